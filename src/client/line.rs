@@ -1,0 +1,245 @@
+//! What a person types: the original's commands, `@` and `.`, as values.
+//!
+//! Pure, and without knowledge of who is there: `@` words stay words here (`Room::resolve` turns them
+//! into IDs). The screen and the plain mode read their input through this one file.
+
+use thiserror::Error;
+
+use crate::protocol::error::Refusal;
+use crate::protocol::id::{IdError, MessageId};
+use crate::protocol::limits;
+use crate::protocol::text::SafeText;
+
+/// One thing that was typed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Line {
+    /// Text, for `to`, or for whoever is chosen when `to` is empty.
+    Say {
+        /// The words after each `@`.
+        to: Vec<String>,
+        /// The text.
+        text: SafeText,
+    },
+    /// `.temp [SECONDS] [@ID…] text`
+    Temporary {
+        /// How long it lives.
+        seconds: u32,
+        /// The words after each `@`.
+        to: Vec<String>,
+        /// The text.
+        text: SafeText,
+    },
+    /// `.reply ID text`
+    Reply {
+        /// The message replied to.
+        to: MessageId,
+        /// The text; empty when only the target was typed.
+        text: SafeText,
+    },
+    /// `.delete ID`
+    Delete(MessageId),
+    /// `.search REGEX`
+    Search(String),
+    /// `.exit`
+    Exit,
+}
+
+/// One of the dot-commands, as help and completion show it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DotCommand {
+    /// What is typed, with its dot.
+    pub name: &'static str,
+    /// What comes after it.
+    pub arguments: &'static str,
+    /// What it does.
+    pub about: &'static str,
+}
+
+/// All dot-commands.
+pub const DOT_COMMANDS: [DotCommand; 5] = [
+    DotCommand {
+        name: ".temp",
+        arguments: "[SECONDS] [@ID…] text",
+        about: "send a message that vanishes (after 10 seconds)",
+    },
+    DotCommand { name: ".reply", arguments: "MESSAGE_ID text", about: "reply to a message" },
+    DotCommand { name: ".delete", arguments: "MESSAGE_ID", about: "delete a message of yours" },
+    DotCommand { name: ".search", arguments: "REGEX", about: "search the conversation" },
+    DotCommand { name: ".exit", arguments: "", about: "leave" },
+];
+
+/// Why what was typed can't be done.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum LineError {
+    /// A dot and a word that is no command.
+    #[error("there is no command .{0} (begin with a space to send it as text)")]
+    UnknownCommand(String),
+    /// A message id is missing or is none.
+    #[error("{command} needs a message's id: {source}")]
+    MessageId {
+        /// The command.
+        command: &'static str,
+        /// What is wrong with it.
+        source: IdError,
+    },
+    /// Nothing to send.
+    #[error("there is nothing to send: write a message after {0}")]
+    NoText(&'static str),
+    /// The server would refuse it.
+    #[error("{0}")]
+    Refused(#[from] Refusal),
+}
+
+impl Line {
+    /// Reads what was typed. White space around it is ignored, but a space before a dot or an `@`
+    /// makes them text.
+    ///
+    /// # Errors
+    /// See [`LineError`]; nothing should be lost of what was typed then.
+    pub fn parse(typed: &str) -> Result<Self, LineError> {
+        let Some((name, rest)) = dot_command(typed) else {
+            let (to, text) = mentions(typed);
+            let what = if to.is_empty() { "the prompt" } else { "the names" };
+            return Ok(Self::Say { to, text: content(text, what)? });
+        };
+        match name {
+            "temp" => {
+                let (seconds, rest) = seconds(rest)?;
+                let (to, text) = mentions(rest);
+                Ok(Self::Temporary { seconds, to, text: content(text, ".temp")? })
+            }
+            "reply" => {
+                let (id, text) = split_word(rest);
+                let to = message_id(".reply", id)?;
+                let text = SafeText::clean(text.trim_start());
+                Ok(Self::Reply { to, text })
+            }
+            "delete" => Ok(Self::Delete(message_id(".delete", rest)?)),
+            "search" => Ok(Self::Search(rest.trim().to_owned())),
+            "exit" => Ok(Self::Exit),
+            _ => Err(LineError::UnknownCommand(SafeText::clean(name).one_line())),
+        }
+    }
+}
+
+/// A dot and letters at the very beginning: the word after the dot, and what comes after it.
+fn dot_command(typed: &str) -> Option<(&str, &str)> {
+    let rest = typed.strip_prefix('.')?;
+    let (name, rest) = split_word(rest);
+    let is_word = !name.is_empty() && name.chars().all(char::is_alphabetic);
+    is_word.then_some((name, rest))
+}
+
+fn split_word(text: &str) -> (&str, &str) {
+    let text = text.trim_start();
+    text.split_once(char::is_whitespace).unwrap_or((text, ""))
+}
+
+/// The leading words that begin with `@`, without it, and the rest.
+fn mentions(text: &str) -> (Vec<String>, &str) {
+    let mut to = Vec::new();
+    let mut rest = text;
+    loop {
+        let (word, after) = match rest.split_once(char::is_whitespace) {
+            Some((word, after)) => (word, after.trim_start()),
+            None => (rest, ""),
+        };
+        match word.strip_prefix('@') {
+            Some(name) if !name.is_empty() => to.push(name.trim_end_matches(',').to_owned()),
+            Some(_) | None => return (to, rest),
+        }
+        rest = after;
+    }
+}
+
+/// A number in front of more text is how long the message lives.
+fn seconds(rest: &str) -> Result<(u32, &str), LineError> {
+    let (word, after) = split_word(rest);
+    let is_number = !word.is_empty() && word.bytes().all(|b| b.is_ascii_digit());
+    if !is_number || after.trim().is_empty() {
+        return Ok((limits::TEMPORARY_SECONDS, rest.trim_start()));
+    }
+    match word.parse() {
+        Ok(seconds) if (1..=limits::TEMPORARY_SECONDS_MAX).contains(&seconds) => {
+            Ok((seconds, after.trim_start()))
+        }
+        Ok(_) | Err(_) => Err(Refusal::BadSeconds.into()),
+    }
+}
+
+fn message_id(command: &'static str, text: &str) -> Result<MessageId, LineError> {
+    text.trim().parse().map_err(|source| LineError::MessageId { command, source })
+}
+
+/// The text of a message, as the server would take it.
+///
+/// # Errors
+/// It is blank, or too long.
+pub fn content(text: &str, after: &'static str) -> Result<SafeText, LineError> {
+    let content = SafeText::clean(text);
+    let characters = content.as_str().chars().count();
+    if content.is_blank() {
+        Err(LineError::NoText(after))
+    } else if characters > limits::CONTENT_CHARACTERS {
+        Err(Refusal::ContentTooLong(characters).into())
+    } else {
+        Ok(content)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn say(to: &[&str], text: &str) -> Line {
+        Line::Say { to: to.iter().map(|w| (*w).to_owned()).collect(), text: SafeText::clean(text) }
+    }
+
+    fn temporary(seconds: u32, to: &[&str], text: &str) -> Line {
+        let to = to.iter().map(|w| (*w).to_owned()).collect();
+        Line::Temporary { seconds, to, text: SafeText::clean(text) }
+    }
+
+    #[test]
+    fn what_people_type() {
+        let id = "235467".parse().unwrap();
+        let cases = [
+            ("hello there", say(&[], "hello there")),
+            ("two\nlines", say(&[], "two\nlines")),
+            ("...and so on", say(&[], "...and so on")),
+            (".5 is half", say(&[], ".5 is half")),
+            (" .exit is a command", say(&[], " .exit is a command")),
+            ("mail me @ home", say(&[], "mail me @ home")),
+            ("@Ann_1234 psst", say(&["Ann_1234"], "psst")),
+            ("@Ann_1234, @Kim_9021 psst @both", say(&["Ann_1234", "Kim_9021"], "psst @both")),
+            (".temp gone soon", temporary(10, &[], "gone soon")),
+            (".temp 60 @Ann_1234 gone later", temporary(60, &["Ann_1234"], "gone later")),
+            (".temp 42", temporary(10, &[], "42")),
+            (".reply 235467 yes", Line::Reply { to: id, text: SafeText::clean("yes") }),
+            (".delete 235467", Line::Delete(id)),
+            (".search a+ b", Line::Search("a+ b".to_owned())),
+            (".exit", Line::Exit),
+        ];
+        for (typed, line) in cases {
+            assert_eq!(Line::parse(typed), Ok(line), "{typed:?}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_done_says_why() {
+        let long = "x".repeat(limits::CONTENT_CHARACTERS + 1);
+        for (typed, words) in [
+            (".dance", "there is no command .dance"),
+            (".delete", ".delete needs a message's id"),
+            (".reply 12 hi", ".reply needs a message's id"),
+            ("@Ann_1234", "nothing to send"),
+            ("   ", "nothing to send"),
+            (".temp", "nothing to send"),
+            (".temp 99999999999 hi", "lives from 1 to"),
+            (long.as_str(), "4001 characters"),
+        ] {
+            let error = Line::parse(typed).unwrap_err().to_string();
+            assert!(error.contains(words), "{typed:?}: {error}");
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! The room as one client sees it. Pure.

@@ -1,0 +1,180 @@
+//! Bytes to JSON objects: over any split or run-together input, with a cap while reading.
+//!
+//! An original client writes objects with nothing between them, so the ends are found by counting
+//! braces, not by newlines. What is inside of an object is not looked at here.
+
+use bytes::{Buf, Bytes, BytesMut};
+
+use super::error::Refusal;
+
+/// Cuts a stream of bytes into JSON objects.
+#[derive(Debug)]
+pub struct Decoder {
+    buffer: BytesMut,
+    /// How much of `buffer` has been looked at.
+    seen: usize,
+    depth: u32,
+    in_string: bool,
+    escaped: bool,
+    skipping: bool,
+    limit: usize,
+}
+
+impl Decoder {
+    /// A decoder that takes objects of at most `limit` bytes.
+    pub fn new(limit: usize) -> Self {
+        Self {
+            buffer: BytesMut::new(),
+            seen: 0,
+            depth: 0,
+            in_string: false,
+            escaped: false,
+            skipping: false,
+            limit,
+        }
+    }
+
+    /// Takes objects of at most `limit` bytes from now on.
+    pub fn set_limit(&mut self, limit: usize) {
+        self.limit = limit;
+    }
+
+    /// Where the next bytes are read into.
+    pub fn buffer(&mut self) -> &mut BytesMut {
+        &mut self.buffer
+    }
+
+    /// The next whole object.
+    ///
+    /// # Errors
+    /// [`Refusal::BadJson`] for anything but white space between objects: it is skipped up to the next
+    /// `{` and reported once, and reading can go on. [`Refusal::FrameTooLong`] past the limit: nothing
+    /// of the object is kept, and the stream is of no further use.
+    pub fn next_object(&mut self) -> Option<Result<Bytes, Refusal>> {
+        if self.depth == 0 {
+            let stray = self.skip_to_object();
+            if stray && !self.skipping {
+                self.skipping = true;
+                return Some(Err(Refusal::BadJson("it must begin with {".to_owned())));
+            }
+            if self.buffer.is_empty() {
+                return None;
+            }
+            self.skipping = false;
+        }
+        let end = self.find_end();
+        if end.unwrap_or(self.buffer.len()) > self.limit {
+            self.buffer.clear();
+            self.seen = 0;
+            self.depth = 0;
+            return Some(Err(Refusal::FrameTooLong(self.limit)));
+        }
+        let object = self.buffer.split_to(end?);
+        self.seen = 0;
+        Some(Ok(object.freeze()))
+    }
+
+    /// Drops what is before the next object; whether that was more than white space.
+    fn skip_to_object(&mut self) -> bool {
+        let start = self.buffer.iter().position(|b| *b == b'{').unwrap_or(self.buffer.len());
+        let stray = self.buffer.iter().take(start).any(|b| !b.is_ascii_whitespace());
+        self.buffer.advance(start);
+        stray
+    }
+
+    fn find_end(&mut self) -> Option<usize> {
+        let unseen = self.buffer.get(self.seen..).unwrap_or_default();
+        for (index, byte) in unseen.iter().enumerate() {
+            match (self.in_string, byte) {
+                (true, _) if self.escaped => self.escaped = false,
+                (true, b'\\') => self.escaped = true,
+                (true, b'"') => self.in_string = false,
+                (true, _) => {}
+                (false, b'"') => self.in_string = true,
+                (false, b'{') => self.depth += 1,
+                (false, b'}') => {
+                    self.depth -= 1;
+                    if self.depth == 0 {
+                        return Some(self.seen + index + 1);
+                    }
+                }
+                (false, _) => {}
+            }
+        }
+        self.seen = self.buffer.len();
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn decode(pieces: &[&[u8]], limit: usize) -> Vec<Result<String, Refusal>> {
+        let mut decoder = Decoder::new(limit);
+        let mut objects = Vec::new();
+        for piece in pieces {
+            decoder.buffer().extend_from_slice(piece);
+            while let Some(object) = decoder.next_object() {
+                objects.push(object.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()));
+            }
+        }
+        objects
+    }
+
+    #[test]
+    fn objects_come_whole_however_they_are_cut() {
+        let stream = br#"{"a":"}{\"\\"}{"b":{"c":[1,{"d":2}]}}   {"e":"\\\\"}"#;
+        let whole = [r#"{"a":"}{\"\\"}"#, r#"{"b":{"c":[1,{"d":2}]}}"#, r#"{"e":"\\\\"}"#];
+        for size in 1..=stream.len() {
+            let pieces: Vec<&[u8]> = stream.chunks(size).collect();
+            let objects: Vec<_> = decode(&pieces, 100).into_iter().map(Result::unwrap).collect();
+            assert_eq!(objects, whole, "in pieces of {size}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_object_is_said_once_and_skipped() {
+        let objects = decode(&[b"GET / HTTP", b"/1.1\r\n\r\n", b"{\"a\":1}"], 100);
+        assert!(matches!(objects[0], Err(Refusal::BadJson(_))));
+        assert_eq!(objects[1], Ok("{\"a\":1}".to_owned()));
+        assert_eq!(objects.len(), 2);
+    }
+
+    #[test]
+    fn the_cap_holds_while_reading() {
+        let mut decoder = Decoder::new(1_000);
+        decoder.buffer().extend_from_slice(b"{\"a\":\"");
+        for _ in 0..20 {
+            decoder.buffer().extend_from_slice(&[b'x'; 100]);
+            match decoder.next_object() {
+                None => {}
+                Some(refused) => {
+                    assert_eq!(refused, Err(Refusal::FrameTooLong(1_000)));
+                    assert!(decoder.buffer().is_empty());
+                    return;
+                }
+            }
+        }
+        panic!("2,000 bytes were taken");
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_bytes_in_any_pieces_never_panic_nor_outgrow_the_cap(
+            pieces in proptest::collection::vec(
+                proptest::collection::vec(proptest::sample::select(b"{}\"\\a \n[\xff".to_vec()), 0..40), 0..20),
+        ) {
+            let mut decoder = Decoder::new(64);
+            for piece in &pieces {
+                decoder.buffer().extend_from_slice(piece);
+                while let Some(object) = decoder.next_object() {
+                    if let Ok(bytes) = object {
+                        proptest::prop_assert!(bytes.len() <= 64);
+                    }
+                }
+                proptest::prop_assert!(decoder.buffer().len() <= 64);
+            }
+        }
+    }
+}

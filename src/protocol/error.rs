@@ -1,0 +1,147 @@
+//! What a server can refuse, with the stable code of each reason and its words for people.
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use super::id::{IdError, MessageId, UserId};
+use super::limits;
+
+/// The stable name of a reason, for programs. The words beside it may change, these may not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ErrorCode {
+    /// The bytes were not a JSON object.
+    BadJson,
+    /// A JSON object, but a field is missing or not what it has to be.
+    BadRequest,
+    /// The object is longer than the server takes; the connection is closed.
+    FrameTooLong,
+    /// The action is not one of the protocol's.
+    UnknownAction,
+    /// Something other than a login came first.
+    LoginFirst,
+    /// A login after the login.
+    AlreadyLoggedIn,
+    /// The name can't be a name.
+    BadName,
+    /// A message without text.
+    EmptyContent,
+    /// A message of more text than the server takes.
+    ContentTooLong,
+    /// A direct message to nobody, or to nobody but its sender.
+    NoRecipient,
+    /// A recipient who is not there.
+    UnknownRecipient,
+    /// A direct message to more people than the server takes.
+    TooManyRecipients,
+    /// A life of a temporary message that the server does not grant.
+    BadSeconds,
+    /// No such message, or none that the sender may see.
+    UnknownMessage,
+    /// Only the author may do that.
+    NotYours,
+    /// The server can't take more for now.
+    Full,
+    /// The client did not take what was sent to it; the connection is closed.
+    TooSlow,
+    /// The login took too long; the connection is closed.
+    LoginTimeout,
+    /// The server stops; the connection is closed.
+    ShuttingDown,
+    /// A code that this version does not know.
+    #[serde(other)]
+    Unknown,
+}
+
+/// Why the server did not do what it was asked. The text is for people and says what to do.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum Refusal {
+    /// See [`ErrorCode::BadJson`].
+    #[error("that is not a JSON object: {0}")]
+    BadJson(String),
+    /// See [`ErrorCode::BadRequest`].
+    #[error("{0}")]
+    BadRequest(String),
+    /// See [`ErrorCode::FrameTooLong`].
+    #[error("an object may have {0} bytes at most")]
+    FrameTooLong(usize),
+    /// See [`ErrorCode::UnknownAction`].
+    #[error("unknown action; there are MESSAGE, TEMPORARY, REPLY, DELETE, SEARCH and EXIT")]
+    UnknownAction,
+    /// See [`ErrorCode::LoginFirst`].
+    #[error("log in first: {{\"username\": \"...\"}}")]
+    LoginFirst,
+    /// See [`ErrorCode::AlreadyLoggedIn`].
+    #[error("already logged in on this connection")]
+    AlreadyLoggedIn,
+    /// See [`ErrorCode::BadName`].
+    #[error("{0}")]
+    BadName(#[from] IdError),
+    /// See [`ErrorCode::EmptyContent`].
+    #[error("the message has no text")]
+    EmptyContent,
+    /// See [`ErrorCode::ContentTooLong`].
+    #[error("the message has {0} characters; {max} are the most", max = limits::CONTENT_CHARACTERS)]
+    ContentTooLong(usize),
+    /// See [`ErrorCode::NoRecipient`].
+    #[error("a direct message needs at least one recipient other than its sender")]
+    NoRecipient,
+    /// See [`ErrorCode::UnknownRecipient`].
+    #[error("not here: {}; the message was sent to nobody", list(.0))]
+    UnknownRecipient(Vec<UserId>),
+    /// See [`ErrorCode::TooManyRecipients`].
+    #[error("a direct message may name {} people at most", limits::RECIPIENTS)]
+    TooManyRecipients,
+    /// See [`ErrorCode::BadSeconds`].
+    #[error("a temporary message lives from 1 to {} seconds", limits::TEMPORARY_SECONDS_MAX)]
+    BadSeconds,
+    /// See [`ErrorCode::UnknownMessage`].
+    #[error("there is no message {0} that you can see (it may have expired or been removed)")]
+    UnknownMessage(MessageId),
+    /// See [`ErrorCode::NotYours`].
+    #[error("message {0} is not yours: only its author can do that")]
+    NotYours(MessageId),
+    /// See [`ErrorCode::Full`].
+    #[error("the server is full: try again later")]
+    Full,
+    /// See [`ErrorCode::TooSlow`].
+    #[error("the connection was too slow for what was sent to it")]
+    TooSlow,
+    /// See [`ErrorCode::LoginTimeout`].
+    #[error("no login came in time")]
+    LoginTimeout,
+    /// See [`ErrorCode::ShuttingDown`].
+    #[error("the server is shutting down")]
+    ShuttingDown,
+}
+
+impl Refusal {
+    /// The code that goes with the text.
+    pub fn code(&self) -> ErrorCode {
+        match self {
+            Self::BadJson(_) => ErrorCode::BadJson,
+            Self::BadRequest(_) => ErrorCode::BadRequest,
+            Self::FrameTooLong(_) => ErrorCode::FrameTooLong,
+            Self::UnknownAction => ErrorCode::UnknownAction,
+            Self::LoginFirst => ErrorCode::LoginFirst,
+            Self::AlreadyLoggedIn => ErrorCode::AlreadyLoggedIn,
+            Self::BadName(_) => ErrorCode::BadName,
+            Self::EmptyContent => ErrorCode::EmptyContent,
+            Self::ContentTooLong(_) => ErrorCode::ContentTooLong,
+            Self::NoRecipient => ErrorCode::NoRecipient,
+            Self::UnknownRecipient(_) => ErrorCode::UnknownRecipient,
+            Self::TooManyRecipients => ErrorCode::TooManyRecipients,
+            Self::BadSeconds => ErrorCode::BadSeconds,
+            Self::UnknownMessage(_) => ErrorCode::UnknownMessage,
+            Self::NotYours(_) => ErrorCode::NotYours,
+            Self::Full => ErrorCode::Full,
+            Self::TooSlow => ErrorCode::TooSlow,
+            Self::LoginTimeout => ErrorCode::LoginTimeout,
+            Self::ShuttingDown => ErrorCode::ShuttingDown,
+        }
+    }
+}
+
+fn list(ids: &[UserId]) -> String {
+    ids.iter().map(UserId::as_str).collect::<Vec<_>>().join(", ")
+}

@@ -1,0 +1,201 @@
+//! The identifiers of the wire, as types that can only hold what is valid: parse, don't validate.
+//!
+//! Which identifier is free, and who may use it, is the server's business, not this file's.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use thiserror::Error;
+use unicode_security::{GeneralSecurityProfile, MixedScript};
+
+use super::limits;
+
+/// Why a text is not an identifier.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum IdError {
+    /// Not a name.
+    #[error(
+        "a name is 1 to {} letters and digits of one script, `-` or `.` (such as Bob or Ann-Lee)",
+        limits::NAME_CHARACTERS
+    )]
+    Name,
+    /// Not a user's ID.
+    #[error("a user's ID is a name, `_` and four digits or more (such as Bob_4572)")]
+    User,
+    /// Not a message's id.
+    #[error("a message's id is a number of six digits or more (such as 235467)")]
+    Message,
+    /// Not a client's name for what it sends.
+    #[error("a `cid` is 1 to {} visible ASCII characters", limits::CLIENT_ID_BYTES)]
+    Client,
+}
+
+/// The name that a person chose: `Bob`. Letters and digits of one script, `-` and `.`.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Name(Arc<str>);
+
+impl Name {
+    /// The name as text; safe to show.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Name {
+    type Err = IdError;
+
+    fn from_str(text: &str) -> Result<Self, IdError> {
+        let name = text.trim();
+        let fits = (1..=limits::NAME_CHARACTERS).contains(&name.chars().count());
+        let allowed = |c: char| match c {
+            '-' | '.' => true,
+            _ => c.is_alphanumeric() && c.identifier_allowed(),
+        };
+        let starts_well = name.chars().next().is_some_and(char::is_alphanumeric);
+        if fits && starts_well && name.chars().all(allowed) && name.is_single_script() {
+            Ok(Self(Arc::from(name)))
+        } else {
+            Err(IdError::Name)
+        }
+    }
+}
+
+/// The unique identity of somebody in the room: `Bob_4572`.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct UserId(Arc<str>);
+
+impl UserId {
+    /// The ID of `name` with `number`, written with at least four digits.
+    pub fn new(name: &Name, number: u32) -> Self {
+        Self(Arc::from(format!("{name}_{number:04}")))
+    }
+
+    /// The whole ID; safe to show.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The part that the person chose.
+    pub fn name(&self) -> &str {
+        self.0.rsplit_once('_').map_or(&self.0, |(name, _)| name)
+    }
+}
+
+impl FromStr for UserId {
+    type Err = IdError;
+
+    fn from_str(text: &str) -> Result<Self, IdError> {
+        let (name, digits) = text.rsplit_once('_').ok_or(IdError::User)?;
+        let digits_fit =
+            (4..=9).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_digit());
+        match name.parse::<Name>() {
+            Ok(parsed) if digits_fit && parsed.as_str() == name => Ok(Self(Arc::from(text))),
+            Ok(_) | Err(_) => Err(IdError::User),
+        }
+    }
+}
+
+/// The unique id of a message: a number of six digits (more once many are in use).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct MessageId(u32);
+
+impl MessageId {
+    /// The smallest id: leading zeros would be lost where an id travels as a JSON number.
+    pub const FIRST: u32 = 100_000;
+
+    /// The id with this number, if it has six to nine digits.
+    pub fn from_number(number: u32) -> Option<Self> {
+        (Self::FIRST..1_000_000_000).contains(&number).then_some(Self(number))
+    }
+}
+
+impl FromStr for MessageId {
+    type Err = IdError;
+
+    fn from_str(text: &str) -> Result<Self, IdError> {
+        let digits = text.trim();
+        let number = match digits.bytes().all(|b| b.is_ascii_digit()) {
+            true => digits.parse().ok().and_then(Self::from_number),
+            false => None,
+        };
+        number.ok_or(IdError::Message)
+    }
+}
+
+impl fmt::Display for MessageId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)
+    }
+}
+
+/// The client's own name for something it sends (`cid`): it comes back in the answer.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ClientId(Arc<str>);
+
+impl FromStr for ClientId {
+    type Err = IdError;
+
+    fn from_str(text: &str) -> Result<Self, IdError> {
+        let fits = (1..=limits::CLIENT_ID_BYTES).contains(&text.len());
+        match fits && text.bytes().all(|b| b.is_ascii_graphic()) {
+            true => Ok(Self(Arc::from(text))),
+            false => Err(IdError::Client),
+        }
+    }
+}
+
+/// The place of an event in the server's one order; strictly increasing, never reused.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize, Deserialize,
+)]
+#[serde(transparent)]
+pub struct Seq(pub u64);
+
+macro_rules! text_id {
+    ($($type:ty),*) => {$(
+        impl fmt::Display for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(&self.0)
+            }
+        }
+
+        impl fmt::Debug for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{}", self.0)
+            }
+        }
+
+        impl Serialize for $type {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(&self.0)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $type {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+                text.parse().map_err(serde::de::Error::custom)
+            }
+        }
+    )*};
+}
+
+text_id!(Name, UserId, ClientId);
+
+impl Serialize for MessageId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for MessageId {
+    /// A string of digits, or a number as the original's report prints it.
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        super::loose::text(deserializer)?
+            .unwrap_or_default()
+            .parse()
+            .map_err(serde::de::Error::custom)
+    }
+}

@@ -1,0 +1,37 @@
+//! Every number of the wire, with its reason. Nothing here is a setting.
+
+/// The longest message, in characters, after cleaning. Two screens full; longer things are files.
+pub const CONTENT_CHARACTERS: usize = 4_000;
+
+/// The longest JSON object a logged-in client may send, in bytes: [`CONTENT_CHARACTERS`] of emoji, each
+/// written as two `\uXXXX` escapes (12 bytes; Python's `json` does so), and a list of recipients beside it.
+pub const FRAME_BYTES: usize = 64 * 1024;
+
+/// The longest JSON object before login, in bytes: nobody unknown makes the server keep more.
+pub const LOGIN_FRAME_BYTES: usize = 4 * 1024;
+
+/// The longest JSON object a client of ours takes from a server, in bytes: the list of everybody,
+/// for some 40,000 people.
+pub const SERVER_FRAME_BYTES: usize = 1024 * 1024;
+
+/// The longest object an original client can read, in bytes: it calls `recv(2048)` once a message.
+pub const ORIGINAL_FRAME_BYTES: usize = 2_048;
+
+/// The longest name, in characters (`design.md` §2 of the project: 1 to 24).
+pub const NAME_CHARACTERS: usize = 24;
+
+/// The most people one direct message may name. More than that is an announcement: send it to all.
+pub const RECIPIENTS: usize = 256;
+
+/// The longest name a client may give to what it sends (`cid`), in bytes: a UUID with room to spare.
+pub const CLIENT_ID_BYTES: usize = 64;
+
+/// How long a temporary message lives when its sender says nothing, in seconds, as in the original.
+pub const TEMPORARY_SECONDS: u32 = 10;
+
+/// The longest life a temporary message may ask for, in seconds: a week.
+pub const TEMPORARY_SECONDS_MAX: u32 = 7 * 24 * 60 * 60;
+
+/// How many combining marks one base character may carry. Real scripts need up to four;
+/// more is a "Zalgo" flood that draws over the lines of others.
+pub const COMBINING_MARKS: usize = 4;

@@ -1,0 +1,17 @@
+//! What goes over the wire, as types; `PROTOCOL.md` beside this file is the specification.
+//!
+//! Pure: bytes in, values out. Nothing here knows of sockets, clocks or screens, and who may do what
+//! is decided in `server::hub`.
+
+pub mod decoder;
+pub mod error;
+pub mod event;
+pub mod id;
+pub mod limits;
+mod loose;
+pub mod message;
+pub mod request;
+pub mod text;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,290 @@
+//! What a client asks for: one JSON object to one [`Request`].
+//!
+//! Whether the asker may have it is the hub's business. The server sets sender, id and time, so the
+//! fields that an original client sends for those are not even read.
+
+use serde::{Deserialize, Serialize};
+
+use super::error::Refusal;
+use super::id::{ClientId, IdError, MessageId, UserId};
+use super::limits;
+use super::message::Audience;
+use super::text::SafeText;
+
+/// What a client asks for after its login.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Request {
+    /// MESSAGE, TEMPORARY or REPLY.
+    Say(Say),
+    /// DELETE.
+    Delete(MessageId),
+    /// SEARCH: an original client says so after it has searched by itself.
+    Search,
+    /// EXIT.
+    Exit,
+}
+
+/// A message that somebody wants to send.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Say {
+    /// Who is to get it; the sender may be among them, and is then ignored.
+    pub audience: Audience,
+    /// What sort it is.
+    pub kind: SayKind,
+    /// The text, neither blank nor longer than [`limits::CONTENT_CHARACTERS`].
+    pub content: SafeText,
+}
+
+/// What sort of message is to be sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SayKind {
+    /// MESSAGE.
+    Plain,
+    /// TEMPORARY, gone after so many seconds.
+    Temporary {
+        /// From 1 to [`limits::TEMPORARY_SECONDS_MAX`].
+        seconds: u32,
+    },
+    /// REPLY.
+    Reply {
+        /// The message replied to.
+        to: MessageId,
+    },
+}
+
+/// A login: the first thing that a client says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Login {
+    /// The name asked for, as it was written.
+    pub username: String,
+    /// Which protocol the client speaks.
+    pub dialect: Dialect,
+}
+
+/// Which of the two protocols a session speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Dialect {
+    /// The original's: nothing but what `seed/wire.md` of the project lists.
+    Original,
+    /// Ours, `"protocol": 1`.
+    Extended,
+}
+
+/// The number that a client of ours sends as `protocol`.
+pub const PROTOCOL: u32 = 1;
+
+/// The envelope as it stands on the wire, from a client; unknown fields are ignored.
+#[derive(Debug, Default, Deserialize)]
+struct Incoming {
+    action: Option<String>,
+    #[serde(default)]
+    receiver: Option<Vec<String>>,
+    #[serde(default, deserialize_with = "super::loose::text")]
+    content: Option<String>,
+    #[serde(default)]
+    private: Option<bool>,
+    #[serde(default, deserialize_with = "super::loose::text")]
+    optional: Option<String>,
+    #[serde(default, deserialize_with = "super::loose::text")]
+    cid: Option<String>,
+    #[serde(default)]
+    seconds: Option<u32>,
+    #[serde(default)]
+    username: Option<String>,
+    #[serde(default)]
+    protocol: Option<u32>,
+}
+
+/// A request with the name that its client gave to it; or why it is none, with the same name.
+pub type Decoded = (Option<ClientId>, Result<Request, Refusal>);
+
+fn parse(object: &[u8]) -> Result<Incoming, Refusal> {
+    serde_json::from_slice(object).map_err(|error| match error.classify() {
+        serde_json::error::Category::Data => Refusal::BadRequest(error.to_string()),
+        serde_json::error::Category::Io
+        | serde_json::error::Category::Syntax
+        | serde_json::error::Category::Eof => Refusal::BadJson(error.to_string()),
+    })
+}
+
+impl Login {
+    /// Reads the first object of a client.
+    ///
+    /// # Errors
+    /// Broken JSON, or something other than a login.
+    pub fn decode(object: &[u8]) -> Result<Self, Refusal> {
+        let incoming = parse(object)?;
+        let is_login = incoming.action.as_deref().is_none_or(|action| action == "LOGIN");
+        let (true, Some(username)) = (is_login, incoming.username) else {
+            return Err(Refusal::LoginFirst);
+        };
+        let dialect = match incoming.protocol {
+            Some(version) if version >= PROTOCOL => Dialect::Extended,
+            Some(_) | None => Dialect::Original,
+        };
+        Ok(Self { username, dialect })
+    }
+
+    /// The bytes of a login of ours.
+    pub fn encode(username: &str, protocol: u32) -> Vec<u8> {
+        #[derive(Serialize)]
+        struct Outgoing<'a> {
+            action: &'a str,
+            protocol: u32,
+            username: &'a str,
+        }
+        to_line(&Outgoing { action: "LOGIN", protocol, username })
+    }
+}
+
+impl Request {
+    /// Reads one object of a client that has logged in.
+    pub fn decode(object: &[u8]) -> Decoded {
+        let incoming = match parse(object) {
+            Ok(incoming) => incoming,
+            Err(refusal) => return (None, Err(refusal)),
+        };
+        match incoming.cid.as_deref().map(str::parse).transpose() {
+            Ok(cid) => (cid, Self::from_incoming(incoming)),
+            Err(error) => (None, Err(bad_request(error))),
+        }
+    }
+
+    fn from_incoming(incoming: Incoming) -> Result<Self, Refusal> {
+        match incoming.action.as_deref() {
+            Some("MESSAGE") => say(incoming, SayKind::Plain),
+            Some("TEMPORARY") => {
+                let seconds = incoming.seconds.unwrap_or(limits::TEMPORARY_SECONDS);
+                match (1..=limits::TEMPORARY_SECONDS_MAX).contains(&seconds) {
+                    true => say(incoming, SayKind::Temporary { seconds }),
+                    false => Err(Refusal::BadSeconds),
+                }
+            }
+            Some("REPLY") => {
+                let to = message_id(incoming.optional.as_deref())?;
+                say(incoming, SayKind::Reply { to })
+            }
+            Some("DELETE") => {
+                let id = incoming.content.as_deref().or(incoming.optional.as_deref());
+                Ok(Self::Delete(message_id(id)?))
+            }
+            Some("SEARCH") => Ok(Self::Search),
+            Some("EXIT") => Ok(Self::Exit),
+            Some("LOGIN") => Err(Refusal::AlreadyLoggedIn),
+            None if incoming.username.is_some() => Err(Refusal::AlreadyLoggedIn),
+            Some(_) | None => Err(Refusal::UnknownAction),
+        }
+    }
+
+    /// The bytes of a request of ours.
+    pub fn encode(&self, cid: Option<&ClientId>) -> Vec<u8> {
+        to_line(&Outgoing::new(self, cid))
+    }
+}
+
+fn message_id(text: Option<&str>) -> Result<MessageId, Refusal> {
+    text.unwrap_or_default().parse().map_err(bad_request)
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "what `map_err` hands over")]
+fn bad_request(error: IdError) -> Refusal {
+    Refusal::BadRequest(error.to_string())
+}
+
+fn say(incoming: Incoming, kind: SayKind) -> Result<Request, Refusal> {
+    let content = SafeText::clean(incoming.content.as_deref().unwrap_or_default());
+    if content.is_blank() {
+        return Err(Refusal::EmptyContent);
+    }
+    let characters = content.as_str().chars().count();
+    if characters > limits::CONTENT_CHARACTERS {
+        return Err(Refusal::ContentTooLong(characters));
+    }
+    let audience = audience(incoming.receiver.unwrap_or_default(), incoming.private, kind)?;
+    Ok(Request::Say(Say { audience, kind, content }))
+}
+
+/// `"all"` is public. An original client's reply names whom it computed from the message replied to,
+/// and says with `private` whether that one was: only there does `private` decide anything.
+fn audience(
+    receiver: Vec<String>,
+    private: Option<bool>,
+    kind: SayKind,
+) -> Result<Audience, Refusal> {
+    let to_all = receiver.iter().any(|id| id == "all");
+    let is_reply = matches!(kind, SayKind::Reply { .. });
+    if to_all || (is_reply && (private == Some(false) || receiver.is_empty())) {
+        return Ok(Audience::Everyone);
+    }
+    match receiver.len() {
+        0 => return Err(Refusal::NoRecipient),
+        count if count > limits::RECIPIENTS => return Err(Refusal::TooManyRecipients),
+        _ => {}
+    }
+    let people = receiver
+        .iter()
+        .map(|id| id.parse::<UserId>())
+        .collect::<Result<_, _>>()
+        .map_err(bad_request)?;
+    Ok(Audience::Only(people))
+}
+
+/// The envelope as it stands on the wire, from a client of ours.
+#[derive(Serialize)]
+struct Outgoing<'a> {
+    action: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    receiver: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    private: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    content: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    optional: Option<MessageId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    seconds: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cid: Option<&'a ClientId>,
+}
+
+impl<'a> Outgoing<'a> {
+    fn new(request: &'a Request, cid: Option<&'a ClientId>) -> Self {
+        let bare = |action| Self {
+            action,
+            receiver: None,
+            private: None,
+            content: None,
+            optional: None,
+            seconds: None,
+            cid,
+        };
+        match request {
+            Request::Search => bare("SEARCH"),
+            Request::Exit => bare("EXIT"),
+            Request::Delete(id) => Self { content: Some(id.to_string()), ..bare("DELETE") },
+            Request::Say(said) => {
+                let named = match said.kind {
+                    SayKind::Plain => bare("MESSAGE"),
+                    SayKind::Temporary { seconds } => {
+                        Self { seconds: Some(seconds), ..bare("TEMPORARY") }
+                    }
+                    SayKind::Reply { to } => Self { optional: Some(to), ..bare("REPLY") },
+                };
+                Self {
+                    receiver: Some(super::event::receivers(&said.audience)),
+                    private: Some(said.audience.is_private()),
+                    content: Some(said.content.as_str().to_owned()),
+                    ..named
+                }
+            }
+        }
+    }
+}
+
+/// One JSON object and a line end.
+pub(super) fn to_line(value: &impl Serialize) -> Vec<u8> {
+    #[expect(clippy::expect_used, reason = "strings, numbers and lists of ours always serialise")]
+    let mut line = serde_json::to_vec(value).expect("plain data serialises");
+    line.push(b'\n');
+    line
+}

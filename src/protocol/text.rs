@@ -1,0 +1,154 @@
+//! The one type of text that may reach a terminal.
+//!
+//! Whatever a stranger wrote becomes a [`SafeText`] where it is decoded, on the server and again on the
+//! client; there is no other way from the wire to a widget. It says nothing about meaning, only that no
+//! character of it speaks to a terminal or hides from a reader.
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use unicode_width::UnicodeWidthChar;
+
+use super::limits::COMBINING_MARKS;
+
+/// Cleaned text: printable characters, `\n` and `\t`. Cheap to clone.
+#[derive(Clone, PartialEq, Eq, Hash, Default)]
+pub struct SafeText(Arc<str>);
+
+impl SafeText {
+    /// Removes what is not text: control characters (escape sequences lose their ESC), characters that
+    /// turn the direction of writing, invisible ones, and floods of combining marks. Line and paragraph
+    /// separators become `\n`; white space at the end goes.
+    pub fn clean(text: &str) -> Self {
+        let trimmed = text.trim_end();
+        match trimmed.bytes().all(|b| b == b'\n' || (b' '..=b'~').contains(&b)) {
+            true => Self(Arc::from(trimmed)),
+            false => Self(Arc::from(clean_slowly(trimmed).trim_end())),
+        }
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether nothing visible is in it.
+    pub fn is_blank(&self) -> bool {
+        self.0.trim().is_empty()
+    }
+
+    /// The same on one line: line ends and tabs become spaces.
+    pub fn one_line(&self) -> String {
+        self.0.replace(['\n', '\t'], " ")
+    }
+}
+
+fn clean_slowly(text: &str) -> String {
+    let mut cleaned = String::with_capacity(text.len());
+    let mut marks = 0;
+    let mut characters = text.chars().peekable();
+    while let Some(c) = characters.next() {
+        match c {
+            '\n' | '\t' => cleaned.push(c),
+            '\r' if characters.peek() == Some(&'\n') => {}
+            '\r' | '\u{2028}' | '\u{2029}' | '\u{85}' => cleaned.push('\n'),
+            c if c.is_control() || is_hidden(c) => continue,
+            // Joiners belong between the parts of an emoji or of some scripts, nowhere else.
+            '\u{200c}' | '\u{200d}' => {
+                let inside = cleaned.chars().next_back().is_some_and(|before| !before.is_ascii())
+                    && characters.peek().is_some_and(|after| !after.is_ascii());
+                if inside && marks < COMBINING_MARKS {
+                    marks += 1;
+                    cleaned.push(c);
+                }
+                continue;
+            }
+            c if c.width() == Some(0) => {
+                marks += 1;
+                if marks <= COMBINING_MARKS {
+                    cleaned.push(c);
+                }
+                continue;
+            }
+            c => cleaned.push(c),
+        }
+        marks = 0;
+    }
+    cleaned
+}
+
+/// Characters that turn the direction of writing (CVE-2021-42574), or that cannot be seen.
+fn is_hidden(c: char) -> bool {
+    matches!(c,
+        '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}'
+        | '\u{180b}'..='\u{180f}'
+        | '\u{200b}' | '\u{200e}' | '\u{200f}'
+        | '\u{202a}'..='\u{202e}'
+        | '\u{2060}'..='\u{206f}'
+        | '\u{3164}' | '\u{feff}' | '\u{ffa0}'
+        | '\u{fff0}'..='\u{fffb}'
+        | '\u{1d173}'..='\u{1d17a}'
+        | '\u{e0000}'..='\u{e0fff}')
+}
+
+impl fmt::Display for SafeText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for SafeText {
+    /// Its length alone: the text of a message never reaches a log.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SafeText({} bytes)", self.0.len())
+    }
+}
+
+impl Serialize for SafeText {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for SafeText {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = super::loose::text(deserializer)?;
+        Ok(Self::clean(&text.unwrap_or_default()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_that_speaks_to_a_terminal_survives() {
+        let cases = [
+            ("plain text, nothing to do", "plain text, nothing to do"),
+            ("\x1b]0;title\x07red\x1b[31m", "]0;titlered[31m"),
+            ("a\u{9b}31mb", "a31mb"),
+            ("one\r\ntwo\rthree\u{2028}four", "one\ntwo\nthree\nfour"),
+            ("right\u{202e}tfel", "righttfel"),
+            ("in\u{200b}visi\u{feff}ble", "invisible"),
+            ("join\u{200d}er", "joiner"),
+            ("👩\u{200d}👧", "👩\u{200d}👧"),
+            ("e\u{301}\u{301}\u{301}\u{301}\u{301}\u{301}", "e\u{301}\u{301}\u{301}\u{301}"),
+            ("a\tb  \n", "a\tb"),
+        ];
+        for (written, shown) in cases {
+            assert_eq!(SafeText::clean(written).as_str(), shown, "{written:?}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn cleaning_leaves_text_alone_and_is_done_once(text in "\\PC*|[\\x00-\\u{300}\\u{2000}-\\u{2070}a]*") {
+            let once = SafeText::clean(&text);
+            proptest::prop_assert!(!once.as_str().chars().any(|c| {
+                (c.is_control() && c != '\n' && c != '\t') || is_hidden(c)
+            }));
+            proptest::prop_assert_eq!(SafeText::clean(once.as_str()), once);
+        }
+    }
+}
