@@ -64,9 +64,7 @@ impl Decoder {
         }
         let end = self.find_end();
         if end.unwrap_or(self.buffer.len()) > self.limit {
-            self.buffer.clear();
-            self.seen = 0;
-            self.depth = 0;
+            *self = Self::new(self.limit);
             return Some(Err(Refusal::FrameTooLong(self.limit)));
         }
         let object = self.buffer.split_to(end?);
@@ -89,7 +87,6 @@ impl Decoder {
                 (true, _) if self.escaped => self.escaped = false,
                 (true, b'\\') => self.escaped = true,
                 (true, b'"') => self.in_string = false,
-                (true, _) => {}
                 (false, b'"') => self.in_string = true,
                 (false, b'{') => self.depth += 1,
                 (false, b'}') => {
@@ -98,7 +95,7 @@ impl Decoder {
                         return Some(self.seen + index + 1);
                     }
                 }
-                (false, _) => {}
+                (true | false, _) => {}
             }
         }
         self.seen = self.buffer.len();

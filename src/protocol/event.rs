@@ -24,7 +24,7 @@ pub enum Event {
     Welcome(Welcome),
     /// The login is refused.
     LoginRefused(Refused),
-    /// ACTIVE_CLIENT: everybody who is here, without the one it is sent to.
+    /// `ACTIVE_CLIENT`: everybody who is here, without the one it is sent to.
     People(Vec<UserId>),
     /// PRESENCE: who came and who went since the last word on it.
     Presence {
@@ -219,7 +219,13 @@ impl Event {
     /// such a client does not know.
     pub fn encode_for_original(&self) -> Option<Bytes> {
         match self {
-            Self::LoginPrompt | Self::LoginRefused(_) | Self::Refused(_) => Some(self.encode()),
+            Self::LoginPrompt => Some(self.encode()),
+            Self::LoginRefused(refused) => {
+                Some(cut_text(&refused.text, |error| line(&Answer::Error(refused.original(error)))))
+            }
+            Self::Refused(refused) => {
+                Some(cut_text(&refused.text, |error| line(&Wire::Error(refused.original(error)))))
+            }
             Self::Welcome(welcome) => Some(line(&Answer::Success {
                 user_id: welcome.user.clone(),
                 protocol: None,
@@ -305,15 +311,16 @@ impl Wire {
 
 impl WireMessage {
     fn into_message(self, kind: Kind) -> Result<Message, serde_json::Error> {
-        let audience = match self.receiver.iter().any(|id| id == "all") {
-            true => Audience::Everyone,
-            false => Audience::Only(
+        let audience = if self.receiver.iter().any(|id| id == "all") {
+            Audience::Everyone
+        } else {
+            Audience::Only(
                 self.receiver
                     .iter()
                     .map(|id| id.parse())
                     .collect::<Result<_, _>>()
                     .map_err(serde::de::Error::custom)?,
-            ),
+            )
         };
         let at = required(self.at, "at")?;
         let at = DateTime::from_timestamp_millis(at)
@@ -376,17 +383,6 @@ fn wire_message(message: &Message, content: SafeText, seq: Option<Seq>) -> Wire 
 /// A message that is too long for an original client loses the end of its text, and a message to
 /// very many people some of their names: it still reads what it can, instead of breaking.
 fn message_for_original(message: &Message) -> Bytes {
-    let encode = |message: &Message, characters: usize| {
-        let total = message.content.as_str().chars().count();
-        let content = match characters >= total {
-            true => message.content.clone(),
-            false => {
-                let kept: String = message.content.as_str().chars().take(characters).collect();
-                SafeText::clean(&format!("{kept}…"))
-            }
-        };
-        line(&wire_message(message, content, None))
-    };
     let mut shown = message.clone();
     if let Audience::Only(people) = &mut shown.audience {
         while people.iter().map(|id| id.as_str().len() + 3).sum::<usize>()
@@ -395,7 +391,19 @@ fn message_for_original(message: &Message) -> Bytes {
             people.pop_last();
         }
     }
-    cut(message.content.as_str().chars().count(), |count| encode(&shown, count))
+    cut_text(&message.content, |content| line(&wire_message(&shown, content, None)))
+}
+
+/// The longest encoding that an original client can read, with as much of `text` as fits.
+fn cut_text(text: &SafeText, encode: impl Fn(SafeText) -> Bytes) -> Bytes {
+    let characters = text.as_str().chars().count();
+    cut(characters, |count| {
+        if count == characters {
+            return encode(text.clone());
+        }
+        let kept: String = text.as_str().chars().take(count).collect();
+        encode(SafeText::clean(&format!("{kept}…")))
+    })
 }
 
 /// The longest encoding that an original client can read, of at most `count` things.
@@ -407,9 +415,10 @@ fn cut(count: usize, encode: impl Fn(usize) -> Bytes) -> Bytes {
     let (mut fits, mut too_many) = (0, count);
     while too_many - fits > 1 {
         let middle = usize::midpoint(fits, too_many);
-        match encode(middle).len() <= ORIGINAL_FRAME_BYTES {
-            true => fits = middle,
-            false => too_many = middle,
+        if encode(middle).len() <= ORIGINAL_FRAME_BYTES {
+            fits = middle;
+        } else {
+            too_many = middle;
         }
     }
     encode(fits)
@@ -432,6 +441,11 @@ impl From<WireRefused> for Refused {
 }
 
 impl Refused {
+    /// What an original client gets: it has no `cid`.
+    fn original(&self, error: SafeText) -> WireRefused {
+        WireRefused { error, code: self.code, cid: None }
+    }
+
     /// The answer to a request that was named `cid`.
     pub fn new(refusal: &super::error::Refusal, cid: Option<ClientId>) -> Self {
         Self { code: refusal.code(), text: SafeText::clean(&refusal.to_string()), cid }

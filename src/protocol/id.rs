@@ -116,11 +116,10 @@ impl FromStr for MessageId {
 
     fn from_str(text: &str) -> Result<Self, IdError> {
         let digits = text.trim();
-        let number = match digits.bytes().all(|b| b.is_ascii_digit()) {
-            true => digits.parse().ok().and_then(Self::from_number),
-            false => None,
-        };
-        number.ok_or(IdError::Message)
+        if !digits.bytes().all(|b| b.is_ascii_digit()) {
+            return Err(IdError::Message);
+        }
+        digits.parse().ok().and_then(Self::from_number).ok_or(IdError::Message)
     }
 }
 
@@ -139,9 +138,10 @@ impl FromStr for ClientId {
 
     fn from_str(text: &str) -> Result<Self, IdError> {
         let fits = (1..=limits::CLIENT_ID_BYTES).contains(&text.len());
-        match fits && text.bytes().all(|b| b.is_ascii_graphic()) {
-            true => Ok(Self(Arc::from(text))),
-            false => Err(IdError::Client),
+        if fits && text.bytes().all(|b| b.is_ascii_graphic()) {
+            Ok(Self(Arc::from(text)))
+        } else {
+            Err(IdError::Client)
         }
     }
 }

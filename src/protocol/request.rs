@@ -155,10 +155,10 @@ impl Request {
             Some("MESSAGE") => say(incoming, SayKind::Plain),
             Some("TEMPORARY") => {
                 let seconds = incoming.seconds.unwrap_or(limits::TEMPORARY_SECONDS);
-                match (1..=limits::TEMPORARY_SECONDS_MAX).contains(&seconds) {
-                    true => say(incoming, SayKind::Temporary { seconds }),
-                    false => Err(Refusal::BadSeconds),
+                if !(1..=limits::TEMPORARY_SECONDS_MAX).contains(&seconds) {
+                    return Err(Refusal::BadSeconds);
                 }
+                say(incoming, SayKind::Temporary { seconds })
             }
             Some("REPLY") => {
                 let to = message_id(incoming.optional.as_deref())?;
@@ -186,7 +186,6 @@ fn message_id(text: Option<&str>) -> Result<MessageId, Refusal> {
     text.unwrap_or_default().parse().map_err(bad_request)
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "what `map_err` hands over")]
 fn bad_request(error: IdError) -> Refusal {
     Refusal::BadRequest(error.to_string())
 }
@@ -200,14 +199,14 @@ fn say(incoming: Incoming, kind: SayKind) -> Result<Request, Refusal> {
     if characters > limits::CONTENT_CHARACTERS {
         return Err(Refusal::ContentTooLong(characters));
     }
-    let audience = audience(incoming.receiver.unwrap_or_default(), incoming.private, kind)?;
+    let audience = audience(&incoming.receiver.unwrap_or_default(), incoming.private, kind)?;
     Ok(Request::Say(Say { audience, kind, content }))
 }
 
 /// `"all"` is public. An original client's reply names whom it computed from the message replied to,
 /// and says with `private` whether that one was: only there does `private` decide anything.
 fn audience(
-    receiver: Vec<String>,
+    receiver: &[String],
     private: Option<bool>,
     kind: SayKind,
 ) -> Result<Audience, Refusal> {

@@ -83,16 +83,14 @@ proptest! {
     #[test]
     fn every_event_comes_back_as_it_went(event in event()) {
         let bytes = event.encode();
-        prop_assert_eq!(bytes.iter().filter(|b| **b == b'\n').count(), 1, "one line");
+        prop_assert_eq!(bytes.iter().position(|b| *b == b'\n'), Some(bytes.len() - 1), "one line");
         prop_assert_eq!(Event::decode(&bytes).unwrap(), Some(event));
     }
 
     #[test]
     fn an_original_client_can_read_every_event_at_once(event in event()) {
         if let Some(bytes) = event.encode_for_original() {
-            if !matches!(event, Event::LoginRefused(_) | Event::Refused(_)) {
-                prop_assert!(bytes.len() <= limits::ORIGINAL_FRAME_BYTES, "{} bytes", bytes.len());
-            }
+            prop_assert!(bytes.len() <= limits::ORIGINAL_FRAME_BYTES, "{} bytes", bytes.len());
             let object: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
             for ours in ["seq", "at", "expires", "cid", "epoch", "protocol"] {
                 prop_assert!(object.get(ours).is_none(), "{} in {}", ours, object);
@@ -119,9 +117,7 @@ proptest! {
 
     #[test]
     fn hostile_objects_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
-        let _ = Request::decode(&bytes);
-        let _ = Login::decode(&bytes);
-        let _ = Event::decode(&bytes);
+        drop((Request::decode(&bytes), Login::decode(&bytes), Event::decode(&bytes)));
     }
 }
 
