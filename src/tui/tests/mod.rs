@@ -1,0 +1,1 @@
+//! Whole screens, driven by keys and clicks.
