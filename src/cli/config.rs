@@ -26,19 +26,23 @@ impl FromStr for Address {
     fn from_str(text: &str) -> Result<Self, String> {
         let is_ipv6 = |host: &str| host.parse::<std::net::Ipv6Addr>().is_ok();
         let (host, port) = match text.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
-            Some((host, port)) if is_ipv6(host) => (host, port.strip_prefix(':')),
-            Some(_) => return Err("between [ and ] stands an IPv6 address".to_owned()),
+            Some((host, "")) if is_ipv6(host) => (host, None),
+            Some((host, port)) if is_ipv6(host) && port.starts_with(':') => {
+                (host, port.strip_prefix(':'))
+            }
+            Some(_) => return Err("in brackets stands an IPv6 address: [::1]:65432".to_owned()),
             None if is_ipv6(text) => (text, None),
             None => text.rsplit_once(':').map_or((text, None), |(host, port)| (host, Some(port))),
         };
-        if host.is_empty() || host.contains(char::is_whitespace) || text.ends_with(']') != port.is_none() && text.starts_with('[') {
+        let is_name = |c: char| c.is_alphanumeric() || matches!(c, '.' | '-' | '_' | ':');
+        if host.is_empty() || !host.chars().all(is_name) || (host.contains(':') && !is_ipv6(host)) {
             return Err("an address is HOST or HOST:PORT, such as localhost:65432".to_owned());
         }
         let port = match port {
             None => DEFAULT_PORT,
-            Some(port) => {
-                port.parse().map_err(|_| format!("a port is a number from 0 to 65535, not {port:?}"))?
-            }
+            Some(port) => port
+                .parse()
+                .map_err(|_| format!("a port is a number from 0 to 65535, not {port:?}"))?,
         };
         Ok(Self { host: host.to_owned(), port })
     }
@@ -58,4 +62,30 @@ pub fn data_folder() -> anyhow::Result<PathBuf> {
     let base = etcetera::choose_base_strategy()
         .context("there is no home folder: say with --data where to keep data")?;
     Ok(base.data_dir().join("chat"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_as_people_write_them() {
+        for (written, host, port, shown) in [
+            ("localhost", "localhost", 65_432, "localhost:65432"),
+            ("chat.example.org:7000", "chat.example.org", 7_000, "chat.example.org:7000"),
+            ("127.0.0.1:0", "127.0.0.1", 0, "127.0.0.1:0"),
+            ("::1", "::1", 65_432, "[::1]:65432"),
+            ("[::1]", "::1", 65_432, "[::1]:65432"),
+            ("[::1]:80", "::1", 80, "[::1]:80"),
+        ] {
+            let address: Address = written.parse().unwrap();
+            assert_eq!((address.host.as_str(), address.port), (host, port), "{written}");
+            assert_eq!(address.to_string(), shown);
+        }
+        for wrong in
+            ["", ":80", "a b", "host:", "host:x", "host:70000", "[::1]80", "[x]:80", "a:b:c"]
+        {
+            assert!(wrong.parse::<Address>().is_err(), "{wrong:?}");
+        }
+    }
 }
