@@ -10,8 +10,10 @@ use std::time::Duration;
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio_rustls::client::TlsStream;
 
 use super::address::ServerAddress;
+use crate::tls;
 
 /// How long one address, and then the handshake of TLS, may take: far more than the slowest network
 /// needs, and less than a person's patience.
@@ -53,7 +55,7 @@ pub(super) enum ConnectError {
     Unreachable { server: ServerAddress, source: io::Error },
     /// Something answers, but it is no server of ours.
     #[error("{server} does not answer as a chat server does, with TLS 1.3 ({source})")]
-    Tls { server: ServerAddress, source: io::Error },
+    Tls { server: ServerAddress, source: tls::Error },
 }
 
 /// Connects over TCP, with TLS.
@@ -63,11 +65,16 @@ pub(super) struct Dialer {
 }
 
 impl Connector for Dialer {
-    type Stream = TcpStream;
+    type Stream = TlsStream<TcpStream>;
 
-    async fn connect(&mut self) -> Result<Link<TcpStream>, ConnectError> {
+    async fn connect(&mut self) -> Result<Link<Self::Stream>, ConnectError> {
         let stream = self.reach().await?;
-        Ok(Link { stream, fingerprint: String::new() })
+        let handshake = tls::client::connect(self.server.host(), stream);
+        match tokio::time::timeout(CONNECT_TIME, handshake).await {
+            Ok(Ok((stream, key))) => Ok(Link { stream, fingerprint: key.to_string() }),
+            Ok(Err(source)) => Err(ConnectError::Tls { server: self.server.clone(), source }),
+            Err(_elapsed) => Err(ConnectError::Silent(self.server.clone())),
+        }
     }
 }
 

@@ -18,6 +18,7 @@ use crate::protocol::id::Seq;
 use crate::protocol::limits;
 use crate::protocol::message::Audience;
 use crate::protocol::request::{Login, Say, SayKind};
+use crate::tls;
 
 /// How much a stream in memory holds, in bytes.
 const PIPE: usize = 4 * 1024;
@@ -358,7 +359,10 @@ fn reasons_are_for_people() {
             ConnectError::Unreachable { server: server(), source: source() },
             "can't reach example.org:7000 (details)",
         ),
-        (ConnectError::Tls { server: server(), source: source() }, "TLS 1.3 (details)"),
+        (
+            ConnectError::Tls { server: server(), source: tls::Error::Anonymous },
+            "example.org:7000 does not answer as a chat server does",
+        ),
     ] {
         assert!(error.to_string().contains(words), "{error}");
     }

@@ -78,9 +78,14 @@ mod tests {
         let bytes = [b"one\r\n\n\xff\xfe\n", long.as_bytes(), b"\nlast"].concat();
         let mut lines = Lines::new(tokio::io::BufReader::with_capacity(100, &bytes[..]));
         let line = |text: &str| Some(Input::Line(text.to_owned()));
-        for expected in
-            [line("one"), line(""), line("\u{fffd}\u{fffd}"), Some(Input::TooLong), line("last"), None]
-        {
+        for expected in [
+            line("one"),
+            line(""),
+            line("\u{fffd}\u{fffd}"),
+            Some(Input::TooLong),
+            line("last"),
+            None,
+        ] {
             assert_eq!(lines.next().await.unwrap(), expected);
         }
     }

@@ -9,6 +9,7 @@ use chrono::{DateTime, FixedOffset};
 use super::format;
 use crate::client::line::{Line, LineError};
 use crate::client::state::search::Search;
+use crate::client::state::timeline::Entry;
 use crate::client::state::{Change, Room};
 use crate::client::{Event, SendError};
 use crate::protocol;
@@ -166,11 +167,7 @@ impl Talk {
         }
     }
 
-    fn search(
-        &self,
-        now: DateTime<FixedOffset>,
-        expression: &str,
-    ) -> Result<Vec<Effect>, String> {
+    fn search(&self, now: DateTime<FixedOffset>, expression: &str) -> Result<Vec<Effect>, String> {
         let timeline = self.room.timeline();
         let mut search = Search::new(expression, false, timeline);
         if let Some(mistake) = search.mistake() {
@@ -202,7 +199,9 @@ impl Talk {
                 self.online = false;
                 self.unconfirmed += self.unanswered.len();
                 let lost = std::mem::take(&mut self.unanswered).into_values();
-                return lost.map(|typed| Effect::Complain(format!("not confirmed: {typed}"))).collect();
+                return lost
+                    .map(|typed| Effect::Complain(format!("not confirmed: {typed}")))
+                    .collect();
             }
             Event::Connecting | Event::Received(_) => {}
         }
@@ -223,12 +222,12 @@ impl Talk {
     fn show(&self, now: DateTime<FixedOffset>, change: Change) -> Vec<Effect> {
         let timeline = self.room.timeline();
         let lines = match change {
-            Change::Said(place) => {
-                let said = timeline.get(place).and_then(|entry| entry.said());
-                said.map(|said| format::message(&self.room, *now.offset(), &said.message))
-                    .into_iter()
-                    .collect()
-            }
+            Change::Said(place) => match timeline.get(place) {
+                Some(Entry::Said(said)) => {
+                    vec![format::message(&self.room, *now.offset(), &said.message)]
+                }
+                Some(Entry::Presence { .. } | Entry::Notice { .. }) | None => Vec::new(),
+            },
             Change::Gone(id) => {
                 timeline.said(id).map(|said| format::gone(now, said)).into_iter().collect()
             }
