@@ -1,5 +1,5 @@
 //! The program: everything it does is in `chat::cli`.
 
 fn main() -> std::process::ExitCode {
-    std::process::ExitCode::SUCCESS
+    chat::cli::main()
 }

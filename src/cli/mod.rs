@@ -1,1 +1,67 @@
-//! To come.
+//! The command line: what can be typed, and the way from an outcome to an exit status.
+//!
+//! Each subcommand is a file of its own; nothing is decided here.
+
+pub mod config;
+pub mod exit;
+mod host;
+mod join;
+mod logging;
+mod plain;
+mod serve;
+mod signals;
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use self::exit::Exit;
+
+/// A group chat for the terminal that a team can run by itself and trust.
+#[derive(Debug, Parser)]
+#[command(version, about, disable_help_subcommand = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run a server
+    Serve(serve::Args),
+    /// Join a server, full screen
+    Join(join::Args),
+    /// Run a server and join it, in one
+    Host(host::Args),
+}
+
+/// Does what the command line says.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let exit = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => {
+            let outcome = runtime.block_on(run(cli.command));
+            // Not dropped: that would wait for a thread that reads standard input.
+            runtime.shutdown_background();
+            report(outcome)
+        }
+        Err(error) => report(Err(error.into())),
+    };
+    exit.into()
+}
+
+async fn run(command: Command) -> anyhow::Result<()> {
+    match command {
+        Command::Serve(args) => serve::run(args).await,
+        Command::Join(args) => join::run(args).await,
+        Command::Host(args) => host::run(args).await,
+    }
+}
+
+fn report(outcome: anyhow::Result<()>) -> Exit {
+    let Err(error) = outcome else { return Exit::Done };
+    // Where standard error is closed, the exit status still tells.
+    writeln!(std::io::stderr(), "error: {error:#}").unwrap_or_default();
+    Exit::of(&error)
+}

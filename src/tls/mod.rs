@@ -1,1 +1,98 @@
-//! To come.
+//! Certificates and encrypted streams: TLS 1.3 alone, by aws-lc-rs, without tickets and early data.
+//!
+//! Knows nothing of chat. Whom to trust beyond "holds the key of this fingerprint" is not decided here.
+
+pub mod client;
+pub mod fingerprint;
+mod pem;
+mod selfsigned;
+pub mod server;
+
+#[cfg(test)]
+mod tests;
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use thiserror::Error;
+use tokio_rustls::rustls;
+use tokio_rustls::rustls::crypto::{CryptoProvider, aws_lc_rs};
+
+/// What can be wrong with certificates, keys and handshakes. The texts say what to do.
+#[derive(Debug, Error)]
+pub enum Error {
+    /// A file or folder can't be read or made.
+    #[error("cannot {doing} {}: {source}", path.display())]
+    File {
+        /// What was tried.
+        doing: &'static str,
+        /// The file or folder.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The file has nothing of the sort in it.
+    #[error("there is no {wanted} in {}: it must be a PEM file with a -----BEGIN ...----- line", path.display())]
+    Nothing {
+        /// A certificate, or a private key.
+        wanted: &'static str,
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file is no PEM.
+    #[error("{} is damaged: {source}", path.display())]
+    Pem {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: io::Error,
+    },
+    /// A certificate without its key.
+    #[error(
+        "{} is there, but its key {} is not: put the key there, or take the certificate away to have both made",
+        certificate.display(), key.display()
+    )]
+    KeyMissing {
+        /// The certificate's file.
+        certificate: PathBuf,
+        /// Where the key should be.
+        key: PathBuf,
+    },
+    /// Certificate and key can't be used, or don't belong together.
+    #[error("{} and {} cannot be used together: {source}", certificate.display(), key.display())]
+    Unusable {
+        /// The certificate's file.
+        certificate: PathBuf,
+        /// The key's file.
+        key: PathBuf,
+        /// Why not.
+        source: rustls::Error,
+    },
+    /// A certificate could not be made.
+    #[error("cannot make a certificate for the key {}: {source}", path.display())]
+    Making {
+        /// The key's file.
+        path: PathBuf,
+        /// Why not.
+        source: rcgen::Error,
+    },
+    /// The certificate is none.
+    #[error("not a certificate: {0}")]
+    Certificate(#[from] webpki::Error),
+    /// The library refuses what it was set up with.
+    #[error(transparent)]
+    Tls(#[from] rustls::Error),
+    /// The connection failed before it was encrypted.
+    #[error("the encrypted connection failed: {0}")]
+    Handshake(#[source] io::Error),
+    /// The other side showed no certificate.
+    #[error("the server showed no certificate")]
+    Anonymous,
+}
+
+fn provider() -> Arc<CryptoProvider> {
+    Arc::new(aws_lc_rs::default_provider())
+}
+
+const VERSIONS: &[&rustls::SupportedProtocolVersion] = &[&rustls::version::TLS13];

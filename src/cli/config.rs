@@ -1,0 +1,91 @@
+//! What several subcommands are told in the same way: addresses and folders.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use anyhow::Context;
+use etcetera::BaseStrategy;
+
+/// The port where none is given, as in the original.
+pub const DEFAULT_PORT: u16 = 65_432;
+
+/// `HOST[:PORT]`, where HOST is a name, an IPv4 address, or an IPv6 address (in brackets if a port
+/// follows).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Address {
+    /// A name or an address, without brackets.
+    pub host: String,
+    /// The port.
+    pub port: u16,
+}
+
+impl FromStr for Address {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let is_ipv6 = |host: &str| host.parse::<std::net::Ipv6Addr>().is_ok();
+        let (host, port) = match text.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+            Some((host, "")) if is_ipv6(host) => (host, None),
+            Some((host, port)) if is_ipv6(host) && port.starts_with(':') => {
+                (host, port.strip_prefix(':'))
+            }
+            Some(_) => return Err("in brackets stands an IPv6 address: [::1]:65432".to_owned()),
+            None if is_ipv6(text) => (text, None),
+            None => text.rsplit_once(':').map_or((text, None), |(host, port)| (host, Some(port))),
+        };
+        let is_name = |c: char| c.is_alphanumeric() || matches!(c, '.' | '-' | '_' | ':');
+        if host.is_empty() || !host.chars().all(is_name) || (host.contains(':') && !is_ipv6(host)) {
+            return Err("an address is HOST or HOST:PORT, such as localhost:65432".to_owned());
+        }
+        let port = match port {
+            None => DEFAULT_PORT,
+            Some(port) => port
+                .parse()
+                .map_err(|_| format!("a port is a number from 0 to 65535, not {port:?}"))?,
+        };
+        Ok(Self { host: host.to_owned(), port })
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.host.contains(':') {
+            true => write!(f, "[{}]:{}", self.host, self.port),
+            false => write!(f, "{}:{}", self.host, self.port),
+        }
+    }
+}
+
+/// The user's data folder for this program, such as `~/.local/share/chat`.
+pub fn data_folder() -> anyhow::Result<PathBuf> {
+    let base = etcetera::choose_base_strategy()
+        .context("there is no home folder: say with --data where to keep data")?;
+    Ok(base.data_dir().join("chat"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_as_people_write_them() {
+        for (written, host, port, shown) in [
+            ("localhost", "localhost", 65_432, "localhost:65432"),
+            ("chat.example.org:7000", "chat.example.org", 7_000, "chat.example.org:7000"),
+            ("127.0.0.1:0", "127.0.0.1", 0, "127.0.0.1:0"),
+            ("::1", "::1", 65_432, "[::1]:65432"),
+            ("[::1]", "::1", 65_432, "[::1]:65432"),
+            ("[::1]:80", "::1", 80, "[::1]:80"),
+        ] {
+            let address: Address = written.parse().unwrap();
+            assert_eq!((address.host.as_str(), address.port), (host, port), "{written}");
+            assert_eq!(address.to_string(), shown);
+        }
+        for wrong in
+            ["", ":80", "a b", "host:", "host:x", "host:70000", "[::1]80", "[x]:80", "a:b:c"]
+        {
+            assert!(wrong.parse::<Address>().is_err(), "{wrong:?}");
+        }
+    }
+}

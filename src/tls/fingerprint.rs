@@ -1,0 +1,44 @@
+//! The short name of a public key, as people compare it.
+//!
+//! Of the key and not of the certificate, so that a renewed certificate keeps it.
+
+use std::fmt;
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD_NO_PAD;
+use tokio_rustls::rustls::crypto::aws_lc_rs::cipher_suite::TLS13_AES_128_GCM_SHA256;
+use tokio_rustls::rustls::pki_types::CertificateDer;
+
+use super::Error;
+
+/// SHA-256 of a certificate's public key (its `SubjectPublicKeyInfo`), shown as ssh shows a key's:
+/// `SHA256:` and base64 without padding.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Fingerprint([u8; 32]);
+
+impl Fingerprint {
+    /// The fingerprint of the key in `certificate`.
+    ///
+    /// # Errors
+    /// It is not an X.509 certificate.
+    pub fn of(certificate: &CertificateDer<'_>) -> Result<Self, Error> {
+        let key = webpki::EndEntityCert::try_from(certificate)?.subject_public_key_info();
+        let mut digest = [0; 32];
+        if let Some(suite) = TLS13_AES_128_GCM_SHA256.tls13() {
+            digest.copy_from_slice(suite.common.hash_provider.hash(&key).as_ref());
+        }
+        Ok(Self(digest))
+    }
+}
+
+impl fmt::Display for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SHA256:{}", BASE64_STANDARD_NO_PAD.encode(self.0))
+    }
+}
+
+impl fmt::Debug for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")
+    }
+}

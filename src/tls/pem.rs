@@ -1,0 +1,41 @@
+//! PEM files to certificates and keys: the one file that uses rustls-pemfile.
+
+use std::fs;
+use std::path::Path;
+
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+
+use super::Error;
+
+/// All certificates of a file, the server's own first.
+///
+/// # Errors
+/// The file can't be read, is damaged, or has none in it.
+pub(super) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Error> {
+    let text = read(path)?;
+    let found: Vec<_> = rustls_pemfile::certs(&mut text.as_slice())
+        .collect::<Result<_, _>>()
+        .map_err(|source| Error::Pem { path: path.to_owned(), source })?;
+    match found.is_empty() {
+        true => Err(Error::Nothing { wanted: "certificate", path: path.to_owned() }),
+        false => Ok(found),
+    }
+}
+
+/// The first private key of a file: PKCS #8, SEC 1 or PKCS #1, not encrypted.
+///
+/// # Errors
+/// The file can't be read, is damaged, or has none in it.
+pub(super) fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, Error> {
+    let text = read(path)?;
+    rustls_pemfile::private_key(&mut text.as_slice())
+        .map_err(|source| Error::Pem { path: path.to_owned(), source })?
+        .ok_or_else(|| Error::Nothing {
+            wanted: "private key without a password",
+            path: path.to_owned(),
+        })
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, Error> {
+    fs::read(path).map_err(|source| Error::File { doing: "read", path: path.to_owned(), source })
+}

@@ -1,0 +1,76 @@
+//! A key and a self-signed certificate of it, made on the first start.
+//!
+//! Several servers may start at once on the same folder: a lock lets one of them make the files. Each
+//! file appears whole or not at all, the key before the certificate. A key without a certificate is
+//! kept, since its fingerprint may be known to people already.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::Path;
+
+use rcgen::{CertificateParams, DnType, KeyPair, PKCS_ECDSA_P256_SHA256};
+
+use super::Error;
+
+/// Sees to it that `certificate` and `key` exist in `folder`.
+///
+/// # Errors
+/// A file can't be made, or there is a certificate without its key.
+pub(super) fn ensure(folder: &Path, certificate: &Path, key: &Path) -> Result<(), Error> {
+    if certificate.exists() && key.exists() {
+        return Ok(());
+    }
+    let failed = |doing, path: &Path| {
+        let path = path.to_owned();
+        move |source| Error::File { doing, path, source }
+    };
+    DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(failed("make", folder))?;
+    let lock_path = folder.join(".lock");
+    let lock = File::create(&lock_path).map_err(failed("make", &lock_path))?;
+    lock.lock().map_err(failed("lock", &lock_path))?;
+    match (certificate.exists(), key.exists()) {
+        (true, true) => return Ok(()),
+        (true, false) => {
+            return Err(Error::KeyMissing {
+                certificate: certificate.to_owned(),
+                key: key.to_owned(),
+            });
+        }
+        (false, false) => {
+            let new = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(making(key))?;
+            write_new(key, 0o600, &new.serialize_pem()).map_err(failed("make", key))?;
+        }
+        (false, true) => {}
+    }
+    let text = fs::read_to_string(key).map_err(failed("read", key))?;
+    let pem = self_signed(&text).map_err(making(key))?;
+    write_new(certificate, 0o644, &pem).map_err(failed("make", certificate))
+}
+
+fn making(key: &Path) -> impl FnOnce(rcgen::Error) -> Error {
+    let path = key.to_owned();
+    move |source| Error::Making { path, source }
+}
+
+/// The names are those that work on the server's own machine; our client looks at none of them.
+fn self_signed(key: &str) -> Result<String, rcgen::Error> {
+    let key = KeyPair::from_pem(key)?;
+    let names = ["localhost", "127.0.0.1", "::1"].map(str::to_owned);
+    let mut wanted = CertificateParams::new(names)?;
+    wanted.distinguished_name.push(DnType::CommonName, "chat");
+    Ok(wanted.self_signed(&key)?.pem())
+}
+
+/// Writes a file that is not there yet; the name appears only once everything is on disk.
+fn write_new(path: &Path, mode: u32, text: &str) -> io::Result<()> {
+    let unfinished = path.with_extension("pem.new");
+    match fs::remove_file(&unfinished) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        Ok(()) | Err(_) => {}
+    }
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&unfinished)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()?;
+    fs::rename(&unfinished, path)
+}

@@ -1,0 +1,127 @@
+//! Certificates made, read and refused; handshakes that work and that must not.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::sync::Arc;
+
+use rcgen::{CertificateParams, KeyPair};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
+use tokio_rustls::rustls::crypto::aws_lc_rs::sign::any_supported_type;
+use tokio_rustls::rustls::pki_types::PrivateKeyDer;
+use tokio_rustls::rustls::server::ResolvesServerCert;
+use tokio_rustls::rustls::sign::CertifiedKey;
+
+use super::server::Identity;
+use super::{VERSIONS, client, provider};
+
+fn refused(folder: &Path) -> String {
+    Identity::open(folder).unwrap_err().to_string()
+}
+
+#[test]
+fn the_first_start_makes_a_key_for_its_owner_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let certs = folder.path().join("new/certs");
+    let first = Identity::open(&certs).unwrap();
+    let mode = fs::metadata(certs.join("key.pem")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    assert_eq!(Identity::open(&certs).unwrap().fingerprint, first.fingerprint);
+
+    fs::remove_file(certs.join("cert.pem")).unwrap();
+    assert_eq!(Identity::open(&certs).unwrap().fingerprint, first.fingerprint, "the key is kept");
+}
+
+#[test]
+fn servers_that_start_at_once_agree_on_one_key() {
+    let folder = tempfile::tempdir().unwrap();
+    let fingerprints: Vec<_> = std::thread::scope(|scope| {
+        let starts: Vec<_> =
+            (0..8).map(|_| scope.spawn(|| Identity::open(folder.path()).unwrap())).collect();
+        starts.into_iter().map(|start| start.join().unwrap().fingerprint).collect()
+    });
+    assert!(fingerprints.iter().all(|one| *one == fingerprints[0]));
+}
+
+#[test]
+fn wrong_files_are_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let (cert, key) = (folder.path().join("cert.pem"), folder.path().join("key.pem"));
+    Identity::open(folder.path()).unwrap();
+    let good = fs::read_to_string(&cert).unwrap();
+
+    let other = KeyPair::generate().unwrap().serialize_pem();
+    fs::write(&key, other).unwrap();
+    assert!(refused(folder.path()).contains("cannot be used together"));
+
+    fs::write(&key, "not a key").unwrap();
+    assert!(refused(folder.path()).contains("no private key without a password in"));
+    fs::write(&key, "-----BEGIN PRIVATE KEY-----\n%%%\n-----END PRIVATE KEY-----\n").unwrap();
+    assert!(refused(folder.path()).contains("key.pem is damaged"));
+
+    fs::write(&cert, good.replace("CERTIFICATE", "PHOTOGRAPH")).unwrap();
+    assert!(refused(folder.path()).contains("no certificate in"));
+    fs::write(&cert, "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n").unwrap();
+    assert!(refused(folder.path()).contains("not a certificate"));
+
+    fs::remove_file(&key).unwrap();
+    assert!(refused(folder.path()).contains("put the key there"));
+    fs::create_dir(&key).unwrap();
+    assert!(refused(folder.path()).contains("cannot read"));
+}
+
+#[tokio::test]
+async fn keys_of_all_common_sorts_work() {
+    for sort in [&rcgen::PKCS_RSA_SHA256, &rcgen::PKCS_ECDSA_P384_SHA384, &rcgen::PKCS_ED25519] {
+        let folder = tempfile::tempdir().unwrap();
+        let key = KeyPair::generate_for(sort).unwrap();
+        fs::write(folder.path().join("key.pem"), key.serialize_pem()).unwrap();
+        let identity = Identity::open(folder.path()).unwrap();
+        let (near, far) = tokio::io::duplex(4_096);
+        let (seen, taken) =
+            tokio::join!(client::connect("localhost", near), identity.acceptor.accept(far));
+        taken.unwrap();
+        assert_eq!(seen.unwrap().1, identity.fingerprint, "{sort:?}");
+    }
+}
+
+/// Shows the certificate of one key, and signs with another.
+#[derive(Debug)]
+struct Impostor(Arc<CertifiedKey>);
+
+impl ResolvesServerCert for Impostor {
+    fn resolve(
+        &self,
+        _: tokio_rustls::rustls::server::ClientHello<'_>,
+    ) -> Option<Arc<CertifiedKey>> {
+        Some(Arc::clone(&self.0))
+    }
+}
+
+#[tokio::test]
+async fn a_certificate_without_its_key_is_refused() {
+    let (bob, eve) = (KeyPair::generate().unwrap(), KeyPair::generate().unwrap());
+    let names = vec!["localhost".to_owned()];
+    let bobs = CertificateParams::new(names).unwrap().self_signed(&bob).unwrap();
+    let eves = PrivateKeyDer::try_from(eve.serialize_der()).unwrap();
+    let stolen = CertifiedKey::new(vec![bobs.der().clone()], any_supported_type(&eves).unwrap());
+    let config = ServerConfig::builder_with_provider(provider())
+        .with_protocol_versions(VERSIONS)
+        .unwrap()
+        .with_no_client_auth()
+        .with_cert_resolver(Arc::new(Impostor(Arc::new(stolen))));
+    let acceptor = TlsAcceptor::from(Arc::new(config));
+    let (near, far) = tokio::io::duplex(4_096);
+    let (seen, taken) = tokio::join!(client::connect("localhost", near), acceptor.accept(far));
+    assert!(seen.unwrap_err().to_string().contains("encrypted connection failed"));
+    assert!(taken.is_err());
+}
+
+#[tokio::test]
+async fn what_is_not_tls_is_refused() {
+    use tokio::io::AsyncWriteExt;
+    let (near, mut far) = tokio::io::duplex(4_096);
+    far.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await.unwrap();
+    assert!(client::connect("localhost", near).await.is_err());
+}
