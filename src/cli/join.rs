@@ -55,7 +55,9 @@ pub(super) async fn enter(
     let (client, events) = client::connect(Options { server: server.clone(), name });
     let outcome = match is_plain {
         true => plain::run(&client, events, stop).await,
-        false => tui::run(screen(&server, notices), &client, events, stop).await.map_err(Into::into),
+        false => {
+            tui::run(screen(&server, notices), &client, events, stop).await.map_err(Into::into)
+        }
     };
     client.close().await;
     outcome

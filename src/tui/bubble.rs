@@ -82,7 +82,8 @@ impl Bubble<'_> {
     pub fn natural_width(&self) -> u16 {
         let text = self.text.iter().map(|line| line.width()).max().unwrap_or(0);
         let quote = self.quote.as_ref().map_or(0, |(line, _)| line.width() + 2);
-        let spans = |spans: &[Span<'_>]| spans.iter().map(|span| span.content.width()).sum::<usize>();
+        let spans =
+            |spans: &[Span<'_>]| spans.iter().map(|span| span.content.width()).sum::<usize>();
         let header = self.header.as_deref().map_or(0, |header| spans(header) + 1);
         let tag = self.tag.as_ref().map_or(0, |tag| tag.content.width() + 2);
         u16::try_from(text.max(quote).max(header).max(tag)).unwrap_or(u16::MAX)
@@ -90,7 +91,11 @@ impl Bubble<'_> {
 
     /// Its rows, in a conversation of `width` cells.
     pub fn rows(self, width: u16, theme: Theme) -> Vec<Row> {
-        if width < WALLS_FROM { self.open_rows(width, theme) } else { self.walled_rows(width, theme) }
+        if width < WALLS_FROM {
+            self.open_rows(width, theme)
+        } else {
+            self.walled_rows(width, theme)
+        }
     }
 
     fn walled_rows(self, width: u16, theme: Theme) -> Vec<Row> {
@@ -99,7 +104,8 @@ impl Bubble<'_> {
             Side::Left => 1,
             Side::Right => width.saturating_sub(inside + 5),
         };
-        let frame = if self.picked { self.frame.remove_modifier(Modifier::DIM) } else { self.frame };
+        let frame =
+            if self.picked { self.frame.remove_modifier(Modifier::DIM) } else { self.frame };
         let walled = |spans: Vec<Span<'static>>| {
             let used: usize = spans.iter().map(|span| span.content.width()).sum();
             let padding = " ".repeat(usize::from(inside).saturating_sub(used));

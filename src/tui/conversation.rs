@@ -170,7 +170,12 @@ impl<'a> Layouter<'a> {
     }
 
     /// Lays it out; `scroll` is moved by `rows` (up is positive) and set to what there really is.
-    pub fn lay_out(&mut self, scroll: &mut Scroll, rows: i64, reveal: Option<&Key>) -> Conversation {
+    pub fn lay_out(
+        &mut self,
+        scroll: &mut Scroll,
+        rows: i64,
+        reveal: Option<&Key>,
+    ) -> Conversation {
         if self.cache.blocks.len() > CACHED || self.cache.wrapped.len() > CACHED {
             *self.cache = Cache::default();
         }
@@ -348,8 +353,17 @@ impl<'a> Layouter<'a> {
                     .unwrap_or(1)
                     .clamp(1, bubble::inside_width(width));
                 let fate = self.fate(slot);
-                let quoted = self.quoted(slot).map(|id| self.room.timeline().said(id).map(|q| q.fate));
-                Look { inside, fate, first: run == 0, last, quoted, tag: self.tag(slot, picked), ..bare }
+                let quoted =
+                    self.quoted(slot).map(|id| self.room.timeline().said(id).map(|q| q.fate));
+                Look {
+                    inside,
+                    fate,
+                    first: run == 0,
+                    last,
+                    quoted,
+                    tag: self.tag(slot, picked),
+                    ..bare
+                }
             }
         }
     }
@@ -572,8 +586,11 @@ impl<'a> Layouter<'a> {
         let to = match self.audience(slot)? {
             Audience::Everyone => None,
             Audience::Only(people) => {
-                let mut names: Vec<String> =
-                    people.iter().filter(|id| !self.room.is_you(id)).map(ToString::to_string).collect();
+                let mut names: Vec<String> = people
+                    .iter()
+                    .filter(|id| !self.room.is_you(id))
+                    .map(ToString::to_string)
+                    .collect();
                 if people.iter().any(|id| self.room.is_you(id)) {
                     names.insert(0, "you".to_owned());
                 }

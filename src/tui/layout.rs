@@ -130,8 +130,7 @@ fn frame(model: &Model) -> Areas {
     let status = Rect { y: whole.bottom() - line, height: line, ..whole };
     let middle = Rect { y: line, height: whole.height - 2 * line, ..whole };
     let compose_height = compose_height(model, middle);
-    let compose =
-        Rect { y: middle.bottom() - compose_height, height: compose_height, ..middle };
+    let compose = Rect { y: middle.bottom() - compose_height, height: compose_height, ..middle };
     let above = Rect { height: middle.height - compose_height, ..middle };
     let wide = whole.width >= PEOPLE_FROM && full;
     let pane = Rect { width: PEOPLE_WIDTH.min(above.width), ..above };
@@ -178,6 +177,9 @@ fn people_rows(model: &mut Model, pane: Option<Rect>) -> Vec<(Person, Rect)> {
     let people = people(model);
     // The title and the column of the frame are not rows of people.
     let rows = usize::from(pane.height.saturating_sub(1));
+    if rows == 0 {
+        return Vec::new();
+    }
     if let Focus::People(row) = &mut model.focus {
         *row = (*row).min(people.len() - 1);
         model.people_top = model.people_top.clamp((*row + 1).saturating_sub(rows), *row);
@@ -198,7 +200,10 @@ pub fn people(model: &Model) -> Vec<Person> {
     let here = model.room.people().iter();
     let gone = model.compose.to.iter().filter(|id| !model.room.people().contains(*id));
     let row = |here| move |id: &UserId| Person::One { id: id.clone(), here };
-    std::iter::once(Person::Everyone).chain(here.map(row(true))).chain(gone.map(row(false))).collect()
+    std::iter::once(Person::Everyone)
+        .chain(here.map(row(true)))
+        .chain(gone.map(row(false)))
+        .collect()
 }
 
 fn lay_out_conversation(

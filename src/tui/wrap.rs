@@ -81,7 +81,9 @@ fn wrap_paragraph(paragraph: &str, width: usize, lines: &mut Vec<String>) {
 
 /// Punctuation stays with the word before it.
 fn breaks_before(word: &str) -> bool {
-    word.chars().next().is_some_and(|c| c.is_alphanumeric() || !c.is_ascii() || "([{<\"'#@./~-".contains(c))
+    word.chars()
+        .next()
+        .is_some_and(|c| c.is_alphanumeric() || !c.is_ascii() || "([{<\"'#@./~-".contains(c))
 }
 
 #[cfg(test)]

@@ -42,7 +42,8 @@ pub fn area(overlay: &Overlay, whole: Rect) -> Rect {
         Overlay::Delete(_) => (48, 4),
     };
     // On a small screen an overlay takes all there is.
-    let width = if whole.width < 64 { whole.width } else { whole.width.saturating_sub(4).min(width) };
+    let width =
+        if whole.width < 64 { whole.width } else { whole.width.saturating_sub(4).min(width) };
     let height = if whole.height < 12 { whole.height.min(height.max(4)) } else { height };
     Rect {
         x: whole.x + (whole.width - width) / 2,

@@ -155,19 +155,25 @@ impl SearchBox {
             .title_bottom(Line::styled(self.count(room), theme.quiet()).right_aligned())
             .render(area, buffer);
         let inside = inside(area);
-        let input = Rect { x: inside.x + 2, width: inside.width.saturating_sub(2), height: inside.height.min(1), ..inside };
-        buffer.set_stringn(inside.x, inside.y, "/ ", usize::from(inside.width), theme.title());
+        let input = Rect {
+            x: inside.x + 2,
+            width: inside.width.saturating_sub(2),
+            height: inside.height.min(1),
+            ..inside
+        };
+        Span::styled("/ ", theme.title()).render(inside, buffer);
         (&self.input).render(input, buffer);
         if inside.height > 1 {
             let under = Rect { y: inside.y + 1, height: 1, ..input };
-            buffer.set_line(under.x, under.y, &self.under_input(theme), under.width);
+            self.under_input(theme).render(under, buffer);
         }
         for (index, row) in rows {
             let said = self.search.hits().get(*index).and_then(|id| room.timeline().said(*id));
             if let Some(said) = said.filter(|said| said.fate == Fate::Readable) {
                 let line = self.hit_line(&said.message, room, now, theme, row.width);
-                let line = if *index == self.chosen { line.patch_style(theme.picked()) } else { line };
-                buffer.set_line(row.x, row.y, &line, row.width);
+                let line =
+                    if *index == self.chosen { line.patch_style(theme.picked()) } else { line };
+                line.render(*row, buffer);
             }
         }
         input
@@ -235,7 +241,8 @@ impl SearchBox {
         if start > 0 {
             spans.push(Span::styled("…", theme.quiet()));
         }
-        let shown = shorten(text.get(start..).unwrap_or_default(), width.saturating_sub(spans.len()));
+        let shown =
+            shorten(text.get(start..).unwrap_or_default(), width.saturating_sub(spans.len()));
         let mut plain_from = 0;
         for found in regex.find_iter(&shown).filter(|found| !found.is_empty()) {
             let before = shown.get(plain_from..found.start()).unwrap_or_default();
@@ -284,9 +291,8 @@ impl Found {
 
     /// The next older hit that can still be read, or the next newer one.
     pub fn go(&mut self, older: bool, timeline: &Timeline) -> Option<MessageId> {
-        let readable = |hit: &MessageId| {
-            timeline.said(*hit).is_some_and(|said| said.fate == Fate::Readable)
-        };
+        let readable =
+            |hit: &MessageId| timeline.said(*hit).is_some_and(|said| said.fate == Fate::Readable);
         let next = if older {
             (self.at + 1..self.hits.len()).find(|index| self.hits.get(*index).is_some_and(readable))
         } else {

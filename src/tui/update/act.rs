@@ -157,7 +157,9 @@ fn pick_neighbour(model: &mut Model, now: DateTime<FixedOffset>, older: bool) {
     };
     let next = match &model.focus {
         Focus::Picked(key) => layouter.neighbour(key, older),
-        Focus::Typing | Focus::People(_) => model.areas.conversation.newest().or_else(|| layouter.newest()),
+        Focus::Typing | Focus::People(_) => {
+            model.areas.conversation.newest().or_else(|| layouter.newest())
+        }
     };
     match next {
         Some(key) => pick(model, key),
@@ -194,8 +196,10 @@ fn reply_picked(model: &mut Model) {
 }
 
 fn reply_latest(model: &mut Model) {
-    let mut messages = model.room.timeline().newest_first();
-    let latest = messages.find(|message| !model.room.is_you(&message.sender)).map(|m| m.id);
+    let room = &model.room;
+    let mut messages = room.timeline().newest_first();
+    let latest = messages.find(|message| !room.is_you(&message.sender)).map(|message| message.id);
+    drop(messages);
     match latest {
         Some(id) => begin_reply(model, id),
         None => model.complain("there is no message to reply to"),

@@ -72,11 +72,7 @@ fn tick(model: &mut Model, now: DateTime<FixedOffset>) -> Vec<Effect> {
     Vec::new()
 }
 
-fn from_client(
-    model: &mut Model,
-    now: DateTime<FixedOffset>,
-    event: client::Event,
-) -> Vec<Effect> {
+fn from_client(model: &mut Model, now: DateTime<FixedOffset>, event: client::Event) -> Vec<Effect> {
     for change in model.room.apply(now, event) {
         changed(model, change);
     }

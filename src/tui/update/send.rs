@@ -87,7 +87,8 @@ fn ready(model: &Model, text: &SafeText) -> Result<Say, String> {
             return Err(format!("{gone} is not here: remove them from To:, or wait"));
         }
     }
-    let content = content(text.as_str(), "the prompt").map_err(|error: LineError| error.to_string())?;
+    let content =
+        content(text.as_str(), "the prompt").map_err(|error: LineError| error.to_string())?;
     Ok(Say { audience, kind: address.kind, content })
 }
 

@@ -55,7 +55,11 @@ pub fn to_line(model: &Model, width: u16) -> ToLine {
                     break;
                 }
                 let chip = (!address.is_typed).then(|| Chip::Person(id.clone()));
-                line.push(shorten(&words, room.saturating_sub(line.width())), theme.private(), chip);
+                line.push(
+                    shorten(&words, room.saturating_sub(line.width())),
+                    theme.private(),
+                    chip,
+                );
             }
             for note in ["private: nobody else sees it ", "private "] {
                 if line.width() + note.width() <= room {
@@ -123,17 +127,16 @@ pub(super) fn draw(model: &Model, buffer: &mut Buffer) {
             .title_bottom(Line::from(length(model)).right_aligned())
             .render(frame, buffer);
         let to = Line::from(line.parts.into_iter().map(|(span, _)| span).collect::<Vec<_>>());
-        buffer.set_line(frame.x + 1, frame.y, &to, frame.width.saturating_sub(2));
+        let top = Rect { x: frame.x + 1, width: frame.width.saturating_sub(2), height: 1, ..frame };
+        to.render(top, buffer);
         if let Some(life) = line.life {
-            let width = u16::try_from(life.content.width()).unwrap_or(u16::MAX);
-            let x = frame.right().saturating_sub(width + 1).max(frame.x + 1);
-            buffer.set_span(x, frame.y, &life, frame.right().saturating_sub(x + 1));
+            Line::from(life).right_aligned().render(top, buffer);
         }
     }
     if let (Some(area), Some(id)) = (areas.reply, model.compose.reply) {
         let words = format!("┃ reply to {}", quote_words(&model.room, id));
         let words = shorten(&words, usize::from(area.width));
-        buffer.set_stringn(area.x, area.y, words, usize::from(area.width), theme.own());
+        Span::styled(words, theme.own()).render(area, buffer);
     }
     if !areas.input.is_empty() {
         (&model.compose.text).render(areas.input, buffer);
@@ -171,7 +174,7 @@ fn draw_proposals(model: &Model, buffer: &mut Buffer) {
         let style = if index == open.chosen { model.theme.picked() } else { model.theme.text() };
         let words = format!(" {} {}", proposal.word, proposal.about);
         let line = format!("{:<width$}", shorten(&words, width));
-        buffer.set_stringn(area.x, y, line, width, style);
+        Span::styled(line, style).render(Rect { y, height: 1, ..area }, buffer);
     }
 }
 
@@ -186,6 +189,7 @@ pub(super) fn cursor_in(text: &TextArea<'_>, area: Rect) -> Option<Position> {
     let at = text.screen_cursor();
     let row = u16::try_from(at.row).ok()?.checked_sub(top)?;
     let column = u16::try_from(at.col).ok()?.checked_sub(left)?;
-    let position = Position { x: area.x + column.min(area.width.saturating_sub(1)), y: area.y + row };
+    let position =
+        Position { x: area.x + column.min(area.width.saturating_sub(1)), y: area.y + row };
     area.contains(position).then_some(position)
 }

@@ -3,7 +3,8 @@
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::{Modifier, Style};
-use ratatui::widgets::{Clear, Widget};
+use ratatui::text::{Line, Span};
+use ratatui::widgets::{Block, Borders, Clear, Widget};
 
 use crate::protocol::message::Audience;
 use crate::tui::layout::Person;
@@ -17,15 +18,13 @@ pub(super) fn draw(model: &Model, pane: Rect, buffer: &mut Buffer) {
         Focus::People(row) => Some(row),
         Focus::Typing | Focus::Picked(_) => None,
     };
-    for y in pane.top()..pane.bottom() {
-        buffer.set_stringn(pane.right() - 1, y, "│", 1, theme.quiet());
-    }
-    let inside = usize::from(pane.width.saturating_sub(2));
+    Block::new().borders(Borders::RIGHT).border_style(theme.quiet()).render(pane, buffer);
+    let top = Rect { width: pane.width.saturating_sub(1), height: 1, ..pane };
     let title = format!(" People {}", model.room.people().len());
     let style = if focused.is_some() { theme.picked() } else { theme.title() };
-    buffer.set_stringn(pane.x, pane.y, title, inside, style);
+    Span::styled(title, style).render(top, buffer);
     if !model.areas.people_rows.is_empty() {
-        draw_hidden_counts(model, pane, buffer);
+        draw_hidden_counts(model, top, buffer);
     }
     for (index, (person, area)) in model.areas.people_rows.iter().enumerate() {
         let (words, style) = row(model, person);
@@ -33,12 +32,12 @@ pub(super) fn draw(model: &Model, pane: Rect, buffer: &mut Buffer) {
         let style = if is_focused { style.patch(theme.picked()) } else { style };
         let width = usize::from(area.width.saturating_sub(1));
         let line = format!("{:<width$}", shorten(&words, width));
-        buffer.set_stringn(area.x, area.y, line, width, style);
+        Span::styled(line, style).render(*area, buffer);
     }
 }
 
 /// How many rows are above and below what is seen.
-fn draw_hidden_counts(model: &Model, pane: Rect, buffer: &mut Buffer) {
+fn draw_hidden_counts(model: &Model, top: Rect, buffer: &mut Buffer) {
     let all = crate::tui::layout::people(model).len();
     let above = model.people_top;
     let below = all.saturating_sub(above + model.areas.people_rows.len());
@@ -48,9 +47,8 @@ fn draw_hidden_counts(model: &Model, pane: Rect, buffer: &mut Buffer) {
         (above, 0) => format!("↑{above} "),
         (above, below) => format!("↑{above} ↓{below} "),
     };
-    let width = u16::try_from(words.chars().count()).unwrap_or_default();
-    if let Some(x) = pane.right().checked_sub(width + 1).filter(|x| *x > pane.x + 10) {
-        buffer.set_stringn(x, pane.y, words, usize::from(width), model.theme.quiet());
+    if top.width > 20 {
+        Line::styled(words, model.theme.quiet()).right_aligned().render(top, buffer);
     }
 }
 

@@ -28,7 +28,10 @@ pub(super) fn draw_header(model: &Model, area: Rect, buffer: &mut Buffer) {
     });
     let here = model.room.people().len();
     let keys = if area.width < PEOPLE_FROM { " (F2)" } else { "" };
-    let mut right = vec![Span::raw(format!("{here} {} here{keys}", if here == 1 { "other" } else { "others" }))];
+    let mut right = vec![Span::raw(format!(
+        "{here} {} here{keys}",
+        if here == 1 { "other" } else { "others" }
+    ))];
     if let Some(you) = model.room.you() {
         right.push(Span::raw("  you are "));
         right.push(Span::styled(you.to_string(), theme.own().patch(theme.title())));
@@ -51,8 +54,12 @@ pub(super) fn draw_status(
             Line::styled(format!(" {}", notice.text), style)
         }
         (None, Link::Offline { reason, retry_at }) => {
-            let seconds = (*retry_at - now).num_milliseconds().max(0).div_ceil(1_000);
-            let again = if seconds > 0 { format!("again in {seconds} s") } else { "trying again".to_owned() };
+            let seconds = ((*retry_at - now).num_milliseconds().max(0) + 999) / 1_000;
+            let again = if seconds > 0 {
+                format!("again in {seconds} s")
+            } else {
+                "trying again".to_owned()
+            };
             Line::styled(format!(" {again}: {}", reason.one_line()), theme.error())
         }
         (None, Link::Ended { reason }) => {
@@ -60,18 +67,18 @@ pub(super) fn draw_status(
         }
         (None, Link::Connecting | Link::Online { .. }) => hint_line(model),
     };
-    let right = match model.picked() {
-        Some(Key::Message(id)) => Line::styled(format!("message {id} "), theme.quiet()),
-        Some(Key::Pending(_)) => Line::styled("e edits and sends again ", theme.quiet()),
-        Some(Key::Other(_)) | None => Line::default(),
-    };
-    sides(left, right, area, buffer);
+    left.render(area, buffer);
 }
 
 fn hint_line(model: &Model) -> Line<'static> {
     let top = scope(model);
     let general = matches!(top, Scope::Typing | Scope::Picked).then(|| hints(Scope::Anywhere));
     let mut spans = vec![Span::raw(" ")];
+    match model.picked() {
+        Some(Key::Message(id)) => spans.push(Span::raw(format!("message {id}  "))),
+        Some(Key::Pending(_)) => spans.push(Span::raw("not sent: e edits it  ")),
+        Some(Key::Other(_)) | None => {}
+    }
     for (key, word) in hints(top).chain(general.into_iter().flatten()) {
         spans.push(Span::styled(key.to_string(), model.theme.key()));
         spans.push(Span::styled(format!(" {word}  "), model.theme.quiet()));
@@ -81,16 +88,11 @@ fn hint_line(model: &Model) -> Line<'static> {
 
 /// Two lines on one row; where there is no room for both, the left one counts.
 fn sides(left: Line<'_>, right: Line<'_>, area: Rect, buffer: &mut Buffer) {
-    if area.is_empty() {
-        return;
+    if left.width() + right.width() < usize::from(area.width) {
+        right.right_aligned().render(area, buffer);
     }
-    let (left_width, right_width) = (left.width(), right.width());
-    buffer.set_line(area.x, area.y, &left, area.width);
-    if left_width + right_width < usize::from(area.width)
-        && let Ok(right_width) = u16::try_from(right_width)
-    {
-        buffer.set_line(area.right() - right_width, area.y, &right, right_width);
-    }
+    let width = u16::try_from(left.width()).unwrap_or(u16::MAX).min(area.width);
+    left.render(Rect { width, ..area }, buffer);
 }
 
 /// Draws the question.
@@ -110,5 +112,7 @@ pub(super) fn draw_question(model: &Model, id: MessageId, area: Rect, buffer: &m
         .border_style(theme.error())
         .padding(Padding::horizontal(1))
         .title(" Delete this message? ");
-    Paragraph::new(vec![Line::styled(quote, theme.quiet()), answer]).block(block).render(area, buffer);
+    Paragraph::new(vec![Line::styled(quote, theme.quiet()), answer])
+        .block(block)
+        .render(area, buffer);
 }
