@@ -53,14 +53,12 @@ pub(super) async fn enter(
     let is_plain = person.is_plain();
     let name = person.name()?;
     let (client, events) = client::connect(Options { server: server.clone(), name });
-    let outcome = match is_plain {
-        true => plain::run(&client, events, stop).await,
+    let outcome = if is_plain {
+        plain::run(&client, events, stop).await
+    } else {
         // THE FULL SCREEN: the one place that opens it.
-        false => {
-            let client = client.clone();
-            let stop = stop.clone();
-            tui::run(tui::Options { client, events, server, notices, stop }).await
-        }
+        let (client, stop) = (client.clone(), stop.clone());
+        tui::run(tui::Options { client, events, server, notices, stop }).await
     };
     client.close().await;
     outcome
@@ -75,8 +73,9 @@ impl Person {
     /// The name given, or else that of the user of this machine.
     pub(super) fn name(&self) -> anyhow::Result<Name> {
         let of_user = || {
-            let words = ["USER", "LOGNAME"].into_iter().filter_map(|key| std::env::var(key).ok());
-            words.filter_map(|word| word.parse().ok()).next()
+            let mut words =
+                ["USER", "LOGNAME"].into_iter().filter_map(|key| std::env::var(key).ok());
+            words.find_map(|word| word.parse().ok())
         };
         self.name.clone().or_else(of_user).ok_or_else(|| {
             let message = "who are you? Give a name, such as: --name Bob".to_owned();
