@@ -14,6 +14,7 @@ use crate::server::{self, Server};
 
 /// What can follow `chat host`.
 #[derive(Debug, clap::Args)]
+#[group(skip)]
 pub(super) struct Args {
     #[command(flatten)]
     server: serve::Args,
@@ -66,7 +67,8 @@ fn explain(error: anyhow::Error, args: &serve::Args) -> anyhow::Error {
     let hint = format!(
         "something listens on {address} already. If that is a chat server, join it: chat join {}\n\
          Or take another port: chat host --listen {}:0",
-        reachable(*address), args.listen.host
+        reachable(*address),
+        args.listen.host
     );
     error.context(hint)
 }
