@@ -53,11 +53,10 @@ pub(super) async fn enter(
     let is_plain = person.is_plain();
     let name = person.name()?;
     let (client, events) = client::connect(Options { server: server.clone(), name });
-    let outcome = match is_plain {
-        true => plain::run(&client, events, stop).await,
-        false => {
-            tui::run(screen(&server, notices), &client, events, stop).await.map_err(Into::into)
-        }
+    let outcome = if is_plain {
+        plain::run(&client, events, stop).await
+    } else {
+        tui::run(screen(&server, notices), &client, events, stop).await.map_err(Into::into)
     };
     client.close().await;
     outcome
@@ -83,8 +82,9 @@ impl Person {
     /// The name given, or else that of the user of this machine.
     pub(super) fn name(&self) -> anyhow::Result<Name> {
         let of_user = || {
-            let words = ["USER", "LOGNAME"].into_iter().filter_map(|key| std::env::var(key).ok());
-            words.filter_map(|word| word.parse().ok()).next()
+            let mut words =
+                ["USER", "LOGNAME"].into_iter().filter_map(|key| std::env::var(key).ok());
+            words.find_map(|word| word.parse().ok())
         };
         self.name.clone().or_else(of_user).ok_or_else(|| {
             let message = "who are you? Give a name, such as: --name Bob".to_owned();

@@ -1,10 +1,118 @@
-//! `chat serve`.
+//! `chat serve`: the server alone, in the foreground.
 
-/// To come.
+use std::io::Write;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::path::PathBuf;
+
+use anyhow::Context;
+use tokio_util::sync::CancellationToken;
+
+use super::config::{self, Address};
+use super::exit::{Exit, Failure};
+use super::{logging, signals};
+use crate::server::{Options, Server};
+
+/// Where to listen and what to keep where; `chat host` takes the same.
 #[derive(Debug, clap::Args)]
-pub(super) struct Args {}
+pub(super) struct Args {
+    /// Where to listen; port 0 picks a free one
+    #[arg(long, env = "CHAT_LISTEN", value_name = "HOST:PORT", default_value = "127.0.0.1:65432")]
+    pub(super) listen: Address,
+    /// Where to keep data [default: the user's data folder]
+    #[arg(long, env = "CHAT_DATA", value_name = "DIR")]
+    pub(super) data: Option<PathBuf>,
+    /// Where cert.pem and key.pem are, or will be made [default: certs in the data folder]
+    #[arg(long, env = "CHAT_CERTS", value_name = "DIR")]
+    pub(super) certs: Option<PathBuf>,
+    /// Let in anybody who can reach the address
+    #[arg(long, env = "CHAT_OPEN")]
+    pub(super) open: bool,
+    /// Let everybody send as much as they like (for benchmarks and trusted machines)
+    #[arg(long, env = "CHAT_NO_RATE_LIMITS")]
+    pub(super) no_rate_limits: bool,
+}
 
-/// To come.
-pub(super) async fn run(_args: Args) -> anyhow::Result<()> {
-    std::future::ready(Ok(())).await
+/// Serves until SIGINT or SIGTERM.
+pub(super) async fn run(args: Args) -> anyhow::Result<()> {
+    logging::to_stderr();
+    let server = bind(&args).await?;
+    print_ready(&server);
+    let stop = CancellationToken::new();
+    tokio::select! {
+        served = server.run(stop.clone()) => Ok(served?),
+        failed = signals::watch(stop) => failed.context("cannot listen to signals"),
+    }
+}
+
+/// Opens the server that `args` describe.
+pub(super) async fn bind(args: &Args) -> anyhow::Result<Server> {
+    let certs = match (&args.certs, &args.data) {
+        (Some(certs), _) => certs.clone(),
+        (None, Some(data)) => data.join("certs"),
+        (None, None) => config::data_folder()?.join("certs"),
+    };
+    let listen = addresses(&args.listen).await?;
+    let is_public = listen.iter().any(|address| !address.ip().is_loopback());
+    if is_public && !args.open {
+        let message = format!(
+            "{} can be reached from other machines, and anybody who reaches it may come in: add --open if that is what you want",
+            args.listen
+        );
+        return Err(Failure { exit: Exit::Usage, message }.into());
+    }
+    let server = Server::bind(&Options { listen, certs }).await?;
+    if is_public {
+        tracing::warn!("open to anybody who can reach {}", server.local_addr());
+    }
+    Ok(server)
+}
+
+async fn addresses(listen: &Address) -> anyhow::Result<Vec<SocketAddr>> {
+    let found = tokio::net::lookup_host((listen.host.as_str(), listen.port)).await;
+    let found: Vec<_> =
+        found.with_context(|| format!("cannot find the host {}", listen.host))?.collect();
+    anyhow::ensure!(!found.is_empty(), "the host {} has no address", listen.host);
+    Ok(found)
+}
+
+/// Where the server is, how to know it, and what the others have to type.
+pub(super) fn ready_lines(server: &Server) -> String {
+    let address = server.local_addr();
+    let join = match join_address(address) {
+        Some(server) => format!("chat join {server} --name YOURNAME"),
+        None => "chat join --name YOURNAME".to_owned(),
+    };
+    format!("listening on {address}\nfingerprint {}\njoin with: {join}\n", server.fingerprint())
+}
+
+pub(super) fn print_ready(server: &Server) {
+    let mut out = std::io::stdout().lock();
+    // Where nobody reads them, the lines aren't missed.
+    drop(out.write_all(ready_lines(server).as_bytes()).and_then(|()| out.flush()));
+}
+
+/// What to write after `chat join`; nothing for the address that it takes by itself.
+fn join_address(address: SocketAddr) -> Option<SocketAddr> {
+    let default = SocketAddr::from((Ipv4Addr::LOCALHOST, config::DEFAULT_PORT));
+    match address.ip().is_unspecified() {
+        true => Some(outward(address).unwrap_or(address)),
+        false => Some(address).filter(|address| *address != default),
+    }
+}
+
+/// The address of this machine as others see it. Nothing is sent: the system is asked which address it
+/// would send from.
+fn outward(listening: SocketAddr) -> Option<SocketAddr> {
+    let (from, to): (SocketAddr, SocketAddr) = match listening {
+        SocketAddr::V4(_) => {
+            ((Ipv4Addr::UNSPECIFIED, 0).into(), (Ipv4Addr::new(192, 0, 2, 1), 9).into())
+        }
+        SocketAddr::V6(_) => {
+            let documentation = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1);
+            ((Ipv6Addr::UNSPECIFIED, 0).into(), (documentation, 9).into())
+        }
+    };
+    let socket = UdpSocket::bind(from).ok()?;
+    socket.connect(to).ok()?;
+    Some(SocketAddr::new(socket.local_addr().ok()?.ip(), listening.port()))
 }

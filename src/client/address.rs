@@ -5,7 +5,7 @@
 //! a link is refused.
 
 use std::fmt;
-use std::net::Ipv6Addr;
+use std::net::{Ipv6Addr, SocketAddr};
 use std::str::FromStr;
 
 use thiserror::Error;
@@ -63,6 +63,12 @@ impl Default for ServerAddress {
     }
 }
 
+impl From<SocketAddr> for ServerAddress {
+    fn from(address: SocketAddr) -> Self {
+        Self { host: address.ip().to_string(), port: address.port() }
+    }
+}
+
 impl FromStr for ServerAddress {
     type Err = AddressError;
 
@@ -82,9 +88,10 @@ impl FromStr for ServerAddress {
 
 impl fmt::Display for ServerAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.host.contains(':') {
-            true => write!(f, "[{}]:{}", self.host, self.port),
-            false => write!(f, "{}:{}", self.host, self.port),
+        if self.host.contains(':') {
+            write!(f, "[{}]:{}", self.host, self.port)
+        } else {
+            write!(f, "{}:{}", self.host, self.port)
         }
     }
 }
@@ -96,9 +103,10 @@ fn authority(text: &str) -> Result<&str, AddressError> {
         return Err(AddressError::Scheme);
     }
     let (authority, beyond) = rest.split_once(['/', '?', '#']).unwrap_or((rest, ""));
-    match beyond.trim_matches(['/', '?', '#']).is_empty() {
-        true => Ok(authority),
-        false => Err(AddressError::MoreThanAddress),
+    if beyond.trim_matches(['/', '?', '#']).is_empty() {
+        Ok(authority)
+    } else {
+        Err(AddressError::MoreThanAddress)
     }
 }
 

@@ -113,3 +113,62 @@ impl Dialer {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, TcpListener as Reserved};
+
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    async fn connect_to(port: u16) -> Result<Link<TlsStream<TcpStream>>, ConnectError> {
+        Dialer { server: format!("localhost:{port}").parse().unwrap() }.connect().await
+    }
+
+    async fn listen() -> (TcpListener, u16) {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        (listener, port)
+    }
+
+    #[tokio::test]
+    async fn the_servers_key_is_known_once_connected() {
+        let folder = tempfile::tempdir().unwrap();
+        let identity = tls::server::Identity::open(folder.path()).unwrap();
+        let (listener, port) = listen().await;
+        let server = async {
+            let (stream, _) = listener.accept().await.unwrap();
+            let mut stream = identity.acceptor.accept(stream).await.unwrap();
+            stream.write_all(b"hello").await.unwrap();
+            stream.shutdown().await.unwrap();
+        };
+        let client = async {
+            let mut link = connect_to(port).await.unwrap();
+            let mut said = String::new();
+            link.stream.read_to_string(&mut said).await.unwrap();
+            (said, link.fingerprint)
+        };
+        let ((), (said, fingerprint)) = tokio::join!(server, client);
+        assert_eq!((said.as_str(), fingerprint), ("hello", identity.fingerprint.to_string()));
+    }
+
+    #[tokio::test]
+    async fn nobody_there_and_somebody_else_there_are_told_apart() {
+        let free = Reserved::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let port = free.local_addr().unwrap().port();
+        drop(free);
+        let error = connect_to(port).await.unwrap_err();
+        assert!(matches!(error, ConnectError::Refused(_)), "{error}");
+
+        let (listener, port) = listen().await;
+        let web_server = async {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await.unwrap();
+        };
+        let ((), outcome) = tokio::join!(web_server, connect_to(port));
+        let error = outcome.unwrap_err();
+        assert!(matches!(error, ConnectError::Tls { .. }), "{error}");
+    }
+}

@@ -208,7 +208,7 @@ async fn what_is_not_the_protocol_ends_the_connection_and_says_so() {
         (&expired(1).encode(), "does not answer the login"),
         (&[&welcome[..], b"{\"action\":\"OUTDATED\"}"].concat(), "not the chat protocol"),
         (
-            &[&welcome[..], &[b'{'; limits::SERVER_FRAME_BYTES + 1]].concat(),
+            &[&welcome[..], &vec![b'{'; limits::SERVER_FRAME_BYTES + 1]].concat(),
             "1048576 bytes at most",
         ),
     ] {
@@ -264,7 +264,7 @@ async fn a_slow_receiver_holds_the_server_back_and_loses_nothing() {
     };
     let mut flood = std::pin::pin!(flood);
     // The clock jumps only when nothing can go on: then the flood stands still.
-    let minute = tokio::time::timeout(Duration::from_secs(60), flood.as_mut());
+    let minute = tokio::time::timeout(Duration::from_mins(1), flood.as_mut());
     assert!(minute.await.is_err(), "the whole flood was taken");
     let receiver = async {
         connected(&mut events).await;

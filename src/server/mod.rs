@@ -1,1 +1,144 @@
-//! To come.
+//! The server: encrypted connections in, one room behind them.
+//!
+//! The pure [`hub`] decides; everything else here carries. Nothing is kept on disk yet but the
+//! certificate.
+
+mod accept;
+mod fanout;
+pub mod hub;
+pub mod limits;
+mod outbox;
+mod session;
+mod shell;
+
+#[cfg(test)]
+mod tests;
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use thiserror::Error;
+use tokio::net::TcpListener;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use self::accept::Acceptor;
+use self::hub::Hub;
+use crate::tls;
+use crate::tls::fingerprint::Fingerprint;
+use crate::tls::server::Identity;
+
+/// What a server needs to know.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Where to listen: the first of these that can be had.
+    pub listen: Vec<SocketAddr>,
+    /// The folder of `cert.pem` and `key.pem`; they are made if neither is there.
+    pub certs: PathBuf,
+}
+
+/// Why a server can't run. The texts say what to do.
+#[derive(Debug, Error)]
+pub enum Error {
+    /// The certificate can't be used.
+    #[error(transparent)]
+    Certificate(#[from] tls::Error),
+    /// The port is taken.
+    #[error(
+        "cannot listen on {0}: the address is in use (is another server running? --listen takes another address, and port 0 any free port)"
+    )]
+    InUse(SocketAddr),
+    /// The address can't be listened on.
+    #[error("cannot listen on {address}: {source} (--listen takes another address)")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The listening socket is of no use.
+    #[error("the listening socket failed: {0}")]
+    Socket(#[source] io::Error),
+    /// A defect in this program.
+    #[error("the server's heart has stopped; that is a defect of this program: please report it")]
+    HubStopped,
+}
+
+/// A server that listens, but takes no connections before [`Server::run`].
+#[derive(Debug)]
+pub struct Server {
+    listener: TcpListener,
+    address: SocketAddr,
+    identity: Identity,
+}
+
+impl Server {
+    /// Opens the certificate and the listening socket.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn bind(options: &Options) -> Result<Self, Error> {
+        let identity = Identity::open(&options.certs)?;
+        let listener = listen(&options.listen).await?;
+        let address = listener.local_addr().map_err(Error::Socket)?;
+        Ok(Self { listener, address, identity })
+    }
+
+    /// Where it listens.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The fingerprint of its key.
+    pub fn fingerprint(&self) -> Fingerprint {
+        self.identity.fingerprint
+    }
+
+    /// Serves until `stop`; then tells the clients, sends what is left to be sent, and returns within
+    /// five seconds.
+    ///
+    /// # Errors
+    /// [`Error::HubStopped`] alone: what clients do never ends a server.
+    pub async fn run(self, stop: CancellationToken) -> Result<(), Error> {
+        let tasks = TaskTracker::new();
+        let (hub, commands) = shell::channel();
+        let seed = rand::random();
+        let shell = shell::run(Hub::new(seed), commands, shell::clock, stop.clone());
+        let mut heart = tasks.spawn(shell);
+        let (tls, tracked) = (self.identity.acceptor, tasks.clone());
+        let acceptor = Acceptor { tls, hub, tasks: tracked, stop: stop.clone() };
+        tokio::select! {
+            () = acceptor.run(self.listener) => {}
+            ended = &mut heart => {
+                if ended.is_err() || !stop.is_cancelled() {
+                    return Err(Error::HubStopped);
+                }
+            }
+        }
+        tracing::info!("stopping");
+        tasks.close();
+        if timeout(limits::SHUTDOWN_GRACE, tasks.wait()).await.is_err() {
+            tracing::warn!(connections = tasks.len(), "stopped without waiting for the slowest");
+        }
+        Ok(())
+    }
+}
+
+/// Listens on the first address that can be had; the first that can't is named otherwise.
+async fn listen(addresses: &[SocketAddr]) -> Result<TcpListener, Error> {
+    let mut failed = None;
+    for address in addresses {
+        match TcpListener::bind(address).await {
+            Ok(listener) => return Ok(listener),
+            Err(source) if source.kind() == io::ErrorKind::AddrInUse => {
+                failed.get_or_insert(Error::InUse(*address));
+            }
+            Err(source) => {
+                failed.get_or_insert(Error::Listen { address: *address, source });
+            }
+        }
+    }
+    Err(failed.unwrap_or_else(|| Error::Socket(io::ErrorKind::InvalidInput.into())))
+}

@@ -67,6 +67,7 @@ fn wrong_files_are_named() {
 
     fs::remove_file(&key).unwrap();
     assert!(refused(folder.path()).contains("put the key there"));
+    fs::write(&cert, good).unwrap();
     fs::create_dir(&key).unwrap();
     assert!(refused(folder.path()).contains("cannot read"));
 }

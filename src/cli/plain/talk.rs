@@ -152,10 +152,7 @@ impl Talk {
             .map(|word| self.room.resolve(word))
             .collect::<Result<BTreeSet<_>, _>>()
             .map_err(|error| error.to_string())?;
-        let audience = match people.is_empty() {
-            true => Audience::Everyone,
-            false => Audience::Only(people),
-        };
+        let audience = if people.is_empty() { Audience::Everyone } else { Audience::Only(people) };
         Ok(Request::Say(Say { audience, kind, content }))
     }
 

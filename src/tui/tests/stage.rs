@@ -76,6 +76,10 @@ impl Stage {
     }
 
     fn draw(&mut self) {
+        // A new one each time: the backend for tests does not know that a wide character covers two
+        // cells, and would show what it covered.
+        let size = self.terminal.size().unwrap();
+        self.terminal = Terminal::new(TestBackend::new(size.width, size.height)).unwrap();
         let (model, now) = (&mut self.model, self.now);
         let draw = |frame: &mut ratatui::Frame<'_>| {
             model.size = frame.area().as_size();

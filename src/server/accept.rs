@@ -1,0 +1,73 @@
+//! From a TCP connection to a session: one task each, so that nobody waits for anybody's handshake.
+
+use std::sync::Arc;
+
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::time::{sleep, timeout};
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::hub::SessionId;
+use super::limits::{ACCEPT_PAUSE, CONNECTIONS, HANDSHAKE_TIMEOUT, HANDSHAKES};
+use super::session;
+use super::shell::HubSender;
+
+/// Takes connections.
+pub(super) struct Acceptor {
+    pub(super) tls: TlsAcceptor,
+    pub(super) hub: HubSender,
+    pub(super) tasks: TaskTracker,
+    pub(super) stop: CancellationToken,
+}
+
+impl Acceptor {
+    /// Takes connections until `stop`.
+    pub(super) async fn run(self, listener: TcpListener) {
+        let connections = Arc::new(Semaphore::new(CONNECTIONS));
+        let handshakes = Arc::new(Semaphore::new(HANDSHAKES));
+        let mut next = 0;
+        while let Some(accepted) = self.stop.run_until_cancelled(listener.accept()).await {
+            let (stream, peer) = match accepted {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    tracing::warn!(%error, "a connection could not be taken");
+                    sleep(ACCEPT_PAUSE).await;
+                    continue;
+                }
+            };
+            let connection = Arc::clone(&connections).try_acquire_owned();
+            let handshake = Arc::clone(&handshakes).try_acquire_owned();
+            let (Ok(connection), Ok(handshake)) = (connection, handshake) else {
+                tracing::warn!(%peer, "dropped: too many connections");
+                continue;
+            };
+            let session = SessionId(next);
+            next += 1;
+            let (tls, hub, stop) = (self.tls.clone(), self.hub.clone(), self.stop.clone());
+            self.tasks.spawn(async move {
+                let stream = stop.run_until_cancelled(encrypt(tls, stream)).await;
+                drop(handshake);
+                match stream {
+                    Some(Ok(stream)) => {
+                        tracing::debug!(session = session.0, %peer, "connected");
+                        session::run(stream, session, hub, stop).await;
+                        tracing::debug!(session = session.0, "ended");
+                    }
+                    Some(Err(error)) => tracing::debug!(%peer, %error, "no encrypted connection"),
+                    None => {}
+                }
+                drop(connection);
+            });
+        }
+    }
+}
+
+async fn encrypt(
+    tls: TlsAcceptor,
+    stream: TcpStream,
+) -> std::io::Result<tokio_rustls::server::TlsStream<TcpStream>> {
+    stream.set_nodelay(true)?;
+    timeout(HANDSHAKE_TIMEOUT, tls.accept(stream)).await?
+}

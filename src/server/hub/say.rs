@@ -1,0 +1,106 @@
+//! MESSAGE, TEMPORARY and REPLY: who gets it, and what it becomes.
+
+use std::collections::BTreeSet;
+
+use super::ledger::Entry;
+use super::{Effect, Hub, Now};
+use crate::protocol::error::Refusal;
+use crate::protocol::event::Event;
+use crate::protocol::id::{ClientId, MessageId, UserId};
+use crate::protocol::message::{Audience, Kind, Message};
+use crate::protocol::request::{Say, SayKind};
+
+impl Hub {
+    pub(super) fn say(
+        &mut self,
+        now: Now,
+        sender: UserId,
+        cid: Option<ClientId>,
+        said: Say,
+        effects: &mut Vec<Effect>,
+    ) -> Result<(), Refusal> {
+        let (audience, kind) = match said.kind {
+            SayKind::Plain => (self.audience(&sender, said.audience)?, Kind::Plain),
+            SayKind::Temporary { seconds } => {
+                let expires = now.millis() + i64::from(seconds) * 1_000;
+                (self.audience(&sender, said.audience)?, Kind::Temporary { expires })
+            }
+            SayKind::Reply { to } => {
+                (self.reply_audience(&sender, to, said.audience)?, Kind::Reply { to })
+            }
+        };
+        let (seq, id) = (self.next_seq(), self.ledger.draw_id(&mut self.dice));
+        let to = self.holders(&sender, &audience);
+        let content = said.content;
+        let message = Message { seq, id, sender, audience, kind, content, at: now.wall, cid };
+        let entry = Entry {
+            seq,
+            author: message.sender.clone(),
+            audience: message.audience.clone(),
+            expires: message.expires(),
+        };
+        self.ledger.insert(id, entry);
+        effects.push(Effect::Send { to, event: Event::Said(message) });
+        self.forget_surplus(effects);
+        Ok(())
+    }
+
+    /// A message to anybody who is not here is refused as a whole: its sender would believe that all
+    /// have it.
+    fn audience(&self, sender: &UserId, wanted: Audience) -> Result<Audience, Refusal> {
+        let Audience::Only(mut people) = wanted else { return Ok(Audience::Everyone) };
+        people.remove(sender);
+        let absent = people.iter().filter(|user| self.roster.session(user).is_none());
+        unknown(absent.cloned().collect())?;
+        only(people)
+    }
+
+    /// A reply never goes further than what it replies to. Its recipients were computed from that, so
+    /// those who have left since are dropped, as long as anybody remains.
+    fn reply_audience(
+        &self,
+        sender: &UserId,
+        to: MessageId,
+        wanted: Audience,
+    ) -> Result<Audience, Refusal> {
+        let entry = self.ledger.visible(to, sender)?;
+        let mut people = match (&entry.audience, wanted) {
+            (Audience::Everyone, Audience::Everyone) => return Ok(Audience::Everyone),
+            (Audience::Everyone, Audience::Only(named)) => {
+                unknown(
+                    named.iter().filter(|user| !self.roster.was_here(user)).cloned().collect(),
+                )?;
+                named
+            }
+            (Audience::Only(readers), Audience::Everyone) => {
+                readers.iter().chain([&entry.author]).cloned().collect()
+            }
+            (Audience::Only(readers), Audience::Only(named)) => {
+                let outside = |user: &&UserId| !readers.contains(*user) && **user != entry.author;
+                unknown(named.iter().filter(outside).cloned().collect())?;
+                named
+            }
+        };
+        people.remove(sender);
+        let gone: Vec<_> =
+            people.extract_if(.., |user| self.roster.session(user).is_none()).collect();
+        if people.is_empty() {
+            unknown(gone)?;
+        }
+        only(people)
+    }
+}
+
+fn unknown(people: Vec<UserId>) -> Result<(), Refusal> {
+    match people.is_empty() {
+        true => Ok(()),
+        false => Err(Refusal::UnknownRecipient(people)),
+    }
+}
+
+fn only(people: BTreeSet<UserId>) -> Result<Audience, Refusal> {
+    match people.is_empty() {
+        true => Err(Refusal::NoRecipient),
+        false => Ok(Audience::Only(people)),
+    }
+}
