@@ -1,5 +1,11 @@
 //! The project's own files, as text, for the tests that hold them to the rules.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "without the files there is nothing to test"
+)]
+
 use std::fs;
 use std::path::Path;
 
@@ -32,11 +38,11 @@ pub(crate) fn rust_files(folder: &str) -> Vec<File> {
 
 fn collect(top: &Path, folder: &str, files: &mut Vec<File>) {
     for entry in fs::read_dir(top.join(folder)).unwrap() {
-        let entry = entry.unwrap();
-        let path = format!("{folder}/{}", entry.file_name().to_str().unwrap());
-        if entry.file_type().unwrap().is_dir() {
+        let entry = entry.unwrap().path();
+        let path = format!("{folder}/{}", entry.file_name().unwrap().to_str().unwrap());
+        if entry.is_dir() {
             collect(top, &path, files);
-        } else if path.ends_with(".rs") {
+        } else if entry.extension().is_some_and(|extension| extension == "rs") {
             files.push(File { text: read(&path), path });
         }
     }
