@@ -43,7 +43,7 @@ const PURE: [&str; 7] = [
 const SHELLS: [&str; 3] = ["src/tui/mod.rs", "src/tui/run.rs", "src/tui/terminal.rs"];
 
 /// What a heart never says.
-const WORLD: [&str; 23] = [
+const WORLD: [&str; 24] = [
     ".await",
     "async fn",
     "Instant::now",
@@ -51,7 +51,8 @@ const WORLD: [&str; 23] = [
     "Utc::now",
     "Local::now",
     ".elapsed()",
-    "rand::rng",
+    "rand::rng()",
+    "make_rng",
     "rand::random",
     "thread_rng",
     "std::env",
