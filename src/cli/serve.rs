@@ -94,9 +94,10 @@ pub(super) fn print_ready(server: &Server) {
 /// What to write after `chat join`; nothing for the address that it takes by itself.
 fn join_address(address: SocketAddr) -> Option<SocketAddr> {
     let default = SocketAddr::from((Ipv4Addr::LOCALHOST, config::DEFAULT_PORT));
-    match address.ip().is_unspecified() {
-        true => Some(outward(address).unwrap_or(address)),
-        false => Some(address).filter(|address| *address != default),
+    if address.ip().is_unspecified() {
+        Some(outward(address).unwrap_or(address))
+    } else {
+        Some(address).filter(|address| *address != default)
     }
 }
 

@@ -72,7 +72,7 @@ impl Fanout {
             Effect::Send { to: Recipients::One(session), event } => self.send(&[session], &event),
             Effect::Close(session) => {
                 self.flush();
-                self.remove(session, |outbox| outbox.close());
+                self.remove(session, Outbox::close);
             }
         }
     }
@@ -80,7 +80,7 @@ impl Fanout {
     /// A session that has ended by itself: what it asked for last is still answered, if it listens.
     pub(super) fn forget(&mut self, session: SessionId) {
         self.flush();
-        self.remove(session, |outbox| outbox.close());
+        self.remove(session, Outbox::close);
     }
 
     /// Hands out what was gathered.

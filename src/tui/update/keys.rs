@@ -29,7 +29,7 @@ pub(super) fn press(model: &mut Model, now: DateTime<FixedOffset>, key: KeyEvent
 }
 
 /// Where keys go.
-pub(in crate::tui) fn scope(model: &Model) -> Scope {
+pub(crate) fn scope(model: &Model) -> Scope {
     match (model.overlays.last(), &model.focus) {
         (Some(overlay), _) => overlay.scope(),
         (None, Focus::Typing) => Scope::Typing,
