@@ -56,12 +56,21 @@ pub(super) async fn enter(
     let outcome = if is_plain {
         plain::run(&client, events, stop).await
     } else {
-        // THE FULL SCREEN: the one place that opens it.
-        let (client, stop) = (client.clone(), stop.clone());
-        tui::run(tui::Options { client, events, server, notices, stop }).await
+        tui::run(screen(&server, notices), &client, events, stop).await.map_err(Into::into)
     };
     client.close().await;
     outcome
+}
+
+fn screen(server: &ServerAddress, notices: Vec<SafeText>) -> tui::Options {
+    // https://no-color.org: whatever it says, as long as it says something.
+    let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    tui::Options {
+        server: server.to_string(),
+        notices,
+        theme: if no_color { tui::Theme::Plain } else { tui::Theme::Colours },
+        cid_prefix: format!("{:032x}", rand::random::<u128>()),
+    }
 }
 
 impl Person {

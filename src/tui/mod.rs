@@ -1,29 +1,25 @@
-//! A stub until the full screen exists.
+//! The full screen. What one sees is a value ([`model::Model`]); `update` changes it, `layout` says where
+//! everything is, `view` draws it, and all of that is pure. `run` and `terminal` alone act.
 
-use tokio::sync::mpsc::Receiver;
-use tokio_util::sync::CancellationToken;
+mod bubble;
+pub mod command;
+mod complete;
+mod compose;
+mod conversation;
+mod key;
+mod layout;
+mod model;
+mod overlay;
+mod run;
+mod terminal;
+mod theme;
+mod update;
+mod view;
+mod wrap;
 
-use crate::client::address::ServerAddress;
-use crate::client::{Client, Event};
-use crate::protocol::text::SafeText;
+#[cfg(test)]
+mod tests;
 
-/// What the screen needs.
-#[derive(Debug)]
-pub struct Options {
-    /// The connection.
-    pub client: Client,
-    /// What happens on it.
-    pub events: Receiver<Event>,
-    /// Where it leads.
-    pub server: ServerAddress,
-    /// What is shown first.
-    pub notices: Vec<SafeText>,
-    /// Cancelled when the program is asked to end.
-    pub stop: CancellationToken,
-}
-
-/// Shows the conversation until its user leaves.
-pub async fn run(options: Options) -> anyhow::Result<()> {
-    options.stop.cancelled().await;
-    Ok(())
-}
+pub use self::model::Options;
+pub use self::run::{Error, run};
+pub use self::theme::Theme;

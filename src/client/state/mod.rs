@@ -144,6 +144,11 @@ impl Room {
         &self.link
     }
 
+    /// Whether there is a connection to send over.
+    pub fn is_online(&self) -> bool {
+        matches!(self.link, Link::Online { .. })
+    }
+
     /// The others who are here, in the order of their IDs.
     pub fn people(&self) -> &BTreeSet<UserId> {
         &self.people
@@ -192,6 +197,11 @@ impl Room {
     pub fn expire(&mut self, now: DateTime<FixedOffset>) -> Vec<Change> {
         let expired = self.timeline.expire(self.server_time(now));
         expired.into_iter().map(Change::Gone).collect()
+    }
+
+    /// Says something that is not from the server.
+    pub fn announce(&mut self, now: DateTime<FixedOffset>, text: SafeText) {
+        self.timeline.notice(now, text);
     }
 
     /// Notes a message as being sent, and gives what has to be sent for it.
@@ -363,7 +373,7 @@ impl Room {
     }
 
     fn notice(&mut self, now: DateTime<FixedOffset>, text: SafeText) -> Change {
-        self.timeline.notice(now, text.clone());
+        self.announce(now, text.clone());
         Change::Link(text)
     }
 }
