@@ -74,7 +74,7 @@ pub fn inside_width(width: u16) -> u16 {
     if width < WALLS_FROM {
         return width.saturating_sub(2).max(1);
     }
-    (u32::from(width) * 72 / 100).min(u32::from(WIDEST)).saturating_sub(4).max(1) as u16
+    (width / 100 * 72 + width % 100 * 72 / 100).min(WIDEST).saturating_sub(4).max(1)
 }
 
 impl Bubble<'_> {
@@ -128,7 +128,7 @@ impl Bubble<'_> {
             rows.push(row(walled(vec![Span::styled(line.clone(), style)]), None));
         }
         if self.last {
-            let tag = self.tag.map(|tag| vec![shorten_span(tag, inside)]).unwrap_or_default();
+            let tag = self.tag.map(|tag| vec![shorten_span(&tag, inside)]).unwrap_or_default();
             rows.push(row(edge('╰', '╯', tag, Side::Right, inside, frame), None));
         }
         rows
@@ -158,7 +158,7 @@ impl Bubble<'_> {
             push(vec![Span::styled(line.clone(), style)], None);
         }
         if let Some(tag) = self.tag {
-            push(vec![shorten_span(tag, width)], None);
+            push(vec![shorten_span(&tag, width)], None);
         }
         rows
     }
@@ -173,7 +173,7 @@ fn quote_spans(quote: &str, width: u16, theme: Theme) -> Vec<Span<'static>> {
     vec![Span::styled("┃ ", theme.own()), Span::styled(quote, theme.quiet())]
 }
 
-fn shorten_span(span: Span<'static>, width: u16) -> Span<'static> {
+fn shorten_span(span: &Span<'static>, width: u16) -> Span<'static> {
     let text = shorten(&span.content, usize::from(width).saturating_sub(2));
     Span::styled(text, span.style)
 }

@@ -37,6 +37,7 @@ impl Cache {
 
 /// Everything that decides what a block looks like, beside the entry itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own, compared at once")]
 struct Look {
     width: u16,
     inside: u16,
@@ -45,9 +46,17 @@ struct Look {
     last: bool,
     picked: bool,
     new_day: bool,
-    quoted: Option<Option<Fate>>,
+    quoted: Quoted,
     tag: Tag,
     length: usize,
+}
+
+/// What a bubble quotes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Quoted {
+    Nothing,
+    Unknown,
+    Known(Fate),
 }
 
 /// What stands in the lower edge of a bubble.
@@ -86,7 +95,7 @@ impl Layouter<'_> {
             last: true,
             picked,
             new_day,
-            quoted: None,
+            quoted: Quoted::Nothing,
             tag: Tag::None,
             length: 0,
         };
@@ -107,10 +116,13 @@ impl Layouter<'_> {
                     .unwrap_or(1)
                     .clamp(1, bubble::inside_width(width));
                 let fate = self.slots.fate(slot);
-                let quoted = self
-                    .slots
-                    .quoted(slot)
-                    .map(|id| self.slots.room.timeline().said(id).map(|q| q.fate));
+                let quoted = match self.slots.quoted(slot) {
+                    None => Quoted::Nothing,
+                    Some(id) => match self.slots.room.timeline().said(id) {
+                        None => Quoted::Unknown,
+                        Some(said) => Quoted::Known(said.fate),
+                    },
+                };
                 Look {
                     inside,
                     fate,
@@ -185,7 +197,7 @@ impl Layouter<'_> {
             last: true,
             picked: false,
             new_day: false,
-            quoted: None,
+            quoted: Quoted::Nothing,
             // The countdown gets shorter, the bubble should not.
             tag: match self.tag(slot, false) {
                 Tag::GoneIn(_) => Tag::GoneIn(9_999),

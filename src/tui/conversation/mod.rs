@@ -44,8 +44,8 @@ pub struct Conversation {
 impl Conversation {
     /// The newest message that is seen.
     pub fn newest(&self) -> Option<Key> {
-        let messages = self.placed.iter().rev().map(|placed| &placed.key);
-        messages.filter(|key| !matches!(key, Key::Other(_))).next().cloned()
+        let mut keys = self.placed.iter().rev().map(|placed| &placed.key);
+        keys.find(|key| !matches!(key, Key::Other(_))).cloned()
     }
 }
 
@@ -171,7 +171,7 @@ impl Layouter<'_> {
                 break;
             }
             let block = self.block(older);
-            let start = bottom - block.rows.len() as i64;
+            let start = bottom - rows(&block);
             let visible_start = start.max(top);
             let visible_end = bottom.min(i64::from(self.area.bottom()));
             counting |= self.counts(older);
@@ -202,8 +202,12 @@ impl Layouter<'_> {
     }
 
     fn height(&mut self, slot: Slot) -> i64 {
-        self.block(slot).rows.len() as i64
+        rows(&self.block(slot))
     }
+}
+
+fn rows(block: &Block) -> i64 {
+    i64::try_from(block.rows.len()).unwrap_or(i64::MAX)
 }
 
 fn clamp(cells: i64) -> u16 {

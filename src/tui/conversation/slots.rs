@@ -145,10 +145,9 @@ impl<'a> Slots<'a> {
 
     pub(super) fn at(&self, slot: Slot) -> Option<DateTime<FixedOffset>> {
         let at = match self.item(slot)? {
-            Item::Said(said) => said.message.at,
+            Item::Said(said) | Item::Other(Entry::Said(said)) => said.message.at,
             Item::Pending(pending) => pending.at,
             Item::Other(Entry::Presence { at, .. } | Entry::Notice { at, .. }) => *at,
-            Item::Other(Entry::Said(said)) => said.message.at,
         };
         Some(at.with_timezone(&self.zone))
     }

@@ -110,9 +110,9 @@ fn next_life(model: &mut Model) {
 fn toggle_mouse(model: &mut Model) -> Vec<Effect> {
     model.mouse = !model.mouse;
     if model.mouse {
-        model.tell("the mouse works here again")
+        model.tell("the mouse works here again");
     } else {
-        model.tell("the mouse is the terminal's: select text; Alt-M takes it back")
+        model.tell("the mouse is the terminal's: select text; Alt-M takes it back");
     }
     vec![Effect::Mouse(model.mouse)]
 }
@@ -209,9 +209,9 @@ fn ask_delete(model: &mut Model) {
     let Some(id) = picked_readable(model) else { return };
     let said = model.room.timeline().said(id);
     if said.is_some_and(|said| model.room.is_you(&said.message.sender)) {
-        model.overlays.push(Overlay::Delete(id))
+        model.overlays.push(Overlay::Delete(id));
     } else {
-        model.complain("only its author can delete a message")
+        model.complain("only its author can delete a message");
     }
 }
 

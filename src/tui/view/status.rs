@@ -45,7 +45,8 @@ pub(super) fn draw_header(model: &Model, area: Rect, buffer: &mut Buffer) {
     let fits = |(left, right): &(Line<'_>, Line<'_>)| {
         left.width() + right.width() < usize::from(area.width)
     };
-    let (left, right) = candidates.into_iter().find(fits).unwrap_or((Line::default(), line(&[])));
+    let (left, right) =
+        candidates.into_iter().find(fits).unwrap_or_else(|| (Line::default(), line(&[])));
     right.right_aligned().render(area, buffer);
     let width = u16::try_from(left.width()).unwrap_or(u16::MAX).min(area.width);
     left.render(Rect { width, ..area }, buffer);
