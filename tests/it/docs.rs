@@ -10,6 +10,7 @@ use chat::protocol::error::ErrorCode;
 use chat::protocol::event::Event;
 use chat::protocol::limits;
 use chat::protocol::request::{Login, PROTOCOL, Request};
+use chat::tui::command;
 use serde_json::Value;
 
 use crate::tree;
@@ -187,6 +188,11 @@ fn the_readme_lists_the_commands() {
         .chain(commands)
         .collect();
     assert_eq!(between("README.md", "commands"), table.join("\n"));
+}
+
+#[test]
+fn the_readme_lists_the_keys() {
+    assert_eq!(between("README.md", "keys"), command::markdown().trim());
 }
 
 /// What stands in a document between `<!-- name -->` and `<!-- /name -->`.
