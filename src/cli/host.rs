@@ -1,10 +1,74 @@
-//! To come.
+//! `chat host`: a server and its first client, in one process.
 
-/// To come.
+use std::io::IsTerminal as _;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use anyhow::Context as _;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::join::{self, Person};
+use super::{logging, serve, signals};
+use crate::protocol::text::SafeText;
+use crate::server::{self, Server};
+
+/// What can follow `chat host`.
 #[derive(Debug, clap::Args)]
-pub(super) struct Args {}
+#[group(skip)]
+pub(super) struct Args {
+    #[command(flatten)]
+    server: serve::Args,
+    #[command(flatten)]
+    person: Person,
+}
 
-/// To come.
-pub(super) async fn run(_args: Args) -> anyhow::Result<()> {
-    std::future::ready(Ok(())).await
+/// Serves, and joins, until the person leaves: the server ends with its host.
+pub(super) async fn run(args: Args) -> anyhow::Result<()> {
+    args.person.name()?;
+    // A log would be written over the full screen.
+    if args.person.is_plain() || !std::io::stderr().is_terminal() {
+        logging::to_stderr();
+    }
+    let server = serve::bind(&args.server).await.map_err(|error| explain(error, &args.server))?;
+    serve::print_ready(&server);
+    let stop = CancellationToken::new();
+    tokio::select! {
+        outcome = host(server, args.person, &stop) => outcome,
+        failed = signals::watch(stop.clone()) => failed.context("cannot listen to signals"),
+    }
+}
+
+async fn host(server: Server, person: Person, stop: &CancellationToken) -> anyhow::Result<()> {
+    let ready = serve::ready_lines(&server);
+    let notices = ready.lines().map(SafeText::clean).collect();
+    let address = reachable(server.local_addr());
+    let closing = CancellationToken::new();
+    let tasks = TaskTracker::new();
+    let serving = tasks.spawn(server.run(closing.clone()));
+    let outcome = join::enter(person, address.into(), notices, stop).await;
+    closing.cancel();
+    serving.await.context("the server has crashed")??;
+    outcome
+}
+
+/// Where this process reaches what listens on `address`.
+fn reachable(address: SocketAddr) -> SocketAddr {
+    let ip = match address.ip() {
+        ip if !ip.is_unspecified() => ip,
+        IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+    };
+    SocketAddr::new(ip, address.port())
+}
+
+/// Where the port is taken, somebody may host already.
+fn explain(error: anyhow::Error, args: &serve::Args) -> anyhow::Error {
+    let Some(server::Error::InUse(address)) = error.downcast_ref() else { return error };
+    let hint = format!(
+        "something listens on {address} already. If that is a chat server, join it: chat join {}\n\
+         Or take another port: chat host --listen {}:0",
+        reachable(*address),
+        args.listen.host
+    );
+    error.context(hint)
 }

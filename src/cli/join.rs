@@ -1,10 +1,94 @@
-//! To come.
+//! `chat join`: a client, on the full screen or in lines.
 
-/// To come.
+use std::io::IsTerminal as _;
+
+use tokio_util::sync::CancellationToken;
+
+use super::exit::{Exit, Failure};
+use super::{plain, signals};
+use crate::client::address::ServerAddress;
+use crate::client::{self, Options};
+use crate::protocol::id::Name;
+use crate::protocol::text::SafeText;
+use crate::tui;
+
+/// What can follow `chat join`.
 #[derive(Debug, clap::Args)]
-pub(super) struct Args {}
+pub(super) struct Args {
+    /// The server: HOST, HOST:PORT or a chat:// link
+    #[arg(default_value_t = ServerAddress::default())]
+    server: ServerAddress,
+    #[command(flatten)]
+    person: Person,
+}
 
-/// To come.
-pub(super) async fn run(_args: Args) -> anyhow::Result<()> {
-    std::future::ready(Ok(())).await
+/// Who joins, and how it is shown: the same for `join` and `host`.
+#[derive(Debug, clap::Args)]
+pub(super) struct Person {
+    /// The name that others see [default: the one you are logged in with here]
+    #[arg(long)]
+    name: Option<Name>,
+    /// Talk in plain lines, without a full screen: for pipes and screen readers
+    #[arg(long)]
+    plain: bool,
+}
+
+/// Joins a server.
+pub(super) async fn run(args: Args) -> anyhow::Result<()> {
+    let stop = CancellationToken::new();
+    tokio::select! {
+        outcome = enter(args.person, args.server, Vec::new(), &stop) => outcome,
+        broken = signals::watch(stop.clone()) => Ok(broken?),
+    }
+}
+
+/// Connects a person and shows the conversation, until that person leaves or `stop`. The notices are
+/// shown first.
+pub(super) async fn enter(
+    person: Person,
+    server: ServerAddress,
+    notices: Vec<SafeText>,
+    stop: &CancellationToken,
+) -> anyhow::Result<()> {
+    let is_plain = person.is_plain();
+    let name = person.name()?;
+    let (client, events) = client::connect(Options { server: server.clone(), name });
+    let outcome = if is_plain {
+        plain::run(&client, events, stop).await
+    } else {
+        tui::run(screen(&server, notices), &client, events, stop).await.map_err(Into::into)
+    };
+    client.close().await;
+    outcome
+}
+
+fn screen(server: &ServerAddress, notices: Vec<SafeText>) -> tui::Options {
+    // https://no-color.org: whatever it says, as long as it says something.
+    let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    tui::Options {
+        server: server.to_string(),
+        notices,
+        theme: if no_color { tui::Theme::Plain } else { tui::Theme::Colours },
+        cid_prefix: format!("{:032x}", rand::random::<u128>()),
+    }
+}
+
+impl Person {
+    /// Whether there is no terminal for a full screen, or none is wanted.
+    pub(super) fn is_plain(&self) -> bool {
+        self.plain || !std::io::stdout().is_terminal() || !std::io::stdin().is_terminal()
+    }
+
+    /// The name given, or else that of the user of this machine.
+    pub(super) fn name(&self) -> anyhow::Result<Name> {
+        let of_user = || {
+            let mut words =
+                ["USER", "LOGNAME"].into_iter().filter_map(|key| std::env::var(key).ok());
+            words.find_map(|word| word.parse().ok())
+        };
+        self.name.clone().or_else(of_user).ok_or_else(|| {
+            let message = "who are you? Give a name, such as: --name Bob".to_owned();
+            Failure { exit: Exit::Usage, message }.into()
+        })
+    }
 }

@@ -7,6 +7,7 @@ pub mod exit;
 mod host;
 mod join;
 mod logging;
+mod plain;
 mod serve;
 mod signals;
 

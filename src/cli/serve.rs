@@ -85,7 +85,7 @@ pub(super) fn ready_lines(server: &Server) -> String {
     format!("listening on {address}\nfingerprint {}\njoin with: {join}\n", server.fingerprint())
 }
 
-fn print_ready(server: &Server) {
+pub(super) fn print_ready(server: &Server) {
     let mut out = std::io::stdout().lock();
     // Where nobody reads them, the lines aren't missed.
     drop(out.write_all(ready_lines(server).as_bytes()).and_then(|()| out.flush()));

@@ -1,4 +1,4 @@
-//! SIGINT and SIGTERM: the first asks to stop in good order, the second ends the program at once.
+//! SIGINT, SIGTERM and SIGHUP: the first asks to stop in good order, the second ends the program at once.
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -9,10 +9,12 @@ use super::exit::Exit;
 pub(super) async fn watch(stop: CancellationToken) -> std::io::Result<()> {
     let mut interrupts = signal(SignalKind::interrupt())?;
     let mut terminations = signal(SignalKind::terminate())?;
+    let mut hangups = signal(SignalKind::hangup())?;
     loop {
         tokio::select! {
             _ = interrupts.recv() => {}
             _ = terminations.recv() => {}
+            _ = hangups.recv() => {}
         }
         if stop.is_cancelled() {
             exit_now();

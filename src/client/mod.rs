@@ -3,14 +3,118 @@
 //! [`connect`] gives a handle for requests and a stream of [`Event`]s; the pure [`state`] turns those
 //! into what a screen shows. Nothing here knows of a terminal, and nothing of the server's inside.
 
+pub mod address;
+mod backoff;
+mod connection;
+mod dial;
+mod driver;
 pub mod line;
 pub mod state;
 
+#[cfg(test)]
+mod tests;
+
 use std::time::Duration;
 
+use rand::rngs::SmallRng;
+use thiserror::Error;
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use self::address::ServerAddress;
+use self::backoff::Backoff;
+use self::dial::{Connector, Dialer};
+use self::driver::{Driver, Outlet, Requests};
 use crate::protocol;
 use crate::protocol::event::Welcome;
+use crate::protocol::id::{ClientId, Name};
+use crate::protocol::request::Request;
 use crate::protocol::text::SafeText;
+
+/// How many events wait for the receiver; when they are full the driver waits, and so the server.
+const EVENTS: usize = 1_024;
+
+/// How many requests wait for the connection; when they are full sending fails.
+const REQUESTS: usize = 64;
+
+/// What a client needs to know.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The server.
+    pub server: ServerAddress,
+    /// The name to log in with.
+    pub name: Name,
+}
+
+/// A handle on the connection; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Client {
+    requests: watch::Receiver<Requests>,
+    closing: CancellationToken,
+    tasks: TaskTracker,
+}
+
+/// Why a request was not taken. It is then not sent later either.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum SendError {
+    /// There is no connection.
+    #[error("not connected: this was not sent")]
+    NotConnected,
+    /// More is waiting already than the connection takes.
+    #[error("the connection is too slow for this: it was not sent; try again")]
+    Busy,
+}
+
+/// Begins to connect, and keeps the connection up until [`Client::close`], or until the receiver of the
+/// events is dropped. Must be called inside of a tokio runtime.
+pub fn connect(options: Options) -> (Client, mpsc::Receiver<Event>) {
+    let Options { server, name } = options;
+    connect_by(Dialer { server }, name, rand::make_rng())
+}
+
+fn connect_by<C: Connector>(
+    connector: C,
+    name: Name,
+    rng: SmallRng,
+) -> (Client, mpsc::Receiver<Event>) {
+    let (events, receiver) = mpsc::channel(EVENTS);
+    let (requests, current) = watch::channel(None);
+    let client =
+        Client { requests: current, closing: CancellationToken::new(), tasks: TaskTracker::new() };
+    let outlet = Outlet { events, closing: client.closing.clone() };
+    let backoff = Backoff::new(rng);
+    client.tasks.spawn(Driver { connector, name, backoff, requests, outlet }.run());
+    client.tasks.close();
+    (client, receiver)
+}
+
+impl Client {
+    /// Hands over a request, and the name by which its answer will be known. What was taken and has no
+    /// answer when the connection is lost may or may not have reached the server.
+    ///
+    /// # Errors
+    /// See [`SendError`].
+    pub fn try_send(&self, cid: Option<&ClientId>, request: &Request) -> Result<(), SendError> {
+        if self.closing.is_cancelled() {
+            return Err(SendError::NotConnected);
+        }
+        let current = self.requests.borrow();
+        let queue = current.as_ref().ok_or(SendError::NotConnected)?;
+        queue.try_send(request.encode(cid)).map_err(|error| match error {
+            TrySendError::Full(_) => SendError::Busy,
+            TrySendError::Closed(_) => SendError::NotConnected,
+        })
+    }
+
+    /// Sends what was taken, says EXIT and hangs up. No event comes from now on. Takes two seconds at
+    /// most; after that the connection is cut.
+    pub async fn close(&self) {
+        self.closing.cancel();
+        self.tasks.wait().await;
+    }
+}
 
 /// What happens on the connection.
 #[derive(Debug, Clone, PartialEq, Eq)]

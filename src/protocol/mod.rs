@@ -2,6 +2,8 @@
 //!
 //! Pure: bytes in, values out. Nothing here knows of sockets, clocks or screens, and who may do what
 //! is decided in `server::hub`.
+//!
+#![doc = include_str!("PROTOCOL.md")]
 
 pub mod decoder;
 pub mod error;

@@ -1,2 +1,7 @@
-//! x
-fn main() {}
+//! The one integration test binary: the rules of the code base, its documents, and the real program.
+#![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test may")]
+
+mod docs;
+mod floors;
+mod plain;
+mod tree;

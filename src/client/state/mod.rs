@@ -1,1 +1,379 @@
-//! The room as one client sees it. Pure.
+//! The room as one client sees it: the connection, the people, the conversation, what is being sent.
+//!
+//! Pure: it is told what happens and when, and says what changed. What a screen adds to that (scroll
+//! positions, choices, drafts) is not here.
+
+pub mod search;
+pub mod timeline;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use chrono::{DateTime, FixedOffset};
+use thiserror::Error;
+
+use self::timeline::{Fate, Place, Timeline};
+use super::{Connected, Event};
+use crate::protocol;
+use crate::protocol::event::Refused;
+use crate::protocol::id::{ClientId, MessageId, UserId};
+use crate::protocol::message::{Audience, Millis};
+use crate::protocol::request::{Request, Say, SayKind};
+use crate::protocol::text::SafeText;
+
+/// The state of the connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Link {
+    /// An attempt is under way.
+    Connecting,
+    /// Logged in.
+    Online {
+        /// The fingerprint of the server's key.
+        fingerprint: String,
+    },
+    /// Lost, or not had yet; there will be another attempt.
+    Offline {
+        /// Why.
+        reason: SafeText,
+        /// When the next attempt begins.
+        retry_at: DateTime<FixedOffset>,
+    },
+    /// There will be no other attempt.
+    Ended {
+        /// Why.
+        reason: SafeText,
+    },
+}
+
+/// A message of one's own that the server has not confirmed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pending {
+    /// The name that its answer will carry.
+    pub cid: ClientId,
+    /// What was said.
+    pub say: Say,
+    /// When.
+    pub at: DateTime<FixedOffset>,
+    /// Why it was not sent; nothing while it is on its way.
+    pub failed: Option<SafeText>,
+}
+
+/// Something that changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// A message was added at the end of the conversation.
+    Said(Place),
+    /// The text of a message is gone.
+    Gone(MessageId),
+    /// People came and went.
+    Presence {
+        /// Who came.
+        joined: Vec<UserId>,
+        /// Who went.
+        left: Vec<UserId>,
+    },
+    /// The connection's state is another, as these words say.
+    Link(SafeText),
+    /// The server refused something.
+    Refused(Refused),
+}
+
+/// Why a word does not name somebody.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum ResolveError {
+    /// Nobody is called that.
+    #[error("nobody here is called {0}")]
+    Nobody(String),
+    /// Several people are.
+    #[error("{0} may be {list}: write the whole ID", list = join(.1))]
+    Several(String, Vec<UserId>),
+}
+
+fn join(ids: &[UserId]) -> String {
+    ids.iter().map(UserId::as_str).collect::<Vec<_>>().join(" or ")
+}
+
+/// The room.
+#[derive(Debug, Clone)]
+pub struct Room {
+    you: Option<UserId>,
+    /// Every ID this client has had: what was said under them is its own.
+    yours: BTreeSet<UserId>,
+    link: Link,
+    people: BTreeSet<UserId>,
+    timeline: Timeline,
+    pending: Vec<Pending>,
+    /// The server's clock minus ours.
+    clock_offset: Millis,
+    cid_prefix: String,
+    cids: u64,
+}
+
+impl Room {
+    /// An empty room. What is sent is named after `cid_prefix`, which has to be unique among all
+    /// clients, and made of visible ASCII characters.
+    pub fn new(cid_prefix: &str) -> Self {
+        Self {
+            you: None,
+            yours: BTreeSet::new(),
+            link: Link::Connecting,
+            people: BTreeSet::new(),
+            timeline: Timeline::default(),
+            pending: Vec::new(),
+            clock_offset: 0,
+            cid_prefix: cid_prefix.to_owned(),
+            cids: 0,
+        }
+    }
+
+    /// The ID that the server gave, once there has been a login.
+    pub fn you(&self) -> Option<&UserId> {
+        self.you.as_ref()
+    }
+
+    /// Whether `user` is, or was before a reconnection, this client.
+    pub fn is_you(&self, user: &UserId) -> bool {
+        self.yours.contains(user)
+    }
+
+    /// The state of the connection.
+    pub fn link(&self) -> &Link {
+        &self.link
+    }
+
+    /// Whether there is a connection to send over.
+    pub fn is_online(&self) -> bool {
+        matches!(self.link, Link::Online { .. })
+    }
+
+    /// The others who are here, in the order of their IDs.
+    pub fn people(&self) -> &BTreeSet<UserId> {
+        &self.people
+    }
+
+    /// What was said.
+    pub fn timeline(&self) -> &Timeline {
+        &self.timeline
+    }
+
+    /// What the server has not confirmed, oldest first.
+    pub fn pending(&self) -> &[Pending] {
+        &self.pending
+    }
+
+    /// The server's clock at a moment of ours.
+    pub fn server_time(&self, now: DateTime<FixedOffset>) -> Millis {
+        now.timestamp_millis() + self.clock_offset
+    }
+
+    /// When the next message expires, by our clock, in milliseconds.
+    pub fn next_expiry(&self) -> Option<Millis> {
+        self.timeline.next_expiry().map(|at| at - self.clock_offset)
+    }
+
+    /// Takes in what happened on the connection.
+    pub fn apply(&mut self, now: DateTime<FixedOffset>, event: Event) -> Vec<Change> {
+        match event {
+            Event::Connecting => {
+                self.link = Link::Connecting;
+                Vec::new()
+            }
+            Event::Connected(connected) => self.connected(now, connected),
+            Event::Received(event) => self.received(now, event),
+            Event::Disconnected { reason, retry_in } => self.disconnected(now, reason, retry_in),
+            Event::Ended { reason } => {
+                self.fail_pending("the connection ended");
+                self.people.clear();
+                self.link = Link::Ended { reason: reason.clone() };
+                vec![self.notice(now, reason)]
+            }
+        }
+    }
+
+    /// Takes away what has expired by now.
+    pub fn expire(&mut self, now: DateTime<FixedOffset>) -> Vec<Change> {
+        let expired = self.timeline.expire(self.server_time(now));
+        expired.into_iter().map(Change::Gone).collect()
+    }
+
+    /// Says something that is not from the server.
+    pub fn announce(&mut self, now: DateTime<FixedOffset>, text: SafeText) {
+        self.timeline.notice(now, text);
+    }
+
+    /// Notes a message as being sent, and gives what has to be sent for it.
+    pub fn say(&mut self, now: DateTime<FixedOffset>, say: Say) -> Option<(ClientId, Request)> {
+        let cid = self.next_cid()?;
+        self.pending.push(Pending { cid: cid.clone(), say: say.clone(), at: now, failed: None });
+        Some((cid, Request::Say(say)))
+    }
+
+    /// A name for the next request.
+    pub fn next_cid(&mut self) -> Option<ClientId> {
+        self.cids += 1;
+        format!("{}-{}", self.cid_prefix, self.cids).parse().ok()
+    }
+
+    /// Notes that a message could not be sent.
+    pub fn fail(&mut self, cid: &ClientId, reason: SafeText) {
+        if let Some(pending) = self.pending.iter_mut().find(|pending| pending.cid == *cid) {
+            pending.failed = Some(reason);
+        }
+    }
+
+    /// Takes back a message that was not sent.
+    pub fn take_failed(&mut self, cid: &ClientId) -> Option<Say> {
+        let index = self.pending.iter().position(|one| one.cid == *cid && one.failed.is_some())?;
+        Some(self.pending.remove(index).say)
+    }
+
+    /// Who is meant by a word: an ID, or a name that only one of the people here has.
+    ///
+    /// # Errors
+    /// It is nobody's, or several people's.
+    pub fn resolve(&self, word: &str) -> Result<UserId, ResolveError> {
+        if let Some(id) = word.parse().ok().filter(|id| self.people.contains(id)) {
+            return Ok(id);
+        }
+        let called: Vec<&UserId> =
+            self.people.iter().filter(|id| id.name().eq_ignore_ascii_case(word)).collect();
+        match called.as_slice() {
+            [id] => Ok((*id).clone()),
+            [] => Err(ResolveError::Nobody(SafeText::clean(word).one_line())),
+            several => {
+                let several = several.iter().map(|id| (*id).clone()).collect();
+                Err(ResolveError::Several(SafeText::clean(word).one_line(), several))
+            }
+        }
+    }
+
+    /// Who gets a reply to this message unless something else is chosen: everybody for a public one,
+    /// the people of a private one.
+    pub fn reply_audience(&self, id: MessageId) -> Audience {
+        match self.timeline.said(id).map(|said| &said.message) {
+            Some(message) => match &message.audience {
+                Audience::Everyone => Audience::Everyone,
+                Audience::Only(people) => {
+                    let everyone = people.iter().chain([&message.sender]);
+                    Audience::Only(everyone.filter(|id| !self.is_you(id)).cloned().collect())
+                }
+            },
+            None => Audience::Everyone,
+        }
+    }
+
+    /// A request for a reply to the people of a message.
+    pub fn reply(&self, to: MessageId, content: SafeText) -> Say {
+        Say { audience: self.reply_audience(to), kind: SayKind::Reply { to }, content }
+    }
+
+    fn connected(&mut self, now: DateTime<FixedOffset>, connected: Connected) -> Vec<Change> {
+        let Connected { welcome, fingerprint } = connected;
+        let again = !self.yours.is_empty();
+        self.clock_offset = welcome.now - now.timestamp_millis();
+        self.people.clear();
+        self.yours.insert(welcome.user.clone());
+        self.link = Link::Online { fingerprint };
+        let words = match again {
+            true => format!(
+                "connected again, as {}: what was said in between is not shown",
+                welcome.user
+            ),
+            false => format!("you are {}", welcome.user),
+        };
+        self.you = Some(welcome.user);
+        vec![self.notice(now, SafeText::clean(&words))]
+    }
+
+    fn disconnected(
+        &mut self,
+        now: DateTime<FixedOffset>,
+        reason: SafeText,
+        retry_in: Duration,
+    ) -> Vec<Change> {
+        let was_online = matches!(self.link, Link::Online { .. });
+        self.fail_pending("the connection was lost before the server confirmed it");
+        self.people.clear();
+        let retry_in = chrono::TimeDelta::from_std(retry_in).unwrap_or_default();
+        let retry_at = now + retry_in;
+        self.link = Link::Offline { reason: reason.clone(), retry_at };
+        if !was_online {
+            return vec![Change::Link(reason)];
+        }
+        vec![self.notice(now, SafeText::clean(&format!("disconnected: {reason}")))]
+    }
+
+    fn received(
+        &mut self,
+        now: DateTime<FixedOffset>,
+        event: protocol::event::Event,
+    ) -> Vec<Change> {
+        use protocol::event::Event;
+        match event {
+            Event::People(people) => {
+                self.people = people.into_iter().collect();
+                Vec::new()
+            }
+            Event::Presence { joined, left } => self.presence(now, joined, left),
+            Event::Said(message) => {
+                if self.is_you(&message.sender) {
+                    self.pending.retain(|pending| Some(&pending.cid) != message.cid.as_ref());
+                }
+                vec![Change::Said(self.timeline.say(message))]
+            }
+            Event::Deleted(deleted) => self.forget(deleted.id, Fate::Removed),
+            Event::Expired { id, .. } => self.forget(id, Fate::Expired),
+            Event::Refused(refused) => {
+                if let Some(cid) = &refused.cid {
+                    self.fail(cid, refused.text.clone());
+                }
+                vec![Change::Refused(refused)]
+            }
+            // The connection ends after these, or they belong to the login: the driver tells.
+            Event::LoginPrompt | Event::Welcome(_) | Event::LoginRefused(_) | Event::Closing(_) => {
+                Vec::new()
+            }
+        }
+    }
+
+    fn presence(
+        &mut self,
+        now: DateTime<FixedOffset>,
+        joined: Vec<UserId>,
+        left: Vec<UserId>,
+    ) -> Vec<Change> {
+        let is_other = |id: &UserId| !self.is_you(id);
+        let joined: Vec<UserId> = joined.into_iter().filter(is_other).collect();
+        let left: Vec<UserId> = left.into_iter().filter(is_other).collect();
+        for id in &left {
+            self.people.remove(id);
+        }
+        self.people.extend(joined.iter().cloned());
+        if joined.is_empty() && left.is_empty() {
+            return Vec::new();
+        }
+        self.timeline.presence(now, &joined, &left);
+        vec![Change::Presence { joined, left }]
+    }
+
+    fn forget(&mut self, id: MessageId, fate: Fate) -> Vec<Change> {
+        match self.timeline.forget(id, fate) {
+            true => vec![Change::Gone(id)],
+            false => Vec::new(),
+        }
+    }
+
+    fn fail_pending(&mut self, reason: &str) {
+        for pending in self.pending.iter_mut().filter(|pending| pending.failed.is_none()) {
+            pending.failed = Some(SafeText::clean(reason));
+        }
+    }
+
+    fn notice(&mut self, now: DateTime<FixedOffset>, text: SafeText) -> Change {
+        self.announce(now, text.clone());
+        Change::Link(text)
+    }
+}

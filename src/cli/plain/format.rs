@@ -1,0 +1,103 @@
+//! What happens in a room, as lines of text.
+//!
+//! Pure. Every text here is cleaned already (`SafeText`), so a line holds no escape sequence; and what
+//! follows a line break in a message is indented, so nobody can write a line that looks like another's.
+
+use std::fmt::Write as _;
+
+use chrono::{DateTime, FixedOffset};
+
+use crate::client::state::Room;
+use crate::client::state::timeline::{Fate, Said};
+use crate::protocol::id::UserId;
+use crate::protocol::message::{Audience, Kind, Message};
+use crate::protocol::text::SafeText;
+
+/// What stands before every further line of a message.
+const INDENT: &str = "    ";
+
+/// A message: `12:03 [235467] Ann_1180 -> you, Kim_9021 (private): text`.
+pub(super) fn message(room: &Room, zone: FixedOffset, message: &Message) -> String {
+    let mut line = clock(message.at, zone);
+    let Message { id, sender, audience, content, .. } = message;
+    // Writing to a string cannot fail.
+    write!(line, " [{id}] {}", who(room, sender)).unwrap_or_default();
+    if let Audience::Only(people) = audience {
+        let people: Vec<&str> = people.iter().map(|id| who(room, id)).collect();
+        write!(line, " -> {}", people.join(", ")).unwrap_or_default();
+    }
+    let marks = marks(message);
+    if !marks.is_empty() {
+        write!(line, " ({})", marks.join(", ")).unwrap_or_default();
+    }
+    write!(line, ": {}", indented(content)).unwrap_or_default();
+    line
+}
+
+/// A message whose text is gone.
+pub(super) fn gone(now: DateTime<FixedOffset>, said: &Said) -> String {
+    let words = match said.fate {
+        Fate::Readable => "can be read",
+        Fate::Removed => "was removed by its author",
+        Fate::Expired => "has expired",
+    };
+    notice(now, &format!("message {} of {} {words}", said.message.id, said.message.sender))
+}
+
+/// Who came and who went; nothing for nobody.
+pub(super) fn presence(
+    now: DateTime<FixedOffset>,
+    joined: &[UserId],
+    left: &[UserId],
+) -> Vec<String> {
+    let line = |people: &[UserId], did: &str| match people {
+        [] => None,
+        people => Some(notice(now, &format!("{} {did}", list(people)))),
+    };
+    [line(joined, "joined"), line(left, "left")].into_iter().flatten().collect()
+}
+
+/// Who is here.
+pub(super) fn people<'a>(
+    now: DateTime<FixedOffset>,
+    people: impl IntoIterator<Item = &'a UserId>,
+) -> String {
+    match list(people) {
+        names if names.is_empty() => notice(now, "nobody else is here"),
+        names => notice(now, &format!("here: {names}")),
+    }
+}
+
+/// Anything that nobody said.
+pub(super) fn notice(now: DateTime<FixedOffset>, text: &str) -> String {
+    format!("{} -- {text}", clock(now, *now.offset()))
+}
+
+fn clock(at: DateTime<FixedOffset>, zone: FixedOffset) -> String {
+    at.with_timezone(&zone).format("%H:%M").to_string()
+}
+
+fn who<'a>(room: &Room, id: &'a UserId) -> &'a str {
+    if room.is_you(id) { "you" } else { id.as_str() }
+}
+
+fn marks(message: &Message) -> Vec<String> {
+    let private = message.audience.is_private().then(|| "private".to_owned());
+    let kind = match message.kind {
+        Kind::Plain => None,
+        Kind::Temporary { expires } => {
+            let seconds = (expires - message.at.timestamp_millis()).max(0) / 1_000;
+            Some(format!("for {seconds} s"))
+        }
+        Kind::Reply { to } => Some(format!("reply to {to}")),
+    };
+    private.into_iter().chain(kind).collect()
+}
+
+fn indented(content: &SafeText) -> String {
+    content.as_str().replace('\n', &format!("\n{INDENT}"))
+}
+
+fn list<'a>(people: impl IntoIterator<Item = &'a UserId>) -> String {
+    people.into_iter().map(UserId::as_str).collect::<Vec<_>>().join(", ")
+}

@@ -1,0 +1,245 @@
+//! The heart of the plain mode: what happens and what is typed go in, lines and requests come out.
+//!
+//! Pure: no clock, no terminal, no connection. The room itself is `client::state`'s.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::{DateTime, FixedOffset};
+
+use super::format;
+use crate::client::line::{Line, LineError};
+use crate::client::state::search::Search;
+use crate::client::state::timeline::Entry;
+use crate::client::state::{Change, Room};
+use crate::client::{Event, SendError};
+use crate::protocol;
+use crate::protocol::error::Refusal;
+use crate::protocol::id::{ClientId, MessageId};
+use crate::protocol::message::Audience;
+use crate::protocol::request::{Request, Say, SayKind};
+use crate::protocol::text::SafeText;
+
+/// How many requests may wait for their answers before more input is taken. Less than the queue of
+/// the connection holds, so that a long file piped in never finds it full.
+const WINDOW: usize = 32;
+
+/// What is to be done.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Effect {
+    /// A line for standard output.
+    Print(String),
+    /// A line for standard error.
+    Complain(String),
+    /// A request for the server.
+    Send(ClientId, Request),
+    /// Leave, once all answers are there.
+    Leave,
+    /// Leave: the server refused the login.
+    Refused(SafeText),
+}
+
+/// One conversation in lines.
+#[derive(Debug)]
+pub(super) struct Talk {
+    room: Room,
+    online: bool,
+    /// What was sent and has no answer, as it was typed.
+    unanswered: BTreeMap<ClientId, String>,
+    unconfirmed: usize,
+}
+
+impl Talk {
+    /// Nothing said yet. For `cid_prefix` see [`Room::new`].
+    pub(super) fn new(cid_prefix: &str) -> Self {
+        Self {
+            room: Room::new(cid_prefix),
+            online: false,
+            unanswered: BTreeMap::new(),
+            unconfirmed: 0,
+        }
+    }
+
+    /// Whether a typed line could be sent now. Until then it is better left where it is.
+    pub(super) fn wants_input(&self) -> bool {
+        self.online && self.unanswered.len() < WINDOW
+    }
+
+    /// Whether everything that was sent has its answer.
+    pub(super) fn is_settled(&self) -> bool {
+        self.unanswered.is_empty()
+    }
+
+    /// How many requests have no answer and will not get any.
+    pub(super) fn unconfirmed(&self) -> usize {
+        self.unconfirmed + self.unanswered.len()
+    }
+
+    /// Takes in what happened on the connection.
+    pub(super) fn happen(&mut self, now: DateTime<FixedOffset>, event: Event) -> Vec<Effect> {
+        let mut effects = self.settle(&event);
+        let after = match &event {
+            Event::Received(protocol::event::Event::People(_)) => After::People,
+            Event::Disconnected { retry_in, .. } => After::Retry(retry_in.as_secs()),
+            Event::Ended { reason } => After::End(reason.clone()),
+            Event::Connecting | Event::Connected(_) | Event::Received(_) => After::Nothing,
+        };
+        effects.extend(self.expire(now));
+        for change in self.room.apply(now, event) {
+            effects.extend(self.show(now, change));
+        }
+        match after {
+            After::People => {
+                effects.push(Effect::Print(format::people(now, self.room.people())));
+            }
+            After::Retry(seconds) => {
+                let words = format!("trying again in {} s", seconds + 1);
+                effects.push(Effect::Print(format::notice(now, &words)));
+            }
+            After::End(reason) => effects.push(Effect::Refused(reason)),
+            After::Nothing => {}
+        }
+        effects
+    }
+
+    /// Takes in a line that was typed.
+    pub(super) fn type_line(&mut self, now: DateTime<FixedOffset>, typed: &str) -> Vec<Effect> {
+        if typed.trim().is_empty() {
+            return Vec::new();
+        }
+        let mut effects = self.expire(now);
+        let outcome = Line::parse(typed).map_err(|error| error.to_string());
+        match outcome.and_then(|line| self.obey(now, typed, line)) {
+            Ok(more) => effects.extend(more),
+            Err(why) => effects.push(Effect::Complain(why)),
+        }
+        effects
+    }
+
+    /// Notes that a request could not be sent.
+    pub(super) fn not_sent(&mut self, cid: &ClientId, error: SendError) -> Option<Effect> {
+        let typed = self.unanswered.remove(cid)?;
+        self.unconfirmed += 1;
+        Some(Effect::Complain(format!("{error}: {typed}")))
+    }
+
+    fn obey(
+        &mut self,
+        now: DateTime<FixedOffset>,
+        typed: &str,
+        line: Line,
+    ) -> Result<Vec<Effect>, String> {
+        let request = match line {
+            Line::Say { to, text } => self.say(&to, SayKind::Plain, text)?,
+            Line::Temporary { seconds, to, text } => {
+                self.say(&to, SayKind::Temporary { seconds }, text)?
+            }
+            Line::Reply { text, .. } if text.is_blank() => {
+                return Err(LineError::NoText(".reply MESSAGE_ID").to_string());
+            }
+            Line::Reply { to, text } => Request::Say(self.reply(to, text)?),
+            Line::Delete(id) => Request::Delete(id),
+            Line::Search(expression) => return self.search(now, &expression),
+            Line::Exit => return Ok(vec![Effect::Leave]),
+        };
+        let cid = self.room.next_cid().ok_or("nothing more can be sent")?;
+        self.unanswered.insert(cid.clone(), SafeText::clean(typed).one_line());
+        Ok(vec![Effect::Send(cid, request)])
+    }
+
+    fn say(&self, to: &[String], kind: SayKind, content: SafeText) -> Result<Request, String> {
+        let people = to
+            .iter()
+            .map(|word| self.room.resolve(word))
+            .collect::<Result<BTreeSet<_>, _>>()
+            .map_err(|error| error.to_string())?;
+        let audience = if people.is_empty() { Audience::Everyone } else { Audience::Only(people) };
+        Ok(Request::Say(Say { audience, kind, content }))
+    }
+
+    /// A reply to a message that was not seen here could go to more people than that did.
+    fn reply(&self, to: MessageId, text: SafeText) -> Result<Say, String> {
+        match self.room.timeline().said(to) {
+            Some(_) => Ok(self.room.reply(to, text)),
+            None => Err(Refusal::UnknownMessage(to).to_string()),
+        }
+    }
+
+    fn search(&self, now: DateTime<FixedOffset>, expression: &str) -> Result<Vec<Effect>, String> {
+        let timeline = self.room.timeline();
+        let mut search = Search::new(expression, false, timeline);
+        if let Some(mistake) = search.mistake() {
+            return Err(format!("{} (at character {})", mistake.text, mistake.column + 1));
+        }
+        if search.regex().is_none() {
+            return Err("write a regular expression after .search".to_owned());
+        }
+        search.step(timeline, u64::MAX);
+        let found = search.hits().iter().rev().filter_map(|id| timeline.said(*id));
+        let lines = found.map(|said| format::message(&self.room, *now.offset(), &said.message));
+        let count = format::notice(now, &format!("{} found", search.hits().len()));
+        Ok(lines.chain([count]).map(Effect::Print).collect())
+    }
+
+    /// Follows what has been answered, or never will be.
+    fn settle(&mut self, event: &Event) -> Vec<Effect> {
+        use protocol::event::Event as Said;
+        match event {
+            Event::Connected(_) => self.online = true,
+            Event::Received(Said::Said(message)) if self.room.is_you(&message.sender) => {
+                self.answered(message.cid.as_ref());
+            }
+            Event::Received(Said::Deleted(deleted)) if self.room.is_you(&deleted.by) => {
+                self.answered(deleted.cid.as_ref());
+            }
+            Event::Received(Said::Refused(refused)) => self.answered(refused.cid.as_ref()),
+            Event::Disconnected { .. } | Event::Ended { .. } => {
+                self.online = false;
+                self.unconfirmed += self.unanswered.len();
+                let lost = std::mem::take(&mut self.unanswered).into_values();
+                return lost
+                    .map(|typed| Effect::Complain(format!("not confirmed: {typed}")))
+                    .collect();
+            }
+            Event::Connecting | Event::Received(_) => {}
+        }
+        Vec::new()
+    }
+
+    fn answered(&mut self, cid: Option<&ClientId>) {
+        if let Some(cid) = cid {
+            self.unanswered.remove(cid);
+        }
+    }
+
+    fn expire(&mut self, now: DateTime<FixedOffset>) -> Vec<Effect> {
+        let changes = self.room.expire(now);
+        changes.into_iter().flat_map(|change| self.show(now, change)).collect()
+    }
+
+    fn show(&self, now: DateTime<FixedOffset>, change: Change) -> Vec<Effect> {
+        let timeline = self.room.timeline();
+        let lines = match change {
+            Change::Said(place) => match timeline.get(place) {
+                Some(Entry::Said(said)) => {
+                    vec![format::message(&self.room, *now.offset(), &said.message)]
+                }
+                Some(Entry::Presence { .. } | Entry::Notice { .. }) | None => Vec::new(),
+            },
+            Change::Gone(id) => {
+                timeline.said(id).map(|said| format::gone(now, said)).into_iter().collect()
+            }
+            Change::Presence { joined, left } => format::presence(now, &joined, &left),
+            Change::Link(text) => vec![format::notice(now, &text.one_line())],
+            Change::Refused(refused) => return vec![Effect::Complain(refused.text.one_line())],
+        };
+        lines.into_iter().map(Effect::Print).collect()
+    }
+}
+
+/// What there is to say after the room has taken an event in.
+enum After {
+    Nothing,
+    People,
+    Retry(u64),
+    End(SafeText),
+}

@@ -1,0 +1,282 @@
+//! The plain mode as its user reads and types it.
+
+use std::time::Duration;
+
+use chrono::TimeDelta;
+
+use super::talk::{Effect, Talk};
+use super::*;
+use crate::client::{Connected, SendError};
+use crate::protocol::error::Refusal;
+use crate::protocol::event::{Deleted, Event as Said, Refused, Welcome};
+use crate::protocol::id::{ClientId, MessageId, Seq, UserId};
+use crate::protocol::message::{Audience, Kind, Message};
+use crate::protocol::request::{Request, Say, SayKind};
+use crate::protocol::text::SafeText;
+
+/// 12:03 in a zone two hours east of Greenwich.
+fn at(seconds: i64) -> DateTime<FixedOffset> {
+    let noon = DateTime::parse_from_rfc3339("2025-04-20T12:03:00+02:00").unwrap();
+    noon + TimeDelta::seconds(seconds)
+}
+
+fn id(text: &str) -> UserId {
+    text.parse().unwrap()
+}
+
+fn number(number: u32) -> MessageId {
+    MessageId::from_number(number).unwrap()
+}
+
+fn only(people: &[&str]) -> Audience {
+    Audience::Only(people.iter().map(|person| id(person)).collect())
+}
+
+fn message(number_: u32, sender: &str, text: &str) -> Message {
+    Message {
+        seq: Seq(u64::from(number_)),
+        id: number(number_),
+        sender: id(sender),
+        audience: Audience::Everyone,
+        kind: Kind::Plain,
+        content: SafeText::clean(text),
+        at: at(0).to_utc().fixed_offset(),
+        cid: None,
+    }
+}
+
+/// What a heart says to one event or line, as one would read it.
+fn read(effects: Vec<Effect>) -> String {
+    let lines = effects.into_iter().map(|effect| match effect {
+        Effect::Print(line) => line,
+        Effect::Complain(line) => format!("! {line}"),
+        Effect::Send(cid, _) => format!("sent {cid}"),
+        Effect::Leave => "leave".to_owned(),
+        Effect::Refused(reason) => format!("refused: {reason}"),
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+fn hear(talk: &mut Talk, event: Said) -> String {
+    read(talk.happen(at(0), Event::Received(event)))
+}
+
+fn type_line(talk: &mut Talk, line: &str) -> String {
+    read(talk.type_line(at(0), line))
+}
+
+/// The one request that a line makes.
+fn sent(talk: &mut Talk, line: &str) -> (ClientId, Request) {
+    let mut effects = talk.type_line(at(0), line);
+    match effects.pop() {
+        Some(Effect::Send(cid, request)) if effects.is_empty() => (cid, request),
+        other => panic!("{line:?}: {effects:?} {other:?}"),
+    }
+}
+
+fn connect(talk: &mut Talk) -> String {
+    let welcome = Welcome {
+        user: id("Bob_1234"),
+        epoch: "e".to_owned(),
+        head: Seq(0),
+        now: at(0).timestamp_millis(),
+    };
+    let connected = Connected { welcome, fingerprint: "SHA256:x".to_owned() };
+    read(talk.happen(at(0), Event::Connected(connected)))
+}
+
+/// Bob, in a room with two Kims and an Ann.
+fn online() -> Talk {
+    let mut talk = Talk::new("test");
+    connect(&mut talk);
+    let people = ["Ann_1180", "Kim_9021", "Kim_9022"].map(id);
+    hear(&mut talk, Said::People(people.to_vec()));
+    talk
+}
+
+#[test]
+fn messages_are_lines() {
+    let mut talk = online();
+    let expires = (at(0) + TimeDelta::seconds(10)).timestamp_millis();
+    let plain = message(100_001, "Ann_1180", "hello");
+    let cases = [
+        (plain.clone(), "12:03 [100001] Ann_1180: hello"),
+        (
+            Message { audience: only(&["Bob_1234", "Kim_9021"]), ..plain.clone() },
+            "12:03 [100001] Ann_1180 -> you, Kim_9021 (private): hello",
+        ),
+        (
+            Message { sender: id("Bob_1234"), audience: only(&["Ann_1180"]), ..plain.clone() },
+            "12:03 [100001] you -> Ann_1180 (private): hello",
+        ),
+        (
+            Message { kind: Kind::Reply { to: number(235_467) }, ..plain.clone() },
+            "12:03 [100001] Ann_1180 (reply to 235467): hello",
+        ),
+        (
+            Message {
+                kind: Kind::Temporary { expires },
+                audience: only(&["Bob_1234"]),
+                ..plain.clone()
+            },
+            "12:03 [100001] Ann_1180 -> you (private, for 10 s): hello",
+        ),
+        (
+            Message {
+                content: SafeText::clean("one\n12:04 [100002] Kim_9021: two\x1b[31m"),
+                ..plain
+            },
+            "12:03 [100001] Ann_1180: one\n    12:04 [100002] Kim_9021: two[31m",
+        ),
+    ];
+    for (message, line) in cases {
+        assert_eq!(hear(&mut talk, Said::Said(message)), line);
+    }
+}
+
+#[test]
+fn comings_goings_and_the_connection_are_notices() {
+    let mut talk = Talk::new("test");
+    assert!(!talk.wants_input(), "what is typed before the login waits");
+    assert_eq!(connect(&mut talk), "12:03 -- you are Bob_1234");
+    assert!(talk.wants_input());
+    assert_eq!(hear(&mut talk, Said::People(Vec::new())), "12:03 -- nobody else is here");
+    let presence = Said::Presence {
+        joined: ["Ann_1180", "Kim_9021"].map(id).to_vec(),
+        left: vec![id("Kim_9022")],
+    };
+    assert_eq!(
+        hear(&mut talk, presence),
+        "12:03 -- Ann_1180, Kim_9021 joined\n12:03 -- Kim_9022 left"
+    );
+    let reason = SafeText::clean("the server is shutting down");
+    let lost = Event::Disconnected { reason, retry_in: Duration::from_millis(2_400) };
+    assert_eq!(
+        read(talk.happen(at(0), lost)),
+        "12:03 -- disconnected: the server is shutting down\n12:03 -- trying again in 3 s"
+    );
+    assert!(!talk.wants_input());
+    assert!(connect(&mut talk).contains("connected again, as Bob_1234"));
+    let reason = SafeText::clean("no");
+    assert!(read(talk.happen(at(0), Event::Ended { reason })).ends_with("refused: no"));
+}
+
+#[test]
+fn what_is_typed_becomes_requests() {
+    let mut talk = online();
+    hear(&mut talk, Said::Said(message(100_001, "Ann_1180", "public")));
+    let private = Message {
+        audience: only(&["Bob_1234", "Kim_9021"]),
+        ..message(100_002, "Ann_1180", "private")
+    };
+    hear(&mut talk, Said::Said(private));
+    let say =
+        |audience, kind, text| Request::Say(Say { audience, kind, content: SafeText::clean(text) });
+    let reply = |to| SayKind::Reply { to: number(to) };
+    for (line, request) in [
+        ("hello", say(Audience::Everyone, SayKind::Plain, "hello")),
+        ("@Ann_1180 @kim_9021 hi", say(only(&["Ann_1180"]), SayKind::Plain, "hi")),
+        ("@ann hi", say(only(&["Ann_1180"]), SayKind::Plain, "hi")),
+        (".temp 60 gone", say(Audience::Everyone, SayKind::Temporary { seconds: 60 }, "gone")),
+        (".reply 100001 yes", say(Audience::Everyone, reply(100_001), "yes")),
+        (".reply 100002 yes", say(only(&["Ann_1180", "Kim_9021"]), reply(100_002), "yes")),
+        (".delete 100001", Request::Delete(number(100_001))),
+    ] {
+        if line.contains("kim_9021") {
+            assert!(type_line(&mut talk, line).starts_with("! nobody here is called kim_9021"));
+        } else {
+            assert_eq!(sent(&mut talk, line).1, request, "{line:?}");
+        }
+    }
+    assert_eq!(type_line(&mut talk, ".exit"), "leave");
+    assert_eq!(type_line(&mut talk, "  "), "", "an empty line is nothing");
+}
+
+#[test]
+fn what_cannot_be_done_goes_to_nobody() {
+    let mut talk = online();
+    for (line, words) in [
+        ("@Kim hi", "Kim may be Kim_9021 or Kim_9022"),
+        ("@Tom hi", "nobody here is called Tom"),
+        (".reply 123456 hi", "there is no message 123456"),
+        (".reply 123456", "nothing to send"),
+        (".dance", "no command"),
+        (".search", "regular expression"),
+        (".search a(", "(at character 2)"),
+    ] {
+        let said = type_line(&mut talk, line);
+        assert!(said.starts_with("! ") && said.contains(words), "{line:?}: {said}");
+    }
+    assert!(talk.is_settled());
+}
+
+#[test]
+fn answers_are_waited_for_by_name() {
+    let mut talk = online();
+    let (said, _) = sent(&mut talk, "hello");
+    let (deleted, _) = sent(&mut talk, ".delete 100001");
+    let (wrong, _) = sent(&mut talk, ".delete 100002");
+    let (lost, _) = sent(&mut talk, "into the void");
+    let (unsent, _) = sent(&mut talk, "too much");
+    hear(
+        &mut talk,
+        Said::Said(Message { cid: Some(said.clone()), ..message(100_009, "Ann_1180", "x") }),
+    );
+    hear(
+        &mut talk,
+        Said::Said(Message { cid: Some(said), ..message(100_001, "Bob_1234", "hello") }),
+    );
+    let by = id("Bob_1234");
+    let gone = Deleted { seq: Seq(2), id: number(100_001), by, cid: Some(deleted) };
+    assert_eq!(
+        hear(&mut talk, Said::Deleted(gone)),
+        "12:03 -- message 100001 of Bob_1234 was removed by its author"
+    );
+    let refused = Refused::new(&Refusal::NotYours(number(100_002)), Some(wrong));
+    assert!(hear(&mut talk, Said::Refused(refused)).starts_with("! message 100002 is not yours"));
+    let complaint = talk.not_sent(&unsent, SendError::Busy).into_iter().collect();
+    assert!(read(complaint).ends_with(": too much"));
+    assert!(!talk.is_settled(), "{lost} has no answer");
+    let reason = SafeText::clean("gone");
+    let effects = talk.happen(at(0), Event::Disconnected { reason, retry_in: Duration::ZERO });
+    assert!(read(effects).starts_with("! not confirmed: into the void\n"));
+    assert!(talk.is_settled());
+    assert_eq!(talk.unconfirmed(), 2);
+}
+
+#[test]
+fn a_long_file_is_taken_in_as_fast_as_it_is_answered() {
+    let mut talk = online();
+    let mut cids = Vec::new();
+    while talk.wants_input() {
+        cids.push(sent(&mut talk, "line").0);
+    }
+    assert!(cids.len() < 64, "{}", cids.len());
+    hear(
+        &mut talk,
+        Said::Said(Message { cid: cids.pop(), ..message(100_001, "Bob_1234", "line") }),
+    );
+    assert!(talk.wants_input());
+}
+
+#[test]
+fn searching_prints_what_can_still_be_read() {
+    let mut talk = online();
+    let expires = (at(0) + TimeDelta::seconds(10)).timestamp_millis();
+    hear(&mut talk, Said::Said(message(100_001, "Ann_1180", "Lunch at one?")));
+    hear(&mut talk, Said::Said(message(100_002, "Ann_1180", "something else")));
+    let temporary = message(100_003, "Ann_1180", "lunch is secret");
+    hear(&mut talk, Said::Said(Message { kind: Kind::Temporary { expires }, ..temporary }));
+    hear(&mut talk, Said::Said(message(100_004, "Kim_9021", "no lunch")));
+    assert_eq!(
+        type_line(&mut talk, ".search lunch"),
+        "12:03 [100001] Ann_1180: Lunch at one?\n\
+         12:03 [100003] Ann_1180 (for 10 s): lunch is secret\n\
+         12:03 [100004] Kim_9021: no lunch\n\
+         12:03 -- 3 found"
+    );
+    assert_eq!(
+        read(talk.type_line(at(11), ".search secret")),
+        "12:03 -- message 100003 of Ann_1180 has expired\n12:03 -- 0 found"
+    );
+}

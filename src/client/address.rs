@@ -1,0 +1,196 @@
+//! Where a server is: `HOST[:PORT]`, an IPv6 address, or a `chat://` link, as a value.
+//!
+//! Pure: names are looked up in `connection`. What a link may carry beyond host and port (the pin of a
+//! server's key, an invite) has no meaning to this version, and what can't be kept is not ignored: such
+//! a link is refused.
+
+use std::fmt;
+use std::net::{Ipv6Addr, SocketAddr};
+use std::str::FromStr;
+
+use thiserror::Error;
+
+/// The port of the original, and of `chat serve` when nothing else is said.
+pub const DEFAULT_PORT: u16 = 65432;
+
+/// The longest host name, in bytes (RFC 1035 §2.3.4, without the final dot).
+const HOST_BYTES: usize = 253;
+
+/// The host and the port of a server.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct ServerAddress {
+    host: String,
+    port: u16,
+}
+
+/// Why a text does not say where a server is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum AddressError {
+    /// Nothing of the kind.
+    #[error(
+        "a server is HOST, HOST:PORT, [IPV6]:PORT or chat://HOST:PORT (such as 127.0.0.1:65432)"
+    )]
+    Server,
+    /// A port that is none.
+    #[error("a port is a number from 1 to 65535 (`chat serve` takes {DEFAULT_PORT} by itself)")]
+    Port,
+    /// A link of another kind.
+    #[error("only links that begin with chat:// lead to a chat server")]
+    Scheme,
+    /// A link with more in it than this version understands.
+    #[error(
+        "this version of chat can't check the pin or the invite of a link: update it, or give \
+         HOST:PORT alone if you trust the way to the server"
+    )]
+    MoreThanAddress,
+}
+
+impl ServerAddress {
+    /// An address or a name, without brackets.
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// From 1 up.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+}
+
+impl Default for ServerAddress {
+    fn default() -> Self {
+        Self { host: "127.0.0.1".to_owned(), port: DEFAULT_PORT }
+    }
+}
+
+impl From<SocketAddr> for ServerAddress {
+    fn from(address: SocketAddr) -> Self {
+        Self { host: address.ip().to_string(), port: address.port() }
+    }
+}
+
+impl FromStr for ServerAddress {
+    type Err = AddressError;
+
+    fn from_str(text: &str) -> Result<Self, AddressError> {
+        let (host, port) = split_port(authority(text.trim())?)?;
+        let port = match port {
+            None => DEFAULT_PORT,
+            Some(digits) => digits
+                .parse()
+                .ok()
+                .filter(|port| *port > 0 && digits.bytes().all(|b| b.is_ascii_digit()))
+                .ok_or(AddressError::Port)?,
+        };
+        Ok(Self { host: host.to_owned(), port })
+    }
+}
+
+impl fmt::Display for ServerAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.host.contains(':') {
+            write!(f, "[{}]:{}", self.host, self.port)
+        } else {
+            write!(f, "{}:{}", self.host, self.port)
+        }
+    }
+}
+
+/// What stands between the scheme, if there is one, and the path.
+fn authority(text: &str) -> Result<&str, AddressError> {
+    let Some((scheme, rest)) = text.split_once("://") else { return Ok(text) };
+    if !scheme.eq_ignore_ascii_case("chat") {
+        return Err(AddressError::Scheme);
+    }
+    let (authority, beyond) = rest.split_once(['/', '?', '#']).unwrap_or((rest, ""));
+    if beyond.trim_matches(['/', '?', '#']).is_empty() {
+        Ok(authority)
+    } else {
+        Err(AddressError::MoreThanAddress)
+    }
+}
+
+/// The host and the digits of the port.
+fn split_port(text: &str) -> Result<(&str, Option<&str>), AddressError> {
+    if let Some((host, after)) = text.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        return match (is_ipv6(host), after.strip_prefix(':')) {
+            (true, Some(port)) => Ok((host, Some(port))),
+            (true, None) if after.is_empty() => Ok((host, None)),
+            (true | false, Some(_) | None) => Err(AddressError::Server),
+        };
+    }
+    if is_ipv6(text) {
+        return Ok((text, None));
+    }
+    match text.split_once(':') {
+        None if is_name(text) => Ok((text, None)),
+        Some((host, port)) if is_name(host) && !port.contains(':') => Ok((host, Some(port))),
+        None | Some(_) => Err(AddressError::Server),
+    }
+}
+
+/// An IPv6 address, maybe with the zone of a link-local one (`fe80::1%eth0`).
+fn is_ipv6(text: &str) -> bool {
+    let (address, zone) = text.split_once('%').unwrap_or((text, "0"));
+    let zone_fits = !zone.is_empty() && zone.bytes().all(|b| b.is_ascii_alphanumeric());
+    zone_fits && address.parse::<Ipv6Addr>().is_ok()
+}
+
+/// A host's name or an IPv4 address; names of other scripts come as their `xn--` form.
+fn is_name(text: &str) -> bool {
+    let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_');
+    let begins_well = text.bytes().next().is_some_and(|b| b.is_ascii_alphanumeric());
+    begins_well && text.len() <= HOST_BYTES && text.bytes().all(allowed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_ways_to_say_where_a_server_is() {
+        for (text, shown) in [
+            ("127.0.0.1", "127.0.0.1:65432"),
+            ("example.org:7000", "example.org:7000"),
+            (" box-2.local ", "box-2.local:65432"),
+            ("::1", "[::1]:65432"),
+            ("[::1]", "[::1]:65432"),
+            ("[::1]:7000", "[::1]:7000"),
+            ("[fe80::1%eth0]:7000", "[fe80::1%eth0]:7000"),
+            ("chat://example.org", "example.org:65432"),
+            ("CHAT://example.org:7000/", "example.org:7000"),
+            ("chat://[::1]:7000/#", "[::1]:7000"),
+        ] {
+            let address: ServerAddress = text.parse().unwrap();
+            assert_eq!(address.to_string(), shown, "{text:?}");
+            assert_eq!(shown.parse(), Ok(address));
+        }
+        assert_eq!(ServerAddress::default().to_string(), "127.0.0.1:65432");
+    }
+
+    #[test]
+    fn what_is_no_server_is_refused_and_nothing_in_a_link_is_ignored() {
+        use AddressError::{MoreThanAddress, Port, Scheme, Server};
+        for (text, error) in [
+            ("", Server),
+            ("two words", Server),
+            ("tom@example.org", Server),
+            ("-oProxy", Server),
+            ("[::1", Server),
+            ("[::1]7000", Server),
+            ("[example.org]:7000", Server),
+            ("1::2::3", Server),
+            ("x\x1b[31m", Server),
+            ("example.org:", Port),
+            ("example.org:0", Port),
+            ("example.org:+1", Port),
+            ("example.org:70000", Port),
+            ("https://example.org", Scheme),
+            ("chat://", Server),
+            ("chat://example.org/#pin=abc&invite=def", MoreThanAddress),
+            ("chat://example.org?invite=def", MoreThanAddress),
+        ] {
+            assert_eq!(text.parse::<ServerAddress>(), Err(error), "{text:?}");
+        }
+    }
+}

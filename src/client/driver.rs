@@ -1,0 +1,129 @@
+//! The task that keeps one connection up: connect, log in, carry, and again after a pause.
+//!
+//! The only place of the client that reads the clock. What goes over a connection is `connection`'s
+//! business; how long a pause is, `backoff`'s.
+
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::backoff::Backoff;
+use super::connection::{Connection, LOGIN_TIME, LoginError, Loss};
+use super::dial::Connector;
+use super::{Connected, Event, REQUESTS};
+use crate::protocol::id::Name;
+use crate::protocol::text::SafeText;
+
+/// The queue of requests of the connection that stands, if one does. A new connection brings a new
+/// queue, so nothing that was meant for one connection goes out on the next.
+pub(super) type Requests = Option<mpsc::Sender<Vec<u8>>>;
+
+/// Nobody wants the connection any more: the client was closed, or its events are dropped.
+#[derive(Debug)]
+pub(super) struct Over;
+
+/// Where the events go, as long as somebody wants them.
+#[derive(Debug)]
+pub(super) struct Outlet {
+    pub(super) events: mpsc::Sender<Event>,
+    pub(super) closing: CancellationToken,
+}
+
+impl Outlet {
+    /// Waits while the queue is full.
+    pub(super) async fn send(&self, event: Event) -> Result<(), Over> {
+        tokio::select! {
+            biased;
+            () = self.closing.cancelled() => Err(Over),
+            sent = self.events.send(event) => sent.map_err(|_closed| Over),
+        }
+    }
+
+    /// Waits until nobody wants the connection any more.
+    pub(super) async fn over(&self) {
+        tokio::select! {
+            () = self.closing.cancelled() => {}
+            () = self.events.closed() => {}
+        }
+    }
+
+    /// Does `what`, but leaves it when nobody wants the connection any more.
+    async fn unless_over<T>(&self, what: impl Future<Output = T>) -> Result<T, Over> {
+        tokio::select! {
+            biased;
+            () = self.over() => Err(Over),
+            done = what => Ok(done),
+        }
+    }
+}
+
+/// One client's connection, from attempt to attempt.
+#[derive(Debug)]
+pub(super) struct Driver<C> {
+    pub(super) connector: C,
+    pub(super) name: Name,
+    pub(super) backoff: Backoff,
+    pub(super) requests: watch::Sender<Requests>,
+    pub(super) outlet: Outlet,
+}
+
+/// What an attempt came to, and how long it had held then.
+struct Setback {
+    reason: SafeText,
+    held: Duration,
+}
+
+impl Setback {
+    fn before_login(reason: &impl ToString) -> Self {
+        Self { reason: SafeText::clean(&reason.to_string()), held: Duration::ZERO }
+    }
+}
+
+impl<C: Connector> Driver<C> {
+    /// Runs until the client is closed or the login refused.
+    pub(super) async fn run(mut self) {
+        while self.round().await.is_ok() {}
+    }
+
+    async fn round(&mut self) -> Result<(), Over> {
+        self.outlet.send(Event::Connecting).await?;
+        let Setback { reason, held } = self.attempt().await?;
+        let retry_in = self.backoff.pause(held);
+        self.outlet.send(Event::Disconnected { reason, retry_in }).await?;
+        self.outlet.unless_over(tokio::time::sleep(retry_in)).await
+    }
+
+    async fn attempt(&mut self) -> Result<Setback, Over> {
+        let link = match self.outlet.unless_over(self.connector.connect()).await? {
+            Ok(link) => link,
+            Err(error) => return Ok(Setback::before_login(&error)),
+        };
+        let mut connection = Connection::new(link.stream);
+        let login = tokio::time::timeout(LOGIN_TIME, connection.log_in(&self.name));
+        let answer = self.outlet.unless_over(login).await?;
+        let welcome = match answer.unwrap_or_else(|_elapsed| Err(Loss::LoginTimeout.into())) {
+            Ok(welcome) => welcome,
+            Err(LoginError::Lost(loss)) => return Ok(Setback::before_login(&loss)),
+            Err(error @ (LoginError::Refused(_) | LoginError::TooOld)) => {
+                let reason = SafeText::clean(&error.to_string());
+                self.outlet.send(Event::Ended { reason }).await?;
+                return Err(Over);
+            }
+        };
+        let (sender, requests) = mpsc::channel(REQUESTS);
+        self.requests.send_replace(Some(sender));
+        let since = now();
+        let connected = Connected { welcome, fingerprint: link.fingerprint };
+        self.outlet.send(Event::Connected(connected)).await?;
+        let loss = connection.carry(requests, &self.outlet).await;
+        self.requests.send_replace(None);
+        Ok(Setback { reason: SafeText::clean(&loss.to_string()), held: now() - since })
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "this is the shell")]
+fn now() -> Instant {
+    Instant::now()
+}

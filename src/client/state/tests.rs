@@ -1,0 +1,243 @@
+//! What a client makes of what happens, as tables and stories.
+
+use std::time::Duration;
+
+use chrono::{DateTime, FixedOffset, TimeDelta};
+
+use super::search::Search;
+use super::timeline::{Entry, Fate, Place};
+use super::*;
+use crate::client::Connected;
+use crate::protocol::error::ErrorCode;
+use crate::protocol::event::{Deleted, Welcome};
+use crate::protocol::id::Seq;
+use crate::protocol::message::{Kind, Message};
+
+fn at(seconds: i64) -> DateTime<FixedOffset> {
+    DateTime::from_timestamp(1_795_000_000 + seconds, 0).unwrap().fixed_offset()
+}
+
+fn id(text: &str) -> UserId {
+    text.parse().unwrap()
+}
+
+fn number(n: u32) -> MessageId {
+    MessageId::from_number(100_000 + n).unwrap()
+}
+
+fn online() -> Room {
+    let mut room = Room::new("test");
+    let welcome = Welcome {
+        user: id("Bob_4572"),
+        epoch: "e".into(),
+        head: Seq(0),
+        now: at(0).timestamp_millis(),
+    };
+    room.apply(at(0), Event::Connected(Connected { welcome, fingerprint: "SHA256:x".into() }));
+    receive(&mut room, protocol::event::Event::People(vec![id("Ann_1180"), id("Kim_9021")]));
+    room
+}
+
+fn receive(room: &mut Room, event: protocol::event::Event) -> Vec<Change> {
+    room.apply(at(0), Event::Received(event))
+}
+
+fn message(n: u32, sender: &str, text: &str) -> Message {
+    Message {
+        seq: Seq(u64::from(n)),
+        id: number(n),
+        sender: id(sender),
+        audience: Audience::Everyone,
+        kind: Kind::Plain,
+        content: SafeText::clean(text),
+        at: at(i64::from(n)),
+        cid: None,
+    }
+}
+
+fn say(room: &mut Room, message: Message) {
+    receive(room, protocol::event::Event::Said(message));
+}
+
+fn plain(text: &str) -> Say {
+    Say { audience: Audience::Everyone, kind: SayKind::Plain, content: SafeText::clean(text) }
+}
+
+#[test]
+fn what_one_sends_is_pending_until_its_echo() {
+    let mut room = online();
+    let (cid, _) = room.say(at(1), plain("hello")).unwrap();
+    assert_eq!(room.pending().len(), 1);
+    let echo = Message { cid: Some(cid), ..message(1, "Bob_4572", "hello") };
+    say(&mut room, Message { cid: echo.cid.clone(), ..message(2, "Ann_1180", "same name for it") });
+    assert_eq!(room.pending().len(), 1, "another's `cid` is not ours");
+    say(&mut room, echo);
+    assert!(room.pending().is_empty());
+    assert!(room.timeline().said(number(1)).is_some());
+}
+
+#[test]
+fn what_is_refused_or_cut_off_is_kept_with_its_reason() {
+    let mut room = online();
+    let (first, _) = room.say(at(1), plain("one")).unwrap();
+    let (second, _) = room.say(at(1), plain("two")).unwrap();
+    let refused = Refused {
+        code: ErrorCode::Full,
+        text: SafeText::clean("the server is full"),
+        cid: Some(first.clone()),
+    };
+    receive(&mut room, protocol::event::Event::Refused(refused));
+    room.apply(
+        at(2),
+        Event::Disconnected { reason: SafeText::clean("gone"), retry_in: Duration::from_secs(4) },
+    );
+    let reasons: Vec<_> = room.pending().iter().map(|p| p.failed.clone().unwrap()).collect();
+    assert_eq!(reasons[0].as_str(), "the server is full");
+    assert!(reasons[1].as_str().contains("connection was lost"));
+    assert_eq!(room.take_failed(&second).unwrap().content.as_str(), "two");
+    assert_eq!(room.pending().len(), 1);
+    assert!(room.people().is_empty());
+    let Link::Offline { retry_at, .. } = room.link() else { panic!("{:?}", room.link()) };
+    assert_eq!(*retry_at, at(6));
+}
+
+#[test]
+fn removed_and_expired_text_is_gone() {
+    let mut room = online();
+    say(&mut room, message(1, "Ann_1180", "secret one"));
+    let expires = at(10).timestamp_millis();
+    say(
+        &mut room,
+        Message { kind: Kind::Temporary { expires }, ..message(2, "Ann_1180", "secret two") },
+    );
+    let deleted = Deleted { seq: Seq(3), id: number(1), by: id("Ann_1180"), cid: None };
+    assert_eq!(
+        receive(&mut room, protocol::event::Event::Deleted(deleted.clone())),
+        [Change::Gone(number(1))]
+    );
+    assert!(receive(&mut room, protocol::event::Event::Deleted(deleted)).is_empty(), "only once");
+    assert_eq!(room.next_expiry(), Some(expires));
+    assert!(room.expire(at(9)).is_empty());
+    assert_eq!(room.expire(at(10)), [Change::Gone(number(2))]);
+    assert_eq!(room.next_expiry(), None);
+    for (n, fate) in [(1, Fate::Removed), (2, Fate::Expired)] {
+        let said = room.timeline().said(number(n)).unwrap();
+        assert_eq!((said.fate, said.message.content.as_str()), (fate, ""));
+    }
+}
+
+#[test]
+fn the_servers_clock_decides_about_expiry() {
+    let mut room = Room::new("test");
+    let welcome = Welcome {
+        user: id("Bob_4572"),
+        epoch: "e".into(),
+        head: Seq(0),
+        now: at(3_600).timestamp_millis(),
+    };
+    room.apply(at(0), Event::Connected(Connected { welcome, fingerprint: String::new() }));
+    let expires = at(3_610).timestamp_millis();
+    say(&mut room, Message { kind: Kind::Temporary { expires }, ..message(2, "Ann_1180", "x") });
+    assert_eq!(room.next_expiry(), Some(at(10).timestamp_millis()));
+    assert_eq!(room.expire(at(10)).len(), 1);
+}
+
+#[test]
+fn people_come_and_go() {
+    let mut room = online();
+    receive(
+        &mut room,
+        protocol::event::Event::Presence {
+            joined: vec![id("Lou_0334"), id("Bob_4572")],
+            left: vec![id("Ann_1180")],
+        },
+    );
+    let here: Vec<_> = room.people().iter().map(UserId::as_str).collect();
+    assert_eq!(here, ["Kim_9021", "Lou_0334"]);
+    assert_eq!(room.resolve("kim"), Ok(id("Kim_9021")));
+    assert_eq!(room.resolve("Lou_0334"), Ok(id("Lou_0334")));
+    assert!(matches!(room.resolve("Ann"), Err(ResolveError::Nobody(_))));
+    receive(
+        &mut room,
+        protocol::event::Event::Presence { joined: vec![id("Kim_0001")], left: vec![] },
+    );
+    let error = room.resolve("Kim").unwrap_err().to_string();
+    assert_eq!(error, "Kim may be Kim_0001 or Kim_9021: write the whole ID");
+}
+
+#[test]
+fn a_reply_goes_to_the_people_of_its_message() {
+    let mut room = online();
+    say(&mut room, message(1, "Ann_1180", "public"));
+    let people = [id("Bob_4572"), id("Kim_9021")].into();
+    say(
+        &mut room,
+        Message { audience: Audience::Only(people), ..message(2, "Ann_1180", "private") },
+    );
+    assert_eq!(room.reply_audience(number(1)), Audience::Everyone);
+    assert_eq!(
+        room.reply_audience(number(2)),
+        Audience::Only([id("Ann_1180"), id("Kim_9021")].into())
+    );
+}
+
+#[test]
+fn messages_that_belong_together_run_together() {
+    let mut room = online();
+    for n in 0..10 {
+        say(&mut room, message(n, "Ann_1180", "again"));
+    }
+    say(&mut room, message(11, "Kim_9021", "me"));
+    say(
+        &mut room,
+        Message { at: at(0) + TimeDelta::minutes(10), ..message(12, "Kim_9021", "later") },
+    );
+    let runs: Vec<u8> = (room.timeline().first().0..room.timeline().end().0)
+        .filter_map(|n| match room.timeline().get(Place(n)) {
+            Some(Entry::Said(said)) => Some(said.run),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(runs, [0, 1, 2, 3, 4, 5, 6, 7, 0, 1, 0, 0]);
+}
+
+#[test]
+fn a_search_finds_all_in_slices_newest_first() {
+    let mut room = online();
+    for n in 0..100 {
+        say(&mut room, message(n, "Ann_1180", if n % 10 == 0 { "Deploy done" } else { "noise" }));
+    }
+    let mut search = Search::new("deploy(ed)?", false, room.timeline());
+    let mut steps = 0;
+    while !search.is_done(room.timeline()) {
+        search.step(room.timeline(), 16);
+        steps += 1;
+    }
+    assert!(steps >= 6);
+    assert_eq!(search.hits().len(), 10);
+    assert_eq!((search.hits()[0], search.hits()[9]), (number(90), number(0)));
+    assert_eq!(search.searched(), 100);
+    say(&mut room, message(200, "Kim_9021", "deployed again"));
+    assert!(!search.is_done(room.timeline()));
+    search.step(room.timeline(), 16);
+    assert_eq!(search.hits()[0], number(200));
+    search.forget(number(200));
+    assert_eq!(search.hits()[0], number(90));
+    let mut exact = Search::new("deploy", true, room.timeline());
+    exact.step(room.timeline(), 1_000);
+    assert_eq!(exact.hits(), [number(200)]);
+}
+
+#[test]
+fn a_broken_expression_says_what_and_where() {
+    let room = online();
+    for (expression, column, words) in
+        [("ab(c", 2, "unclosed group"), ("é[z-a]", 2, "range"), ("a{2000}{2000}", 0, "too large")]
+    {
+        let search = Search::new(expression, false, room.timeline());
+        let mistake = search.mistake().unwrap();
+        assert_eq!(mistake.column, column, "{expression}");
+        assert!(mistake.text.as_str().contains(words), "{expression}: {}", mistake.text);
+        assert!(search.is_done(room.timeline()));
+    }
+}

@@ -1,0 +1,224 @@
+//! The conversation as it came: messages in the server's order, with what happened around them.
+//!
+//! Pure. It knows nothing of widths and colours; `run` alone is there for the eye, so that messages
+//! of one author that belong together can share a bubble.
+
+use std::collections::{BTreeSet, HashMap, VecDeque};
+
+use chrono::{DateTime, FixedOffset};
+
+use crate::protocol::id::{MessageId, UserId};
+use crate::protocol::message::{Audience, Message, Millis};
+use crate::protocol::text::SafeText;
+
+/// How many entries are kept: days of a busy room, at some 300 bytes each. Older ones are dropped.
+const ENTRIES: usize = 200_000;
+
+/// How many messages may share a bubble, so that no look at a neighbourhood is ever long.
+pub const RUN: u8 = 8;
+
+/// How long a pause ends a bubble, in minutes.
+const PAUSE_MINUTES: i64 = 5;
+
+/// How many names one notice of comings and goings gathers.
+const NAMES: usize = 12;
+
+/// The position of an entry, counted from the first that ever came. It never changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Place(pub u64);
+
+/// Something in the conversation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Entry {
+    /// Somebody said something.
+    Said(Said),
+    /// People came and went.
+    Presence {
+        /// When the first of them did.
+        at: DateTime<FixedOffset>,
+        /// Who came.
+        joined: Vec<UserId>,
+        /// Who went.
+        left: Vec<UserId>,
+    },
+    /// Something about the connection.
+    Notice {
+        /// When.
+        at: DateTime<FixedOffset>,
+        /// What.
+        text: SafeText,
+    },
+}
+
+/// A message, and what has become of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Said {
+    /// The message; without its text once it is gone.
+    pub message: Message,
+    /// Whether it can still be read.
+    pub fate: Fate,
+    /// How many messages before it belong to the same bubble; 0 begins one.
+    pub run: u8,
+}
+
+/// What has become of a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Fate {
+    /// It can be read.
+    Readable,
+    /// Its author has removed it.
+    Removed,
+    /// Its time was up.
+    Expired,
+}
+
+/// The conversation.
+#[derive(Debug, Clone, Default)]
+pub struct Timeline {
+    entries: VecDeque<Entry>,
+    dropped: u64,
+    places: HashMap<MessageId, Place>,
+    expiries: BTreeSet<(Millis, MessageId)>,
+}
+
+impl Timeline {
+    /// The first place that is still kept.
+    pub fn first(&self) -> Place {
+        Place(self.dropped)
+    }
+
+    /// The place that the next entry will have.
+    pub fn end(&self) -> Place {
+        Place(self.dropped + self.entries.len() as u64)
+    }
+
+    /// The entry at a place, if it is still kept.
+    pub fn get(&self, place: Place) -> Option<&Entry> {
+        let index = place.0.checked_sub(self.dropped)?;
+        self.entries.get(usize::try_from(index).ok()?)
+    }
+
+    /// The message with this id, if it was received and is still kept.
+    pub fn said(&self, id: MessageId) -> Option<&Said> {
+        match self.get(self.place(id)?)? {
+            Entry::Said(said) => Some(said),
+            Entry::Presence { .. } | Entry::Notice { .. } => None,
+        }
+    }
+
+    /// Where the message with this id stands.
+    pub fn place(&self, id: MessageId) -> Option<Place> {
+        self.places.get(&id).copied()
+    }
+
+    /// Messages that can be read, newest first.
+    pub fn newest_first(&self) -> impl Iterator<Item = &Message> {
+        self.entries.iter().rev().filter_map(|entry| match entry {
+            Entry::Said(said) if said.fate == Fate::Readable => Some(&said.message),
+            Entry::Said(_) | Entry::Presence { .. } | Entry::Notice { .. } => None,
+        })
+    }
+
+    /// Adds a message at the end.
+    pub fn say(&mut self, message: Message) -> Place {
+        let run = match self.entries.back() {
+            Some(Entry::Said(before)) => next_run(before, &message),
+            Some(Entry::Presence { .. } | Entry::Notice { .. }) | None => 0,
+        };
+        let place = self.end();
+        self.places.insert(message.id, place);
+        if let Some(expires) = message.expires() {
+            self.expiries.insert((expires, message.id));
+        }
+        self.push(Entry::Said(Said { message, fate: Fate::Readable, run }))
+    }
+
+    /// Adds comings and goings, to the last entry if that is about such, too.
+    pub fn presence(&mut self, at: DateTime<FixedOffset>, joined: &[UserId], left: &[UserId]) {
+        match self.entries.back_mut() {
+            Some(Entry::Presence { joined: earlier, left: gone, .. })
+                if earlier.len() + gone.len() + joined.len() + left.len() <= NAMES =>
+            {
+                earlier.extend_from_slice(joined);
+                gone.extend_from_slice(left);
+            }
+            Some(_) | None => {
+                self.push(Entry::Presence { at, joined: joined.to_vec(), left: left.to_vec() });
+            }
+        }
+    }
+
+    /// Adds a notice.
+    pub fn notice(&mut self, at: DateTime<FixedOffset>, text: SafeText) {
+        self.push(Entry::Notice { at, text });
+    }
+
+    /// Takes the text of a message away, for ever; whether there was one to take.
+    pub fn forget(&mut self, id: MessageId, fate: Fate) -> bool {
+        let Some(index) = self.place(id).and_then(|place| place.0.checked_sub(self.dropped)) else {
+            return false;
+        };
+        let entry = usize::try_from(index).ok().and_then(|index| self.entries.get_mut(index));
+        let Some(Entry::Said(said)) = entry else { return false };
+        if said.fate != Fate::Readable {
+            return false;
+        }
+        if let Some(expires) = said.message.expires() {
+            self.expiries.remove(&(expires, id));
+        }
+        said.fate = fate;
+        said.message.content = SafeText::default();
+        true
+    }
+
+    /// Takes the text of all messages away whose time is up at `now`, by the server's clock.
+    pub fn expire(&mut self, now: Millis) -> Vec<MessageId> {
+        let mut expired = Vec::new();
+        while let Some((at, id)) = self.expiries.first().copied().filter(|(at, _)| *at <= now) {
+            if !self.forget(id, Fate::Expired) {
+                self.expiries.remove(&(at, id));
+            }
+            expired.push(id);
+        }
+        expired
+    }
+
+    /// When the next message expires, by the server's clock.
+    pub fn next_expiry(&self) -> Option<Millis> {
+        self.expiries.first().map(|(at, _)| *at)
+    }
+
+    fn push(&mut self, entry: Entry) -> Place {
+        let place = self.end();
+        self.entries.push_back(entry);
+        if self.entries.len() > ENTRIES {
+            self.dropped += 1;
+            if let Some(Entry::Said(said)) = self.entries.pop_front() {
+                self.places.remove(&said.message.id);
+            }
+        }
+        place
+    }
+}
+
+fn next_run(before: &Said, message: &Message) -> u8 {
+    let together = before.run + 1 < RUN
+        && before.message.sender == message.sender
+        && continues(&before.message.audience, before.message.at, &message.audience, message.at)
+        && before.message.expires().is_none()
+        && message.expires().is_none();
+    if together { before.run + 1 } else { 0 }
+}
+
+/// Whether what was said to `audience` at `at` belongs into the bubble of what the same author said
+/// before.
+pub fn continues(
+    audience_before: &Audience,
+    before: DateTime<FixedOffset>,
+    audience: &Audience,
+    at: DateTime<FixedOffset>,
+) -> bool {
+    audience_before == audience
+        && (at - before).num_minutes() < PAUSE_MINUTES
+        && at.naive_local().date() == before.with_timezone(at.offset()).naive_local().date()
+}

@@ -1,0 +1,263 @@
+//! The one table of commands: keys, help, hints and the README are made from it.
+//!
+//! A key names a command; what the command does is in `update`.
+
+use std::fmt::Write as _;
+
+use super::key::Chord;
+
+/// Everything a key can do, beside typing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[expect(missing_docs, reason = "the table below says what each does, for people")]
+pub enum Command {
+    Help,
+    Quit,
+    ClearOrQuit,
+    Search,
+    People,
+    Everyone,
+    ReplyLatest,
+    Temporary,
+    PageUp,
+    PageDown,
+    Top,
+    Bottom,
+    Mouse,
+    Redraw,
+    Send,
+    NewLine,
+    Complete,
+    Pick,
+    Back,
+    PreviousMessage,
+    NextMessage,
+    Reply,
+    Delete,
+    Copy,
+    Retry,
+    NextHit,
+    PreviousHit,
+    PersonUp,
+    PersonDown,
+    TogglePerson,
+    HitUp,
+    HitDown,
+    Jump,
+    MatchCase,
+    Yes,
+    ScrollUp,
+    ScrollDown,
+}
+
+/// Where a key means something. Of two meanings the one for what is on top counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Scope {
+    /// Wherever nothing else takes the key.
+    Anywhere,
+    /// While typing.
+    Typing,
+    /// While a message is picked.
+    Picked,
+    /// While choosing people.
+    People,
+    /// In the search.
+    Search,
+    /// While a question is asked.
+    Question,
+    /// While the help is open.
+    Help,
+}
+
+impl Scope {
+    /// The scopes as the help shows them, in its order.
+    pub const ALL: [(Self, &'static str); 7] = [
+        (Self::Typing, "Typing"),
+        (Self::Anywhere, "Anywhere"),
+        (Self::Picked, "With a message picked"),
+        (Self::People, "Choosing people"),
+        (Self::Search, "Searching"),
+        (Self::Question, "Asked whether to delete"),
+        (Self::Help, "Reading the help"),
+    ];
+}
+
+/// One row of the table.
+#[derive(Debug, Clone, Copy)]
+pub struct Binding {
+    /// What is done.
+    pub command: Command,
+    /// Where.
+    pub scope: Scope,
+    /// With which keys; the first is the one that hints show.
+    pub keys: &'static [&'static str],
+    /// What it does, for the help.
+    pub title: &'static str,
+    /// The same in a word or two, for the status line; empty where it is not worth the room.
+    pub hint: &'static str,
+}
+
+const fn bind(
+    command: Command,
+    scope: Scope,
+    keys: &'static [&'static str],
+    title: &'static str,
+    hint: &'static str,
+) -> Binding {
+    Binding { command, scope, keys, title, hint }
+}
+
+/// The table.
+pub const COMMANDS: &[Binding] = &[
+    bind(Command::Send, Scope::Typing, &["enter"], "send the message", "send"),
+    bind(
+        Command::NewLine,
+        Scope::Typing,
+        &["alt-enter", "shift-enter", "ctrl-j"],
+        "begin a new line",
+        "new line",
+    ),
+    bind(
+        Command::Complete,
+        Scope::Typing,
+        &["tab"],
+        "complete a person, a command or a message's id; choose people when nothing is typed",
+        "",
+    ),
+    bind(
+        Command::Pick,
+        Scope::Typing,
+        &["up"],
+        "pick a message (when nothing is typed)",
+        "pick message",
+    ),
+    bind(
+        Command::Back,
+        Scope::Typing,
+        &["esc"],
+        "close the completion, drop the reply, go back to the newest message",
+        "",
+    ),
+    bind(Command::Help, Scope::Anywhere, &["f1", "alt-h"], "help", "help"),
+    bind(Command::People, Scope::Anywhere, &["f2"], "choose people", "people"),
+    bind(Command::Search, Scope::Anywhere, &["ctrl-f", "f3"], "search", "search"),
+    bind(Command::Everyone, Scope::Anywhere, &["alt-e"], "write to everyone again", ""),
+    bind(Command::ReplyLatest, Scope::Anywhere, &["ctrl-r"], "reply to the latest message", ""),
+    bind(
+        Command::Temporary,
+        Scope::Anywhere,
+        &["ctrl-t"],
+        "let the next message vanish: after 10 s, 1 min, 10 min, 1 h, never",
+        "",
+    ),
+    bind(Command::PageUp, Scope::Anywhere, &["pageup"], "scroll up", ""),
+    bind(Command::PageDown, Scope::Anywhere, &["pagedown"], "scroll down", ""),
+    bind(Command::Top, Scope::Anywhere, &["ctrl-home"], "go to the oldest message", ""),
+    bind(Command::Bottom, Scope::Anywhere, &["ctrl-end"], "go to the newest message", ""),
+    bind(
+        Command::Mouse,
+        Scope::Anywhere,
+        &["alt-m"],
+        "give the mouse to the terminal (to select text), and take it back",
+        "",
+    ),
+    bind(Command::Redraw, Scope::Anywhere, &["ctrl-l"], "draw the screen anew", ""),
+    bind(Command::ClearOrQuit, Scope::Anywhere, &["ctrl-c"], "clear the input; twice: quit", ""),
+    bind(Command::Quit, Scope::Anywhere, &["ctrl-q"], "quit", "quit"),
+    bind(Command::Reply, Scope::Picked, &["r", "enter"], "reply to it", "reply"),
+    bind(Command::Delete, Scope::Picked, &["d", "delete"], "delete it for everyone", "delete"),
+    bind(Command::Copy, Scope::Picked, &["y"], "copy its text", "copy"),
+    bind(Command::Retry, Scope::Picked, &["e"], "edit one that was not sent", ""),
+    bind(Command::PreviousMessage, Scope::Picked, &["up", "k"], "the message before", ""),
+    bind(Command::NextMessage, Scope::Picked, &["down", "j"], "the message after", ""),
+    bind(Command::NextHit, Scope::Picked, &["n"], "the next older hit of the search", ""),
+    bind(Command::PreviousHit, Scope::Picked, &["N"], "the next newer hit of the search", ""),
+    bind(Command::Back, Scope::Picked, &["esc"], "back to typing", "back"),
+    bind(
+        Command::TogglePerson,
+        Scope::People,
+        &["enter", "space"],
+        "add or remove the person",
+        "add or remove",
+    ),
+    bind(Command::PersonUp, Scope::People, &["up"], "the person above", ""),
+    bind(Command::PersonDown, Scope::People, &["down"], "the person below", ""),
+    bind(Command::Back, Scope::People, &["esc", "tab", "f2"], "back to typing", "back"),
+    bind(Command::Jump, Scope::Search, &["enter"], "go to the message", "go to message"),
+    bind(Command::HitUp, Scope::Search, &["up"], "the hit above", ""),
+    bind(Command::HitDown, Scope::Search, &["down"], "the hit below", ""),
+    bind(Command::MatchCase, Scope::Search, &["alt-c"], "tell capitals from small letters", "case"),
+    bind(Command::Back, Scope::Search, &["esc", "ctrl-f", "f3"], "close the search", "close"),
+    bind(Command::Yes, Scope::Question, &["y"], "yes, delete it", "yes, delete it"),
+    bind(Command::Back, Scope::Question, &["n", "esc"], "no, keep it", "no"),
+    bind(Command::ScrollUp, Scope::Help, &["up"], "scroll up", ""),
+    bind(Command::ScrollDown, Scope::Help, &["down"], "scroll down", ""),
+    bind(Command::Back, Scope::Help, &["esc", "f1", "alt-h", "enter"], "close the help", "close"),
+];
+
+/// What a key does in the first of `scopes` in which it means something.
+pub fn lookup(scopes: &[Scope], chord: Chord) -> Option<Command> {
+    scopes.iter().find_map(|scope| {
+        let mut bindings = COMMANDS.iter().filter(|binding| binding.scope == *scope);
+        let bound = bindings.find(|binding| binding.chords().any(|key| key == chord))?;
+        Some(bound.command)
+    })
+}
+
+/// What the status line says about a scope: key and word.
+pub fn hints(scope: Scope) -> impl Iterator<Item = (Chord, &'static str)> {
+    COMMANDS
+        .iter()
+        .filter(move |binding| binding.scope == scope && !binding.hint.is_empty())
+        .filter_map(|binding| Some((binding.chords().next()?, binding.hint)))
+}
+
+impl Binding {
+    /// Its keys.
+    pub fn chords(&self) -> impl Iterator<Item = Chord> {
+        self.keys.iter().filter_map(|key| key.parse().ok())
+    }
+
+    /// Its keys as people read them.
+    pub fn keys_shown(&self) -> String {
+        self.chords().map(|chord| chord.to_string()).collect::<Vec<_>>().join(", ")
+    }
+}
+
+/// The table in Markdown, as the README has it.
+pub fn markdown() -> String {
+    let mut table = String::from("| where | keys | what they do |\n| --- | --- | --- |\n");
+    for (scope, title) in Scope::ALL {
+        for binding in COMMANDS.iter().filter(|binding| binding.scope == scope) {
+            let keys = binding.keys_shown();
+            // Writing to a String cannot fail.
+            drop(writeln!(table, "| {title} | {keys} | {} |", binding.title));
+        }
+    }
+    table
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_key_is_a_key_and_means_one_thing() {
+        let mut seen = std::collections::HashSet::new();
+        for binding in COMMANDS {
+            for key in binding.keys {
+                let chord: Chord = key.parse().unwrap();
+                assert_eq!(Chord::of(chord.event()), chord, "{key} as a terminal sends it");
+                assert!(seen.insert((binding.scope, chord)), "{key} twice in {:?}", binding.scope);
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_on_top_takes_the_key() {
+        let esc = "esc".parse().unwrap();
+        let f1 = "f1".parse().unwrap();
+        assert_eq!(lookup(&[Scope::Search, Scope::Anywhere], esc), Some(Command::Back));
+        assert_eq!(lookup(&[Scope::Search, Scope::Anywhere], f1), Some(Command::Help));
+        assert_eq!(lookup(&[Scope::Search], f1), None);
+    }
+}

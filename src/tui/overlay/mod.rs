@@ -1,0 +1,54 @@
+//! What can lie on top of the screen: an enum in a stack, so that no two states contradict each other.
+
+pub mod help;
+pub mod search;
+
+use ratatui::layout::Rect;
+
+use self::search::SearchBox;
+use super::command::Scope;
+use crate::protocol::id::MessageId;
+
+/// Something on top of the screen.
+#[derive(Debug, Clone)]
+pub enum Overlay {
+    /// The keys and commands.
+    Help {
+        /// The first line that is seen.
+        top: usize,
+    },
+    /// The search.
+    Search(Box<SearchBox>),
+    /// The question whether to delete a message.
+    Delete(MessageId),
+}
+
+impl Overlay {
+    /// Where its keys stand in the table.
+    pub fn scope(&self) -> Scope {
+        match self {
+            Self::Help { .. } => Scope::Help,
+            Self::Search(_) => Scope::Search,
+            Self::Delete(_) => Scope::Question,
+        }
+    }
+}
+
+/// Where an overlay is drawn on a screen of this size.
+pub fn area(overlay: &Overlay, whole: Rect) -> Rect {
+    let (width, height) = match overlay {
+        Overlay::Help { .. } => (84, whole.height.saturating_sub(2)),
+        Overlay::Search(_) => (100, whole.height.saturating_sub(4).min(28)),
+        Overlay::Delete(_) => (48, 4),
+    };
+    // On a small screen an overlay takes all there is.
+    let width =
+        if whole.width < 64 { whole.width } else { whole.width.saturating_sub(4).min(width) };
+    let height = if whole.height < 12 { whole.height.min(height.max(4)) } else { height };
+    Rect {
+        x: whole.x + (whole.width - width) / 2,
+        y: whole.y + (whole.height - height) / 2,
+        width,
+        height,
+    }
+}

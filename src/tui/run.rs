@@ -1,0 +1,130 @@
+//! The loop: what happens goes to `update`, what has to be done is done, what changed is drawn.
+//!
+//! The only file here that waits, reads the clock, and talks to the client's connection.
+
+use std::time::Duration;
+
+use chrono::{DateTime, FixedOffset, Local};
+use crossterm::event::EventStream;
+use futures_util::StreamExt;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::layout::arrange;
+use super::model::{Effect, Message, Model, Options};
+use super::terminal::Screen;
+use super::update::update;
+use super::view::view;
+use crate::client::{Client, Event};
+use crate::protocol::text::SafeText;
+
+/// How soon after one frame the next may come: more often nobody sees it.
+const FRAME: Duration = Duration::from_millis(16);
+
+/// How many things are taken in before drawing, at the most.
+const BATCH: usize = 256;
+
+/// Why there is no screen, or none any more.
+#[derive(Debug, thiserror::Error)]
+#[error("the terminal does not work: {0} (`--plain` works without one)")]
+pub struct Error(#[from] std::io::Error);
+
+/// Shows the room until the person leaves or `until` is cancelled.
+///
+/// # Errors
+/// The terminal can't be used.
+pub async fn run(
+    options: Options,
+    client: &Client,
+    mut events: mpsc::Receiver<Event>,
+    until: &CancellationToken,
+) -> Result<(), Error> {
+    let mut screen = Screen::enter()?;
+    let mut model = Model::new(options, screen.terminal.size()?, now());
+    let mut input = EventStream::new();
+    let mut next_frame = Some(instant());
+    let mut drawn = instant();
+    loop {
+        if next_frame.is_some_and(|at| at <= instant()) {
+            draw(&mut model, &mut screen)?;
+            (drawn, next_frame) = (instant(), None);
+        }
+        let message = tokio::select! {
+            biased;
+            () = until.cancelled() => return Ok(()),
+            event = input.next() => match event {
+                Some(Ok(event)) => Message::Terminal(event),
+                // The terminal is gone.
+                Some(Err(_)) | None => return Ok(()),
+            },
+            Some(event) = events.recv() => Message::Client(event),
+            () = reached(next_frame) => continue,
+            () = reached(wake(&model)) => Message::Tick,
+        };
+        let waiting = std::iter::from_fn(|| events.try_recv().ok().map(Message::Client));
+        for message in std::iter::once(message).chain(waiting).take(BATCH) {
+            for effect in update(&mut model, now(), message) {
+                if !perform(&mut model, &mut screen, client, effect)? {
+                    return Ok(());
+                }
+            }
+        }
+        next_frame = Some(drawn + FRAME);
+    }
+}
+
+/// Does what the screen wants; whether to go on.
+fn perform(
+    model: &mut Model,
+    screen: &mut Screen,
+    client: &Client,
+    effect: Effect,
+) -> std::io::Result<bool> {
+    match effect {
+        Effect::Send(cid, request) => {
+            if let Err(error) = client.try_send(cid.as_ref(), &request) {
+                let reason = SafeText::clean(&error.to_string());
+                update(model, now(), Message::NotSent { cid, reason });
+            }
+        }
+        Effect::Copy(text) => screen.copy(&text)?,
+        Effect::Mouse(ours) => screen.mouse(ours)?,
+        Effect::Redraw => screen.terminal.clear()?,
+        Effect::Quit => return Ok(false),
+    }
+    Ok(true)
+}
+
+fn draw(model: &mut Model, screen: &mut Screen) -> std::io::Result<()> {
+    let now = now();
+    screen.terminal.draw(|frame| {
+        model.size = frame.area().as_size();
+        arrange(model, now);
+        view(model, now, frame);
+    })?;
+    Ok(())
+}
+
+fn wake(model: &Model) -> Option<Instant> {
+    let now = now();
+    let wait = model.next_wake(now)? - now;
+    Some(instant() + wait.to_std().unwrap_or_default())
+}
+
+async fn reached(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "this shell reads the clock for the pure parts")]
+fn now() -> DateTime<FixedOffset> {
+    Local::now().fixed_offset()
+}
+
+#[expect(clippy::disallowed_methods, reason = "this shell reads the clock for the pure parts")]
+fn instant() -> Instant {
+    Instant::now()
+}

@@ -1,0 +1,79 @@
+//! The terminal: taken at the start, given back at the end, whatever the end is.
+//!
+//! Sequences go out by themselves only here; everything else is drawn through the terminal's buffer.
+
+use std::io::{self, Write};
+
+use crossterm::event::{
+    DisableBracketedPaste, EnableBracketedPaste, KeyboardEnhancementFlags,
+    PopKeyboardEnhancementFlags, PushKeyboardEnhancementFlags,
+};
+use crossterm::{clipboard, execute, queue, style::Print};
+use ratatui::DefaultTerminal;
+
+/// Presses and drags, in the form that has no bounds; not motion without a button, which would wake
+/// the program whenever the mouse crosses the window.
+const MOUSE_ON: &str = "\x1b[?1000h\x1b[?1002h\x1b[?1006h";
+const MOUSE_OFF: &str = "\x1b[?1006l\x1b[?1002l\x1b[?1000l";
+
+/// The terminal while it is ours. Dropping it gives it back.
+#[derive(Debug)]
+pub struct Screen {
+    /// What is drawn to.
+    pub terminal: DefaultTerminal,
+}
+
+impl Screen {
+    /// Takes the terminal: another screen, raw keys, the mouse, pastes as one event.
+    ///
+    /// # Errors
+    /// There is no terminal, or it does not answer.
+    pub fn enter() -> io::Result<Self> {
+        let terminal = ratatui::try_init()?;
+        let restore = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            // What can't be given back any more can't be reported either: the panic itself counts.
+            leave().ok();
+            restore(panic);
+        }));
+        let screen = Self { terminal };
+        execute!(
+            io::stdout(),
+            EnableBracketedPaste,
+            // Shift-Enter and the like, where the terminal can tell them apart.
+            PushKeyboardEnhancementFlags(KeyboardEnhancementFlags::DISAMBIGUATE_ESCAPE_CODES),
+            Print(MOUSE_ON),
+        )?;
+        Ok(screen)
+    }
+
+    /// Takes the mouse, or leaves it to the terminal.
+    ///
+    /// # Errors
+    /// The terminal is gone.
+    pub fn mouse(&mut self, ours: bool) -> io::Result<()> {
+        execute!(io::stdout(), Print(if ours { MOUSE_ON } else { MOUSE_OFF }))
+    }
+
+    /// Puts a text on the clipboard, through the terminal (OSC 52), so that it works over SSH as well.
+    ///
+    /// # Errors
+    /// The terminal is gone.
+    pub fn copy(&mut self, text: &str) -> io::Result<()> {
+        execute!(io::stdout(), clipboard::CopyToClipboard::to_clipboard_from(text))
+    }
+}
+
+impl Drop for Screen {
+    fn drop(&mut self) {
+        // Nobody is left to tell.
+        leave().ok();
+        ratatui::restore();
+    }
+}
+
+fn leave() -> io::Result<()> {
+    let mut out = io::stdout();
+    queue!(out, Print(MOUSE_OFF), PopKeyboardEnhancementFlags, DisableBracketedPaste)?;
+    out.flush()
+}

@@ -1,0 +1,118 @@
+//! What each thing that happens does to the screen: dispatch alone; the doing is in the files beside.
+//!
+//! Pure: no clock, no socket, no terminal.
+
+mod act;
+mod keys;
+mod mouse;
+mod send;
+
+pub(super) use keys::scope;
+
+use chrono::{DateTime, FixedOffset};
+use crossterm::event::{Event, KeyEventKind};
+use ratatui::layout::Size;
+
+use super::model::{Effect, Message, Model};
+use super::overlay::Overlay;
+use crate::client;
+use crate::client::state::Change;
+use crate::protocol::id::MessageId;
+use crate::protocol::text::SafeText;
+
+/// Takes in what happened, and says what is to be done.
+pub fn update(model: &mut Model, now: DateTime<FixedOffset>, message: Message) -> Vec<Effect> {
+    match message {
+        Message::Terminal(Event::Key(key)) if key.kind == KeyEventKind::Release => Vec::new(),
+        Message::Terminal(Event::Key(key)) => keys::press(model, now, key),
+        Message::Terminal(Event::Mouse(mouse)) => mouse::act(model, now, mouse),
+        Message::Terminal(Event::Paste(text)) => paste(model, &text),
+        Message::Terminal(Event::Resize(width, height)) => {
+            model.size = Size { width, height };
+            Vec::new()
+        }
+        Message::Terminal(Event::FocusGained | Event::FocusLost) => Vec::new(),
+        Message::Client(event) => from_client(model, now, event),
+        Message::NotSent { cid, reason } => {
+            if let Some(cid) = cid {
+                model.room.fail(&cid, reason.clone());
+            }
+            model.complain(reason.one_line());
+            Vec::new()
+        }
+        Message::Tick => tick(model, now),
+    }
+}
+
+/// A paste is text, never a command and never sent by itself, whatever is in it.
+fn paste(model: &mut Model, text: &str) -> Vec<Effect> {
+    let text = SafeText::clean(text);
+    match model.overlays.last_mut() {
+        Some(Overlay::Search(search)) => {
+            search.input().insert_str(text.one_line());
+            search.restart(model.room.timeline());
+        }
+        Some(Overlay::Help { .. } | Overlay::Delete(_)) => {}
+        None => {
+            model.focus = super::model::Focus::Typing;
+            model.compose.completion = None;
+            model.compose.text.insert_str(text.as_str());
+        }
+    }
+    Vec::new()
+}
+
+fn tick(model: &mut Model, now: DateTime<FixedOffset>) -> Vec<Effect> {
+    for change in model.room.expire(now) {
+        changed(model, change);
+    }
+    if let Some(Overlay::Search(search)) = model.overlays.last_mut() {
+        search.step(model.room.timeline());
+    }
+    Vec::new()
+}
+
+fn from_client(model: &mut Model, now: DateTime<FixedOffset>, event: client::Event) -> Vec<Effect> {
+    for change in model.room.apply(now, event) {
+        changed(model, change);
+    }
+    Vec::new()
+}
+
+fn changed(model: &mut Model, change: Change) {
+    match change {
+        Change::Said(place) => {
+            let timeline = model.room.timeline();
+            let by_other = match timeline.get(place) {
+                Some(client::state::timeline::Entry::Said(said)) => {
+                    !model.room.is_you(&said.message.sender)
+                }
+                Some(_) | None => false,
+            };
+            if by_other && model.scroll != super::model::Scroll::Bottom {
+                model.newer += 1;
+            }
+        }
+        Change::Gone(id) => gone(model, id),
+        Change::Refused(refused) => model.complain(refused.text.one_line()),
+        Change::Presence { .. } => {}
+        Change::Link(_) => model.notice = None,
+    }
+}
+
+/// What can no longer be read can be neither a hit, nor replied to, nor deleted.
+fn gone(model: &mut Model, id: MessageId) {
+    model.overlays.retain(|overlay| match overlay {
+        Overlay::Delete(asked) => *asked != id,
+        Overlay::Help { .. } | Overlay::Search(_) => true,
+    });
+    for overlay in &mut model.overlays {
+        if let Overlay::Search(search) = overlay {
+            search.forget(id);
+        }
+    }
+    if model.compose.reply == Some(id) {
+        model.compose.drop_reply();
+        model.complain("the message you were replying to is gone");
+    }
+}

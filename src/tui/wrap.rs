@@ -1,0 +1,131 @@
+//! Text to lines of a width: at words where that is possible, between graphemes where it is not.
+//!
+//! Widths are those that the terminal uses: wide characters and emoji take two cells, combining marks
+//! none. Variation selectors are left out, since terminals disagree about the width of what they
+//! follow.
+
+use unicode_segmentation::UnicodeSegmentation;
+use unicode_width::UnicodeWidthStr;
+
+/// How many cells a tab takes.
+const TAB: &str = "    ";
+
+/// Lines of at most `width` cells. Never none; an endless word is cut; a grapheme that is wider than
+/// the width is left out, not tried again.
+pub fn wrap(text: &str, width: usize) -> Vec<String> {
+    let mut lines = Vec::new();
+    for paragraph in text.split('\n') {
+        wrap_paragraph(&drawable(paragraph), width.max(1), &mut lines);
+    }
+    lines
+}
+
+/// The same text as the terminal can draw it without surprises.
+pub fn drawable(text: &str) -> String {
+    text.replace('\t', TAB).replace(['\u{fe0e}', '\u{fe0f}'], "")
+}
+
+/// The beginning of a text in at most `width` cells, with `…` where something is missing.
+pub fn shorten(text: &str, width: usize) -> String {
+    if text.width() <= width {
+        return text.to_owned();
+    }
+    let mut short = String::new();
+    let mut used = 0;
+    for grapheme in text.graphemes(true) {
+        used += grapheme.width();
+        if used + 1 > width {
+            break;
+        }
+        short.push_str(grapheme);
+    }
+    if width > 0 {
+        short.push('…');
+    }
+    short
+}
+
+fn wrap_paragraph(paragraph: &str, width: usize, lines: &mut Vec<String>) {
+    let mut line = String::new();
+    let mut used = 0;
+    for word in paragraph.split_word_bounds() {
+        let cells = word.width();
+        if used + cells > width && word.trim().is_empty() {
+            // White space at a line's end is not carried to the next line.
+            if used > 0 {
+                lines.push(std::mem::take(&mut line));
+                used = 0;
+            }
+            continue;
+        }
+        if used + cells > width && used > 0 && cells <= width && breaks_before(word) {
+            lines.push(line.trim_end().to_owned());
+            line.clear();
+            used = 0;
+        }
+        for grapheme in word.graphemes(true) {
+            let cells = grapheme.width();
+            if cells > width {
+                continue;
+            }
+            if used + cells > width {
+                lines.push(std::mem::take(&mut line));
+                used = 0;
+            }
+            line.push_str(grapheme);
+            used += cells;
+        }
+    }
+    lines.push(line);
+}
+
+/// Punctuation stays with the word before it.
+fn breaks_before(word: &str) -> bool {
+    word.chars()
+        .next()
+        .is_some_and(|c| c.is_alphanumeric() || !c.is_ascii() || "([{<\"'#@./~-".contains(c))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_stay_whole_where_they_can() {
+        let cases: [(&str, usize, &[&str]); 9] = [
+            ("", 5, &[""]),
+            ("one two three", 8, &["one two", "three"]),
+            ("one\n\ntwo", 8, &["one", "", "two"]),
+            ("abcdefghij", 4, &["abcd", "efgh", "ij"]),
+            ("ab abcdefghij", 4, &["ab a", "bcde", "fghi", "j"]),
+            ("你好世界", 5, &["你好", "世界"]),
+            ("👩\u{200d}👧 hi", 2, &["👩\u{200d}👧", "hi"]),
+            ("你", 1, &[""]),
+            ("a\tb", 80, &["a    b"]),
+        ];
+        for (text, width, lines) in cases {
+            assert_eq!(wrap(text, width), lines, "{text:?} in {width}");
+        }
+    }
+
+    #[test]
+    fn what_is_short_enough_stays() {
+        assert_eq!(shorten("hello", 5), "hello");
+        assert_eq!(shorten("hello!", 5), "hell…");
+        assert_eq!(shorten("你好吗", 5), "你好…");
+        assert_eq!(shorten("hello", 1), "…");
+        assert_eq!(shorten("hello", 0), "");
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn nothing_is_wider_than_asked_and_nothing_is_lost(text in "[a-z你👍é \n\t.,]{0,200}", width in 2..40_usize) {
+            let lines = wrap(&text, width);
+            for line in &lines {
+                proptest::prop_assert!(line.width() <= width, "{:?}", line);
+            }
+            let visible = |text: &str| text.chars().filter(|c| !c.is_whitespace()).collect::<String>();
+            proptest::prop_assert_eq!(visible(&lines.concat()), visible(&text));
+        }
+    }
+}

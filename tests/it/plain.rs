@@ -1,0 +1,311 @@
+//! The plain mode of the real program: a server and people who talk through pipes.
+//!
+//! Each line is waited for, with a limit; nothing is slept for.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+/// Longer than anything takes on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A running `chat`, read line by line. It is killed when dropped.
+struct Process {
+    child: Child,
+    stdin: Option<ChildStdin>,
+    lines: Receiver<String>,
+    seen: Vec<String>,
+}
+
+impl Process {
+    fn start(args: &[&str]) -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_chat"))
+            .args(args)
+            .env_remove("CHAT_LOG")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let (sender, lines) = channel();
+        let complaints = sender.clone();
+        follow(child.stdout.take().unwrap(), move |line| sender.send(line).is_ok());
+        follow(child.stderr.take().unwrap(), move |line| complaints.send(line).is_ok());
+        Self { stdin: child.stdin.take(), child, lines, seen: Vec::new() }
+    }
+
+    fn join(server: &str, name: &str) -> Self {
+        let mut joined = Self::start(&["join", server, "--name", name, "--plain"]);
+        joined.wait_for("-- you are ");
+        joined
+    }
+
+    fn type_line(&mut self, line: &str) {
+        writeln!(self.stdin.as_mut().unwrap(), "{line}").unwrap();
+    }
+
+    /// The next line with these words in it.
+    fn wait_for(&mut self, words: &str) -> String {
+        loop {
+            match self.lines.recv_timeout(PATIENCE) {
+                Ok(line) => {
+                    assert!(!line.contains('\x1b'), "an escape sequence in {line:?}");
+                    self.seen.push(line.clone());
+                    if line.contains(words) {
+                        return line;
+                    }
+                }
+                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
+                    panic!("no {words:?} after\n{}", self.seen.join("\n"));
+                }
+            }
+        }
+    }
+
+    /// The ID that the server gave.
+    fn id(&self) -> &str {
+        let line = self.seen.iter().find(|line| line.contains("-- you are ")).unwrap();
+        line.rsplit(' ').next().unwrap()
+    }
+
+    fn signal(&self, name: &str) {
+        let id = self.child.id().to_string();
+        assert!(Command::new("kill").args([&format!("-{name}"), &id]).status().unwrap().success());
+    }
+
+    /// Ends the input, and gives the status and all that was printed.
+    fn finish(mut self) -> (ExitStatus, String) {
+        drop(self.stdin.take());
+        let mut seen = std::mem::take(&mut self.seen);
+        loop {
+            match self.lines.recv_timeout(PATIENCE) {
+                Ok(line) => seen.push(line),
+                Err(RecvTimeoutError::Disconnected) => break,
+                Err(RecvTimeoutError::Timeout) => panic!("no end after\n{}", seen.join("\n")),
+            }
+        }
+        (self.child.wait().unwrap(), seen.join("\n"))
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        self.child.kill().unwrap_or_default();
+        self.child.wait().unwrap();
+    }
+}
+
+fn follow(reader: impl Read + Send + 'static, send: impl Fn(String) -> bool + Send + 'static) {
+    std::thread::spawn(move || {
+        for line in BufReader::new(reader).lines() {
+            if !send(line.unwrap()) {
+                return;
+            }
+        }
+    });
+}
+
+/// A server of the test's own.
+struct Server {
+    process: Process,
+    address: String,
+    data: TempDir,
+}
+
+impl Server {
+    fn start() -> Self {
+        Self::at("127.0.0.1:0", tempfile::tempdir().unwrap())
+    }
+
+    fn at(address: &str, data: TempDir) -> Self {
+        let folder = data.path().to_str().unwrap();
+        let mut process = Process::start(&["serve", "--listen", address, "--data", folder]);
+        let address = process.wait_for("listening on ").replace("listening on ", "");
+        Self { process, address, data }
+    }
+}
+
+/// The id between the brackets of a line.
+fn message_id(line: &str) -> &str {
+    line.split_once('[').unwrap().1.split_once(']').unwrap().0
+}
+
+#[test]
+fn people_talk_reply_and_delete() {
+    let server = Server::start();
+    let mut ann = Process::join(&server.address, "Ann");
+    let mut bob = Process::join(&server.address, "Bob");
+    bob.wait_for(&format!("-- here: {}", ann.id()));
+    ann.wait_for(&format!("-- {} joined", bob.id()));
+    bob.type_line("hello \x1b[31mthere");
+    bob.wait_for("you: hello [31mthere");
+    let line = ann.wait_for(&format!("{}: hello", bob.id()));
+    let id = message_id(&line);
+    ann.type_line(&format!(".reply {id} hello yourself"));
+    bob.wait_for(&format!("{} (reply to {id}): hello yourself", ann.id()));
+    ann.type_line(&format!(".delete {id}"));
+    ann.wait_for("error: ");
+    bob.type_line(&format!(".delete {id}"));
+    ann.wait_for(&format!("message {id} of {} was removed by its author", bob.id()));
+    ann.type_line(".search hello");
+    ann.wait_for("you (reply to");
+    ann.wait_for("-- 1 found");
+    bob.type_line(".exit");
+    let left = format!("-- {} left", bob.id());
+    assert_eq!(bob.finish().0.code(), Some(0));
+    ann.wait_for(&left);
+}
+
+#[test]
+fn a_direct_message_reaches_its_people_alone() {
+    let server = Server::start();
+    let mut ann = Process::join(&server.address, "Ann");
+    let mut kim = Process::join(&server.address, "Kim");
+    let mut bob = Process::join(&server.address, "Bob");
+    bob.type_line("@Ann psst");
+    bob.wait_for(&format!("you -> {} (private): psst", ann.id()));
+    ann.wait_for(&format!("{} -> you (private): psst", bob.id()));
+    bob.type_line("@Nobody psst");
+    bob.wait_for("error: nobody here is called Nobody");
+    bob.type_line("said aloud");
+    kim.wait_for("said aloud");
+    assert!(!kim.seen.iter().any(|line| line.contains("psst")));
+}
+
+#[test]
+fn a_temporary_message_vanishes() {
+    let server = Server::start();
+    let mut ann = Process::join(&server.address, "Ann");
+    let mut bob = Process::join(&server.address, "Bob");
+    bob.type_line(".temp 1 soon gone");
+    let line = ann.wait_for("(for 1 s): soon gone");
+    ann.wait_for(&format!("message {} of {} has expired", message_id(&line), bob.id()));
+    ann.type_line(".search soon");
+    ann.wait_for("-- 0 found");
+}
+
+#[test]
+fn a_lost_server_is_said_and_found_again() {
+    let server = Server::start();
+    let mut ann = Process::join(&server.address, "Ann");
+    let Server { mut process, address, data } = server;
+    process.child.kill().unwrap();
+    ann.wait_for("-- disconnected: ");
+    ann.wait_for("-- trying again in ");
+    ann.type_line("typed while away");
+    ann.wait_for("is `chat serve` running there?");
+    let _server = Server::at(&address, data);
+    ann.wait_for("-- connected again");
+    ann.wait_for("you: typed while away");
+}
+
+#[test]
+fn a_long_file_arrives_whole_and_in_order() {
+    const LINES: usize = 1_000;
+    let server = Server::start();
+    let mut ann = Process::join(&server.address, "Ann");
+    let mut bob = Process::join(&server.address, "Bob");
+    for number in 0..LINES {
+        bob.type_line(&format!("line {number}"));
+    }
+    let (status, printed) = bob.finish();
+    assert_eq!(status.code(), Some(0));
+    assert!(printed.contains(&format!("you: line {}", LINES - 1)), "left before the last echo");
+    for number in 0..LINES {
+        let line = ann.wait_for(": line ");
+        assert!(line.ends_with(&format!(": line {number}")), "{line}");
+    }
+}
+
+#[test]
+fn a_signal_is_a_good_end() {
+    let server = Server::start();
+    for signal in ["TERM", "HUP", "INT"] {
+        let bob = Process::join(&server.address, "Bob");
+        bob.signal(signal);
+        assert_eq!(bob.finish().0.code(), Some(0), "{signal}");
+    }
+}
+
+#[test]
+fn a_reader_that_goes_away_is_a_good_end() {
+    let server = Server::start();
+    let mut ann = Process::join(&server.address, "Ann");
+    let mut child = Command::new(env!("CARGO_BIN_EXE_chat"))
+        .args(["join", &server.address, "--name", "Bob", "--plain"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    ann.wait_for(" joined");
+    drop(child.stdout.take());
+    ann.type_line("is anybody there?");
+    assert_eq!(child.wait().unwrap().code(), Some(0), "its input is still open");
+}
+
+#[test]
+fn wrong_usage_says_what_to_do() {
+    for (args, words) in [
+        (&["join", "--name", "two words", "--plain"][..], "a name is"),
+        (&["join", "https://example.org", "--name", "Bob", "--plain"], "chat://"),
+        (&["join", "chat://localhost/#pin=abc", "--name", "Bob", "--plain"], "can't check the pin"),
+    ] {
+        let (status, printed) = Process::start(args).finish();
+        assert_eq!(status.code(), Some(2), "{args:?}: {printed}");
+        assert!(printed.contains(words), "{args:?}: {printed}");
+    }
+    let output = Command::new(env!("CARGO_BIN_EXE_chat"))
+        .args(["join", "--plain"])
+        .env_remove("LOGNAME")
+        .env("USER", "not a name")
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("--name Bob"));
+}
+
+#[test]
+fn a_refused_login_has_its_own_status() {
+    let data = tempfile::tempdir().unwrap();
+    let identity = chat::tls::server::Identity::open(data.path()).unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    runtime.spawn(async move {
+        use tokio::io::AsyncWriteExt as _;
+        let (stream, _) = listener.accept().await.unwrap();
+        let mut stream = identity.acceptor.accept(stream).await.unwrap();
+        let refused = br#"{"status":"ERROR","error":"not you","code":"not_yours"}"#;
+        stream.write_all(refused).await.unwrap();
+        stream.shutdown().await.unwrap();
+    });
+    let (status, printed) =
+        Process::start(&["join", &address, "--name", "Bob", "--plain"]).finish();
+    assert_eq!(status.code(), Some(4), "{printed}");
+    assert!(printed.contains("not you"), "{printed}");
+}
+
+#[test]
+fn a_host_is_server_and_client_and_takes_the_server_along() {
+    let data = tempfile::tempdir().unwrap();
+    let folder = data.path().to_str().unwrap();
+    let args = ["host", "--name", "Alice", "--plain", "--data", folder, "--listen"];
+    let mut alice = Process::start(&[&args[..], &["127.0.0.1:0"]].concat());
+    let address = alice.wait_for("listening on ").replace("listening on ", "");
+    alice.wait_for(&format!("chat join {address} "));
+    alice.wait_for("-- you are Alice_");
+    let mut bob = Process::join(&address, "Bob");
+    bob.type_line("hello");
+    alice.wait_for(": hello");
+
+    let (status, printed) = Process::start(&[&args[..], &[&address]].concat()).finish();
+    assert_eq!(status.code(), Some(1));
+    assert!(printed.contains(&format!("join it: chat join {address}")), "{printed}");
+
+    assert_eq!(alice.finish().0.code(), Some(0));
+    bob.wait_for("-- disconnected: the server is shutting down");
+}
