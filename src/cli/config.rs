@@ -42,7 +42,7 @@ impl FromStr for Address {
             None => DEFAULT_PORT,
             Some(port) => port
                 .parse()
-                .map_err(|_| format!("a port is a number from 0 to 65535, not {port:?}"))?,
+                .map_err(|error| format!("{port:?} is no port from 0 to 65535: {error}"))?,
         };
         Ok(Self { host: host.to_owned(), port })
     }
@@ -50,9 +50,10 @@ impl FromStr for Address {
 
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.host.contains(':') {
-            true => write!(f, "[{}]:{}", self.host, self.port),
-            false => write!(f, "{}:{}", self.host, self.port),
+        if self.host.contains(':') {
+            write!(f, "[{}]:{}", self.host, self.port)
+        } else {
+            write!(f, "{}:{}", self.host, self.port)
         }
     }
 }

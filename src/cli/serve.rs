@@ -39,7 +39,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
     print_ready(&server);
     let stop = CancellationToken::new();
     tokio::select! {
-        served = server.run(stop.clone()) => Ok(served?),
+        outcome = server.run(stop.clone()) => Ok(outcome?),
         failed = signals::watch(stop) => failed.context("cannot listen to signals"),
     }
 }
@@ -94,10 +94,10 @@ pub(super) fn print_ready(server: &Server) {
 /// What to write after `chat join`; nothing for the address that it takes by itself.
 fn join_address(address: SocketAddr) -> Option<SocketAddr> {
     let default = SocketAddr::from((Ipv4Addr::LOCALHOST, config::DEFAULT_PORT));
-    match address.ip().is_unspecified() {
-        true => Some(outward(address).unwrap_or(address)),
-        false => Some(address).filter(|address| *address != default),
+    if address.ip().is_unspecified() {
+        return Some(outward(address).unwrap_or(address));
     }
+    Some(address).filter(|address| *address != default)
 }
 
 /// The address of this machine as others see it. Nothing is sent: the system is asked which address it

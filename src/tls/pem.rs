@@ -16,10 +16,10 @@ pub(super) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, 
     let found: Vec<_> = rustls_pemfile::certs(&mut text.as_slice())
         .collect::<Result<_, _>>()
         .map_err(|source| Error::Pem { path: path.to_owned(), source })?;
-    match found.is_empty() {
-        true => Err(Error::Nothing { wanted: "certificate", path: path.to_owned() }),
-        false => Ok(found),
+    if found.is_empty() {
+        return Err(Error::Nothing { wanted: "certificate", path: path.to_owned() });
     }
+    Ok(found)
 }
 
 /// The first private key of a file: PKCS #8, SEC 1 or PKCS #1, not encrypted.

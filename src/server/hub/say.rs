@@ -92,15 +92,9 @@ impl Hub {
 }
 
 fn unknown(people: Vec<UserId>) -> Result<(), Refusal> {
-    match people.is_empty() {
-        true => Ok(()),
-        false => Err(Refusal::UnknownRecipient(people)),
-    }
+    if people.is_empty() { Ok(()) } else { Err(Refusal::UnknownRecipient(people)) }
 }
 
 fn only(people: BTreeSet<UserId>) -> Result<Audience, Refusal> {
-    match people.is_empty() {
-        true => Err(Refusal::NoRecipient),
-        false => Ok(Audience::Only(people)),
-    }
+    if people.is_empty() { Err(Refusal::NoRecipient) } else { Ok(Audience::Only(people)) }
 }
