@@ -1,8 +1,6 @@
 //! Holds the documents to the code: examples, tables, links and names in them are compared with what
 //! is compiled. How the documents read is for people to judge.
 
-#![expect(clippy::unwrap_used, reason = "a document that is not as expected fails the test")]
-
 use std::collections::BTreeSet;
 
 use chat::client::line::DOT_COMMANDS;

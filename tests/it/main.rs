@@ -1,6 +1,5 @@
-//! The one integration test binary: the rules of the code base, its documents, and the whole program
-//! from outside.
-#![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test may")]
+//! The one integration test binary: the rules of the code base, its documents, and the real program.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test may")]
 
 mod docs;
 mod floors;
