@@ -42,7 +42,7 @@ impl FromStr for Address {
             None => DEFAULT_PORT,
             Some(port) => port
                 .parse()
-                .map_err(|_| format!("a port is a number from 0 to 65535, not {port:?}"))?,
+                .map_err(|error| format!("{port:?} is no port from 0 to 65535: {error}"))?,
         };
         Ok(Self { host: host.to_owned(), port })
     }

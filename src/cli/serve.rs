@@ -39,7 +39,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
     print_ready(&server);
     let stop = CancellationToken::new();
     tokio::select! {
-        served = server.run(stop.clone()) => Ok(served?),
+        outcome = server.run(stop.clone()) => Ok(outcome?),
         failed = signals::watch(stop) => failed.context("cannot listen to signals"),
     }
 }
@@ -95,10 +95,9 @@ pub(super) fn print_ready(server: &Server) {
 fn join_address(address: SocketAddr) -> Option<SocketAddr> {
     let default = SocketAddr::from((Ipv4Addr::LOCALHOST, config::DEFAULT_PORT));
     if address.ip().is_unspecified() {
-        Some(outward(address).unwrap_or(address))
-    } else {
-        Some(address).filter(|address| *address != default)
+        return Some(outward(address).unwrap_or(address));
     }
+    Some(address).filter(|address| *address != default)
 }
 
 /// The address of this machine as others see it. Nothing is sent: the system is asked which address it

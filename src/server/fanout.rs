@@ -3,6 +3,7 @@
 //! What goes to everybody is gathered first and handed to each session in one piece: that is what
 //! makes a message to a thousand people cheap.
 
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -36,20 +37,20 @@ struct Member {
 /// One event, encoded for each dialect when first needed.
 struct Encoded<'a> {
     event: &'a Event,
-    ours: Option<Bytes>,
-    original: Option<Option<Bytes>>,
+    ours: OnceCell<Bytes>,
+    original: OnceCell<Option<Bytes>>,
 }
 
 impl<'a> Encoded<'a> {
     fn new(event: &'a Event) -> Self {
-        Self { event, ours: None, original: None }
+        Self { event, ours: OnceCell::new(), original: OnceCell::new() }
     }
 
-    fn for_dialect(&mut self, dialect: Dialect) -> Option<Bytes> {
+    fn for_dialect(&self, dialect: Dialect) -> Option<Bytes> {
         match dialect {
-            Dialect::Extended => Some(self.ours.get_or_insert_with(|| self.event.encode()).clone()),
+            Dialect::Extended => Some(self.ours.get_or_init(|| self.event.encode()).clone()),
             Dialect::Original => {
-                self.original.get_or_insert_with(|| self.event.encode_for_original()).clone()
+                self.original.get_or_init(|| self.event.encode_for_original()).clone()
             }
         }
     }
@@ -146,7 +147,7 @@ impl Fanout {
 
     fn send(&mut self, sessions: &[SessionId], event: &Event) {
         self.flush();
-        let mut encoded = Encoded::new(event);
+        let encoded = Encoded::new(event);
         for session in sessions {
             let Some(member) = self.members.get(session) else { continue };
             let Some(frame) = encoded.for_dialect(member.dialect) else { continue };

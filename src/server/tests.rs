@@ -1,1 +1,275 @@
-//! x
+//! Whole sessions over in-memory streams, in virtual time.
+
+use std::time::Duration;
+
+use chrono::DateTime;
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::hub::{Hub, Now, SessionId};
+use super::limits;
+use super::shell::{self, HubSender};
+use crate::protocol::decoder::Decoder;
+use crate::protocol::limits::{CONTENT_CHARACTERS, FRAME_BYTES, LOGIN_FRAME_BYTES};
+
+/// A server without sockets.
+struct Rig {
+    hub: HubSender,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+    n_sessions: u64,
+}
+
+#[expect(clippy::disallowed_methods, reason = "virtual time")]
+fn mono() -> Instant {
+    Instant::now()
+}
+
+impl Rig {
+    fn start() -> Self {
+        let (hub, commands) = shell::channel();
+        let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
+        let start = mono();
+        let began = DateTime::from_timestamp_millis(1_800_000_000_000).unwrap().fixed_offset();
+        let clock = move || Now { mono: mono(), wall: began + (mono() - start) };
+        tasks.spawn(shell::run(Hub::new(1), commands, clock, stop.clone()));
+        Self { hub, tasks, stop, n_sessions: 0 }
+    }
+
+    /// A connection on which so many bytes are under way at most.
+    fn connect(&mut self, buffer: usize) -> Peer {
+        let (near, far) = tokio::io::duplex(buffer);
+        let session = SessionId(self.n_sessions);
+        self.n_sessions += 1;
+        self.tasks.spawn(super::session::run(far, session, self.hub.clone(), self.stop.clone()));
+        Peer { io: near, decoder: Decoder::new(usize::MAX) }
+    }
+
+    async fn ours(&mut self, name: &str) -> Peer {
+        let mut peer = self.connect(65_536);
+        peer.send(&json!({"action": "LOGIN", "protocol": 1, "username": name})).await;
+        peer.expect("action", "LOGIN").await;
+        peer.expect("status", "SUCCESS").await;
+        peer.expect("action", "ACTIVE_CLIENT").await;
+        peer
+    }
+}
+
+/// The client's end.
+struct Peer {
+    io: DuplexStream,
+    decoder: Decoder,
+}
+
+impl Peer {
+    async fn send(&mut self, object: &Value) {
+        self.io.write_all(object.to_string().as_bytes()).await.unwrap();
+    }
+
+    async fn say(&mut self, text: &str) {
+        let receiver = ["all"];
+        self.send(&json!({"action": "MESSAGE", "receiver": receiver, "content": text})).await;
+    }
+
+    /// The next object, or nothing when the connection is ended.
+    async fn next(&mut self) -> Option<Value> {
+        loop {
+            if let Some(object) = self.decoder.next_object() {
+                return Some(serde_json::from_slice(&object.unwrap()).unwrap());
+            }
+            if self.io.read_buf(self.decoder.buffer()).await.unwrap() == 0 {
+                return None;
+            }
+        }
+    }
+
+    /// The next object that isn't about who is there, which must have this field.
+    async fn expect(&mut self, field: &str, value: &str) -> Value {
+        loop {
+            let object = self.next().await.expect("the connection is ended");
+            if object["action"] != "PRESENCE" {
+                assert_eq!(object[field], value, "{object}");
+                return object;
+            }
+        }
+    }
+
+    async fn expect_end(&mut self) {
+        let next = self.next().await;
+        assert_eq!(next, None);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_login_has_ten_seconds() {
+    let mut rig = Rig::start();
+    let start = mono();
+    let mut peer = rig.connect(1_024);
+    peer.expect("action", "LOGIN").await;
+    peer.expect("code", "login_timeout").await;
+    assert_eq!(mono() - start, limits::LOGIN_TIMEOUT);
+    peer.expect_end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn objects_may_be_split_and_run_together() {
+    let mut rig = Rig::start();
+    let mut peer = rig.connect(1_024);
+    for byte in br#"{"username": "Bob", "protocol": 1}"# {
+        peer.io.write_all(&[*byte]).await.unwrap();
+        tokio::task::yield_now().await;
+    }
+    peer.expect("action", "LOGIN").await;
+    peer.expect("status", "SUCCESS").await;
+    peer.expect("action", "ACTIVE_CLIENT").await;
+    let message = r#"{"action":"MESSAGE","receiver":["all"],"content":"hi","cid":"#;
+    let three: String = (1..=3).map(|n| format!("{message}\"{n}\"}}")).collect();
+    peer.io.write_all(three.as_bytes()).await.unwrap();
+    for n in 1..=3 {
+        peer.expect("cid", &n.to_string()).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_no_login_is_refused() {
+    for (words, code) in [
+        ("GET / HTTP/1.1\r\n\r\n", "bad_json"),
+        (r#"{"action": "EXIT"}"#, "login_first"),
+        (r#"{"username": "a b"}"#, "bad_name"),
+        (&format!("{{{}", "x".repeat(LOGIN_FRAME_BYTES)), "frame_too_long"),
+    ] {
+        let mut rig = Rig::start();
+        let mut peer = rig.connect(65_536);
+        peer.io.write_all(words.as_bytes()).await.unwrap();
+        peer.expect("action", "LOGIN").await;
+        let refused = peer.expect("status", "ERROR").await;
+        assert_eq!(refused["code"], code);
+        peer.expect_end().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn garbage_is_answered_and_forgotten() {
+    let mut rig = Rig::start();
+    let mut peer = rig.ours("Bob").await;
+    peer.io.write_all(b"]]]").await.unwrap();
+    peer.expect("code", "bad_json").await;
+    peer.io.write_all(br#"{"action": MESSAGE}"#).await.unwrap();
+    peer.expect("code", "bad_json").await;
+    peer.say("still here").await;
+    peer.expect("content", "still here").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_endless_object_ends_its_session_alone() {
+    let mut rig = Rig::start();
+    let mut ann = rig.ours("Ann").await;
+    let mut bob = rig.ours("Bob").await;
+    bob.io.write_all(br#"{"action": ""#).await.unwrap();
+    bob.io.write_all(&vec![b'x'; FRAME_BYTES]).await.unwrap();
+    bob.expect("action", "ERROR").await;
+    let closing = bob.expect("action", "CLOSING").await;
+    assert_eq!(closing["code"], "frame_too_long");
+    bob.expect_end().await;
+    ann.say("still here").await;
+    ann.expect("content", "still here").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_reader_is_closed_with_the_reason_and_costs_the_others_nothing() {
+    let mut rig = Rig::start();
+    let mut slow = rig.ours("Slow").await;
+    let (mut ann, mut bob) = (rig.ours("Ann").await, rig.ours("Bob").await);
+    let text = "x".repeat(CONTENT_CHARACTERS);
+    for _ in 0..2 * limits::OUTBOX_BYTES / CONTENT_CHARACTERS {
+        ann.say(&text).await;
+        ann.expect("content", &text).await;
+        bob.expect("content", &text).await;
+    }
+    let left = async {
+        loop {
+            let object = bob.next().await.unwrap();
+            if object["left"].as_array().is_some_and(|left| !left.is_empty()) {
+                return object;
+            }
+        }
+    };
+    let left = left.await;
+    assert!(left["left"][0].as_str().unwrap().starts_with("Slow_"));
+    let mut last = Value::Null;
+    while let Some(object) = slow.next().await {
+        last = object;
+    }
+    assert_eq!((&last["action"], &last["code"]), (&json!("CLOSING"), &json!("too_slow")));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_asked_before_leaving_is_still_answered() {
+    let mut rig = Rig::start();
+    let mut peer = rig.ours("Bob").await;
+    peer.say("one").await;
+    peer.send(&json!({"action": "EXIT"})).await;
+    peer.expect("content", "one").await;
+    peer.expect_end().await;
+
+    let mut peer = rig.ours("Bob").await;
+    peer.say("two").await;
+    peer.io.shutdown().await.unwrap();
+    peer.expect("content", "two").await;
+    peer.expect_end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_temporary_message_goes_when_its_time_is_up() {
+    let mut rig = Rig::start();
+    let mut peer = rig.ours("Bob").await;
+    let start = mono();
+    peer.send(&json!({"action": "TEMPORARY", "receiver": ["all"], "content": "soon gone"})).await;
+    let said = peer.expect("action", "TEMPORARY").await;
+    assert_eq!(said["expires"].as_i64().unwrap() - said["at"].as_i64().unwrap(), 10_000);
+    let gone = peer.expect("action", "OUTDATED").await;
+    assert_eq!(gone["content"], said["id"]);
+    let late = mono() - start - Duration::from_secs(10);
+    assert!(late < Duration::from_millis(10), "{late:?} late");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stopping_server_says_goodbye() {
+    let mut rig = Rig::start();
+    let mut ours = rig.ours("Ann").await;
+    let mut original = rig.connect(65_536);
+    original.send(&json!({"username": "Tom"})).await;
+    original.expect("action", "LOGIN").await;
+    original.expect("status", "SUCCESS").await;
+    original.expect("action", "ACTIVE_CLIENT").await;
+    let mut newcomer = rig.connect(65_536);
+    newcomer.expect("action", "LOGIN").await;
+
+    let start = mono();
+    rig.stop.cancel();
+    ours.expect("code", "shutting_down").await;
+    ours.expect_end().await;
+    original.expect_end().await;
+    newcomer.expect("code", "shutting_down").await;
+    newcomer.expect_end().await;
+    drop((ours, original, newcomer));
+    rig.tasks.close();
+    rig.tasks.wait().await;
+    assert!(mono() - start < limits::SHUTDOWN_GRACE);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_takes_nothing_does_not_hold_up_the_end() {
+    let mut rig = Rig::start();
+    let mut stuck = rig.connect(64);
+    stuck.send(&json!({"username": "Tom"})).await;
+    tokio::task::yield_now().await;
+    let start = mono();
+    rig.stop.cancel();
+    rig.tasks.close();
+    rig.tasks.wait().await;
+    assert!(mono() - start < limits::SHUTDOWN_GRACE);
+}

@@ -3,6 +3,7 @@
 //! The server proves that it holds its certificate's key. Whether that key is the right one is for the
 //! caller to say, who has the [`Fingerprint`]; names, dates and issuers are not looked at.
 
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -39,7 +40,7 @@ where
     config.resumption = Resumption::disabled();
     // What can't be a name (`_` in it, say) is not worth failing for: the name is not looked at.
     let name = ServerName::try_from(host.to_owned())
-        .unwrap_or(ServerName::IpAddress(std::net::Ipv4Addr::LOCALHOST.into()));
+        .unwrap_or_else(|_| ServerName::IpAddress(Ipv4Addr::LOCALHOST.into()));
     let connector = TlsConnector::from(Arc::new(config));
     let stream = connector.connect(name, stream).await.map_err(Error::Handshake)?;
     let (_, session) = stream.get_ref();

@@ -17,10 +17,9 @@ pub(super) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, 
         .collect::<Result<_, _>>()
         .map_err(|source| Error::Pem { path: path.to_owned(), source })?;
     if found.is_empty() {
-        Err(Error::Nothing { wanted: "certificate", path: path.to_owned() })
-    } else {
-        Ok(found)
+        return Err(Error::Nothing { wanted: "certificate", path: path.to_owned() });
     }
+    Ok(found)
 }
 
 /// The first private key of a file: PKCS #8, SEC 1 or PKCS #1, not encrypted.

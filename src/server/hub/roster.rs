@@ -97,12 +97,12 @@ struct GivenIds {
 impl GivenIds {
     /// Four random digits, and one more each time a name's numbers are half used up.
     fn draw(&mut self, name: &Name, dice: &mut StdRng) -> UserId {
-        let used = self.by_name.entry(name.as_str().to_owned()).or_default();
+        let n_used = self.by_name.entry(name.as_str().to_owned()).or_default();
         let mut numbers = 0..10_000_u32;
-        while *used >= numbers.end / 2 && numbers.end < 1_000_000_000 {
+        while *n_used >= numbers.end / 2 && numbers.end < 1_000_000_000 {
             numbers = numbers.end..numbers.end * 10;
         }
-        *used += 1;
+        *n_used += 1;
         loop {
             let user = UserId::new(name, dice.random_range(numbers.clone()));
             if self.ids.insert(user.clone()) {
