@@ -2,6 +2,10 @@
 #![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test may")]
 
 mod docs;
+mod faults;
 mod floors;
+mod original;
 mod plain;
+mod serve;
+mod support;
 mod tree;
