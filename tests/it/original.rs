@@ -45,9 +45,10 @@ fn messages_public_and_direct() {
     let (mut tom, mut ann) = (server.original("Tom"), server.original("Ann"));
     let mut kim = server.original("Kim");
     tom.send("MESSAGE", &["all"], "hello all", &Value::Null);
+    let toms = tom.id.clone();
     for reader in [&mut tom, &mut ann, &mut kim] {
         let message = reader.next();
-        check(&message, "MESSAGE", &tom.id.clone(), &["all"], "hello all");
+        check(&message, "MESSAGE", &toms, &["all"], "hello all");
     }
 }
 

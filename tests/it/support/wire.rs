@@ -81,8 +81,11 @@ impl Wire {
             self.tcp.read_exact(&mut record[1..]).unwrap();
             record.resize(5 + usize::from(u16::from_be_bytes([record[3], record[4]])), 0);
             self.tcp.read_exact(&mut record[5..]).unwrap();
-            assert_eq!(self.tls.read_tls(&mut record.as_slice()).unwrap(), record.len());
-            self.tls.process_new_packets().unwrap();
+            let mut unread = record.as_slice();
+            while !unread.is_empty() {
+                self.tls.read_tls(&mut unread).unwrap();
+                self.tls.process_new_packets().unwrap();
+            }
         }
     }
 
