@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::error::ErrorCode;
 use super::id::{ClientId, MessageId, Seq, UserId};
-use super::limits::ORIGINAL_FRAME_BYTES;
+use super::limits::{ERROR_CHARACTERS, ORIGINAL_FRAME_BYTES};
 use super::message::{Audience, Kind, Message, Millis};
 use super::request::{PROTOCOL, to_line};
 use super::text::SafeText;
@@ -446,8 +446,9 @@ impl Refused {
         WireRefused { error, code: self.code, cid: None }
     }
 
-    /// The answer to a request that was named `cid`.
+    /// The answer to a request that was named `cid`. Long words (of all that was wrong, say) are cut.
     pub fn new(refusal: &super::error::Refusal, cid: Option<ClientId>) -> Self {
-        Self { code: refusal.code(), text: SafeText::clean(&refusal.to_string()), cid }
+        let text: String = refusal.to_string().chars().take(ERROR_CHARACTERS).collect();
+        Self { code: refusal.code(), text: SafeText::clean(&text), cid }
     }
 }

@@ -32,6 +32,9 @@ pub const TEMPORARY_SECONDS: u32 = 10;
 /// The longest life a temporary message may ask for, in seconds: a week.
 pub const TEMPORARY_SECONDS_MAX: u32 = 7 * 24 * 60 * 60;
 
+/// The longest words of an error, in characters, so that an original client can read them at once.
+pub const ERROR_CHARACTERS: usize = 400;
+
 /// How many combining marks one base character may carry. Real scripts need up to four;
 /// more is a "Zalgo" flood that draws over the lines of others.
 pub const COMBINING_MARKS: usize = 4;

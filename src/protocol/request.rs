@@ -165,7 +165,8 @@ impl Request {
                 say(incoming, SayKind::Reply { to })
             }
             Some("DELETE") => {
-                let id = incoming.content.as_deref().or(incoming.optional.as_deref());
+                let content = incoming.content.as_deref().filter(|content| !content.is_empty());
+                let id = content.or(incoming.optional.as_deref());
                 Ok(Self::Delete(message_id(id)?))
             }
             Some("SEARCH") => Ok(Self::Search),

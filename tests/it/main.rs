@@ -2,6 +2,10 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test may")]
 
 mod docs;
+mod faults;
 mod floors;
+mod original;
 mod plain;
+mod serve;
+mod support;
 mod tree;

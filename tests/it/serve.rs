@@ -1,0 +1,136 @@
+//! `chat serve` as its operator meets it: ready lines, errors that say what to do, a good end.
+
+use std::fs;
+use std::net::TcpListener;
+use std::process::Output;
+use std::time::{Duration, Instant};
+
+use chat::tls;
+use tempfile::TempDir;
+
+use crate::support::{Server, serve};
+
+/// What a server says that can't start: its status and its words.
+fn fails(folder: &TempDir, arguments: &[&str]) -> (Option<i32>, String) {
+    let Output { status, stderr, stdout } = serve(folder, arguments).output().unwrap();
+    assert!(stdout.is_empty(), "nothing is ready");
+    (status.code(), String::from_utf8(stderr).unwrap())
+}
+
+#[test]
+fn the_ready_lines_say_all_that_others_need() {
+    let mut server = Server::start();
+    let fingerprint = server.line();
+    assert_eq!(server.line(), format!("join with: chat join {} --name YOURNAME", server.address));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let (_, seen) = runtime.block_on(async {
+        let stream = tokio::net::TcpStream::connect(server.address).await.unwrap();
+        tls::client::connect("localhost", stream).await.unwrap()
+    });
+    assert_eq!(fingerprint, format!("fingerprint {seen}"));
+}
+
+#[test]
+fn names_and_version_six_addresses_can_be_listened_on() {
+    for listen in ["localhost:0", "[::1]:0"] {
+        let folder = TempDir::new().unwrap();
+        let command = serve(&folder, &["--listen", listen]);
+        let server = Server::spawn(folder, command);
+        assert!(server.address.ip().is_loopback());
+        server.ours("Ann");
+    }
+}
+
+#[test]
+fn the_environment_sets_what_flags_do_not() {
+    let folder = TempDir::new().unwrap();
+    let certs = TempDir::new().unwrap();
+    let mut command = serve(&folder, &["--listen", "127.0.0.1:0"]);
+    command.env("CHAT_CERTS", certs.path()).env("CHAT_LISTEN", "nonsense:1");
+    let server = Server::spawn(folder, command);
+    assert!(certs.path().join("key.pem").exists());
+    assert!(!server.certificate().exists());
+}
+
+#[test]
+fn a_stop_tells_the_clients_and_ends_well() {
+    for signal in ["TERM", "INT"] {
+        let server = Server::start();
+        let (mut ann, mut tom) = (server.ours("Ann"), server.original("Tom"));
+        let start = Instant::now();
+        server.signal(signal);
+        assert_eq!(ann.wait_for("action", "CLOSING")["code"], "shutting_down");
+        assert_eq!(ann.next(), None);
+        assert!(tom.wire.recv().is_empty());
+        assert_eq!(server.wait().code(), Some(0));
+        assert!(start.elapsed() < Duration::from_secs(5));
+    }
+}
+
+#[test]
+fn an_address_that_is_taken_is_named() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let folder = TempDir::new().unwrap();
+    let (status, words) = fails(&folder, &["--listen", &address]);
+    assert_eq!(status, Some(1));
+    assert!(words.contains(&address) && words.contains("--listen takes another"), "{words}");
+}
+
+#[test]
+fn other_machines_are_let_in_only_when_asked_to() {
+    let folder = TempDir::new().unwrap();
+    let (status, words) = fails(&folder, &["--listen", "0.0.0.0:0"]);
+    assert_eq!(status, Some(2));
+    assert!(words.contains("--open"), "{words}");
+    let command = serve(&folder, &["--listen", "0.0.0.0:0", "--open"]);
+    let server = Server::spawn(folder, command);
+    assert!(server.log().contains("open to anybody"), "{}", server.log());
+}
+
+#[test]
+fn wrong_usage_has_its_own_status() {
+    let folder = TempDir::new().unwrap();
+    for arguments in [&["--listen", "host:port"][..], &["--listen", ":1"], &["--no-such-flag"]] {
+        assert_eq!(fails(&folder, arguments).0, Some(2), "{arguments:?}");
+    }
+    let (status, words) = fails(&folder, &["--listen", "no-such-host.invalid:1"]);
+    assert_eq!(status, Some(1));
+    assert!(words.contains("no-such-host.invalid"), "{words}");
+}
+
+#[test]
+fn a_broken_certificate_is_named() {
+    let folder = TempDir::new().unwrap();
+    let certs = folder.path().join("certs");
+    fs::create_dir(&certs).unwrap();
+    fs::write(certs.join("cert.pem"), "not a certificate").unwrap();
+    let listen = ["--listen", "127.0.0.1:0"];
+    let (status, words) = fails(&folder, &listen);
+    assert_eq!(status, Some(1));
+    assert!(words.contains("key.pem") && words.contains("put the key there"), "{words}");
+    fs::write(certs.join("key.pem"), "not a key").unwrap();
+    let (_, words) = fails(&folder, &listen);
+    assert!(words.contains("no certificate in") && words.contains("cert.pem"), "{words}");
+
+    let blocked = folder.path().join("file");
+    fs::write(&blocked, "").unwrap();
+    let (_, words) =
+        fails(&folder, &["--listen", "127.0.0.1:0", "--certs", blocked.to_str().unwrap()]);
+    assert!(words.contains("cannot make") && words.contains("file"), "{words}");
+}
+
+#[test]
+fn no_message_gets_into_the_log() {
+    let folder = TempDir::new().unwrap();
+    let mut command = serve(&folder, &["--listen", "127.0.0.1:0"]);
+    command.env("CHAT_LOG", "trace");
+    let server = Server::spawn(folder, command);
+    let mut ann = server.ours("Ann");
+    ann.say("marzipan");
+    ann.wait_for("content", "marzipan");
+    ann.send(&serde_json::json!({"action": "MESSAGE", "private": "marzipan"}));
+    ann.wait_for("code", "bad_request");
+    assert!(server.log().contains("connected"), "it logs");
+    assert!(!server.log().contains("marzipan"));
+}

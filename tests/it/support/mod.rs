@@ -1,0 +1,125 @@
+//! The real server as a process, and clients of both sorts that speak to it over TLS.
+//!
+//! Everything waits with a limit, and nothing sleeps.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails where its tools do"
+)]
+
+mod wire;
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+pub(crate) use self::wire::{Original, Ours, Wire};
+
+/// Longer than anything takes on a busy machine.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// `chat serve` with these arguments, its data in a folder of its own.
+pub(crate) fn serve(folder: &TempDir, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_chat"));
+    for name in ["LISTEN", "DATA", "CERTS", "OPEN", "LOG", "NO_RATE_LIMITS"] {
+        command.env_remove(format!("CHAT_{name}"));
+    }
+    command.arg("serve").arg("--data").arg(folder.path()).args(arguments);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+/// A running server. It is killed when dropped.
+pub(crate) struct Server {
+    child: Child,
+    stdout: BufReader<ChildStdout>,
+    folder: TempDir,
+    /// Where it listens.
+    pub(crate) address: SocketAddr,
+}
+
+impl Server {
+    /// A server on a free port of 127.0.0.1.
+    pub(crate) fn start() -> Self {
+        let folder = TempDir::new().unwrap();
+        let command = serve(&folder, &["--listen", "127.0.0.1:0"]);
+        Self::spawn(folder, command)
+    }
+
+    /// The server that `command` describes.
+    pub(crate) fn spawn(folder: TempDir, mut command: Command) -> Self {
+        let log = fs::File::create(folder.path().join("log")).unwrap();
+        let mut child = command.stderr(log).spawn().unwrap();
+        let mut stdout = BufReader::new(child.stdout.take().unwrap());
+        let mut line = String::new();
+        stdout.read_line(&mut line).unwrap();
+        let address = line.trim().strip_prefix("listening on ").map(str::parse);
+        let Some(Ok(address)) = address else {
+            panic!(
+                "no ready line, but {line:?} and {:?}",
+                fs::read_to_string(folder.path().join("log"))
+            );
+        };
+        Self { child, stdout, folder, address }
+    }
+
+    /// The next line of standard output.
+    pub(crate) fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.stdout.read_line(&mut line).unwrap();
+        line.trim_end().to_owned()
+    }
+
+    /// All that was logged so far.
+    pub(crate) fn log(&self) -> String {
+        fs::read_to_string(self.folder.path().join("log")).unwrap()
+    }
+
+    /// The server's certificate.
+    pub(crate) fn certificate(&self) -> PathBuf {
+        self.folder.path().join("certs/cert.pem")
+    }
+
+    /// Somebody with the original client.
+    pub(crate) fn original(&self, name: &str) -> Original {
+        Original::join(self, name)
+    }
+
+    /// Somebody with our client.
+    pub(crate) fn ours(&self, name: &str) -> Ours {
+        Ours::join(self, name)
+    }
+
+    /// Sends SIGTERM, or another signal.
+    pub(crate) fn signal(&self, name: &str) {
+        let id = self.child.id().to_string();
+        assert!(Command::new("kill").args([&format!("-{name}"), &id]).status().unwrap().success());
+    }
+
+    /// Waits for its end.
+    pub(crate) fn wait(mut self) -> ExitStatus {
+        let mut rest = String::new();
+        self.stdout.read_to_string(&mut rest).unwrap();
+        self.child.wait().unwrap()
+    }
+
+    /// Whether it still runs.
+    pub(crate) fn is_running(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        self.child.kill().unwrap_or_default();
+        self.child.wait().unwrap();
+    }
+}

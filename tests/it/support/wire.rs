@@ -1,0 +1,247 @@
+//! Clients over a TLS connection that is read as the original's library reads it: one record at a time.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    reason = "a test fails where its tools do"
+)]
+
+use std::collections::VecDeque;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::sync::Arc;
+
+use chat::protocol::decoder::Decoder;
+use serde_json::{Value, json};
+use tokio_rustls::rustls::crypto::aws_lc_rs;
+use tokio_rustls::rustls::pki_types::CertificateDer;
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::{ClientConfig, ClientConnection, RootCertStore};
+
+use super::{PATIENCE, Server};
+
+/// One encrypted connection. It trusts the server's `cert.pem`, and nothing else.
+pub(crate) struct Wire {
+    tcp: TcpStream,
+    tls: ClientConnection,
+}
+
+impl Wire {
+    /// A connection on which nothing has been said yet.
+    pub(crate) fn connect(server: &Server) -> Self {
+        Self::over(TcpStream::connect(server.address).unwrap(), server)
+    }
+
+    /// The same over a TCP connection that is there already.
+    pub(crate) fn over(mut tcp: TcpStream, server: &Server) -> Self {
+        let mut roots = RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_file(server.certificate()).unwrap()).unwrap();
+        let config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let name = "localhost".try_into().unwrap();
+        let mut tls = ClientConnection::new(Arc::new(config), name).unwrap();
+        tcp.set_read_timeout(Some(PATIENCE)).unwrap();
+        tcp.set_nodelay(true).unwrap();
+        while tls.is_handshaking() {
+            tls.complete_io(&mut tcp).expect("handshake");
+        }
+        Self { tcp, tls }
+    }
+
+    /// Sends `bytes` in one TLS record.
+    pub(crate) fn send(&mut self, bytes: &[u8]) {
+        self.tls.writer().write_all(bytes).unwrap();
+        while self.tls.wants_write() {
+            self.tls.write_tls(&mut self.tcp).unwrap();
+        }
+    }
+
+    /// `recv(2048)`: what is in the next record, or its next 2,048 bytes. Nothing at the end.
+    pub(crate) fn recv(&mut self) -> Vec<u8> {
+        let mut bytes = vec![0; 2_048];
+        loop {
+            match self.tls.reader().read(&mut bytes) {
+                Ok(n) => {
+                    bytes.truncate(n);
+                    return bytes;
+                }
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
+                Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => return vec![],
+                Err(error) => panic!("{error}"),
+            }
+            let mut record = vec![0; 5];
+            if self.tcp.read(&mut record[..1]).expect("nothing came") == 0 {
+                return vec![];
+            }
+            self.tcp.read_exact(&mut record[1..]).unwrap();
+            record.resize(5 + usize::from(u16::from_be_bytes([record[3], record[4]])), 0);
+            self.tcp.read_exact(&mut record[5..]).unwrap();
+            let mut unread = record.as_slice();
+            while !unread.is_empty() {
+                self.tls.read_tls(&mut unread).unwrap();
+                self.tls.process_new_packets().unwrap();
+            }
+        }
+    }
+
+    /// Ends the connection without a word.
+    pub(crate) fn cut(self) {
+        self.tcp.shutdown(std::net::Shutdown::Both).unwrap_or_default();
+    }
+}
+
+/// The original client: one `recv(2048)` a message.
+pub(crate) struct Original {
+    /// Its connection.
+    pub(crate) wire: Wire,
+    /// The ID that the server gave.
+    pub(crate) id: String,
+}
+
+impl Original {
+    /// Logs in, and reads the list of the others.
+    pub(crate) fn join(server: &Server, name: &str) -> Self {
+        let mut joined = Self { wire: Wire::connect(server), id: String::new() };
+        assert_eq!(joined.recv(), json!({"action": "LOGIN"}));
+        joined.wire.send(json!({"username": name}).to_string().as_bytes());
+        let answer = joined.recv();
+        assert_eq!(answer["status"], "SUCCESS", "{answer}");
+        answer["user_id"].as_str().unwrap().clone_into(&mut joined.id);
+        assert_eq!(joined.recv()["action"], "ACTIVE_CLIENT");
+        joined
+    }
+
+    /// One read, which must be one JSON document.
+    pub(crate) fn recv(&mut self) -> Value {
+        let bytes = self.wire.recv();
+        serde_json::from_slice(&bytes).unwrap_or_else(|error| {
+            panic!("{}: {error}: {:?}", self.id, String::from_utf8_lossy(&bytes))
+        })
+    }
+
+    /// The next message that is not the list of who is here.
+    pub(crate) fn next(&mut self) -> Value {
+        loop {
+            let message = self.recv();
+            if message["action"] != "ACTIVE_CLIENT" {
+                return message;
+            }
+        }
+    }
+
+    /// Waits until exactly these are listed as here.
+    pub(crate) fn wait_for_people(&mut self, people: &[&str]) {
+        loop {
+            let message = self.recv();
+            assert_eq!(message["action"], "ACTIVE_CLIENT", "{message}");
+            let mut listed: Vec<_> = message["receiver"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|id| id.as_str().unwrap())
+                .collect();
+            listed.sort_unstable();
+            if listed == people {
+                return;
+            }
+        }
+    }
+
+    /// The whole envelope, as the original client fills it in.
+    pub(crate) fn send(
+        &mut self,
+        action: &str,
+        receiver: &[&str],
+        content: &str,
+        optional: &Value,
+    ) {
+        self.wire.send(&self.envelope(action, receiver, content, optional));
+    }
+
+    /// See [`Original::send`].
+    pub(crate) fn envelope(
+        &self,
+        action: &str,
+        receiver: &[&str],
+        content: &str,
+        optional: &Value,
+    ) -> Vec<u8> {
+        let envelope = json!({
+            "id": null, "action": action, "sender": self.id, "receiver": receiver, "content": content,
+            "time": "2025-04-20 10:54:03", "private": receiver != ["all"], "optional": optional,
+        });
+        envelope.to_string().into_bytes()
+    }
+}
+
+/// A client of ours, as far as these tests need one.
+pub(crate) struct Ours {
+    wire: Wire,
+    decoder: Decoder,
+    waiting: VecDeque<Value>,
+    /// The ID that the server gave.
+    pub(crate) id: String,
+}
+
+impl Ours {
+    /// Logs in, and reads the list of the others.
+    pub(crate) fn join(server: &Server, name: &str) -> Self {
+        Self::over(Wire::connect(server), name)
+    }
+
+    /// The same over a connection that is there already.
+    pub(crate) fn over(wire: Wire, name: &str) -> Self {
+        let (decoder, waiting) = (Decoder::new(usize::MAX), VecDeque::new());
+        let mut joined = Self { wire, decoder, waiting, id: String::new() };
+        joined.send(&json!({"action": "LOGIN", "protocol": 1, "username": name}));
+        let answer = joined.wait_for("status", "SUCCESS");
+        answer["user_id"].as_str().unwrap().clone_into(&mut joined.id);
+        joined.wait_for("action", "ACTIVE_CLIENT");
+        joined
+    }
+
+    /// Sends one object.
+    pub(crate) fn send(&mut self, object: &Value) {
+        self.wire.send(object.to_string().as_bytes());
+    }
+
+    /// Sends a message to all.
+    pub(crate) fn say(&mut self, content: &str) {
+        self.send(&json!({"action": "MESSAGE", "receiver": ["all"], "content": content}));
+    }
+
+    /// The next object; nothing at the end.
+    pub(crate) fn next(&mut self) -> Option<Value> {
+        while self.waiting.is_empty() {
+            let bytes = self.wire.recv();
+            if bytes.is_empty() {
+                return None;
+            }
+            self.decoder.buffer().extend_from_slice(&bytes);
+            while let Some(object) = self.decoder.next_object() {
+                self.waiting.push_back(serde_json::from_slice(&object.unwrap()).unwrap());
+            }
+        }
+        self.waiting.pop_front()
+    }
+
+    /// The next object in which `field` has this value.
+    pub(crate) fn wait_for(&mut self, field: &str, value: &str) -> Value {
+        loop {
+            let object = self.next().unwrap_or_else(|| panic!("ended before {field} {value}"));
+            if object[field] == value {
+                return object;
+            }
+        }
+    }
+
+    /// Ends the connection without a word.
+    pub(crate) fn cut(self) {
+        self.wire.cut();
+    }
+}
