@@ -100,6 +100,17 @@ fn a_message_picked_on_its_way_stays_picked_when_it_arrives() {
 }
 
 #[test]
+fn a_message_that_arrives_between_two_frames_is_picked_as_what_it_is() {
+    let mut stage = Stage::new(80, 24);
+    stage.keys("mine<enter>");
+    let drawn = stage.model.areas.clone();
+    stage.echo();
+    stage.model.areas = drawn;
+    stage.keys("<up>dy");
+    assert_eq!(stage.sent(), ["Delete(MessageId(100001))"]);
+}
+
+#[test]
 fn a_temporary_message_counts_down_and_vanishes() {
     let mut stage = Stage::new(80, 24);
     stage.keys("<ctrl-t>").shows("gone after 10 s").keys("secret<enter>").echo();

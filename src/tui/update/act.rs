@@ -143,6 +143,9 @@ fn back(model: &mut Model) {
 
 /// Picks a message, and shows it.
 pub(super) fn pick(model: &mut Model, key: Key) {
+    if !model.has(&key) {
+        return;
+    }
     model.reveal = Some(key.clone());
     model.focus = Focus::Picked(key);
 }
@@ -152,7 +155,8 @@ fn pick_neighbour(model: &mut Model, now: DateTime<FixedOffset>, older: bool) {
     let next = match &model.focus {
         Focus::Picked(key) => slots.neighbour(key, older),
         Focus::Typing | Focus::People(_) => {
-            model.areas.conversation.newest().or_else(|| slots.newest())
+            let seen = model.areas.conversation.newest().filter(|key| model.has(key));
+            seen.or_else(|| slots.newest())
         }
     };
     match next {
