@@ -102,12 +102,12 @@ fn a_message_picked_on_its_way_stays_picked_when_it_arrives() {
 #[test]
 fn a_message_that_arrives_between_two_frames_is_picked_as_what_it_is() {
     let mut stage = Stage::new(80, 24);
-    stage.keys("mine<enter>");
+    stage.says("Ann_1180", "hers");
     let drawn = stage.model.areas.clone();
-    stage.echo();
+    stage.keys("mine<enter>").echo();
     stage.model.areas = drawn;
     stage.keys("<up>dy");
-    assert_eq!(stage.sent(), ["Delete(MessageId(100001))"]);
+    assert_eq!(stage.sent(), ["Delete(MessageId(100002))"]);
 }
 
 #[test]
