@@ -41,7 +41,10 @@ poll() {
     local what=$1 end=$((SECONDS + wait_seconds))
     shift
     until "$@"; do
-        ((SECONDS < end)) || fail "waited $wait_seconds s in vain: $what"
+        if ((SECONDS >= end)); then
+            echo "screenshot.sh: waited $wait_seconds s in vain: $what" >&2
+            return 1
+        fi
         sleep 0.1
     done
 }
@@ -50,12 +53,12 @@ screen() { tmux_here capture-pane -p -t "$1"; }
 shows() { screen "$1" | grep -qF -- "$2"; }
 hides() { ! shows "$1" "$2"; }
 
-# sees WHO TEXT: waits until it is on that one's screen.
-sees() {
-    if ! (poll "$1 sees '$2'" shows "$1" "$2"); then
-        screen "$1" >&2
-        exit 1
-    fi
+# sees WHO TEXT, misses WHO TEXT: waits until it is on that one's screen, or no longer there.
+sees() { poll "$1 sees '$2'" shows "$1" "$2" || give_up "$1"; }
+misses() { poll "$1 misses '$2'" hides "$1" "$2" || give_up "$1"; }
+give_up() {
+    screen "$1" >&2
+    exit 1
 }
 
 # join WHO: a client in a terminal of its own.
@@ -79,6 +82,12 @@ says() {
     press "$1" Enter
 }
 
+# pick_newest WHO: and waits until the status line says what can be done with the message.
+pick_newest() {
+    press "$1" Up
+    sees "$1" "d delete"
+}
+
 # id_of WHO: the whole ID, as it stands on the screen.
 id_of() { screen "$1" | grep -oE "$1_[0-9]{4,}" | head -n 1; }
 
@@ -94,6 +103,7 @@ click() {
 }
 
 mkdir -p "$work"/{Alice,Bob,Kim}
+: >"$work/ready"
 "$CHAT" serve --listen 127.0.0.1:0 --data "$work/data" >"$work/ready" 2>"$work/log" &
 server=$!
 poll "the server is ready" grep -q '^listening on ' "$work/ready"
@@ -105,10 +115,10 @@ join Alice
 kim=$(id_of Kim)
 sees Bob Alice_
 
-# What they say. Up picks the newest message; r replies to it, d and y delete it.
+# What they say. With a message picked, r replies to it; d and y delete it.
 says Alice "Good morning! 2.4 is out since nine, the logs look clean."
 sees Bob "look clean"
-press Bob Up
+pick_newest Bob
 press Bob r
 says Bob "Great, I will watch the p99 for an hour."
 sees Alice "for an hour"
@@ -116,10 +126,11 @@ says Kim "Lunch at twelve? 王's has the good 🍜 today."
 sees Alice "Lunch at"
 says Bob "I am not comming"
 sees Alice "not comming"
-press Bob Up
+pick_newest Bob
 press Bob d
+sees Bob "yes, delete it"
 press Bob y
-poll "the message is deleted" hides Alice "not comming"
+misses Alice "not comming"
 says Bob "Count me in."
 sees Alice "Count me in"
 says Kim ".temp 600 The door code is 4711 until ten past."

@@ -17,6 +17,12 @@ pub const WALLS_FROM: u16 = 50;
 /// A bubble is at most this wide: longer lines are hard to read.
 const WIDEST: u16 = 76;
 
+/// Up to this width a bubble may take more than its share of a small screen...
+const NARROW: u16 = 60;
+
+/// ...as long as it stays this far from the other side, so that one sees whose it is.
+const SHIFT: u16 = 8;
+
 /// Rows of cells, each with its place from the left.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Block {
@@ -74,7 +80,8 @@ pub fn inside_width(width: u16) -> u16 {
     if width < WALLS_FROM {
         return width.saturating_sub(2).max(1);
     }
-    (u32::from(width) * 72 / 100).min(u32::from(WIDEST)).saturating_sub(4).max(1) as u16
+    let share = width / 100 * 72 + width % 100 * 72 / 100;
+    share.max((width - SHIFT).min(NARROW)).min(WIDEST) - 4
 }
 
 impl Bubble<'_> {
@@ -128,7 +135,7 @@ impl Bubble<'_> {
             rows.push(row(walled(vec![Span::styled(line.clone(), style)]), None));
         }
         if self.last {
-            let tag = self.tag.map(|tag| vec![shorten_span(tag, inside)]).unwrap_or_default();
+            let tag = self.tag.map(|tag| vec![shorten_span(&tag, inside)]).unwrap_or_default();
             rows.push(row(edge('╰', '╯', tag, Side::Right, inside, frame), None));
         }
         rows
@@ -158,7 +165,7 @@ impl Bubble<'_> {
             push(vec![Span::styled(line.clone(), style)], None);
         }
         if let Some(tag) = self.tag {
-            push(vec![shorten_span(tag, width)], None);
+            push(vec![shorten_span(&tag, width)], None);
         }
         rows
     }
@@ -173,7 +180,7 @@ fn quote_spans(quote: &str, width: u16, theme: Theme) -> Vec<Span<'static>> {
     vec![Span::styled("┃ ", theme.own()), Span::styled(quote, theme.quiet())]
 }
 
-fn shorten_span(span: Span<'static>, width: u16) -> Span<'static> {
+fn shorten_span(span: &Span<'static>, width: u16) -> Span<'static> {
     let text = shorten(&span.content, usize::from(width).saturating_sub(2));
     Span::styled(text, span.style)
 }

@@ -2,8 +2,6 @@
 //!
 //! A key names a command; what the command does is in `update`.
 
-use std::fmt::Write as _;
-
 use super::key::Chord;
 
 /// Everything a key can do, beside typing.
@@ -225,15 +223,12 @@ impl Binding {
 
 /// The table in Markdown, as the README has it.
 pub fn markdown() -> String {
-    let mut table = String::from("| where | keys | what they do |\n| --- | --- | --- |\n");
-    for (scope, title) in Scope::ALL {
-        for binding in COMMANDS.iter().filter(|binding| binding.scope == scope) {
-            let keys = binding.keys_shown();
-            // Writing to a String cannot fail.
-            drop(writeln!(table, "| {title} | {keys} | {} |", binding.title));
-        }
-    }
-    table
+    let header = "| where | keys | what they do |\n| --- | --- | --- |\n".to_owned();
+    let rows = Scope::ALL.into_iter().flat_map(|(scope, title)| {
+        let bindings = COMMANDS.iter().filter(move |binding| binding.scope == scope);
+        bindings.map(move |b| format!("| {title} | {} | {} |\n", b.keys_shown(), b.title))
+    });
+    std::iter::once(header).chain(rows).collect()
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use ratatui::layout::{Position, Rect};
 use unicode_width::UnicodeWidthStr;
 
-use super::conversation::{Conversation, Layouter};
+use super::conversation::{Conversation, Layouter, Slots};
 use super::model::{Focus, Key, Model, Scroll};
 use super::overlay::{self, Overlay};
 use super::view::compose::to_line;
@@ -213,7 +213,7 @@ fn lay_out_conversation(
 ) {
     let picked = model.picked().cloned();
     let mut layouter = Layouter {
-        room: &model.room,
+        slots: Slots { room: &model.room, zone: *now.offset() },
         cache: &mut model.cache,
         area: areas.talk,
         picked: picked.as_ref(),
@@ -283,12 +283,13 @@ impl Areas {
         let Some(row) = placed.block.rows.get(row) else { return Target::Talk };
         let from = placed.area.x + row.x;
         let to = from + u16::try_from(row.line.width()).unwrap_or(u16::MAX - from);
-        match (from..to).contains(&point.x) {
-            false => Target::Talk,
-            true => match row.quotes {
+        if (from..to).contains(&point.x) {
+            match row.quotes {
                 Some(id) => Target::Quote(id),
                 None => Target::Entry(placed.key.clone()),
-            },
+            }
+        } else {
+            Target::Talk
         }
     }
 }

@@ -1,21 +1,21 @@
 //! The full screen. What one sees is a value ([`model::Model`]); `update` changes it, `layout` says where
 //! everything is, `view` draws it, and all of that is pure. `run` and `terminal` alone act.
 
-mod bubble;
+pub mod bubble;
 pub mod command;
-mod complete;
-mod compose;
-mod conversation;
-mod key;
-mod layout;
-mod model;
-mod overlay;
-mod run;
-mod terminal;
-mod theme;
-mod update;
-mod view;
-mod wrap;
+pub mod complete;
+pub mod compose;
+pub mod conversation;
+pub mod key;
+pub mod layout;
+pub mod model;
+pub mod overlay;
+pub mod run;
+pub mod terminal;
+pub mod theme;
+pub mod update;
+pub mod view;
+pub mod wrap;
 
 #[cfg(test)]
 mod tests;

@@ -51,6 +51,7 @@ impl Screen {
     ///
     /// # Errors
     /// The terminal is gone.
+    #[expect(clippy::unused_self, reason = "only who has taken the terminal may change it")]
     pub fn mouse(&mut self, ours: bool) -> io::Result<()> {
         execute!(io::stdout(), Print(if ours { MOUSE_ON } else { MOUSE_OFF }))
     }
@@ -59,6 +60,7 @@ impl Screen {
     ///
     /// # Errors
     /// The terminal is gone.
+    #[expect(clippy::unused_self, reason = "only who has taken the terminal may change it")]
     pub fn copy(&mut self, text: &str) -> io::Result<()> {
         execute!(io::stdout(), clipboard::CopyToClipboard::to_clipboard_from(text))
     }

@@ -20,6 +20,7 @@ pub enum Theme {
 const NAMES: [Color; 5] =
     [Color::Cyan, Color::Green, Color::Blue, Color::LightCyan, Color::LightGreen];
 
+#[expect(clippy::unused_self, reason = "whoever draws need not know which styles have colours")]
 impl Theme {
     fn colour(self, colour: Color) -> Style {
         match self {

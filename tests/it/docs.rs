@@ -1,8 +1,6 @@
 //! Holds the documents to the code: examples, tables, links and names in them are compared with what
 //! is compiled. How the documents read is for people to judge.
 
-#![expect(clippy::unwrap_used, reason = "a document that is not as expected fails the test")]
-
 use std::collections::BTreeSet;
 
 use chat::client::line::DOT_COMMANDS;
@@ -10,6 +8,7 @@ use chat::protocol::error::ErrorCode;
 use chat::protocol::event::Event;
 use chat::protocol::limits;
 use chat::protocol::request::{Login, PROTOCOL, Request};
+use chat::tui::command;
 use serde_json::Value;
 
 use crate::tree;
@@ -164,6 +163,7 @@ fn every_limit_is_in_the_table() {
         limits::CLIENT_ID_BYTES,
         limits::TEMPORARY_SECONDS as usize,
         limits::TEMPORARY_SECONDS_MAX as usize,
+        limits::ERROR_CHARACTERS,
         limits::COMBINING_MARKS,
     ];
     assert_eq!(documented, of_code);
@@ -187,6 +187,11 @@ fn the_readme_lists_the_commands() {
         .chain(commands)
         .collect();
     assert_eq!(between("README.md", "commands"), table.join("\n"));
+}
+
+#[test]
+fn the_readme_lists_the_keys() {
+    assert_eq!(between("README.md", "keys"), command::markdown().trim());
 }
 
 /// What stands in a document between `<!-- name -->` and `<!-- /name -->`.

@@ -2,8 +2,6 @@
 //! not touch the world. By lines, not by syntax: rustfmt makes them regular, and whoever wants to
 //! cheat can.
 
-#![expect(clippy::panic, reason = "a rule that does not fit the code any more fails the test")]
-
 use crate::tree::{self, File};
 
 /// Each floor, with the floors that it may name beside itself.
@@ -133,7 +131,9 @@ fn crate_violations(file: &File) -> Vec<(usize, String)> {
 
 fn world_violations(file: &File) -> Vec<(usize, String)> {
     let within = |place: &&str| file.path == **place || file.path.starts_with(&format!("{place}/"));
-    if !PURE.iter().any(within) || SHELLS.contains(&file.path.as_str()) {
+    // A test begins at any moment, and only a clock makes an `Instant`.
+    let is_exempt = SHELLS.contains(&file.path.as_str()) || file.path.ends_with("/tests.rs");
+    if is_exempt || !PURE.iter().any(within) {
         return Vec::new();
     }
     let mut found = Vec::new();

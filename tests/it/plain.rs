@@ -194,8 +194,7 @@ fn a_lost_server_is_said_and_found_again() {
     let mut ann = Process::join(&server.address, "Ann");
     let Server { mut process, address, data } = server;
     process.child.kill().unwrap();
-    ann.wait_for("-- disconnected: ");
-    ann.wait_for("-- trying again in ");
+    assert!(ann.wait_for("-- disconnected: ").contains("; trying again in "));
     ann.type_line("typed while away");
     ann.wait_for("is `chat serve` running there?");
     let _server = Server::at(&address, data);

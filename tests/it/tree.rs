@@ -1,11 +1,5 @@
 //! The project's own files, as text, for the tests that hold them to the rules.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "without the files there is nothing to test"
-)]
-
 use std::fs;
 use std::path::Path;
 

@@ -3,6 +3,7 @@
 //! Pure: no clock, no terminal, no connection. The room itself is `client::state`'s.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use chrono::{DateTime, FixedOffset};
 
@@ -42,7 +43,8 @@ pub(super) enum Effect {
 #[derive(Debug)]
 pub(super) struct Talk {
     room: Room,
-    online: bool,
+    /// Logged in, and told who is here: before that an `@` word would name nobody.
+    ready: bool,
     /// What was sent and has no answer, as it was typed.
     unanswered: BTreeMap<ClientId, String>,
     unconfirmed: usize,
@@ -53,7 +55,7 @@ impl Talk {
     pub(super) fn new(cid_prefix: &str) -> Self {
         Self {
             room: Room::new(cid_prefix),
-            online: false,
+            ready: false,
             unanswered: BTreeMap::new(),
             unconfirmed: 0,
         }
@@ -61,7 +63,7 @@ impl Talk {
 
     /// Whether a typed line could be sent now. Until then it is better left where it is.
     pub(super) fn wants_input(&self) -> bool {
-        self.online && self.unanswered.len() < WINDOW
+        self.ready && self.unanswered.len() < WINDOW
     }
 
     /// Whether everything that was sent has its answer.
@@ -79,7 +81,7 @@ impl Talk {
         let mut effects = self.settle(&event);
         let after = match &event {
             Event::Received(protocol::event::Event::People(_)) => After::People,
-            Event::Disconnected { retry_in, .. } => After::Retry(retry_in.as_secs()),
+            Event::Disconnected { retry_in, .. } => After::Retry(*retry_in),
             Event::Ended { reason } => After::End(reason.clone()),
             Event::Connecting | Event::Connected(_) | Event::Received(_) => After::Nothing,
         };
@@ -91,9 +93,11 @@ impl Talk {
             After::People => {
                 effects.push(Effect::Print(format::people(now, self.room.people())));
             }
-            After::Retry(seconds) => {
-                let words = format!("trying again in {} s", seconds + 1);
-                effects.push(Effect::Print(format::notice(now, &words)));
+            After::Retry(pause) => {
+                if let Some(Effect::Print(why)) = effects.last_mut() {
+                    let seconds = pause.as_millis().div_ceil(1_000);
+                    why.extend(["; trying again in ", &seconds.to_string(), " s"]);
+                }
             }
             After::End(reason) => effects.push(Effect::Refused(reason)),
             After::Nothing => {}
@@ -184,7 +188,7 @@ impl Talk {
     fn settle(&mut self, event: &Event) -> Vec<Effect> {
         use protocol::event::Event as Said;
         match event {
-            Event::Connected(_) => self.online = true,
+            Event::Received(Said::People(_)) => self.ready = true,
             Event::Received(Said::Said(message)) if self.room.is_you(&message.sender) => {
                 self.answered(message.cid.as_ref());
             }
@@ -193,14 +197,14 @@ impl Talk {
             }
             Event::Received(Said::Refused(refused)) => self.answered(refused.cid.as_ref()),
             Event::Disconnected { .. } | Event::Ended { .. } => {
-                self.online = false;
+                self.ready = false;
                 self.unconfirmed += self.unanswered.len();
                 let lost = std::mem::take(&mut self.unanswered).into_values();
                 return lost
                     .map(|typed| Effect::Complain(format!("not confirmed: {typed}")))
                     .collect();
             }
-            Event::Connecting | Event::Received(_) => {}
+            Event::Connecting | Event::Connected(_) | Event::Received(_) => {}
         }
         Vec::new()
     }
@@ -240,6 +244,6 @@ impl Talk {
 enum After {
     Nothing,
     People,
-    Retry(u64),
+    Retry(Duration),
     End(SafeText),
 }

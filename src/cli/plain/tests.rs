@@ -139,8 +139,9 @@ fn comings_goings_and_the_connection_are_notices() {
     let mut talk = Talk::new("test");
     assert!(!talk.wants_input(), "what is typed before the login waits");
     assert_eq!(connect(&mut talk), "12:03 -- you are Bob_1234");
-    assert!(talk.wants_input());
+    assert!(!talk.wants_input(), "nor before it is known who is here");
     assert_eq!(hear(&mut talk, Said::People(Vec::new())), "12:03 -- nobody else is here");
+    assert!(talk.wants_input());
     let presence = Said::Presence {
         joined: ["Ann_1180", "Kim_9021"].map(id).to_vec(),
         left: vec![id("Kim_9022")],
@@ -153,7 +154,7 @@ fn comings_goings_and_the_connection_are_notices() {
     let lost = Event::Disconnected { reason, retry_in: Duration::from_millis(2_400) };
     assert_eq!(
         read(talk.happen(at(0), lost)),
-        "12:03 -- disconnected: the server is shutting down\n12:03 -- trying again in 3 s"
+        "12:03 -- disconnected: the server is shutting down; trying again in 3 s"
     );
     assert!(!talk.wants_input());
     assert!(connect(&mut talk).contains("connected again, as Bob_1234"));

@@ -277,12 +277,10 @@ impl Room {
         self.people.clear();
         self.yours.insert(welcome.user.clone());
         self.link = Link::Online { fingerprint };
-        let words = match again {
-            true => format!(
-                "connected again, as {}: what was said in between is not shown",
-                welcome.user
-            ),
-            false => format!("you are {}", welcome.user),
+        let words = if again {
+            format!("connected again, as {}: what was said in between is not shown", welcome.user)
+        } else {
+            format!("you are {}", welcome.user)
         };
         self.you = Some(welcome.user);
         vec![self.notice(now, SafeText::clean(&words))]
@@ -360,10 +358,7 @@ impl Room {
     }
 
     fn forget(&mut self, id: MessageId, fate: Fate) -> Vec<Change> {
-        match self.timeline.forget(id, fate) {
-            true => vec![Change::Gone(id)],
-            false => Vec::new(),
-        }
+        if self.timeline.forget(id, fate) { vec![Change::Gone(id)] } else { Vec::new() }
     }
 
     fn fail_pending(&mut self, reason: &str) {

@@ -4,10 +4,12 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, BorderType, Clear, Padding, Paragraph, Widget};
+use unicode_width::UnicodeWidthStr;
 
 use crate::client::line::DOT_COMMANDS;
 use crate::tui::command::{COMMANDS, Scope};
 use crate::tui::theme::Theme;
+use crate::tui::wrap::wrap;
 
 /// What the mouse does, which the table of keys cannot say.
 const MOUSE: [(&str, &str); 6] = [
@@ -19,17 +21,17 @@ const MOUSE: [(&str, &str); 6] = [
     ("Shift and drag", "select text as the terminal does (or give it the mouse with Alt-M)"),
 ];
 
-/// How wide the column of keys is.
+/// How wide the column of keys is, where there is room.
 const KEYS: usize = 26;
 
-/// All lines of the help.
-pub fn lines(theme: Theme) -> Vec<Line<'static>> {
+/// All lines of the help, in `width` cells.
+pub fn lines(width: u16, theme: Theme) -> Vec<Line<'static>> {
+    let width = usize::from(width);
     let mut lines = Vec::new();
     let mut section = |title: &'static str, rows: Vec<(String, String)>| {
         lines.push(Line::styled(title, theme.title()));
         for (keys, what) in rows {
-            let keys = Span::styled(format!("  {keys:<KEYS$} "), theme.key());
-            lines.push(Line::from(vec![keys, Span::raw(what)]));
+            row(&keys, &what, width, theme, &mut lines);
         }
         lines.push(Line::default());
     };
@@ -47,9 +49,30 @@ pub fn lines(theme: Theme) -> Vec<Line<'static>> {
     lines
 }
 
+/// Keys on the left and what they do on the right; below each other where one is too long.
+fn row(keys: &str, what: &str, width: usize, theme: Theme, lines: &mut Vec<Line<'static>>) {
+    let column = if width < 2 * KEYS + 8 { KEYS * 3 / 5 } else { KEYS } + 3;
+    let text = wrap(what, width.saturating_sub(column).max(8));
+    let keys = format!("  {keys}");
+    let mut text = text.into_iter();
+    if keys.width() < column {
+        let pad = " ".repeat(column - keys.width());
+        let first = text.next().unwrap_or_default();
+        lines.push(Line::from(vec![Span::styled(keys, theme.key()), Span::raw(pad + &first)]));
+    } else {
+        lines.push(Line::styled(keys, theme.key()));
+    }
+    lines.extend(text.map(|line| Line::raw(" ".repeat(column) + &line)));
+}
+
+/// How much of the area is inside of the frame.
+fn inside(area: Rect) -> u16 {
+    area.width.saturating_sub(4)
+}
+
 /// The furthest one can scroll down.
 pub fn last_top(area: Rect, theme: Theme) -> usize {
-    lines(theme).len().saturating_sub(usize::from(area.height.saturating_sub(2)))
+    lines(inside(area), theme).len().saturating_sub(usize::from(area.height.saturating_sub(2)))
 }
 
 /// Draws it.
@@ -59,6 +82,6 @@ pub fn draw(top: usize, area: Rect, theme: Theme, buffer: &mut Buffer) {
         .border_type(BorderType::Rounded)
         .padding(Padding::horizontal(1))
         .title(Span::styled(" Help ", theme.title()));
-    let seen = lines(theme).into_iter().skip(top).take(usize::from(area.height));
+    let seen = lines(inside(area), theme).into_iter().skip(top).take(usize::from(area.height));
     Paragraph::new(seen.collect::<Vec<_>>()).block(block).render(area, buffer);
 }

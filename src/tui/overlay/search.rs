@@ -186,9 +186,10 @@ impl SearchBox {
             let pad = " ".repeat(before.width());
             return Line::styled(format!("{pad}^ {}", mistake.text.one_line()), theme.error());
         }
-        let words = match self.expression().is_empty() {
-            true => "a regular expression, such as  deploy(ed|ing)?  or  ^ok\\b",
-            false => "",
+        let words = if self.expression().is_empty() {
+            "a regular expression, such as  deploy(ed|ing)?  or  ^ok\\b"
+        } else {
+            ""
         };
         Line::styled(words, theme.quiet())
     }
@@ -216,9 +217,10 @@ impl SearchBox {
         let at = message.at.with_timezone(now.offset());
         let form = if at.date_naive() == now.date_naive() { "%H:%M " } else { "%-d %b %H:%M " };
         let mut spans = vec![Span::styled(at.format(form).to_string(), theme.quiet())];
-        let who = match room.is_you(&message.sender) {
-            true => Span::styled("you", theme.own()),
-            false => Span::styled(message.sender.to_string(), theme.name(&message.sender)),
+        let who = if room.is_you(&message.sender) {
+            Span::styled("you", theme.own())
+        } else {
+            Span::styled(message.sender.to_string(), theme.name(&message.sender))
         };
         spans.push(who);
         match message.audience {

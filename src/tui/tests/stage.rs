@@ -172,7 +172,7 @@ impl Stage {
         while let Some(first) = rest.chars().next() {
             let (name, after) = match rest.strip_prefix('<').and_then(|rest| rest.split_once('>')) {
                 Some((name, after)) => (name.to_owned(), after),
-                None => (first.to_string(), &rest[first.len_utf8()..]),
+                None => (first.to_string(), rest.split_at(first.len_utf8()).1),
             };
             rest = after;
             let chord: Chord = match name.as_str() {

@@ -93,6 +93,24 @@ fn only_ones_own_messages_can_be_deleted_and_only_after_a_question() {
 }
 
 #[test]
+fn a_message_picked_on_its_way_stays_picked_when_it_arrives() {
+    let mut stage = Stage::new(80, 24);
+    stage.keys("mine<enter><up>").echo().keys("dy");
+    assert_eq!(stage.sent(), ["Delete(MessageId(100001))"]);
+}
+
+#[test]
+fn a_message_that_arrives_between_two_frames_is_picked_as_what_it_is() {
+    let mut stage = Stage::new(80, 24);
+    stage.keys("mine<enter>");
+    let drawn = stage.model.areas.clone();
+    stage.echo();
+    stage.model.areas = drawn;
+    stage.keys("<up>dy");
+    assert_eq!(stage.sent(), ["Delete(MessageId(100001))"]);
+}
+
+#[test]
 fn a_temporary_message_counts_down_and_vanishes() {
     let mut stage = Stage::new(80, 24);
     stage.keys("<ctrl-t>").shows("gone after 10 s").keys("secret<enter>").echo();

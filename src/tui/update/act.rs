@@ -8,7 +8,7 @@ use crate::client::state::timeline::Fate;
 use crate::protocol::id::MessageId;
 use crate::protocol::request::Request;
 use crate::tui::command::Command;
-use crate::tui::conversation::{Layouter, duration};
+use crate::tui::conversation::{Slots, duration};
 use crate::tui::layout::{Person, people};
 use crate::tui::model::{Effect, Focus, Key, Model};
 use crate::tui::overlay::search::SearchBox;
@@ -109,9 +109,10 @@ fn next_life(model: &mut Model) {
 
 fn toggle_mouse(model: &mut Model) -> Vec<Effect> {
     model.mouse = !model.mouse;
-    match model.mouse {
-        true => model.tell("the mouse works here again"),
-        false => model.tell("the mouse is the terminal's: select text; Alt-M takes it back"),
+    if model.mouse {
+        model.tell("the mouse works here again");
+    } else {
+        model.tell("the mouse is the terminal's: select text; Alt-M takes it back");
     }
     vec![Effect::Mouse(model.mouse)]
 }
@@ -142,23 +143,20 @@ fn back(model: &mut Model) {
 
 /// Picks a message, and shows it.
 pub(super) fn pick(model: &mut Model, key: Key) {
+    if !model.has(&key) {
+        return;
+    }
     model.reveal = Some(key.clone());
     model.focus = Focus::Picked(key);
 }
 
 fn pick_neighbour(model: &mut Model, now: DateTime<FixedOffset>, older: bool) {
-    let layouter = Layouter {
-        room: &model.room,
-        cache: &mut model.cache,
-        area: model.areas.talk,
-        picked: None,
-        now,
-        theme: model.theme,
-    };
+    let slots = Slots { room: &model.room, zone: *now.offset() };
     let next = match &model.focus {
-        Focus::Picked(key) => layouter.neighbour(key, older),
+        Focus::Picked(key) => slots.neighbour(key, older),
         Focus::Typing | Focus::People(_) => {
-            model.areas.conversation.newest().or_else(|| layouter.newest())
+            let seen = model.areas.conversation.newest().filter(|key| model.has(key));
+            seen.or_else(|| slots.newest())
         }
     };
     match next {
@@ -214,9 +212,10 @@ fn begin_reply(model: &mut Model, id: MessageId) {
 fn ask_delete(model: &mut Model) {
     let Some(id) = picked_readable(model) else { return };
     let said = model.room.timeline().said(id);
-    match said.is_some_and(|said| model.room.is_you(&said.message.sender)) {
-        true => model.overlays.push(Overlay::Delete(id)),
-        false => model.complain("only its author can delete a message"),
+    if said.is_some_and(|said| model.room.is_you(&said.message.sender)) {
+        model.overlays.push(Overlay::Delete(id));
+    } else {
+        model.complain("only its author can delete a message");
     }
 }
 

@@ -29,7 +29,7 @@ pub(super) fn press(model: &mut Model, now: DateTime<FixedOffset>, key: KeyEvent
 }
 
 /// Where keys go.
-pub(in crate::tui) fn scope(model: &Model) -> Scope {
+pub(crate) fn scope(model: &Model) -> Scope {
     match (model.overlays.last(), &model.focus) {
         (Some(overlay), _) => overlay.scope(),
         (None, Focus::Typing) => Scope::Typing,
@@ -53,7 +53,6 @@ fn type_key(model: &mut Model, key: KeyEvent) {
                 search.restart(model.room.timeline());
             }
         }
-        (Some(Overlay::Help { .. } | Overlay::Delete(_)), _) => {}
         (None, Focus::Typing) => {
             if model.compose.is_empty() && matches!(key.code, KeyCode::Home | KeyCode::End) {
                 scroll_to_end(model, key.code == KeyCode::Home);
@@ -62,7 +61,8 @@ fn type_key(model: &mut Model, key: KeyEvent) {
             model.compose.completion = None;
             edit(&mut model.compose.text, key);
         }
-        (None, Focus::Picked(_) | Focus::People(_)) => {}
+        (Some(Overlay::Help { .. } | Overlay::Delete(_)), _)
+        | (None, Focus::Picked(_) | Focus::People(_)) => {}
     }
 }
 

@@ -13,10 +13,11 @@ use chrono::{DateTime, FixedOffset};
 use crossterm::event::{Event, KeyEventKind};
 use ratatui::layout::Size;
 
-use super::model::{Effect, Message, Model};
+use super::model::{Effect, Focus, Key, Message, Model, Scroll};
 use super::overlay::Overlay;
 use crate::client;
 use crate::client::state::Change;
+use crate::client::state::timeline::{Entry, Place};
 use crate::protocol::id::MessageId;
 use crate::protocol::text::SafeText;
 
@@ -54,7 +55,7 @@ fn paste(model: &mut Model, text: &str) -> Vec<Effect> {
         }
         Some(Overlay::Help { .. } | Overlay::Delete(_)) => {}
         None => {
-            model.focus = super::model::Focus::Typing;
+            model.focus = Focus::Typing;
             model.compose.completion = None;
             model.compose.text.insert_str(text.as_str());
         }
@@ -81,22 +82,24 @@ fn from_client(model: &mut Model, now: DateTime<FixedOffset>, event: client::Eve
 
 fn changed(model: &mut Model, change: Change) {
     match change {
-        Change::Said(place) => {
-            let timeline = model.room.timeline();
-            let by_other = match timeline.get(place) {
-                Some(client::state::timeline::Entry::Said(said)) => {
-                    !model.room.is_you(&said.message.sender)
-                }
-                Some(_) | None => false,
-            };
-            if by_other && model.scroll != super::model::Scroll::Bottom {
-                model.newer += 1;
-            }
-        }
+        Change::Said(place) => said(model, place),
         Change::Gone(id) => gone(model, id),
         Change::Refused(refused) => model.complain(refused.text.one_line()),
         Change::Presence { .. } => {}
         Change::Link(_) => model.notice = None,
+    }
+}
+
+fn said(model: &mut Model, place: Place) {
+    let Some(Entry::Said(said)) = model.room.timeline().get(place) else { return };
+    let message = &said.message;
+    if !model.room.is_you(&message.sender) {
+        model.newer += usize::from(model.scroll != Scroll::Bottom);
+    } else if let Some(cid) = &message.cid
+        && model.focus == Focus::Picked(Key::Pending(cid.clone()))
+    {
+        // What was picked while it was on its way stays picked now that it has arrived.
+        model.focus = Focus::Picked(Key::Message(message.id));
     }
 }
 

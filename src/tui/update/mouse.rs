@@ -52,10 +52,7 @@ fn click(model: &mut Model, target: Target) {
         Target::Reply => model.compose.drop_reply(),
         Target::Entry(key @ (Key::Message(_) | Key::Pending(_))) => {
             let again = model.picked() == Some(&key);
-            match again {
-                true => model.focus = Focus::Typing,
-                false => pick(model, key),
-            }
+            if again { model.focus = Focus::Typing } else { pick(model, key) }
         }
         Target::Quote(id) => match model.room.timeline().place(id) {
             Some(_) => pick(model, Key::Message(id)),

@@ -35,8 +35,8 @@ pub fn to_line(model: &Model, width: u16) -> ToLine {
         let words = format!(" gone after {} × ", duration(i64::from(seconds)));
         line.life = Some(Span::styled(words, theme.temporary()));
     }
-    let life = line.life.as_ref().map_or(0, |life| life.content.width());
-    let room = usize::from(width).saturating_sub(life + 3);
+    let taken = line.life.as_ref().map_or(0, |life| life.content.width());
+    let room = usize::from(width).saturating_sub(taken + 3);
     line.push(" To: ".to_owned(), theme.title(), None);
     match address.audience {
         Err(error) => line.push(format!("{error} "), theme.error(), None),

@@ -5,39 +5,51 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, BorderType, Clear, Padding, Paragraph, Widget};
+use unicode_width::UnicodeWidthStr;
 
 use crate::client::state::Link;
 use crate::protocol::id::MessageId;
 use crate::tui::command::{Scope, hints};
 use crate::tui::conversation::quote_words;
-use crate::tui::layout::PEOPLE_FROM;
 use crate::tui::model::{Key, Model};
 use crate::tui::update::scope;
 use crate::tui::wrap::shorten;
 
-/// Draws where one is, who is here and who one is.
+/// Draws where one is, who is here and who one is: in as many words as there is room for.
 pub(super) fn draw_header(model: &Model, area: Rect, buffer: &mut Buffer) {
     let theme = model.theme;
-    let mut left = vec![Span::styled(" chat ", theme.title()), Span::raw(" ")];
-    left.push(Span::raw(model.server.clone()));
-    left.push(match model.room.link() {
-        Link::Online { .. } => Span::styled("  ● TLS 1.3", theme.good()),
-        Link::Connecting => Span::styled("  ○ connecting", theme.temporary()),
-        Link::Offline { .. } => Span::styled("  ○ not connected", theme.error()),
-        Link::Ended { .. } => Span::styled("  × ended", theme.error()),
-    });
+    let (sign, word, style) = match model.room.link() {
+        Link::Online { .. } => ("●", "TLS 1.3", theme.good()),
+        Link::Connecting => ("○", "connecting", theme.temporary()),
+        Link::Offline { .. } => ("○", "not connected", theme.error()),
+        Link::Ended { .. } => ("×", "ended", theme.error()),
+    };
+    let server = || Span::raw(format!("{} ", model.server));
+    let state = || Span::styled(format!("{sign} {word}"), style);
+    let long = || vec![Span::styled(" chat  ", theme.title()), server(), state()];
+    let short = || vec![Span::raw(" "), server(), Span::styled(sign, style)];
     let here = model.room.people().len();
-    let keys = if area.width < PEOPLE_FROM { " (F2)" } else { "" };
-    let mut right = vec![Span::raw(format!(
-        "{here} {} here{keys}",
-        if here == 1 { "other" } else { "others" }
-    ))];
-    if let Some(you) = model.room.you() {
-        right.push(Span::raw("  you are "));
-        right.push(Span::styled(you.to_string(), theme.own().patch(theme.title())));
-    }
-    right.push(Span::raw(" "));
-    sides(Line::from(left), Line::from(right), area, buffer);
+    let others = if here == 1 { "other" } else { "others" };
+    let you = model.room.you().map(|id| Span::styled(format!("{id} "), theme.own()));
+    let whole = [Span::raw(format!("{here} {others} here   you are "))];
+    let brief = [Span::raw(format!("{here} here (F2)  "))];
+    let line = |words: &[Span<'static>]| {
+        Line::from(words.iter().cloned().chain(you.clone()).collect::<Vec<_>>())
+    };
+    let candidates = [
+        (Line::from(long()), line(&whole)),
+        (Line::from(long()), line(&brief)),
+        (Line::from(short()), line(&brief)),
+        (Line::from(short()), line(&[])),
+    ];
+    let fits = |(left, right): &(Line<'_>, Line<'_>)| {
+        left.width() + right.width() < usize::from(area.width)
+    };
+    let (left, right) =
+        candidates.into_iter().find(fits).unwrap_or_else(|| (Line::default(), line(&[])));
+    right.right_aligned().render(area, buffer);
+    let width = u16::try_from(left.width()).unwrap_or(u16::MAX).min(area.width);
+    left.render(Rect { width, ..area }, buffer);
 }
 
 /// Draws what the keys do, or what there is to say.
@@ -65,34 +77,34 @@ pub(super) fn draw_status(
         (None, Link::Ended { reason }) => {
             Line::styled(format!(" {} (Ctrl-Q leaves)", reason.one_line()), theme.error())
         }
-        (None, Link::Connecting | Link::Online { .. }) => hint_line(model),
+        (None, Link::Connecting | Link::Online { .. }) => hint_line(model, area.width),
     };
     left.render(area, buffer);
 }
 
-fn hint_line(model: &Model) -> Line<'static> {
+/// As many keys as there is room for, the way to the others first.
+fn hint_line(model: &Model, width: u16) -> Line<'static> {
     let top = scope(model);
-    let general = matches!(top, Scope::Typing | Scope::Picked).then(|| hints(Scope::Anywhere));
     let mut spans = vec![Span::raw(" ")];
     match model.picked() {
         Some(Key::Message(id)) => spans.push(Span::raw(format!("message {id}  "))),
         Some(Key::Pending(_)) => spans.push(Span::raw("not sent: e edits it  ")),
         Some(Key::Other(_)) | None => {}
     }
-    for (key, word) in hints(top).chain(general.into_iter().flatten()) {
-        spans.push(Span::styled(key.to_string(), model.theme.key()));
-        spans.push(Span::styled(format!(" {word}  "), model.theme.quiet()));
+    let anywhere =
+        || hints(Scope::Anywhere).filter(|_| matches!(top, Scope::Typing | Scope::Picked));
+    let all = anywhere().take(1).chain(hints(top)).chain(anywhere().skip(1));
+    let mut used: usize = spans.iter().map(|span| span.content.width()).sum();
+    for (key, word) in all {
+        let (key, word) = (key.to_string(), format!(" {word}  "));
+        used += key.width() + word.width();
+        if used > usize::from(width) + 2 {
+            break;
+        }
+        spans.push(Span::styled(key, model.theme.key()));
+        spans.push(Span::styled(word, model.theme.quiet()));
     }
     Line::from(spans)
-}
-
-/// Two lines on one row; where there is no room for both, the left one counts.
-fn sides(left: Line<'_>, right: Line<'_>, area: Rect, buffer: &mut Buffer) {
-    if left.width() + right.width() < usize::from(area.width) {
-        right.right_aligned().render(area, buffer);
-    }
-    let width = u16::try_from(left.width()).unwrap_or(u16::MAX).min(area.width);
-    left.render(Rect { width, ..area }, buffer);
 }
 
 /// Draws the question.

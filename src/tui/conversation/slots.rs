@@ -1,0 +1,184 @@
+//! The entries of the conversation and the messages that are on their way, counted through: what is
+//! known of each without drawing it.
+
+use chrono::{DateTime, FixedOffset};
+
+use crate::client::state::timeline::{Entry, Fate, Place, RUN, Said, continues};
+use crate::client::state::{Pending, Room};
+use crate::protocol::id::MessageId;
+use crate::protocol::message::{Audience, Kind};
+use crate::protocol::request::SayKind;
+use crate::tui::model::Key;
+
+/// The number of an entry, or of a message on its way after the last entry.
+pub(super) type Slot = u64;
+
+/// What is in a slot.
+pub(super) enum Item<'a> {
+    /// A message of the server's.
+    Said(&'a Said),
+    /// A message on its way.
+    Pending(&'a Pending),
+    /// Anything else.
+    Other(&'a Entry),
+}
+
+/// All slots.
+#[derive(Debug, Clone, Copy)]
+pub struct Slots<'a> {
+    /// The room.
+    pub room: &'a Room,
+    /// The time zone to show times in.
+    pub zone: FixedOffset,
+}
+
+impl<'a> Slots<'a> {
+    pub(super) fn first(&self) -> Slot {
+        self.room.timeline().first().0
+    }
+
+    pub(super) fn end(&self) -> Slot {
+        self.room.timeline().end().0 + self.room.pending().len() as u64
+    }
+
+    pub(super) fn item(&self, slot: Slot) -> Option<Item<'a>> {
+        match self.room.timeline().get(Place(slot)) {
+            Some(Entry::Said(said)) => Some(Item::Said(said)),
+            Some(entry) => Some(Item::Other(entry)),
+            None => {
+                let index = slot.checked_sub(self.room.timeline().end().0)?;
+                self.room.pending().get(usize::try_from(index).ok()?).map(Item::Pending)
+            }
+        }
+    }
+
+    pub(super) fn key(&self, slot: Slot) -> Key {
+        match self.item(slot) {
+            Some(Item::Said(said)) => Key::Message(said.message.id),
+            Some(Item::Pending(pending)) => Key::Pending(pending.cid.clone()),
+            Some(Item::Other(_)) | None => Key::Other(Place(slot)),
+        }
+    }
+
+    pub(super) fn slot(&self, key: &Key) -> Option<Slot> {
+        match key {
+            Key::Message(id) => self.room.timeline().place(*id).map(|place| place.0),
+            Key::Other(place) => Some(place.0),
+            Key::Pending(cid) => {
+                let index = self.room.pending().iter().position(|pending| pending.cid == *cid)?;
+                Some(self.room.timeline().end().0 + index as u64)
+            }
+        }
+    }
+
+    /// The message before or after `key` that can be picked.
+    pub fn neighbour(&self, key: &Key, older: bool) -> Option<Key> {
+        let slot = self.slot(key)?;
+        let mut slots: Box<dyn Iterator<Item = Slot>> = if older {
+            Box::new((self.first()..slot).rev())
+        } else {
+            Box::new(slot + 1..self.end())
+        };
+        let found = slots.find(|slot| !matches!(self.item(*slot), Some(Item::Other(_)) | None))?;
+        Some(self.key(found))
+    }
+
+    /// The newest message that can be picked.
+    pub fn newest(&self) -> Option<Key> {
+        let mut slots = (self.first()..self.end()).rev();
+        let found = slots.find(|slot| !matches!(self.item(*slot), Some(Item::Other(_)) | None))?;
+        Some(self.key(found))
+    }
+
+    pub(super) fn run(&self, slot: Slot) -> u8 {
+        match self.item(slot) {
+            Some(Item::Said(said)) => {
+                let kept = slot - self.first();
+                said.run.min(u8::try_from(kept).unwrap_or(u8::MAX))
+            }
+            Some(Item::Pending(_)) if slot > self.first() => {
+                let before = self.run(slot - 1);
+                if before + 1 < RUN && self.belongs_together(slot) { before + 1 } else { 0 }
+            }
+            Some(Item::Pending(_) | Item::Other(_)) | None => 0,
+        }
+    }
+
+    /// Whether a pending message continues the bubble before it.
+    pub(super) fn belongs_together(&self, slot: Slot) -> bool {
+        let temporary = |slot| match self.item(slot) {
+            Some(Item::Said(said)) => said.message.expires().is_some(),
+            Some(Item::Pending(pending)) => matches!(pending.say.kind, SayKind::Temporary { .. }),
+            Some(Item::Other(_)) | None => true,
+        };
+        let before = slot - 1;
+        match (self.audience(before), self.at(before), self.audience(slot), self.at(slot)) {
+            (Some(earlier), Some(then), Some(audience), Some(at)) => {
+                self.is_own(before)
+                    && !temporary(before)
+                    && !temporary(slot)
+                    && continues(earlier, then, audience, at)
+            }
+            _ => false,
+        }
+    }
+
+    pub(super) fn continues_after(&self, slot: Slot) -> bool {
+        self.run(slot + 1) > 0
+    }
+
+    pub(super) fn is_own(&self, slot: Slot) -> bool {
+        match self.item(slot) {
+            Some(Item::Said(said)) => self.room.is_you(&said.message.sender),
+            Some(Item::Pending(_)) => true,
+            Some(Item::Other(_)) | None => false,
+        }
+    }
+
+    pub(super) fn audience(&self, slot: Slot) -> Option<&'a Audience> {
+        match self.item(slot)? {
+            Item::Said(said) => Some(&said.message.audience),
+            Item::Pending(pending) => Some(&pending.say.audience),
+            Item::Other(_) => None,
+        }
+    }
+
+    pub(super) fn at(&self, slot: Slot) -> Option<DateTime<FixedOffset>> {
+        let at = match self.item(slot)? {
+            Item::Said(said) | Item::Other(Entry::Said(said)) => said.message.at,
+            Item::Pending(pending) => pending.at,
+            Item::Other(Entry::Presence { at, .. } | Entry::Notice { at, .. }) => *at,
+        };
+        Some(at.with_timezone(&self.zone))
+    }
+
+    pub(super) fn is_new_day(&self, slot: Slot) -> bool {
+        let Some(at) = self.at(slot) else { return false };
+        let before = slot.checked_sub(1).filter(|slot| *slot >= self.first());
+        match before.and_then(|slot| self.at(slot)) {
+            Some(before) => before.date_naive() != at.date_naive(),
+            None => true,
+        }
+    }
+
+    pub(super) fn fate(&self, slot: Slot) -> Fate {
+        match self.item(slot) {
+            Some(Item::Said(said)) => said.fate,
+            Some(Item::Pending(_) | Item::Other(_)) | None => Fate::Readable,
+        }
+    }
+
+    pub(super) fn quoted(&self, slot: Slot) -> Option<MessageId> {
+        match self.item(slot)? {
+            Item::Said(said) if said.fate == Fate::Readable => match said.message.kind {
+                Kind::Reply { to } => Some(to),
+                Kind::Plain | Kind::Temporary { .. } => None,
+            },
+            Item::Pending(pending) => match pending.say.kind {
+                SayKind::Reply { to } => Some(to),
+                SayKind::Plain | SayKind::Temporary { .. } => None,
+            },
+            Item::Said(_) | Item::Other(_) => None,
+        }
+    }
+}
