@@ -84,7 +84,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     /// Says who is there, and awaits the answer. There is no time limit in it.
     pub(super) async fn log_in(&mut self, name: &Name) -> Result<Welcome, LoginError> {
-        let login = Login::encode(name.as_str(), PROTOCOL);
+        let login = Login::encode(name.as_str(), None);
         self.stream.write_all(&login).await.map_err(Loss::Broken)?;
         self.stream.flush().await.map_err(Loss::Broken)?;
         loop {
@@ -108,7 +108,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 | event::Event::Presence { .. }
                 | event::Event::Said(_)
                 | event::Event::Deleted(_)
-                | event::Event::Expired { .. } => return Err(Loss::NoAnswer.into()),
+                | event::Event::Expired { .. }
+                | event::Event::Live(_)
+                | event::Event::Stored(_)
+                | event::Event::History(_)
+                | event::Event::Found(_)
+                | event::Event::Pong(_) => return Err(Loss::NoAnswer.into()),
             }
         }
     }

@@ -78,7 +78,7 @@ impl Server {
 
 fn welcome() -> Welcome {
     let user = "Bob_1234".parse().unwrap();
-    Welcome { user, epoch: "e".to_owned(), head: Seq(7), now: 0 }
+    Welcome { user, epoch: "e".to_owned(), head: Seq(7), now: 0, resumed: false }
 }
 
 fn start(streams: impl IntoIterator<Item = Option<DuplexStream>>) -> (Client, Receiver<Event>) {

@@ -38,6 +38,10 @@ pub enum ErrorCode {
     BadSeconds,
     /// No such message, or none that the sender may see.
     UnknownMessage,
+    /// The expression of a search is broken or too large.
+    BadPattern,
+    /// The server could not store it: the disk is full, or fails.
+    NotStored,
     /// Only the author may do that.
     NotYours,
     /// The server can't take more for now.
@@ -98,6 +102,12 @@ pub enum Refusal {
     /// See [`ErrorCode::UnknownMessage`].
     #[error("there is no message {0} that you can see (it may have expired or been removed)")]
     UnknownMessage(MessageId),
+    /// See [`ErrorCode::BadPattern`].
+    #[error("the search expression is broken: {0}")]
+    BadPattern(String),
+    /// See [`ErrorCode::NotStored`].
+    #[error("the server could not store it ({0}): nothing was sent; tell whoever runs the server")]
+    NotStored(&'static str),
     /// See [`ErrorCode::NotYours`].
     #[error("message {0} is not yours: only its author can do that")]
     NotYours(MessageId),
@@ -133,6 +143,8 @@ impl Refusal {
             Self::TooManyRecipients => ErrorCode::TooManyRecipients,
             Self::BadSeconds => ErrorCode::BadSeconds,
             Self::UnknownMessage(_) => ErrorCode::UnknownMessage,
+            Self::BadPattern(_) => ErrorCode::BadPattern,
+            Self::NotStored(_) => ErrorCode::NotStored,
             Self::NotYours(_) => ErrorCode::NotYours,
             Self::Full => ErrorCode::Full,
             Self::TooSlow => ErrorCode::TooSlow,

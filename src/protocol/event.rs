@@ -44,6 +44,16 @@ pub enum Event {
         /// The message.
         id: MessageId,
     },
+    /// LIVE: everything up to here has been sent again; what comes now is new.
+    Live(Seq),
+    /// STORED: a request that is repeated was done before; nothing was done now.
+    Stored(Stored),
+    /// HISTORY: the answer to a question about what was said before.
+    History(Page),
+    /// FOUND: some hits of a search; more follow unless it is done.
+    Found(Found),
+    /// PONG: how many events of the log were sent on this connection.
+    Pong(u64),
     /// ERROR: the server did not do what it was asked.
     Refused(Refused),
     /// CLOSING: the server ends the connection.
@@ -61,6 +71,60 @@ pub struct Welcome {
     pub head: Seq,
     /// The server's clock.
     pub now: Millis,
+    /// Whether the client goes on where it was. Otherwise what it has had is void: it was away too
+    /// long, or the log is another.
+    pub resumed: bool,
+}
+
+/// What came of a request the first time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stored {
+    /// The place in the order of what came of it.
+    pub seq: Seq,
+    /// The message.
+    pub id: MessageId,
+    /// The request.
+    pub cid: ClientId,
+}
+
+/// A part of the history.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Page {
+    /// The messages, oldest first.
+    pub messages: Vec<Message>,
+    /// Whether there are earlier ones.
+    pub earlier: bool,
+    /// Whether there are later ones.
+    pub later: bool,
+    /// The question.
+    pub cid: Option<ClientId>,
+}
+
+/// Some hits of a search.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// The messages, newest first.
+    pub messages: Vec<Message>,
+    /// How many messages have been searched so far.
+    pub searched: u64,
+    /// Whether that was all; without it, why not.
+    pub end: SearchEnd,
+    /// The question.
+    pub cid: Option<ClientId>,
+}
+
+/// How far a search is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SearchEnd {
+    /// It goes on.
+    Searching,
+    /// Everything was searched.
+    Complete,
+    /// There were too many hits: only the newest are shown.
+    TooMany,
+    /// It took too long.
+    TooLong,
 }
 
 /// Somebody has removed a message.
@@ -105,6 +169,31 @@ enum Wire {
     Reply(WireMessage),
     Delete(WireMark),
     Outdated(WireMark),
+    Live {
+        seq: Seq,
+    },
+    Stored {
+        seq: Seq,
+        id: MessageId,
+        cid: ClientId,
+    },
+    History {
+        messages: Vec<Self>,
+        earlier: bool,
+        later: bool,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        cid: Option<ClientId>,
+    },
+    Found {
+        messages: Vec<Self>,
+        searched: u64,
+        end: SearchEnd,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        cid: Option<ClientId>,
+    },
+    Pong {
+        count: u64,
+    },
     Error(WireRefused),
     Closing(WireRefused),
     #[serde(other)]
@@ -165,6 +254,8 @@ enum Answer {
         head: Option<Seq>,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         now: Option<Millis>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        resumed: Option<bool>,
     },
     Error(WireRefused),
 }
@@ -186,6 +277,7 @@ impl Event {
                 epoch: Some(welcome.epoch.clone()),
                 head: Some(welcome.head),
                 now: Some(welcome.now),
+                resumed: Some(welcome.resumed),
             }),
             Self::LoginRefused(refused) => line(&Answer::Error(refused.into())),
             Self::LoginPrompt => line(&Wire::Login),
@@ -210,6 +302,23 @@ impl Event {
                 seq: Some(*seq),
                 cid: None,
             })),
+            Self::Live(seq) => line(&Wire::Live { seq: *seq }),
+            Self::Stored(stored) => {
+                line(&Wire::Stored { seq: stored.seq, id: stored.id, cid: stored.cid.clone() })
+            }
+            Self::History(page) => line(&Wire::History {
+                messages: wire_messages(&page.messages),
+                earlier: page.earlier,
+                later: page.later,
+                cid: page.cid.clone(),
+            }),
+            Self::Found(found) => line(&Wire::Found {
+                messages: wire_messages(&found.messages),
+                searched: found.searched,
+                end: found.end,
+                cid: found.cid.clone(),
+            }),
+            Self::Pong(count) => line(&Wire::Pong { count: *count }),
             Self::Refused(refused) => line(&Wire::Error(refused.into())),
             Self::Closing(refused) => line(&Wire::Closing(refused.into())),
         }
@@ -232,12 +341,19 @@ impl Event {
                 epoch: None,
                 head: None,
                 now: None,
+                resumed: None,
             })),
             Self::People(people) => Some(cut(people.len(), |count| {
                 let fitting = people.iter().take(count).cloned().collect();
                 line(&Wire::ActiveClient { receiver: fitting })
             })),
-            Self::Presence { .. } | Self::Closing(_) => None,
+            Self::Presence { .. }
+            | Self::Live(_)
+            | Self::Stored(_)
+            | Self::History(_)
+            | Self::Found(_)
+            | Self::Pong(_)
+            | Self::Closing(_) => None,
             Self::Said(message) => Some(message_for_original(message)),
             Self::Deleted(deleted) => Some(line(&Wire::Delete(WireMark {
                 sender: Some(deleted.by.clone()),
@@ -263,12 +379,13 @@ impl Event {
     /// Not JSON, or not as the protocol has it.
     pub fn decode(object: &[u8]) -> Result<Option<Self>, serde_json::Error> {
         let event = match serde_json::from_slice(object)? {
-            Object::Answer(Answer::Success { user_id, epoch, head, now, .. }) => {
+            Object::Answer(Answer::Success { user_id, epoch, head, now, resumed, .. }) => {
                 Self::Welcome(Welcome {
                     user: user_id,
                     epoch: epoch.unwrap_or_default(),
                     head: head.unwrap_or_default(),
                     now: now.unwrap_or_default(),
+                    resumed: resumed.unwrap_or_default(),
                 })
             }
             Object::Answer(Answer::Error(refused)) => Self::LoginRefused(refused.into()),
@@ -302,6 +419,15 @@ impl Wire {
             Self::Outdated(mark) => {
                 Event::Expired { seq: required(mark.seq, "seq")?, id: mark.content }
             }
+            Self::Live { seq } => Event::Live(seq),
+            Self::Stored { seq, id, cid } => Event::Stored(Stored { seq, id, cid }),
+            Self::History { messages, earlier, later, cid } => {
+                Event::History(Page { messages: into_messages(messages)?, earlier, later, cid })
+            }
+            Self::Found { messages, searched, end, cid } => {
+                Event::Found(Found { messages: into_messages(messages)?, searched, end, cid })
+            }
+            Self::Pong { count } => Event::Pong(count),
             Self::Error(refused) => Event::Refused(refused.into()),
             Self::Closing(refused) => Event::Closing(refused.into()),
             Self::Unknown => return Ok(None),
@@ -338,6 +464,24 @@ impl WireMessage {
             cid: self.cid,
         })
     }
+}
+
+fn wire_messages(messages: &[Message]) -> Vec<Wire> {
+    let wire =
+        |message: &Message| wire_message(message, message.content.clone(), Some(message.seq));
+    messages.iter().map(wire).collect()
+}
+
+fn into_messages(wires: Vec<Wire>) -> Result<Vec<Message>, serde_json::Error> {
+    let mut messages = Vec::with_capacity(wires.len());
+    for wire in wires {
+        match wire.into_event()? {
+            Some(Event::Said(message)) => messages.push(message),
+            // What a later version may put among them.
+            Some(_) | None => {}
+        }
+    }
+    Ok(messages)
 }
 
 fn required<T>(field: Option<T>, name: &'static str) -> Result<T, serde_json::Error> {

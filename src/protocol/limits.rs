@@ -35,6 +35,23 @@ pub const TEMPORARY_SECONDS_MAX: u32 = 7 * 24 * 60 * 60;
 /// The longest words of an error, in characters, so that an original client can read them at once.
 pub const ERROR_CHARACTERS: usize = 400;
 
+/// The longest regular expression of a search, in bytes.
+pub const PATTERN_BYTES: usize = 256;
+
+/// The most messages in one page of history: some screens' worth.
+pub const PAGE_MESSAGES: usize = 100;
+
+/// How long a client of ours says nothing before it sends a PING, in seconds: shorter than the minute
+/// after which home routers forget a connection.
+pub const PING_SECONDS: u64 = 20;
+
+/// How long either side hears nothing before it takes the connection for dead, in seconds: two lost
+/// pings.
+pub const DEAD_SECONDS: u64 = 45;
+
+/// How long a `cid` is remembered after its first use, in days.
+pub const CLIENT_ID_DAYS: u64 = 7;
+
 /// How many combining marks one base character may carry. Real scripts need up to four;
 /// more is a "Zalgo" flood that draws over the lines of others.
 pub const COMBINING_MARKS: usize = 4;

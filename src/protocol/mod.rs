@@ -12,6 +12,7 @@ pub mod id;
 pub mod limits;
 mod loose;
 pub mod message;
+pub mod query;
 pub mod request;
 pub mod text;
 

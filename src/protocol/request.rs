@@ -6,9 +6,10 @@
 use serde::{Deserialize, Serialize};
 
 use super::error::Refusal;
-use super::id::{ClientId, IdError, MessageId, UserId};
+use super::id::{ClientId, IdError, MessageId, Seq, UserId};
 use super::limits;
 use super::message::Audience;
+use super::query::{Find, History};
 use super::text::SafeText;
 
 /// What a client asks for after its login.
@@ -18,8 +19,14 @@ pub enum Request {
     Say(Say),
     /// DELETE.
     Delete(MessageId),
-    /// SEARCH: an original client says so after it has searched by itself.
+    /// SEARCH without an expression: an original client says so after it has searched by itself.
     Search,
+    /// SEARCH with an expression.
+    Find(Find),
+    /// HISTORY.
+    History(History),
+    /// PING: is the connection alive, and has everything come?
+    Ping,
     /// EXIT.
     Exit,
 }
@@ -59,6 +66,17 @@ pub struct Login {
     pub username: String,
     /// Which protocol the client speaks.
     pub dialect: Dialect,
+    /// From where a client of ours goes on.
+    pub resume: Option<Resume>,
+}
+
+/// What a client has had before it was away.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Resume {
+    /// Everything up to here.
+    pub after: Seq,
+    /// Of this log.
+    pub epoch: String,
 }
 
 /// Which of the two protocols a session speaks.
@@ -93,6 +111,20 @@ struct Incoming {
     username: Option<String>,
     #[serde(default)]
     protocol: Option<u32>,
+    #[serde(default)]
+    epoch: Option<String>,
+    #[serde(default)]
+    after: Option<i64>,
+    #[serde(default)]
+    before: Option<i64>,
+    #[serde(default)]
+    around: Option<MessageId>,
+    #[serde(default)]
+    from: Option<String>,
+    #[serde(default)]
+    to: Option<UserId>,
+    #[serde(default)]
+    case: bool,
 }
 
 /// A request with the name that its client gave to it; or why it is none, with the same name.
@@ -122,18 +154,25 @@ impl Login {
             Some(version) if version >= PROTOCOL => Dialect::Extended,
             Some(_) | None => Dialect::Original,
         };
-        Ok(Self { username, dialect })
+        let after = incoming.after.and_then(|after| u64::try_from(after).ok()).map(Seq);
+        let resume = match (dialect, after, incoming.epoch) {
+            (Dialect::Extended, Some(after), Some(epoch)) => Some(Resume { after, epoch }),
+            _ => None,
+        };
+        Ok(Self { username, dialect, resume })
     }
 
     /// The bytes of a login of ours.
-    pub fn encode(username: &str, protocol: u32) -> Vec<u8> {
+    pub fn encode(username: &str, resume: Option<&Resume>) -> Vec<u8> {
         #[derive(Serialize)]
         struct Outgoing<'a> {
             action: &'a str,
             protocol: u32,
             username: &'a str,
+            #[serde(flatten, skip_serializing_if = "Option::is_none")]
+            resume: Option<&'a Resume>,
         }
-        to_line(&Outgoing { action: "LOGIN", protocol, username })
+        to_line(&Outgoing { action: "LOGIN", protocol: PROTOCOL, username, resume })
     }
 }
 
@@ -169,7 +208,28 @@ impl Request {
                 let id = content.or(incoming.optional.as_deref());
                 Ok(Self::Delete(message_id(id)?))
             }
-            Some("SEARCH") => Ok(Self::Search),
+            Some("SEARCH") => match incoming.content {
+                None => Ok(Self::Search),
+                Some(pattern) => Ok(Self::Find(
+                    Find {
+                        pattern,
+                        match_case: incoming.case,
+                        from: incoming.from,
+                        to: incoming.to,
+                        after: incoming.after,
+                        before: incoming.before,
+                    }
+                    .checked()?,
+                )),
+            },
+            Some("HISTORY") => Ok(Self::History(match (incoming.around, incoming.before) {
+                (Some(id), _) => History::Around(id),
+                (None, Some(before)) => {
+                    History::Before(Some(Seq(u64::try_from(before).unwrap_or_default())))
+                }
+                (None, None) => History::Before(None),
+            })),
+            Some("PING") => Ok(Self::Ping),
             Some("EXIT") => Ok(Self::Exit),
             Some("LOGIN") => Err(Refusal::AlreadyLoggedIn),
             None if incoming.username.is_some() => Err(Refusal::AlreadyLoggedIn),
@@ -245,6 +305,18 @@ struct Outgoing<'a> {
     seconds: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     cid: Option<&'a ClientId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    after: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    before: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    around: Option<MessageId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    from: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    to: Option<&'a UserId>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    case: bool,
 }
 
 impl<'a> Outgoing<'a> {
@@ -257,10 +329,31 @@ impl<'a> Outgoing<'a> {
             optional: None,
             seconds: None,
             cid,
+            after: None,
+            before: None,
+            around: None,
+            from: None,
+            to: None,
+            case: false,
         };
         match request {
             Request::Search => bare("SEARCH"),
             Request::Exit => bare("EXIT"),
+            Request::Ping => bare("PING"),
+            Request::History(History::Around(id)) => Self { around: Some(*id), ..bare("HISTORY") },
+            Request::History(History::Before(before)) => Self {
+                before: before.map(|seq| i64::try_from(seq.0).unwrap_or(i64::MAX)),
+                ..bare("HISTORY")
+            },
+            Request::Find(find) => Self {
+                content: Some(find.pattern.clone()),
+                case: find.match_case,
+                from: find.from.as_deref(),
+                to: find.to.as_ref(),
+                after: find.after,
+                before: find.before,
+                ..bare("SEARCH")
+            },
             Request::Delete(id) => Self { content: Some(id.to_string()), ..bare("DELETE") },
             Request::Say(said) => {
                 let named = match said.kind {

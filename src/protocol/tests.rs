@@ -64,7 +64,13 @@ fn event() -> impl Strategy<Value = Event> {
         Just(Event::LoginPrompt),
         (user(), "[a-z0-9]{1,20}", any::<u64>(), any::<i64>()).prop_map(
             |(user, epoch, head, now)| {
-                Event::Welcome(Welcome { user, epoch, head: Seq(head), now })
+                Event::Welcome(Welcome {
+                    user,
+                    epoch,
+                    head: Seq(head),
+                    now,
+                    resumed: head % 2 == 0,
+                })
             }
         ),
         refused().prop_map(Event::LoginRefused),
@@ -217,7 +223,7 @@ fn each_wrong_object_has_its_own_code() {
 fn logins_of_both_dialects() {
     let login = |object: &str| Login::decode(object.as_bytes()).unwrap();
     assert_eq!(login(r#"{"username": "Tom", "user_id": "Tom_8386"}"#).dialect, Dialect::Original);
-    let ours = Login::encode("Tom", 1);
+    let ours = Login::encode("Tom", None);
     let ours = Login::decode(&ours).unwrap();
     assert_eq!((ours.username.as_str(), ours.dialect), ("Tom", Dialect::Extended));
 }

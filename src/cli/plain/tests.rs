@@ -80,6 +80,7 @@ fn connect(talk: &mut Talk) -> String {
         epoch: "e".to_owned(),
         head: Seq(0),
         now: at(0).timestamp_millis(),
+        resumed: false,
     };
     let connected = Connected { welcome, fingerprint: "SHA256:x".to_owned() };
     read(talk.happen(at(0), Event::Connected(connected)))

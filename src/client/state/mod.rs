@@ -331,9 +331,15 @@ impl Room {
                 vec![Change::Refused(refused)]
             }
             // The connection ends after these, or they belong to the login: the driver tells.
-            Event::LoginPrompt | Event::Welcome(_) | Event::LoginRefused(_) | Event::Closing(_) => {
-                Vec::new()
-            }
+            Event::LoginPrompt
+            | Event::Welcome(_)
+            | Event::LoginRefused(_)
+            | Event::Closing(_)
+            | Event::Live(_)
+            | Event::Stored(_)
+            | Event::History(_)
+            | Event::Found(_)
+            | Event::Pong(_) => Vec::new(),
         }
     }
 

@@ -32,6 +32,7 @@ fn online() -> Room {
         epoch: "e".into(),
         head: Seq(0),
         now: at(0).timestamp_millis(),
+        resumed: false,
     };
     room.apply(at(0), Event::Connected(Connected { welcome, fingerprint: "SHA256:x".into() }));
     receive(&mut room, protocol::event::Event::People(vec![id("Ann_1180"), id("Kim_9021")]));
@@ -134,6 +135,7 @@ fn the_servers_clock_decides_about_expiry() {
         epoch: "e".into(),
         head: Seq(0),
         now: at(3_600).timestamp_millis(),
+        resumed: false,
     };
     room.apply(at(0), Event::Connected(Connected { welcome, fingerprint: String::new() }));
     let expires = at(3_610).timestamp_millis();

@@ -161,6 +161,7 @@ impl Hub {
             epoch: self.epoch.clone(),
             head: self.head,
             now: now.millis(),
+            resumed: false,
         };
         effects.push(Effect::Send { to: to.clone(), event: Event::Welcome(welcome) });
         let others = self.roster.others(session, login.dialect);
@@ -179,7 +180,7 @@ impl Hub {
         let outcome = match request {
             Ok(Request::Say(say)) => self.say(now, user, cid.clone(), say, effects),
             Ok(Request::Delete(id)) => self.delete(user, cid.clone(), id, effects),
-            Ok(Request::Search) => Ok(()),
+            Ok(Request::Search | Request::Ping | Request::Find(_) | Request::History(_)) => Ok(()),
             Ok(Request::Exit) => {
                 self.close(session, effects);
                 Ok(())

@@ -72,7 +72,7 @@ impl Room {
     pub(super) fn join(&mut self, session: u64, name: &str, dialect: Dialect) -> UserId {
         let id = SessionId(session);
         self.here.push(id);
-        let login = Login { username: name.to_owned(), dialect };
+        let login = Login { username: name.to_owned(), dialect, resume: None };
         self.input(Input::Login { session: id, login });
         self.hub.roster.user(id).unwrap()
     }
@@ -175,7 +175,7 @@ fn a_login_is_welcomed_and_told_of_the_others() {
 #[test]
 fn a_name_that_is_none_is_refused_and_the_session_closed() {
     let mut room = Room::new();
-    let login = Login { username: "a b".to_owned(), dialect: Dialect::Original };
+    let login = Login { username: "a b".to_owned(), dialect: Dialect::Original, resume: None };
     room.input(Input::Login { session: SessionId(1), login });
     let told = room.told();
     let [(1, Event::LoginRefused(refused))] = told.as_slice() else { panic!("{told:?}") };

@@ -44,7 +44,8 @@ impl Stage {
     pub(super) fn new(width: u16, height: u16) -> Self {
         let mut stage = Self::offline(width, height);
         let now = stage.now.timestamp_millis();
-        let welcome = Welcome { user: id("Bob_4572"), epoch: "e".into(), head: Seq(0), now };
+        let welcome =
+            Welcome { user: id("Bob_4572"), epoch: "e".into(), head: Seq(0), now, resumed: false };
         let connected =
             client::Connected { welcome, fingerprint: "SHA256:abcdefghijklmnop".into() };
         stage.client(client::Event::Connected(connected));
