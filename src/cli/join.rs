@@ -1,15 +1,18 @@
 //! `chat join`: a client, on the full screen or in lines.
 
 use std::io::IsTerminal as _;
+use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
 use super::exit::{Exit, Failure};
-use super::{plain, signals};
+use super::{config, plain, signals};
 use crate::client::address::ServerAddress;
+use crate::client::outbox::Outbox;
 use crate::client::{self, Options};
 use crate::protocol::id::Name;
 use crate::protocol::text::SafeText;
+use crate::tls::client::ClientIdentity;
 use crate::tui;
 
 /// What can follow `chat join`.
@@ -52,7 +55,11 @@ pub(super) async fn enter(
 ) -> anyhow::Result<()> {
     let is_plain = person.is_plain();
     let name = person.name()?;
-    let (client, events) = client::connect(Options { server: server.clone(), name });
+    let folder = config::client_folder()?;
+    let identity = Some(Arc::new(ClientIdentity::open(&folder.join("id.pem"))?));
+    let outbox = Outbox::open(&folder.join("outbox"), &server, &name)?;
+    let options = Options { server: server.clone(), name, identity, outbox };
+    let (client, events) = client::connect(options);
     let outcome = if is_plain {
         plain::run(&client, events, stop).await
     } else {

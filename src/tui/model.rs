@@ -52,6 +52,8 @@ pub enum Message {
 pub enum Effect {
     /// Send this to the server.
     Send(Option<ClientId>, Request),
+    /// Don't send this message any more: it was taken back.
+    Discard(ClientId),
     /// Put this on the clipboard.
     Copy(String),
     /// Take the mouse, or give it back to the terminal.

@@ -88,6 +88,11 @@ fn perform(
                 update(model, now(), Message::NotSent { cid, reason });
             }
         }
+        Effect::Discard(cid) => {
+            if let Err(error) = client.discard(&cid) {
+                model.complain(error.to_string());
+            }
+        }
         Effect::Copy(text) => screen.copy(&text)?,
         Effect::Mouse(ours) => screen.mouse(ours)?,
         Effect::Redraw => screen.terminal.clear()?,

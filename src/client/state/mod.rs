@@ -20,7 +20,7 @@ use super::{Connected, Event};
 use crate::protocol;
 use crate::protocol::event::Refused;
 use crate::protocol::id::{ClientId, MessageId, UserId};
-use crate::protocol::message::{Audience, Millis};
+use crate::protocol::message::{Audience, Message, Millis};
 use crate::protocol::request::{Request, Say, SayKind};
 use crate::protocol::text::SafeText;
 
@@ -57,8 +57,19 @@ pub struct Pending {
     pub say: Say,
     /// When.
     pub at: DateTime<FixedOffset>,
-    /// Why it was not sent; nothing while it is on its way.
-    pub failed: Option<SafeText>,
+    /// How far it is.
+    pub delivery: Delivery,
+}
+
+/// How far a message of one's own is on its way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Delivery {
+    /// No connection has it yet: it waits for one.
+    Waiting,
+    /// It was handed to the connection that stands.
+    Sending,
+    /// It was not sent, for this reason, and the person has to say what becomes of it.
+    Failed(SafeText),
 }
 
 /// Something that changed.
@@ -68,6 +79,8 @@ pub enum Change {
     Said(Place),
     /// The text of a message is gone.
     Gone(MessageId),
+    /// All that was shown of the conversation is void.
+    Anew,
     /// People came and went.
     Presence {
         /// Who came.
@@ -183,9 +196,24 @@ impl Room {
             }
             Event::Connected(connected) => self.connected(now, connected),
             Event::Received(event) => self.received(now, event),
+            Event::Kept(unsent) => {
+                let at = DateTime::from_timestamp_millis(unsent.at);
+                let at = at.map_or(now, |at| at.with_timezone(now.offset()));
+                let (cid, say) = (unsent.cid, unsent.say);
+                self.pending.push(Pending { cid, say, at, delivery: Delivery::Waiting });
+                Vec::new()
+            }
+            Event::Sending(cid) => {
+                self.deliver(&cid, Delivery::Sending);
+                Vec::new()
+            }
+            Event::NotSent { cid, reason } => {
+                self.fail(&cid, reason);
+                Vec::new()
+            }
             Event::Disconnected { reason, retry_in } => self.disconnected(now, reason, retry_in),
             Event::Ended { reason } => {
-                self.fail_pending("the connection ended");
+                self.wait_pending();
                 self.people.clear();
                 self.link = Link::Ended { reason: reason.clone() };
                 vec![self.notice(now, reason)]
@@ -207,7 +235,12 @@ impl Room {
     /// Notes a message as being sent, and gives what has to be sent for it.
     pub fn say(&mut self, now: DateTime<FixedOffset>, say: Say) -> Option<(ClientId, Request)> {
         let cid = self.next_cid()?;
-        self.pending.push(Pending { cid: cid.clone(), say: say.clone(), at: now, failed: None });
+        self.pending.push(Pending {
+            cid: cid.clone(),
+            say: say.clone(),
+            at: now,
+            delivery: Delivery::Waiting,
+        });
         Some((cid, Request::Say(say)))
     }
 
@@ -219,14 +252,13 @@ impl Room {
 
     /// Notes that a message could not be sent.
     pub fn fail(&mut self, cid: &ClientId, reason: SafeText) {
-        if let Some(pending) = self.pending.iter_mut().find(|pending| pending.cid == *cid) {
-            pending.failed = Some(reason);
-        }
+        self.deliver(cid, Delivery::Failed(reason));
     }
 
     /// Takes back a message that was not sent.
     pub fn take_failed(&mut self, cid: &ClientId) -> Option<Say> {
-        let index = self.pending.iter().position(|one| one.cid == *cid && one.failed.is_some())?;
+        let failed = |one: &Pending| matches!(one.delivery, Delivery::Failed(_));
+        let index = self.pending.iter().position(|one| one.cid == *cid && failed(one))?;
         Some(self.pending.remove(index).say)
     }
 
@@ -277,13 +309,21 @@ impl Room {
         self.people.clear();
         self.yours.insert(welcome.user.clone());
         self.link = Link::Online { fingerprint };
-        let words = if again {
-            format!("connected again, as {}: what was said in between is not shown", welcome.user)
-        } else {
-            format!("you are {}", welcome.user)
+        let words = match (again, welcome.resumed) {
+            (false, _) => format!("you are {}", welcome.user),
+            (true, true) => format!("connected again, as {}", welcome.user),
+            (true, false) => {
+                self.timeline.clear();
+                format!(
+                    "connected again, as {}, but the server can't go on from where you were: this \
+                     begins anew",
+                    welcome.user
+                )
+            }
         };
         self.you = Some(welcome.user);
-        vec![self.notice(now, SafeText::clean(&words))]
+        let anew = (again && !welcome.resumed).then_some(Change::Anew);
+        anew.into_iter().chain([self.notice(now, SafeText::clean(&words))]).collect()
     }
 
     fn disconnected(
@@ -293,7 +333,7 @@ impl Room {
         retry_in: Duration,
     ) -> Vec<Change> {
         let was_online = matches!(self.link, Link::Online { .. });
-        self.fail_pending("the connection was lost before the server confirmed it");
+        self.wait_pending();
         self.people.clear();
         let retry_in = chrono::TimeDelta::from_std(retry_in).unwrap_or_default();
         let retry_at = now + retry_in;
@@ -317,10 +357,8 @@ impl Room {
             }
             Event::Presence { joined, left } => self.presence(now, joined, left),
             Event::Said(message) => {
-                if self.is_you(&message.sender) {
-                    self.pending.retain(|pending| Some(&pending.cid) != message.cid.as_ref());
-                }
-                vec![Change::Said(self.timeline.say(message))]
+                self.confirm(&message);
+                self.timeline.say(message).map(Change::Said).into_iter().collect()
             }
             Event::Deleted(deleted) => self.forget(deleted.id, Fate::Removed),
             Event::Expired { id, .. } => self.forget(id, Fate::Expired),
@@ -330,16 +368,26 @@ impl Room {
                 }
                 vec![Change::Refused(refused)]
             }
+            Event::Stored(stored) => {
+                self.pending.retain(|pending| pending.cid != stored.cid);
+                Vec::new()
+            }
             // The connection ends after these, or they belong to the login: the driver tells.
             Event::LoginPrompt
             | Event::Welcome(_)
             | Event::LoginRefused(_)
             | Event::Closing(_)
             | Event::Live(_)
-            | Event::Stored(_)
             | Event::History(_)
             | Event::Found(_)
             | Event::Pong(_) => Vec::new(),
+        }
+    }
+
+    /// The server has a message of one's own.
+    fn confirm(&mut self, message: &Message) {
+        if self.is_you(&message.sender) {
+            self.pending.retain(|pending| Some(&pending.cid) != message.cid.as_ref());
         }
     }
 
@@ -367,9 +415,18 @@ impl Room {
         if self.timeline.forget(id, fate) { vec![Change::Gone(id)] } else { Vec::new() }
     }
 
-    fn fail_pending(&mut self, reason: &str) {
-        for pending in self.pending.iter_mut().filter(|pending| pending.failed.is_none()) {
-            pending.failed = Some(SafeText::clean(reason));
+    /// What has no answer waits for the next connection.
+    fn wait_pending(&mut self) {
+        for pending in &mut self.pending {
+            if pending.delivery == Delivery::Sending {
+                pending.delivery = Delivery::Waiting;
+            }
+        }
+    }
+
+    fn deliver(&mut self, cid: &ClientId, delivery: Delivery) {
+        if let Some(pending) = self.pending.iter_mut().find(|pending| pending.cid == *cid) {
+            pending.delivery = delivery;
         }
     }
 

@@ -7,8 +7,8 @@ use ratatui::text::Span;
 
 use super::Layouter;
 use super::slots::{Item, Slot};
-use crate::client::state::Room;
 use crate::client::state::timeline::{Entry, Fate, RUN};
+use crate::client::state::{Delivery, Room};
 use crate::protocol::id::{MessageId, UserId};
 use crate::protocol::message::Audience;
 use crate::tui::bubble::{self, Block, Bubble, Side};
@@ -64,6 +64,7 @@ enum Quoted {
 enum Tag {
     None,
     GoneIn(i64),
+    Waiting,
     Sending,
     NotSent(String),
     Id(MessageId),
@@ -106,10 +107,10 @@ impl Layouter<'_> {
             Some(Item::Other(_)) | None => bare,
             Some(Item::Said(_) | Item::Pending(_)) => {
                 let run = self.slots.run(slot);
-                let start = slot - u64::from(run);
+                let start = slot - i64::from(run);
                 let last = !self.slots.continues_after(slot);
                 let end =
-                    (slot..slot + u64::from(RUN)).find(|slot| !self.slots.continues_after(*slot));
+                    (slot..slot + i64::from(RUN)).find(|slot| !self.slots.continues_after(*slot));
                 let inside = (start..=end.unwrap_or(slot))
                     .map(|slot| self.natural_width(slot))
                     .max()
@@ -201,7 +202,9 @@ impl Layouter<'_> {
             // The countdown gets shorter, the bubble should not.
             tag: match self.tag(slot, self.picked == Some(&self.slots.key(slot))) {
                 Tag::GoneIn(_) => Tag::GoneIn(9_999),
-                tag @ (Tag::None | Tag::Sending | Tag::NotSent(_) | Tag::Id(_)) => tag,
+                tag @ (Tag::None | Tag::Waiting | Tag::Sending | Tag::NotSent(_) | Tag::Id(_)) => {
+                    tag
+                }
             },
             length: 0,
         };
@@ -240,9 +243,10 @@ impl Layouter<'_> {
                 None if picked => Tag::Id(said.message.id),
                 None => Tag::None,
             },
-            Some(Item::Pending(pending)) => match &pending.failed {
-                Some(reason) => Tag::NotSent(reason.one_line()),
-                None => Tag::Sending,
+            Some(Item::Pending(pending)) => match &pending.delivery {
+                Delivery::Waiting => Tag::Waiting,
+                Delivery::Sending => Tag::Sending,
+                Delivery::Failed(reason) => Tag::NotSent(reason.one_line()),
             },
             Some(Item::Said(_) | Item::Other(_)) | None => Tag::None,
         }
@@ -311,6 +315,7 @@ fn tag_span(tag: &Tag, theme: Theme) -> Option<Span<'static>> {
         Tag::GoneIn(seconds) => {
             Some(Span::styled(format!("gone in {}", duration(*seconds)), theme.temporary()))
         }
+        Tag::Waiting => Some(Span::styled("waiting…", theme.temporary())),
         Tag::Sending => Some(Span::styled("sending…", theme.quiet())),
         Tag::NotSent(reason) => Some(Span::styled(format!("not sent: {reason}"), theme.error())),
         Tag::Id(id) => Some(Span::styled(id.to_string(), theme.quiet())),

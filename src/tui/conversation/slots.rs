@@ -11,7 +11,7 @@ use crate::protocol::request::SayKind;
 use crate::tui::model::Key;
 
 /// The number of an entry, or of a message on its way after the last entry.
-pub(super) type Slot = u64;
+pub(super) type Slot = i64;
 
 /// What is in a slot.
 pub(super) enum Item<'a> {
@@ -38,7 +38,11 @@ impl<'a> Slots<'a> {
     }
 
     pub(super) fn end(&self) -> Slot {
-        self.room.timeline().end().0 + self.room.pending().len() as u64
+        self.after_pending(self.room.pending().len())
+    }
+
+    fn after_pending(&self, count: usize) -> Slot {
+        self.room.timeline().end().0.saturating_add_unsigned(count as u64)
     }
 
     pub(super) fn item(&self, slot: Slot) -> Option<Item<'a>> {
@@ -46,7 +50,7 @@ impl<'a> Slots<'a> {
             Some(Entry::Said(said)) => Some(Item::Said(said)),
             Some(entry) => Some(Item::Other(entry)),
             None => {
-                let index = slot.checked_sub(self.room.timeline().end().0)?;
+                let index = slot - self.room.timeline().end().0;
                 self.room.pending().get(usize::try_from(index).ok()?).map(Item::Pending)
             }
         }
@@ -66,7 +70,7 @@ impl<'a> Slots<'a> {
             Key::Other(place) => Some(place.0),
             Key::Pending(cid) => {
                 let index = self.room.pending().iter().position(|pending| pending.cid == *cid)?;
-                Some(self.room.timeline().end().0 + index as u64)
+                Some(self.after_pending(index))
             }
         }
     }
@@ -154,7 +158,7 @@ impl<'a> Slots<'a> {
 
     pub(super) fn is_new_day(&self, slot: Slot) -> bool {
         let Some(at) = self.at(slot) else { return false };
-        let before = slot.checked_sub(1).filter(|slot| *slot >= self.first());
+        let before = (slot > self.first()).then(|| slot - 1);
         match before.and_then(|slot| self.at(slot)) {
             Some(before) => before.date_naive() != at.date_naive(),
             None => true,

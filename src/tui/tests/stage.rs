@@ -141,6 +141,19 @@ impl Stage {
         self.server(Event::Deleted(Deleted { seq: Seq(999), id: id_, by: id(by), cid: None }))
     }
 
+    /// The client hands everything to the connection that was sent since the last look; it stays to
+    /// be confirmed.
+    pub(super) fn handed_over(&mut self) -> &mut Self {
+        let cids = self.effects.iter().filter_map(|effect| match effect {
+            Effect::Send(cid, Request::Say(_)) => cid.clone(),
+            _ => None,
+        });
+        for cid in cids.collect::<Vec<_>>() {
+            self.client(client::Event::Sending(cid));
+        }
+        self
+    }
+
     /// The server confirms everything that was sent since the last look.
     pub(super) fn echo(&mut self) -> &mut Self {
         for effect in std::mem::take(&mut self.effects) {
@@ -239,7 +252,11 @@ impl Stage {
     pub(super) fn sent(&mut self) -> Vec<String> {
         let requests = self.effects().into_iter().filter_map(|effect| match effect {
             Effect::Send(_, request) => Some(request),
-            Effect::Copy(_) | Effect::Mouse(_) | Effect::Redraw | Effect::Quit => None,
+            Effect::Discard(_)
+            | Effect::Copy(_)
+            | Effect::Mouse(_)
+            | Effect::Redraw
+            | Effect::Quit => None,
         });
         let words = requests.map(|request| match request {
             Request::Say(say) => {

@@ -41,7 +41,7 @@ pub(super) fn act(model: &mut Model, now: DateTime<FixedOffset>, command: Comman
         Command::Reply => reply_picked(model),
         Command::Delete => ask_delete(model),
         Command::Copy => return copy(model),
-        Command::Retry => edit_failed(model),
+        Command::Retry => return edit_failed(model),
         Command::NextHit => go_to_hit(model, true),
         Command::PreviousHit => go_to_hit(model, false),
         Command::PersonUp => move_person(model, -1),
@@ -247,17 +247,18 @@ fn copy(model: &mut Model) -> Vec<Effect> {
 }
 
 /// Puts a message that was not sent back into the input, with its recipients.
-fn edit_failed(model: &mut Model) {
+fn edit_failed(model: &mut Model) -> Vec<Effect> {
     let Some(Key::Pending(cid)) = model.picked().cloned() else {
         model.complain("this message was sent");
-        return;
+        return Vec::new();
     };
     let Some(say) = model.room.take_failed(&cid) else {
         model.complain("this message is still being sent");
-        return;
+        return Vec::new();
     };
     model.focus = Focus::Typing;
     model.compose.restore(say);
+    vec![Effect::Discard(cid)]
 }
 
 fn go_to_hit(model: &mut Model, older: bool) {

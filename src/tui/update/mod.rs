@@ -13,6 +13,7 @@ use chrono::{DateTime, FixedOffset};
 use crossterm::event::{Event, KeyEventKind};
 use ratatui::layout::Size;
 
+use super::conversation::Cache;
 use super::model::{Effect, Focus, Key, Message, Model, Scroll};
 use super::overlay::Overlay;
 use crate::client;
@@ -86,6 +87,7 @@ fn changed(model: &mut Model, change: Change) {
         Change::Gone(id) => gone(model, id),
         Change::Refused(refused) => model.complain(refused.text.one_line()),
         Change::Presence { .. } => {}
+        Change::Anew => anew(model),
         Change::Link(_) => model.notice = None,
     }
 }
@@ -100,6 +102,16 @@ fn said(model: &mut Model, place: Place) {
     {
         // What was picked while it was on its way stays picked now that it has arrived.
         model.focus = Focus::Picked(Key::Message(message.id));
+    }
+}
+
+/// Nothing that was drawn is there any more.
+fn anew(model: &mut Model) {
+    model.cache = Cache::default();
+    model.scroll = Scroll::Bottom;
+    model.newer = 0;
+    if let Focus::Picked(Key::Message(_) | Key::Other(_)) = model.focus {
+        model.focus = Focus::Typing;
     }
 }
 
