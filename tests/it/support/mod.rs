@@ -9,6 +9,7 @@
     reason = "a test fails where its tools do"
 )]
 
+pub(crate) mod screen;
 mod wire;
 
 use std::fs;
