@@ -307,24 +307,26 @@ impl Terminal {
 impl Output {
     fn contents(&self) -> String {
         let screen = self.parser.screen();
-        screen.rows(0, screen.size().1.get()).collect::<Vec<_>>().join("\n")
+        let rows = screen.rows(0, screen.size().1.get());
+        rows.map(|row| row.trim_end().to_owned()).collect::<Vec<_>>().join("\n")
     }
 
     fn find(&self, text: &str) -> Option<(u16, u16)> {
         let screen = self.parser.screen();
         let (rows, columns) = screen.size();
         (0..rows.get()).find_map(|row| {
-            let cell = |column| screen.cell(row, column);
-            let mut from = (0..columns.get()).filter(|column| {
-                cell(*column).is_some_and(|cell| text.starts_with(cell.contents()))
-            });
-            let column = from.find(|column| {
-                let rest = (*column..columns.get()).filter_map(cell);
-                let rest = rest.filter(|cell| !cell.is_wide_continuation());
-                let line: String = rest.map(|cell| or_space(cell.contents())).collect();
-                line.starts_with(text)
-            });
-            Some((row, column?))
+            let mut line = String::new();
+            let mut starts = Vec::new();
+            for column in 0..columns.get() {
+                let cell = screen.cell(row, column)?;
+                if !cell.is_wide_continuation() {
+                    starts.push((line.len(), column));
+                    line.push_str(or_space(cell.contents()));
+                }
+            }
+            let at = line.find(text)?;
+            let (_, column) = starts.into_iter().find(|(start, _)| *start == at)?;
+            Some((row, column))
         })
     }
 }

@@ -26,7 +26,7 @@ fn a_lost_server_is_said_and_found_again() {
         screen.wait_for("disconnected: ");
         screen.wait_for("not connected");
     }
-    ann.keys("is anybody there?\r");
+    ann.say("is anybody there?");
     ann.wait_for("not connected: what you wrote stays here");
     let _server = start(&address);
     for screen in [&ann, &bob] {

@@ -2,7 +2,6 @@
 
 use vt100::Color;
 
-use super::talk::ann_and_bob;
 use crate::support::Server;
 use crate::support::screen::{ROOMY, Screen, key};
 
@@ -11,6 +10,7 @@ fn any_size_works_and_the_way_back_too() {
     let server = Server::start();
     let mut ann = Screen::join_sized(&server, "Ann", (36, 120));
     let mut bob = server.ours("Bob");
+    ann.wait_for("→ Bob_");
     bob.say("can you see this?");
     ann.wait_for("│ can you see this?");
     ann.keys("a draft");
@@ -65,6 +65,7 @@ fn who_reads_further_up_is_left_there() {
     let server = Server::start();
     let mut ann = Screen::join(&server, "Ann");
     let mut bob = server.ours("Bob");
+    ann.wait_for("→ Bob_");
     for n in 0..60 {
         bob.say(&format!("line {n} end"));
     }
@@ -80,7 +81,7 @@ fn who_reads_further_up_is_left_there() {
     assert_eq!(ann.count("fresh"), 0);
     ann.keys(key::END);
     ann.wait_for("│ fresher");
-    ann.wait_gone("new");
+    ann.wait_gone("↓");
 }
 
 #[test]

@@ -110,6 +110,7 @@ fn a_search_highlights_what_it_finds_and_jumps_to_it() {
     let server = Server::start();
     let mut ann = Screen::join(&server, "Ann");
     let mut bob = server.ours("Bob");
+    ann.wait_for("→ Bob_");
     for n in 0..60 {
         bob.say(&format!("ticket {n} is done"));
     }
