@@ -1,5 +1,6 @@
 //! Whole sessions over in-memory streams, in virtual time.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::DateTime;
@@ -9,15 +10,21 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::desk::Desk;
+use super::fanout::Fanout;
 use super::hub::{Hub, Now, SessionId};
 use super::limits;
-use super::shell::{self, HubSender};
+use super::session::Room;
+use super::shell;
 use crate::protocol::decoder::Decoder;
 use crate::protocol::limits::{CONTENT_CHARACTERS, FRAME_BYTES, LOGIN_FRAME_BYTES};
+use crate::store::Store as _;
+use crate::store::handle::{self, Handles};
+use crate::store::memory::MemoryStore;
 
 /// A server without sockets.
 struct Rig {
-    hub: HubSender,
+    room: Room,
     tasks: TaskTracker,
     stop: CancellationToken,
     n_sessions: u64,
@@ -35,8 +42,20 @@ impl Rig {
         let start = mono();
         let began = DateTime::from_timestamp_millis(1_800_000_000_000).unwrap().fixed_offset();
         let clock = move || Now { mono: mono(), wall: began + (mono() - start) };
-        tasks.spawn(shell::run(Hub::new(1), commands, clock, stop.clone()));
-        Self { hub, tasks, stop, n_sessions: 0 }
+        let mut store = MemoryStore::default();
+        let opened = store.opened().unwrap();
+        let (reads, read_queue) = handle::read_queue();
+        let (searches, search_queue) = handle::read_queue();
+        tasks.spawn(handle::serve_reads_as_task(store.reader().unwrap(), read_queue));
+        tasks.spawn(handle::serve_reads_as_task(store.reader().unwrap(), search_queue));
+        let (writes, write_queue) = handle::write_queue();
+        tasks.spawn(handle::serve_as_task(store, write_queue));
+        let log = Handles { store: writes, reads: reads.clone(), searches };
+        let heart = Hub::new(1, &opened);
+        let desk = Desk::new(heart, Fanout::new(opened.head), log, tasks.clone());
+        tasks.spawn(shell::run(desk, commands, clock, Arc::default(), stop.clone()));
+        let room = Room { hub, reads, stop: stop.clone() };
+        Self { room, tasks, stop, n_sessions: 0 }
     }
 
     /// A connection on which so many bytes are under way at most.
@@ -44,7 +63,7 @@ impl Rig {
         let (near, far) = tokio::io::duplex(buffer);
         let session = SessionId(self.n_sessions);
         self.n_sessions += 1;
-        self.tasks.spawn(super::session::run(far, session, self.hub.clone(), self.stop.clone()));
+        self.tasks.spawn(super::session::run(far, session, None, self.room.clone()));
         Peer { io: near, decoder: Decoder::new(usize::MAX) }
     }
 

@@ -11,46 +11,92 @@ use crate::protocol::message::{Kind, Message};
 use crate::protocol::request::{Dialect, Say, SayKind};
 use crate::protocol::text::SafeText;
 use crate::server::limits;
+use crate::store::memory::MemoryStore;
+use crate::store::{Reader as _, Store as _, View};
 
-/// A hub with a clock of its own, and everything that each session was told.
+/// A hub with a clock and a log of its own, and everything that each session was told.
 pub(super) struct Room {
     hub: Hub,
+    log: MemoryStore,
     now: Now,
     told: Vec<(SessionId, Event)>,
     closed: Vec<SessionId>,
     here: Vec<SessionId>,
     head: u64,
+    /// While the disk is full, what is to be written is refused.
+    pub(super) is_full: bool,
 }
 
 impl Room {
     pub(super) fn new() -> Self {
         let mono = crate::server::tests::mono();
         let wall = DateTime::from_timestamp_millis(1_800_000_000_000).unwrap().fixed_offset();
-        let hub = Hub::new(7);
-        Self { hub, now: Now { mono, wall }, told: vec![], closed: vec![], here: vec![], head: 0 }
+        let mut log = MemoryStore::default();
+        let hub = Hub::new(7, &log.opened().unwrap());
+        Self {
+            hub,
+            log,
+            now: Now { mono, wall },
+            told: vec![],
+            closed: vec![],
+            here: vec![],
+            head: 0,
+            is_full: false,
+        }
+    }
+
+    /// The server stops and starts again, on the same log.
+    fn restart(&mut self) {
+        self.hub = Hub::new(8, &self.log.opened().unwrap());
+        self.here.clear();
     }
 
     pub(super) fn input(&mut self, input: Input) {
-        for effect in self.hub.handle(self.now, input) {
-            match effect {
-                Effect::Send { to, event } => {
-                    if let Some(seq) = seq(&event) {
-                        self.head += 1;
-                        assert_eq!(seq.0, self.head, "no gaps in the order");
-                    }
-                    let to = match to {
-                        Recipients::One(session) => vec![session],
-                        Recipients::These(sessions) => sessions,
-                        Recipients::Everyone => self.here.clone(),
-                    };
-                    self.told.extend(to.into_iter().map(|session| (session, event.clone())));
-                }
-                Effect::Close(session) => {
-                    self.here.retain(|here| *here != session);
-                    self.closed.push(session);
-                }
+        let mut inputs = std::collections::VecDeque::from([input]);
+        while let Some(input) = inputs.pop_front() {
+            for effect in self.hub.handle(self.now, input) {
+                inputs.extend(self.carry_out(effect));
             }
         }
+    }
+
+    /// What comes back of it at once.
+    fn carry_out(&mut self, effect: Effect) -> Option<Input> {
+        match effect {
+            Effect::Send { to, event } => self.tell(to, &event),
+            Effect::Append { ticket, .. } if self.is_full => {
+                return Some(Input::NotStored { ticket, reason: "its disk is full" });
+            }
+            Effect::Append { ticket, append } => {
+                let outcomes = self.log.append(self.now.millis(), &[append]).unwrap();
+                let outcome = outcomes.into_iter().next().unwrap();
+                return Some(Input::Stored { ticket, outcome });
+            }
+            Effect::Look { session, viewer, id, request } => {
+                let view = View { viewer: &viewer, now: self.now.millis() };
+                let found = self.log.reader().unwrap().message(view, id).unwrap();
+                return Some(Input::Looked { session, request, id, found });
+            }
+            Effect::Read { .. } | Effect::Feed { .. } => {}
+            Effect::Close(session) => {
+                self.here.retain(|here| *here != session);
+                self.closed.push(session);
+            }
+        }
+        None
+    }
+
+    fn tell(&mut self, to: Recipients, event: &Event) {
+        if let Some(seq) = event.seq() {
+            self.head += 1;
+            assert_eq!(seq.0, self.head, "no gaps in the order");
+        }
+        let to = match to {
+            Recipients::One(session) => vec![session],
+            Recipients::These(sessions) => sessions,
+            Recipients::Everyone => self.here.clone(),
+        };
+        self.told.extend(to.into_iter().map(|session| (session, event.clone())));
     }
 
     /// Lets time pass, with a tick at every deadline.
@@ -73,7 +119,7 @@ impl Room {
         let id = SessionId(session);
         self.here.push(id);
         let login = Login { username: name.to_owned(), dialect, resume: None };
-        self.input(Input::Login { session: id, login });
+        self.input(Input::Login { session: id, login, key: None });
         self.hub.roster.user(id).unwrap()
     }
 
@@ -129,21 +175,6 @@ impl Room {
     }
 }
 
-fn seq(event: &Event) -> Option<Seq> {
-    match event {
-        Event::Said(message) => Some(message.seq),
-        Event::Deleted(deleted) => Some(deleted.seq),
-        Event::Expired { seq, .. } => Some(*seq),
-        Event::LoginPrompt
-        | Event::Welcome(_)
-        | Event::LoginRefused(_)
-        | Event::People(_)
-        | Event::Presence { .. }
-        | Event::Refused(_)
-        | Event::Closing(_) => None,
-    }
-}
-
 pub(super) fn say(audience: Audience, kind: SayKind) -> Request {
     Request::Say(Say { audience, kind, content: SafeText::clean("hi") })
 }
@@ -176,7 +207,7 @@ fn a_login_is_welcomed_and_told_of_the_others() {
 fn a_name_that_is_none_is_refused_and_the_session_closed() {
     let mut room = Room::new();
     let login = Login { username: "a b".to_owned(), dialect: Dialect::Original, resume: None };
-    room.input(Input::Login { session: SessionId(1), login });
+    room.input(Input::Login { session: SessionId(1), login, key: None });
     let told = room.told();
     let [(1, Event::LoginRefused(refused))] = told.as_slice() else { panic!("{told:?}") };
     assert_eq!(refused.code, ErrorCode::BadName);
