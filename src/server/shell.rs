@@ -13,7 +13,7 @@ use super::limits::{BATCH, BEHIND_PAUSE, BEHIND_STEP, COMMANDS};
 use super::outbox::Outbox;
 use crate::protocol::error::Refusal;
 use crate::protocol::id::{MessageId, Seq};
-use crate::protocol::request::{Decoded, Login};
+use crate::protocol::request::{Decoded, Login, Request};
 
 /// What a session tells the hub.
 #[derive(Debug)]
@@ -108,13 +108,14 @@ async fn take(desk: &mut Desk, now: Now, batch: &mut Vec<Command>) {
                 desk.fanout.add(session, login.dialect, outbox);
                 desk.input(now, Input::Login { session, login, key });
             }
+            Command::Request { session, request: (_, Ok(Request::Exit)) }
+            | Command::Left(session) => desk.leave(now, session).await,
             Command::Request { session, request } => {
                 desk.input(now, Input::Request { session, request });
             }
             Command::Level { session, looked } => desk.fanout.level(session, looked),
             Command::Freed(ids) => desk.input(now, Input::Freed(ids)),
             Command::Horizon(horizon) => desk.input(now, Input::Horizon(horizon)),
-            Command::Left(session) => desk.leave(now, session).await,
         }
     }
 }

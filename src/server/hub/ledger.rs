@@ -3,14 +3,13 @@
 use std::collections::{BTreeMap, HashMap};
 
 use crate::protocol::error::Refusal;
-use crate::protocol::id::{MessageId, Seq, UserId};
+use crate::protocol::id::{MessageId, UserId};
 use crate::protocol::message::Audience;
 use crate::server::limits;
 
 /// One message that can be replied to and removed.
 #[derive(Debug, Clone)]
 pub struct Entry {
-    pub(super) seq: Seq,
     pub(super) author: UserId,
     pub(super) audience: Audience,
 }
@@ -27,8 +26,10 @@ impl Entry {
 /// The latest messages that are neither removed nor expired.
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
-    entries: HashMap<MessageId, Entry>,
-    order: BTreeMap<Seq, MessageId>,
+    entries: HashMap<MessageId, (u64, Entry)>,
+    /// In the order in which they were learnt: one that was just looked up is not the next to go.
+    order: BTreeMap<u64, MessageId>,
+    learnt: u64,
     people: usize,
 }
 
@@ -42,15 +43,18 @@ impl Ledger {
     pub(super) fn visible(&self, id: MessageId, user: &UserId) -> Result<&Entry, Refusal> {
         self.entries
             .get(&id)
+            .map(|(_, entry)| entry)
             .filter(|entry| entry.author == *user || entry.audience.includes(user))
             .ok_or(Refusal::UnknownMessage(id))
     }
 
     /// Keeps a message, and forgets the oldest when there are too many.
     pub(super) fn insert(&mut self, id: MessageId, entry: Entry) {
+        self.remove(id);
         self.people += entry.people();
-        self.order.insert(entry.seq, id);
-        self.entries.insert(id, entry);
+        self.learnt += 1;
+        self.order.insert(self.learnt, id);
+        self.entries.insert(id, (self.learnt, entry));
         while self.entries.len() > limits::LEDGER_MESSAGES || self.people > limits::LEDGER_PEOPLE {
             let Some(oldest) = self.order.values().next().copied() else { return };
             self.remove(oldest);
@@ -58,9 +62,9 @@ impl Ledger {
     }
 
     pub(super) fn remove(&mut self, id: MessageId) -> Option<Entry> {
-        let entry = self.entries.remove(&id)?;
+        let (learnt, entry) = self.entries.remove(&id)?;
         self.people -= entry.people();
-        self.order.remove(&entry.seq);
+        self.order.remove(&learnt);
         Some(entry)
     }
 }

@@ -238,8 +238,8 @@ impl Hub {
             }
             Input::Looked { session, request, id, found } => {
                 if let Some(found) = found {
-                    let Metadata { seq, sender: author, audience, .. } = found;
-                    self.ledger.insert(id, Entry { seq, author, audience });
+                    let Metadata { sender: author, audience, .. } = found;
+                    self.ledger.insert(id, Entry { author, audience });
                 }
                 self.answer(now, session, request, &mut effects);
             }

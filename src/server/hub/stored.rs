@@ -102,11 +102,7 @@ impl Hub {
 
     fn said(&mut self, message: Message, effects: &mut Vec<Effect>) {
         self.head = message.seq;
-        let entry = Entry {
-            seq: message.seq,
-            author: message.sender.clone(),
-            audience: message.audience.clone(),
-        };
+        let entry = Entry { author: message.sender.clone(), audience: message.audience.clone() };
         if let Some(at) = message.expires() {
             self.expiry.insert(at, message.id, Some(entry.clone()));
         }
