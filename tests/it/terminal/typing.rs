@@ -30,3 +30,11 @@ fn a_paste_is_never_sent_by_itself() {
     bob.wait_for("│ is, and no more");
     assert_eq!(bob.row_of("│ pasted") + 2, bob.row_of("│ is, and no more"));
 }
+
+#[test]
+fn whatever_comes_at_once_is_taken() {
+    let server = Server::start();
+    let (mut ann, bob) = ann_and_bob(&server);
+    ann.say(&format!("{}and the end", "word ".repeat(500)));
+    bob.wait_for("and the end │");
+}
