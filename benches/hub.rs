@@ -21,7 +21,7 @@ fn room(people: u64) -> (Hub, String) {
     let mut hub = Hub::new(1);
     let mut last = String::new();
     for session in (0..people).map(SessionId) {
-        let login = Login { username: "Bob".to_owned(), dialect: Dialect::Extended };
+        let login = Login { username: "Bob".to_owned(), dialect: Dialect::Extended, resume: None };
         for effect in hub.handle(now(), Input::Login { session, login }) {
             if let Effect::Send { event: Event::Welcome(welcome), .. } = effect {
                 last = welcome.user.to_string();

@@ -11,6 +11,7 @@ use super::config::{self, Address};
 use super::exit::{Exit, Failure};
 use super::{handles, logging, signals};
 use crate::server::{Options, Server};
+use crate::store::Retention;
 
 /// Where to listen and what to keep where; `chat host` takes the same.
 #[derive(Debug, clap::Args)]
@@ -24,6 +25,9 @@ pub(super) struct Args {
     /// Where cert.pem and key.pem are, or will be made [default: certs in the data folder]
     #[arg(long, env = "CHAT_CERTS", value_name = "DIR")]
     pub(super) certs: Option<PathBuf>,
+    /// Keep messages for so many days; 0 keeps only what is not delivered yet [default: for ever]
+    #[arg(long, env = "CHAT_KEEP", value_name = "DAYS")]
+    pub(super) keep: Option<u32>,
     /// Let in anybody who can reach the address
     #[arg(long, env = "CHAT_OPEN")]
     pub(super) open: bool,
@@ -46,11 +50,12 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
 
 /// Opens the server that `args` describe.
 pub(super) async fn bind(args: &Args) -> anyhow::Result<Server> {
-    let certs = match (&args.certs, &args.data) {
-        (Some(certs), _) => certs.clone(),
-        (None, Some(data)) => data.join("certs"),
-        (None, None) => config::data_folder()?.join("certs"),
+    let data = match &args.data {
+        Some(data) => data.clone(),
+        None => config::data_folder()?,
     };
+    let certs = args.certs.clone().unwrap_or_else(|| data.join("certs"));
+    let retention = args.keep.map_or(Retention::Forever, Retention::Days);
     let listen = addresses(&args.listen).await?;
     let is_public = listen.iter().any(|address| !address.ip().is_loopback());
     if is_public && !args.open {
@@ -61,7 +66,7 @@ pub(super) async fn bind(args: &Args) -> anyhow::Result<Server> {
         return Err(Failure { exit: Exit::Usage, message }.into());
     }
     handles::raise();
-    let server = Server::bind(&Options { listen, certs }).await?;
+    let server = Server::bind(&Options { listen, certs, data, retention }).await?;
     if is_public {
         tracing::warn!("open to anybody who can reach {}", server.local_addr());
     }

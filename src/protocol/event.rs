@@ -268,6 +268,27 @@ enum Object {
 }
 
 impl Event {
+    /// Its place in the order of the log, if it is an event of the log.
+    pub fn seq(&self) -> Option<Seq> {
+        match self {
+            Self::Said(message) => Some(message.seq),
+            Self::Deleted(deleted) => Some(deleted.seq),
+            Self::Expired { seq, .. } => Some(*seq),
+            Self::LoginPrompt
+            | Self::Welcome(_)
+            | Self::LoginRefused(_)
+            | Self::People(_)
+            | Self::Presence { .. }
+            | Self::Live(_)
+            | Self::Stored(_)
+            | Self::History(_)
+            | Self::Found(_)
+            | Self::Pong(_)
+            | Self::Refused(_)
+            | Self::Closing(_) => None,
+        }
+    }
+
     /// The bytes for every session of ours: one JSON object and a line end.
     pub fn encode(&self) -> Bytes {
         match self {

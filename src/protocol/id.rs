@@ -109,6 +109,11 @@ impl MessageId {
     pub fn from_number(number: u32) -> Option<Self> {
         (Self::FIRST..1_000_000_000).contains(&number).then_some(Self(number))
     }
+
+    /// The number.
+    pub fn number(self) -> u32 {
+        self.0
+    }
 }
 
 impl FromStr for MessageId {
@@ -132,6 +137,13 @@ impl fmt::Display for MessageId {
 /// The client's own name for something it sends (`cid`): it comes back in the answer.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ClientId(Arc<str>);
+
+impl ClientId {
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
 
 impl FromStr for ClientId {
     type Err = IdError;

@@ -6,20 +6,18 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
-use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::hub::SessionId;
 use super::limits::{ACCEPT_PAUSE, CONNECTIONS, HANDSHAKE_TIMEOUT, HANDSHAKES};
-use super::session;
-use super::shell::HubSender;
+use super::session::{self, Room};
+use crate::tls;
 
 /// Takes connections.
 pub(super) struct Acceptor {
     pub(super) tls: TlsAcceptor,
-    pub(super) hub: HubSender,
+    pub(super) room: Room,
     pub(super) tasks: TaskTracker,
-    pub(super) stop: CancellationToken,
 }
 
 impl Acceptor {
@@ -28,7 +26,7 @@ impl Acceptor {
         let connections = Arc::new(Semaphore::new(CONNECTIONS));
         let handshakes = Arc::new(Semaphore::new(HANDSHAKES));
         let mut next = 0;
-        while let Some(accepted) = self.stop.run_until_cancelled(listener.accept()).await {
+        while let Some(accepted) = self.room.stop.run_until_cancelled(listener.accept()).await {
             let (stream, peer) = match accepted {
                 Ok(accepted) => accepted,
                 Err(error) => {
@@ -45,14 +43,15 @@ impl Acceptor {
             };
             let session = SessionId(next);
             next += 1;
-            let (tls, hub, stop) = (self.tls.clone(), self.hub.clone(), self.stop.clone());
+            let (tls, room) = (self.tls.clone(), self.room.clone());
             self.tasks.spawn(async move {
-                let stream = stop.run_until_cancelled(encrypt(tls, stream)).await;
+                let stream = room.stop.run_until_cancelled(encrypt(tls, stream)).await;
                 drop(handshake);
                 match stream {
                     Some(Ok(stream)) => {
                         tracing::debug!(session = session.0, %peer, "connected");
-                        session::run(stream, session, hub, stop).await;
+                        let key = tls::server::client_key(&stream);
+                        session::run(stream, session, key, room).await;
                         tracing::debug!(session = session.0, "ended");
                     }
                     Some(Err(error)) => tracing::debug!(%peer, %error, "no encrypted connection"),

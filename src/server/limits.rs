@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-/// How many messages the server still knows: only these can be replied to or removed. A busy team's
-/// week; some 20 MB.
-pub const LEDGER_MESSAGES: usize = 100_000;
+/// Of how many messages the server knows by heart who may do what with them; for others it asks the
+/// log. A busy team's day; some 4 MB.
+pub const LEDGER_MESSAGES: usize = 20_000;
 
-/// How many named recipients all known messages may have together: some 20 MB, whatever anybody sends.
-pub const LEDGER_PEOPLE: usize = 1_000_000;
+/// How many named recipients those messages may have together: some 4 MB, whatever anybody sends.
+pub const LEDGER_PEOPLE: usize = 200_000;
 
 /// How many user IDs are not given again although their people have left, so that nobody is taken for
 /// somebody who was here before.
@@ -43,9 +43,50 @@ pub const BATCH: usize = 128;
 /// How many bytes for everybody are gathered before they go to the outboxes.
 pub const GATHERED_BYTES: usize = 64 * 1024;
 
-/// How many bytes may wait for one session, each piece counted with [`FRAME_OVERHEAD`]; when more would,
-/// the session is closed.
-pub const OUTBOX_BYTES: usize = 1024 * 1024;
+/// How many bytes may wait for one session, each piece counted with [`FRAME_OVERHEAD`]. What comes when
+/// that is full is read from the log once the session has taken what waits.
+pub const OUTBOX_BYTES: usize = 256 * 1024;
+
+/// How long a session may take nothing at all of what waits for it, before it is closed.
+pub const STALLED: Duration = Duration::from_secs(30);
+
+/// How long a client of ours may say nothing, not even a ping, before its connection is dead.
+pub const DEAD: Duration = Duration::from_secs(crate::protocol::limits::DEAD_SECONDS);
+
+/// How much is written at once: what one TLS record takes.
+pub const RECORD: usize = 16 * 1024;
+
+/// How many events are read from the log at once for a session that is behind: some 100 KB.
+pub const CATCH_UP: usize = 256;
+
+/// How many batches may be on their way to the log. When full, the hub takes nothing more: with
+/// [`BATCH`], what the log commits at once.
+pub const WRITING: usize = 8;
+
+/// How large a page of history may get, in bytes of text.
+pub const PAGE_BYTES: usize = 256 * 1024;
+
+/// How many rows a search looks at before it sends what it has found.
+pub const SEARCH_SLICE: usize = 5_000;
+
+/// How many hits a search gives; whoever has more wants another expression.
+pub const SEARCH_HITS: usize = 200;
+
+/// How long a search may take.
+pub const SEARCH_TIME: Duration = Duration::from_secs(2);
+
+/// The largest compiled expression of a search and its largest cache, in bytes: what people type is
+/// far below, and none compiles for longer than a millisecond.
+pub const PATTERN_COMPILED: usize = 256 * 1024;
+
+/// See [`PATTERN_COMPILED`].
+pub const PATTERN_CACHE: usize = 2 * 1024 * 1024;
+
+/// How long after something was removed its text is overwritten in the files.
+pub const OVERWRITE_AFTER: Duration = Duration::from_secs(30);
+
+/// How often the log is looked through for what is kept no longer.
+pub const SWEEP_EVERY: Duration = Duration::from_hours(1);
 
 /// What a waiting piece costs beside its bytes, so that many small ones have a bound, too.
 pub const FRAME_OVERHEAD: usize = 64;

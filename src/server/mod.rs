@@ -1,13 +1,16 @@
 //! The server: encrypted connections in, one room behind them.
 //!
-//! The pure [`hub`] decides; everything else here carries. Nothing is kept on disk yet but the
-//! certificate.
+//! The pure [`hub`] decides; everything else here carries. Sessions are fed from the log alone: nothing
+//! is told before it is on disk.
 
 mod accept;
+mod desk;
 mod fanout;
+mod housekeeping;
 pub mod hub;
 pub mod limits;
 mod outbox;
+mod search;
 mod session;
 mod shell;
 
@@ -17,15 +20,24 @@ mod tests;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use thiserror::Error;
 use tokio::net::TcpListener;
+use tokio::sync::Notify;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use self::accept::Acceptor;
+use self::desk::Desk;
+use self::fanout::Fanout;
+use self::housekeeping::Housekeeping;
 use self::hub::Hub;
+use self::session::Room;
+use crate::store::handle;
+use crate::store::sqlite::SqliteStore;
+use crate::store::{Opened, Retention, Store as _, StoreError};
 use crate::tls;
 use crate::tls::fingerprint::Fingerprint;
 use crate::tls::server::Identity;
@@ -37,6 +49,10 @@ pub struct Options {
     pub listen: Vec<SocketAddr>,
     /// The folder of `cert.pem` and `key.pem`; they are made if neither is there.
     pub certs: PathBuf,
+    /// The folder of the log.
+    pub data: PathBuf,
+    /// How long messages are kept.
+    pub retention: Retention,
 }
 
 /// Why a server can't run. The texts say what to do.
@@ -45,6 +61,9 @@ pub enum Error {
     /// The certificate can't be used.
     #[error(transparent)]
     Certificate(#[from] tls::Error),
+    /// The log can't be used.
+    #[error(transparent)]
+    Log(#[from] StoreError),
     /// The port is taken.
     #[error(
         "cannot listen on {0}: the address is in use (is another server running? --listen takes another address, and port 0 any free port)"
@@ -72,10 +91,13 @@ pub struct Server {
     listener: TcpListener,
     address: SocketAddr,
     identity: Identity,
+    store: SqliteStore,
+    opened: Opened,
+    retention: Retention,
 }
 
 impl Server {
-    /// Opens the certificate and the listening socket.
+    /// Opens the certificate, the log and the listening socket.
     ///
     /// # Errors
     /// See [`enum@Error`].
@@ -83,12 +105,19 @@ impl Server {
         let identity = Identity::open(&options.certs)?;
         let listener = listen(&options.listen).await?;
         let address = listener.local_addr().map_err(Error::Socket)?;
-        Ok(Self { listener, address, identity })
+        let mut store = SqliteStore::open(&options.data)?;
+        let opened = store.opened()?;
+        Ok(Self { listener, address, identity, store, opened, retention: options.retention })
     }
 
     /// Where it listens.
     pub fn local_addr(&self) -> SocketAddr {
         self.address
+    }
+
+    /// What the log contains: how many messages, and how many bytes it takes.
+    pub fn log_size(&self) -> (u64, u64) {
+        (self.opened.messages, self.opened.bytes)
     }
 
     /// The fingerprint of its key.
@@ -103,12 +132,24 @@ impl Server {
     /// [`Error::HubStopped`] alone: what clients do never ends a server.
     pub async fn run(self, stop: CancellationToken) -> Result<(), Error> {
         let tasks = TaskTracker::new();
+        let (log, threads) = handle::start(self.store)?;
         let (hub, commands) = shell::channel();
-        let seed = rand::random();
-        let shell = shell::run(Hub::new(seed), commands, shell::clock, stop.clone());
-        let mut heart = tasks.spawn(shell);
-        let (tls, tracked) = (self.identity.acceptor, tasks.clone());
-        let acceptor = Acceptor { tls, hub, tasks: tracked, stop: stop.clone() };
+        let housekeeper = Arc::new(Notify::new());
+        let keeping = Housekeeping {
+            log: log.clone(),
+            hub: hub.clone(),
+            removed: Arc::clone(&housekeeper),
+            retention: self.retention,
+        };
+        let keeping = tasks.spawn(stop.clone().run_until_cancelled_owned(keeping.run()));
+        let room = Room { hub, reads: log.reads.clone(), stop: stop.clone() };
+        let head = self.opened.head;
+        let heart = Hub::new(rand::random(), &self.opened);
+        drop(self.opened);
+        let desk = Desk::new(heart, Fanout::new(head), log, tasks.clone());
+        let mut heart =
+            tasks.spawn(shell::run(desk, commands, shell::clock, housekeeper, stop.clone()));
+        let acceptor = Acceptor { tls: self.identity.acceptor, room, tasks: tasks.clone() };
         tokio::select! {
             () = acceptor.run(self.listener) => {}
             ended = &mut heart => {
@@ -121,7 +162,12 @@ impl Server {
         tasks.close();
         if timeout(limits::SHUTDOWN_GRACE, tasks.wait()).await.is_err() {
             tracing::warn!(connections = tasks.len(), "stopped without waiting for the slowest");
+            keeping.abort();
+            return Ok(());
         }
+        drop(keeping);
+        // All handles are gone with the tasks; what was queued is written by now.
+        drop(tokio::task::spawn_blocking(move || threads.join()).await);
         Ok(())
     }
 }

@@ -9,6 +9,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::limits::{FRAME_OVERHEAD, OUTBOX_BYTES};
+use crate::protocol::id::{Seq, UserId};
 
 /// One session's queue of outgoing bytes.
 #[derive(Debug, Default)]
@@ -20,9 +21,39 @@ pub(super) struct Outbox {
 
 #[derive(Debug, Default)]
 struct Queue {
-    frames: Vec<Bytes>,
+    frames: Vec<Frame>,
     weight: usize,
+    behind: Option<Behind>,
     closed: bool,
+}
+
+/// Something to be sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Frame {
+    /// These bytes, with so many events of the log in them.
+    Bytes(Bytes, u64),
+    /// The answer to a ping: it says how many events went before it.
+    Pong,
+}
+
+/// What follows has to be read from the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Behind {
+    /// As this person.
+    pub(super) viewer: UserId,
+    /// After this place.
+    pub(super) after: Seq,
+}
+
+/// What there is to be sent next.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Taken {
+    /// What was put in.
+    Frames,
+    /// What the log has.
+    Behind(Behind),
+    /// Nothing, ever.
+    Closed,
 }
 
 /// Why an outbox took nothing.
@@ -34,15 +65,25 @@ pub(super) enum NotTaken {
     Closed,
 }
 
+impl Frame {
+    fn weight(&self) -> usize {
+        match self {
+            Self::Bytes(bytes, _) => bytes.len() + FRAME_OVERHEAD,
+            Self::Pong => FRAME_OVERHEAD,
+        }
+    }
+}
+
 impl Outbox {
     /// Adds `frame` and says how much waits now, in bytes.
-    pub(super) fn push(&self, frame: Bytes) -> Result<usize, NotTaken> {
+    pub(super) fn push(&self, frame: Frame) -> Result<usize, NotTaken> {
         let mut queue = self.queue();
         if queue.closed {
             return Err(NotTaken::Closed);
         }
-        let weight = queue.weight + frame.len() + FRAME_OVERHEAD;
-        if weight > OUTBOX_BYTES {
+        let weight = queue.weight + frame.weight();
+        // What is long enough for all of the room is taken when nothing else waits.
+        if weight > OUTBOX_BYTES && !queue.frames.is_empty() {
             return Err(NotTaken::Full);
         }
         queue.weight = weight;
@@ -53,6 +94,12 @@ impl Outbox {
             self.filled.notify_one();
         }
         Ok(weight)
+    }
+
+    /// After what waits, the log has to be read.
+    pub(super) fn fall_behind(&self, behind: Behind) {
+        self.queue().behind = Some(behind);
+        self.filled.notify_one();
     }
 
     /// How much waits, in bytes.
@@ -71,24 +118,27 @@ impl Outbox {
     pub(super) fn abandon(&self, last: Option<Bytes>) {
         let mut queue = self.queue();
         queue.frames.clear();
-        queue.frames.extend(last);
+        queue.frames.extend(last.map(|bytes| Frame::Bytes(bytes, 0)));
+        queue.behind = None;
         drop(queue);
         self.close();
     }
 
-    /// Moves all that waits into `frames`, which must be empty, and waits until there is something;
-    /// `false` when nothing will come any more.
-    pub(super) async fn take(&self, frames: &mut Vec<Bytes>) -> bool {
+    /// Moves all that waits into `frames`, which must be empty; waits until there is something.
+    pub(super) async fn take(&self, frames: &mut Vec<Frame>) -> Taken {
         loop {
             {
                 let mut queue = self.queue();
                 if !queue.frames.is_empty() {
                     std::mem::swap(&mut queue.frames, frames);
                     queue.weight = 0;
-                    return true;
+                    return Taken::Frames;
                 }
                 if queue.closed {
-                    return false;
+                    return Taken::Closed;
+                }
+                if let Some(behind) = queue.behind.take() {
+                    return Taken::Behind(behind);
                 }
             }
             self.filled.notified().await;
@@ -110,30 +160,36 @@ impl Outbox {
 mod tests {
     use super::*;
 
+    fn frame(text: &'static str) -> Frame {
+        Frame::Bytes(Bytes::from_static(text.as_bytes()), 1)
+    }
+
     #[tokio::test]
     async fn what_was_put_in_comes_out_once_and_in_order() {
         let outbox = Outbox::default();
         let mut frames = Vec::new();
-        for text in ["one", "two"] {
-            outbox.push(Bytes::from_static(text.as_bytes())).unwrap();
-        }
-        assert!(outbox.take(&mut frames).await);
-        assert_eq!(frames, ["one", "two"]);
+        outbox.push(frame("one")).unwrap();
+        let behind = Behind { viewer: "Bob_1234".parse().unwrap(), after: Seq(7) };
+        outbox.fall_behind(behind.clone());
+        outbox.push(frame("two")).unwrap();
+        assert_eq!(outbox.take(&mut frames).await, Taken::Frames);
+        assert_eq!(frames, [frame("one"), frame("two")]);
         frames.clear();
-        outbox.push(Bytes::from_static(b"three")).unwrap();
+        assert_eq!(outbox.take(&mut frames).await, Taken::Behind(behind));
+        outbox.push(frame("three")).unwrap();
         outbox.close();
-        assert_eq!(outbox.push(Bytes::from_static(b"four")), Err(NotTaken::Closed));
-        assert!(outbox.take(&mut frames).await);
-        assert_eq!(frames, ["three"]);
+        assert_eq!(outbox.push(frame("four")), Err(NotTaken::Closed));
+        assert_eq!(outbox.take(&mut frames).await, Taken::Frames);
+        assert_eq!(frames, [frame("three")]);
         frames.clear();
-        assert!(!outbox.take(&mut frames).await);
+        assert_eq!(outbox.take(&mut frames).await, Taken::Closed);
     }
 
     #[tokio::test]
     async fn many_small_pieces_are_bounded_like_few_large_ones() {
         for size in [1, 1_000, 100_000] {
             let outbox = Outbox::default();
-            let frame = Bytes::from(vec![b'x'; size]);
+            let frame = Frame::Bytes(Bytes::from(vec![b'x'; size]), 1);
             let most = OUTBOX_BYTES / (size + FRAME_OVERHEAD);
             for _ in 0..most {
                 outbox.push(frame.clone()).unwrap();
@@ -141,8 +197,8 @@ mod tests {
             assert_eq!(outbox.push(frame), Err(NotTaken::Full));
             outbox.abandon(Some(Bytes::from_static(b"why")));
             let mut frames = Vec::new();
-            assert!(outbox.take(&mut frames).await);
-            assert_eq!(frames, ["why"]);
+            assert_eq!(outbox.take(&mut frames).await, Taken::Frames);
+            assert_eq!(frames, [Frame::Bytes(Bytes::from_static(b"why"), 0)]);
         }
     }
 }

@@ -6,18 +6,30 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, Wr
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::hub::SessionId;
-use super::limits::{CLOSING_GRACE, LINGER, LOGIN_TIMEOUT, READ_BYTES};
-use super::outbox::Outbox;
+use super::hub::{Key, SessionId};
+use super::limits::{
+    CATCH_UP, CLOSING_GRACE, DEAD, LINGER, LOGIN_TIMEOUT, READ_BYTES, RECORD, STALLED,
+};
+use super::outbox::{Behind, Frame, Outbox, Taken};
 use super::shell::{Command, HubSender};
 use crate::protocol::decoder::Decoder;
 use crate::protocol::error::Refusal;
 use crate::protocol::event::{Event, Refused};
 use crate::protocol::limits::{FRAME_BYTES, LOGIN_FRAME_BYTES};
 use crate::protocol::request::{Dialect, Login, Request};
+use crate::store::View;
+use crate::store::handle::ReadHandle;
 
-/// Serves one connection until either side ends it.
-pub(super) async fn run<IO>(io: IO, session: SessionId, hub: HubSender, stop: CancellationToken)
+/// What all sessions share.
+#[derive(Debug, Clone)]
+pub(super) struct Room {
+    pub(super) hub: HubSender,
+    pub(super) reads: ReadHandle,
+    pub(super) stop: CancellationToken,
+}
+
+/// Serves one connection, whose client has shown this key, until either side ends it.
+pub(super) async fn run<IO>(io: IO, session: SessionId, key: Option<Key>, room: Room)
 where
     IO: AsyncRead + AsyncWrite + Send,
 {
@@ -27,12 +39,13 @@ where
         login = timeout(LOGIN_TIMEOUT, log_in(&mut reader, &mut writer, &mut decoder)) => {
             login.unwrap_or(Some(Err(Refusal::LoginTimeout)))
         }
-        () = stop.cancelled() => Some(Err(Refusal::ShuttingDown)),
+        () = room.stop.cancelled() => Some(Err(Refusal::ShuttingDown)),
     };
     match login {
         Some(Ok(login)) => {
-            let inside = Inside { session, hub, outbox: Arc::default() };
-            inside.serve(login, &mut reader, &mut writer, decoder).await;
+            let dialect = login.dialect;
+            let inside = Inside { session, room, dialect, outbox: Arc::default() };
+            inside.serve(login, key, &mut reader, &mut writer, decoder).await;
         }
         Some(Err(refusal)) => {
             let event = Event::LoginRefused(Refused::new(&refusal, None));
@@ -62,7 +75,8 @@ async fn log_in<IO: AsyncRead + AsyncWrite>(
 /// A session that the hub knows of.
 struct Inside {
     session: SessionId,
-    hub: HubSender,
+    room: Room,
+    dialect: Dialect,
     outbox: Arc<Outbox>,
 }
 
@@ -70,19 +84,19 @@ impl Inside {
     async fn serve<IO: AsyncRead + AsyncWrite>(
         self,
         login: Login,
+        key: Option<Key>,
         reader: &mut ReadHalf<IO>,
         writer: &mut WriteHalf<IO>,
         decoder: Decoder,
     ) {
-        let dialect = login.dialect;
         let outbox = Arc::clone(&self.outbox);
-        let arrived = Command::Login { session: self.session, login, outbox };
-        if self.hub.send(arrived).await.is_err() {
+        let arrived = Command::Login { session: self.session, login, key, outbox };
+        if self.room.hub.send(arrived).await.is_err() {
             return;
         }
         let sending = async {
             tokio::select! {
-                _ = send_all(writer, dialect, &self.outbox) => {}
+                _ = self.send_all(writer) => {}
                 () = async { self.outbox.closing().await; sleep(CLOSING_GRACE).await } => {}
             }
         };
@@ -91,16 +105,16 @@ impl Inside {
             () = &mut sending => {}
             () = self.receive_all(reader, decoder) => {
                 // What it asked for last is still answered.
-                if self.hub.send(Command::Left(self.session)).await.is_ok() {
+                if self.room.hub.send(Command::Left(self.session)).await.is_ok() {
                     sending.await;
                 }
             }
         }
         // The hub may have stopped.
-        drop(self.hub.send(Command::Left(self.session)).await);
+        drop(self.room.hub.send(Command::Left(self.session)).await);
     }
 
-    /// Hands on what the client asks for, until it goes or can't be understood any more.
+    /// Hands on what the client asks for, until it goes, falls silent, or can't be understood any more.
     async fn receive_all<IO: AsyncRead>(&self, reader: &mut ReadHalf<IO>, mut decoder: Decoder) {
         decoder.set_limit(FRAME_BYTES);
         loop {
@@ -109,45 +123,111 @@ impl Inside {
                     Ok(bytes) => Request::decode(&bytes),
                     Err(refusal) => (None, Err(refusal)),
                 };
+                if let (_, Ok(Request::Ping)) = request {
+                    // Whoever takes no answers is closed for what else it does not take.
+                    self.outbox.push(Frame::Pong).ok();
+                    continue;
+                }
                 let is_last = matches!(request, (_, Err(Refusal::FrameTooLong(_))));
                 let command = Command::Request { session: self.session, request };
-                if self.hub.send(command).await.is_err() || is_last {
+                if self.room.hub.send(command).await.is_err() || is_last {
                     return;
                 }
             }
-            if read(reader, &mut decoder).await.is_none() {
+            let read = read(reader, &mut decoder);
+            let alive = match self.dialect {
+                Dialect::Extended => timeout(DEAD, read).await.ok().flatten(),
+                // It does not ping.
+                Dialect::Original => read.await,
+            };
+            if alive.is_none() {
                 return;
             }
         }
     }
-}
 
-/// Writes what comes into the outbox, as much at a time as waits there.
-async fn send_all<IO: AsyncWrite>(
-    writer: &mut WriteHalf<IO>,
-    dialect: Dialect,
-    outbox: &Outbox,
-) -> std::io::Result<()> {
-    let mut frames = Vec::new();
-    while outbox.take(&mut frames).await {
-        match (dialect, frames.as_slice()) {
-            (Dialect::Extended, [frame]) => send(writer, frame).await?,
+    /// Writes what comes into the outbox, as much at a time as waits there, and what the log has when
+    /// that is where to go on.
+    async fn send_all<IO: AsyncWrite>(&self, writer: &mut WriteHalf<IO>) -> std::io::Result<()> {
+        let mut frames = Vec::new();
+        let mut n_events = 0;
+        loop {
+            match self.outbox.take(&mut frames).await {
+                Taken::Frames => self.send_frames(writer, &mut frames, &mut n_events).await?,
+                Taken::Behind(behind) => self.catch_up(writer, behind, &mut n_events).await?,
+                Taken::Closed => return Ok(()),
+            }
+        }
+    }
+
+    async fn send_frames<IO: AsyncWrite>(
+        &self,
+        writer: &mut WriteHalf<IO>,
+        frames: &mut Vec<Frame>,
+        n_events: &mut u64,
+    ) -> std::io::Result<()> {
+        let mut pieces = Vec::with_capacity(frames.len());
+        for frame in frames.drain(..) {
+            pieces.push(match frame {
+                Frame::Bytes(bytes, count) => {
+                    *n_events += count;
+                    bytes
+                }
+                Frame::Pong => Event::Pong(*n_events).encode(),
+            });
+        }
+        match (self.dialect, pieces.as_slice()) {
+            (Dialect::Extended, [piece]) => send(writer, piece).await?,
             (Dialect::Extended, several) => send(writer, &several.concat()).await?,
             // Flushed one by one: TLS makes a record of each then, and of nothing but it.
             (Dialect::Original, each) => {
-                for frame in each {
-                    send(writer, frame).await?;
+                for piece in each {
+                    send(writer, piece).await?;
                 }
             }
         }
-        frames.clear();
+        Ok(())
     }
-    Ok(())
+
+    /// Sends the next events of the log; the hub says whether that was all.
+    async fn catch_up<IO: AsyncWrite>(
+        &self,
+        writer: &mut WriteHalf<IO>,
+        Behind { viewer, after }: Behind,
+        n_events: &mut u64,
+    ) -> std::io::Result<()> {
+        let (user, now) = (viewer.clone(), super::shell::clock().wall.timestamp_millis());
+        let page = self
+            .room
+            .reads
+            .read(move |reader| reader.events_after(View { viewer: &user, now }, after, CATCH_UP));
+        let page = match page.await {
+            Ok(Some(page)) => page,
+            Ok(None) => return Err(std::io::Error::other("the log does not go back so far")),
+            Err(error) => return Err(std::io::Error::other(error)),
+        };
+        let encoded = page.events.iter().filter_map(|event| match self.dialect {
+            Dialect::Extended => Some(event.encode()),
+            Dialect::Original => event.encode_for_original(),
+        });
+        let mut frames = encoded.map(|bytes| Frame::Bytes(bytes, 1)).collect();
+        self.send_frames(writer, &mut frames, n_events).await?;
+        if page.events.len() == CATCH_UP {
+            self.outbox.fall_behind(Behind { viewer, after: page.looked });
+        } else {
+            let command = Command::Level { session: self.session, looked: page.looked };
+            self.room.hub.send(command).await.map_err(std::io::Error::other)?;
+        }
+        Ok(())
+    }
 }
 
+/// Writes in pieces: each has to be taken in time, however long the whole takes.
 async fn send<IO: AsyncWrite>(writer: &mut WriteHalf<IO>, bytes: &[u8]) -> std::io::Result<()> {
-    writer.write_all(bytes).await?;
-    writer.flush().await
+    for piece in bytes.chunks(RECORD) {
+        timeout(STALLED, writer.write_all(piece)).await??;
+    }
+    timeout(STALLED, writer.flush()).await?
 }
 
 /// Reads on; nothing when there is no more.

@@ -2,24 +2,32 @@
 
 use std::sync::Arc;
 
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
+use super::desk::Desk;
 use super::fanout::Fanout;
-use super::hub::{Hub, Input, Now, SessionId};
+use super::hub::{Input, Key, Now, SessionId};
 use super::limits::{BATCH, BEHIND_PAUSE, BEHIND_STEP, COMMANDS};
 use super::outbox::Outbox;
 use crate::protocol::error::Refusal;
-use crate::protocol::request::{Decoded, Login};
+use crate::protocol::id::{MessageId, Seq};
+use crate::protocol::request::{Decoded, Login, Request};
 
 /// What a session tells the hub.
 #[derive(Debug)]
 pub(super) enum Command {
     /// Somebody logs in and will be answered through the outbox.
-    Login { session: SessionId, login: Login, outbox: Arc<Outbox> },
+    Login { session: SessionId, login: Login, key: Option<Key>, outbox: Arc<Outbox> },
     /// Somebody who is logged in asks for something.
     Request { session: SessionId, request: Decoded },
+    /// A session has read the log up to this place.
+    Level { session: SessionId, looked: Seq },
+    /// These message ids are free again.
+    Freed(Vec<MessageId>),
+    /// Only from here on is the log complete.
+    Horizon(Seq),
     /// The connection has ended.
     Left(SessionId),
 }
@@ -41,32 +49,49 @@ pub(super) fn clock() -> Now {
     Now { mono: Instant::now(), wall: chrono::Local::now().fixed_offset() }
 }
 
-/// Runs the hub until `stop`, then says goodbye to all sessions.
+/// Runs the hub until `stop`, then waits for the log and says goodbye to all sessions.
 pub(super) async fn run(
-    mut hub: Hub,
+    mut desk: Desk,
     mut commands: HubReceiver,
     clock: impl Fn() -> Now,
+    housekeeper: Arc<Notify>,
     stop: CancellationToken,
 ) {
-    let mut fanout = Fanout::default();
     let mut batch = Vec::with_capacity(BATCH);
     let mut now = clock();
     loop {
+        let (deadline, has_room) = (desk.hub.next_deadline(now), desk.has_room());
         tokio::select! {
             biased;
             () = stop.cancelled() => break,
-            _ = commands.recv_many(&mut batch, BATCH) => {}
-            () = until(hub.next_deadline(now)) => {}
+            returned = desk.returned() => {
+                now = clock();
+                desk.settle(now, returned);
+            }
+            _ = commands.recv_many(&mut batch, BATCH), if has_room => {
+                now = clock();
+                take(&mut desk, now, &mut batch).await;
+            }
+            () = until(deadline) => {
+                now = clock();
+                desk.input(now, Input::Tick);
+            }
         }
-        now = clock();
-        handle(&mut hub, &mut fanout, now, &mut batch);
-        pace(&mut fanout).await;
+        hand_out(&mut desk, now).await;
+        if std::mem::take(&mut desk.removed) {
+            housekeeper.notify_one();
+        }
     }
     commands.close();
     while commands.recv_many(&mut batch, BATCH).await > 0 {
-        handle(&mut hub, &mut fanout, clock(), &mut batch);
+        take(&mut desk, clock(), &mut batch).await;
+        desk.write(clock()).await;
     }
-    fanout.close_all(&Refusal::ShuttingDown);
+    while desk.is_writing() {
+        let returned = desk.returned().await;
+        desk.settle(clock(), returned);
+    }
+    desk.fanout.close_all(&Refusal::ShuttingDown);
 }
 
 async fn until(deadline: Option<Instant>) {
@@ -76,42 +101,41 @@ async fn until(deadline: Option<Instant>) {
     }
 }
 
-fn handle(hub: &mut Hub, fanout: &mut Fanout, now: Now, batch: &mut Vec<Command>) {
-    if batch.is_empty() {
-        carry_out(hub, fanout, now, Input::Tick);
-    }
+async fn take(desk: &mut Desk, now: Now, batch: &mut Vec<Command>) {
     for command in batch.drain(..) {
-        let input = match command {
-            Command::Login { session, login, outbox } => {
-                fanout.add(session, login.dialect, outbox);
-                Input::Login { session, login }
+        match command {
+            Command::Login { session, login, key, outbox } => {
+                desk.fanout.add(session, login.dialect, outbox);
+                desk.input(now, Input::Login { session, login, key });
             }
-            Command::Request { session, request } => Input::Request { session, request },
-            Command::Left(session) => {
-                fanout.forget(session);
-                Input::Left(session)
+            Command::Request { session, request: (_, Ok(Request::Exit)) }
+            | Command::Left(session) => desk.leave(now, session).await,
+            Command::Request { session, request } => {
+                desk.input(now, Input::Request { session, request });
             }
-        };
-        carry_out(hub, fanout, now, input);
-    }
-    fanout.flush();
-    // Who was too slow has left; telling the others of it can show more who are.
-    loop {
-        let ended = fanout.take_ended();
-        if ended.is_empty() {
-            return;
+            Command::Level { session, looked } => desk.fanout.level(session, looked),
+            Command::Freed(ids) => desk.input(now, Input::Freed(ids)),
+            Command::Horizon(horizon) => desk.input(now, Input::Horizon(horizon)),
         }
-        for session in ended {
-            carry_out(hub, fanout, now, Input::Left(session));
-        }
-        fanout.flush();
     }
 }
 
-fn carry_out(hub: &mut Hub, fanout: &mut Fanout, now: Now, input: Input) {
-    for effect in hub.handle(now, input) {
-        fanout.carry_out(effect);
+/// Hands out what was gathered, sends on what is to be written, and lets the writers come to their turn.
+async fn hand_out(desk: &mut Desk, now: Now) {
+    desk.fanout.flush();
+    // Who was too slow has left; telling the others of it can show more who are.
+    loop {
+        let ended = desk.fanout.take_ended();
+        if ended.is_empty() {
+            break;
+        }
+        for session in ended {
+            desk.input(now, Input::Left(session));
+        }
+        desk.fanout.flush();
     }
+    desk.write(now).await;
+    pace(&mut desk.fanout).await;
 }
 
 /// Lets the writers come to their turn; waits for them when most are behind.

@@ -1,5 +1,6 @@
 //! Whole sessions over in-memory streams, in virtual time.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::DateTime;
@@ -9,15 +10,22 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::desk::Desk;
+use super::fanout::Fanout;
 use super::hub::{Hub, Now, SessionId};
 use super::limits;
-use super::shell::{self, HubSender};
+use super::session::Room;
+use super::shell;
 use crate::protocol::decoder::Decoder;
 use crate::protocol::limits::{CONTENT_CHARACTERS, FRAME_BYTES, LOGIN_FRAME_BYTES};
+use crate::store::Store as _;
+use crate::store::handle::{self, Handles};
+use crate::store::memory::MemoryStore;
 
 /// A server without sockets.
 struct Rig {
-    hub: HubSender,
+    room: Room,
+    epoch: String,
     tasks: TaskTracker,
     stop: CancellationToken,
     n_sessions: u64,
@@ -35,8 +43,21 @@ impl Rig {
         let start = mono();
         let began = DateTime::from_timestamp_millis(1_800_000_000_000).unwrap().fixed_offset();
         let clock = move || Now { mono: mono(), wall: began + (mono() - start) };
-        tasks.spawn(shell::run(Hub::new(1), commands, clock, stop.clone()));
-        Self { hub, tasks, stop, n_sessions: 0 }
+        let mut store = MemoryStore::default();
+        let opened = store.opened().unwrap();
+        let (reads, read_queue) = handle::read_queue();
+        let (searches, search_queue) = handle::read_queue();
+        let threads = TaskTracker::new();
+        threads.spawn(handle::serve_reads_as_task(store.reader().unwrap(), read_queue));
+        threads.spawn(handle::serve_reads_as_task(store.reader().unwrap(), search_queue));
+        let (writes, write_queue) = handle::write_queue();
+        threads.spawn(handle::serve_as_task(store, write_queue));
+        let log = Handles { store: writes, reads: reads.clone(), searches };
+        let heart = Hub::new(1, &opened);
+        let desk = Desk::new(heart, Fanout::new(opened.head), log, tasks.clone());
+        tasks.spawn(shell::run(desk, commands, clock, Arc::default(), stop.clone()));
+        let room = Room { hub, reads, stop: stop.clone() };
+        Self { room, epoch: opened.epoch, tasks, stop, n_sessions: 0 }
     }
 
     /// A connection on which so many bytes are under way at most.
@@ -44,7 +65,7 @@ impl Rig {
         let (near, far) = tokio::io::duplex(buffer);
         let session = SessionId(self.n_sessions);
         self.n_sessions += 1;
-        self.tasks.spawn(super::session::run(far, session, self.hub.clone(), self.stop.clone()));
+        self.tasks.spawn(super::session::run(far, session, None, self.room.clone()));
         Peer { io: near, decoder: Decoder::new(usize::MAX) }
     }
 
@@ -182,31 +203,114 @@ async fn an_endless_object_ends_its_session_alone() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_slow_reader_is_closed_with_the_reason_and_costs_the_others_nothing() {
+async fn a_slow_reader_costs_the_others_nothing_and_gets_everything_from_the_log() {
     let mut rig = Rig::start();
     let mut slow = rig.ours("Slow").await;
     let (mut ann, mut bob) = (rig.ours("Ann").await, rig.ours("Bob").await);
     let text = "x".repeat(CONTENT_CHARACTERS);
-    for _ in 0..2 * limits::OUTBOX_BYTES / CONTENT_CHARACTERS {
+    let n_messages = 8 * limits::OUTBOX_BYTES / CONTENT_CHARACTERS;
+    for _ in 0..n_messages {
         ann.say(&text).await;
         ann.expect("content", &text).await;
         bob.expect("content", &text).await;
     }
-    let left = async {
-        loop {
-            let object = bob.next().await.unwrap();
-            if object["left"].as_array().is_some_and(|left| !left.is_empty()) {
-                return object;
-            }
-        }
-    };
-    let left = left.await;
-    assert!(left["left"][0].as_str().unwrap().starts_with("Slow_"));
-    let mut last = Value::Null;
-    while let Some(object) = slow.next().await {
-        last = object;
+    let mut seqs = Vec::new();
+    while seqs.len() < n_messages {
+        let object = slow.next().await.unwrap();
+        seqs.extend(object["content"].is_string().then(|| object["seq"].as_u64().unwrap()));
     }
-    assert_eq!((&last["action"], &last["code"]), (&json!("CLOSING"), &json!("too_slow")));
+    slow.expect("action", "LIVE").await;
+    assert!(seqs.is_sorted_by(|one, next| one < next), "in order, and nothing twice");
+    ann.say("and on").await;
+    slow.expect("content", "and on").await;
+    slow.send(&json!({"action": "PING"})).await;
+    assert_eq!(slow.expect("action", "PONG").await["count"], n_messages + 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_takes_nothing_for_half_a_minute_is_closed() {
+    let mut rig = Rig::start();
+    let _stuck = rig.ours("Stuck").await;
+    let mut ann = rig.ours("Ann").await;
+    let text = "x".repeat(CONTENT_CHARACTERS);
+    for _ in 0..40 {
+        ann.say(&text).await;
+        ann.expect("content", &text).await;
+    }
+    let since = mono();
+    loop {
+        ann.send(&json!({"action": "PING"})).await;
+        let object = ann.next().await.unwrap();
+        if object["left"].as_array().is_some_and(|left| !left.is_empty()) {
+            break;
+        }
+        tokio::time::advance(Duration::from_secs(1)).await;
+    }
+    let late = (mono() - since).saturating_sub(limits::STALLED);
+    assert!(late < Duration::from_secs(20), "{late:?} late");
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_comes_back_gets_what_was_missed_and_then_what_comes() {
+    let mut rig = Rig::start();
+    let mut ann = rig.ours("Ann").await;
+    ann.say("before").await;
+    let before = ann.expect("content", "before").await;
+    for text in ["one", "two", "three"] {
+        ann.say(text).await;
+        ann.expect("content", text).await;
+    }
+    let mut back = rig.connect(65_536);
+    back.expect("action", "LOGIN").await;
+    let epoch = &rig.epoch;
+    back.send(&json!({"action": "LOGIN", "protocol": 1, "username": "Bob",
+        "after": before["seq"], "epoch": epoch}))
+        .await;
+    assert_eq!(back.expect("status", "SUCCESS").await["resumed"], true);
+    back.expect("action", "ACTIVE_CLIENT").await;
+    for text in ["one", "two", "three"] {
+        back.expect("content", text).await;
+    }
+    assert_eq!(back.expect("action", "LIVE").await["seq"], 4);
+    ann.say("four").await;
+    back.expect("content", "four").await;
+
+    let mut lost = rig.connect(65_536);
+    lost.expect("action", "LOGIN").await;
+    lost.send(
+        &json!({"action": "LOGIN", "protocol": 1, "username": "Kim", "after": 1, "epoch": "other"}),
+    )
+    .await;
+    assert_eq!(lost.expect("status", "SUCCESS").await["resumed"], false);
+}
+
+#[tokio::test(start_paused = true)]
+async fn history_comes_in_pages_and_a_search_finds_what_it_may() {
+    let mut rig = Rig::start();
+    let mut ann = rig.ours("Ann").await;
+    for n in 0..150 {
+        ann.say(&format!("message {n}")).await;
+        ann.expect("content", &format!("message {n}")).await;
+    }
+    let mut bob = rig.ours("Bob").await;
+    bob.send(&json!({"action": "HISTORY", "cid": "h1"})).await;
+    let page = bob.expect("action", "HISTORY").await;
+    let messages = page["messages"].as_array().unwrap();
+    assert_eq!((messages.len(), &page["earlier"], &page["cid"]), (100, &json!(true), &json!("h1")));
+    bob.send(&json!({"action": "HISTORY", "before": messages[0]["seq"], "cid": "h2"})).await;
+    let page = bob.expect("action", "HISTORY").await;
+    assert_eq!((page["messages"].as_array().unwrap().len(), &page["earlier"]), (50, &json!(false)));
+    bob.send(&json!({"action": "HISTORY", "around": messages[50]["id"], "cid": "h3"})).await;
+    let page = bob.expect("action", "HISTORY").await;
+    assert!(page["messages"].as_array().unwrap().iter().any(|m| m["id"] == messages[50]["id"]));
+    bob.send(&json!({"action": "SEARCH", "content": "MESSAGE 1[0-2]0$", "cid": "s1"})).await;
+    let found = bob.expect("action", "FOUND").await;
+    let texts: Vec<_> =
+        found["messages"].as_array().unwrap().iter().map(|m| &m["content"]).collect();
+    assert_eq!(texts, ["message 120", "message 110", "message 100"]);
+    assert_eq!((&found["end"], &found["searched"]), (&json!("complete"), &json!(150)));
+    bob.send(&json!({"action": "SEARCH", "content": "(", "cid": "s2"})).await;
+    assert_eq!(bob.expect("action", "ERROR").await["code"], "bad_pattern");
 }
 
 #[tokio::test(start_paused = true)]

@@ -40,6 +40,13 @@ fn sha256(bytes: &[u8]) -> [u8; 32] {
     digest
 }
 
+impl Fingerprint {
+    /// The digest itself.
+    pub fn digest(self) -> [u8; 32] {
+        self.0
+    }
+}
+
 impl fmt::Display for Fingerprint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "SHA256:{}", BASE64_STANDARD_NO_PAD.encode(self.0))

@@ -5,11 +5,22 @@ use std::path::Path;
 use std::sync::Arc;
 
 use tokio_rustls::TlsAcceptor;
-use tokio_rustls::rustls::ServerConfig;
+use tokio_rustls::rustls::client::danger::HandshakeSignatureValid;
+use tokio_rustls::rustls::crypto::{CryptoProvider, verify_tls13_signature};
+use tokio_rustls::rustls::pki_types::{CertificateDer, UnixTime};
 use tokio_rustls::rustls::server::NoServerSessionStorage;
+use tokio_rustls::rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use tokio_rustls::rustls::{
+    CertificateError, DigitallySignedStruct, DistinguishedName, Error as TlsError, ServerConfig,
+    SignatureScheme,
+};
+use tokio_rustls::server::TlsStream;
 
 use super::fingerprint::Fingerprint;
 use super::{Error, VERSIONS, pem, provider, selfsigned};
+
+/// The longest certificate that a client may show, in bytes: ours have some 300.
+const CERTIFICATE_BYTES: usize = 4 * 1024;
 
 /// A server's certificate, ready for use.
 #[derive(Clone)]
@@ -41,12 +52,69 @@ impl Identity {
         let fingerprint = Fingerprint::of(own)?;
         let mut config = ServerConfig::builder_with_provider(provider())
             .with_protocol_versions(VERSIONS)?
-            .with_no_client_auth()
+            .with_client_cert_verifier(Arc::new(AnyKey(provider())))
             .with_single_cert(chain, pem::private_key(&key)?)
             .map_err(|source| Error::Unusable { certificate, key, source })?;
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 0;
         Ok(Self { acceptor: TlsAcceptor::from(Arc::new(config)), fingerprint })
+    }
+}
+
+/// The SHA-256 of the public key that the client has shown and proved to hold, if it has shown one.
+pub fn client_key<IO>(stream: &TlsStream<IO>) -> Option<[u8; 32]> {
+    let (_, session) = stream.get_ref();
+    let own = session.peer_certificates()?.first()?;
+    Fingerprint::of(own).ok().map(Fingerprint::digest)
+}
+
+/// Takes any client's certificate, or none; but only from whoever holds its key. Who that is, the
+/// server knows by the key alone.
+#[derive(Debug)]
+struct AnyKey(Arc<CryptoProvider>);
+
+impl ClientCertVerifier for AnyKey {
+    fn client_auth_mandatory(&self) -> bool {
+        false
+    }
+
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        &[]
+    }
+
+    fn verify_client_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: UnixTime,
+    ) -> Result<ClientCertVerified, TlsError> {
+        match Fingerprint::of(end_entity) {
+            Ok(_) if end_entity.len() <= CERTIFICATE_BYTES => Ok(ClientCertVerified::assertion()),
+            Ok(_) | Err(_) => Err(CertificateError::BadEncoding.into()),
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, TlsError> {
+        Err(TlsError::General("TLS 1.2 is not spoken here".to_owned()))
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, TlsError> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        verify_tls13_signature(message, certificate, signed, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
     }
 }
 

@@ -5,8 +5,9 @@
 use crate::tree::{self, File};
 
 /// Each floor, with the floors that it may name beside itself.
-const FLOORS: [(&str, &[&str]); 7] = [
+const FLOORS: [(&str, &[&str]); 8] = [
     ("protocol", &[]),
+    ("store", &["protocol"]),
     ("tls", &[]),
     ("server", &["protocol", "tls"]),
     ("client", &["protocol", "tls"]),
@@ -16,11 +17,12 @@ const FLOORS: [(&str, &[&str]); 7] = [
 ];
 
 /// Crates that belong to some floors alone.
-const CRATES: [(&str, &[&str]); 7] = [
+const CRATES: [(&str, &[&str]); 8] = [
     ("ratatui", &["tui"]),
     ("crossterm", &["tui"]),
     ("tui_textarea", &["tui"]),
     ("rcgen", &["tls"]),
+    ("rusqlite", &["store"]),
     ("rustls_pemfile", &["tls"]),
     ("clap", &["cli"]),
     ("anyhow", &["cli"]),

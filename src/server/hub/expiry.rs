@@ -1,61 +1,53 @@
 //! When temporary messages go: a set of deadlines, not a sweep.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::ledger::Entry;
-use super::{Effect, Hub, Now};
-use crate::protocol::event::Event;
+use super::{Effect, Hub, Now, Ticket};
 use crate::protocol::id::MessageId;
 use crate::protocol::message::Millis;
+use crate::store::Append;
 
-/// The deadlines of all temporary messages, by the wall clock, since their readers count down by it.
+/// How long to wait before the log is asked again to note that something has expired.
+const AGAIN: Millis = 10_000;
+
+/// The deadlines of all temporary messages, by the wall clock, since their readers count down by it;
+/// with who has the message, unless it is from before this start: then nobody here was sent it, but
+/// by the log, which tells its readers.
 #[derive(Debug, Default)]
-pub(super) struct Expiry(BTreeSet<(Millis, MessageId)>);
+pub(super) struct Expiry(BTreeMap<(Millis, MessageId), Option<Entry>>);
 
 impl Expiry {
-    pub(super) fn insert(&mut self, at: Millis, id: MessageId) {
-        self.0.insert((at, id));
-    }
-
-    pub(super) fn remove(&mut self, at: Millis, id: MessageId) {
-        self.0.remove(&(at, id));
-    }
-
-    pub(super) fn first_due(&self, now: Millis) -> Option<MessageId> {
-        self.0.first().filter(|(at, _)| *at <= now).map(|(_, id)| *id)
+    pub(super) fn insert(&mut self, at: Millis, id: MessageId, entry: Option<Entry>) {
+        self.0.insert((at, id), entry);
     }
 
     pub(super) fn deadline(&self, now: Now) -> Option<Instant> {
-        let (at, _) = self.0.first()?;
+        let ((at, _), _) = self.0.first_key_value()?;
         let wait = u64::try_from(at - now.millis()).unwrap_or(0);
         Some(now.mono + Duration::from_millis(wait))
     }
 }
 
 impl Hub {
-    /// Messages whose time is up are gone, and those who have them are told, once.
+    /// Messages whose time is up are gone; it is noted in the log, and then told.
     pub(super) fn expire(&mut self, now: Now, effects: &mut Vec<Effect>) {
-        while let Some((id, entry)) = self.ledger.take_expired(now.millis()) {
-            self.tell_expired(id, &entry, effects);
-        }
-    }
-
-    /// The oldest messages are forgotten when there are too many. A temporary one goes before its
-    /// time then: nobody could be told later.
-    pub(super) fn forget_surplus(&mut self, effects: &mut Vec<Effect>) {
-        while let Some((id, entry)) = self.ledger.take_surplus() {
-            if entry.expires.is_some() {
-                self.tell_expired(id, &entry, effects);
+        while let Some(first) = self.expiry.0.first_entry() {
+            if first.key().0 > now.millis() {
+                return;
             }
+            let ((_, id), entry) = first.remove_entry();
+            self.ledger.remove(id);
+            let ticket = Ticket::Expiry { id, entry };
+            effects.push(Effect::Append { ticket, append: Append::Expire { id } });
         }
     }
 
-    fn tell_expired(&mut self, id: MessageId, entry: &Entry, effects: &mut Vec<Effect>) {
-        let to = self.holders(&entry.author, &entry.audience);
-        let seq = self.next_seq();
-        effects.push(Effect::Send { to, event: Event::Expired { seq, id } });
+    /// It could not be noted: later, then. Nobody is served the message meanwhile.
+    pub(super) fn expire_later(&mut self, now: Now, id: MessageId, entry: Option<Entry>) {
+        self.expiry.insert(now.millis() + AGAIN, id, entry);
     }
 }

@@ -127,6 +127,11 @@ impl Model {
                 | Event::LoginRefused(_)
                 | Event::People(_)
                 | Event::Presence { .. }
+                | Event::Live(_)
+                | Event::Stored(_)
+                | Event::History(_)
+                | Event::Found(_)
+                | Event::Pong(_)
                 | Event::Closing(_) => {}
             }
         }

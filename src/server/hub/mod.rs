@@ -1,15 +1,17 @@
 //! The room: who is here, who may do what, and who is told.
 //!
 //! Pure: inputs in, effects out, with time and dice handed in. One arm a kind of input here; each
-//! idea's rules are in a file of its own. Nothing is kept of a message but what the rules need: its
-//! text only passes through.
+//! idea's rules are in a file of its own. Nothing is told before it is in the log; nothing is kept of a
+//! message but what the rules need: its text only passes through.
 
 mod delete;
 mod expiry;
+mod ids;
 mod ledger;
 mod presence;
 mod roster;
 mod say;
+mod stored;
 
 #[cfg(test)]
 mod machine;
@@ -18,18 +20,24 @@ mod tests;
 
 use chrono::{DateTime, FixedOffset};
 use rand::SeedableRng;
-use rand::distr::{Alphanumeric, SampleString};
 use rand::rngs::StdRng;
 use tokio::time::Instant;
 
-use self::ledger::Ledger;
+use self::expiry::Expiry;
+use self::ids::Ids;
+use self::ledger::{Entry, Ledger};
 use self::presence::Presence;
+pub use self::roster::Key;
 use self::roster::Roster;
+pub use self::stored::Ticket;
+use self::stored::refuse;
 use crate::protocol::error::{ErrorCode, Refusal};
 use crate::protocol::event::{Event, Refused, Welcome};
-use crate::protocol::id::{Seq, UserId};
+use crate::protocol::id::{ClientId, MessageId, Seq, UserId};
 use crate::protocol::message::{Audience, Millis};
-use crate::protocol::request::{Decoded, Login, Request};
+use crate::protocol::query::{Find, History};
+use crate::protocol::request::{Decoded, Login, Request, Say, SayKind};
+use crate::store::{Append, Metadata, Opened, Outcome};
 
 /// One moment by both clocks: `mono` for pauses, `wall` for what people and other machines see.
 #[derive(Debug, Clone, Copy)]
@@ -41,7 +49,8 @@ pub struct Now {
 }
 
 impl Now {
-    fn millis(&self) -> Millis {
+    /// The wall clock in milliseconds.
+    pub fn millis(&self) -> Millis {
         self.wall.timestamp_millis()
     }
 }
@@ -59,6 +68,8 @@ pub enum Input {
         session: SessionId,
         /// With these words.
         login: Login,
+        /// With this key.
+        key: Option<Key>,
     },
     /// Somebody who is logged in asks for something.
     Request {
@@ -67,6 +78,35 @@ pub enum Input {
         /// What; or why it is not understood.
         request: Decoded,
     },
+    /// The log has been asked about a message that a request is about.
+    Looked {
+        /// On this connection.
+        session: SessionId,
+        /// The request.
+        request: Decoded,
+        /// The message.
+        id: MessageId,
+        /// What the log says of it, if the asker may know.
+        found: Option<Metadata>,
+    },
+    /// Something is in the log.
+    Stored {
+        /// What it was for.
+        ticket: Ticket,
+        /// What came of it.
+        outcome: Outcome,
+    },
+    /// Something could not be written to the log.
+    NotStored {
+        /// What it was for.
+        ticket: Ticket,
+        /// Why, in a few words.
+        reason: &'static str,
+    },
+    /// These ids are free again.
+    Freed(Vec<MessageId>),
+    /// Only from here on is the log complete.
+    Horizon(Seq),
     /// The connection has ended.
     Left(SessionId),
     /// [`Hub::next_deadline`] is reached.
@@ -74,7 +114,7 @@ pub enum Input {
 }
 
 /// What is to be done.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum Effect {
     /// Tell somebody something.
     Send {
@@ -83,8 +123,57 @@ pub enum Effect {
         /// What.
         event: Event,
     },
+    /// Write to the log, in the order of these effects; [`Input::Stored`] or [`Input::NotStored`]
+    /// follows.
+    Append {
+        /// What it is for.
+        ticket: Ticket,
+        /// What.
+        append: Append,
+    },
+    /// Ask the log about a message; [`Input::Looked`] follows.
+    Look {
+        /// For this connection.
+        session: SessionId,
+        /// As this person.
+        viewer: UserId,
+        /// About this message.
+        id: MessageId,
+        /// To go on with this request.
+        request: Decoded,
+    },
+    /// Answer a question from the log.
+    Read {
+        /// For this connection.
+        session: SessionId,
+        /// As this person.
+        viewer: UserId,
+        /// The question's name.
+        cid: Option<ClientId>,
+        /// The question.
+        query: Query,
+    },
+    /// From now on this session gets what its person may see: what the log has after this place, if
+    /// there is one, and then what comes.
+    Feed {
+        /// The connection.
+        session: SessionId,
+        /// The person.
+        viewer: UserId,
+        /// The place.
+        after: Option<Seq>,
+    },
     /// End the connection after all that was sent to it; the session is not here any more.
     Close(SessionId),
+}
+
+/// A question that the log answers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Query {
+    /// A page of history.
+    History(History),
+    /// A search.
+    Find(Find),
 }
 
 /// Whom to tell.
@@ -103,23 +192,36 @@ pub enum Recipients {
 pub struct Hub {
     roster: Roster,
     ledger: Ledger,
+    ids: Ids,
+    expiry: Expiry,
     presence: Presence,
     head: Seq,
+    horizon: Seq,
     epoch: String,
     dice: StdRng,
 }
 
 impl Hub {
-    /// An empty room. All that is random in it comes from `seed`.
-    pub fn new(seed: u64) -> Self {
-        let mut dice = StdRng::seed_from_u64(seed);
+    /// The room behind a log. All that is random in it comes from `seed`.
+    pub fn new(seed: u64, log: &Opened) -> Self {
+        let mut ids = Ids::default();
+        for id in &log.ids {
+            ids.insert(*id);
+        }
+        let mut expiry = Expiry::default();
+        for (id, at) in &log.temporary {
+            expiry.insert(*at, *id, None);
+        }
         Self {
-            roster: Roster::default(),
+            roster: Roster::new(&log.registered, &log.private),
             ledger: Ledger::default(),
+            ids,
+            expiry,
             presence: Presence::default(),
-            head: Seq(0),
-            epoch: Alphanumeric.sample_string(&mut dice, 16),
-            dice,
+            head: log.head,
+            horizon: log.horizon,
+            epoch: log.epoch.clone(),
+            dice: StdRng::seed_from_u64(seed),
         }
     }
 
@@ -128,8 +230,25 @@ impl Hub {
         let mut effects = Vec::new();
         self.expire(now, &mut effects);
         match input {
-            Input::Login { session, login } => self.log_in(now, session, &login, &mut effects),
-            Input::Request { session, request } => self.answer(now, session, request, &mut effects),
+            Input::Login { session, login, key } => {
+                self.log_in(now, session, login, key, &mut effects);
+            }
+            Input::Request { session, request } => {
+                self.request(now, session, request, &mut effects)
+            }
+            Input::Looked { session, request, id, found } => {
+                if let Some(found) = found {
+                    let Metadata { sender: author, audience, .. } = found;
+                    self.ledger.insert(id, Entry { author, audience });
+                }
+                self.answer(now, session, request, &mut effects);
+            }
+            Input::Stored { ticket, outcome } => self.stored(ticket, outcome, &mut effects),
+            Input::NotStored { ticket, reason } => {
+                self.not_stored(now, ticket, reason, &mut effects);
+            }
+            Input::Freed(ids) => ids.into_iter().for_each(|id| self.ids.remove(id)),
+            Input::Horizon(horizon) => self.horizon = horizon,
             Input::Left(session) => self.leave(session),
             Input::Tick => {}
         }
@@ -140,11 +259,18 @@ impl Hub {
     /// When [`Input::Tick`] is due, if nothing else comes before.
     pub fn next_deadline(&self, now: Now) -> Option<Instant> {
         let presence = self.presence.deadline();
-        let expiry = self.ledger.expiry().deadline(now);
+        let expiry = self.expiry.deadline(now);
         presence.into_iter().chain(expiry).min()
     }
 
-    fn log_in(&mut self, now: Now, session: SessionId, login: &Login, effects: &mut Vec<Effect>) {
+    fn log_in(
+        &mut self,
+        now: Now,
+        session: SessionId,
+        login: Login,
+        key: Option<Key>,
+        effects: &mut Vec<Effect>,
+    ) {
         let to = Recipients::One(session);
         let name = match login.username.parse() {
             Ok(name) => name,
@@ -155,18 +281,51 @@ impl Hub {
                 return;
             }
         };
-        let user = self.roster.join(session, &name, login.dialect, &mut self.dice);
+        let joined = self.roster.join(session, &name, key, login.dialect, &mut self.dice);
+        let user = joined.user;
+        if let Some(key) = joined.registers {
+            let append = Append::Register { user: user.clone(), key };
+            effects.push(Effect::Append { ticket: Ticket::Note, append });
+        }
+        let resume = login.resume.filter(|resume| {
+            resume.epoch == self.epoch && (self.horizon..=self.head).contains(&resume.after)
+        });
         let welcome = Welcome {
             user: user.clone(),
             epoch: self.epoch.clone(),
             head: self.head,
             now: now.millis(),
-            resumed: false,
+            resumed: resume.is_some(),
         };
         effects.push(Effect::Send { to: to.clone(), event: Event::Welcome(welcome) });
         let others = self.roster.others(session, login.dialect);
         effects.push(Effect::Send { to, event: Event::People(others) });
-        self.presence.joined(session, user);
+        let (viewer, after) = (user.clone(), resume.map(|resume| resume.after));
+        effects.push(Effect::Feed { session, viewer, after });
+        if joined.is_first {
+            self.presence.joined(session, user);
+        }
+    }
+
+    /// What a request is about has to be known: the log is asked first where it is not.
+    fn request(
+        &mut self,
+        now: Now,
+        session: SessionId,
+        request: Decoded,
+        effects: &mut Vec<Effect>,
+    ) {
+        let Some(viewer) = self.roster.user(session) else { return };
+        let about = match &request.1 {
+            Ok(Request::Say(Say { kind: SayKind::Reply { to: id }, .. }) | Request::Delete(id)) => {
+                Some(*id)
+            }
+            Ok(_) | Err(_) => None,
+        };
+        match about.filter(|id| !self.ledger.knows(*id) && self.ids.contains(*id)) {
+            Some(id) => effects.push(Effect::Look { session, viewer, id, request }),
+            None => self.answer(now, session, request, effects),
+        }
     }
 
     fn answer(
@@ -177,10 +336,18 @@ impl Hub {
         effects: &mut Vec<Effect>,
     ) {
         let Some(user) = self.roster.user(session) else { return };
+        let mut read = |query| {
+            let (viewer, cid) = (user.clone(), cid.clone());
+            effects.push(Effect::Read { session, viewer, cid, query });
+            Ok(())
+        };
         let outcome = match request {
-            Ok(Request::Say(say)) => self.say(now, user, cid.clone(), say, effects),
-            Ok(Request::Delete(id)) => self.delete(user, cid.clone(), id, effects),
-            Ok(Request::Search | Request::Ping | Request::Find(_) | Request::History(_)) => Ok(()),
+            Ok(Request::Say(say)) => self.say(now, session, user, cid.clone(), say, effects),
+            Ok(Request::Delete(id)) => self.delete(session, user, cid.clone(), id, effects),
+            Ok(Request::History(history)) => read(Query::History(history)),
+            Ok(Request::Find(find)) => read(Query::Find(find)),
+            // A ping is answered by the session: it alone knows what has gone out.
+            Ok(Request::Search | Request::Ping) => Ok(()),
             Ok(Request::Exit) => {
                 self.close(session, effects);
                 Ok(())
@@ -188,11 +355,11 @@ impl Hub {
             Err(refusal) => Err(refusal),
         };
         let Err(refusal) = outcome else { return };
-        let to = Recipients::One(session);
-        let event = Event::Refused(Refused::new(&refusal, cid));
-        effects.push(Effect::Send { to: to.clone(), event });
-        if refusal.code() == ErrorCode::FrameTooLong {
-            let event = Event::Closing(Refused::new(&refusal, None));
+        let is_last = refusal.code() == ErrorCode::FrameTooLong;
+        refuse(session, cid, &refusal, effects);
+        if is_last {
+            let (to, event) =
+                (Recipients::One(session), Event::Closing(Refused::new(&refusal, None)));
             effects.push(Effect::Send { to, event });
             self.close(session, effects);
         }
@@ -209,11 +376,6 @@ impl Hub {
         }
     }
 
-    fn next_seq(&mut self) -> Seq {
-        self.head = Seq(self.head.0 + 1);
-        self.head
-    }
-
     /// Everybody here who has the message: its author and its recipients.
     fn holders(&self, author: &UserId, audience: &Audience) -> Recipients {
         match audience {
@@ -221,7 +383,7 @@ impl Hub {
             Audience::Only(people) => Recipients::These(
                 std::iter::once(author)
                     .chain(people)
-                    .filter_map(|user| self.roster.session(user))
+                    .flat_map(|user| self.roster.sessions_of(user))
                     .collect(),
             ),
         }

@@ -1,6 +1,6 @@
 //! Who is here, under which ID.
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 
 use rand::RngExt;
 use rand::rngs::StdRng;
@@ -11,11 +11,18 @@ use crate::protocol::limits::ORIGINAL_FRAME_BYTES;
 use crate::protocol::request::Dialect;
 use crate::server::limits;
 
-/// Everybody who is logged in.
+/// The SHA-256 of a client's public key: who shows it again is the same person.
+pub type Key = [u8; 32];
+
+/// Everybody who is logged in, and everybody who can come back.
 #[derive(Debug, Default)]
 pub(super) struct Roster {
     people: BTreeMap<SessionId, Person>,
-    sessions: BTreeMap<UserId, SessionId>,
+    /// Somebody may be here more than once: on two machines, or with a script beside the screen.
+    sessions: BTreeMap<UserId, BTreeSet<SessionId>>,
+    /// The IDs that belong to keys, for good.
+    registered: HashMap<Key, Vec<UserId>>,
+    lasting: HashSet<UserId>,
     given: GivenIds,
 }
 
@@ -25,28 +32,69 @@ struct Person {
     dialect: Dialect,
 }
 
+/// Somebody has come in.
+#[derive(Debug)]
+pub(super) struct Joined {
+    pub(super) user: UserId,
+    /// Nobody was here under this ID before.
+    pub(super) is_first: bool,
+    /// The ID is new, and belongs to this key from now on.
+    pub(super) registers: Option<Key>,
+}
+
 impl Roster {
-    /// Lets somebody in, under a new ID.
+    /// Knows whose IDs are whose from earlier, and which may never be given again.
+    pub(super) fn new(registered: &[(UserId, Key)], taken: &[UserId]) -> Self {
+        let mut roster = Self::default();
+        for (user, key) in registered {
+            roster.registered.entry(*key).or_default().push(user.clone());
+            roster.lasting.insert(user.clone());
+            roster.given.keep(user);
+        }
+        for user in taken {
+            roster.given.keep(user);
+        }
+        roster
+    }
+
+    /// Lets somebody in: under the ID of that name that belongs to the key, or else under a new one.
     pub(super) fn join(
         &mut self,
         session: SessionId,
         name: &Name,
+        key: Option<Key>,
         dialect: Dialect,
         dice: &mut StdRng,
-    ) -> UserId {
-        let user = self.given.draw(name, dice);
-        self.sessions.insert(user.clone(), session);
+    ) -> Joined {
+        let known = key.and_then(|key| {
+            let mut own = self.registered.get(&key)?.iter();
+            own.find(|user| user.name() == name.as_str()).cloned()
+        });
+        let registers = key.filter(|_| known.is_none());
+        let user = known.unwrap_or_else(|| self.given.draw(name, dice));
+        if let Some(key) = registers {
+            self.registered.entry(key).or_default().push(user.clone());
+            self.lasting.insert(user.clone());
+        }
+        let here = self.sessions.entry(user.clone()).or_default();
+        let is_first = here.is_empty();
+        here.insert(session);
         self.people.insert(session, Person { user: user.clone(), dialect });
-        let sessions = &self.sessions;
-        self.given.forget_oldest(|user| sessions.contains_key(user));
-        user
+        let (sessions, lasting) = (&self.sessions, &self.lasting);
+        self.given.forget_oldest(|user| sessions.contains_key(user) || lasting.contains(user));
+        Joined { user, is_first, registers }
     }
 
-    /// Who has left, if anybody was there.
+    /// Who has left, if that was the last of their sessions.
     pub(super) fn leave(&mut self, session: SessionId) -> Option<UserId> {
-        let person = self.people.remove(&session)?;
-        self.sessions.remove(&person.user);
-        Some(person.user)
+        let Person { user, .. } = self.people.remove(&session)?;
+        let here = self.sessions.get_mut(&user)?;
+        here.remove(&session);
+        if !here.is_empty() {
+            return None;
+        }
+        self.sessions.remove(&user);
+        Some(user)
     }
 
     /// Who it is on that connection.
@@ -55,8 +103,13 @@ impl Roster {
     }
 
     /// Where somebody is, if here.
-    pub(super) fn session(&self, user: &UserId) -> Option<SessionId> {
-        self.sessions.get(user).copied()
+    pub(super) fn sessions_of(&self, user: &UserId) -> impl Iterator<Item = SessionId> {
+        self.sessions.get(user).into_iter().flatten().copied()
+    }
+
+    /// Whether a direct message would be read: now, or when they come back.
+    pub(super) fn is_reachable(&self, user: &UserId) -> bool {
+        self.sessions.contains_key(user) || self.lasting.contains(user)
     }
 
     /// Whether the ID has been given to somebody, here or gone.
@@ -81,8 +134,9 @@ impl Roster {
             Dialect::Original => ORIGINAL_FRAME_BYTES / 9,
             Dialect::Extended => usize::MAX,
         };
-        let others = self.sessions.iter().filter(|(_, other)| **other != session);
-        others.map(|(user, _)| user.clone()).take(most).collect()
+        let own = self.people.get(&session).map(|person| &person.user);
+        let others = self.sessions.keys().filter(|user| Some(*user) != own);
+        others.take(most).cloned().collect()
     }
 }
 
@@ -95,6 +149,14 @@ struct GivenIds {
 }
 
 impl GivenIds {
+    /// Never gives this ID again, as long as it is in use.
+    fn keep(&mut self, user: &UserId) {
+        if self.ids.insert(user.clone()) {
+            self.order.push_back(user.clone());
+            *self.by_name.entry(user.name().to_owned()).or_default() += 1;
+        }
+    }
+
     /// Four random digits, and one more each time a name's numbers are half used up.
     fn draw(&mut self, name: &Name, dice: &mut StdRng) -> UserId {
         let n_used = self.by_name.entry(name.as_str().to_owned()).or_default();

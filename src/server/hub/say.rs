@@ -2,18 +2,18 @@
 
 use std::collections::BTreeSet;
 
-use super::ledger::Entry;
-use super::{Effect, Hub, Now};
+use super::{Effect, Hub, Now, SessionId, Ticket};
 use crate::protocol::error::Refusal;
-use crate::protocol::event::Event;
 use crate::protocol::id::{ClientId, MessageId, UserId};
-use crate::protocol::message::{Audience, Kind, Message};
+use crate::protocol::message::{Audience, Kind};
 use crate::protocol::request::{Say, SayKind};
+use crate::store::{Append, NewMessage};
 
 impl Hub {
     pub(super) fn say(
         &mut self,
         now: Now,
+        session: SessionId,
         sender: UserId,
         cid: Option<ClientId>,
         said: Say,
@@ -29,28 +29,20 @@ impl Hub {
                 (self.reply_audience(&sender, to, said.audience)?, Kind::Reply { to })
             }
         };
-        let (seq, id) = (self.next_seq(), self.ledger.draw_id(&mut self.dice));
-        let to = self.holders(&sender, &audience);
+        let id = self.ids.draw(&mut self.dice);
+        let ticket = Ticket::Say { session, cid: cid.clone(), id };
         let content = said.content;
-        let message = Message { seq, id, sender, audience, kind, content, at: now.wall, cid };
-        let entry = Entry {
-            seq,
-            author: message.sender.clone(),
-            audience: message.audience.clone(),
-            expires: message.expires(),
-        };
-        self.ledger.insert(id, entry);
-        effects.push(Effect::Send { to, event: Event::Said(message) });
-        self.forget_surplus(effects);
+        let message = NewMessage { id, sender, audience, kind, content, at: now.wall, cid };
+        effects.push(Effect::Append { ticket, append: Append::Say(message) });
         Ok(())
     }
 
-    /// A message to anybody who is not here is refused as a whole: its sender would believe that all
+    /// A message to anybody who is not here, and can't come back, is refused as a whole: its sender would believe that all
     /// have it.
     fn audience(&self, sender: &UserId, wanted: Audience) -> Result<Audience, Refusal> {
         let Audience::Only(mut people) = wanted else { return Ok(Audience::Everyone) };
         people.remove(sender);
-        let absent = people.iter().filter(|user| self.roster.session(user).is_none());
+        let absent = people.iter().filter(|user| !self.roster.is_reachable(user));
         unknown(absent.cloned().collect())?;
         only(people)
     }
@@ -82,8 +74,7 @@ impl Hub {
             }
         };
         people.remove(sender);
-        let gone: Vec<_> =
-            people.extract_if(.., |user| self.roster.session(user).is_none()).collect();
+        let gone: Vec<_> = people.extract_if(.., |user| !self.roster.is_reachable(user)).collect();
         if people.is_empty() {
             unknown(gone)?;
         }

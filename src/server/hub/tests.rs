@@ -11,46 +11,92 @@ use crate::protocol::message::{Kind, Message};
 use crate::protocol::request::{Dialect, Say, SayKind};
 use crate::protocol::text::SafeText;
 use crate::server::limits;
+use crate::store::memory::MemoryStore;
+use crate::store::{Reader as _, Store as _, View};
 
-/// A hub with a clock of its own, and everything that each session was told.
+/// A hub with a clock and a log of its own, and everything that each session was told.
 pub(super) struct Room {
     hub: Hub,
+    log: MemoryStore,
     now: Now,
     told: Vec<(SessionId, Event)>,
     closed: Vec<SessionId>,
     here: Vec<SessionId>,
     head: u64,
+    /// While the disk is full, what is to be written is refused.
+    pub(super) is_full: bool,
 }
 
 impl Room {
     pub(super) fn new() -> Self {
         let mono = crate::server::tests::mono();
         let wall = DateTime::from_timestamp_millis(1_800_000_000_000).unwrap().fixed_offset();
-        let hub = Hub::new(7);
-        Self { hub, now: Now { mono, wall }, told: vec![], closed: vec![], here: vec![], head: 0 }
+        let mut log = MemoryStore::default();
+        let hub = Hub::new(7, &log.opened().unwrap());
+        Self {
+            hub,
+            log,
+            now: Now { mono, wall },
+            told: vec![],
+            closed: vec![],
+            here: vec![],
+            head: 0,
+            is_full: false,
+        }
+    }
+
+    /// The server stops and starts again, on the same log.
+    fn restart(&mut self) {
+        self.hub = Hub::new(8, &self.log.opened().unwrap());
+        self.here.clear();
     }
 
     pub(super) fn input(&mut self, input: Input) {
-        for effect in self.hub.handle(self.now, input) {
-            match effect {
-                Effect::Send { to, event } => {
-                    if let Some(seq) = seq(&event) {
-                        self.head += 1;
-                        assert_eq!(seq.0, self.head, "no gaps in the order");
-                    }
-                    let to = match to {
-                        Recipients::One(session) => vec![session],
-                        Recipients::These(sessions) => sessions,
-                        Recipients::Everyone => self.here.clone(),
-                    };
-                    self.told.extend(to.into_iter().map(|session| (session, event.clone())));
-                }
-                Effect::Close(session) => {
-                    self.here.retain(|here| *here != session);
-                    self.closed.push(session);
-                }
+        let mut inputs = std::collections::VecDeque::from([input]);
+        while let Some(input) = inputs.pop_front() {
+            for effect in self.hub.handle(self.now, input) {
+                inputs.extend(self.carry_out(effect));
             }
         }
+    }
+
+    /// What comes back of it at once.
+    fn carry_out(&mut self, effect: Effect) -> Option<Input> {
+        match effect {
+            Effect::Send { to, event } => self.tell(to, &event),
+            Effect::Append { ticket, .. } if self.is_full => {
+                return Some(Input::NotStored { ticket, reason: "its disk is full" });
+            }
+            Effect::Append { ticket, append } => {
+                let outcomes = self.log.append(self.now.millis(), &[append]).unwrap();
+                let outcome = outcomes.into_iter().next().unwrap();
+                return Some(Input::Stored { ticket, outcome });
+            }
+            Effect::Look { session, viewer, id, request } => {
+                let view = View { viewer: &viewer, now: self.now.millis() };
+                let found = self.log.reader().unwrap().message(view, id).unwrap();
+                return Some(Input::Looked { session, request, id, found });
+            }
+            Effect::Read { .. } | Effect::Feed { .. } => {}
+            Effect::Close(session) => {
+                self.here.retain(|here| *here != session);
+                self.closed.push(session);
+            }
+        }
+        None
+    }
+
+    fn tell(&mut self, to: Recipients, event: &Event) {
+        if let Some(seq) = event.seq() {
+            self.head += 1;
+            assert_eq!(seq.0, self.head, "no gaps in the order");
+        }
+        let to = match to {
+            Recipients::One(session) => vec![session],
+            Recipients::These(sessions) => sessions,
+            Recipients::Everyone => self.here.clone(),
+        };
+        self.told.extend(to.into_iter().map(|session| (session, event.clone())));
     }
 
     /// Lets time pass, with a tick at every deadline.
@@ -70,10 +116,19 @@ impl Room {
     }
 
     pub(super) fn join(&mut self, session: u64, name: &str, dialect: Dialect) -> UserId {
+        self.log_in(session, name, dialect, None)
+    }
+
+    /// Somebody with our client and a key.
+    fn join_with(&mut self, session: u64, name: &str, key: Option<Key>) -> UserId {
+        self.log_in(session, name, Dialect::Extended, key)
+    }
+
+    fn log_in(&mut self, session: u64, name: &str, dialect: Dialect, key: Option<Key>) -> UserId {
         let id = SessionId(session);
         self.here.push(id);
         let login = Login { username: name.to_owned(), dialect, resume: None };
-        self.input(Input::Login { session: id, login });
+        self.input(Input::Login { session: id, login, key });
         self.hub.roster.user(id).unwrap()
     }
 
@@ -129,21 +184,6 @@ impl Room {
     }
 }
 
-fn seq(event: &Event) -> Option<Seq> {
-    match event {
-        Event::Said(message) => Some(message.seq),
-        Event::Deleted(deleted) => Some(deleted.seq),
-        Event::Expired { seq, .. } => Some(*seq),
-        Event::LoginPrompt
-        | Event::Welcome(_)
-        | Event::LoginRefused(_)
-        | Event::People(_)
-        | Event::Presence { .. }
-        | Event::Refused(_)
-        | Event::Closing(_) => None,
-    }
-}
-
 pub(super) fn say(audience: Audience, kind: SayKind) -> Request {
     Request::Say(Say { audience, kind, content: SafeText::clean("hi") })
 }
@@ -176,7 +216,7 @@ fn a_login_is_welcomed_and_told_of_the_others() {
 fn a_name_that_is_none_is_refused_and_the_session_closed() {
     let mut room = Room::new();
     let login = Login { username: "a b".to_owned(), dialect: Dialect::Original, resume: None };
-    room.input(Input::Login { session: SessionId(1), login });
+    room.input(Input::Login { session: SessionId(1), login, key: None });
     let told = room.told();
     let [(1, Event::LoginRefused(refused))] = told.as_slice() else { panic!("{told:?}") };
     assert_eq!(refused.code, ErrorCode::BadName);
@@ -416,16 +456,92 @@ fn leaving_and_saying_too_much_end_a_session() {
 }
 
 #[test]
-fn the_ledger_is_bounded_and_a_temporary_message_goes_with_it() {
+fn what_the_hub_does_not_know_by_heart_it_asks_the_log() {
+    let mut room = Room::new();
+    let ann = room.join_with(1, "Ann", Some([1; 32]));
+    room.told.clear();
+    room.ask(1, say(Audience::Everyone, SayKind::Temporary { seconds: 3_600 }));
+    let (_, temporary) = room.said();
+    room.ask(1, say(Audience::Everyone, PLAIN));
+    let (_, plain) = room.said();
+    room.restart();
+    assert_eq!(room.join_with(1, "Ann", Some([1; 32])), ann);
+    let bob = room.ours(2, "Bob");
+    room.ask(2, Request::Delete(plain.id));
+    assert_eq!(room.refused(2), ErrorCode::NotYours);
+    room.ask(2, say(Audience::Everyone, SayKind::Reply { to: plain.id }));
+    assert_eq!(room.said().1.sender, bob);
+    room.ask(1, Request::Delete(plain.id));
+    let told = room.told();
+    assert!(matches!(&told[0].1, Event::Deleted(gone) if gone.id == plain.id && gone.by == ann));
+    room.ask(1, Request::Delete(plain.id));
+    assert_eq!(room.refused(1), ErrorCode::UnknownMessage);
+    room.wait(Duration::from_mins(61));
+    let told = room.told();
+    assert!(told.is_empty(), "nobody here was sent it: the log tells those who were: {told:?}");
+    let view = View { viewer: &ann, now: room.millis() };
+    let events = room.log.reader().unwrap().events_after(view, Seq(0), 100).unwrap().unwrap();
+    let expired = |event: &Event| matches!(event, Event::Expired { id, .. } if *id == temporary.id);
+    assert!(events.events.iter().any(expired));
+}
+
+#[test]
+fn a_repeated_request_does_nothing_and_is_told_what_it_did() {
     let mut room = Room::new();
     room.ours(1, "Ann");
-    room.ask(1, say(Audience::Everyone, SayKind::Temporary { seconds: 3_600 }));
+    room.ask_as(1, Some("one"), Ok(say(Audience::Everyone, PLAIN)));
     let (_, first) = room.said();
-    for _ in 1..limits::LEDGER_MESSAGES {
-        room.ask(1, say(Audience::Everyone, PLAIN));
+    let stored = |room: &mut Room| match room.told().as_slice() {
+        [(1, Event::Stored(stored))] => stored.clone(),
+        other => panic!("{other:?}"),
+    };
+    for _ in 0..2 {
+        room.ask_as(1, Some("one"), Ok(say(Audience::Everyone, PLAIN)));
+        assert_eq!(stored(&mut room).id, first.id);
     }
+    room.ask_as(1, Some("two"), Ok(Request::Delete(first.id)));
     room.told.clear();
-    room.ask(1, say(Audience::Everyone, PLAIN));
+    room.ask_as(1, Some("one"), Ok(say(Audience::Everyone, PLAIN)));
+    assert_eq!(stored(&mut room).seq, first.seq, "not even when the message is gone");
+}
+
+#[test]
+fn a_key_keeps_its_id_over_restarts_and_direct_messages_reach_it_when_away() {
+    let mut room = Room::new();
+    let bob = room.join_with(1, "Bob", Some([1; 32]));
+    let zoe = room.join_with(2, "Zoe", None);
+    assert_ne!(room.join_with(3, "Bob", Some([2; 32])), bob, "another key is another person");
+    assert_ne!(room.join_with(4, "Rob", Some([1; 32])), bob, "and so is another name");
+    assert_eq!(room.join_with(5, "Bob", Some([1; 32])), bob, "the same twice at once");
+    room.restart();
+    room.told.clear();
+    let ann = room.join_with(6, "Ann", None);
+    room.told.clear();
+    let only = |user: &UserId| Audience::Only([user.clone()].into());
+    room.ask(6, say(only(&zoe), PLAIN));
+    assert_eq!(room.refused(6), ErrorCode::UnknownRecipient, "nobody inherits an ID without a key");
+    room.ask(6, say(only(&bob), PLAIN));
+    assert_eq!(room.said().1.sender, ann);
+    assert_eq!(room.join_with(7, "Bob", Some([1; 32])), bob);
+}
+
+#[test]
+fn a_full_disk_is_said_and_nothing_is_told_as_if_it_were_stored() {
+    let mut room = Room::new();
+    room.ours(1, "Ann");
+    room.ask(1, say(Audience::Everyone, SayKind::Temporary { seconds: 5 }));
+    let (_, temporary) = room.said();
+    room.is_full = true;
+    room.ask_as(1, Some("one"), Ok(say(Audience::Everyone, PLAIN)));
+    assert_eq!(room.refused(1), ErrorCode::NotStored);
+    room.ask(1, Request::Delete(temporary.id));
+    assert_eq!(room.refused(1), ErrorCode::NotStored);
+    room.wait(Duration::from_secs(6));
+    assert!(room.told().is_empty(), "it is noted later");
+    room.is_full = false;
+    room.ask_as(1, Some("one"), Ok(say(Audience::Everyone, PLAIN)));
+    room.said();
+    room.wait(Duration::from_secs(20));
     let told = room.told();
-    assert!(matches!(told[1], (1, Event::Expired { id, .. }) if id == first.id));
+    assert!(matches!(told[0].1, Event::Expired { id, .. } if id == temporary.id));
 }

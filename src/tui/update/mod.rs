@@ -17,8 +17,8 @@ use super::conversation::Cache;
 use super::model::{Effect, Focus, Key, Message, Model, Scroll};
 use super::overlay::Overlay;
 use crate::client;
-use crate::client::state::Change;
 use crate::client::state::timeline::{Entry, Place};
+use crate::client::state::{Change, Link};
 use crate::protocol::id::MessageId;
 use crate::protocol::text::SafeText;
 
@@ -88,6 +88,10 @@ fn changed(model: &mut Model, change: Change) {
         Change::Refused(refused) => model.complain(refused.text.one_line()),
         Change::Presence { .. } => {}
         Change::Anew => anew(model),
+        // That nothing could be sent is still true when another attempt has failed.
+        Change::Link(_) if matches!(model.room.link(), Link::Offline { .. }) => {
+            model.notice.take_if(|notice| !notice.is_error);
+        }
         Change::Link(_) => model.notice = None,
     }
 }

@@ -4,6 +4,7 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails where its tools do")]
 
+pub(crate) mod screen;
 mod wire;
 
 use std::fs;

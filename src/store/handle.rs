@@ -1,0 +1,287 @@
+//! The log for a server of many tasks: one thread writes, some read, and each has a bounded queue.
+//!
+//! What waits for the writer is committed together: the busier the server, the more messages share one
+//! wait for the disk. There is no timer; a message that comes alone is committed alone.
+//!
+//! Tests drive the same loops as tasks: with a thread of its own behind it, a runtime whose clock is
+//! paused would see nothing going on, and let the time run.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::{Append, Outcome, Overwritten, Reader, Retention, Store, StoreError, Swept};
+use crate::protocol::message::Millis;
+
+/// How many requests may wait for the writer. When full, those who ask wait.
+const WRITES: usize = 1_024;
+
+/// How many requests may wait for the readers. When full, those who ask wait.
+const READS: usize = 256;
+
+/// How much is committed at once: some 15 ms of work, which is what the first of it waits.
+const BATCH: usize = 512;
+
+/// Threads that read for sessions: pages of history, and what somebody missed.
+const READERS: usize = 2;
+
+/// Threads that search. They may be busy for seconds, and nobody else waits for them.
+const SEARCHERS: usize = 2;
+
+type Answer<T> = oneshot::Sender<Result<T, StoreError>>;
+
+type Job = Box<dyn FnOnce(&mut dyn Reader) + Send>;
+
+#[derive(Debug)]
+enum Write {
+    Append { now: Millis, appends: Vec<Append>, answer: Answer<Vec<Outcome>> },
+    Sweep { now: Millis, retention: Retention, answer: Answer<Swept> },
+    Overwrite { answer: Answer<Overwritten> },
+}
+
+/// The way to the writer.
+#[derive(Debug, Clone)]
+pub struct StoreHandle(mpsc::Sender<Write>);
+
+/// The writer's end of that way.
+#[derive(Debug)]
+pub struct WriteQueue(mpsc::Receiver<Write>);
+
+/// The way to some readers.
+#[derive(Debug, Clone)]
+pub struct ReadHandle(mpsc::Sender<Job>);
+
+/// The readers' end of that way.
+#[derive(Debug)]
+pub struct ReadQueue(mpsc::Receiver<Job>);
+
+/// What is being written: what came of it, once it is on disk.
+#[derive(Debug)]
+pub struct Pending<T>(oneshot::Receiver<Result<T, StoreError>>);
+
+/// A way to the writer, both ends.
+pub fn write_queue() -> (StoreHandle, WriteQueue) {
+    let (sender, receiver) = mpsc::channel(WRITES);
+    (StoreHandle(sender), WriteQueue(receiver))
+}
+
+/// A way to readers, both ends.
+pub fn read_queue() -> (ReadHandle, ReadQueue) {
+    let (sender, receiver) = mpsc::channel(READS);
+    (ReadHandle(sender), ReadQueue(receiver))
+}
+
+impl StoreHandle {
+    /// Queues `appends`, which are committed in the order in which this is called, all of one call
+    /// together. Waits only for room in the queue.
+    pub async fn append(
+        &self,
+        now: Millis,
+        appends: Vec<Append>,
+    ) -> Result<Pending<Vec<Outcome>>, StoreError> {
+        self.send(|answer| Write::Append { now, appends, answer }).await
+    }
+
+    /// See [`Store::sweep`].
+    pub async fn sweep(&self, now: Millis, retention: Retention) -> Result<Swept, StoreError> {
+        self.send(|answer| Write::Sweep { now, retention, answer }).await?.done().await
+    }
+
+    /// See [`Store::overwrite`].
+    pub async fn overwrite(&self) -> Result<Overwritten, StoreError> {
+        self.send(|answer| Write::Overwrite { answer }).await?.done().await
+    }
+
+    async fn send<T>(
+        &self,
+        write: impl FnOnce(Answer<T>) -> Write,
+    ) -> Result<Pending<T>, StoreError> {
+        let (answer, pending) = oneshot::channel();
+        self.0.send(write(answer)).await.map_err(closed)?;
+        Ok(Pending(pending))
+    }
+}
+
+impl<T> Pending<T> {
+    /// Waits for the disk.
+    pub async fn done(self) -> Result<T, StoreError> {
+        self.0.await.map_err(closed)?
+    }
+}
+
+impl ReadHandle {
+    /// Has a reader do `work`. Whoever does not wait for it any more has it done in vain: long work
+    /// asks now and then.
+    pub async fn read<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut dyn Reader) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let (answer, pending) = oneshot::channel();
+        let job = move |reader: &mut dyn Reader| {
+            if !answer.is_closed() {
+                // Whoever asked may have left meanwhile.
+                drop(answer.send(work(reader)));
+            }
+        };
+        self.0.send(Box::new(job)).await.map_err(closed)?;
+        Pending(pending).done().await
+    }
+}
+
+fn closed<E>(_: E) -> StoreError {
+    StoreError::Closed
+}
+
+/// The writer's loop, for a thread of its own: until all handles are gone and all is written.
+pub fn serve(mut store: impl Store, mut queue: WriteQueue) {
+    let mut waiting = Vec::new();
+    while queue.0.blocking_recv_many(&mut waiting, BATCH) > 0 {
+        work(&mut store, &mut waiting);
+    }
+}
+
+/// The same as a task, for tests.
+pub async fn serve_as_task(mut store: impl Store, mut queue: WriteQueue) {
+    let mut waiting = Vec::new();
+    while queue.0.recv_many(&mut waiting, BATCH).await > 0 {
+        work(&mut store, &mut waiting);
+    }
+}
+
+/// The loop of one reader of several, for a thread of its own.
+fn serve_reads(mut reader: impl Reader, queue: &Mutex<ReadQueue>) {
+    // One waits for the queue while the others wait for the lock, or read.
+    let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).0.blocking_recv();
+    while let Some(job) = next() {
+        // Its answer is dropped then, and whoever waits is told.
+        drop(catch_unwind(AssertUnwindSafe(|| job(&mut reader))));
+    }
+}
+
+/// The loop of a single reader as a task, for tests.
+pub async fn serve_reads_as_task(mut reader: impl Reader, mut queue: ReadQueue) {
+    while let Some(job) = queue.0.recv().await {
+        job(&mut reader);
+    }
+}
+
+fn work(store: &mut impl Store, waiting: &mut Vec<Write>) {
+    let mut batch = Batch::default();
+    for write in waiting.drain(..) {
+        match write {
+            Write::Append { now, appends, answer } => {
+                if batch.appends.len() + appends.len() > BATCH {
+                    batch.commit(store);
+                }
+                batch.now = batch.now.max(now);
+                batch.answers.push((appends.len(), answer));
+                batch.appends.extend(appends);
+            }
+            Write::Sweep { now, retention, answer } => {
+                batch.commit(store);
+                drop(answer.send(store.sweep(now, retention)));
+            }
+            Write::Overwrite { answer } => {
+                batch.commit(store);
+                drop(answer.send(store.overwrite()));
+            }
+        }
+    }
+    batch.commit(store);
+}
+
+/// What goes into one transaction, and who is told how much of what comes of it.
+#[derive(Default)]
+struct Batch {
+    now: Millis,
+    appends: Vec<Append>,
+    answers: Vec<(usize, Answer<Vec<Outcome>>)>,
+}
+
+impl Batch {
+    fn commit(&mut self, store: &mut impl Store) {
+        let Self { now, appends, answers } = std::mem::take(self);
+        if answers.is_empty() {
+            return;
+        }
+        match store.append(now, &appends) {
+            Ok(outcomes) => {
+                let mut outcomes = outcomes.into_iter();
+                for (count, answer) in answers {
+                    drop(answer.send(Ok(outcomes.by_ref().take(count).collect())));
+                }
+            }
+            Err(error) => {
+                for (_, answer) in answers {
+                    drop(answer.send(Err(error.clone())));
+                }
+            }
+        }
+    }
+}
+
+/// The ways to a log that has threads of its own.
+#[derive(Debug, Clone)]
+pub struct Handles {
+    /// To the writer.
+    pub store: StoreHandle,
+    /// To the readers.
+    pub reads: ReadHandle,
+    /// To the readers that search.
+    pub searches: ReadHandle,
+}
+
+/// The threads of a log. They end when the last handle is gone.
+#[derive(Debug)]
+pub struct Threads(Vec<JoinHandle<()>>);
+
+/// Gives a log its threads. A panic of the writer ends the process at once: nothing that is not in
+/// the log may go out.
+pub fn start<S: Store>(store: S) -> Result<(Handles, Threads), StoreError> {
+    let mut threads = Vec::new();
+    let mut readers = |name, count| -> Result<ReadHandle, StoreError> {
+        let (handle, queue) = read_queue();
+        let queue = Arc::new(Mutex::new(queue));
+        for _ in 0..count {
+            let (reader, queue) = (store.reader()?, Arc::clone(&queue));
+            threads.push(spawn(name, move || serve_reads(reader, &queue))?);
+        }
+        Ok(handle)
+    };
+    let reads = readers("store-read", READERS)?;
+    let searches = readers("store-search", SEARCHERS)?;
+    let (handle, queue) = write_queue();
+    threads.push(spawn("store", move || {
+        let _abort = AbortOnPanic;
+        serve(store, queue);
+    })?);
+    Ok((Handles { store: handle, reads, searches }, Threads(threads)))
+}
+
+fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, StoreError> {
+    let thread = thread::Builder::new().name(name.to_owned());
+    thread.spawn(run).map_err(|error| StoreError::Thread(Arc::new(error)))
+}
+
+impl Threads {
+    /// Waits until all that was queued is written. To be called when the last handle is gone, and
+    /// not from a task.
+    pub fn join(self) {
+        for thread in self.0 {
+            // A panic was reported when it happened.
+            drop(thread.join());
+        }
+    }
+}
+
+struct AbortOnPanic;
+
+impl Drop for AbortOnPanic {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            std::process::abort();
+        }
+    }
+}

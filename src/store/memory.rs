@@ -1,0 +1,404 @@
+//! The log in memory: plain maps that say what a log means. For tests, and lost with the process.
+
+use std::collections::BTreeMap;
+use std::ops::{Bound, ControlFlow};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use super::row::{self, recipients};
+use super::{
+    Append, Around, CID_KEPT, Events, First, MARK_KEPT, Metadata, NewMessage, Opened, Outcome,
+    Overwritten, Page, Reader, Retention, Row, Scanned, Store, StoreError, Swept, View, tick,
+};
+use crate::protocol::event::{Deleted, Event};
+use crate::protocol::id::{ClientId, MessageId, Seq, UserId};
+use crate::protocol::message::{Audience, Message, Millis};
+
+/// The log in memory. A clone is the same log, opened again.
+#[derive(Debug, Clone, Default)]
+pub struct MemoryStore(Arc<RwLock<State>>);
+
+/// A reader of the log in memory.
+#[derive(Debug)]
+pub struct MemoryReader(Arc<RwLock<State>>);
+
+#[derive(Debug, Default)]
+struct State {
+    head: Seq,
+    clock: Millis,
+    horizon: Seq,
+    messages: BTreeMap<Seq, Stored>,
+    marks: BTreeMap<Seq, Mark>,
+    sent: BTreeMap<Seq, Sent>,
+    registered: BTreeMap<UserId, ([u8; 32], Seq)>,
+}
+
+#[derive(Debug)]
+struct Stored {
+    message: Message,
+    /// As in [`Row`].
+    recipients: Option<String>,
+}
+
+#[derive(Debug)]
+struct Mark {
+    event: Event,
+    id: MessageId,
+    sender: UserId,
+    audience: Audience,
+    at: Millis,
+}
+
+#[derive(Debug)]
+struct Sent {
+    sender: UserId,
+    cid: ClientId,
+    id: MessageId,
+    deletes: bool,
+    at: Millis,
+}
+
+impl Store for MemoryStore {
+    type Reader = MemoryReader;
+
+    fn opened(&mut self) -> Result<Opened, StoreError> {
+        Ok(read(&self.0).opened())
+    }
+
+    fn reader(&self) -> Result<MemoryReader, StoreError> {
+        Ok(MemoryReader(Arc::clone(&self.0)))
+    }
+
+    fn append(&mut self, now: Millis, batch: &[Append]) -> Result<Vec<Outcome>, StoreError> {
+        let mut state = write(&self.0);
+        batch.iter().map(|append| state.append(now, append)).collect()
+    }
+
+    fn sweep(&mut self, now: Millis, retention: Retention) -> Result<Swept, StoreError> {
+        Ok(Swept { freed: write(&self.0).sweep(now, retention), more: false })
+    }
+
+    fn overwrite(&mut self) -> Result<Overwritten, StoreError> {
+        Ok(Overwritten::Done)
+    }
+}
+
+// A panic elsewhere leaves nothing half done here that matters to a test.
+fn read(state: &RwLock<State>) -> RwLockReadGuard<'_, State> {
+    state.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn write(state: &RwLock<State>) -> RwLockWriteGuard<'_, State> {
+    state.write().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl State {
+    fn opened(&self) -> Opened {
+        let all = self.messages.values().map(|stored| &stored.message);
+        let marks = self.marks.values();
+        let said = all.clone().map(|message| (&message.sender, &message.audience));
+        let gone = marks.clone().map(|mark| (&mark.sender, &mark.audience));
+        let private = said.chain(gone).flat_map(|(sender, audience)| match audience {
+            Audience::Everyone => Vec::new(),
+            Audience::Only(people) => people.iter().chain([sender]).cloned().collect(),
+        });
+        let mut private: Vec<_> = private.collect();
+        private.sort();
+        private.dedup();
+        Opened {
+            epoch: "memory".to_owned(),
+            head: self.head,
+            horizon: self.horizon,
+            messages: self.messages.len() as u64,
+            bytes: 0,
+            ids: all.clone().map(|message| message.id).chain(marks.map(|mark| mark.id)).collect(),
+            temporary: all.filter_map(|message| Some((message.id, message.expires()?))).collect(),
+            registered: self
+                .registered
+                .iter()
+                .map(|(user, (key, _))| (user.clone(), *key))
+                .collect(),
+            private,
+        }
+    }
+
+    fn append(&mut self, now: Millis, append: &Append) -> Result<Outcome, StoreError> {
+        Ok(match append {
+            Append::Say(new) => match self.first(now, &new.sender, new.cid.as_ref()) {
+                Some(first) => Outcome::Repeated(first),
+                None => self.say(new)?,
+            },
+            Append::Delete { id, by, cid } => match self.first(now, by, cid.as_ref()) {
+                Some(first) => Outcome::Repeated(first),
+                None => self.delete(now, *id, by, cid.as_ref()),
+            },
+            Append::Expire { id } => match self.take(*id) {
+                Some(message) => {
+                    let id = *id;
+                    let seq = self.mark(now, message, |seq| Event::Expired { seq, id });
+                    Outcome::Expired { seq, id }
+                }
+                None => Outcome::Gone,
+            },
+            Append::Register { user, key } => {
+                let (held, _) = self.registered.entry(user.clone()).or_insert((*key, Seq(0)));
+                if held == key { Outcome::Registered } else { Outcome::NotYourKey }
+            }
+            Append::Seen { user, up_to } => {
+                if let Some((_, seen)) = self.registered.get_mut(user) {
+                    *seen = (*seen).max(*up_to);
+                }
+                Outcome::Noted
+            }
+        })
+    }
+
+    fn say(&mut self, new: &NewMessage) -> Result<Outcome, StoreError> {
+        if self.find(new.id).is_some() {
+            return Ok(Outcome::IdTaken);
+        }
+        self.clock = tick(self.clock, new.at.timestamp_millis());
+        let message = Message {
+            seq: self.next(),
+            id: new.id,
+            sender: new.sender.clone(),
+            audience: new.audience.clone(),
+            kind: new.kind,
+            content: new.content.clone(),
+            at: row::moment(self.clock, new.at.offset().local_minus_utc())?,
+            cid: new.cid.clone(),
+        };
+        let recipients = recipients(&message.audience);
+        self.messages.insert(message.seq, Stored { message: message.clone(), recipients });
+        self.remember(&new.sender, new.cid.as_ref(), new.id, false);
+        Ok(Outcome::Said(message))
+    }
+
+    fn delete(
+        &mut self,
+        now: Millis,
+        id: MessageId,
+        by: &UserId,
+        cid: Option<&ClientId>,
+    ) -> Outcome {
+        if self.find(id).is_none_or(|message| !is_alive(message, now)) {
+            return Outcome::Gone;
+        }
+        let Some(message) = self.take(id) else { return Outcome::Gone };
+        let event = |seq| Deleted { seq, id, by: by.clone(), cid: cid.cloned() };
+        let seq = self.mark(now, message, |seq| Event::Deleted(event(seq)));
+        self.remember(by, cid, id, true);
+        Outcome::Deleted(event(seq))
+    }
+
+    fn next(&mut self) -> Seq {
+        self.head = Seq(self.head.0 + 1);
+        self.head
+    }
+
+    fn find(&self, id: MessageId) -> Option<&Message> {
+        let mut all = self.messages.values().map(|stored| &stored.message);
+        all.find(|message| message.id == id)
+    }
+
+    fn take(&mut self, id: MessageId) -> Option<Message> {
+        let seq = self.find(id)?.seq;
+        self.messages.remove(&seq).map(|stored| stored.message)
+    }
+
+    fn mark(&mut self, now: Millis, message: Message, event: impl Fn(Seq) -> Event) -> Seq {
+        self.clock = tick(self.clock, now);
+        let seq = self.next();
+        let Message { id, sender, audience, .. } = message;
+        self.marks.insert(seq, Mark { event: event(seq), id, sender, audience, at: self.clock });
+        seq
+    }
+
+    fn first(&self, now: Millis, sender: &UserId, cid: Option<&ClientId>) -> Option<First> {
+        let oldest = tick(self.clock, now) - CID_KEPT;
+        let is_it =
+            |sent: &Sent| sent.sender == *sender && Some(&sent.cid) == cid && sent.at > oldest;
+        let (&seq, sent) = self.sent.iter().find(|(_, sent)| is_it(sent))?;
+        let id = sent.id;
+        Some(if sent.deletes {
+            First::Deleted(Deleted { seq, id, by: sender.clone(), cid: cid.cloned() })
+        } else {
+            match self.messages.get(&seq) {
+                Some(Stored { message, .. }) if is_alive(message, now) => {
+                    First::Said(message.clone())
+                }
+                Some(_) | None => First::SaidAndGone { seq, id },
+            }
+        })
+    }
+
+    fn remember(&mut self, sender: &UserId, cid: Option<&ClientId>, id: MessageId, deletes: bool) {
+        if let Some(cid) = cid.cloned() {
+            self.sent.retain(|_, sent| sent.sender != *sender || sent.cid != cid);
+            let sent = Sent { sender: sender.clone(), cid, id, deletes, at: self.clock };
+            self.sent.insert(self.head, sent);
+        }
+    }
+
+    fn sweep(&mut self, now: Millis, retention: Retention) -> Vec<MessageId> {
+        let mut freed = Vec::new();
+        if let Some(cutoff) = retention.cutoff(now) {
+            let old = self.messages.values().map(|stored| &stored.message);
+            let old = old.take_while(|message| message.at.timestamp_millis() < cutoff);
+            let goes = |message: &&Message| {
+                message.expires().is_none() && !self.is_waited_for(now, message)
+            };
+            let gone: Vec<_> = old.filter(goes).map(|message| (message.seq, message.id)).collect();
+            for (seq, id) in gone {
+                self.messages.remove(&seq);
+                self.horizon = self.horizon.max(seq);
+                freed.push(id);
+            }
+        }
+        while let Some(first) = self.marks.first_entry()
+            && first.get().at < now - MARK_KEPT
+        {
+            self.horizon = self.horizon.max(*first.key());
+            freed.push(first.remove().id);
+        }
+        while let Some(first) = self.sent.first_entry()
+            && first.get().at < now - CID_KEPT
+        {
+            first.remove();
+        }
+        freed
+    }
+
+    fn is_waited_for(&self, now: Millis, message: &Message) -> bool {
+        let Audience::Only(people) = &message.audience else { return false };
+        let waits = |user| self.registered.get(user).is_some_and(|(_, seen)| *seen < message.seq);
+        message.at.timestamp_millis() >= now - MARK_KEPT && people.iter().any(waits)
+    }
+
+    fn seen<'a>(&'a self, view: View<'a>) -> impl DoubleEndedIterator<Item = &'a Message> {
+        let all = self.messages.values().map(|stored| &stored.message);
+        all.filter(move |message| is_seen(message, view))
+    }
+}
+
+fn is_alive(message: &Message, now: Millis) -> bool {
+    message.expires().is_none_or(|expires| expires > now)
+}
+
+fn is_seen(message: &Message, view: View<'_>) -> bool {
+    message.visible_to(view.viewer) && is_alive(message, view.now)
+}
+
+impl Reader for MemoryReader {
+    fn events_after(
+        &mut self,
+        view: View<'_>,
+        after: Seq,
+        limit: usize,
+    ) -> Result<Option<Events>, StoreError> {
+        let state = read(&self.0);
+        if after < state.horizon {
+            return Ok(None);
+        }
+        let of_viewer =
+            |mark: &Mark| mark.sender == *view.viewer || mark.audience.includes(view.viewer);
+        let said = state.seen(view).map(|message| (message.seq, Event::Said(message.clone())));
+        let marks = state.marks.iter().filter(|(_, mark)| of_viewer(mark));
+        let marks = marks.map(|(seq, mark)| (*seq, mark.event.clone()));
+        let all: BTreeMap<Seq, Event> = said.chain(marks).collect();
+        let later = all.range((Bound::Excluded(after), Bound::Unbounded));
+        let page: Vec<_> = later.take(limit.max(1)).collect();
+        let full = page.last().filter(|_| page.len() == limit.max(1));
+        Ok(Some(Events {
+            looked: full.map_or(state.head, |(seq, _)| **seq),
+            events: page.into_iter().map(|(_, event)| event.clone()).collect(),
+        }))
+    }
+
+    fn history(
+        &mut self,
+        view: View<'_>,
+        before: Option<Seq>,
+        limit: usize,
+    ) -> Result<Page, StoreError> {
+        let state = read(&self.0);
+        let is_before = |message: &&Message| before.is_none_or(|before| message.seq < before);
+        let mut all = state.seen(view).filter(is_before).rev();
+        let mut messages: Vec<_> = all.by_ref().take(limit).cloned().collect();
+        messages.reverse();
+        Ok(Page { messages, more: all.next().is_some() })
+    }
+
+    fn around(
+        &mut self,
+        view: View<'_>,
+        id: MessageId,
+        limit: usize,
+    ) -> Result<Option<Around>, StoreError> {
+        let state = read(&self.0);
+        let all: Vec<_> = state.seen(view).collect();
+        let Some(at) = all.iter().position(|message| message.id == id) else { return Ok(None) };
+        let (from, to) = (at.saturating_sub(limit), all.len().min(at + limit + 1));
+        let messages = all.get(from..to).unwrap_or_default();
+        Ok(Some(Around {
+            messages: messages.iter().copied().cloned().collect(),
+            earlier: from > 0,
+            later: to < all.len(),
+        }))
+    }
+
+    fn message(&mut self, view: View<'_>, id: MessageId) -> Result<Option<Metadata>, StoreError> {
+        let state = read(&self.0);
+        Ok(state.seen(view).find(|message| message.id == id).map(|message| Metadata {
+            seq: message.seq,
+            sender: message.sender.clone(),
+            audience: message.audience.clone(),
+            kind: message.kind,
+        }))
+    }
+
+    fn scan(
+        &mut self,
+        view: View<'_>,
+        before: Option<Seq>,
+        rows: usize,
+        each: &mut dyn FnMut(&Row<'_>) -> ControlFlow<()>,
+    ) -> Result<Scanned, StoreError> {
+        let state = read(&self.0);
+        let (mut shown, mut next) = (0, None);
+        let before = before.unwrap_or(Seq(u64::MAX));
+        for (looked, (seq, stored)) in (1..).zip(state.messages.range(..before).rev()) {
+            let mut flow = ControlFlow::Continue(());
+            if is_seen(&stored.message, view) {
+                shown += 1;
+                flow = each(&stored.row());
+            }
+            if looked == rows.max(1) || flow.is_break() {
+                next = Some(*seq);
+                break;
+            }
+        }
+        Ok(Scanned { shown, next })
+    }
+
+    fn horizon(&mut self) -> Result<Seq, StoreError> {
+        Ok(read(&self.0).horizon)
+    }
+}
+
+impl Stored {
+    fn row(&self) -> Row<'_> {
+        let message = &self.message;
+        Row {
+            seq: message.seq,
+            sender: message.sender.as_str(),
+            at: message.at.timestamp_millis(),
+            content: message.content.as_str(),
+            id: message.id.number(),
+            recipients: self.recipients.as_deref(),
+            zone: message.at.offset().local_minus_utc(),
+            expires: message.expires(),
+            reply_to: message.reply_to().map(MessageId::number),
+            cid: message.cid.as_ref().map(ClientId::as_str),
+        }
+    }
+}

@@ -1,0 +1,355 @@
+//! The log: every message and what became of it, in the one order, on disk.
+//!
+//! Two synchronous traits: the one writer ([`Store`]) and its readers ([`Reader`]). [`sqlite`] is the
+//! log of production, [`memory`] says in plain maps what it means, and one suite holds both to it. The
+//! traits know nothing of threads, queues and clocks: [`handle`] brings them to a server.
+//!
+//! Who may do what is decided above. But whatever is read is read for somebody at some moment
+//! ([`View`]), and no reader hands out what that person may not see, or what is gone by then.
+
+pub mod error;
+pub mod handle;
+pub mod memory;
+mod row;
+pub mod sqlite;
+
+#[cfg(test)]
+mod tests;
+
+use std::ops::ControlFlow;
+
+use chrono::{DateTime, FixedOffset};
+
+pub use self::error::StoreError;
+pub use self::row::Row;
+use crate::protocol::event::{Deleted, Event};
+use crate::protocol::id::{ClientId, MessageId, Seq, UserId};
+use crate::protocol::message::{Audience, Kind, Message, Millis};
+use crate::protocol::text::SafeText;
+
+/// One day.
+const DAY: Millis = 24 * 60 * 60 * 1_000;
+
+/// How long a [`ClientId`] is remembered, whatever becomes of the message: longer than any client
+/// goes on to resend (PROTOCOL.md).
+pub const CID_KEPT: Millis = 7 * DAY;
+
+/// How long it is remembered that a message is gone, so that people who were away learn of it: a long
+/// holiday. Also how long a direct message waits for somebody, when nothing else is kept that long.
+pub const MARK_KEPT: Millis = 90 * DAY;
+
+/// How long every message is kept, even when nothing is: a connection that was lost for so long
+/// comes back to everything that was said.
+pub const RESUME_KEPT: Millis = 10 * 60 * 1_000;
+
+/// How far the log's clock may be ahead of the server's. A time that goes back by less stands still
+/// in the log; by more, the earlier time was wrong, and the log goes back, too.
+pub const CLOCK_BACK: Millis = 60 * 60 * 1_000;
+
+/// How many rows of each sort one [`Store::sweep`] looks at: a few milliseconds, in which no message
+/// is taken.
+pub const SWEEP_ROWS: u16 = 500;
+
+/// The one writer of the log.
+pub trait Store: Send + 'static {
+    /// What reads beside the writer, from a thread of its own.
+    type Reader: Reader + Send + 'static;
+
+    /// What is there; asked once, at the start.
+    fn opened(&mut self) -> Result<Opened, StoreError>;
+
+    /// One more reader.
+    fn reader(&self) -> Result<Self::Reader, StoreError>;
+
+    /// Does all of `batch`, in order, in one transaction: when this returns, it is on disk. After an
+    /// error nothing of it has happened, and nothing but [`StoreError::Full`] and
+    /// [`StoreError::Busy`] goes away by itself: a store that can't be sure what the disk holds takes
+    /// nothing more.
+    ///
+    /// `now` is the server's clock. The log has its own, which never goes back by less than
+    /// [`CLOCK_BACK`]; messages are stamped by it.
+    fn append(&mut self, now: Millis, batch: &[Append]) -> Result<Vec<Outcome>, StoreError>;
+
+    /// Removes some of what is kept no longer; to be called again while [`Swept::more`].
+    ///
+    /// Rows are looked at from the oldest up to the first that is young enough.
+    fn sweep(&mut self, now: Millis, retention: Retention) -> Result<Swept, StoreError>;
+
+    /// Makes sure that no text that was removed is left in the files.
+    fn overwrite(&mut self) -> Result<Overwritten, StoreError>;
+}
+
+/// A reader of the log. Each call sees one moment of it, with all that was committed before.
+pub trait Reader {
+    /// The next events after `after`, for those who were away or too slow, at most `limit`; `None` if
+    /// that is too far back for all of them to be known still ([`Reader::horizon`]).
+    ///
+    /// A message that is gone is not among them, only the word that it is.
+    fn events_after(
+        &mut self,
+        view: View<'_>,
+        after: Seq,
+        limit: usize,
+    ) -> Result<Option<Events>, StoreError>;
+
+    /// The last `limit` messages before `before`, or the last of all.
+    fn history(
+        &mut self,
+        view: View<'_>,
+        before: Option<Seq>,
+        limit: usize,
+    ) -> Result<Page, StoreError>;
+
+    /// A message with at most `limit` before and `limit` after it; `None` if there is none such.
+    fn around(
+        &mut self,
+        view: View<'_>,
+        id: MessageId,
+        limit: usize,
+    ) -> Result<Option<Around>, StoreError>;
+
+    /// What decides who may reply to a message or remove it; `None` if there is none such.
+    fn message(&mut self, view: View<'_>, id: MessageId) -> Result<Option<Metadata>, StoreError>;
+
+    /// Shows `each` of the messages before `before`, newest first, without making values of them: for
+    /// the search. Looks at `rows` of the log at most, those that the viewer may not see among them,
+    /// or until told to stop.
+    fn scan(
+        &mut self,
+        view: View<'_>,
+        before: Option<Seq>,
+        rows: usize,
+        each: &mut dyn FnMut(&Row<'_>) -> ControlFlow<()>,
+    ) -> Result<Scanned, StoreError>;
+
+    /// The earliest place from where [`Reader::events_after`] is still complete.
+    fn horizon(&mut self) -> Result<Seq, StoreError>;
+}
+
+/// For whom something is read, and when.
+#[derive(Debug, Clone, Copy)]
+pub struct View<'a> {
+    /// Messages to everybody are seen, and this person's own and those to them.
+    pub viewer: &'a UserId,
+    /// Messages that expire by then are not seen any more.
+    pub now: Millis,
+}
+
+/// What can be written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Append {
+    /// Somebody says something.
+    Say(NewMessage),
+    /// A message is removed. Whether `by` may do that is decided before.
+    Delete {
+        /// Which.
+        id: MessageId,
+        /// By whom.
+        by: UserId,
+        /// That person's name for the request.
+        cid: Option<ClientId>,
+    },
+    /// The time of a temporary message is up.
+    Expire {
+        /// Which.
+        id: MessageId,
+    },
+    /// An ID is bound to a key for good.
+    Register {
+        /// The ID.
+        user: UserId,
+        /// The SHA-256 of the public key.
+        key: [u8; 32],
+    },
+    /// Somebody who is registered has everything up to here. May lag behind: it decides only how long
+    /// direct messages wait.
+    Seen {
+        /// Who.
+        user: UserId,
+        /// Up to where.
+        up_to: Seq,
+    },
+}
+
+/// A message before it has its place in the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewMessage {
+    /// An id that no message in the log has.
+    pub id: MessageId,
+    /// Who says it.
+    pub sender: UserId,
+    /// Who gets it.
+    pub audience: Audience,
+    /// What sort it is.
+    pub kind: Kind,
+    /// The text.
+    pub content: SafeText,
+    /// When, in the server's time zone; kept to the millisecond.
+    pub at: DateTime<FixedOffset>,
+    /// The sender's name for it.
+    pub cid: Option<ClientId>,
+}
+
+/// What came of an [`Append`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// It is said.
+    Said(Message),
+    /// It is removed.
+    Deleted(Deleted),
+    /// It has expired.
+    Expired {
+        /// The place of this event in the order.
+        seq: Seq,
+        /// The message.
+        id: MessageId,
+    },
+    /// Nothing was done: this sender's `cid` was seen before, and this came of it then.
+    Repeated(First),
+    /// Nothing was done: there is no such message any more.
+    Gone,
+    /// Nothing was done: another message has that id. Draw again.
+    IdTaken,
+    /// The ID belongs to this key, now or since long.
+    Registered,
+    /// Nothing was done: the ID belongs to another key.
+    NotYourKey,
+    /// It is noted.
+    Noted,
+}
+
+/// What came of a request that is now repeated.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum First {
+    /// This was said.
+    Said(Message),
+    /// Something was said, but its text is gone since.
+    SaidAndGone {
+        /// Its place in the order.
+        seq: Seq,
+        /// The message.
+        id: MessageId,
+    },
+    /// Something was removed.
+    Deleted(Deleted),
+}
+
+/// What a log contains when it is opened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Opened {
+    /// The random identity of the log, made with it.
+    pub epoch: String,
+    /// The last number given.
+    pub head: Seq,
+    /// See [`Reader::horizon`].
+    pub horizon: Seq,
+    /// How many messages there are.
+    pub messages: u64,
+    /// How much room the log takes, in bytes.
+    pub bytes: u64,
+    /// The ids that no new message may have, in no order: those of all messages, and of those that
+    /// are gone as long as that is remembered.
+    pub ids: Vec<MessageId>,
+    /// When the temporary messages expire; also those whose time was up while nobody was there.
+    pub temporary: Vec<(MessageId, Millis)>,
+    /// The IDs that belong to keys.
+    pub registered: Vec<(UserId, [u8; 32])>,
+    /// Everybody with direct messages in the log. Whoever gets one of these IDs reads them: they are
+    /// for nobody new.
+    pub private: Vec<UserId>,
+}
+
+/// How long messages are kept. Direct messages stay up to [`MARK_KEPT`] while somebody registered has
+/// not [`Append::Seen`] them; temporary ones until they expire.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Retention {
+    /// For ever.
+    Forever,
+    /// For so many days; 0 is [`RESUME_KEPT`].
+    Days(u32),
+}
+
+impl Retention {
+    /// Messages from before this moment go.
+    fn cutoff(self, now: Millis) -> Option<Millis> {
+        match self {
+            Self::Forever => None,
+            Self::Days(days) => Some(now - (Millis::from(days) * DAY).max(RESUME_KEPT)),
+        }
+    }
+}
+
+/// What one [`Store::sweep`] did.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Swept {
+    /// Ids that are free again; the messages that had them are gone.
+    pub freed: Vec<MessageId>,
+    /// Whether there is more to remove already.
+    pub more: bool,
+}
+
+/// Whether [`Store::overwrite`] came through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Overwritten {
+    /// No removed text is left.
+    Done,
+    /// A reader held on to it. To be tried again.
+    Busy,
+}
+
+/// Some events in order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Events {
+    /// What the viewer may see: [`Event::Said`], [`Event::Deleted`] and [`Event::Expired`].
+    pub events: Vec<Event>,
+    /// Everything up to here is in `events` or not for the viewer: ask for what is after it. When
+    /// there is no more, this is the last number given; what is committed later has a later number.
+    pub looked: Seq,
+}
+
+/// Some messages, oldest first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Page {
+    /// The messages.
+    pub messages: Vec<Message>,
+    /// Whether there are earlier ones.
+    pub more: bool,
+}
+
+/// Some messages around one, oldest first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Around {
+    /// The messages.
+    pub messages: Vec<Message>,
+    /// Whether there are earlier ones.
+    pub earlier: bool,
+    /// Whether there are later ones.
+    pub later: bool,
+}
+
+/// A message without its text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Metadata {
+    /// Its place in the order.
+    pub seq: Seq,
+    /// Who wrote it.
+    pub sender: UserId,
+    /// Who got it.
+    pub audience: Audience,
+    /// What sort it is.
+    pub kind: Kind,
+}
+
+/// What a [`Reader::scan`] did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Scanned {
+    /// How many messages were shown.
+    pub shown: u64,
+    /// From where to go on; `None` at the beginning of the log.
+    pub next: Option<Seq>,
+}
+
+/// The log's time: the server's, but never back by less than [`CLOCK_BACK`].
+fn tick(clock: Millis, now: Millis) -> Millis {
+    if clock.saturating_sub(now) > CLOCK_BACK { now } else { clock.max(now) }
+}

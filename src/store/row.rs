@@ -1,0 +1,115 @@
+//! A message as it lies in the log: borrowed, and made a value only when it is wanted.
+
+use chrono::{DateTime, FixedOffset};
+
+use super::{Metadata, StoreError};
+use crate::protocol::id::{ClientId, MessageId, Seq, UserId};
+use crate::protocol::message::{Audience, Kind, Message, Millis};
+use crate::protocol::text::SafeText;
+
+/// A message in the log, as [`super::Reader::scan`] shows it.
+#[derive(Clone, Copy)]
+pub struct Row<'a> {
+    /// Its place in the order.
+    pub seq: Seq,
+    /// Who wrote it.
+    pub sender: &'a str,
+    /// When.
+    pub at: Millis,
+    /// The text, which is only safe to show as a [`Row::message`].
+    pub content: &'a str,
+    pub(super) id: u32,
+    /// `None` for everybody, or IDs with a space between.
+    pub(super) recipients: Option<&'a str>,
+    /// Seconds east of Greenwich.
+    pub(super) zone: i32,
+    pub(super) expires: Option<Millis>,
+    pub(super) reply_to: Option<u32>,
+    pub(super) cid: Option<&'a str>,
+}
+
+impl std::fmt::Debug for Row<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Row").field("seq", &self.seq).finish_non_exhaustive()
+    }
+}
+
+impl Row<'_> {
+    /// Whether `user` is named among the recipients; nobody is when it is for everybody.
+    pub fn names(&self, user: &str) -> bool {
+        self.recipients.is_some_and(|names| names.split(' ').any(|name| name == user))
+    }
+
+    /// The message as a value.
+    pub fn message(&self) -> Result<Message, StoreError> {
+        let Metadata { seq, sender, audience, kind } = self.metadata()?;
+        Ok(Message {
+            seq,
+            id: message_id(self.id)?,
+            sender,
+            audience,
+            kind,
+            content: SafeText::clean(self.content),
+            at: moment(self.at, self.zone)?,
+            cid: client_id(self.cid)?,
+        })
+    }
+
+    /// All but the text.
+    pub(super) fn metadata(&self) -> Result<Metadata, StoreError> {
+        let kind = match (self.expires, self.reply_to) {
+            (Some(expires), _) => Kind::Temporary { expires },
+            (None, Some(to)) => Kind::Reply { to: message_id(to)? },
+            (None, None) => Kind::Plain,
+        };
+        Ok(Metadata {
+            seq: self.seq,
+            sender: user_id(self.sender)?,
+            audience: audience(self.recipients)?,
+            kind,
+        })
+    }
+}
+
+/// The recipients as they lie in the log.
+pub(super) fn recipients(audience: &Audience) -> Option<String> {
+    match audience {
+        Audience::Everyone => None,
+        Audience::Only(people) => {
+            Some(people.iter().map(UserId::as_str).collect::<Vec<_>>().join(" "))
+        }
+    }
+}
+
+fn audience(recipients: Option<&str>) -> Result<Audience, StoreError> {
+    let Some(names) = recipients else { return Ok(Audience::Everyone) };
+    names
+        .split(' ')
+        .filter(|name| !name.is_empty())
+        .map(user_id)
+        .collect::<Result<_, _>>()
+        .map(Audience::Only)
+}
+
+pub(super) fn user_id(text: &str) -> Result<UserId, StoreError> {
+    text.parse().map_err(|error| damaged("a user's ID", error))
+}
+
+pub(super) fn client_id(text: Option<&str>) -> Result<Option<ClientId>, StoreError> {
+    text.map(str::parse).transpose().map_err(|error| damaged("a client's id", error))
+}
+
+pub(super) fn message_id(number: u32) -> Result<MessageId, StoreError> {
+    MessageId::from_number(number).ok_or_else(|| damaged("a message's id", number))
+}
+
+/// A moment in a time zone `zone` seconds east of Greenwich.
+pub(super) fn moment(at: Millis, zone: i32) -> Result<DateTime<FixedOffset>, StoreError> {
+    let zone = FixedOffset::east_opt(zone).ok_or_else(|| damaged("a time zone", zone))?;
+    let at = DateTime::from_timestamp_millis(at).ok_or_else(|| damaged("a time", at))?;
+    Ok(at.with_timezone(&zone))
+}
+
+fn damaged(what: &str, found: impl std::fmt::Display) -> StoreError {
+    StoreError::Damaged(format!("{what}: {found}"))
+}

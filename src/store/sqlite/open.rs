@@ -1,0 +1,190 @@
+//! Opening the log: the folder and its lock, the settings, and the steps from older formats.
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{Read, Seek, Write};
+use std::path::{Path, PathBuf};
+
+use rand::distr::{Alphanumeric, SampleString};
+use rusqlite::{Connection, OpenFlags};
+
+use super::super::StoreError;
+
+/// The file's name in the folder.
+pub(super) const FILE: &str = "log.db";
+
+/// Marks the file as ours: "chat".
+const APPLICATION: i64 = 0x6368_6174;
+
+/// The steps from each format to the next.
+const MIGRATIONS: [&str; 1] = [include_str!("schema.sql")];
+
+/// The format that all steps lead to.
+#[expect(clippy::cast_possible_wrap, reason = "a few steps")]
+const FORMAT: i64 = MIGRATIONS.len() as i64;
+
+/// Before 3.51.3, two connections that write and checkpoint at once can damage the file
+/// (<https://sqlite.org/wal.html#walresetbug>).
+const LIBRARY: i32 = 3_051_003;
+
+/// How long to wait for another process that writes (somebody with the `sqlite3` shell, say).
+const BUSY_MS: u32 = 5_000;
+
+/// What the writer and each reader keep of the file in memory, in KiB. Small: the system keeps the
+/// rest, and the whole server stays under 100 MiB however long the log is.
+const WRITER_CACHE_KIB: u32 = 16 * 1_024;
+const READER_CACHE_KIB: u32 = 2 * 1_024;
+
+/// The folder, held until this is dropped.
+#[derive(Debug)]
+pub(super) struct Folder {
+    pub(super) file: PathBuf,
+    _lock: File,
+}
+
+/// Makes the folder if need be and locks it.
+pub(super) fn folder(folder: &Path) -> Result<Folder, StoreError> {
+    if rusqlite::version_number() < LIBRARY {
+        return Err(StoreError::Library(rusqlite::version()));
+    }
+    private_folder().create(folder).map_err(StoreError::folder(folder))?;
+    let lock = lock(folder)?;
+    let file = folder.join(FILE);
+    // SQLite gives its other files the rights of this one.
+    private_file().open(&file).map_err(StoreError::folder(&file))?;
+    sync_folder(folder)?;
+    Ok(Folder { file, _lock: lock })
+}
+
+fn lock(folder: &Path) -> Result<File, StoreError> {
+    let path = folder.join("lock");
+    let mut file = private_file().open(&path).map_err(StoreError::folder(&path))?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            let mut pid = String::new();
+            // Where a lock also keeps others from reading, the number stays unknown.
+            let read = file.read_to_string(&mut pid);
+            let holder = match (read, pid.trim().parse::<u32>()) {
+                (Ok(_), Ok(pid)) => format!("another server (process {pid})"),
+                (Ok(_) | Err(_), Ok(_) | Err(_)) => "another server".to_owned(),
+            };
+            return Err(StoreError::Locked { folder: folder.to_owned(), holder });
+        }
+        Err(TryLockError::Error(source)) => return Err(StoreError::folder(path)(source)),
+    }
+    file.set_len(0)
+        .and_then(|()| file.rewind())
+        .and_then(|()| writeln!(file, "{}", std::process::id()))
+        .map_err(StoreError::folder(path))?;
+    Ok(file)
+}
+
+fn private_folder() -> fs::DirBuilder {
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder
+}
+
+fn private_file() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options
+}
+
+/// A new file is only safe from a power cut when its folder is, too.
+#[cfg(unix)]
+fn sync_folder(folder: &Path) -> Result<(), StoreError> {
+    File::open(folder).and_then(|folder| folder.sync_all()).map_err(StoreError::folder(folder))
+}
+
+#[cfg(not(unix))]
+fn sync_folder(_: &Path) -> Result<(), StoreError> {
+    Ok(())
+}
+
+/// The connection of the one writer, with the file in the latest format.
+pub(super) fn writer(file: &Path) -> Result<Connection, StoreError> {
+    let mut db = connect(file)?;
+    let format = format(&db, file)?;
+    // Before the first table: SQLite would rewrite the whole file for it later.
+    db.pragma_update(None, "journal_mode", "WAL")?;
+    db.pragma_update(None, "synchronous", "FULL")?;
+    // The two that macOS needs for the disk itself to be waited for; nothing elsewhere.
+    db.pragma_update(None, "fullfsync", true)?;
+    db.pragma_update(None, "checkpoint_fullfsync", true)?;
+    // What is removed is overwritten with zeros.
+    db.pragma_update(None, "secure_delete", true)?;
+    // The writer does it itself, since SQLite's own keeps its errors secret.
+    db.pragma_update(None, "wal_autocheckpoint", 0)?;
+    db.pragma_update(None, "journal_size_limit", 16 * 1_024 * 1_024)?;
+    db.pragma_update(None, "cache_size", -i64::from(WRITER_CACHE_KIB))?;
+    migrate(&mut db, format)?;
+    Ok(db)
+}
+
+/// The connection of a reader.
+pub(super) fn reader(file: &Path) -> Result<Connection, StoreError> {
+    let db = connect(file)?;
+    db.pragma_update(None, "query_only", true)?;
+    db.pragma_update(None, "cache_size", -i64::from(READER_CACHE_KIB))?;
+    Ok(db)
+}
+
+fn connect(file: &Path) -> Result<Connection, StoreError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let db = Connection::open_with_flags(file, flags)?;
+    db.pragma_update(None, "busy_timeout", BUSY_MS)?;
+    // No text in temporary files.
+    db.pragma_update(None, "temp_store", "MEMORY")?;
+    // A file that was made to attack its reader gets no code of its own to run.
+    db.pragma_update(None, "trusted_schema", false)?;
+    db.set_prepared_statement_cache_capacity(64);
+    Ok(db)
+}
+
+/// The format of the file, 0 if it is new. Changes nothing.
+fn format(db: &Connection, file: &Path) -> Result<usize, StoreError> {
+    let number = |pragma| db.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0));
+    let foreign = || StoreError::Foreign(file.to_owned());
+    let (application, found) = match (number("application_id"), number("user_version")) {
+        (Ok(application), Ok(found)) => (application, found),
+        (Err(error), _) | (_, Err(error)) => {
+            return Err(match error.sqlite_error_code() {
+                Some(rusqlite::ErrorCode::NotADatabase) => foreign(),
+                Some(_) | None => error.into(),
+            });
+        }
+    };
+    let tables: i64 = db.query_row("SELECT count(*) FROM sqlite_schema", (), |row| row.get(0))?;
+    if application != APPLICATION && (application, found, tables) != (0, 0, 0) {
+        return Err(foreign());
+    }
+    match usize::try_from(found) {
+        Ok(format) if format <= MIGRATIONS.len() => Ok(format),
+        Ok(_) | Err(_) => Err(StoreError::Newer { path: file.to_owned(), found, known: FORMAT }),
+    }
+}
+
+/// Brings the file from `format` to the latest, all or nothing.
+fn migrate(db: &mut Connection, format: usize) -> Result<(), StoreError> {
+    let steps = MIGRATIONS.get(format..).unwrap_or_default();
+    if steps.is_empty() {
+        return Ok(());
+    }
+    let transaction = db.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+    for step in steps {
+        transaction.execute_batch(step)?;
+    }
+    if format == 0 {
+        let epoch = Alphanumeric.sample_string(&mut rand::rng(), 16);
+        transaction.execute("INSERT INTO log VALUES (1, ?1, 0, 0, 0)", [epoch])?;
+        transaction.pragma_update(None, "application_id", APPLICATION)?;
+    }
+    transaction.pragma_update(None, "user_version", FORMAT)?;
+    transaction.commit()?;
+    Ok(())
+}

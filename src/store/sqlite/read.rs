@@ -1,0 +1,285 @@
+//! Reading the log in SQLite, beside the writer.
+//!
+//! What a page costs is the number of its rows: for everybody's messages and for one's own there are
+//! two sorted lists in `feed`, and SQLite merges them as it goes.
+
+use std::ops::ControlFlow;
+use std::path::Path;
+
+use rusqlite::{Connection, Params, Row as SqliteRow};
+
+use super::super::row::{client_id, message_id, user_id};
+use super::super::{Around, Events, Metadata, Page, Reader, Row, Scanned, StoreError, View};
+use super::{log, number, open, seq};
+use crate::protocol::event::{Deleted, Event};
+use crate::protocol::id::{MessageId, Seq};
+use crate::protocol::message::{Message, Millis};
+
+/// The columns of a [`Row`], in its order.
+macro_rules! columns {
+    () => {
+        "message.seq AS seq, message.id, sender, recipients, at, zone, expires, reply_to, cid, content"
+    };
+}
+
+/// The messages in one list of the feed on one side of a place; `$reader` is an SQL expression.
+macro_rules! messages {
+    ($first:literal, $reader:literal, $side:literal) => {
+        concat!(
+            "SELECT ",
+            $first,
+            columns!(),
+            " FROM feed CROSS JOIN message ON message.seq = feed.seq
+              WHERE reader = ",
+            $reader,
+            " AND what = 0 AND feed.seq ",
+            $side,
+            " ?3 AND (expires IS NULL OR expires > ?2)"
+        )
+    };
+}
+
+/// The marks in one list of the feed after a place, in the columns of messages.
+macro_rules! marks {
+    ($reader:literal) => {
+        concat!(
+            "SELECT 1 AS kind, mark.seq AS seq, id, remover, NULL, 0, 0, NULL, NULL, cid, ''
+             FROM feed CROSS JOIN mark ON mark.seq = feed.seq
+             WHERE reader = ",
+            $reader,
+            " AND what = 1 AND feed.seq > ?3"
+        )
+    };
+}
+
+const EVENTS_AFTER: &str = concat!(
+    messages!("0 AS kind, ", "''", ">"),
+    " UNION ALL ",
+    messages!("0, ", "?1", ">"),
+    " UNION ALL ",
+    marks!("''"),
+    " UNION ALL ",
+    marks!("?1"),
+    " ORDER BY seq LIMIT ?4"
+);
+
+const MESSAGES_BEFORE: &str = concat!(
+    messages!("", "''", "<"),
+    " UNION ALL ",
+    messages!("", "?1", "<"),
+    " ORDER BY seq DESC LIMIT ?4"
+);
+
+const MESSAGES_AFTER: &str = concat!(
+    messages!("", "''", ">"),
+    " UNION ALL ",
+    messages!("", "?1", ">"),
+    " ORDER BY seq LIMIT ?4"
+);
+
+/// Whether the viewer may see a row of `message`, at the end of the other columns.
+macro_rules! and_visible {
+    () => {
+        ", (recipients IS NULL OR EXISTS (
+            SELECT 1 FROM feed WHERE reader = ?1 AND what = 0 AND feed.seq = message.seq
+        )) AND (expires IS NULL OR expires > ?2) "
+    };
+}
+
+const ONE: &str = concat!("SELECT ", columns!(), and_visible!(), "FROM message WHERE id = ?3");
+
+const SCAN: &str = concat!(
+    "SELECT ",
+    columns!(),
+    and_visible!(),
+    "FROM message WHERE seq < ?3 ORDER BY seq DESC LIMIT ?4"
+);
+
+/// The place of `and_visible!` after the ten columns of a [`Row`].
+const VISIBLE: usize = 10;
+
+/// A reader of the log in SQLite.
+#[derive(Debug)]
+pub struct SqliteReader {
+    db: Connection,
+}
+
+impl SqliteReader {
+    pub(super) fn open(file: &Path) -> Result<Self, StoreError> {
+        Ok(Self { db: open::reader(file)? })
+    }
+}
+
+impl Reader for SqliteReader {
+    fn events_after(
+        &mut self,
+        view: View<'_>,
+        after: Seq,
+        limit: usize,
+    ) -> Result<Option<Events>, StoreError> {
+        let limit = limit.max(1);
+        let db = self.db.transaction()?;
+        let log = log(&db)?;
+        if after < log.horizon {
+            return Ok(None);
+        }
+        let mut events = Vec::new();
+        let mut looked = log.head;
+        visit(&db, EVENTS_AFTER, page(view, after, limit), |row| {
+            events.push(event(row)?);
+            if events.len() == limit {
+                looked = seq(row, 1)?;
+            }
+            Ok(ControlFlow::Continue(()))
+        })?;
+        Ok(Some(Events { events, looked }))
+    }
+
+    fn history(
+        &mut self,
+        view: View<'_>,
+        before: Option<Seq>,
+        limit: usize,
+    ) -> Result<Page, StoreError> {
+        let place = before.unwrap_or(Seq(u64::MAX));
+        let (mut messages, more) = messages(&self.db, MESSAGES_BEFORE, view, place, limit)?;
+        messages.reverse();
+        Ok(Page { messages, more })
+    }
+
+    fn around(
+        &mut self,
+        view: View<'_>,
+        id: MessageId,
+        limit: usize,
+    ) -> Result<Option<Around>, StoreError> {
+        let db = self.db.transaction()?;
+        let Some(found) = one(&db, view, id)? else { return Ok(None) };
+        let from = Seq(found.seq.0 + 1);
+        let (mut all, earlier) = messages(&db, MESSAGES_BEFORE, view, from, limit + 1)?;
+        all.reverse();
+        let (after, later) = messages(&db, MESSAGES_AFTER, view, found.seq, limit)?;
+        all.extend(after);
+        Ok(Some(Around { messages: all, earlier, later }))
+    }
+
+    fn message(&mut self, view: View<'_>, id: MessageId) -> Result<Option<Metadata>, StoreError> {
+        one(&self.db, view, id)
+    }
+
+    fn scan(
+        &mut self,
+        view: View<'_>,
+        before: Option<Seq>,
+        rows: usize,
+        show: &mut dyn FnMut(&Row<'_>) -> ControlFlow<()>,
+    ) -> Result<Scanned, StoreError> {
+        let (rows, mut looked, mut shown, mut next) = (rows.max(1), 0, 0, None);
+        let place = before.unwrap_or(Seq(u64::MAX));
+        visit(&self.db, SCAN, page(view, place, rows), |row| {
+            looked += 1;
+            let mut flow = ControlFlow::Continue(());
+            if row.get(VISIBLE)? {
+                shown += 1;
+                flow = show(&message_row(row, 0)?);
+            }
+            if looked == rows || flow.is_break() {
+                next = Some(seq(row, 0)?);
+            }
+            Ok(flow)
+        })?;
+        Ok(Scanned { shown, next })
+    }
+
+    fn horizon(&mut self) -> Result<Seq, StoreError> {
+        Ok(log(&self.db)?.horizon)
+    }
+}
+
+/// The parameters of a page: ?1 is who reads, ?2 when, ?3 from where, ?4 how many rows.
+fn page(view: View<'_>, place: Seq, limit: usize) -> (&str, Millis, i64, i64) {
+    (view.viewer.as_str(), view.now, number(place), i64::try_from(limit).unwrap_or(i64::MAX))
+}
+
+/// At most `limit` messages on one side of a place, and whether there are more.
+fn messages(
+    db: &Connection,
+    sql: &str,
+    view: View<'_>,
+    place: Seq,
+    limit: usize,
+) -> Result<(Vec<Message>, bool), StoreError> {
+    let (mut all, mut more) = (Vec::new(), false);
+    visit(db, sql, page(view, place, limit.saturating_add(1)), |row| {
+        if all.len() == limit {
+            more = true;
+        } else {
+            all.push(message_row(row, 0)?.message()?);
+        }
+        Ok(ControlFlow::Continue(()))
+    })?;
+    Ok((all, more))
+}
+
+fn one(db: &Connection, view: View<'_>, id: MessageId) -> Result<Option<Metadata>, StoreError> {
+    let mut found = None;
+    let parameters = (view.viewer.as_str(), view.now, id.number());
+    visit(db, ONE, parameters, |row| {
+        if row.get(VISIBLE)? {
+            found = Some(message_row(row, 0)?.metadata()?);
+        }
+        Ok(ControlFlow::Break(()))
+    })?;
+    Ok(found)
+}
+
+/// Calls `read` with the rows of a statement until it breaks off.
+fn visit(
+    db: &Connection,
+    sql: &str,
+    parameters: impl Params,
+    mut read: impl FnMut(&SqliteRow<'_>) -> Result<ControlFlow<()>, StoreError>,
+) -> Result<(), StoreError> {
+    let mut statement = db.prepare_cached(sql)?;
+    let mut rows = statement.query(parameters)?;
+    while let Some(row) = rows.next()? {
+        if read(row)?.is_break() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+fn event(row: &SqliteRow<'_>) -> Result<Event, StoreError> {
+    if row.get::<_, i64>(0)? == 0 {
+        return Ok(Event::Said(message_row(row, 1)?.message()?));
+    }
+    let (seq, id) = (seq(row, 1)?, message_id(row.get(2)?)?);
+    let Some(by) = text_or_null(row, 3)? else { return Ok(Event::Expired { seq, id }) };
+    let cid = client_id(text_or_null(row, 9)?)?;
+    Ok(Event::Deleted(Deleted { seq, id, by: user_id(by)?, cid }))
+}
+
+/// The row whose columns begin at `first`.
+pub(super) fn message_row<'a>(row: &'a SqliteRow<'_>, first: usize) -> Result<Row<'a>, StoreError> {
+    Ok(Row {
+        seq: seq(row, first)?,
+        id: row.get(first + 1)?,
+        sender: text(row, first + 2)?,
+        recipients: text_or_null(row, first + 3)?,
+        at: row.get(first + 4)?,
+        zone: row.get(first + 5)?,
+        expires: row.get(first + 6)?,
+        reply_to: row.get(first + 7)?,
+        cid: text_or_null(row, first + 8)?,
+        content: text(row, first + 9)?,
+    })
+}
+
+fn text<'a>(row: &'a SqliteRow<'_>, column: usize) -> Result<&'a str, StoreError> {
+    Ok(row.get_ref(column)?.as_str().map_err(rusqlite::Error::from)?)
+}
+
+fn text_or_null<'a>(row: &'a SqliteRow<'_>, column: usize) -> Result<Option<&'a str>, StoreError> {
+    Ok(row.get_ref(column)?.as_str_or_null().map_err(rusqlite::Error::from)?)
+}

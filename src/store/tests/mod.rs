@@ -1,0 +1,87 @@
+//! One suite for every kind of log, and a machine that compares them over random histories.
+
+mod disk;
+mod handle;
+mod machine;
+mod suite;
+
+use chrono::{DateTime, FixedOffset};
+
+use super::{Append, NewMessage, Outcome, Reader, Store, View};
+use crate::protocol::id::{ClientId, MessageId, Seq, UserId};
+use crate::protocol::message::{Audience, Kind, Message, Millis};
+use crate::protocol::text::SafeText;
+
+/// Some moment of 2026.
+const NOW: Millis = 1_795_000_000_000;
+
+fn user(name: &str) -> UserId {
+    format!("{name}_0001").parse().unwrap()
+}
+
+fn id(number: u32) -> MessageId {
+    MessageId::from_number(100_000 + number).unwrap()
+}
+
+fn cid(name: &str) -> ClientId {
+    name.parse().unwrap()
+}
+
+fn at(now: Millis) -> DateTime<FixedOffset> {
+    let zone = FixedOffset::east_opt(3_600).unwrap();
+    DateTime::from_timestamp_millis(now).unwrap().with_timezone(&zone)
+}
+
+fn only(names: &[&str]) -> Audience {
+    Audience::Only(names.iter().map(|name| user(name)).collect())
+}
+
+/// A message to everybody.
+fn message(number: u32, sender: &str, text: &str) -> NewMessage {
+    NewMessage {
+        id: id(number),
+        sender: user(sender),
+        audience: Audience::Everyone,
+        kind: Kind::Plain,
+        content: SafeText::clean(text),
+        at: at(NOW),
+        cid: None,
+    }
+}
+
+fn delete(number: u32, by: &str) -> Append {
+    Append::Delete { id: id(number), by: user(by), cid: None }
+}
+
+/// Appends one thing.
+fn append(store: &mut impl Store, append: Append) -> Outcome {
+    append_at(store, NOW, append)
+}
+
+fn append_at(store: &mut impl Store, now: Millis, append: Append) -> Outcome {
+    let mut outcomes = store.append(now, &[append]).unwrap();
+    assert_eq!(outcomes.len(), 1);
+    outcomes.remove(0)
+}
+
+fn said(outcome: Outcome) -> Message {
+    match outcome {
+        Outcome::Said(message) => message,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// What somebody reads in the history, now.
+fn texts(reader: &mut impl Reader, viewer: &str) -> Vec<String> {
+    texts_at(reader, viewer, NOW)
+}
+
+fn texts_at(reader: &mut impl Reader, viewer: &str, now: Millis) -> Vec<String> {
+    let view = View { viewer: &user(viewer), now };
+    let page = reader.history(view, None, 100).unwrap();
+    page.messages.iter().map(|message| message.content.as_str().to_owned()).collect()
+}
+
+fn seqs(messages: &[Message]) -> Vec<Seq> {
+    messages.iter().map(|message| message.seq).collect()
+}
