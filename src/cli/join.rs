@@ -8,7 +8,8 @@ use tokio_util::sync::CancellationToken;
 use super::exit::{Exit, Failure};
 use super::{config, plain, signals};
 use crate::client::address::ServerAddress;
-use crate::client::outbox::Outbox;
+use crate::client::outbox::{Outbox, file_stem};
+use crate::client::seen::SeenFile;
 use crate::client::{self, Options};
 use crate::protocol::id::Name;
 use crate::protocol::text::SafeText;
@@ -58,18 +59,19 @@ pub(super) async fn enter(
     let folder = config::client_folder()?;
     let identity = Some(Arc::new(ClientIdentity::open(&folder.join("id.pem"))?));
     let outbox = Outbox::open(&folder.join("outbox"), &server, &name)?;
+    let seen = SeenFile::new(&folder, &file_stem(&server, &name));
     let options = Options { server: server.clone(), name, identity, outbox };
     let (client, events) = client::connect(options);
     let outcome = if is_plain {
         plain::run(&client, events, stop).await
     } else {
-        tui::run(screen(&server, notices), &client, events, stop).await.map_err(Into::into)
+        tui::run(screen(&server, notices, seen), &client, events, stop).await.map_err(Into::into)
     };
     client.close().await;
     outcome
 }
 
-fn screen(server: &ServerAddress, notices: Vec<SafeText>) -> tui::Options {
+fn screen(server: &ServerAddress, notices: Vec<SafeText>, seen: SeenFile) -> tui::Options {
     // https://no-color.org: whatever it says, as long as it says something.
     let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     tui::Options {
@@ -77,6 +79,7 @@ fn screen(server: &ServerAddress, notices: Vec<SafeText>) -> tui::Options {
         notices,
         theme: if no_color { tui::Theme::Plain } else { tui::Theme::Colours },
         cid_prefix: format!("{:032x}", rand::random::<u128>()),
+        seen,
     }
 }
 

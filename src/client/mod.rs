@@ -11,6 +11,7 @@ mod dial;
 mod driver;
 pub mod line;
 pub mod outbox;
+pub mod seen;
 pub mod state;
 
 #[cfg(test)]

@@ -256,7 +256,7 @@ impl Talk {
             Change::Gone(id) => {
                 timeline.said(id).map(|said| format::gone(now, said)).into_iter().collect()
             }
-            Change::Anew => Vec::new(),
+            Change::Anew | Change::Elsewhere(_) | Change::Page(_) => Vec::new(),
             Change::Presence { joined, left } => format::presence(now, &joined, &left),
             Change::Link(text) => vec![format::notice(now, &text.one_line())],
             Change::Refused(refused) => return vec![Effect::Complain(refused.text.one_line())],

@@ -97,7 +97,6 @@ fn online() -> Talk {
 
 #[test]
 fn messages_are_lines() {
-    let mut talk = online();
     let expires = (at(0) + TimeDelta::seconds(10)).timestamp_millis();
     let plain = message(100_001, "Ann_1180", "hello");
     let cases = [
@@ -131,6 +130,7 @@ fn messages_are_lines() {
         ),
     ];
     for (message, line) in cases {
+        let mut talk = online();
         assert_eq!(hear(&mut talk, Said::Said(message)), line);
     }
 }

@@ -3,6 +3,7 @@
 //! Pure: it is told what happens and when, and says what changed. What a screen adds to that (scroll
 //! positions, choices, drafts) is not here.
 
+pub mod history;
 pub mod search;
 pub mod timeline;
 
@@ -15,6 +16,7 @@ use std::time::Duration;
 use chrono::{DateTime, FixedOffset};
 use thiserror::Error;
 
+use self::history::{History, Part};
 use self::timeline::{Fate, Place, Timeline};
 use super::{Connected, Event};
 use crate::protocol;
@@ -75,8 +77,12 @@ pub enum Delivery {
 /// Something that changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
-    /// A message was added at the end of the conversation.
+    /// A message was added to the conversation.
     Said(Place),
+    /// A message was said while the conversation is a part of the past.
+    Elsewhere(UserId),
+    /// A part of the history came.
+    Page(Part),
     /// The text of a message is gone.
     Gone(MessageId),
     /// All that was shown of the conversation is void.
@@ -118,6 +124,7 @@ pub struct Room {
     link: Link,
     people: BTreeSet<UserId>,
     timeline: Timeline,
+    history: History,
     pending: Vec<Pending>,
     /// The server's clock minus ours.
     clock_offset: Millis,
@@ -135,6 +142,7 @@ impl Room {
             link: Link::Connecting,
             people: BTreeSet::new(),
             timeline: Timeline::default(),
+            history: History::default(),
             pending: Vec::new(),
             clock_offset: 0,
             cid_prefix: cid_prefix.to_owned(),
@@ -229,7 +237,9 @@ impl Room {
 
     /// Says something that is not from the server.
     pub fn announce(&mut self, now: DateTime<FixedOffset>, text: SafeText) {
-        self.timeline.notice(now, text);
+        if self.is_present() {
+            self.timeline.notice(now, text);
+        }
     }
 
     /// Notes a message as being sent, and gives what has to be sent for it.
@@ -309,16 +319,13 @@ impl Room {
         self.people.clear();
         self.yours.insert(welcome.user.clone());
         self.link = Link::Online { fingerprint };
+        self.history.welcome(&welcome.epoch, welcome.head, welcome.resumed);
         let words = match (again, welcome.resumed) {
             (false, _) => format!("you are {}", welcome.user),
             (true, true) => format!("connected again, as {}", welcome.user),
             (true, false) => {
                 self.timeline.clear();
-                format!(
-                    "connected again, as {}, but the server can't go on from where you were: this \
-                     begins anew",
-                    welcome.user
-                )
+                "begun anew: the server can't go on from where you were".to_owned()
             }
         };
         self.you = Some(welcome.user);
@@ -358,16 +365,22 @@ impl Room {
             Event::Presence { joined, left } => self.presence(now, joined, left),
             Event::Said(message) => {
                 self.confirm(&message);
-                self.timeline.say(message).map(Change::Said).into_iter().collect()
+                if self.is_present() {
+                    self.timeline.say(message).map(Change::Said).into_iter().collect()
+                } else {
+                    vec![Change::Elsewhere(message.sender)]
+                }
             }
             Event::Deleted(deleted) => self.forget(deleted.id, Fate::Removed),
             Event::Expired { id, .. } => self.forget(id, Fate::Expired),
             Event::Refused(refused) => {
+                self.history.refused(refused.cid.as_ref());
                 if let Some(cid) = &refused.cid {
                     self.fail(cid, refused.text.clone());
                 }
                 vec![Change::Refused(refused)]
             }
+            Event::History(page) => self.page(page),
             Event::Stored(stored) => {
                 self.pending.retain(|pending| pending.cid != stored.cid);
                 Vec::new()
@@ -378,7 +391,6 @@ impl Room {
             | Event::LoginRefused(_)
             | Event::Closing(_)
             | Event::Live(_)
-            | Event::History(_)
             | Event::Found(_)
             | Event::Pong(_) => Vec::new(),
         }
@@ -407,12 +419,19 @@ impl Room {
         if joined.is_empty() && left.is_empty() {
             return Vec::new();
         }
-        self.timeline.presence(now, &joined, &left);
+        if self.is_present() {
+            self.timeline.presence(now, &joined, &left);
+        }
         vec![Change::Presence { joined, left }]
     }
 
     fn forget(&mut self, id: MessageId, fate: Fate) -> Vec<Change> {
-        if self.timeline.forget(id, fate) { vec![Change::Gone(id)] } else { Vec::new() }
+        let is_new = !self.history.is_buried(id);
+        self.history.bury(id);
+        // It may be known elsewhere, in the hits of a search.
+        let known = self.timeline.said(id).is_some();
+        let taken = self.timeline.forget(id, fate);
+        if taken || (is_new && !known) { vec![Change::Gone(id)] } else { Vec::new() }
     }
 
     /// What has no answer waits for the next connection.

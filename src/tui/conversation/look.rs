@@ -7,6 +7,7 @@ use ratatui::text::Span;
 
 use super::Layouter;
 use super::slots::{Item, Slot};
+use crate::client::state::history::Edge;
 use crate::client::state::timeline::{Entry, Fate, RUN};
 use crate::client::state::{Delivery, Room};
 use crate::protocol::id::{MessageId, UserId};
@@ -27,6 +28,12 @@ pub struct Cache {
 }
 
 impl Cache {
+    /// Drops what is kept of a message.
+    pub fn forget(&mut self, id: MessageId) {
+        self.blocks.remove(&Key::Message(id));
+        self.wrapped.remove(&Key::Message(id));
+    }
+
     /// Drops everything once it has become much.
     pub(super) fn limit(&mut self) {
         if self.blocks.len() > CACHED || self.wrapped.len() > CACHED {
@@ -46,6 +53,7 @@ struct Look {
     last: bool,
     picked: bool,
     new_day: bool,
+    unread: bool,
     quoted: Quoted,
     tag: Tag,
     length: usize,
@@ -96,6 +104,7 @@ impl Layouter<'_> {
             last: true,
             picked,
             new_day,
+            unread: self.slots.is_first_unread(slot),
             quoted: Quoted::Nothing,
             tag: Tag::None,
             length: 0,
@@ -104,7 +113,7 @@ impl Layouter<'_> {
             Some(Item::Other(Entry::Presence { joined, left, .. })) => {
                 Look { length: joined.len() + left.len(), ..bare }
             }
-            Some(Item::Other(_)) | None => bare,
+            Some(Item::Edge(_) | Item::Other(_)) | None => bare,
             Some(Item::Said(_) | Item::Pending(_)) => {
                 let run = self.slots.run(slot);
                 let start = slot - i64::from(run);
@@ -144,7 +153,13 @@ impl Layouter<'_> {
         {
             rows.push(bubble::day_row(at, look.width, self.theme));
         }
+        if look.unread {
+            rows.push(bubble::rule_row("new since you left", look.width, self.theme));
+        }
         match self.slots.item(slot) {
+            Some(Item::Edge(edge)) => {
+                rows.push(bubble::quiet_row(edge_words(edge), look.width, self.theme));
+            }
             Some(Item::Other(entry)) => {
                 rows.push(bubble::quiet_row(&quiet_words(entry), look.width, self.theme));
             }
@@ -198,6 +213,7 @@ impl Layouter<'_> {
             last: true,
             picked: false,
             new_day: false,
+            unread: false,
             quoted: Quoted::Nothing,
             // The countdown gets shorter, the bubble should not.
             tag: match self.tag(slot, self.picked == Some(&self.slots.key(slot))) {
@@ -226,7 +242,7 @@ impl Layouter<'_> {
             (Fate::Expired, _) => "message expired",
             (Fate::Readable, Some(Item::Said(said))) => said.message.content.as_str(),
             (Fate::Readable, Some(Item::Pending(pending))) => pending.say.content.as_str(),
-            (Fate::Readable, Some(Item::Other(_)) | None) => "",
+            (Fate::Readable, Some(Item::Edge(_) | Item::Other(_)) | None) => "",
         };
         let lines: Rc<[String]> = wrap(text, usize::from(width)).into();
         self.cache.wrapped.insert(key, (width, fate, Rc::clone(&lines)));
@@ -248,7 +264,7 @@ impl Layouter<'_> {
                 Delivery::Sending => Tag::Sending,
                 Delivery::Failed(reason) => Tag::NotSent(reason.one_line()),
             },
-            Some(Item::Said(_) | Item::Other(_)) | None => Tag::None,
+            Some(Item::Said(_) | Item::Edge(_) | Item::Other(_)) | None => Tag::None,
         }
     }
 
@@ -256,7 +272,7 @@ impl Layouter<'_> {
         let own = self.slots.is_own(slot);
         let sender = match self.slots.item(slot)? {
             Item::Said(said) => Some(&said.message.sender),
-            Item::Pending(_) | Item::Other(_) => None,
+            Item::Pending(_) | Item::Edge(_) | Item::Other(_) => None,
         };
         let to = match self.slots.audience(slot)? {
             Audience::Everyone => None,
@@ -289,6 +305,15 @@ pub fn quote_words(room: &Room, id: MessageId) -> String {
             }
         }
         None => format!("message {id}, which is not shown here"),
+    }
+}
+
+fn edge_words(edge: Edge) -> &'static str {
+    match edge {
+        Edge::Loading => "loading…",
+        Edge::Earlier => "…",
+        Edge::Beginning => "beginning of the history",
+        Edge::Later => "the past (End: the newest)",
     }
 }
 

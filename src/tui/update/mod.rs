@@ -3,17 +3,18 @@
 //! Pure: no clock, no socket, no terminal.
 
 mod act;
+mod history;
 mod keys;
 mod mouse;
 mod send;
 
+pub(super) use history::wants_history;
 pub(super) use keys::scope;
 
 use chrono::{DateTime, FixedOffset};
 use crossterm::event::{Event, KeyEventKind};
 use ratatui::layout::Size;
 
-use super::conversation::Cache;
 use super::model::{Effect, Focus, Key, Message, Model, Scroll};
 use super::overlay::Overlay;
 use crate::client;
@@ -24,6 +25,12 @@ use crate::protocol::text::SafeText;
 
 /// Takes in what happened, and says what is to be done.
 pub fn update(model: &mut Model, now: DateTime<FixedOffset>, message: Message) -> Vec<Effect> {
+    let mut effects = take_in(model, now, message);
+    effects.extend(history::ask(model));
+    effects
+}
+
+fn take_in(model: &mut Model, now: DateTime<FixedOffset>, message: Message) -> Vec<Effect> {
     match message {
         Message::Terminal(Event::Key(key)) if key.kind == KeyEventKind::Release => Vec::new(),
         Message::Terminal(Event::Key(key)) => keys::press(model, now, key),
@@ -84,10 +91,12 @@ fn from_client(model: &mut Model, now: DateTime<FixedOffset>, event: client::Eve
 fn changed(model: &mut Model, change: Change) {
     match change {
         Change::Said(place) => said(model, place),
+        Change::Elsewhere(sender) => model.newer += usize::from(!model.room.is_you(&sender)),
+        Change::Page(part) => history::arrived(model, part),
         Change::Gone(id) => gone(model, id),
         Change::Refused(refused) => model.complain(refused.text.one_line()),
         Change::Presence { .. } => {}
-        Change::Anew => anew(model),
+        Change::Anew => history::anew(model),
         // That nothing could be sent is still true when another attempt has failed.
         Change::Link(_) if matches!(model.room.link(), Link::Offline { .. }) => {
             model.notice.take_if(|notice| !notice.is_error);
@@ -109,18 +118,9 @@ fn said(model: &mut Model, place: Place) {
     }
 }
 
-/// Nothing that was drawn is there any more.
-fn anew(model: &mut Model) {
-    model.cache = Cache::default();
-    model.scroll = Scroll::Bottom;
-    model.newer = 0;
-    if let Focus::Picked(Key::Message(_) | Key::Other(_)) = model.focus {
-        model.focus = Focus::Typing;
-    }
-}
-
 /// What can no longer be read can be neither a hit, nor replied to, nor deleted.
 fn gone(model: &mut Model, id: MessageId) {
+    model.cache.forget(id);
     model.overlays.retain(|overlay| match overlay {
         Overlay::Delete(asked) => *asked != id,
         Overlay::Help { .. } | Overlay::Search(_) => true,
