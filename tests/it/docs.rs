@@ -164,6 +164,11 @@ fn every_limit_is_in_the_table() {
         limits::TEMPORARY_SECONDS as usize,
         limits::TEMPORARY_SECONDS_MAX as usize,
         limits::ERROR_CHARACTERS,
+        limits::PATTERN_BYTES,
+        limits::PAGE_MESSAGES,
+        limits::PING_SECONDS as usize,
+        limits::DEAD_SECONDS as usize,
+        limits::CLIENT_ID_DAYS as usize,
         limits::COMBINING_MARKS,
     ];
     assert_eq!(documented, of_code);
