@@ -4,6 +4,8 @@
 //! Each is measured with little and with much conversation behind it, and must not differ: a frame
 //! takes 1 ms at most, a key press to its frame 5 ms.
 
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "it fails where its tools do")]
+
 use chat::client;
 use chat::client::state::search::Search;
 use chat::protocol::event::{Event, Welcome};

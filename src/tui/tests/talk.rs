@@ -183,17 +183,20 @@ fn a_lost_connection_is_said_and_loses_no_draft() {
     let mut stage = Stage::new(80, 24);
     stage.keys("one<enter>");
     stage.sent();
-    stage.client(client::Event::Disconnected {
+    let failed = client::Event::Disconnected {
         reason: SafeText::clean("nobody answers"),
         retry_in: Duration::from_secs(4),
-    });
+    };
     stage
+        .client(failed.clone())
         .shows("not connected")
         .shows("again in 4 s: nobody answers")
         .shows("not sent: the connection was lost");
     stage.keys("two<enter>").shows("not connected: what you wrote stays here").shows("two");
     assert!(stage.sent().is_empty());
     stage.client(client::Event::Connecting).shows("connecting");
+    stage.client(failed).shows("not connected: what you wrote stays here");
+    stage.keys("<left>").shows("again in 4 s: nobody answers");
 }
 
 #[test]
