@@ -234,7 +234,7 @@ impl Hub {
                 self.log_in(now, session, login, key, &mut effects);
             }
             Input::Request { session, request } => {
-                self.request(now, session, request, &mut effects)
+                self.request(now, session, request, &mut effects);
             }
             Input::Looked { session, request, id, found } => {
                 if let Some(found) = found {
