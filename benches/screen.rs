@@ -70,7 +70,9 @@ impl Stage {
             user: user(4),
             epoch: "e".to_owned(),
             head: Seq(0),
-            now: now.timestamp_millis(), resumed: false }
+            now: now.timestamp_millis(),
+            resumed: false,
+        };
         let connected = client::Connected { welcome, fingerprint: "SHA256:fingerprint".to_owned() };
         stage.take(Message::Client(client::Event::Connected(connected)));
         stage.server(Event::People((0..4).map(user).collect()));

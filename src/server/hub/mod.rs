@@ -243,7 +243,9 @@ impl Hub {
                 }
                 self.answer(now, session, request, &mut effects);
             }
-            Input::Stored { ticket, outcome } => self.stored(ticket, outcome, &mut effects),
+            Input::Stored { ticket, outcome } => {
+                self.stored(now, ticket, outcome, &mut effects);
+            }
             Input::NotStored { ticket, reason } => {
                 self.not_stored(now, ticket, reason, &mut effects);
             }

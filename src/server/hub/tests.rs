@@ -545,3 +545,19 @@ fn a_full_disk_is_said_and_nothing_is_told_as_if_it_were_stored() {
     let told = room.told();
     assert!(matches!(told[0].1, Event::Expired { id, .. } if id == temporary.id));
 }
+
+#[test]
+fn nobody_hears_from_somebody_before_hearing_of_them() {
+    let mut room = Room::new();
+    room.ours(1, "Ann");
+    for (session, name) in [(2, "Bob"), (3, "Kim")] {
+        let user = room.join(session, name, Dialect::Extended);
+        room.ask(session, say(Audience::Everyone, PLAIN));
+        let to_ann: Vec<_> = room.told().into_iter().filter(|(to, _)| *to == 1).collect();
+        let [(_, Event::Presence { joined, .. }), (_, Event::Said(said))] = to_ann.as_slice()
+        else {
+            panic!("{to_ann:?}");
+        };
+        assert_eq!((joined, &said.sender), (&vec![user.clone()], &user));
+    }
+}
