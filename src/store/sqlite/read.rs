@@ -15,10 +15,13 @@ use crate::protocol::event::{Deleted, Event};
 use crate::protocol::id::{MessageId, Seq};
 use crate::protocol::message::{Message, Millis};
 
-/// The columns of a [`Row`], in its order.
+/// The columns of a [`Row`], in its order; `$table` is where its place comes from.
 macro_rules! columns {
-    () => {
-        "message.seq AS seq, message.id, sender, recipients, at, zone, expires, reply_to, cid, content"
+    ($table:literal) => {
+        concat!(
+            $table,
+            ".seq AS seq, message.id, sender, recipients, at, zone, expires, reply_to, cid, content"
+        )
     };
 }
 
@@ -28,7 +31,8 @@ macro_rules! messages {
         concat!(
             "SELECT ",
             $first,
-            columns!(),
+            // By this SQLite sees that the list is in order already.
+            columns!("feed"),
             " FROM feed CROSS JOIN message ON message.seq = feed.seq
               WHERE reader = ",
             $reader,
@@ -43,7 +47,7 @@ macro_rules! messages {
 macro_rules! marks {
     ($reader:literal) => {
         concat!(
-            "SELECT 1 AS kind, mark.seq AS seq, id, remover, NULL, 0, 0, NULL, NULL, cid, ''
+            "SELECT 1 AS kind, feed.seq AS seq, id, remover, NULL, 0, 0, NULL, NULL, cid, ''
              FROM feed CROSS JOIN mark ON mark.seq = feed.seq
              WHERE reader = ",
             $reader,
@@ -86,11 +90,12 @@ macro_rules! and_visible {
     };
 }
 
-const ONE: &str = concat!("SELECT ", columns!(), and_visible!(), "FROM message WHERE id = ?3");
+const ONE: &str =
+    concat!("SELECT ", columns!("message"), and_visible!(), "FROM message WHERE id = ?3");
 
 const SCAN: &str = concat!(
     "SELECT ",
-    columns!(),
+    columns!("message"),
     and_visible!(),
     "FROM message WHERE seq < ?3 ORDER BY seq DESC LIMIT ?4"
 );
@@ -282,4 +287,18 @@ fn text<'a>(row: &'a SqliteRow<'_>, column: usize) -> Result<&'a str, StoreError
 
 fn text_or_null<'a>(row: &'a SqliteRow<'_>, column: usize) -> Result<Option<&'a str>, StoreError> {
     Ok(row.get_ref(column)?.as_str_or_null().map_err(rusqlite::Error::from)?)
+}
+
+#[cfg(test)]
+impl SqliteReader {
+    /// How SQLite goes about each page.
+    pub(crate) fn plans(&self) -> Vec<String> {
+        let plan = |sql: &&str| {
+            let sql = format!("EXPLAIN QUERY PLAN {sql}");
+            let mut statement = self.db.prepare(&sql).unwrap();
+            let rows = statement.query_map(("", 0, 0, 0), |row| row.get::<_, String>(3)).unwrap();
+            rows.collect::<Result<Vec<_>, _>>().unwrap().join("\n")
+        };
+        [EVENTS_AFTER, MESSAGES_BEFORE, MESSAGES_AFTER].iter().map(plan).collect()
+    }
 }

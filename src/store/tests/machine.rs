@@ -246,10 +246,10 @@ impl Machine {
         for file in fs::read_dir(self.folder.path()).unwrap() {
             bytes.extend(fs::read(file.unwrap().path()).unwrap());
         }
+        let bytes = String::from_utf8_lossy(&bytes);
         for (text, ..) in self.told.values() {
             let token = text.split_inclusive('>').next().unwrap();
-            let found = bytes.windows(token.len()).any(|window| window == token.as_bytes());
-            assert_eq!(found, !self.gone.contains(text), "{token}");
+            assert_eq!(bytes.contains(token), !self.gone.contains(text), "{token}");
         }
     }
 }
@@ -328,15 +328,18 @@ fn seen(reader: &mut impl Reader, view: View<'_>) -> Seen {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 40, ..ProptestConfig::default() })]
 
     #[test]
     fn both_logs_tell_the_same(steps in proptest::collection::vec(step(), 1..25)) {
         let mut machine = Machine::new();
-        for step in steps {
+        for (index, step) in steps.into_iter().enumerate() {
             machine.step(step);
-            machine.check();
+            if index % 3 == 0 {
+                machine.check();
+            }
         }
+        machine.check();
         machine.check_files();
     }
 }
