@@ -3,10 +3,16 @@
 //! A plain program, since a log of a million messages is not made anew for each figure. It prints the
 //! middle and the slowest hundredth of each time.
 
-#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a bench may")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "a bench may"
+)]
 #![expect(clippy::disallowed_methods, reason = "a bench is about time")]
 
 use std::fs;
+use std::io::Write;
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -33,12 +39,14 @@ fn main() {
     let mut store = SqliteStore::open(folder.path()).unwrap();
     println!("{:44} {:>11} {:>11}", "", "p50", "p99");
     let mut next = 0;
+    bare_disk(folder.path());
     appends(&mut store, &mut next, "empty log");
     let begun = Instant::now();
     while next < messages {
         batch(&mut store, &mut next, 500);
     }
     println!("filled up to {messages} in {:.1?}; {}", begun.elapsed(), memory());
+    bare_disk(folder.path());
     appends(&mut store, &mut next, "full log");
     report(
         "overwrite after a delete",
@@ -80,7 +88,7 @@ fn user(number: u32) -> UserId {
 
 /// One in twenty is direct.
 fn message(number: u32) -> Append {
-    let audience = if number % 20 == 0 {
+    let audience = if number.is_multiple_of(20) {
         Audience::Only([user(number + 1), user(number + 2)].into())
     } else {
         Audience::Everyone
@@ -106,6 +114,19 @@ fn batch(store: &mut SqliteStore, next: &mut u32, size: u32) {
     let batch: Vec<_> = (*next..*next + size).map(message).collect();
     *next += size;
     assert_eq!(store.append(NOW, &batch).unwrap().len(), batch.len());
+}
+
+/// What the disk itself takes: the same bytes as for one message, written and waited for.
+fn bare_disk(folder: &Path) {
+    let mut file = fs::File::create(folder.join("bare")).unwrap();
+    report(
+        "the disk alone",
+        times(500, |_| {
+            file.write_all(&vec![1; 32 * 1_024]).unwrap();
+            file.sync_data().unwrap();
+        }),
+    );
+    fs::remove_file(folder.join("bare")).unwrap();
 }
 
 fn appends(store: &mut SqliteStore, next: &mut u32, what: &str) {
@@ -153,7 +174,7 @@ fn reads(reader: &mut SqliteReader, messages: u32) {
     );
     for pattern in ["999999", "lunch (please|deploy) after", r"(?i)\bLOOK\b.*\d5$", "."] {
         let regex = Regex::new(pattern).unwrap();
-        let (begun, mut first, mut hits) = (Instant::now(), None, 0);
+        let (begun, busy, mut first, mut hits) = (Instant::now(), processor(), None, 0);
         let (mut before, mut shown) = (None, 0);
         loop {
             let step = reader.scan(view, before, 5_000, &mut |row| {
@@ -170,11 +191,20 @@ fn reads(reader: &mut SqliteReader, messages: u32) {
                 break;
             }
         }
-        let all = begun.elapsed();
+        let (all, busy) = (begun.elapsed(), processor() - busy);
         println!(
-            "search for {pattern:30} {shown} in {all:.1?}, {hits} hits, the first after {first:.1?}"
+            "search for {pattern}: {shown} in {all:.1?} ({busy:.1?} on the processor), \
+             {hits} hits, the first after {first:.1?}"
         );
     }
+}
+
+/// How long this thread has been on a processor, where the system tells: other programs make a search
+/// take longer, but not this.
+fn processor() -> Duration {
+    let text = fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    let nanoseconds = text.split(' ').next().and_then(|number| number.parse().ok());
+    Duration::from_nanos(nanoseconds.unwrap_or(0))
 }
 
 fn times(rounds: u32, mut work: impl FnMut(u32)) -> Vec<Duration> {
@@ -189,8 +219,8 @@ fn times(rounds: u32, mut work: impl FnMut(u32)) -> Vec<Duration> {
 
 fn report(what: &str, mut times: Vec<Duration>) {
     times.sort();
-    let at = |share: f64| times[((times.len() - 1) as f64 * share) as usize];
-    println!("{what:44} {:>11.1?} {:>11.1?}", at(0.5), at(0.99));
+    let at = |percent| times[(times.len() - 1) * percent / 100];
+    println!("{what:44} {:>11.1?} {:>11.1?}", at(50), at(99));
 }
 
 fn size(folder: &Path) -> u64 {

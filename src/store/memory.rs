@@ -6,8 +6,8 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use super::row::{self, recipients};
 use super::{
-    Append, Around, CID_KEPT, Events, First, MARK_KEPT, Metadata, NewMessage, Opened, Outcome,
-    Overwritten, Page, Reader, Retention, Row, Scanned, Store, StoreError, Swept, View, tick,
+    Append, Around, CID_KEPT, Candidate, Events, First, MARK_KEPT, Metadata, NewMessage, Opened,
+    Outcome, Overwritten, Page, Reader, Retention, Scanned, Store, StoreError, Swept, View, tick,
 };
 use crate::protocol::event::{Deleted, Event};
 use crate::protocol::id::{ClientId, MessageId, Seq, UserId};
@@ -35,7 +35,7 @@ struct State {
 #[derive(Debug)]
 struct Stored {
     message: Message,
-    /// As in [`Row`].
+    /// As in [`Candidate`].
     recipients: Option<String>,
 }
 
@@ -356,12 +356,18 @@ impl Reader for MemoryReader {
         }))
     }
 
+    fn messages(&mut self, view: View<'_>, places: &[Seq]) -> Result<Vec<Message>, StoreError> {
+        let state = read(&self.0);
+        let at = |place| state.messages.get(place).map(|stored| &stored.message);
+        Ok(places.iter().filter_map(at).filter(|message| is_seen(message, view)).cloned().collect())
+    }
+
     fn scan(
         &mut self,
         view: View<'_>,
         before: Option<Seq>,
         rows: usize,
-        each: &mut dyn FnMut(&Row<'_>) -> ControlFlow<()>,
+        each: &mut dyn FnMut(&Candidate<'_>) -> ControlFlow<()>,
     ) -> Result<Scanned, StoreError> {
         let state = read(&self.0);
         let (mut shown, mut next) = (0, None);
@@ -370,7 +376,7 @@ impl Reader for MemoryReader {
             let mut flow = ControlFlow::Continue(());
             if is_seen(&stored.message, view) {
                 shown += 1;
-                flow = each(&stored.row());
+                flow = each(&stored.candidate());
             }
             if looked == rows.max(1) || flow.is_break() {
                 next = Some(*seq);
@@ -386,19 +392,15 @@ impl Reader for MemoryReader {
 }
 
 impl Stored {
-    fn row(&self) -> Row<'_> {
+    fn candidate(&self) -> Candidate<'_> {
         let message = &self.message;
-        Row {
+        Candidate {
             seq: message.seq,
             sender: message.sender.as_str(),
             at: message.at.timestamp_millis(),
             content: message.content.as_str(),
-            id: message.id.number(),
             recipients: self.recipients.as_deref(),
-            zone: message.at.offset().local_minus_utc(),
             expires: message.expires(),
-            reply_to: message.reply_to().map(MessageId::number),
-            cid: message.cid.as_ref().map(ClientId::as_str),
         }
     }
 }

@@ -241,6 +241,12 @@ impl SqliteStore {
             .unwrap()
     }
 
+    /// Does not wait for the disk, in tests that are about something else.
+    pub(super) fn without_sync(self) -> Self {
+        self.db.pragma_update(None, "synchronous", "OFF").unwrap();
+        self
+    }
+
     /// Makes the disk full at so many pages.
     pub(super) fn limit_pages(&self, pages: u32) {
         self.db.pragma_update(None, "max_page_count", pages).unwrap();

@@ -161,7 +161,7 @@ fn removed_text_is_in_no_file_after_an_overwrite() {
         store.append(NOW, &(tens * 10..tens * 10 + 10).map(say).collect::<Vec<_>>()).unwrap();
     }
     // One by one and in rows, so that pages are both thinned out and given back.
-    let gone = |number: u32| number % 3 == 0 || (500..900).contains(&number);
+    let gone = |number: u32| number.is_multiple_of(3) || (500..900).contains(&number);
     let deletes: Vec<_> = (0..2_000).filter(|n| gone(*n)).map(|n| delete(n, "Ann")).collect();
     for some in deletes.chunks(7) {
         store.append(NOW, some).unwrap();
