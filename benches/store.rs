@@ -191,7 +191,7 @@ fn reads(reader: &mut SqliteReader, messages: u32) {
                 break;
             }
         }
-        let (all, busy) = (begun.elapsed(), processor() - busy);
+        let (all, busy) = (begun.elapsed(), processor().saturating_sub(busy));
         println!(
             "search for {pattern}: {shown} in {all:.1?} ({busy:.1?} on the processor), \
              {hits} hits, the first after {first:.1?}"

@@ -1,6 +1,6 @@
 //! The log in memory: plain maps that say what a log means. For tests, and lost with the process.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::{Bound, ControlFlow};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
@@ -96,14 +96,14 @@ impl State {
         let all = self.messages.values().map(|stored| &stored.message);
         let marks = self.marks.values();
         let said = all.clone().map(|message| (&message.sender, &message.audience));
-        let gone = marks.clone().map(|mark| (&mark.sender, &mark.audience));
-        let private = said.chain(gone).flat_map(|(sender, audience)| match audience {
-            Audience::Everyone => Vec::new(),
-            Audience::Only(people) => people.iter().chain([sender]).cloned().collect(),
-        });
-        let mut private: Vec<_> = private.collect();
-        private.sort();
-        private.dedup();
+        let mut private = BTreeSet::new();
+        for (sender, audience) in
+            said.chain(marks.clone().map(|mark| (&mark.sender, &mark.audience)))
+        {
+            if let Audience::Only(people) = audience {
+                private.extend(people.iter().chain([sender]).cloned());
+            }
+        }
         Opened {
             epoch: "memory".to_owned(),
             head: self.head,
@@ -117,7 +117,7 @@ impl State {
                 .iter()
                 .map(|(user, (key, _))| (user.clone(), *key))
                 .collect(),
-            private,
+            private: private.into_iter().collect(),
         }
     }
 
@@ -133,9 +133,8 @@ impl State {
             },
             Append::Expire { id } => match self.take(*id) {
                 Some(message) => {
-                    let id = *id;
-                    let seq = self.mark(now, message, |seq| Event::Expired { seq, id });
-                    Outcome::Expired { seq, id }
+                    let seq = self.mark(now, message, |seq| Event::Expired { seq, id: *id });
+                    Outcome::Expired { seq, id: *id }
                 }
                 None => Outcome::Gone,
             },
