@@ -82,7 +82,6 @@ impl Store for MemoryStore {
     }
 }
 
-// A panic elsewhere leaves nothing half done here that matters to a test.
 fn read(state: &RwLock<State>) -> RwLockReadGuard<'_, State> {
     state.read().unwrap_or_else(PoisonError::into_inner)
 }
@@ -253,15 +252,13 @@ impl State {
                 freed.push(id);
             }
         }
-        while let Some(first) = self.marks.first_entry()
-            && first.get().at < now - MARK_KEPT
-        {
+        let old = now - MARK_KEPT;
+        while let Some(first) = self.marks.first_entry().filter(|mark| mark.get().at < old) {
             self.horizon = self.horizon.max(*first.key());
             freed.push(first.remove().id);
         }
-        while let Some(first) = self.sent.first_entry()
-            && first.get().at < now - CID_KEPT
-        {
+        let old = now - CID_KEPT;
+        while let Some(first) = self.sent.first_entry().filter(|sent| sent.get().at < old) {
             first.remove();
         }
         freed
@@ -298,8 +295,8 @@ impl Reader for MemoryReader {
         if after < state.horizon {
             return Ok(None);
         }
-        let of_viewer =
-            |mark: &Mark| mark.sender == *view.viewer || mark.audience.includes(view.viewer);
+        let viewer = view.viewer;
+        let of_viewer = |mark: &Mark| mark.sender == *viewer || mark.audience.includes(viewer);
         let said = state.seen(view).map(|message| (message.seq, Event::Said(message.clone())));
         let marks = state.marks.iter().filter(|(_, mark)| of_viewer(mark));
         let marks = marks.map(|(seq, mark)| (*seq, mark.event.clone()));
@@ -307,10 +304,9 @@ impl Reader for MemoryReader {
         let later = all.range((Bound::Excluded(after), Bound::Unbounded));
         let page: Vec<_> = later.take(limit.max(1)).collect();
         let full = page.last().filter(|_| page.len() == limit.max(1));
-        Ok(Some(Events {
-            looked: full.map_or(state.head, |(seq, _)| **seq),
-            events: page.into_iter().map(|(_, event)| event.clone()).collect(),
-        }))
+        let looked = full.map_or(state.head, |(seq, _)| **seq);
+        let events = page.into_iter().map(|(_, event)| event.clone()).collect();
+        Ok(Some(Events { events, looked }))
     }
 
     fn history(
@@ -337,12 +333,9 @@ impl Reader for MemoryReader {
         let all: Vec<_> = state.seen(view).collect();
         let Some(at) = all.iter().position(|message| message.id == id) else { return Ok(None) };
         let (from, to) = (at.saturating_sub(limit), all.len().min(at + limit + 1));
-        let messages = all.get(from..to).unwrap_or_default();
-        Ok(Some(Around {
-            messages: messages.iter().copied().cloned().collect(),
-            earlier: from > 0,
-            later: to < all.len(),
-        }))
+        let (earlier, later) = (from > 0, to < all.len());
+        let messages = all.into_iter().take(to).skip(from).cloned().collect();
+        Ok(Some(Around { messages, earlier, later }))
     }
 
     fn message(&mut self, view: View<'_>, id: MessageId) -> Result<Option<Metadata>, StoreError> {
