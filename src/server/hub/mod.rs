@@ -16,6 +16,8 @@ mod stored;
 #[cfg(test)]
 mod machine;
 #[cfg(test)]
+mod rig;
+#[cfg(test)]
 mod tests;
 
 use chrono::{DateTime, FixedOffset};
