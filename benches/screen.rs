@@ -4,6 +4,8 @@
 //! Each is measured with little and with much conversation behind it, and must not differ: a frame
 //! takes 1 ms at most, a key press to its frame 5 ms.
 
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "it fails where its tools do")]
+
 use chat::client;
 use chat::client::state::search::Search;
 use chat::protocol::event::{Event, Welcome};
@@ -60,7 +62,7 @@ impl Stage {
             notices: Vec::new(),
             theme: Theme::Colours,
             cid_prefix: "bench".to_owned(),
-            seen: chat::client::seen::SeenFile::default(),
+            seen: client::seen::SeenFile::default(),
         };
         let terminal = Terminal::new(TestBackend::new(SIZE.width, SIZE.height)).unwrap();
         let model = Model::new(options, SIZE, now);
@@ -70,6 +72,7 @@ impl Stage {
             epoch: "e".to_owned(),
             head: Seq(0),
             now: now.timestamp_millis(),
+            resumed: false,
         };
         let connected = client::Connected { welcome, fingerprint: "SHA256:fingerprint".to_owned() };
         stage.take(Message::Client(client::Event::Connected(connected)));

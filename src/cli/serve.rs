@@ -88,7 +88,21 @@ pub(super) fn ready_lines(server: &Server) -> String {
         Some(server) => format!("chat join {server} --name YOURNAME"),
         None => "chat join --name YOURNAME".to_owned(),
     };
-    format!("listening on {address}\nfingerprint {}\njoin with: {join}\n", server.fingerprint())
+    let (messages, bytes) = server.log_size();
+    format!(
+        "listening on {address}\nfingerprint {}\njoin with: {join}\n{messages} messages in the log, {}\n",
+        server.fingerprint(),
+        size(bytes)
+    )
+}
+
+/// Bytes as people say them.
+fn size(bytes: u64) -> String {
+    match bytes {
+        ..1_000_000 => format!("{} kB", bytes.div_ceil(1_000)),
+        1_000_000..1_000_000_000 => format!("{}.{} MB", bytes / 1_000_000, bytes / 100_000 % 10),
+        _ => format!("{}.{} GB", bytes / 1_000_000_000, bytes / 100_000_000 % 10),
+    }
 }
 
 pub(super) fn print_ready(server: &Server) {

@@ -15,6 +15,7 @@ pub mod message;
 pub mod query;
 pub mod request;
 pub mod text;
+mod wire;
 
 #[cfg(test)]
 mod tests;

@@ -364,7 +364,7 @@ impl<'a> Outgoing<'a> {
                     SayKind::Reply { to } => Self { optional: Some(to), ..bare("REPLY") },
                 };
                 Self {
-                    receiver: Some(super::event::receivers(&said.audience)),
+                    receiver: Some(super::wire::receivers(&said.audience)),
                     private: Some(said.audience.is_private()),
                     content: Some(said.content.as_str().to_owned()),
                     ..named

@@ -39,7 +39,7 @@ impl Housekeeping {
                     self.overwrite().await
                 }
                 () = self.removed.notified() => {
-                    overwrite_at = overwrite_at.or(Some(clock().mono + OVERWRITE_AFTER));
+                    overwrite_at = overwrite_at.or_else(|| Some(clock().mono + OVERWRITE_AFTER));
                     Ok(())
                 }
             };

@@ -16,9 +16,9 @@ use crate::protocol::error::Refusal;
 use crate::protocol::event::{Event, Found, Page, Refused, SearchEnd};
 use crate::protocol::id::{ClientId, UserId};
 use crate::protocol::limits::PAGE_MESSAGES;
-use crate::protocol::message::{Message, Millis};
+use crate::protocol::message::Millis;
 use crate::protocol::query::{Find, History};
-use crate::store::{Reader, Row, StoreError, View};
+use crate::store::{Candidate, Reader, StoreError, View};
 
 /// A page of history as the answer to its question.
 pub(super) fn history(
@@ -100,7 +100,7 @@ impl Search {
         let deadline = instant() + SEARCH_TIME;
         let (mut before, mut searched, mut n_hits) = (None, 0, 0);
         loop {
-            let mut messages: Vec<Message> = Vec::new();
+            let mut hits = Vec::new();
             let mut is_late = false;
             let scanned = reader.scan(view, before, SEARCH_SLICE, &mut |row| {
                 is_late = self.cancelled.is_cancelled() || instant() > deadline;
@@ -109,13 +109,15 @@ impl Search {
                 }
                 if self.fits(row) && regex.is_match(row.content) {
                     n_hits += 1;
-                    messages.extend(row.message().ok());
+                    hits.push(row.seq);
                 }
                 ControlFlow::Continue(())
             })?;
             if self.cancelled.is_cancelled() {
                 return Ok(());
             }
+            let mut messages = reader.messages(view, &hits)?;
+            messages.sort_by_key(|message| std::cmp::Reverse(message.seq));
             searched += scanned.shown;
             before = scanned.next;
             let end = match scanned.next {
@@ -131,14 +133,14 @@ impl Search {
         }
     }
 
-    fn fits(&self, row: &Row<'_>) -> bool {
+    fn fits(&self, row: &Candidate<'_>) -> bool {
         let starts_with = |name: &String| {
             let beginning = row.sender.get(..name.len());
             beginning.is_some_and(|beginning| beginning.eq_ignore_ascii_case(name))
         };
         let find = &self.find;
         find.from.as_ref().is_none_or(starts_with)
-            && find.to.as_ref().is_none_or(|to| row.names(to.as_str()))
+            && find.to.as_ref().is_none_or(|to| row.names(to))
             && find.after.is_none_or(|after| row.at >= after)
             && find.before.is_none_or(|before| row.at < before)
     }

@@ -1,13 +1,13 @@
 //! The log in memory: plain maps that say what a log means. For tests, and lost with the process.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::{Bound, ControlFlow};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use super::row::{self, recipients};
 use super::{
-    Append, Around, CID_KEPT, Events, First, MARK_KEPT, Metadata, NewMessage, Opened, Outcome,
-    Overwritten, Page, Reader, Retention, Row, Scanned, Store, StoreError, Swept, View, tick,
+    Append, Around, CID_KEPT, Candidate, Events, First, MARK_KEPT, Metadata, NewMessage, Opened,
+    Outcome, Overwritten, Page, Reader, Retention, Scanned, Store, StoreError, Swept, View, tick,
 };
 use crate::protocol::event::{Deleted, Event};
 use crate::protocol::id::{ClientId, MessageId, Seq, UserId};
@@ -35,7 +35,7 @@ struct State {
 #[derive(Debug)]
 struct Stored {
     message: Message,
-    /// As in [`Row`].
+    /// As in [`Candidate`].
     recipients: Option<String>,
 }
 
@@ -82,7 +82,6 @@ impl Store for MemoryStore {
     }
 }
 
-// A panic elsewhere leaves nothing half done here that matters to a test.
 fn read(state: &RwLock<State>) -> RwLockReadGuard<'_, State> {
     state.read().unwrap_or_else(PoisonError::into_inner)
 }
@@ -96,14 +95,14 @@ impl State {
         let all = self.messages.values().map(|stored| &stored.message);
         let marks = self.marks.values();
         let said = all.clone().map(|message| (&message.sender, &message.audience));
-        let gone = marks.clone().map(|mark| (&mark.sender, &mark.audience));
-        let private = said.chain(gone).flat_map(|(sender, audience)| match audience {
-            Audience::Everyone => Vec::new(),
-            Audience::Only(people) => people.iter().chain([sender]).cloned().collect(),
-        });
-        let mut private: Vec<_> = private.collect();
-        private.sort();
-        private.dedup();
+        let mut private = BTreeSet::new();
+        for (sender, audience) in
+            said.chain(marks.clone().map(|mark| (&mark.sender, &mark.audience)))
+        {
+            if let Audience::Only(people) = audience {
+                private.extend(people.iter().chain([sender]).cloned());
+            }
+        }
         Opened {
             epoch: "memory".to_owned(),
             head: self.head,
@@ -117,7 +116,7 @@ impl State {
                 .iter()
                 .map(|(user, (key, _))| (user.clone(), *key))
                 .collect(),
-            private,
+            private: private.into_iter().collect(),
         }
     }
 
@@ -133,9 +132,8 @@ impl State {
             },
             Append::Expire { id } => match self.take(*id) {
                 Some(message) => {
-                    let id = *id;
-                    let seq = self.mark(now, message, |seq| Event::Expired { seq, id });
-                    Outcome::Expired { seq, id }
+                    let seq = self.mark(now, message, |seq| Event::Expired { seq, id: *id });
+                    Outcome::Expired { seq, id: *id }
                 }
                 None => Outcome::Gone,
             },
@@ -254,15 +252,13 @@ impl State {
                 freed.push(id);
             }
         }
-        while let Some(first) = self.marks.first_entry()
-            && first.get().at < now - MARK_KEPT
-        {
+        let old = now - MARK_KEPT;
+        while let Some(first) = self.marks.first_entry().filter(|mark| mark.get().at < old) {
             self.horizon = self.horizon.max(*first.key());
             freed.push(first.remove().id);
         }
-        while let Some(first) = self.sent.first_entry()
-            && first.get().at < now - CID_KEPT
-        {
+        let old = now - CID_KEPT;
+        while let Some(first) = self.sent.first_entry().filter(|sent| sent.get().at < old) {
             first.remove();
         }
         freed
@@ -299,8 +295,8 @@ impl Reader for MemoryReader {
         if after < state.horizon {
             return Ok(None);
         }
-        let of_viewer =
-            |mark: &Mark| mark.sender == *view.viewer || mark.audience.includes(view.viewer);
+        let viewer = view.viewer;
+        let of_viewer = |mark: &Mark| mark.sender == *viewer || mark.audience.includes(viewer);
         let said = state.seen(view).map(|message| (message.seq, Event::Said(message.clone())));
         let marks = state.marks.iter().filter(|(_, mark)| of_viewer(mark));
         let marks = marks.map(|(seq, mark)| (*seq, mark.event.clone()));
@@ -308,10 +304,9 @@ impl Reader for MemoryReader {
         let later = all.range((Bound::Excluded(after), Bound::Unbounded));
         let page: Vec<_> = later.take(limit.max(1)).collect();
         let full = page.last().filter(|_| page.len() == limit.max(1));
-        Ok(Some(Events {
-            looked: full.map_or(state.head, |(seq, _)| **seq),
-            events: page.into_iter().map(|(_, event)| event.clone()).collect(),
-        }))
+        let looked = full.map_or(state.head, |(seq, _)| **seq);
+        let events = page.into_iter().map(|(_, event)| event.clone()).collect();
+        Ok(Some(Events { events, looked }))
     }
 
     fn history(
@@ -338,12 +333,9 @@ impl Reader for MemoryReader {
         let all: Vec<_> = state.seen(view).collect();
         let Some(at) = all.iter().position(|message| message.id == id) else { return Ok(None) };
         let (from, to) = (at.saturating_sub(limit), all.len().min(at + limit + 1));
-        let messages = all.get(from..to).unwrap_or_default();
-        Ok(Some(Around {
-            messages: messages.iter().copied().cloned().collect(),
-            earlier: from > 0,
-            later: to < all.len(),
-        }))
+        let (earlier, later) = (from > 0, to < all.len());
+        let messages = all.into_iter().take(to).skip(from).cloned().collect();
+        Ok(Some(Around { messages, earlier, later }))
     }
 
     fn message(&mut self, view: View<'_>, id: MessageId) -> Result<Option<Metadata>, StoreError> {
@@ -356,12 +348,18 @@ impl Reader for MemoryReader {
         }))
     }
 
+    fn messages(&mut self, view: View<'_>, places: &[Seq]) -> Result<Vec<Message>, StoreError> {
+        let state = read(&self.0);
+        let at = |place| state.messages.get(place).map(|stored| &stored.message);
+        Ok(places.iter().filter_map(at).filter(|message| is_seen(message, view)).cloned().collect())
+    }
+
     fn scan(
         &mut self,
         view: View<'_>,
         before: Option<Seq>,
         rows: usize,
-        each: &mut dyn FnMut(&Row<'_>) -> ControlFlow<()>,
+        each: &mut dyn FnMut(&Candidate<'_>) -> ControlFlow<()>,
     ) -> Result<Scanned, StoreError> {
         let state = read(&self.0);
         let (mut shown, mut next) = (0, None);
@@ -370,7 +368,7 @@ impl Reader for MemoryReader {
             let mut flow = ControlFlow::Continue(());
             if is_seen(&stored.message, view) {
                 shown += 1;
-                flow = each(&stored.row());
+                flow = each(&stored.candidate());
             }
             if looked == rows.max(1) || flow.is_break() {
                 next = Some(*seq);
@@ -386,19 +384,15 @@ impl Reader for MemoryReader {
 }
 
 impl Stored {
-    fn row(&self) -> Row<'_> {
+    fn candidate(&self) -> Candidate<'_> {
         let message = &self.message;
-        Row {
+        Candidate {
             seq: message.seq,
             sender: message.sender.as_str(),
             at: message.at.timestamp_millis(),
             content: message.content.as_str(),
-            id: message.id.number(),
             recipients: self.recipients.as_deref(),
-            zone: message.at.offset().local_minus_utc(),
             expires: message.expires(),
-            reply_to: message.reply_to().map(MessageId::number),
-            cid: message.cid.as_ref().map(ClientId::as_str),
         }
     }
 }

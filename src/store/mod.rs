@@ -21,7 +21,7 @@ use std::ops::ControlFlow;
 use chrono::{DateTime, FixedOffset};
 
 pub use self::error::StoreError;
-pub use self::row::Row;
+pub use self::row::Candidate;
 use crate::protocol::event::{Deleted, Event};
 use crate::protocol::id::{ClientId, MessageId, Seq, UserId};
 use crate::protocol::message::{Audience, Kind, Message, Millis};
@@ -111,6 +111,9 @@ pub trait Reader {
     /// What decides who may reply to a message or remove it; `None` if there is none such.
     fn message(&mut self, view: View<'_>, id: MessageId) -> Result<Option<Metadata>, StoreError>;
 
+    /// The messages at these places, without those that are not there.
+    fn messages(&mut self, view: View<'_>, places: &[Seq]) -> Result<Vec<Message>, StoreError>;
+
     /// Shows `each` of the messages before `before`, newest first, without making values of them: for
     /// the search. Looks at `rows` of the log at most, those that the viewer may not see among them,
     /// or until told to stop.
@@ -119,7 +122,7 @@ pub trait Reader {
         view: View<'_>,
         before: Option<Seq>,
         rows: usize,
-        each: &mut dyn FnMut(&Row<'_>) -> ControlFlow<()>,
+        each: &mut dyn FnMut(&Candidate<'_>) -> ControlFlow<()>,
     ) -> Result<Scanned, StoreError>;
 
     /// The earliest place from where [`Reader::events_after`] is still complete.

@@ -1,47 +1,91 @@
 //! A message as it lies in the log: borrowed, and made a value only when it is wanted.
 
+use std::fmt;
+
 use chrono::{DateTime, FixedOffset};
 
-use super::{Metadata, StoreError};
+use super::{Metadata, StoreError, View};
 use crate::protocol::id::{ClientId, MessageId, Seq, UserId};
 use crate::protocol::message::{Audience, Kind, Message, Millis};
 use crate::protocol::text::SafeText;
 
-/// A message in the log, as [`super::Reader::scan`] shows it.
+/// As much of a message as a search looks at: reading a column more, a million times, is felt.
 #[derive(Clone, Copy)]
-pub struct Row<'a> {
+pub struct Candidate<'a> {
     /// Its place in the order.
     pub seq: Seq,
     /// Who wrote it.
     pub sender: &'a str,
     /// When.
     pub at: Millis,
-    /// The text, which is only safe to show as a [`Row::message`].
+    /// The text. To be shown it is read again ([`super::Reader::messages`]): only that is
+    /// [`SafeText`].
     pub content: &'a str,
-    pub(super) id: u32,
     /// `None` for everybody, or IDs with a space between.
     pub(super) recipients: Option<&'a str>,
+    pub(super) expires: Option<Millis>,
+}
+
+impl fmt::Debug for Candidate<'_> {
+    /// Without the text, which never reaches a log.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Candidate").field("seq", &self.seq).finish_non_exhaustive()
+    }
+}
+
+impl Candidate<'_> {
+    /// Whether `user` is named among the recipients; nobody is when it is for everybody.
+    pub fn names(&self, user: &UserId) -> bool {
+        self.recipients.is_some_and(|names| is_among(names, user))
+    }
+
+    pub(super) fn is_visible(&self, view: View<'_>) -> bool {
+        is_visible(view, self.sender, self.recipients, self.expires)
+    }
+}
+
+/// The one rule of who may see what: whoever wrote it or is among the recipients, until it expires.
+fn is_visible(
+    view: View<'_>,
+    sender: &str,
+    recipients: Option<&str>,
+    expires: Option<Millis>,
+) -> bool {
+    let is_theirs = || {
+        sender == view.viewer.as_str()
+            || recipients.is_none_or(|names| is_among(names, view.viewer))
+    };
+    expires.is_none_or(|expires| expires > view.now) && is_theirs()
+}
+
+fn is_among(names: &str, user: &UserId) -> bool {
+    names.split(' ').any(|name| name == user.as_str())
+}
+
+/// A message as it lies in the log.
+#[derive(Clone, Copy)]
+pub(super) struct Row<'a> {
+    pub(super) seq: Seq,
+    pub(super) id: u32,
+    pub(super) sender: &'a str,
+    /// `None` for everybody, or IDs with a space between.
+    pub(super) recipients: Option<&'a str>,
+    pub(super) at: Millis,
     /// Seconds east of Greenwich.
     pub(super) zone: i32,
     pub(super) expires: Option<Millis>,
     pub(super) reply_to: Option<u32>,
     pub(super) cid: Option<&'a str>,
-}
-
-impl std::fmt::Debug for Row<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Row").field("seq", &self.seq).finish_non_exhaustive()
-    }
+    pub(super) content: &'a str,
 }
 
 impl Row<'_> {
-    /// Whether `user` is named among the recipients; nobody is when it is for everybody.
-    pub fn names(&self, user: &str) -> bool {
-        self.recipients.is_some_and(|names| names.split(' ').any(|name| name == user))
+    pub(super) fn is_visible(&self, view: View<'_>) -> bool {
+        is_visible(view, self.sender, self.recipients, self.expires)
     }
 
     /// The message as a value.
-    pub fn message(&self) -> Result<Message, StoreError> {
+    pub(super) fn message(&self) -> Result<Message, StoreError> {
         let Metadata { seq, sender, audience, kind } = self.metadata()?;
         Ok(Message {
             seq,
@@ -110,6 +154,6 @@ pub(super) fn moment(at: Millis, zone: i32) -> Result<DateTime<FixedOffset>, Sto
     Ok(at.with_timezone(&zone))
 }
 
-fn damaged(what: &str, found: impl std::fmt::Display) -> StoreError {
+fn damaged(what: &str, found: impl fmt::Display) -> StoreError {
     StoreError::Damaged(format!("{what}: {found}"))
 }

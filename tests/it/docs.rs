@@ -7,7 +7,7 @@ use chat::client::line::DOT_COMMANDS;
 use chat::protocol::error::ErrorCode;
 use chat::protocol::event::Event;
 use chat::protocol::limits;
-use chat::protocol::request::{Login, PROTOCOL, Request};
+use chat::protocol::request::{Login, Request};
 use chat::tui::command;
 use serde_json::Value;
 
@@ -88,7 +88,7 @@ fn every_action_has_its_example() {
             })
             .collect()
     };
-    let from_server: BTreeSet<_> = variants("src/protocol/event.rs", "enum Wire {")
+    let from_server: BTreeSet<_> = variants("src/protocol/wire.rs", "enum Wire {")
         .iter()
         .map(|variant| snake_case(variant).to_uppercase())
         .collect();
@@ -152,6 +152,7 @@ fn every_limit_is_in_the_table() {
     let (_, section) = text.split_once("## Limits").unwrap();
     let (section, _) = section.split_once("\n## ").unwrap();
     let documented = numbers(&section.replace(',', ""));
+    let seconds = |seconds: u64| usize::try_from(seconds).unwrap();
     let of_code = [
         limits::CONTENT_CHARACTERS,
         limits::LOGIN_FRAME_BYTES,
@@ -164,6 +165,11 @@ fn every_limit_is_in_the_table() {
         limits::TEMPORARY_SECONDS as usize,
         limits::TEMPORARY_SECONDS_MAX as usize,
         limits::ERROR_CHARACTERS,
+        limits::PATTERN_BYTES,
+        limits::PAGE_MESSAGES,
+        seconds(limits::PING_SECONDS),
+        seconds(limits::DEAD_SECONDS),
+        seconds(limits::CLIENT_ID_DAYS),
         limits::COMBINING_MARKS,
     ];
     assert_eq!(documented, of_code);

@@ -9,10 +9,10 @@ const FLOORS: [(&str, &[&str]); 8] = [
     ("protocol", &[]),
     ("store", &["protocol"]),
     ("tls", &[]),
-    ("server", &["protocol", "tls"]),
+    ("server", &["protocol", "tls", "store"]),
     ("client", &["protocol", "tls"]),
     ("tui", &["protocol", "client"]),
-    ("cli", &["protocol", "tls", "server", "client", "tui"]),
+    ("cli", &["protocol", "tls", "store", "server", "client", "tui"]),
     ("main", &["cli"]),
 ];
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
-use super::tests::{Room, say};
+use super::rig::{Room, say};
 use super::*;
 use crate::protocol::id::MessageId;
 use crate::protocol::request::{Dialect, SayKind};

@@ -16,6 +16,8 @@ mod stored;
 #[cfg(test)]
 mod machine;
 #[cfg(test)]
+mod rig;
+#[cfg(test)]
 mod tests;
 
 use chrono::{DateTime, FixedOffset};
@@ -234,7 +236,7 @@ impl Hub {
                 self.log_in(now, session, login, key, &mut effects);
             }
             Input::Request { session, request } => {
-                self.request(now, session, request, &mut effects)
+                self.request(now, session, request, &mut effects);
             }
             Input::Looked { session, request, id, found } => {
                 if let Some(found) = found {
@@ -243,7 +245,9 @@ impl Hub {
                 }
                 self.answer(now, session, request, &mut effects);
             }
-            Input::Stored { ticket, outcome } => self.stored(ticket, outcome, &mut effects),
+            Input::Stored { ticket, outcome } => {
+                self.stored(now, ticket, outcome, &mut effects);
+            }
             Input::NotStored { ticket, reason } => {
                 self.not_stored(now, ticket, reason, &mut effects);
             }

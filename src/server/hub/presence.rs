@@ -38,6 +38,16 @@ impl Presence {
         }
     }
 
+    /// Whether others have not been told yet that this person is here.
+    pub(super) fn is_news(&self, user: &UserId) -> bool {
+        self.joined.iter().any(|(_, joined)| joined == user)
+    }
+
+    /// Ends the pause.
+    pub(super) fn hurry(&mut self) {
+        self.quiet_until = None;
+    }
+
     fn is_empty(&self) -> bool {
         self.joined.is_empty() && self.left.is_empty()
     }

@@ -44,9 +44,15 @@ pub enum Ticket {
 
 impl Hub {
     /// Something is on disk.
-    pub(super) fn stored(&mut self, ticket: Ticket, outcome: Outcome, effects: &mut Vec<Effect>) {
+    pub(super) fn stored(
+        &mut self,
+        now: Now,
+        ticket: Ticket,
+        outcome: Outcome,
+        effects: &mut Vec<Effect>,
+    ) {
         match (outcome, ticket) {
-            (Outcome::Said(message), _) => self.said(message, effects),
+            (Outcome::Said(message), _) => self.said(now, message, effects),
             (Outcome::Deleted(deleted), Ticket::Delete { entry, .. }) => {
                 self.ledger.remove(deleted.id);
                 self.head = deleted.seq;
@@ -100,7 +106,12 @@ impl Hub {
         }
     }
 
-    fn said(&mut self, message: Message, effects: &mut Vec<Effect>) {
+    fn said(&mut self, now: Now, message: Message, effects: &mut Vec<Effect>) {
+        if self.presence.is_news(&message.sender) {
+            // Nobody hears from somebody before they hear of them.
+            self.presence.hurry();
+            self.tell_presence(now, effects);
+        }
         self.head = message.seq;
         let entry = Entry { author: message.sender.clone(), audience: message.audience.clone() };
         if let Some(at) = message.expires() {

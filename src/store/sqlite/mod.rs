@@ -226,3 +226,34 @@ fn seq(row: &SqliteRow<'_>, column: usize) -> rusqlite::Result<Seq> {
 fn number(seq: Seq) -> i64 {
     i64::try_from(seq.0).unwrap_or(i64::MAX)
 }
+
+#[cfg(test)]
+impl SqliteStore {
+    /// What a setting of the writer's connection is.
+    pub(super) fn setting(&self, name: &str) -> String {
+        self.db
+            .pragma_query_value(None, name, |row| {
+                Ok(match row.get_ref(0)? {
+                    rusqlite::types::ValueRef::Integer(number) => number.to_string(),
+                    other => other.as_str()?.to_owned(),
+                })
+            })
+            .unwrap()
+    }
+
+    /// Does not wait for the disk, in tests that are about something else.
+    pub(super) fn without_sync(self) -> Self {
+        self.db.pragma_update(None, "synchronous", "OFF").unwrap();
+        self
+    }
+
+    /// Makes the disk full at so many pages.
+    pub(super) fn limit_pages(&self, pages: u32) {
+        self.db.pragma_update(None, "max_page_count", pages).unwrap();
+    }
+
+    /// Waits for nobody.
+    pub(super) fn be_impatient(&self) {
+        self.db.pragma_update(None, "busy_timeout", 0).unwrap();
+    }
+}

@@ -8,17 +8,20 @@ use std::path::Path;
 
 use rusqlite::{Connection, Params, Row as SqliteRow};
 
-use super::super::row::{client_id, message_id, user_id};
-use super::super::{Around, Events, Metadata, Page, Reader, Row, Scanned, StoreError, View};
+use super::super::row::{Candidate, Row, client_id, message_id, user_id};
+use super::super::{Around, Events, Metadata, Page, Reader, Scanned, StoreError, View};
 use super::{log, number, open, seq};
 use crate::protocol::event::{Deleted, Event};
 use crate::protocol::id::{MessageId, Seq};
 use crate::protocol::message::{Message, Millis};
 
-/// The columns of a [`Row`], in its order.
+/// The columns of a [`Row`], in its order; `$table` is where its place comes from.
 macro_rules! columns {
-    () => {
-        "message.seq AS seq, message.id, sender, recipients, at, zone, expires, reply_to, cid, content"
+    ($table:literal) => {
+        concat!(
+            $table,
+            ".seq AS seq, message.id, sender, recipients, at, zone, expires, reply_to, cid, content"
+        )
     };
 }
 
@@ -28,7 +31,8 @@ macro_rules! messages {
         concat!(
             "SELECT ",
             $first,
-            columns!(),
+            // By this SQLite sees that the list is in order already.
+            columns!("feed"),
             " FROM feed CROSS JOIN message ON message.seq = feed.seq
               WHERE reader = ",
             $reader,
@@ -43,7 +47,7 @@ macro_rules! messages {
 macro_rules! marks {
     ($reader:literal) => {
         concat!(
-            "SELECT 1 AS kind, mark.seq AS seq, id, remover, NULL, 0, 0, NULL, NULL, cid, ''
+            "SELECT 1 AS kind, feed.seq AS seq, id, remover, NULL, 0, 0, NULL, NULL, cid, ''
              FROM feed CROSS JOIN mark ON mark.seq = feed.seq
              WHERE reader = ",
             $reader,
@@ -77,26 +81,12 @@ const MESSAGES_AFTER: &str = concat!(
     " ORDER BY seq LIMIT ?4"
 );
 
-/// Whether the viewer may see a row of `message`, at the end of the other columns.
-macro_rules! and_visible {
-    () => {
-        ", (recipients IS NULL OR EXISTS (
-            SELECT 1 FROM feed WHERE reader = ?1 AND what = 0 AND feed.seq = message.seq
-        )) AND (expires IS NULL OR expires > ?2) "
-    };
-}
+const BY_ID: &str = concat!("SELECT ", columns!("message"), " FROM message WHERE id = ?1");
 
-const ONE: &str = concat!("SELECT ", columns!(), and_visible!(), "FROM message WHERE id = ?3");
+const BY_SEQ: &str = concat!("SELECT ", columns!("message"), " FROM message WHERE seq = ?1");
 
-const SCAN: &str = concat!(
-    "SELECT ",
-    columns!(),
-    and_visible!(),
-    "FROM message WHERE seq < ?3 ORDER BY seq DESC LIMIT ?4"
-);
-
-/// The place of `and_visible!` after the ten columns of a [`Row`].
-const VISIBLE: usize = 10;
+const SCAN: &str = "SELECT seq, sender, recipients, at, expires, content FROM message
+                    WHERE seq < ?1 ORDER BY seq DESC LIMIT ?2";
 
 /// A reader of the log in SQLite.
 #[derive(Debug)]
@@ -167,24 +157,40 @@ impl Reader for SqliteReader {
         one(&self.db, view, id)
     }
 
+    fn messages(&mut self, view: View<'_>, places: &[Seq]) -> Result<Vec<Message>, StoreError> {
+        let db = self.db.transaction()?;
+        let mut all = Vec::new();
+        for place in places {
+            visit(&db, BY_SEQ, [number(*place)], |row| {
+                let row = message_row(row, 0)?;
+                if row.is_visible(view) {
+                    all.push(row.message()?);
+                }
+                Ok(ControlFlow::Break(()))
+            })?;
+        }
+        Ok(all)
+    }
+
     fn scan(
         &mut self,
         view: View<'_>,
         before: Option<Seq>,
         rows: usize,
-        show: &mut dyn FnMut(&Row<'_>) -> ControlFlow<()>,
+        show: &mut dyn FnMut(&Candidate<'_>) -> ControlFlow<()>,
     ) -> Result<Scanned, StoreError> {
         let (rows, mut looked, mut shown, mut next) = (rows.max(1), 0, 0, None);
         let place = before.unwrap_or(Seq(u64::MAX));
-        visit(&self.db, SCAN, page(view, place, rows), |row| {
+        visit(&self.db, SCAN, (number(place), count(rows)), |row| {
             looked += 1;
             let mut flow = ControlFlow::Continue(());
-            if row.get(VISIBLE)? {
+            let candidate = candidate(row)?;
+            if candidate.is_visible(view) {
                 shown += 1;
-                flow = show(&message_row(row, 0)?);
+                flow = show(&candidate);
             }
             if looked == rows || flow.is_break() {
-                next = Some(seq(row, 0)?);
+                next = Some(candidate.seq);
             }
             Ok(flow)
         })?;
@@ -198,7 +204,11 @@ impl Reader for SqliteReader {
 
 /// The parameters of a page: ?1 is who reads, ?2 when, ?3 from where, ?4 how many rows.
 fn page(view: View<'_>, place: Seq, limit: usize) -> (&str, Millis, i64, i64) {
-    (view.viewer.as_str(), view.now, number(place), i64::try_from(limit).unwrap_or(i64::MAX))
+    (view.viewer.as_str(), view.now, number(place), count(limit))
+}
+
+fn count(limit: usize) -> i64 {
+    i64::try_from(limit).unwrap_or(i64::MAX)
 }
 
 /// At most `limit` messages on one side of a place, and whether there are more.
@@ -223,10 +233,10 @@ fn messages(
 
 fn one(db: &Connection, view: View<'_>, id: MessageId) -> Result<Option<Metadata>, StoreError> {
     let mut found = None;
-    let parameters = (view.viewer.as_str(), view.now, id.number());
-    visit(db, ONE, parameters, |row| {
-        if row.get(VISIBLE)? {
-            found = Some(message_row(row, 0)?.metadata()?);
+    visit(db, BY_ID, [id.number()], |row| {
+        let row = message_row(row, 0)?;
+        if row.is_visible(view) {
+            found = Some(row.metadata()?);
         }
         Ok(ControlFlow::Break(()))
     })?;
@@ -260,6 +270,17 @@ fn event(row: &SqliteRow<'_>) -> Result<Event, StoreError> {
     Ok(Event::Deleted(Deleted { seq, id, by: user_id(by)?, cid }))
 }
 
+fn candidate<'a>(row: &'a SqliteRow<'_>) -> Result<Candidate<'a>, StoreError> {
+    Ok(Candidate {
+        seq: seq(row, 0)?,
+        sender: text(row, 1)?,
+        recipients: text_or_null(row, 2)?,
+        at: row.get(3)?,
+        expires: row.get(4)?,
+        content: text(row, 5)?,
+    })
+}
+
 /// The row whose columns begin at `first`.
 pub(super) fn message_row<'a>(row: &'a SqliteRow<'_>, first: usize) -> Result<Row<'a>, StoreError> {
     Ok(Row {
@@ -282,4 +303,18 @@ fn text<'a>(row: &'a SqliteRow<'_>, column: usize) -> Result<&'a str, StoreError
 
 fn text_or_null<'a>(row: &'a SqliteRow<'_>, column: usize) -> Result<Option<&'a str>, StoreError> {
     Ok(row.get_ref(column)?.as_str_or_null().map_err(rusqlite::Error::from)?)
+}
+
+#[cfg(test)]
+impl SqliteReader {
+    /// How SQLite goes about each page.
+    pub(crate) fn plans(&self) -> Vec<String> {
+        let plan = |sql: &&str| {
+            let sql = format!("EXPLAIN QUERY PLAN {sql}");
+            let mut statement = self.db.prepare(&sql).unwrap();
+            let rows = statement.query_map(("", 0, 0, 0), |row| row.get::<_, String>(3)).unwrap();
+            rows.collect::<Result<Vec<_>, _>>().unwrap().join("\n")
+        };
+        [EVENTS_AFTER, MESSAGES_BEFORE, MESSAGES_AFTER].iter().map(plan).collect()
+    }
 }

@@ -1,1 +1,217 @@
-//! x
+//! What the log in SQLite promises of its files.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+use rusqlite::Connection;
+
+use super::super::sqlite::SqliteStore;
+use super::super::{Overwritten, StoreError};
+use super::*;
+
+fn folder() -> tempfile::TempDir {
+    tempfile::tempdir().unwrap()
+}
+
+fn shell(folder: &Path) -> Connection {
+    Connection::open(folder.join("log.db")).unwrap()
+}
+
+#[test]
+fn what_was_appended_is_there_after_a_restart() {
+    let folder = folder();
+    let folder = &folder.path().join("made/with/its/parents");
+    let mut store = SqliteStore::open(folder).unwrap();
+    let epoch = store.opened().unwrap().epoch;
+    append(&mut store, Append::Say(message(1, "Ann", "text")));
+    append(&mut store, delete(1, "Ann"));
+    drop(store);
+    let mut store = SqliteStore::open(folder).unwrap();
+    assert_eq!(store.opened().unwrap().epoch, epoch);
+    let next = said(append(&mut store, Append::Say(message(2, "Ann", "next"))));
+    assert_eq!(next.seq, Seq(3), "a number is never given again");
+}
+
+#[test]
+fn every_commit_waits_for_the_disk_and_what_goes_is_overwritten() {
+    let folder = folder();
+    let store = SqliteStore::open(folder.path()).unwrap();
+    let settings: Vec<String> = ["journal_mode", "synchronous", "secure_delete", "fullfsync"]
+        .map(|name| store.setting(name))
+        .into();
+    assert_eq!(settings, ["wal", "2", "1", "1"]);
+}
+
+#[test]
+fn a_second_server_is_told_who_has_the_folder() {
+    let folder = folder();
+    let store = SqliteStore::open(folder.path()).unwrap();
+    let refused = SqliteStore::open(folder.path()).unwrap_err();
+    let text = refused.to_string();
+    assert!(matches!(refused, StoreError::Locked { .. }), "{text}");
+    assert!(text.contains(&format!("another server (process {})", std::process::id())), "{text}");
+    assert!(text.contains(folder.path().to_str().unwrap()), "{text}");
+    drop(store);
+    SqliteStore::open(folder.path()).unwrap();
+}
+
+#[test]
+fn a_newer_format_is_refused_unharmed() {
+    let folder = folder();
+    drop(SqliteStore::open(folder.path()).unwrap());
+    shell(folder.path()).pragma_update(None, "user_version", 7).unwrap();
+    let before = fs::read(folder.path().join("log.db")).unwrap();
+    let refused = SqliteStore::open(folder.path()).unwrap_err();
+    assert!(matches!(refused, StoreError::Newer { found: 7, known: 1, .. }), "{refused}");
+    assert!(refused.to_string().contains("newer version"), "{refused}");
+    assert_eq!(fs::read(folder.path().join("log.db")).unwrap(), before);
+}
+
+#[test]
+fn something_else_is_refused_unharmed() {
+    let folder = folder();
+    let file = folder.path().join("log.db");
+    let refused = || {
+        let before = fs::read(&file).unwrap();
+        let refused = SqliteStore::open(folder.path()).unwrap_err();
+        assert!(matches!(refused, StoreError::Foreign(_)), "{refused}");
+        assert_eq!(fs::read(&file).unwrap(), before);
+    };
+    fs::write(&file, "no database, but long enough to be taken for one".repeat(100)).unwrap();
+    refused();
+    fs::remove_file(&file).unwrap();
+    shell(folder.path()).execute_batch("CREATE TABLE accounts (name TEXT)").unwrap();
+    refused();
+}
+
+#[cfg(unix)]
+#[test]
+fn nobody_else_on_the_machine_reads_the_log() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let folder = folder();
+    let data = folder.path().join("data");
+    let mut store = SqliteStore::open(&data).unwrap();
+    append(&mut store, Append::Say(message(1, "Ann", "text")));
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&data), 0o700);
+    let files: Vec<_> = fs::read_dir(&data).unwrap().map(|file| file.unwrap().path()).collect();
+    assert!(files.len() >= 3, "{files:?}");
+    for file in files {
+        assert_eq!(mode(&file), 0o600, "{}", file.display());
+    }
+}
+
+#[test]
+fn a_full_disk_refuses_and_recovers() {
+    let folder = folder();
+    let mut store = SqliteStore::open(folder.path()).unwrap();
+    append(&mut store, Append::Say(message(1, "Ann", "first")));
+    store.limit_pages(40);
+    let long = |number| Append::Say(message(number, "Ann", &"long ".repeat(700)));
+    let error = (2..100).find_map(|number| {
+        let both = [Append::Say(message(1_000 + number, "Ann", "short")), long(number)];
+        store.append(NOW, &both).err()
+    });
+    assert!(matches!(error, Some(StoreError::Full)), "{error:?}");
+    let mut reader = store.reader().unwrap();
+    let before = texts(&mut reader, "Bob");
+    assert_eq!(before.iter().filter(|text| *text == "short").count(), before.len() / 2);
+    store.limit_pages(4_000);
+    append(&mut store, long(100));
+    assert_eq!(texts(&mut reader, "Bob").len(), before.len() + 1);
+}
+
+#[test]
+fn after_a_failure_nothing_more_is_taken() {
+    let folder = folder();
+    let mut store = SqliteStore::open(folder.path()).unwrap();
+    append(&mut store, Append::Say(message(1, "Ann", "text")));
+    drop(store);
+    let file = folder.path().join("log.db");
+    let page: u32 = shell(folder.path())
+        .query_row("SELECT rootpage FROM sqlite_schema WHERE name = 'message'", (), |row| {
+            row.get(0)
+        })
+        .unwrap();
+    let page = page as usize;
+    let mut bytes = fs::read(&file).unwrap();
+    bytes[(page - 1) * 4_096..page * 4_096].fill(0xff);
+    fs::write(&file, bytes).unwrap();
+
+    let mut store = SqliteStore::open(folder.path()).unwrap();
+    let say = [Append::Say(message(2, "Ann", "text"))];
+    let first = store.append(NOW, &say).unwrap_err();
+    assert!(matches!(first, StoreError::Damaged(_)), "{first}");
+    assert!(!first.may_pass());
+    let register = [Append::Register { user: user("Ann"), key: [1; 32] }];
+    assert!(matches!(store.append(NOW, &register), Err(StoreError::Failed)));
+    assert!(matches!(store.overwrite(), Err(StoreError::Failed)));
+    assert_eq!(store.reader().unwrap().horizon().unwrap(), Seq(0), "what can be read is read");
+}
+
+#[test]
+fn removed_text_is_in_no_file_after_an_overwrite() {
+    let folder = folder();
+    let mut store = SqliteStore::open(folder.path()).unwrap();
+    let text = |number: u32| format!("<{number}>").repeat(1 + number as usize * 7 % 400);
+    for tens in 0..200 {
+        let say = |n| Append::Say(message(n, "Ann", &text(n)));
+        store.append(NOW, &(tens * 10..tens * 10 + 10).map(say).collect::<Vec<_>>()).unwrap();
+    }
+    // One by one and in rows, so that pages are both thinned out and given back.
+    let gone = |number: u32| number.is_multiple_of(3) || (500..900).contains(&number);
+    let deletes: Vec<_> = (0..2_000).filter(|n| gone(*n)).map(|n| delete(n, "Ann")).collect();
+    for some in deletes.chunks(7) {
+        store.append(NOW, some).unwrap();
+    }
+    assert!(numbers_in(folder.path()).into_iter().any(gone));
+    assert_eq!(store.overwrite().unwrap(), Overwritten::Done);
+    let kept: BTreeSet<_> = (0..2_000).filter(|number| !gone(*number)).collect();
+    assert_eq!(numbers_in(folder.path()), kept);
+}
+
+/// Each number that stands as `<number>` in a file of the folder.
+fn numbers_in(folder: &Path) -> BTreeSet<u32> {
+    let mut numbers = BTreeSet::new();
+    for file in fs::read_dir(folder).unwrap() {
+        let bytes = fs::read(file.unwrap().path()).unwrap();
+        for piece in bytes.split(|byte| *byte == b'<') {
+            let text = piece.split(|byte| *byte == b'>').next().unwrap_or_default();
+            numbers.extend(str::from_utf8(text).ok().and_then(|text| text.parse::<u32>().ok()));
+        }
+    }
+    numbers
+}
+
+#[test]
+fn a_reader_at_work_puts_the_overwrite_off() {
+    let folder = folder();
+    let mut store = SqliteStore::open(folder.path()).unwrap();
+    append(&mut store, Append::Say(message(1, "Ann", "text")));
+    let mut reader = store.reader().unwrap();
+    store.be_impatient();
+    let viewer = user("Bob");
+    let view = View { viewer: &viewer, now: NOW };
+    let mut busy = None;
+    reader
+        .scan(view, None, 9, &mut |_| {
+            append(&mut store, delete(1, "Ann"));
+            busy = Some(store.overwrite().unwrap());
+            std::ops::ControlFlow::Continue(())
+        })
+        .unwrap();
+    assert_eq!(busy, Some(Overwritten::Busy));
+    assert_eq!(store.overwrite().unwrap(), Overwritten::Done);
+}
+
+#[test]
+fn pages_are_read_along_the_lists_without_sorting() {
+    let folder = folder();
+    let store = SqliteStore::open(folder.path()).unwrap();
+    for plan in store.reader().unwrap().plans() {
+        assert!(!plan.contains("TEMP B-TREE"), "{plan}");
+        assert!(plan.contains("MERGE (UNION ALL)"), "{plan}");
+    }
+}

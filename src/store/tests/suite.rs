@@ -19,7 +19,8 @@ macro_rules! suite {
         mod in_sqlite {
             $(#[test] fn $test() {
                 let folder = tempfile::tempdir().unwrap();
-                super::$test(super::SqliteStore::open(folder.path()).unwrap());
+                let store = super::SqliteStore::open(folder.path()).unwrap();
+                super::$test(store.without_sync());
             })*
         }
     };
@@ -103,6 +104,7 @@ fn direct_messages_are_for_their_people_alone(mut store: impl Store) {
         let events = reader.events_after(view, Seq(0), 10).unwrap().unwrap().events;
         assert_eq!(events.len(), 1 + usize::from(may), "{viewer}");
         assert_eq!(reader.message(view, id(1)).unwrap().is_some(), may, "{viewer}");
+        assert_eq!(reader.messages(view, &[Seq(1)]).unwrap().len(), usize::from(may), "{viewer}");
         assert_eq!(reader.around(view, id(1), 1).unwrap().is_some(), may, "{viewer}");
         let mut shown = Vec::new();
         let scanned = reader.scan(view, None, 10, &mut |row| {
@@ -138,6 +140,7 @@ fn what_is_gone_is_gone_in_every_path(mut store: impl Store) {
     assert!(texts_at(&mut reader, "Ann", NOW + 10).is_empty());
     assert_eq!(reader.message(view, id(1)).unwrap(), None);
     assert_eq!(reader.around(view, id(1), 1).unwrap(), None);
+    assert_eq!(reader.messages(view, &[Seq(1)]).unwrap(), []);
     let nothing = Scanned { shown: 0, next: None };
     assert_eq!(reader.scan(view, None, 10, &mut |_| panic!("it is gone")).unwrap(), nothing);
     let events = reader.events_after(view, Seq(0), 10).unwrap().unwrap().events;
@@ -243,8 +246,7 @@ fn a_scan_goes_back_in_steps_and_stops_when_told(mut store: impl Store) {
     let mut scan = |before, rows, stop: u64| {
         let mut shown = Vec::new();
         let scanned = reader.scan(view, before, rows, &mut |row| {
-            assert_eq!(row.message().unwrap().seq, row.seq);
-            assert!(!row.names("Bob_0001"));
+            assert!(!row.names(&user("Bob")));
             shown.push(row.seq.0);
             if row.seq.0 == stop { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         });

@@ -66,8 +66,8 @@ fn scrolling_up_brings_page_after_page_without_a_jump() {
 fn bubbles_are_the_same_whether_live_or_from_pages() {
     let runs = |stage: &Stage| {
         let timeline = stage.model.room.timeline();
-        let ids = timeline.newest_first().map(|message| message.id).collect::<Vec<_>>();
-        ids.into_iter().map(|id| timeline.said(id).unwrap().run).collect::<Vec<_>>()
+        let said = timeline.newest_first().map(|message| timeline.said(message.id).unwrap());
+        said.map(|said| said.run).collect::<Vec<_>>()
     };
     let mut live = Stage::new(80, 24);
     let mut paged = Stage::with_log(40, None);

@@ -339,7 +339,7 @@ fn or_space(contents: &str) -> &str {
 fn exit_status(mut child: Box<dyn Child + Send + Sync>) -> u32 {
     let (sender, receiver) = channel();
     std::thread::spawn(move || sender.send(child.wait().unwrap().exit_code()));
-    receiver.recv_timeout(PATIENCE).expect("the program does not end")
+    receiver.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("the program does not end"))
 }
 
 fn size(rows: u16, cols: u16) -> PtySize {

@@ -1,0 +1,239 @@
+//! How fast the log is, and that its length changes nothing: `cargo bench --bench store [MESSAGES]`.
+//!
+//! A plain program, since a log of a million messages is not made anew for each figure. It prints the
+//! middle and the slowest hundredth of each time.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "a bench may"
+)]
+#![expect(clippy::disallowed_methods, reason = "a bench is about time")]
+
+use std::fs;
+use std::io::Write;
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use chat::protocol::id::{MessageId, Seq, UserId};
+use chat::protocol::message::{Audience, Kind, Millis};
+use chat::protocol::text::SafeText;
+use chat::store::sqlite::{SqliteReader, SqliteStore};
+use chat::store::{Append, NewMessage, Reader, Retention, Store, View};
+use chrono::DateTime;
+use regex::Regex;
+
+const NOW: Millis = 1_795_000_000_000;
+
+const WORDS: [&str; 16] = [
+    "lunch", "deploy", "ready", "the", "branch", "review", "please", "after", "meeting", "build",
+    "green", "who", "could", "look", "at", "logs",
+];
+
+fn main() {
+    let wanted = std::env::args().skip(1).find_map(|argument| argument.parse().ok());
+    let messages: u32 = wanted.unwrap_or(1_000_000);
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = SqliteStore::open(folder.path()).unwrap();
+    println!("{:44} {:>11} {:>11}", "", "p50", "p99");
+    let mut next = 0;
+    bare_disk(folder.path());
+    appends(&mut store, &mut next, "empty log");
+    let begun = Instant::now();
+    while next < messages {
+        batch(&mut store, &mut next, 500);
+    }
+    println!("filled up to {messages} in {:.1?}; {}", begun.elapsed(), memory());
+    bare_disk(folder.path());
+    appends(&mut store, &mut next, "full log");
+    report(
+        "overwrite after a delete",
+        times(20, |n| {
+            let delete = Append::Delete { id: id(n * 7), by: user(n * 7), cid: None };
+            store.append(NOW, &[delete]).unwrap();
+            store.overwrite().unwrap();
+        }),
+    );
+    report(
+        "sweep, nothing to do",
+        times(50, |_| {
+            store.sweep(NOW, Retention::Days(30)).unwrap();
+        }),
+    );
+    drop(store);
+    println!("files: {} MB", size(folder.path()) / 1_000_000);
+
+    let begun = Instant::now();
+    let mut store = SqliteStore::open(folder.path()).unwrap();
+    let opened = store.opened().unwrap();
+    println!("opened {} messages in {:.1?}; {}", opened.messages, begun.elapsed(), memory());
+    drop(opened);
+    reads(&mut store.reader().unwrap(), next);
+    println!("{}", memory());
+    appends(&mut store, &mut next, "opened log");
+    println!("{}", memory());
+}
+
+fn id(number: u32) -> MessageId {
+    // Spread like ids that are drawn.
+    let drawn = u64::from(number) * 7_919_999 % 9_000_000;
+    MessageId::from_number(1_000_000 + u32::try_from(drawn).unwrap()).unwrap()
+}
+
+fn user(number: u32) -> UserId {
+    format!("User_{:04}", number % 200).parse().unwrap()
+}
+
+/// One in twenty is direct.
+fn message(number: u32) -> Append {
+    let audience = if number.is_multiple_of(20) {
+        Audience::Only([user(number + 1), user(number + 2)].into())
+    } else {
+        Audience::Everyone
+    };
+    let word = |n: u32| WORDS[(number.wrapping_mul(2_654_435_761) >> (n * 2) & 15) as usize];
+    let text: Vec<_> = (0..15).map(word).collect();
+    Append::Say(NewMessage {
+        id: id(number),
+        sender: user(number),
+        audience,
+        kind: Kind::Plain,
+        content: SafeText::clean(&format!("{} {number}", text.join(" "))),
+        at: DateTime::from_timestamp_millis(NOW).unwrap().fixed_offset(),
+        cid: Some(
+            format!("{:032x}", u128::from(number).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c))
+                .parse()
+                .unwrap(),
+        ),
+    })
+}
+
+fn batch(store: &mut SqliteStore, next: &mut u32, size: u32) {
+    let batch: Vec<_> = (*next..*next + size).map(message).collect();
+    *next += size;
+    assert_eq!(store.append(NOW, &batch).unwrap().len(), batch.len());
+}
+
+/// What the disk itself takes: the same bytes as for one message, written and waited for.
+fn bare_disk(folder: &Path) {
+    let mut file = fs::File::create(folder.join("bare")).unwrap();
+    report(
+        "the disk alone",
+        times(500, |_| {
+            file.write_all(&vec![1; 32 * 1_024]).unwrap();
+            file.sync_data().unwrap();
+        }),
+    );
+    fs::remove_file(folder.join("bare")).unwrap();
+}
+
+fn appends(store: &mut SqliteStore, next: &mut u32, what: &str) {
+    for (size, rounds) in [(1, 2_000), (10, 500), (100, 200)] {
+        let times = times(rounds, |_| batch(store, next, size));
+        let all: Duration = times.iter().sum();
+        let rate = f64::from(rounds * size) / all.as_secs_f64();
+        report(&format!("append {size}, {what} ({rate:.0}/s)"), times);
+    }
+}
+
+fn reads(reader: &mut SqliteReader, messages: u32) {
+    let viewer = user(7);
+    let view = View { viewer: &viewer, now: NOW };
+    let place = |n: u32| Seq(u64::from(n * 4_999 % messages));
+    report(
+        "the last 50 messages",
+        times(500, |_| {
+            assert_eq!(reader.history(view, None, 50).unwrap().messages.len(), 50);
+        }),
+    );
+    report(
+        "50 messages somewhere",
+        times(500, |n| {
+            reader.history(view, Some(place(n)), 50).unwrap();
+        }),
+    );
+    report(
+        "25 before and after one",
+        times(500, |n| {
+            reader.around(view, id(n * 7 + 8), 25).unwrap();
+        }),
+    );
+    report(
+        "500 events after somewhere",
+        times(100, |n| {
+            reader.events_after(view, place(n), 500).unwrap();
+        }),
+    );
+    report(
+        "one by its id",
+        times(500, |n| {
+            reader.message(view, id(n)).unwrap();
+        }),
+    );
+    for pattern in ["999999", "lunch (please|deploy) after", r"(?i)\bLOOK\b.*\d5$", "."] {
+        let regex = Regex::new(pattern).unwrap();
+        let (begun, busy, mut first, mut hits) = (Instant::now(), processor(), None, 0);
+        let (mut before, mut shown) = (None, 0);
+        loop {
+            let step = reader.scan(view, before, 5_000, &mut |row| {
+                if regex.is_match(row.content) {
+                    first.get_or_insert_with(|| begun.elapsed());
+                    hits += 1;
+                }
+                ControlFlow::Continue(())
+            });
+            let step = step.unwrap();
+            shown += step.shown;
+            before = step.next;
+            if before.is_none() {
+                break;
+            }
+        }
+        let (all, busy) = (begun.elapsed(), processor().saturating_sub(busy));
+        println!(
+            "search for {pattern}: {shown} in {all:.1?} ({busy:.1?} on the processor), \
+             {hits} hits, the first after {first:.1?}"
+        );
+    }
+}
+
+/// How long this thread has been on a processor, where the system tells: other programs make a search
+/// take longer, but not this.
+fn processor() -> Duration {
+    let text = fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    let nanoseconds = text.split(' ').next().and_then(|number| number.parse().ok());
+    Duration::from_nanos(nanoseconds.unwrap_or(0))
+}
+
+fn times(rounds: u32, mut work: impl FnMut(u32)) -> Vec<Duration> {
+    (1..=rounds)
+        .map(|n| {
+            let begun = Instant::now();
+            work(n);
+            begun.elapsed()
+        })
+        .collect()
+}
+
+fn report(what: &str, mut times: Vec<Duration>) {
+    times.sort();
+    let at = |percent| times[(times.len() - 1) * percent / 100];
+    println!("{what:44} {:>11.1?} {:>11.1?}", at(50), at(99));
+}
+
+fn size(folder: &Path) -> u64 {
+    fs::read_dir(folder).unwrap().map(|file| file.unwrap().metadata().unwrap().len()).sum()
+}
+
+/// What the process holds in memory, where the system tells.
+fn memory() -> String {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let lines =
+        status.lines().filter(|line| line.starts_with("VmRSS") || line.starts_with("VmHWM"));
+    lines
+        .map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "))
+        .collect::<Vec<_>>()
+        .join(", ")
+}
