@@ -271,7 +271,7 @@ impl Room {
             (true, true) => format!("connected again, as {}", welcome.user),
             (true, false) => {
                 self.timeline.clear();
-                "begun anew: the server can't go on from where you were".to_owned()
+                format!("connected again, as {}: all begins anew", welcome.user)
             }
         };
         self.you = Some(welcome.user);

@@ -161,7 +161,7 @@ fn a_log_that_cannot_go_on_begins_anew_and_says_so() {
     stage.keys("mine<enter>").effects();
     let reason = SafeText::clean("gone");
     stage.client(client::Event::Disconnected { reason, retry_in: Duration::from_secs(1) });
-    stage.log_in(false).hides("message number 20").shows("begun anew").shows("mine");
+    stage.log_in(false).hides("message number 20").shows("all begins anew").shows("mine");
     stage.answer_history();
     stage.shows("message number 20");
 }

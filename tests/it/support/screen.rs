@@ -11,6 +11,7 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, native_pty_system};
+use tempfile::TempDir;
 use vt100::{Cell, MouseProtocolMode, Parser};
 
 use super::{PATIENCE, Server};
@@ -39,6 +40,8 @@ pub(crate) struct Screen {
     master: Box<dyn MasterPty + Send>,
     keyboard: Box<dyn Write + Send>,
     terminal: Arc<Terminal>,
+    /// What its client keeps, until it ends.
+    _home: TempDir,
 }
 
 /// What the program has written.
@@ -65,7 +68,9 @@ impl Screen {
 
     /// Any program.
     pub(crate) fn run(mut command: CommandBuilder, (rows, cols): (u16, u16)) -> Self {
+        let home = TempDir::new().unwrap();
         command.env("TERM", "xterm-256color");
+        command.env("CHAT_HOME", home.path());
         let pty = native_pty_system().openpty(size(rows, cols)).unwrap();
         let child = pty.slave.spawn_command(command).unwrap();
         let parser = Parser::new(cells(rows), cells(cols), 0);
@@ -75,7 +80,7 @@ impl Screen {
         let shown = Arc::clone(&terminal);
         std::thread::spawn(move || shown.follow(reader));
         let keyboard = pty.master.take_writer().unwrap();
-        Self { child: Some(child), master: pty.master, keyboard, terminal }
+        Self { child: Some(child), master: pty.master, keyboard, terminal, _home: home }
     }
 
     /// Somebody who has joined.
