@@ -62,6 +62,7 @@ impl Stage {
             notices: Vec::new(),
             theme: Theme::Colours,
             cid_prefix: "bench".to_owned(),
+            seen: chat::client::seen::SeenFile::default(),
         };
         let terminal = Terminal::new(TestBackend::new(SIZE.width, SIZE.height)).unwrap();
         let model = Model::new(options, SIZE, now);

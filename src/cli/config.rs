@@ -65,6 +65,19 @@ pub fn data_folder() -> anyhow::Result<PathBuf> {
     Ok(base.data_dir().join("chat"))
 }
 
+/// Where the client keeps its key and what waits to be sent: `client` in the user's data folder, or in
+/// `CHAT_HOME` if that says another.
+pub fn client_folder() -> anyhow::Result<PathBuf> {
+    let base = match std::env::var_os("CHAT_HOME").filter(|home| !home.is_empty()) {
+        Some(home) => PathBuf::from(home),
+        None => etcetera::choose_base_strategy()
+            .context("there is no home folder: say with CHAT_HOME where to keep your key")?
+            .data_dir()
+            .join("chat"),
+    };
+    Ok(base.join("client"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

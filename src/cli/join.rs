@@ -1,15 +1,19 @@
 //! `chat join`: a client, on the full screen or in lines.
 
 use std::io::IsTerminal as _;
+use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
 use super::exit::{Exit, Failure};
-use super::{plain, signals};
+use super::{config, plain, signals};
 use crate::client::address::ServerAddress;
+use crate::client::outbox::{Outbox, file_stem};
+use crate::client::seen::SeenFile;
 use crate::client::{self, Options};
 use crate::protocol::id::Name;
 use crate::protocol::text::SafeText;
+use crate::tls::client::ClientIdentity;
 use crate::tui;
 
 /// What can follow `chat join`.
@@ -52,17 +56,22 @@ pub(super) async fn enter(
 ) -> anyhow::Result<()> {
     let is_plain = person.is_plain();
     let name = person.name()?;
-    let (client, events) = client::connect(Options { server: server.clone(), name });
+    let folder = config::client_folder()?;
+    let identity = Some(Arc::new(ClientIdentity::open(&folder.join("id.pem"))?));
+    let outbox = Outbox::open(&folder.join("outbox"), &server, &name)?;
+    let seen = SeenFile::new(&folder, &file_stem(&server, &name));
+    let options = Options { server: server.clone(), name, identity, outbox };
+    let (client, events) = client::connect(options);
     let outcome = if is_plain {
         plain::run(&client, events, stop).await
     } else {
-        tui::run(screen(&server, notices), &client, events, stop).await.map_err(Into::into)
+        tui::run(screen(&server, notices, seen), &client, events, stop).await.map_err(Into::into)
     };
     client.close().await;
     outcome
 }
 
-fn screen(server: &ServerAddress, notices: Vec<SafeText>) -> tui::Options {
+fn screen(server: &ServerAddress, notices: Vec<SafeText>, seen: SeenFile) -> tui::Options {
     // https://no-color.org: whatever it says, as long as it says something.
     let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     tui::Options {
@@ -70,6 +79,7 @@ fn screen(server: &ServerAddress, notices: Vec<SafeText>) -> tui::Options {
         notices,
         theme: if no_color { tui::Theme::Plain } else { tui::Theme::Colours },
         cid_prefix: format!("{:032x}", rand::random::<u128>()),
+        seen,
     }
 }
 

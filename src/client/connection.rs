@@ -3,6 +3,7 @@
 //! It carries, and decides nothing: how a stream is made is `dial`'s business, and what comes after the
 //! end is `driver`'s.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::time::Duration;
 
@@ -11,14 +12,16 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::io::{ReadHalf, WriteHalf};
 use tokio::sync::mpsc;
 
+use super::cursor::Cursor;
 use super::driver::Outlet;
+use super::outbox::task::Word;
 use super::{Event, REQUESTS};
 use crate::protocol::decoder::Decoder;
 use crate::protocol::error::{ErrorCode, Refusal};
 use crate::protocol::event::{self, Refused, Welcome};
-use crate::protocol::id::Name;
+use crate::protocol::id::{ClientId, Name, UserId};
 use crate::protocol::limits;
-use crate::protocol::request::{Login, PROTOCOL, Request};
+use crate::protocol::request::{Login, PROTOCOL, Request, Resume};
 use crate::protocol::text::SafeText;
 
 /// How much room is made for one read, in bytes: one TLS record.
@@ -30,12 +33,24 @@ pub(super) const LOGIN_TIME: Duration = Duration::from_secs(15);
 /// How long an end may take: the last requests and EXIT go out, and the server hangs up.
 pub(super) const GOODBYE_TIME: Duration = Duration::from_secs(2);
 
+/// How long nothing was sent when the server is asked whether it is there.
+const PING_TIME: Duration = Duration::from_secs(limits::PING_SECONDS);
+
+/// How long the server may say nothing at all.
+const DEAD_TIME: Duration = Duration::from_secs(limits::DEAD_SECONDS);
+
 /// Why a connection came to nothing, or to its end.
 #[derive(Debug, Error)]
 pub(super) enum Loss {
     /// The server hung up.
     #[error("the server closed the connection")]
     HungUp,
+    /// It is there no more, and nothing has said so.
+    #[error("nothing has come from the server for {} seconds", limits::DEAD_SECONDS)]
+    Silent,
+    /// It says that it sent more than came, or less.
+    #[error("something that the server sent did not arrive")]
+    Missed,
     /// The network, or TLS.
     #[error("the connection broke ({0})")]
     Broken(#[source] io::Error),
@@ -83,8 +98,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     /// Says who is there, and awaits the answer. There is no time limit in it.
-    pub(super) async fn log_in(&mut self, name: &Name) -> Result<Welcome, LoginError> {
-        let login = Login::encode(name.as_str(), None);
+    pub(super) async fn log_in(
+        &mut self,
+        name: &Name,
+        resume: Option<&Resume>,
+    ) -> Result<Welcome, LoginError> {
+        let login = Login::encode(name.as_str(), resume);
         self.stream.write_all(&login).await.map_err(Loss::Broken)?;
         self.stream.flush().await.map_err(Loss::Broken)?;
         loop {
@@ -119,17 +138,102 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     /// Carries requests out and events in, until the connection is lost or nobody wants it any more.
-    /// In the latter case what waits in `requests` still goes out, and the server is told.
-    pub(super) async fn carry(self, requests: mpsc::Receiver<Vec<u8>>, outlet: &Outlet) -> Loss {
+    /// In the latter case what comes out of `requests` still goes out, and the server is told.
+    pub(super) async fn carry(
+        self,
+        requests: mpsc::Receiver<Vec<u8>>,
+        outlet: &Outlet,
+        ears: &mut Ears,
+    ) -> Loss {
         let (reader, writer) = tokio::io::split(self.stream);
         let too_late = async {
             outlet.over().await;
             tokio::time::sleep(GOODBYE_TIME).await;
         };
         tokio::select! {
-            loss = read(reader, self.decoder, outlet) => loss,
-            error = write(writer, requests, outlet) => Loss::Broken(error),
+            loss = read(reader, self.decoder, outlet, ears) => loss,
+            error = write(writer, requests) => Loss::Broken(error),
             () = too_late => Loss::HungUp,
+        }
+    }
+}
+
+/// What is made of events on their way in: the place in the log, and the answers to the outbox.
+#[derive(Debug)]
+pub(super) struct Ears {
+    pub(super) cursor: Cursor,
+    words: mpsc::Sender<Word>,
+    /// Where the outbox sends once everything was replayed.
+    line: Option<mpsc::WeakSender<Vec<u8>>>,
+    /// Every ID this client has had.
+    yours: BTreeSet<UserId>,
+}
+
+impl Ears {
+    pub(super) fn new(cursor: Cursor, words: mpsc::Sender<Word>) -> Self {
+        Self { cursor, words, line: None, yours: BTreeSet::new() }
+    }
+
+    /// Begins a connection.
+    pub(super) async fn welcome(&mut self, welcome: &Welcome, line: mpsc::WeakSender<Vec<u8>>) {
+        self.cursor.welcome(welcome);
+        self.yours.insert(welcome.user.clone());
+        self.line = Some(line);
+        if !welcome.resumed {
+            self.live().await;
+        }
+    }
+
+    /// Ends it.
+    pub(super) async fn lost(&mut self) {
+        self.line = None;
+        self.tell(Word::Lost).await;
+    }
+
+    async fn hear(&mut self, event: &event::Event) -> Result<(), Loss> {
+        self.cursor.note(event).map_err(|_missed| Loss::Missed)?;
+        match event {
+            event::Event::Live(_) => self.live().await,
+            event::Event::Said(message) if self.yours.contains(&message.sender) => {
+                self.answered(message.cid.as_ref()).await;
+            }
+            event::Event::Stored(stored) => self.answered(Some(&stored.cid)).await,
+            event::Event::Refused(Refused {
+                code: ErrorCode::NotStored, cid: Some(cid), ..
+            }) => {
+                self.tell(Word::NotStored(cid.clone())).await;
+            }
+            event::Event::Refused(refused) => self.answered(refused.cid.as_ref()).await,
+            event::Event::Deleted(_) | event::Event::Expired { .. } => self.tell(Word::Gone).await,
+            event::Event::LoginPrompt
+            | event::Event::Welcome(_)
+            | event::Event::LoginRefused(_)
+            | event::Event::People(_)
+            | event::Event::Presence { .. }
+            | event::Event::Said(_)
+            | event::Event::History(_)
+            | event::Event::Found(_)
+            | event::Event::Pong(_)
+            | event::Event::Closing(_) => {}
+        }
+        Ok(())
+    }
+
+    async fn live(&mut self) {
+        if let Some(line) = self.line.take().and_then(|line| line.upgrade()) {
+            self.tell(Word::Live(line)).await;
+        }
+    }
+
+    async fn answered(&self, cid: Option<&ClientId>) {
+        if let Some(cid) = cid {
+            self.tell(Word::Answered(cid.clone())).await;
+        }
+    }
+
+    async fn tell(&self, word: Word) {
+        if self.words.send(word).await.is_err() {
+            // The outbox ends with the client; what it has on disk is sent the next time.
         }
     }
 }
@@ -155,7 +259,8 @@ async fn next_event(
             }
         }
         decoder.buffer().reserve(READ_BYTES);
-        match reader.read_buf(decoder.buffer()).await {
+        let read = reader.read_buf(decoder.buffer());
+        match tokio::time::timeout(DEAD_TIME, read).await.map_err(|_elapsed| Loss::Silent)? {
             Ok(0) => return Err(Loss::HungUp),
             Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Err(Loss::HungUp),
@@ -165,7 +270,12 @@ async fn next_event(
 }
 
 /// Reads to the end. While the receiver of the events is busy nothing is read, so the server waits too.
-async fn read<S>(mut reader: ReadHalf<S>, mut decoder: Decoder, outlet: &Outlet) -> Loss
+async fn read<S>(
+    mut reader: ReadHalf<S>,
+    mut decoder: Decoder,
+    outlet: &Outlet,
+    ears: &mut Ears,
+) -> Loss
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -175,6 +285,9 @@ where
             Ok(event) => event,
             Err(loss) => return told.map_or(loss, Loss::Told),
         };
+        if let Err(loss) = ears.hear(&event).await {
+            return loss;
+        }
         if let event::Event::Closing(refused) = &event {
             told = Some(refused.text.clone());
         }
@@ -185,17 +298,13 @@ where
     }
 }
 
-/// Writes all requests that wait at once. After the last one, when nobody wants the connection any
-/// more, it says EXIT and leaves the end to the server.
-async fn write<S>(
-    mut writer: WriteHalf<S>,
-    mut requests: mpsc::Receiver<Vec<u8>>,
-    outlet: &Outlet,
-) -> io::Error
+/// Writes all requests that wait at once. After the last one, when nobody can send any more, it says
+/// EXIT and leaves the end to the server.
+async fn write<S>(mut writer: WriteHalf<S>, mut requests: mpsc::Receiver<Vec<u8>>) -> io::Error
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    match write_all(&mut writer, &mut requests, outlet).await {
+    match write_all(&mut writer, &mut requests).await {
         Ok(()) => std::future::pending().await,
         Err(error) => {
             // The server may have said why it hung up: the reader gets the time to find it.
@@ -208,14 +317,16 @@ where
 async fn write_all(
     writer: &mut (impl AsyncWrite + Unpin),
     requests: &mut mpsc::Receiver<Vec<u8>>,
-    outlet: &Outlet,
 ) -> io::Result<()> {
     let mut waiting = Vec::with_capacity(REQUESTS);
     loop {
-        let over = tokio::select! {
-            biased;
-            count = requests.recv_many(&mut waiting, REQUESTS) => count == 0,
-            () = outlet.over() => true,
+        let received = requests.recv_many(&mut waiting, REQUESTS);
+        let over = match tokio::time::timeout(PING_TIME, received).await {
+            Ok(count) => count == 0,
+            Err(_elapsed) => {
+                waiting.push(Request::Ping.encode(None));
+                false
+            }
         };
         if over {
             waiting.push(Request::Exit.encode(None));

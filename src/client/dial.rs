@@ -5,6 +5,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use thiserror::Error;
@@ -14,6 +15,7 @@ use tokio_rustls::client::TlsStream;
 
 use super::address::ServerAddress;
 use crate::tls;
+use crate::tls::client::ClientIdentity;
 
 /// How long one address, and then the handshake of TLS, may take: far more than the slowest network
 /// needs, and less than a person's patience.
@@ -62,6 +64,7 @@ pub(super) enum ConnectError {
 #[derive(Debug)]
 pub(super) struct Dialer {
     pub(super) server: ServerAddress,
+    pub(super) identity: Option<Arc<ClientIdentity>>,
 }
 
 impl Connector for Dialer {
@@ -69,7 +72,7 @@ impl Connector for Dialer {
 
     async fn connect(&mut self) -> Result<Link<Self::Stream>, ConnectError> {
         let stream = self.reach().await?;
-        let handshake = tls::client::connect(self.server.host(), stream);
+        let handshake = tls::client::connect(self.server.host(), stream, self.identity.as_deref());
         match tokio::time::timeout(CONNECT_TIME, handshake).await {
             Ok(Ok((stream, key))) => Ok(Link { stream, fingerprint: key.to_string() }),
             Ok(Err(source)) => Err(ConnectError::Tls { server: self.server.clone(), source }),
@@ -124,7 +127,8 @@ mod tests {
     use super::*;
 
     async fn connect_to(port: u16) -> Result<Link<TlsStream<TcpStream>>, ConnectError> {
-        Dialer { server: format!("localhost:{port}").parse().unwrap() }.connect().await
+        let server = format!("localhost:{port}").parse().unwrap();
+        Dialer { server, identity: None }.connect().await
     }
 
     async fn listen() -> (TcpListener, u16) {

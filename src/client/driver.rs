@@ -10,8 +10,10 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::backoff::Backoff;
-use super::connection::{Connection, LOGIN_TIME, LoginError, Loss};
-use super::dial::Connector;
+use super::connection::{Connection, Ears, LOGIN_TIME, LoginError, Loss};
+use super::cursor::Cursor;
+use super::dial::{Connector, Link};
+use super::outbox::task::Word;
 use super::{Connected, Event, REQUESTS};
 use crate::protocol::id::Name;
 use crate::protocol::text::SafeText;
@@ -25,7 +27,7 @@ pub(super) type Requests = Option<mpsc::Sender<Vec<u8>>>;
 pub(super) struct Over;
 
 /// Where the events go, as long as somebody wants them.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Outlet {
     pub(super) events: mpsc::Sender<Event>,
     pub(super) closing: CancellationToken,
@@ -62,11 +64,12 @@ impl Outlet {
 /// One client's connection, from attempt to attempt.
 #[derive(Debug)]
 pub(super) struct Driver<C> {
-    pub(super) connector: C,
-    pub(super) name: Name,
-    pub(super) backoff: Backoff,
-    pub(super) requests: watch::Sender<Requests>,
-    pub(super) outlet: Outlet,
+    connector: C,
+    name: Name,
+    backoff: Backoff,
+    requests: watch::Sender<Requests>,
+    outlet: Outlet,
+    ears: Ears,
 }
 
 /// What an attempt came to, and how long it had held then.
@@ -82,6 +85,18 @@ impl Setback {
 }
 
 impl<C: Connector> Driver<C> {
+    pub(super) fn new(
+        connector: C,
+        name: Name,
+        backoff: Backoff,
+        requests: watch::Sender<Requests>,
+        words: mpsc::Sender<Word>,
+        outlet: Outlet,
+    ) -> Self {
+        let ears = Ears::new(Cursor::default(), words);
+        Self { connector, name, backoff, requests, outlet, ears }
+    }
+
     /// Runs until the client is closed or the login refused.
     pub(super) async fn run(mut self) {
         while self.round().await.is_ok() {}
@@ -100,9 +115,11 @@ impl<C: Connector> Driver<C> {
             Ok(link) => link,
             Err(error) => return Ok(Setback::before_login(&error)),
         };
-        let mut connection = Connection::new(link.stream);
-        let login = tokio::time::timeout(LOGIN_TIME, connection.log_in(&self.name));
-        let answer = self.outlet.unless_over(login).await?;
+        let Link { stream, fingerprint } = link;
+        let mut connection = Connection::new(stream);
+        let resume = self.ears.cursor.resume();
+        let login = connection.log_in(&self.name, resume.as_ref());
+        let answer = self.outlet.unless_over(tokio::time::timeout(LOGIN_TIME, login)).await?;
         let welcome = match answer.unwrap_or_else(|_elapsed| Err(Loss::LoginTimeout.into())) {
             Ok(welcome) => welcome,
             Err(LoginError::Lost(loss)) => return Ok(Setback::before_login(&loss)),
@@ -113,12 +130,24 @@ impl<C: Connector> Driver<C> {
             }
         };
         let (sender, requests) = mpsc::channel(REQUESTS);
+        let line = sender.downgrade();
         self.requests.send_replace(Some(sender));
         let since = now();
-        let connected = Connected { welcome, fingerprint: link.fingerprint };
+        let connected = Connected { welcome: welcome.clone(), fingerprint };
         self.outlet.send(Event::Connected(connected)).await?;
-        let loss = connection.carry(requests, &self.outlet).await;
+        self.ears.welcome(&welcome, line).await;
+        let hang_up = async {
+            self.outlet.over().await;
+            // The connection ends once nobody can send over it any more.
+            self.requests.send_replace(None);
+            std::future::pending().await
+        };
+        let loss = tokio::select! {
+            loss = connection.carry(requests, &self.outlet, &mut self.ears) => loss,
+            loss = hang_up => loss,
+        };
         self.requests.send_replace(None);
+        self.ears.lost().await;
         Ok(Setback { reason: SafeText::clean(&loss.to_string()), held: now() - since })
     }
 }

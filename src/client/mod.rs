@@ -6,14 +6,18 @@
 pub mod address;
 mod backoff;
 mod connection;
+mod cursor;
 mod dial;
 mod driver;
 pub mod line;
+pub mod outbox;
+pub mod seen;
 pub mod state;
 
 #[cfg(test)]
 mod tests;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use rand::rngs::SmallRng;
@@ -27,11 +31,14 @@ use self::address::ServerAddress;
 use self::backoff::Backoff;
 use self::dial::{Connector, Dialer};
 use self::driver::{Driver, Outlet, Requests};
+use self::outbox::task::{Order, Task};
+use self::outbox::{Outbox, Unsent};
 use crate::protocol;
 use crate::protocol::event::Welcome;
 use crate::protocol::id::{ClientId, Name};
 use crate::protocol::request::Request;
 use crate::protocol::text::SafeText;
+use crate::tls::client::ClientIdentity;
 
 /// How many events wait for the receiver; when they are full the driver waits, and so the server.
 const EVENTS: usize = 1_024;
@@ -40,18 +47,23 @@ const EVENTS: usize = 1_024;
 const REQUESTS: usize = 64;
 
 /// What a client needs to know.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Options {
     /// The server.
     pub server: ServerAddress,
     /// The name to log in with.
     pub name: Name,
+    /// The key by which the server knows the client again; without one each login is somebody new.
+    pub identity: Option<Arc<ClientIdentity>>,
+    /// What waits to be said; the default one forgets it with the process.
+    pub outbox: Outbox,
 }
 
 /// A handle on the connection; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Client {
     requests: watch::Receiver<Requests>,
+    orders: mpsc::Sender<Order>,
     closing: CancellationToken,
     tasks: TaskTracker,
 }
@@ -70,29 +82,45 @@ pub enum SendError {
 /// Begins to connect, and keeps the connection up until [`Client::close`], or until the receiver of the
 /// events is dropped. Must be called inside of a tokio runtime.
 pub fn connect(options: Options) -> (Client, mpsc::Receiver<Event>) {
-    let Options { server, name } = options;
-    connect_by(Dialer { server }, name, rand::make_rng())
+    let Options { server, name, identity, outbox } = options;
+    connect_by(Dialer { server, identity }, name, outbox, rand::make_rng())
 }
 
 fn connect_by<C: Connector>(
     connector: C,
     name: Name,
+    outbox: Outbox,
     rng: SmallRng,
 ) -> (Client, mpsc::Receiver<Event>) {
     let (events, receiver) = mpsc::channel(EVENTS);
     let (requests, current) = watch::channel(None);
-    let client =
-        Client { requests: current, closing: CancellationToken::new(), tasks: TaskTracker::new() };
+    let (orders, ordered) = mpsc::channel(REQUESTS);
+    let (words, heard) = mpsc::channel(REQUESTS);
+    let client = Client {
+        requests: current,
+        orders,
+        closing: CancellationToken::new(),
+        tasks: TaskTracker::new(),
+    };
+    for unsent in outbox.unsent() {
+        // There is room: fewer wait than fit.
+        events.try_send(Event::Kept(unsent.clone())).unwrap_or_default();
+    }
     let outlet = Outlet { events, closing: client.closing.clone() };
+    let task = Task { outbox, orders: ordered, words: heard, outlet: outlet.clone(), line: None };
     let backoff = Backoff::new(rng);
-    client.tasks.spawn(Driver { connector, name, backoff, requests, outlet }.run());
+    client.tasks.spawn(Driver::new(connector, name, backoff, requests, words, outlet).run());
+    client.tasks.spawn(task.run());
     client.tasks.close();
     (client, receiver)
 }
 
 impl Client {
-    /// Hands over a request, and the name by which its answer will be known. What was taken and has no
-    /// answer when the connection is lost may or may not have reached the server.
+    /// Hands over a request, and the name by which its answer will be known.
+    ///
+    /// A message with a name goes into the outbox, and is sent as often as it takes until it has its
+    /// answer: [`Event::Sending`] and [`Event::NotSent`] tell of it. Anything else needs a connection;
+    /// what has no answer when that is lost may or may not have reached the server.
     ///
     /// # Errors
     /// See [`SendError`].
@@ -100,12 +128,20 @@ impl Client {
         if self.closing.is_cancelled() {
             return Err(SendError::NotConnected);
         }
+        if let (Some(cid), Request::Say(say)) = (cid, request) {
+            return Ok(self.orders.try_send(Order::Say(cid.clone(), say.clone()))?);
+        }
         let current = self.requests.borrow();
         let queue = current.as_ref().ok_or(SendError::NotConnected)?;
-        queue.try_send(request.encode(cid)).map_err(|error| match error {
-            TrySendError::Full(_) => SendError::Busy,
-            TrySendError::Closed(_) => SendError::NotConnected,
-        })
+        Ok(queue.try_send(request.encode(cid))?)
+    }
+
+    /// Takes a message that was not sent out of the outbox, for good.
+    ///
+    /// # Errors
+    /// See [`SendError`].
+    pub fn discard(&self, cid: &ClientId) -> Result<(), SendError> {
+        Ok(self.orders.try_send(Order::Discard(cid.clone()))?)
     }
 
     /// Sends what was taken, says EXIT and hangs up. No event comes from now on. Takes two seconds at
@@ -116,13 +152,34 @@ impl Client {
     }
 }
 
+impl<T> From<TrySendError<T>> for SendError {
+    fn from(error: TrySendError<T>) -> Self {
+        match error {
+            TrySendError::Full(_) => Self::Busy,
+            TrySendError::Closed(_) => Self::NotConnected,
+        }
+    }
+}
+
 /// What happens on the connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
     /// An attempt to connect begins.
     Connecting,
-    /// Logged in. What was known of people is void: the list of them comes next.
+    /// Logged in. What was known of people is void: the list of them comes next. So is all else, if
+    /// the login does not go on from where the one before ended.
     Connected(Connected),
+    /// An earlier run has said this, and the server never answered: it waits to be sent.
+    Kept(Unsent),
+    /// A message from the outbox was handed to a connection.
+    Sending(ClientId),
+    /// A message was not sent, and is not sent by itself.
+    NotSent {
+        /// Its name.
+        cid: ClientId,
+        /// Why, for people.
+        reason: SafeText,
+    },
     /// The server said something.
     Received(protocol::event::Event),
     /// The connection is lost, or an attempt failed; the next attempt begins after the pause.

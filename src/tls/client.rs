@@ -1,11 +1,15 @@
 //! The client's end: an encrypted stream, and the fingerprint of the key at its other end.
 //!
 //! The server proves that it holds its certificate's key. Whether that key is the right one is for the
-//! caller to say, who has the [`Fingerprint`]; names, dates and issuers are not looked at.
+//! caller to say, who has the [`Fingerprint`]; names, dates and issuers are not looked at. The client
+//! shows a key of its own, by which a server knows it again.
 
+use std::fs;
 use std::net::Ipv4Addr;
+use std::path::Path;
 use std::sync::Arc;
 
+use rcgen::{CertificateParams, DnType, KeyPair, PKCS_ED25519};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -14,29 +18,85 @@ use tokio_rustls::rustls::client::danger::{
     HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier,
 };
 use tokio_rustls::rustls::crypto::{CryptoProvider, verify_tls13_signature};
-use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use tokio_rustls::rustls::{
     ClientConfig, DigitallySignedStruct, Error as TlsError, SignatureScheme,
 };
 
 use super::fingerprint::Fingerprint;
-use super::{Error, VERSIONS, provider};
+use super::{Error, VERSIONS, pem, provider, selfsigned};
 
-/// Encrypts `stream`, which leads to `host`.
+/// The key by which servers know a client again, with a certificate that says nothing else.
+pub struct ClientIdentity {
+    certificate: CertificateDer<'static>,
+    key: PrivateKeyDer<'static>,
+    /// What servers know the client by.
+    pub fingerprint: Fingerprint,
+}
+
+impl std::fmt::Debug for ClientIdentity {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ClientIdentity")
+            .field("fingerprint", &self.fingerprint)
+            .finish_non_exhaustive()
+    }
+}
+
+impl ClientIdentity {
+    /// Reads the key in `file`; makes it, for its owner alone, if there is none. Several may do so at
+    /// once: all get the same key.
+    ///
+    /// # Errors
+    /// The file can't be read or made, or is no private key. It is then left as it is.
+    pub fn open(file: &Path) -> Result<Self, Error> {
+        let failed = |doing, source| Error::File { doing, path: file.to_owned(), source };
+        let made = |source| Error::Making { path: file.to_owned(), source };
+        if !file.exists() {
+            let _lock = selfsigned::lock(file.parent().unwrap_or(Path::new(".")))?;
+            if !file.exists() {
+                let new = KeyPair::generate_for(&PKCS_ED25519).map_err(made)?;
+                selfsigned::write_new(file, 0o600, &new.serialize_pem())
+                    .map_err(|source| failed("make", source))?;
+            }
+        }
+        let key = pem::private_key(file)?;
+        let text = fs::read_to_string(file).map_err(|source| failed("read", source))?;
+        let certificate = self_signed(&text).map_err(made)?;
+        let fingerprint = Fingerprint::of(&certificate)?;
+        Ok(Self { certificate, key, fingerprint })
+    }
+}
+
+fn self_signed(key: &str) -> Result<CertificateDer<'static>, rcgen::Error> {
+    let mut wanted = CertificateParams::new(Vec::new())?;
+    wanted.distinguished_name.push(DnType::CommonName, "chat client");
+    Ok(wanted.self_signed(&KeyPair::from_pem(key)?)?.into())
+}
+
+/// Encrypts `stream`, which leads to `host`, and shows `identity` to whoever is there.
 ///
 /// # Errors
 /// The other side does not speak TLS 1.3, or can't prove that it holds its certificate's key.
-pub async fn connect<IO>(host: &str, stream: IO) -> Result<(TlsStream<IO>, Fingerprint), Error>
+pub async fn connect<IO>(
+    host: &str,
+    stream: IO,
+    identity: Option<&ClientIdentity>,
+) -> Result<(TlsStream<IO>, Fingerprint), Error>
 where
     IO: AsyncRead + AsyncWrite + Unpin,
 {
     let provider = provider();
     let verifier = Arc::new(HoldsItsKey(Arc::clone(&provider)));
-    let mut config = ClientConfig::builder_with_provider(provider)
+    let config = ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(VERSIONS)?
         .dangerous()
-        .with_custom_certificate_verifier(verifier)
-        .with_no_client_auth();
+        .with_custom_certificate_verifier(verifier);
+    let mut config = match identity {
+        Some(own) => {
+            config.with_client_auth_cert(vec![own.certificate.clone()], own.key.clone_key())?
+        }
+        None => config.with_no_client_auth(),
+    };
     config.resumption = Resumption::disabled();
     // What can't be a name (`_` in it, say) is not worth failing for: the name is not looked at.
     let name = ServerName::try_from(host.to_owned())

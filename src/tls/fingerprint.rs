@@ -23,12 +23,21 @@ impl Fingerprint {
     /// It is not an X.509 certificate.
     pub fn of(certificate: &CertificateDer<'_>) -> Result<Self, Error> {
         let key = webpki::EndEntityCert::try_from(certificate)?.subject_public_key_info();
-        let mut digest = [0; 32];
-        if let Some(suite) = TLS13_AES_128_GCM_SHA256.tls13() {
-            digest.copy_from_slice(suite.common.hash_provider.hash(&key).as_ref());
-        }
-        Ok(Self(digest))
+        Ok(Self(sha256(&key)))
     }
+}
+
+/// SHA-256 in hexadecimal digits: a file name that is safe, whatever was hashed.
+pub fn hex_digest(bytes: &[u8]) -> String {
+    sha256(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn sha256(bytes: &[u8]) -> [u8; 32] {
+    let mut digest = [0; 32];
+    if let Some(suite) = TLS13_AES_128_GCM_SHA256.tls13() {
+        digest.copy_from_slice(suite.common.hash_provider.hash(bytes).as_ref());
+    }
+    digest
 }
 
 impl Fingerprint {

@@ -25,10 +25,7 @@ pub(super) fn ensure(folder: &Path, certificate: &Path, key: &Path) -> Result<()
         let path = path.to_owned();
         move |source| Error::File { doing, path, source }
     };
-    DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(failed("make", folder))?;
-    let lock_path = folder.join(".lock");
-    let lock = File::create(&lock_path).map_err(failed("make", &lock_path))?;
-    lock.lock().map_err(failed("lock", &lock_path))?;
+    let _lock = lock(folder)?;
     match (certificate.exists(), key.exists()) {
         (true, true) => return Ok(()),
         (true, false) => {
@@ -48,6 +45,23 @@ pub(super) fn ensure(folder: &Path, certificate: &Path, key: &Path) -> Result<()
     write_new(certificate, 0o644, &pem).map_err(failed("make", certificate))
 }
 
+/// Makes the folder, for its owner alone, and waits until nobody else makes files in it. The lock is
+/// held for as long as the file is.
+///
+/// # Errors
+/// The folder or the file in it can't be made.
+pub(super) fn lock(folder: &Path) -> Result<File, Error> {
+    let failed = |doing, path: &Path| {
+        let path = path.to_owned();
+        move |source| Error::File { doing, path, source }
+    };
+    DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(failed("make", folder))?;
+    let path = folder.join(".lock");
+    let lock = File::create(&path).map_err(failed("make", &path))?;
+    lock.lock().map_err(failed("lock", &path))?;
+    Ok(lock)
+}
+
 fn making(key: &Path) -> impl FnOnce(rcgen::Error) -> Error {
     let path = key.to_owned();
     move |source| Error::Making { path, source }
@@ -63,7 +77,7 @@ fn self_signed(key: &str) -> Result<String, rcgen::Error> {
 }
 
 /// Writes a file that is not there yet; the name appears only once everything is on disk.
-fn write_new(path: &Path, mode: u32, text: &str) -> io::Result<()> {
+pub(super) fn write_new(path: &Path, mode: u32, text: &str) -> io::Result<()> {
     let unfinished = path.with_extension("pem.new");
     match fs::remove_file(&unfinished) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),

@@ -82,7 +82,7 @@ async fn keys_of_all_common_sorts_work() {
         let identity = Identity::open(folder.path()).unwrap();
         let (near, far) = tokio::io::duplex(4_096);
         let (seen, taken) =
-            tokio::join!(client::connect("localhost", near), identity.acceptor.accept(far));
+            tokio::join!(client::connect("localhost", near, None), identity.acceptor.accept(far));
         taken.unwrap();
         assert_eq!(seen.unwrap().1, identity.fingerprint, "{sort:?}");
     }
@@ -115,7 +115,8 @@ async fn a_certificate_without_its_key_is_refused() {
         .with_cert_resolver(Arc::new(Impostor(Arc::new(stolen))));
     let acceptor = TlsAcceptor::from(Arc::new(config));
     let (near, far) = tokio::io::duplex(4_096);
-    let (seen, taken) = tokio::join!(client::connect("localhost", near), acceptor.accept(far));
+    let (seen, taken) =
+        tokio::join!(client::connect("localhost", near, None), acceptor.accept(far));
     assert!(seen.unwrap_err().to_string().contains("encrypted connection failed"));
     assert!(taken.is_err());
 }
@@ -125,5 +126,53 @@ async fn what_is_not_tls_is_refused() {
     use tokio::io::AsyncWriteExt;
     let (near, mut far) = tokio::io::duplex(4_096);
     far.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await.unwrap();
-    assert!(client::connect("localhost", near).await.is_err());
+    assert!(client::connect("localhost", near, None).await.is_err());
+}
+
+#[test]
+fn a_client_makes_its_key_once_for_itself_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("client/id.pem");
+    let mut fingerprints = Vec::new();
+    std::thread::scope(|scope| {
+        let start = || scope.spawn(|| client::ClientIdentity::open(&file).unwrap());
+        let started = [(); 8].map(|()| start());
+        fingerprints.extend(started.map(|start| start.join().unwrap().fingerprint));
+    });
+    assert!(fingerprints.iter().all(|one| *one == fingerprints[0]));
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!((mode(&file), mode(file.parent().unwrap())), (0o600, 0o700));
+    fs::write(&file, "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n").unwrap();
+    let error = client::ClientIdentity::open(&file).unwrap_err().to_string();
+    assert!(error.contains("id.pem"), "{error}");
+}
+
+#[tokio::test]
+async fn a_client_shows_its_key_to_a_server_that_asks() {
+    let folder = tempfile::tempdir().unwrap();
+    Identity::open(folder.path()).unwrap();
+    let own = client::ClientIdentity::open(&folder.path().join("id.pem")).unwrap();
+    let mut roots = tokio_rustls::rustls::RootCertStore::empty();
+    let (near, far) = tokio::io::duplex(4_096);
+    let chain = super::pem::certificates(&folder.path().join("cert.pem")).unwrap();
+    roots.add(chain[0].clone()).unwrap();
+    let asks = tokio_rustls::rustls::server::WebPkiClientVerifier::builder_with_provider(
+        Arc::new(roots),
+        provider(),
+    );
+    let config = ServerConfig::builder_with_provider(provider())
+        .with_protocol_versions(VERSIONS)
+        .unwrap()
+        .with_client_cert_verifier(asks.build().unwrap())
+        .with_single_cert(chain, super::pem::private_key(&folder.path().join("key.pem")).unwrap())
+        .unwrap();
+    let acceptor = TlsAcceptor::from(Arc::new(config));
+    let (_, refused) =
+        tokio::join!(client::connect("localhost", near, Some(&own)), acceptor.accept(far));
+    // It was shown, and this verifier knows it not: who shows none is refused for that.
+    let error = refused.unwrap_err().to_string();
+    assert!(
+        error.contains("UnknownIssuer") || error.contains("invalid peer certificate"),
+        "{error}"
+    );
 }

@@ -236,6 +236,11 @@ pub fn day_row(at: DateTime<FixedOffset>, width: u16, theme: Theme) -> Row {
     quiet_row(&at.format("─── %a %-d %b %Y ───").to_string(), width, theme)
 }
 
+/// The separator above what is new.
+pub fn rule_row(text: &str, width: u16, theme: Theme) -> Row {
+    quiet_row(&format!("─── {text} ───"), width, theme)
+}
+
 /// The header of a message: who, to whom, when.
 pub fn header(
     who: Option<&UserId>,

@@ -223,8 +223,9 @@ fn lay_out_conversation(
     let rows = std::mem::take(&mut model.scroll_by);
     let reveal = model.reveal.take();
     areas.conversation = layouter.lay_out(&mut model.scroll, rows, reveal.as_ref());
-    if model.scroll == Scroll::Bottom {
+    if model.scroll == Scroll::Bottom && model.room.is_present() {
         model.newer = 0;
+        model.seen = model.room.reached().or_else(|| model.seen.take());
     }
 }
 

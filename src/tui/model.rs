@@ -10,7 +10,9 @@ use super::overlay::Overlay;
 use super::overlay::search::Found;
 use super::theme::Theme;
 use crate::client;
+use crate::client::seen::SeenFile;
 use crate::client::state::Room;
+use crate::client::state::history::{Edge, Seen};
 use crate::client::state::timeline::Place;
 use crate::protocol::id::{ClientId, MessageId};
 use crate::protocol::request::Request;
@@ -27,6 +29,8 @@ pub struct Options {
     pub theme: Theme,
     /// What the names of requests begin with; unique among all clients.
     pub cid_prefix: String,
+    /// How far one had read when one left the last time, and where to note it this time.
+    pub seen: SeenFile,
 }
 
 /// Something that happens to the screen.
@@ -52,6 +56,8 @@ pub enum Message {
 pub enum Effect {
     /// Send this to the server.
     Send(Option<ClientId>, Request),
+    /// Don't send this message any more: it was taken back.
+    Discard(ClientId),
     /// Put this on the clipboard.
     Copy(String),
     /// Take the mouse, or give it back to the terminal.
@@ -69,6 +75,8 @@ pub enum Key {
     Message(MessageId),
     /// A message that is not confirmed.
     Pending(ClientId),
+    /// What there is beyond the conversation.
+    Edge(Edge),
     /// Anything else.
     Other(Place),
 }
@@ -130,6 +138,12 @@ pub struct Model {
     pub scroll_by: i64,
     /// What the next layout has to show.
     pub reveal: Option<Key>,
+    /// A message that is to be picked once the conversation around it has come.
+    pub looking: Option<MessageId>,
+    /// Whether the way back from the past to the present is to be taken.
+    pub returning: bool,
+    /// How far everything was on the screen.
+    pub seen: Option<Seen>,
     /// How many messages of others came while one was reading further up.
     pub newer: usize,
     /// The first row of the people pane that is seen.
@@ -152,6 +166,9 @@ impl Model {
     /// A screen of this size.
     pub fn new(options: Options, size: Size, now: DateTime<FixedOffset>) -> Self {
         let mut room = Room::new(&options.cid_prefix);
+        if let Some(seen) = options.seen.read() {
+            room.left_off(seen);
+        }
         for notice in options.notices {
             room.announce(now, notice);
         }
@@ -166,6 +183,9 @@ impl Model {
             scroll: Scroll::Bottom,
             scroll_by: 0,
             reveal: None,
+            looking: None,
+            returning: false,
+            seen: None,
             newer: 0,
             people_top: 0,
             found: None,
@@ -191,7 +211,7 @@ impl Model {
         match key {
             Key::Message(id) => self.room.timeline().place(*id).is_some(),
             Key::Pending(cid) => self.room.pending().iter().any(|pending| pending.cid == *cid),
-            Key::Other(_) => false,
+            Key::Edge(_) | Key::Other(_) => false,
         }
     }
 
@@ -208,7 +228,7 @@ impl Model {
     /// When the screen changes by itself, if nothing happens before: a message expires, something
     /// counts down, a search goes on.
     pub fn next_wake(&self, now: DateTime<FixedOffset>) -> Option<DateTime<FixedOffset>> {
-        if self.is_searching() {
+        if self.is_searching() || super::update::wants_history(self) {
             return Some(now);
         }
         let expiry = self.room.next_expiry().and_then(DateTime::from_timestamp_millis);

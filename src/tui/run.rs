@@ -16,11 +16,16 @@ use super::model::{Effect, Message, Model, Options};
 use super::terminal::Screen;
 use super::update::update;
 use super::view::view;
+use crate::client::seen::SeenFile;
+use crate::client::state::history::Seen;
 use crate::client::{Client, Event};
 use crate::protocol::text::SafeText;
 
 /// How soon after one frame the next may come: more often nobody sees it.
 const FRAME: Duration = Duration::from_millis(16);
+
+/// How often it is noted how far one has read: what a crash may make new once more.
+const NOTE: Duration = Duration::from_secs(5);
 
 /// How many things are taken in before drawing, at the most.
 const BATCH: usize = 256;
@@ -41,17 +46,38 @@ pub async fn run(
     until: &CancellationToken,
 ) -> Result<(), Error> {
     let mut screen = Screen::enter()?;
-    let model = Model::new(options, screen.terminal.size()?, now());
+    let mut seen = Noted { file: options.seen.clone(), last: None, at: instant() };
+    let mut model = Model::new(options, screen.terminal.size()?, now());
     // A terminal that did work fails only when it is gone: a good end, and nobody is left to tell.
-    show(model, &mut screen, client, events, until).await.ok();
+    show(&mut model, &mut screen, client, events, &mut seen, until).await.ok();
+    seen.note(model.seen);
     Ok(())
 }
 
+/// How far one has read, as it was noted last.
+struct Noted {
+    file: SeenFile,
+    last: Option<Seen>,
+    at: Instant,
+}
+
+impl Noted {
+    /// Notes it if it is new. Where it can't be written only a line is missing the next time.
+    fn note(&mut self, seen: Option<Seen>) {
+        if seen.is_some() && seen != self.last {
+            self.last = seen;
+            self.at = instant();
+            self.last.as_ref().map(|seen| self.file.write(seen)).unwrap_or(Ok(())).ok();
+        }
+    }
+}
+
 async fn show(
-    mut model: Model,
+    model: &mut Model,
     screen: &mut Screen,
     client: &Client,
     mut events: mpsc::Receiver<Event>,
+    seen: &mut Noted,
     until: &CancellationToken,
 ) -> std::io::Result<()> {
     let mut input = EventStream::new();
@@ -59,7 +85,10 @@ async fn show(
     let mut drawn = instant();
     loop {
         if next_frame.is_some_and(|at| at <= instant()) {
-            draw(&mut model, screen)?;
+            draw(model, screen)?;
+            if seen.at + NOTE <= instant() {
+                seen.note(model.seen.clone());
+            }
             (drawn, next_frame) = (instant(), None);
         }
         let message = tokio::select! {
@@ -71,12 +100,12 @@ async fn show(
             },
             Some(event) = events.recv() => Message::Client(event),
             () = reached(next_frame) => continue,
-            () = reached(wake(&model)) => Message::Tick,
+            () = reached(wake(model)) => Message::Tick,
         };
         let waiting = std::iter::from_fn(|| events.try_recv().ok().map(Message::Client));
         for message in std::iter::once(message).chain(waiting).take(BATCH) {
-            for effect in update(&mut model, now(), message) {
-                if !perform(&mut model, screen, client, effect)? {
+            for effect in update(model, now(), message) {
+                if !perform(model, screen, client, effect)? {
                     return Ok(());
                 }
             }
@@ -97,6 +126,11 @@ fn perform(
             if let Err(error) = client.try_send(cid.as_ref(), &request) {
                 let reason = SafeText::clean(&error.to_string());
                 update(model, now(), Message::NotSent { cid, reason });
+            }
+        }
+        Effect::Discard(cid) => {
+            if let Err(error) = client.discard(&cid) {
+                model.complain(error.to_string());
             }
         }
         Effect::Copy(text) => screen.copy(&text)?,

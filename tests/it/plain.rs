@@ -18,13 +18,17 @@ struct Process {
     stdin: Option<ChildStdin>,
     lines: Receiver<String>,
     seen: Vec<String>,
+    /// What its client keeps.
+    _home: tempfile::TempDir,
 }
 
 impl Process {
     fn start(args: &[&str]) -> Self {
+        let home = tempfile::tempdir().unwrap();
         let mut child = Command::new(env!("CARGO_BIN_EXE_chat"))
             .args(args)
             .env_remove("CHAT_LOG")
+            .env("CHAT_HOME", home.path())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -34,7 +38,7 @@ impl Process {
         let complaints = sender.clone();
         follow(child.stdout.take().unwrap(), move |line| sender.send(line).is_ok());
         follow(child.stderr.take().unwrap(), move |line| complaints.send(line).is_ok());
-        Self { stdin: child.stdin.take(), child, lines, seen: Vec::new() }
+        Self { stdin: child.stdin.take(), child, lines, seen: Vec::new(), _home: home }
     }
 
     fn join(server: &str, name: &str) -> Self {
@@ -234,7 +238,9 @@ fn a_signal_is_a_good_end() {
 fn a_reader_that_goes_away_is_a_good_end() {
     let server = Server::start();
     let mut ann = Process::join(&server.address, "Ann");
+    let home = tempfile::tempdir().unwrap();
     let mut child = Command::new(env!("CARGO_BIN_EXE_chat"))
+        .env("CHAT_HOME", home.path())
         .args(["join", &server.address, "--name", "Bob", "--plain"])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())

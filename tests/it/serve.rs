@@ -25,7 +25,7 @@ fn the_ready_lines_say_all_that_others_need() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let (_, seen) = runtime.block_on(async {
         let stream = tokio::net::TcpStream::connect(server.address).await.unwrap();
-        tls::client::connect("localhost", stream).await.unwrap()
+        tls::client::connect("localhost", stream, None).await.unwrap()
     });
     assert_eq!(fingerprint, format!("fingerprint {seen}"));
 }

@@ -47,6 +47,8 @@ pub(super) struct Talk {
     ready: bool,
     /// What was sent and has no answer, as it was typed.
     unanswered: BTreeMap<ClientId, String>,
+    /// Those of them that the outbox does not send again.
+    fleeting: BTreeSet<ClientId>,
     unconfirmed: usize,
 }
 
@@ -57,6 +59,7 @@ impl Talk {
             room: Room::new(cid_prefix),
             ready: false,
             unanswered: BTreeMap::new(),
+            fleeting: BTreeSet::new(),
             unconfirmed: 0,
         }
     }
@@ -83,7 +86,12 @@ impl Talk {
             Event::Received(protocol::event::Event::People(_)) => After::People,
             Event::Disconnected { retry_in, .. } => After::Retry(*retry_in),
             Event::Ended { reason } => After::End(reason.clone()),
-            Event::Connecting | Event::Connected(_) | Event::Received(_) => After::Nothing,
+            Event::Connecting
+            | Event::Connected(_)
+            | Event::Received(_)
+            | Event::Kept(_)
+            | Event::Sending(_)
+            | Event::NotSent { .. } => After::Nothing,
         };
         effects.extend(self.expire(now));
         for change in self.room.apply(now, event) {
@@ -147,6 +155,9 @@ impl Talk {
         };
         let cid = self.room.next_cid().ok_or("nothing more can be sent")?;
         self.unanswered.insert(cid.clone(), SafeText::clean(typed).one_line());
+        if !matches!(request, Request::Say(_)) {
+            self.fleeting.insert(cid.clone());
+        }
         Ok(vec![Effect::Send(cid, request)])
     }
 
@@ -177,7 +188,7 @@ impl Talk {
         if search.regex().is_none() {
             return Err("write a regular expression after .search".to_owned());
         }
-        search.step(timeline, u64::MAX);
+        search.step(timeline, i64::MAX);
         let found = search.hits().iter().rev().filter_map(|id| timeline.said(*id));
         let lines = found.map(|said| format::message(&self.room, *now.offset(), &said.message));
         let count = format::notice(now, &format!("{} found", search.hits().len()));
@@ -196,15 +207,27 @@ impl Talk {
                 self.answered(deleted.cid.as_ref());
             }
             Event::Received(Said::Refused(refused)) => self.answered(refused.cid.as_ref()),
+            Event::Received(Said::Stored(stored)) => self.answered(Some(&stored.cid)),
+            Event::Kept(unsent) => {
+                let text = unsent.say.content.one_line();
+                self.unanswered.insert(unsent.cid.clone(), text);
+            }
+            Event::NotSent { cid, reason } => {
+                if let Some(typed) = self.unanswered.remove(cid) {
+                    self.unconfirmed += 1;
+                    return vec![Effect::Complain(format!("{}: {typed}", reason.one_line()))];
+                }
+            }
             Event::Disconnected { .. } | Event::Ended { .. } => {
                 self.ready = false;
-                self.unconfirmed += self.unanswered.len();
-                let lost = std::mem::take(&mut self.unanswered).into_values();
-                return lost
-                    .map(|typed| Effect::Complain(format!("not confirmed: {typed}")))
-                    .collect();
+                let lost = std::mem::take(&mut self.fleeting);
+                let lost: Vec<String> =
+                    lost.iter().filter_map(|cid| self.unanswered.remove(cid)).collect();
+                self.unconfirmed += lost.len();
+                let complain = |typed| Effect::Complain(format!("not confirmed: {typed}"));
+                return lost.into_iter().map(complain).collect();
             }
-            Event::Connecting | Event::Connected(_) | Event::Received(_) => {}
+            Event::Connecting | Event::Connected(_) | Event::Received(_) | Event::Sending(_) => {}
         }
         Vec::new()
     }
@@ -212,6 +235,7 @@ impl Talk {
     fn answered(&mut self, cid: Option<&ClientId>) {
         if let Some(cid) = cid {
             self.unanswered.remove(cid);
+            self.fleeting.remove(cid);
         }
     }
 
@@ -232,6 +256,7 @@ impl Talk {
             Change::Gone(id) => {
                 timeline.said(id).map(|said| format::gone(now, said)).into_iter().collect()
             }
+            Change::Anew | Change::Elsewhere(_) | Change::Page(_) => Vec::new(),
             Change::Presence { joined, left } => format::presence(now, &joined, &left),
             Change::Link(text) => vec![format::notice(now, &text.one_line())],
             Change::Refused(refused) => return vec![Effect::Complain(refused.text.one_line())],

@@ -97,7 +97,6 @@ fn online() -> Talk {
 
 #[test]
 fn messages_are_lines() {
-    let mut talk = online();
     let expires = (at(0) + TimeDelta::seconds(10)).timestamp_millis();
     let plain = message(100_001, "Ann_1180", "hello");
     let cases = [
@@ -131,6 +130,7 @@ fn messages_are_lines() {
         ),
     ];
     for (message, line) in cases {
+        let mut talk = online();
         assert_eq!(hear(&mut talk, Said::Said(message)), line);
     }
 }
@@ -241,7 +241,10 @@ fn answers_are_waited_for_by_name() {
     assert!(!talk.is_settled(), "{lost} has no answer");
     let reason = SafeText::clean("gone");
     let effects = talk.happen(at(0), Event::Disconnected { reason, retry_in: Duration::ZERO });
-    assert!(read(effects).starts_with("! not confirmed: into the void\n"));
+    assert!(!read(effects).contains("not confirmed"), "{lost} is sent again by itself");
+    assert!(!talk.is_settled());
+    let kept = talk.happen(at(0), Event::NotSent { cid: lost, reason: SafeText::clean("too old") });
+    assert_eq!(read(kept), "! too old: into the void");
     assert!(talk.is_settled());
     assert_eq!(talk.unconfirmed(), 2);
 }

@@ -3,6 +3,7 @@
 //! Pure: it is told what happens and when, and says what changed. What a screen adds to that (scroll
 //! positions, choices, drafts) is not here.
 
+pub mod history;
 pub mod search;
 pub mod timeline;
 
@@ -15,12 +16,13 @@ use std::time::Duration;
 use chrono::{DateTime, FixedOffset};
 use thiserror::Error;
 
+use self::history::{History, Part};
 use self::timeline::{Fate, Place, Timeline};
 use super::{Connected, Event};
 use crate::protocol;
 use crate::protocol::event::Refused;
 use crate::protocol::id::{ClientId, MessageId, UserId};
-use crate::protocol::message::{Audience, Millis};
+use crate::protocol::message::{Audience, Message, Millis};
 use crate::protocol::request::{Request, Say, SayKind};
 use crate::protocol::text::SafeText;
 
@@ -57,17 +59,34 @@ pub struct Pending {
     pub say: Say,
     /// When.
     pub at: DateTime<FixedOffset>,
-    /// Why it was not sent; nothing while it is on its way.
-    pub failed: Option<SafeText>,
+    /// How far it is.
+    pub delivery: Delivery,
+}
+
+/// How far a message of one's own is on its way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Delivery {
+    /// No connection has it yet: it waits for one.
+    Waiting,
+    /// It was handed to the connection that stands.
+    Sending,
+    /// It was not sent, for this reason, and the person has to say what becomes of it.
+    Failed(SafeText),
 }
 
 /// Something that changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
-    /// A message was added at the end of the conversation.
+    /// A message was added to the conversation.
     Said(Place),
+    /// A message was said while the conversation is a part of the past.
+    Elsewhere(UserId),
+    /// A part of the history came.
+    Page(Part),
     /// The text of a message is gone.
     Gone(MessageId),
+    /// All that was shown of the conversation is void.
+    Anew,
     /// People came and went.
     Presence {
         /// Who came.
@@ -105,6 +124,7 @@ pub struct Room {
     link: Link,
     people: BTreeSet<UserId>,
     timeline: Timeline,
+    history: History,
     pending: Vec<Pending>,
     /// The server's clock minus ours.
     clock_offset: Millis,
@@ -122,6 +142,7 @@ impl Room {
             link: Link::Connecting,
             people: BTreeSet::new(),
             timeline: Timeline::default(),
+            history: History::default(),
             pending: Vec::new(),
             clock_offset: 0,
             cid_prefix: cid_prefix.to_owned(),
@@ -183,9 +204,24 @@ impl Room {
             }
             Event::Connected(connected) => self.connected(now, connected),
             Event::Received(event) => self.received(now, event),
+            Event::Kept(unsent) => {
+                let at = DateTime::from_timestamp_millis(unsent.at);
+                let at = at.map_or(now, |at| at.with_timezone(now.offset()));
+                let (cid, say) = (unsent.cid, unsent.say);
+                self.pending.push(Pending { cid, say, at, delivery: Delivery::Waiting });
+                Vec::new()
+            }
+            Event::Sending(cid) => {
+                self.deliver(&cid, Delivery::Sending);
+                Vec::new()
+            }
+            Event::NotSent { cid, reason } => {
+                self.fail(&cid, reason);
+                Vec::new()
+            }
             Event::Disconnected { reason, retry_in } => self.disconnected(now, reason, retry_in),
             Event::Ended { reason } => {
-                self.fail_pending("the connection ended");
+                self.wait_pending();
                 self.people.clear();
                 self.link = Link::Ended { reason: reason.clone() };
                 vec![self.notice(now, reason)]
@@ -201,13 +237,20 @@ impl Room {
 
     /// Says something that is not from the server.
     pub fn announce(&mut self, now: DateTime<FixedOffset>, text: SafeText) {
-        self.timeline.notice(now, text);
+        if self.is_present() {
+            self.timeline.notice(now, text);
+        }
     }
 
     /// Notes a message as being sent, and gives what has to be sent for it.
     pub fn say(&mut self, now: DateTime<FixedOffset>, say: Say) -> Option<(ClientId, Request)> {
         let cid = self.next_cid()?;
-        self.pending.push(Pending { cid: cid.clone(), say: say.clone(), at: now, failed: None });
+        self.pending.push(Pending {
+            cid: cid.clone(),
+            say: say.clone(),
+            at: now,
+            delivery: Delivery::Waiting,
+        });
         Some((cid, Request::Say(say)))
     }
 
@@ -219,14 +262,13 @@ impl Room {
 
     /// Notes that a message could not be sent.
     pub fn fail(&mut self, cid: &ClientId, reason: SafeText) {
-        if let Some(pending) = self.pending.iter_mut().find(|pending| pending.cid == *cid) {
-            pending.failed = Some(reason);
-        }
+        self.deliver(cid, Delivery::Failed(reason));
     }
 
     /// Takes back a message that was not sent.
     pub fn take_failed(&mut self, cid: &ClientId) -> Option<Say> {
-        let index = self.pending.iter().position(|one| one.cid == *cid && one.failed.is_some())?;
+        let failed = |one: &Pending| matches!(one.delivery, Delivery::Failed(_));
+        let index = self.pending.iter().position(|one| one.cid == *cid && failed(one))?;
         Some(self.pending.remove(index).say)
     }
 
@@ -277,13 +319,18 @@ impl Room {
         self.people.clear();
         self.yours.insert(welcome.user.clone());
         self.link = Link::Online { fingerprint };
-        let words = if again {
-            format!("connected again, as {}: what was said in between is not shown", welcome.user)
-        } else {
-            format!("you are {}", welcome.user)
+        self.history.welcome(&welcome.epoch, welcome.head, welcome.resumed);
+        let words = match (again, welcome.resumed) {
+            (false, _) => format!("you are {}", welcome.user),
+            (true, true) => format!("connected again, as {}", welcome.user),
+            (true, false) => {
+                self.timeline.clear();
+                "begun anew: the server can't go on from where you were".to_owned()
+            }
         };
         self.you = Some(welcome.user);
-        vec![self.notice(now, SafeText::clean(&words))]
+        let anew = (again && !welcome.resumed).then_some(Change::Anew);
+        anew.into_iter().chain([self.notice(now, SafeText::clean(&words))]).collect()
     }
 
     fn disconnected(
@@ -293,7 +340,7 @@ impl Room {
         retry_in: Duration,
     ) -> Vec<Change> {
         let was_online = matches!(self.link, Link::Online { .. });
-        self.fail_pending("the connection was lost before the server confirmed it");
+        self.wait_pending();
         self.people.clear();
         let retry_in = chrono::TimeDelta::from_std(retry_in).unwrap_or_default();
         let retry_at = now + retry_in;
@@ -317,18 +364,26 @@ impl Room {
             }
             Event::Presence { joined, left } => self.presence(now, joined, left),
             Event::Said(message) => {
-                if self.is_you(&message.sender) {
-                    self.pending.retain(|pending| Some(&pending.cid) != message.cid.as_ref());
+                self.confirm(&message);
+                if self.is_present() {
+                    self.timeline.say(message).map(Change::Said).into_iter().collect()
+                } else {
+                    vec![Change::Elsewhere(message.sender)]
                 }
-                vec![Change::Said(self.timeline.say(message))]
             }
             Event::Deleted(deleted) => self.forget(deleted.id, Fate::Removed),
             Event::Expired { id, .. } => self.forget(id, Fate::Expired),
             Event::Refused(refused) => {
+                self.history.refused(refused.cid.as_ref());
                 if let Some(cid) = &refused.cid {
                     self.fail(cid, refused.text.clone());
                 }
                 vec![Change::Refused(refused)]
+            }
+            Event::History(page) => self.page(page),
+            Event::Stored(stored) => {
+                self.pending.retain(|pending| pending.cid != stored.cid);
+                Vec::new()
             }
             // The connection ends after these, or they belong to the login: the driver tells.
             Event::LoginPrompt
@@ -336,10 +391,15 @@ impl Room {
             | Event::LoginRefused(_)
             | Event::Closing(_)
             | Event::Live(_)
-            | Event::Stored(_)
-            | Event::History(_)
             | Event::Found(_)
             | Event::Pong(_) => Vec::new(),
+        }
+    }
+
+    /// The server has a message of one's own.
+    fn confirm(&mut self, message: &Message) {
+        if self.is_you(&message.sender) {
+            self.pending.retain(|pending| Some(&pending.cid) != message.cid.as_ref());
         }
     }
 
@@ -359,17 +419,33 @@ impl Room {
         if joined.is_empty() && left.is_empty() {
             return Vec::new();
         }
-        self.timeline.presence(now, &joined, &left);
+        if self.is_present() {
+            self.timeline.presence(now, &joined, &left);
+        }
         vec![Change::Presence { joined, left }]
     }
 
     fn forget(&mut self, id: MessageId, fate: Fate) -> Vec<Change> {
-        if self.timeline.forget(id, fate) { vec![Change::Gone(id)] } else { Vec::new() }
+        let is_new = !self.history.is_buried(id);
+        self.history.bury(id);
+        // It may be known elsewhere, in the hits of a search.
+        let known = self.timeline.said(id).is_some();
+        let taken = self.timeline.forget(id, fate);
+        if taken || (is_new && !known) { vec![Change::Gone(id)] } else { Vec::new() }
     }
 
-    fn fail_pending(&mut self, reason: &str) {
-        for pending in self.pending.iter_mut().filter(|pending| pending.failed.is_none()) {
-            pending.failed = Some(SafeText::clean(reason));
+    /// What has no answer waits for the next connection.
+    fn wait_pending(&mut self) {
+        for pending in &mut self.pending {
+            if pending.delivery == Delivery::Sending {
+                pending.delivery = Delivery::Waiting;
+            }
+        }
+    }
+
+    fn deliver(&mut self, cid: &ClientId, delivery: Delivery) {
+        if let Some(pending) = self.pending.iter_mut().find(|pending| pending.cid == *cid) {
+            pending.delivery = delivery;
         }
     }
 

@@ -81,7 +81,7 @@ impl Search {
     }
 
     /// Searches what came since the last step, and then at most `entries` older ones.
-    pub fn step(&mut self, timeline: &Timeline, entries: u64) {
+    pub fn step(&mut self, timeline: &Timeline, entries: i64) {
         let Some(regex) = self.regex.clone() else { return };
         let mut look = |place: Place| match timeline.get(place) {
             Some(Entry::Said(said)) if said.fate == Fate::Readable => {

@@ -78,10 +78,12 @@ fn what_one_sends_is_pending_until_its_echo() {
 }
 
 #[test]
-fn what_is_refused_or_cut_off_is_kept_with_its_reason() {
+fn what_is_refused_is_kept_with_its_reason_and_what_is_cut_off_waits() {
     let mut room = online();
     let (first, _) = room.say(at(1), plain("one")).unwrap();
     let (second, _) = room.say(at(1), plain("two")).unwrap();
+    room.apply(at(1), Event::Sending(second.clone()));
+    assert_eq!(room.pending()[1].delivery, Delivery::Sending);
     let refused = Refused {
         code: ErrorCode::Full,
         text: SafeText::clean("the server is full"),
@@ -92,10 +94,11 @@ fn what_is_refused_or_cut_off_is_kept_with_its_reason() {
         at(2),
         Event::Disconnected { reason: SafeText::clean("gone"), retry_in: Duration::from_secs(4) },
     );
-    let reasons: Vec<_> = room.pending().iter().map(|p| p.failed.clone().unwrap()).collect();
-    assert_eq!(reasons[0].as_str(), "the server is full");
-    assert!(reasons[1].as_str().contains("connection was lost"));
-    assert_eq!(room.take_failed(&second).unwrap().content.as_str(), "two");
+    let full = Delivery::Failed(SafeText::clean("the server is full"));
+    let states: Vec<_> = room.pending().iter().map(|p| p.delivery.clone()).collect();
+    assert_eq!(states, [full, Delivery::Waiting]);
+    assert_eq!(room.take_failed(&second), None, "it is sent by itself");
+    assert_eq!(room.take_failed(&first).unwrap().content.as_str(), "one");
     assert_eq!(room.pending().len(), 1);
     assert!(room.people().is_empty());
     let Link::Offline { retry_at, .. } = room.link() else { panic!("{:?}", room.link()) };

@@ -7,7 +7,7 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 
 use chrono::{DateTime, FixedOffset};
 
-use crate::protocol::id::{MessageId, UserId};
+use crate::protocol::id::{MessageId, Seq, UserId};
 use crate::protocol::message::{Audience, Message, Millis};
 use crate::protocol::text::SafeText;
 
@@ -23,9 +23,10 @@ const PAUSE_MINUTES: i64 = 5;
 /// How many names one notice of comings and goings gathers.
 const NAMES: usize = 12;
 
-/// The position of an entry, counted from the first that ever came. It never changes.
+/// The position of an entry, counted from the first that ever came; what was said before that and is
+/// shown later comes before it. It never changes while the entry is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Place(pub u64);
+pub struct Place(pub i64);
 
 /// Something in the conversation.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,26 +77,26 @@ pub enum Fate {
 #[derive(Debug, Clone, Default)]
 pub struct Timeline {
     entries: VecDeque<Entry>,
-    dropped: u64,
+    first: i64,
     places: HashMap<MessageId, Place>,
     expiries: BTreeSet<(Millis, MessageId)>,
+    newest: Seq,
 }
 
 impl Timeline {
     /// The first place that is still kept.
     pub fn first(&self) -> Place {
-        Place(self.dropped)
+        Place(self.first)
     }
 
     /// The place that the next entry will have.
     pub fn end(&self) -> Place {
-        Place(self.dropped + self.entries.len() as u64)
+        Place(self.first.saturating_add_unsigned(self.entries.len() as u64))
     }
 
     /// The entry at a place, if it is still kept.
     pub fn get(&self, place: Place) -> Option<&Entry> {
-        let index = place.0.checked_sub(self.dropped)?;
-        self.entries.get(usize::try_from(index).ok()?)
+        self.entries.get(self.index(place)?)
     }
 
     /// The message with this id, if it was received and is still kept.
@@ -111,6 +112,21 @@ impl Timeline {
         self.places.get(&id).copied()
     }
 
+    /// The oldest message.
+    pub fn oldest(&self) -> Option<&Message> {
+        self.entries.iter().find_map(message_of)
+    }
+
+    /// The place in the server's order of the newest message there ever was.
+    pub fn newest(&self) -> Seq {
+        self.newest
+    }
+
+    /// Whether it takes more at its beginning.
+    pub fn has_room(&self) -> bool {
+        self.entries.len() < ENTRIES
+    }
+
     /// Messages that can be read, newest first.
     pub fn newest_first(&self) -> impl Iterator<Item = &Message> {
         self.entries.iter().rev().filter_map(|entry| match entry {
@@ -119,18 +135,46 @@ impl Timeline {
         })
     }
 
-    /// Adds a message at the end.
-    pub fn say(&mut self, message: Message) -> Place {
+    /// Adds a message, at the end unless the order says otherwise. Nothing if it is there already.
+    pub fn say(&mut self, message: Message) -> Option<Place> {
+        if self.places.contains_key(&message.id) {
+            return None;
+        }
+        if message.seq < self.newest {
+            return Some(self.insert(message));
+        }
+        self.newest = message.seq;
         let run = match self.entries.back() {
             Some(Entry::Said(before)) => next_run(before, &message),
             Some(Entry::Presence { .. } | Entry::Notice { .. }) | None => 0,
         };
         let place = self.end();
-        self.places.insert(message.id, place);
-        if let Some(expires) = message.expires() {
-            self.expiries.insert((expires, message.id));
+        self.register(&message, place);
+        Some(self.push(Entry::Said(Said { message, fate: Fate::Readable, run })))
+    }
+
+    /// Adds a part of the history, oldest first: what is older than all messages here comes before
+    /// all entries, and the rest where it belongs.
+    pub fn add_history(&mut self, mut messages: Vec<Message>) {
+        messages.retain(|message| !self.places.contains_key(&message.id));
+        messages.sort_by_key(|message| message.seq);
+        let oldest = self.oldest().map(|message| message.seq);
+        let earlier =
+            messages.partition_point(|message| oldest.is_none_or(|oldest| message.seq < oldest));
+        let later = messages.split_off(earlier);
+        if let Some(last) = messages.last() {
+            self.newest = self.newest.max(last.seq);
         }
-        self.push(Entry::Said(Said { message, fate: Fate::Readable, run }))
+        for message in messages.into_iter().rev() {
+            self.first -= 1;
+            self.register(&message, Place(self.first));
+            self.entries.push_front(Entry::Said(Said { message, fate: Fate::Readable, run: 0 }));
+        }
+        // One bubble may reach from what is new here into what was here.
+        self.compute_runs(earlier + usize::from(RUN));
+        for message in later {
+            self.say(message);
+        }
     }
 
     /// Adds comings and goings, to the last entry if that is about such, too.
@@ -153,12 +197,15 @@ impl Timeline {
         self.push(Entry::Notice { at, text });
     }
 
+    /// Takes everything out.
+    pub fn clear(&mut self) {
+        *self = Self { first: self.end().0, ..Self::default() };
+    }
+
     /// Takes the text of a message away, for ever; whether there was one to take.
     pub fn forget(&mut self, id: MessageId, fate: Fate) -> bool {
-        let Some(index) = self.place(id).and_then(|place| place.0.checked_sub(self.dropped)) else {
-            return false;
-        };
-        let entry = usize::try_from(index).ok().and_then(|index| self.entries.get_mut(index));
+        let index = self.place(id).and_then(|place| self.index(place));
+        let entry = index.and_then(|index| self.entries.get_mut(index));
         let Some(Entry::Said(said)) = entry else { return false };
         if said.fate != Fate::Readable {
             return false;
@@ -188,16 +235,66 @@ impl Timeline {
         self.expiries.first().map(|(at, _)| *at)
     }
 
+    fn index(&self, place: Place) -> Option<usize> {
+        usize::try_from(place.0.checked_sub(self.first)?).ok()
+    }
+
+    fn register(&mut self, message: &Message, place: Place) {
+        self.places.insert(message.id, place);
+        if let Some(expires) = message.expires() {
+            self.expiries.insert((expires, message.id));
+        }
+    }
+
+    /// Puts a message between others: rare, and then everything after it is counted anew.
+    fn insert(&mut self, message: Message) -> Place {
+        let before = |entry: &Entry| message_of(entry).is_some_and(|one| one.seq < message.seq);
+        let index = self.entries.iter().rposition(before).map_or(0, |index| index + 1);
+        let place = Place(self.first.saturating_add_unsigned(index as u64));
+        for moved in self.places.values_mut().filter(|moved| **moved >= place) {
+            moved.0 += 1;
+        }
+        self.register(&message, place);
+        self.entries.insert(index, Entry::Said(Said { message, fate: Fate::Readable, run: 0 }));
+        self.compute_runs(index + 1 + usize::from(RUN));
+        place
+    }
+
+    /// Computes the runs of the first entries, and goes on to the end of the last one's bubble.
+    fn compute_runs(&mut self, entries: usize) {
+        for index in 0..self.entries.len() {
+            let before = index.checked_sub(1).and_then(|before| self.entries.get(before));
+            let run = match (before, self.entries.get(index)) {
+                (Some(Entry::Said(before)), Some(Entry::Said(said))) => {
+                    next_run(before, &said.message)
+                }
+                (_, _) => 0,
+            };
+            match self.entries.get_mut(index) {
+                Some(Entry::Said(said)) if index >= entries && said.run == run => return,
+                Some(Entry::Said(said)) => said.run = run,
+                Some(Entry::Presence { .. } | Entry::Notice { .. }) | None => {}
+            }
+        }
+    }
+
     fn push(&mut self, entry: Entry) -> Place {
         let place = self.end();
         self.entries.push_back(entry);
         if self.entries.len() > ENTRIES {
-            self.dropped += 1;
+            self.first += 1;
             if let Some(Entry::Said(said)) = self.entries.pop_front() {
                 self.places.remove(&said.message.id);
             }
         }
         place
+    }
+}
+
+fn message_of(entry: &Entry) -> Option<&Message> {
+    match entry {
+        Entry::Said(said) => Some(&said.message),
+        Entry::Presence { .. } | Entry::Notice { .. } => None,
     }
 }
 

@@ -7,8 +7,9 @@ use ratatui::text::Span;
 
 use super::Layouter;
 use super::slots::{Item, Slot};
-use crate::client::state::Room;
+use crate::client::state::history::Edge;
 use crate::client::state::timeline::{Entry, Fate, RUN};
+use crate::client::state::{Delivery, Room};
 use crate::protocol::id::{MessageId, UserId};
 use crate::protocol::message::Audience;
 use crate::tui::bubble::{self, Block, Bubble, Side};
@@ -27,6 +28,12 @@ pub struct Cache {
 }
 
 impl Cache {
+    /// Drops what is kept of a message.
+    pub fn forget(&mut self, id: MessageId) {
+        self.blocks.remove(&Key::Message(id));
+        self.wrapped.remove(&Key::Message(id));
+    }
+
     /// Drops everything once it has become much.
     pub(super) fn limit(&mut self) {
         if self.blocks.len() > CACHED || self.wrapped.len() > CACHED {
@@ -46,6 +53,7 @@ struct Look {
     last: bool,
     picked: bool,
     new_day: bool,
+    unread: bool,
     quoted: Quoted,
     tag: Tag,
     length: usize,
@@ -64,6 +72,7 @@ enum Quoted {
 enum Tag {
     None,
     GoneIn(i64),
+    Waiting,
     Sending,
     NotSent(String),
     Id(MessageId),
@@ -95,6 +104,7 @@ impl Layouter<'_> {
             last: true,
             picked,
             new_day,
+            unread: self.slots.is_first_unread(slot),
             quoted: Quoted::Nothing,
             tag: Tag::None,
             length: 0,
@@ -103,13 +113,13 @@ impl Layouter<'_> {
             Some(Item::Other(Entry::Presence { joined, left, .. })) => {
                 Look { length: joined.len() + left.len(), ..bare }
             }
-            Some(Item::Other(_)) | None => bare,
+            Some(Item::Edge(_) | Item::Other(_)) | None => bare,
             Some(Item::Said(_) | Item::Pending(_)) => {
                 let run = self.slots.run(slot);
-                let start = slot - u64::from(run);
+                let start = slot - i64::from(run);
                 let last = !self.slots.continues_after(slot);
                 let end =
-                    (slot..slot + u64::from(RUN)).find(|slot| !self.slots.continues_after(*slot));
+                    (slot..slot + i64::from(RUN)).find(|slot| !self.slots.continues_after(*slot));
                 let inside = (start..=end.unwrap_or(slot))
                     .map(|slot| self.natural_width(slot))
                     .max()
@@ -143,7 +153,13 @@ impl Layouter<'_> {
         {
             rows.push(bubble::day_row(at, look.width, self.theme));
         }
+        if look.unread {
+            rows.push(bubble::rule_row("new since you left", look.width, self.theme));
+        }
         match self.slots.item(slot) {
+            Some(Item::Edge(edge)) => {
+                rows.push(bubble::quiet_row(edge_words(edge), look.width, self.theme));
+            }
             Some(Item::Other(entry)) => {
                 rows.push(bubble::quiet_row(&quiet_words(entry), look.width, self.theme));
             }
@@ -197,11 +213,14 @@ impl Layouter<'_> {
             last: true,
             picked: false,
             new_day: false,
+            unread: false,
             quoted: Quoted::Nothing,
             // The countdown gets shorter, the bubble should not.
             tag: match self.tag(slot, self.picked == Some(&self.slots.key(slot))) {
                 Tag::GoneIn(_) => Tag::GoneIn(9_999),
-                tag @ (Tag::None | Tag::Sending | Tag::NotSent(_) | Tag::Id(_)) => tag,
+                tag @ (Tag::None | Tag::Waiting | Tag::Sending | Tag::NotSent(_) | Tag::Id(_)) => {
+                    tag
+                }
             },
             length: 0,
         };
@@ -223,7 +242,7 @@ impl Layouter<'_> {
             (Fate::Expired, _) => "message expired",
             (Fate::Readable, Some(Item::Said(said))) => said.message.content.as_str(),
             (Fate::Readable, Some(Item::Pending(pending))) => pending.say.content.as_str(),
-            (Fate::Readable, Some(Item::Other(_)) | None) => "",
+            (Fate::Readable, Some(Item::Edge(_) | Item::Other(_)) | None) => "",
         };
         let lines: Rc<[String]> = wrap(text, usize::from(width)).into();
         self.cache.wrapped.insert(key, (width, fate, Rc::clone(&lines)));
@@ -240,11 +259,12 @@ impl Layouter<'_> {
                 None if picked => Tag::Id(said.message.id),
                 None => Tag::None,
             },
-            Some(Item::Pending(pending)) => match &pending.failed {
-                Some(reason) => Tag::NotSent(reason.one_line()),
-                None => Tag::Sending,
+            Some(Item::Pending(pending)) => match &pending.delivery {
+                Delivery::Waiting => Tag::Waiting,
+                Delivery::Sending => Tag::Sending,
+                Delivery::Failed(reason) => Tag::NotSent(reason.one_line()),
             },
-            Some(Item::Said(_) | Item::Other(_)) | None => Tag::None,
+            Some(Item::Said(_) | Item::Edge(_) | Item::Other(_)) | None => Tag::None,
         }
     }
 
@@ -252,7 +272,7 @@ impl Layouter<'_> {
         let own = self.slots.is_own(slot);
         let sender = match self.slots.item(slot)? {
             Item::Said(said) => Some(&said.message.sender),
-            Item::Pending(_) | Item::Other(_) => None,
+            Item::Pending(_) | Item::Edge(_) | Item::Other(_) => None,
         };
         let to = match self.slots.audience(slot)? {
             Audience::Everyone => None,
@@ -288,6 +308,15 @@ pub fn quote_words(room: &Room, id: MessageId) -> String {
     }
 }
 
+fn edge_words(edge: Edge) -> &'static str {
+    match edge {
+        Edge::Loading => "loading…",
+        Edge::Earlier => "…",
+        Edge::Beginning => "beginning of the history",
+        Edge::Later => "the past (End: the newest)",
+    }
+}
+
 fn quiet_words(entry: &Entry) -> String {
     match entry {
         Entry::Presence { joined, left, .. } => {
@@ -311,6 +340,7 @@ fn tag_span(tag: &Tag, theme: Theme) -> Option<Span<'static>> {
         Tag::GoneIn(seconds) => {
             Some(Span::styled(format!("gone in {}", duration(*seconds)), theme.temporary()))
         }
+        Tag::Waiting => Some(Span::styled("waiting…", theme.temporary())),
         Tag::Sending => Some(Span::styled("sending…", theme.quiet())),
         Tag::NotSent(reason) => Some(Span::styled(format!("not sent: {reason}"), theme.error())),
         Tag::Id(id) => Some(Span::styled(id.to_string(), theme.quiet())),

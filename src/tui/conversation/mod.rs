@@ -19,6 +19,9 @@ use super::model::{Key, Scroll};
 use super::theme::Theme;
 use crate::client::state::timeline::{Fate, Place};
 
+/// How many entries from the first one on are near it: the next page is there before it is needed.
+const NEAR: Slot = 10;
+
 /// A block on the screen.
 #[derive(Debug, Clone)]
 pub struct Placed {
@@ -39,13 +42,15 @@ pub struct Conversation {
     pub placed: Vec<Placed>,
     /// Whether something on it counts down.
     pub counting: bool,
+    /// Whether its beginning is seen, or nearly.
+    pub near_top: bool,
 }
 
 impl Conversation {
     /// The newest message that is seen.
     pub fn newest(&self) -> Option<Key> {
         let mut keys = self.placed.iter().rev().map(|placed| &placed.key);
-        keys.find(|key| !matches!(key, Key::Other(_))).cloned()
+        keys.find(|key| matches!(key, Key::Message(_) | Key::Pending(_))).cloned()
     }
 }
 
@@ -164,6 +169,7 @@ impl Layouter<'_> {
     fn place(&mut self, slot: Slot, below: i64) -> Conversation {
         let mut placed = Vec::new();
         let mut counting = false;
+        let mut near_top = false;
         let top = i64::from(self.area.y);
         let mut bottom = i64::from(self.area.bottom()) + below;
         for older in (self.slots.first()..=slot).rev() {
@@ -175,6 +181,7 @@ impl Layouter<'_> {
             let visible_start = start.max(top);
             let visible_end = bottom.min(i64::from(self.area.bottom()));
             counting |= self.counts(older);
+            near_top |= older < self.slots.first() + NEAR;
             placed.push(Placed {
                 key: self.slots.key(older),
                 area: Rect {
@@ -189,7 +196,7 @@ impl Layouter<'_> {
             bottom = start;
         }
         placed.reverse();
-        Conversation { placed, counting }
+        Conversation { placed, counting, near_top }
     }
 
     fn counts(&self, slot: Slot) -> bool {
@@ -197,7 +204,7 @@ impl Layouter<'_> {
             Some(Item::Said(said)) => {
                 said.fate == Fate::Readable && said.message.expires().is_some()
             }
-            Some(Item::Pending(_) | Item::Other(_)) | None => false,
+            Some(Item::Pending(_) | Item::Edge(_) | Item::Other(_)) | None => false,
         }
     }
 

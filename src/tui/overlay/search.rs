@@ -21,7 +21,7 @@ use crate::tui::theme::Theme;
 use crate::tui::wrap::{drawable, shorten};
 
 /// How many entries one step looks at: well under two milliseconds for any expression.
-const STEP: u64 = 4_000;
+const STEP: i64 = 4_000;
 
 /// How many cells before a match are shown, where it is far into a message.
 const BEFORE: usize = 24;

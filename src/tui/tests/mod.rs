@@ -1,5 +1,6 @@
 //! Whole screens, driven by keys and clicks as text, compared with drawings.
 
+mod history;
 mod limits;
 mod mouse;
 mod screens;

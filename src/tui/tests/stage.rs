@@ -10,9 +10,11 @@ use ratatui::backend::TestBackend;
 use ratatui::layout::Size;
 
 use crate::client;
-use crate::protocol::event::{Deleted, Event, Welcome};
+use crate::client::state::history::Seen;
+use crate::protocol::event::{Deleted, Event, Page, Welcome};
 use crate::protocol::id::{MessageId, Seq, UserId};
 use crate::protocol::message::{Audience, Kind, Message as Said};
+use crate::protocol::query::History;
 use crate::protocol::request::Request;
 use crate::protocol::text::SafeText;
 use crate::tui::key::Chord;
@@ -53,6 +55,66 @@ impl Stage {
         stage
     }
 
+    /// Bob's screen, logged in to a log that has messages up to `head`; they were not asked for yet
+    /// when `seen` says how far Bob had read before.
+    pub(super) fn with_log(head: u64, seen: Option<u64>) -> Self {
+        let mut stage = Self::offline(80, 24);
+        if let Some(seen) = seen {
+            stage.model.room.left_off(Seen { epoch: "e".into(), seq: Seq(seen) });
+        }
+        stage.said = u32::try_from(head).unwrap();
+        stage.log_in(false);
+        stage
+    }
+
+    /// Logs in, to go on or to begin anew.
+    pub(super) fn log_in(&mut self, resumed: bool) -> &mut Self {
+        let now = self.now.timestamp_millis();
+        let head = Seq(u64::from(self.said));
+        let welcome = Welcome { user: id("Bob_4572"), epoch: "e".into(), head, now, resumed };
+        let fingerprint = "SHA256:abcdefghijklmnop".into();
+        self.client(client::Event::Connected(client::Connected { welcome, fingerprint }))
+    }
+
+    /// The message with this number, as the log has it.
+    pub(super) fn logged(&self, number: u32) -> Said {
+        let sender = if number % 2 == 0 { "Ann_1180" } else { "Kim_9021" };
+        Said {
+            seq: Seq(u64::from(number)),
+            id: MessageId::from_number(100_000 + number).unwrap(),
+            sender: id(sender),
+            audience: Audience::Everyone,
+            kind: Kind::Plain,
+            content: SafeText::clean(&format!("message number {number} ")),
+            at: self.now - TimeDelta::seconds(i64::from(self.said - number)),
+            cid: None,
+        }
+    }
+
+    /// The server answers everything that was asked about the history; what was asked.
+    pub(super) fn answer_history(&mut self) -> Vec<History> {
+        let mut asked = Vec::new();
+        for effect in std::mem::take(&mut self.effects) {
+            let Effect::Send(cid, Request::History(history)) = effect else { continue };
+            asked.push(history);
+            let (from, to) = match history {
+                History::Before(None) => (self.said.saturating_sub(99), self.said + 1),
+                History::Before(Some(before)) => {
+                    let before = u32::try_from(before.0).unwrap();
+                    (before.saturating_sub(100), before)
+                }
+                History::Around(id) => {
+                    let number = id.to_string().parse::<u32>().unwrap() - 100_000;
+                    (number.saturating_sub(50), (number + 50).min(self.said + 1))
+                }
+            };
+            let messages = (from.max(1)..to).map(|number| self.logged(number)).collect();
+            let (earlier, later) = (from > 1, to <= self.said);
+            self.server(Event::History(Page { messages, earlier, later, cid }));
+        }
+        asked
+    }
+
     /// A screen that has not connected yet.
     pub(super) fn offline(width: u16, height: u16) -> Self {
         let now = DateTime::parse_from_rfc3339("2026-11-22T09:12:00+00:00").unwrap();
@@ -61,6 +123,7 @@ impl Stage {
             notices: Vec::new(),
             theme: Theme::Colours,
             cid_prefix: "test".into(),
+            seen: client::seen::SeenFile::default(),
         };
         let terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
         let model = Model::new(options, Size { width, height }, now);
@@ -139,6 +202,19 @@ impl Stage {
 
     pub(super) fn deleted(&mut self, id_: MessageId, by: &str) -> &mut Self {
         self.server(Event::Deleted(Deleted { seq: Seq(999), id: id_, by: id(by), cid: None }))
+    }
+
+    /// The client hands everything to the connection that was sent since the last look; it stays to
+    /// be confirmed.
+    pub(super) fn handed_over(&mut self) -> &mut Self {
+        let cids = self.effects.iter().filter_map(|effect| match effect {
+            Effect::Send(cid, Request::Say(_)) => cid.clone(),
+            _ => None,
+        });
+        for cid in cids.collect::<Vec<_>>() {
+            self.client(client::Event::Sending(cid));
+        }
+        self
     }
 
     /// The server confirms everything that was sent since the last look.
@@ -239,7 +315,11 @@ impl Stage {
     pub(super) fn sent(&mut self) -> Vec<String> {
         let requests = self.effects().into_iter().filter_map(|effect| match effect {
             Effect::Send(_, request) => Some(request),
-            Effect::Copy(_) | Effect::Mouse(_) | Effect::Redraw | Effect::Quit => None,
+            Effect::Discard(_)
+            | Effect::Copy(_)
+            | Effect::Mouse(_)
+            | Effect::Redraw
+            | Effect::Quit => None,
         });
         let words = requests.map(|request| match request {
             Request::Say(say) => {

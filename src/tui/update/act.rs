@@ -41,7 +41,7 @@ pub(super) fn act(model: &mut Model, now: DateTime<FixedOffset>, command: Comman
         Command::Reply => reply_picked(model),
         Command::Delete => ask_delete(model),
         Command::Copy => return copy(model),
-        Command::Retry => edit_failed(model),
+        Command::Retry => return edit_failed(model),
         Command::NextHit => go_to_hit(model, true),
         Command::PreviousHit => go_to_hit(model, false),
         Command::PersonUp => move_person(model, -1),
@@ -90,6 +90,18 @@ fn page(model: &Model) -> i64 {
 pub(super) fn to_bottom(model: &mut Model) {
     model.scroll = Scroll::Bottom;
     model.scroll_by = 0;
+    model.returning = !model.room.is_present();
+    model.looking = None;
+}
+
+/// Goes to a message, wherever it is.
+pub(super) fn show(model: &mut Model, id: MessageId) {
+    if model.room.timeline().said(id).is_some() {
+        pick(model, Key::Message(id));
+    } else {
+        model.looking = Some(id);
+        model.returning = false;
+    }
 }
 
 fn next_life(model: &mut Model) {
@@ -175,7 +187,7 @@ fn readable(model: &Model, key: &Key) -> Option<MessageId> {
             let said = model.room.timeline().said(*id)?;
             (said.fate == Fate::Readable).then_some(*id)
         }
-        Key::Pending(_) | Key::Other(_) => None,
+        Key::Pending(_) | Key::Edge(_) | Key::Other(_) => None,
     }
 }
 
@@ -247,17 +259,18 @@ fn copy(model: &mut Model) -> Vec<Effect> {
 }
 
 /// Puts a message that was not sent back into the input, with its recipients.
-fn edit_failed(model: &mut Model) {
+fn edit_failed(model: &mut Model) -> Vec<Effect> {
     let Some(Key::Pending(cid)) = model.picked().cloned() else {
         model.complain("this message was sent");
-        return;
+        return Vec::new();
     };
     let Some(say) = model.room.take_failed(&cid) else {
         model.complain("this message is still being sent");
-        return;
+        return Vec::new();
     };
     model.focus = Focus::Typing;
     model.compose.restore(say);
+    vec![Effect::Discard(cid)]
 }
 
 fn go_to_hit(model: &mut Model, older: bool) {
@@ -268,7 +281,7 @@ fn go_to_hit(model: &mut Model, older: bool) {
     match found.go(older, model.room.timeline()) {
         Some(id) => {
             let words = found.words();
-            pick(model, Key::Message(id));
+            show(model, id);
             model.tell(words);
         }
         None => model.tell(if older { "no older hit" } else { "no newer hit" }),
@@ -313,7 +326,7 @@ pub(super) fn jump(model: &mut Model) {
     let Some(found) = search.found() else { return };
     model.overlays.pop();
     if let Some(id) = found.current() {
-        pick(model, Key::Message(id));
+        show(model, id);
         model.tell(format!("{}: n and N go on", found.words()));
     }
     model.found = Some(found);

@@ -69,6 +69,7 @@ fn type_key(model: &mut Model, key: KeyEvent) {
 fn scroll_to_end(model: &mut Model, top: bool) {
     let far = i64::from(u32::MAX);
     model.scroll_by += if top { far } else { -far };
+    model.returning = !top && !model.room.is_present();
 }
 
 /// Edits a text; whether it changed. Line editing is as in a shell where the box has other ideas.

@@ -3,10 +3,12 @@
 //! Pure: no clock, no socket, no terminal.
 
 mod act;
+mod history;
 mod keys;
 mod mouse;
 mod send;
 
+pub(super) use history::wants_history;
 pub(super) use keys::scope;
 
 use chrono::{DateTime, FixedOffset};
@@ -23,6 +25,12 @@ use crate::protocol::text::SafeText;
 
 /// Takes in what happened, and says what is to be done.
 pub fn update(model: &mut Model, now: DateTime<FixedOffset>, message: Message) -> Vec<Effect> {
+    let mut effects = take_in(model, now, message);
+    effects.extend(history::ask(model));
+    effects
+}
+
+fn take_in(model: &mut Model, now: DateTime<FixedOffset>, message: Message) -> Vec<Effect> {
     match message {
         Message::Terminal(Event::Key(key)) if key.kind == KeyEventKind::Release => Vec::new(),
         Message::Terminal(Event::Key(key)) => keys::press(model, now, key),
@@ -83,9 +91,12 @@ fn from_client(model: &mut Model, now: DateTime<FixedOffset>, event: client::Eve
 fn changed(model: &mut Model, change: Change) {
     match change {
         Change::Said(place) => said(model, place),
+        Change::Elsewhere(sender) => model.newer += usize::from(!model.room.is_you(&sender)),
+        Change::Page(part) => history::arrived(model, part),
         Change::Gone(id) => gone(model, id),
         Change::Refused(refused) => model.complain(refused.text.one_line()),
         Change::Presence { .. } => {}
+        Change::Anew => history::anew(model),
         // That nothing could be sent is still true when another attempt has failed.
         Change::Link(_) if matches!(model.room.link(), Link::Offline { .. }) => {
             model.notice.take_if(|notice| !notice.is_error);
@@ -109,6 +120,7 @@ fn said(model: &mut Model, place: Place) {
 
 /// What can no longer be read can be neither a hit, nor replied to, nor deleted.
 fn gone(model: &mut Model, id: MessageId) {
+    model.cache.forget(id);
     model.overlays.retain(|overlay| match overlay {
         Overlay::Delete(asked) => *asked != id,
         Overlay::Help { .. } | Overlay::Search(_) => true,

@@ -4,7 +4,7 @@ use chrono::{DateTime, FixedOffset};
 use crossterm::event::{MouseButton, MouseEvent, MouseEventKind};
 use tui_textarea::CursorMove;
 
-use super::act::{jump, pick, scroll, to_bottom, toggle};
+use super::act::{jump, pick, scroll, show, to_bottom, toggle};
 use crate::tui::layout::{Chip, Target};
 use crate::tui::model::{Effect, Focus, Key, Model};
 use crate::tui::overlay::Overlay;
@@ -54,10 +54,7 @@ fn click(model: &mut Model, target: Target) {
             let again = model.picked() == Some(&key);
             if again { model.focus = Focus::Typing } else { pick(model, key) }
         }
-        Target::Quote(id) => match model.room.timeline().place(id) {
-            Some(_) => pick(model, Key::Message(id)),
-            None => model.complain(format!("message {id} is not shown here")),
-        },
+        Target::Quote(id) => show(model, id),
         Target::Pill => to_bottom(model),
         Target::Input(row, column) => {
             model.focus = Focus::Typing;
@@ -74,7 +71,9 @@ fn click(model: &mut Model, target: Target) {
             }
             jump(model);
         }
-        Target::Entry(Key::Other(_)) | Target::Talk | Target::People => model.focus = Focus::Typing,
+        Target::Entry(Key::Edge(_) | Key::Other(_)) | Target::Talk | Target::People => {
+            model.focus = Focus::Typing
+        }
         Target::Overlay | Target::Nothing => {}
     }
 }

@@ -56,13 +56,13 @@ fn begin_reply(model: &mut Model, to: MessageId) {
 }
 
 fn say(model: &mut Model, now: DateTime<FixedOffset>, text: &SafeText) -> Vec<Effect> {
-    if !model.room.is_online() {
-        return offline(model);
-    }
     match ready(model, text) {
         Ok(say) => {
             model.compose.sent();
             super::act::to_bottom(model);
+            if !model.room.is_online() {
+                model.tell("not connected: it waits here, and is sent by itself later");
+            }
             match model.room.say(now, say) {
                 Some((cid, request)) => vec![Effect::Send(Some(cid), request)],
                 None => Vec::new(),
@@ -83,9 +83,6 @@ fn ready(model: &Model, text: &SafeText) -> Result<Say, String> {
         if people.is_empty() {
             return Err("there is nobody left who could read it".to_owned());
         }
-        if let Some(gone) = people.iter().find(|id| !model.room.people().contains(*id)) {
-            return Err(format!("{gone} is not here: remove them from To:, or wait"));
-        }
     }
     let content =
         content(text.as_str(), "the prompt").map_err(|error: LineError| error.to_string())?;
@@ -93,6 +90,6 @@ fn ready(model: &Model, text: &SafeText) -> Result<Say, String> {
 }
 
 fn offline(model: &mut Model) -> Vec<Effect> {
-    model.complain("not connected: what you wrote stays here until you send it again");
+    model.complain("not connected: nothing can be deleted now");
     Vec::new()
 }

@@ -88,8 +88,8 @@ fn hint_line(model: &Model, width: u16) -> Line<'static> {
     let mut spans = vec![Span::raw(" ")];
     match model.picked() {
         Some(Key::Message(id)) => spans.push(Span::raw(format!("message {id}  "))),
-        Some(Key::Pending(_)) => spans.push(Span::raw("not sent: e edits it  ")),
-        Some(Key::Other(_)) | None => {}
+        Some(Key::Pending(_)) => spans.push(Span::raw("not stored yet  ")),
+        Some(Key::Edge(_) | Key::Other(_)) | None => {}
     }
     let anywhere =
         || hints(Scope::Anywhere).filter(|_| matches!(top, Scope::Typing | Scope::Picked));

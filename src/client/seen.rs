@@ -1,0 +1,34 @@
+//! How far one has read, in a small file, so that the next run can say what is new.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::state::history::Seen;
+
+/// The file; none for who wants none.
+#[derive(Debug, Clone, Default)]
+pub struct SeenFile(Option<PathBuf>);
+
+impl SeenFile {
+    /// The file of this name in `folder`, which must be there.
+    pub fn new(folder: &Path, stem: &str) -> Self {
+        Self(Some(folder.join(format!("{stem}.seen"))))
+    }
+
+    /// What the last run has noted; nothing also where that can't be read.
+    pub fn read(&self) -> Option<Seen> {
+        serde_json::from_slice(&fs::read(self.0.as_ref()?).ok()?).ok()
+    }
+
+    /// Notes it: the old file, or the new one, but never half of it.
+    ///
+    /// # Errors
+    /// It can't be written.
+    pub fn write(&self, seen: &Seen) -> io::Result<()> {
+        let Some(path) = &self.0 else { return Ok(()) };
+        let new = path.with_extension(format!("{}.new", std::process::id()));
+        fs::write(&new, serde_json::to_vec(seen)?)?;
+        fs::rename(&new, path)
+    }
+}
