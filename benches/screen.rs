@@ -1,2 +1,225 @@
-//! x
-fn main() {}
+//! How long the screen takes for what a person waits for, at 200x50: a frame, a scroll, a key, a message,
+//! a search. Without a terminal: what is drawn goes to a buffer.
+//!
+//! Each is measured with little and with much conversation behind it, and must not differ: a frame
+//! takes 1 ms at most, a key press to its frame 5 ms.
+
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "it fails where its tools do")]
+
+use chat::client;
+use chat::client::state::search::Search;
+use chat::protocol::event::{Event, Welcome};
+use chat::protocol::id::{MessageId, Seq, UserId};
+use chat::protocol::message::{Audience, Kind, Message as Said};
+use chat::protocol::text::SafeText;
+use chat::tui::Theme;
+use chat::tui::key::Chord;
+use chat::tui::layout::arrange;
+use chat::tui::model::{Message, Model, Options};
+use chat::tui::update::update;
+use chat::tui::view::view;
+use chrono::{DateTime, FixedOffset, TimeDelta};
+use crossterm::event::{Event as Input, KeyModifiers, MouseEvent, MouseEventKind};
+use divan::{Bencher, black_box};
+use ratatui::Terminal;
+use ratatui::backend::TestBackend;
+use ratatui::layout::Size;
+
+/// How much conversation there is.
+const MESSAGES: [u32; 2] = [1_000, 100_000];
+
+const SIZE: Size = Size { width: 200, height: 50 };
+
+/// How far the benchmark scrolls up before it turns round.
+const FAR: usize = 200;
+
+const TEXTS: [&str; 5] = [
+    "we deployed 2.4 at 09:10, and the logs look clean",
+    "great",
+    "你好，世界 👍 and a longer line that has to be wrapped somewhere, because it is wider than a \
+     bubble may be: people do write such lines, in particular when they explain what went wrong",
+    "one line\nand another\nand the last",
+    "https://example.org/a/very/long/path/without/any/space/in/it?query=1234567890",
+];
+
+fn main() {
+    divan::main();
+}
+
+struct Stage {
+    model: Model,
+    terminal: Terminal<TestBackend>,
+    now: DateTime<FixedOffset>,
+    said: u32,
+}
+
+impl Stage {
+    /// Bob's screen, drawn once, with a conversation of so many messages.
+    fn new(messages: u32) -> Self {
+        let now = DateTime::UNIX_EPOCH.fixed_offset();
+        let options = Options {
+            server: "127.0.0.1:65432".to_owned(),
+            notices: Vec::new(),
+            theme: Theme::Colours,
+            cid_prefix: "bench".to_owned(),
+        };
+        let terminal = Terminal::new(TestBackend::new(SIZE.width, SIZE.height)).unwrap();
+        let model = Model::new(options, SIZE, now);
+        let mut stage = Self { model, terminal, now, said: 0 };
+        let welcome = Welcome {
+            user: user(4),
+            epoch: "e".to_owned(),
+            head: Seq(0),
+            now: now.timestamp_millis(),
+        };
+        let connected = client::Connected { welcome, fingerprint: "SHA256:fingerprint".to_owned() };
+        stage.take(Message::Client(client::Event::Connected(connected)));
+        stage.server(Event::People((0..4).map(user).collect()));
+        for _ in 0..messages {
+            stage.say();
+        }
+        stage.draw();
+        stage
+    }
+
+    fn take(&mut self, message: Message) {
+        black_box(update(&mut self.model, self.now, message));
+    }
+
+    fn server(&mut self, event: Event) {
+        self.take(Message::Client(client::Event::Received(event)));
+    }
+
+    /// The next message.
+    fn say(&mut self) {
+        self.said += 1;
+        self.now += TimeDelta::seconds(7);
+        let kind = match self.said % 11 {
+            0 => Kind::Reply { to: MessageId::from_number(self.said + 99_997).unwrap() },
+            _ => Kind::Plain,
+        };
+        let audience = match self.said % 13 {
+            0 => Audience::Only([user(1), user(4)].into()),
+            _ => Audience::Everyone,
+        };
+        let said = Said {
+            seq: Seq(u64::from(self.said)),
+            id: MessageId::from_number(self.said + 100_000).unwrap(),
+            sender: user(self.said / 3 % 5),
+            audience,
+            kind,
+            content: SafeText::clean(TEXTS[self.said as usize % TEXTS.len()]),
+            at: self.now,
+            cid: None,
+        };
+        self.server(Event::Said(said));
+    }
+
+    fn key(&mut self, key: &str) {
+        let chord: Chord = key.parse().unwrap();
+        self.take(Message::Terminal(Input::Key(chord.event())));
+    }
+
+    fn wheel(&mut self, kind: MouseEventKind) {
+        let mouse = MouseEvent { kind, column: 100, row: 20, modifiers: KeyModifiers::NONE };
+        self.take(Message::Terminal(Input::Mouse(mouse)));
+    }
+
+    /// A frame, as the program's loop draws it.
+    fn draw(&mut self) {
+        let (model, now) = (&mut self.model, self.now);
+        let drawn = self.terminal.draw(|frame| {
+            arrange(model, now);
+            view(model, now, frame);
+        });
+        black_box(drawn.unwrap());
+    }
+}
+
+fn user(number: u32) -> UserId {
+    let name = ["Ann", "Kim", "Eve", "Tom", "Bob"][number as usize % 5];
+    format!("{name}_{}", 1_000 + number).parse().unwrap()
+}
+
+/// Every cell is sent anew.
+#[divan::bench(args = MESSAGES)]
+fn frame(bencher: Bencher<'_, '_>, messages: u32) {
+    let mut stage = Stage::new(messages);
+    bencher.bench_local(|| {
+        stage.terminal.clear().unwrap();
+        stage.draw();
+    });
+}
+
+#[divan::bench(args = MESSAGES)]
+fn scroll_to_frame(bencher: Bencher<'_, '_>, messages: u32) {
+    let mut stage = Stage::new(messages);
+    let mut directions = std::iter::repeat_n(MouseEventKind::ScrollUp, FAR)
+        .chain(std::iter::repeat_n(MouseEventKind::ScrollDown, FAR))
+        .cycle();
+    bencher.bench_local(|| {
+        stage.wheel(directions.next().unwrap());
+        stage.draw();
+    });
+}
+
+#[divan::bench(args = MESSAGES)]
+fn key_to_frame(bencher: Bencher<'_, '_>, messages: u32) {
+    let mut stage = Stage::new(messages);
+    let mut keys = ["x", "backspace"].into_iter().cycle();
+    bencher.bench_local(|| {
+        stage.key(keys.next().unwrap());
+        stage.draw();
+    });
+}
+
+#[divan::bench(args = MESSAGES)]
+fn message_to_frame(bencher: Bencher<'_, '_>, messages: u32) {
+    let mut stage = Stage::new(messages);
+    bencher.bench_local(|| {
+        stage.say();
+        stage.draw();
+    });
+}
+
+/// A key in the search: the expression anew, the first slice of the conversation, and the frame.
+#[divan::bench(args = MESSAGES)]
+fn search_key_to_frame(bencher: Bencher<'_, '_>, messages: u32) {
+    let mut stage = Stage::new(messages);
+    stage.key("ctrl-f");
+    for key in ["d", "e", "p", "l", "o", "y"] {
+        stage.key(key);
+    }
+    let mut keys = ["e", "backspace"].into_iter().cycle();
+    bencher.bench_local(|| {
+        stage.key(keys.next().unwrap());
+        stage.draw();
+    });
+}
+
+/// The first frame of a terminal that has got another width, where everything is wrapped anew.
+#[divan::bench(args = MESSAGES)]
+fn resize_to_frame(bencher: Bencher<'_, '_>, messages: u32) {
+    let mut stage = Stage::new(messages);
+    let mut widths = [SIZE.width - 1, SIZE.width].into_iter().cycle();
+    bencher.bench_local(|| {
+        let width = widths.next().unwrap();
+        stage.terminal.backend_mut().resize(width, SIZE.height);
+        stage.take(Message::Terminal(Input::Resize(width, SIZE.height)));
+        stage.draw();
+    });
+}
+
+/// The whole conversation, in the slices in which the screen does it.
+#[divan::bench(args = MESSAGES)]
+fn search_to_its_end(bencher: Bencher<'_, '_>, messages: u32) {
+    let stage = Stage::new(messages);
+    let timeline = stage.model.room.timeline();
+    bencher.bench_local(|| {
+        let mut search = Search::new("deploy(ed|ing)? .*clean$", false, timeline);
+        while !search.is_done(timeline) {
+            search.step(timeline, 4_000);
+        }
+        black_box(search.hits().len())
+    });
+}

@@ -4,6 +4,7 @@
 
 pub mod config;
 pub mod exit;
+mod handles;
 mod host;
 mod join;
 mod logging;

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::config::{self, Address};
 use super::exit::{Exit, Failure};
-use super::{logging, signals};
+use super::{handles, logging, signals};
 use crate::server::{Options, Server};
 
 /// Where to listen and what to keep where; `chat host` takes the same.
@@ -60,6 +60,7 @@ pub(super) async fn bind(args: &Args) -> anyhow::Result<Server> {
         );
         return Err(Failure { exit: Exit::Usage, message }.into());
     }
+    handles::raise();
     let server = Server::bind(&Options { listen, certs }).await?;
     if is_public {
         tracing::warn!("open to anybody who can reach {}", server.local_addr());

@@ -58,7 +58,7 @@ fn clean_slowly(text: &str) -> String {
             // Joiners belong between the parts of an emoji or of some scripts, nowhere else.
             '\u{200c}' | '\u{200d}' => {
                 let inside = cleaned.chars().next_back().is_some_and(|before| !before.is_ascii())
-                    && characters.peek().is_some_and(|after| !after.is_ascii());
+                    && characters.peek().is_some_and(|after| is_joinable(*after));
                 if inside && marks < COMBINING_MARKS {
                     marks += 1;
                     cleaned.push(c);
@@ -77,6 +77,11 @@ fn clean_slowly(text: &str) -> String {
         marks = 0;
     }
     cleaned
+}
+
+/// A visible character of a script or an emoji: one that stays when text is cleaned.
+fn is_joinable(c: char) -> bool {
+    !c.is_ascii() && !c.is_whitespace() && !is_hidden(c) && c.width().is_some_and(|width| width > 0)
 }
 
 /// Characters that turn the direction of writing (CVE-2021-42574), or that cannot be seen.

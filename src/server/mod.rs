@@ -78,7 +78,7 @@ impl Server {
     /// Opens the certificate and the listening socket.
     ///
     /// # Errors
-    /// See [`Error`].
+    /// See [`enum@Error`].
     pub async fn bind(options: &Options) -> Result<Self, Error> {
         let identity = Identity::open(&options.certs)?;
         let listener = listen(&options.listen).await?;

@@ -17,6 +17,12 @@ pub const WALLS_FROM: u16 = 50;
 /// A bubble is at most this wide: longer lines are hard to read.
 const WIDEST: u16 = 76;
 
+/// Up to this width a bubble may take more than its share of a small screen...
+const NARROW: u16 = 60;
+
+/// ...as long as it stays this far from the other side, so that one sees whose it is.
+const SHIFT: u16 = 8;
+
 /// Rows of cells, each with its place from the left.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Block {
@@ -74,7 +80,8 @@ pub fn inside_width(width: u16) -> u16 {
     if width < WALLS_FROM {
         return width.saturating_sub(2).max(1);
     }
-    (width / 100 * 72 + width % 100 * 72 / 100).min(WIDEST).saturating_sub(4).max(1)
+    let share = width / 100 * 72 + width % 100 * 72 / 100;
+    share.max((width - SHIFT).min(NARROW)).min(WIDEST) - 4
 }
 
 impl Bubble<'_> {

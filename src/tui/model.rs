@@ -185,6 +185,16 @@ impl Model {
         }
     }
 
+    /// Whether there is such a message. What was drawn last may be out of date by a frame: a message on
+    /// its way may have arrived since.
+    pub fn has(&self, key: &Key) -> bool {
+        match key {
+            Key::Message(id) => self.room.timeline().place(*id).is_some(),
+            Key::Pending(cid) => self.room.pending().iter().any(|pending| pending.cid == *cid),
+            Key::Other(_) => false,
+        }
+    }
+
     /// Says something in the status line.
     pub fn tell(&mut self, text: impl Into<String>) {
         self.notice = Some(Notice { text: text.into(), is_error: false });

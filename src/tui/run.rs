@@ -30,33 +30,44 @@ const BATCH: usize = 256;
 #[error("the terminal does not work: {0} (`--plain` works without one)")]
 pub struct Error(#[from] std::io::Error);
 
-/// Shows the room until the person leaves or `until` is cancelled.
+/// Shows the room until the person leaves, the terminal is gone or `until` is cancelled.
 ///
 /// # Errors
 /// The terminal can't be used.
 pub async fn run(
     options: Options,
     client: &Client,
-    mut events: mpsc::Receiver<Event>,
+    events: mpsc::Receiver<Event>,
     until: &CancellationToken,
 ) -> Result<(), Error> {
     let mut screen = Screen::enter()?;
-    let mut model = Model::new(options, screen.terminal.size()?, now());
+    let model = Model::new(options, screen.terminal.size()?, now());
+    // A terminal that did work fails only when it is gone: a good end, and nobody is left to tell.
+    show(model, &mut screen, client, events, until).await.ok();
+    Ok(())
+}
+
+async fn show(
+    mut model: Model,
+    screen: &mut Screen,
+    client: &Client,
+    mut events: mpsc::Receiver<Event>,
+    until: &CancellationToken,
+) -> std::io::Result<()> {
     let mut input = EventStream::new();
     let mut next_frame = Some(instant());
     let mut drawn = instant();
     loop {
         if next_frame.is_some_and(|at| at <= instant()) {
-            draw(&mut model, &mut screen)?;
+            draw(&mut model, screen)?;
             (drawn, next_frame) = (instant(), None);
         }
         let message = tokio::select! {
             biased;
             () = until.cancelled() => return Ok(()),
             event = input.next() => match event {
-                Some(Ok(event)) => Message::Terminal(event),
-                // The terminal is gone.
-                Some(Err(_)) | None => return Ok(()),
+                Some(event) => Message::Terminal(event?),
+                None => return Ok(()),
             },
             Some(event) = events.recv() => Message::Client(event),
             () = reached(next_frame) => continue,
@@ -65,7 +76,7 @@ pub async fn run(
         let waiting = std::iter::from_fn(|| events.try_recv().ok().map(Message::Client));
         for message in std::iter::once(message).chain(waiting).take(BATCH) {
             for effect in update(&mut model, now(), message) {
-                if !perform(&mut model, &mut screen, client, effect)? {
+                if !perform(&mut model, screen, client, effect)? {
                     return Ok(());
                 }
             }

@@ -68,9 +68,9 @@ impl Screen {
 
 impl Drop for Screen {
     fn drop(&mut self) {
-        // Nobody is left to tell.
+        // Nobody is left to tell, and standard error may be the terminal that is gone.
         leave().ok();
-        ratatui::restore();
+        ratatui::try_restore().ok();
     }
 }
 

@@ -16,9 +16,8 @@ pub enum Theme {
     Plain,
 }
 
-/// Colours for names; neither the private nor the warning colour.
-const NAMES: [Color; 5] =
-    [Color::Cyan, Color::Green, Color::Blue, Color::LightCyan, Color::LightGreen];
+/// Colours for names; none that says something elsewhere.
+const NAMES: [Color; 4] = [Color::Cyan, Color::Green, Color::LightCyan, Color::LightGreen];
 
 #[expect(clippy::unused_self, reason = "whoever draws need not know which styles have colours")]
 impl Theme {

@@ -163,6 +163,7 @@ fn every_limit_is_in_the_table() {
         limits::CLIENT_ID_BYTES,
         limits::TEMPORARY_SECONDS as usize,
         limits::TEMPORARY_SECONDS_MAX as usize,
+        limits::ERROR_CHARACTERS,
         limits::COMBINING_MARKS,
     ];
     assert_eq!(documented, of_code);

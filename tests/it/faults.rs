@@ -112,12 +112,15 @@ fn seven_a_slow_reader_holds_up_nobody() {
     let mut closed = false;
     // One mebibyte for the server, and some for the system's own buffers.
     for n in 0..4_000 {
-        ann.send(&json!({"action": "MESSAGE", "receiver": ["all"], "content": text, "cid": n.to_string()}));
+        let cid = n.to_string();
+        ann.send(&json!({
+            "action": "MESSAGE", "receiver": ["all"], "content": text, "cid": cid
+        }));
         loop {
             let object = ann.next().unwrap();
             let left = object["left"].as_array().is_some_and(|left| *left == [json!(slow.id)]);
             closed |= left;
-            if object["cid"] == n.to_string() {
+            if object["cid"] == cid.as_str() {
                 break;
             }
         }

@@ -8,4 +8,5 @@ mod original;
 mod plain;
 mod serve;
 mod support;
+mod terminal;
 mod tree;

@@ -53,6 +53,7 @@ fn the_environment_sets_what_flags_do_not() {
 }
 
 #[test]
+#[expect(clippy::disallowed_methods, reason = "it is a real process that has to end in time")]
 fn a_stop_tells_the_clients_and_ends_well() {
     for signal in ["TERM", "INT"] {
         let server = Server::start();

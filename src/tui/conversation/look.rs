@@ -199,7 +199,7 @@ impl Layouter<'_> {
             new_day: false,
             quoted: Quoted::Nothing,
             // The countdown gets shorter, the bubble should not.
-            tag: match self.tag(slot, false) {
+            tag: match self.tag(slot, self.picked == Some(&self.slots.key(slot))) {
                 Tag::GoneIn(_) => Tag::GoneIn(9_999),
                 tag @ (Tag::None | Tag::Sending | Tag::NotSent(_) | Tag::Id(_)) => tag,
             },

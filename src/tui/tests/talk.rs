@@ -100,6 +100,17 @@ fn a_message_picked_on_its_way_stays_picked_when_it_arrives() {
 }
 
 #[test]
+fn a_message_that_arrives_between_two_frames_is_picked_as_what_it_is() {
+    let mut stage = Stage::new(80, 24);
+    stage.says("Ann_1180", "hers");
+    let drawn = stage.model.areas.clone();
+    stage.keys("mine<enter>").echo();
+    stage.model.areas = drawn;
+    stage.keys("<up>dy");
+    assert_eq!(stage.sent(), ["Delete(MessageId(100002))"]);
+}
+
+#[test]
 fn a_temporary_message_counts_down_and_vanishes() {
     let mut stage = Stage::new(80, 24);
     stage.keys("<ctrl-t>").shows("gone after 10 s").keys("secret<enter>").echo();
@@ -172,17 +183,20 @@ fn a_lost_connection_is_said_and_loses_no_draft() {
     let mut stage = Stage::new(80, 24);
     stage.keys("one<enter>");
     stage.sent();
-    stage.client(client::Event::Disconnected {
+    let failed = client::Event::Disconnected {
         reason: SafeText::clean("nobody answers"),
         retry_in: Duration::from_secs(4),
-    });
+    };
     stage
+        .client(failed.clone())
         .shows("not connected")
         .shows("again in 4 s: nobody answers")
         .shows("not sent: the connection was lost");
     stage.keys("two<enter>").shows("not connected: what you wrote stays here").shows("two");
     assert!(stage.sent().is_empty());
     stage.client(client::Event::Connecting).shows("connecting");
+    stage.client(failed).shows("not connected: what you wrote stays here");
+    stage.keys("<left>").shows("again in 4 s: nobody answers");
 }
 
 #[test]

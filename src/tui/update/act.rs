@@ -10,7 +10,7 @@ use crate::protocol::request::Request;
 use crate::tui::command::Command;
 use crate::tui::conversation::{Slots, duration};
 use crate::tui::layout::{Person, people};
-use crate::tui::model::{Effect, Focus, Key, Model};
+use crate::tui::model::{Effect, Focus, Key, Model, Scroll};
 use crate::tui::overlay::search::SearchBox;
 use crate::tui::overlay::{Overlay, help};
 
@@ -88,7 +88,7 @@ fn page(model: &Model) -> i64 {
 
 /// Back to the newest message.
 pub(super) fn to_bottom(model: &mut Model) {
-    model.scroll = crate::tui::model::Scroll::Bottom;
+    model.scroll = Scroll::Bottom;
     model.scroll_by = 0;
 }
 
@@ -143,6 +143,9 @@ fn back(model: &mut Model) {
 
 /// Picks a message, and shows it.
 pub(super) fn pick(model: &mut Model, key: Key) {
+    if !model.has(&key) {
+        return;
+    }
     model.reveal = Some(key.clone());
     model.focus = Focus::Picked(key);
 }
@@ -151,9 +154,10 @@ fn pick_neighbour(model: &mut Model, now: DateTime<FixedOffset>, older: bool) {
     let slots = Slots { room: &model.room, zone: *now.offset() };
     let next = match &model.focus {
         Focus::Picked(key) => slots.neighbour(key, older),
-        Focus::Typing | Focus::People(_) => {
-            model.areas.conversation.newest().or_else(|| slots.newest())
-        }
+        Focus::Typing | Focus::People(_) => match model.scroll {
+            Scroll::Bottom => slots.newest(),
+            Scroll::At { .. } => model.areas.conversation.newest(),
+        },
     };
     match next {
         Some(key) => pick(model, key),

@@ -16,8 +16,8 @@ use ratatui::layout::Size;
 use super::model::{Effect, Focus, Key, Message, Model, Scroll};
 use super::overlay::Overlay;
 use crate::client;
-use crate::client::state::Change;
 use crate::client::state::timeline::{Entry, Place};
+use crate::client::state::{Change, Link};
 use crate::protocol::id::MessageId;
 use crate::protocol::text::SafeText;
 
@@ -86,6 +86,10 @@ fn changed(model: &mut Model, change: Change) {
         Change::Gone(id) => gone(model, id),
         Change::Refused(refused) => model.complain(refused.text.one_line()),
         Change::Presence { .. } => {}
+        // That nothing could be sent is still true when another attempt has failed.
+        Change::Link(_) if matches!(model.room.link(), Link::Offline { .. }) => {
+            model.notice.take_if(|notice| !notice.is_error);
+        }
         Change::Link(_) => model.notice = None,
     }
 }

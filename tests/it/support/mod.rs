@@ -2,13 +2,9 @@
 //!
 //! Everything waits with a limit, and nothing sleeps.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a test fails where its tools do"
-)]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails where its tools do")]
 
+pub(crate) mod screen;
 mod wire;
 
 use std::fs;
