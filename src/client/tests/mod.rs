@@ -1,6 +1,6 @@
 //! The driver over streams in memory, with a clock that jumps: no network, no waiting.
 
-mod resume;
+mod again;
 
 use std::collections::VecDeque;
 use std::io;
@@ -18,7 +18,7 @@ use crate::protocol::error::Refusal;
 use crate::protocol::event::{Event as Said, Refused};
 use crate::protocol::id::Seq;
 use crate::protocol::limits;
-use crate::protocol::message::Audience;
+use crate::protocol::message::{Audience, Kind, Message};
 use crate::protocol::request::{Login, Resume, Say, SayKind};
 use crate::tls;
 
@@ -108,6 +108,34 @@ fn start_with(outbox: Outbox, script: Script) -> (Client, Receiver<Event>) {
 fn text(content: &str) -> Request {
     let content = SafeText::clean(content);
     Request::Say(Say { audience: Audience::Everyone, kind: SayKind::Plain, content })
+}
+
+fn named(cid: &str) -> (ClientId, Request) {
+    (cid.parse().unwrap(), text(cid))
+}
+
+/// The server's confirmation of what was said under this name.
+fn echo(seq: u64, cid: &str) -> Said {
+    Said::Said(Message {
+        seq: Seq(seq),
+        id: protocol::id::MessageId::from_number(100_000).unwrap(),
+        sender: "Bob_1234".parse().unwrap(),
+        audience: Audience::Everyone,
+        kind: Kind::Plain,
+        content: SafeText::clean(cid),
+        at: chrono::DateTime::UNIX_EPOCH.fixed_offset(),
+        cid: Some(cid.parse().unwrap()),
+    })
+}
+
+/// The next event that tells of a message's way, or of the login.
+async fn next(events: &mut Receiver<Event>) -> Event {
+    loop {
+        match events.recv().await.unwrap() {
+            Event::Connecting | Event::Disconnected { .. } => {}
+            other => return other,
+        }
+    }
 }
 
 fn expired(number: u32) -> Said {

@@ -1,35 +1,6 @@
-//! Going on after a loss: from the last event, with everything that was said, once.
+//! Connections that are lost, and what is done about it: resuming, pinging, sending again.
 
 use super::*;
-use crate::protocol::message::{Kind, Message};
-
-fn named(cid: &str) -> (ClientId, Request) {
-    (cid.parse().unwrap(), text(cid))
-}
-
-/// The server's confirmation of what was said under this name.
-fn echo(seq: u64, cid: &str) -> Said {
-    Said::Said(Message {
-        seq: Seq(seq),
-        id: protocol::id::MessageId::from_number(100_000).unwrap(),
-        sender: "Bob_1234".parse().unwrap(),
-        audience: Audience::Everyone,
-        kind: Kind::Plain,
-        content: SafeText::clean(cid),
-        at: chrono::DateTime::UNIX_EPOCH.fixed_offset(),
-        cid: Some(cid.parse().unwrap()),
-    })
-}
-
-/// The next event that tells of a message's way, or of the login.
-async fn next(events: &mut Receiver<Event>) -> Event {
-    loop {
-        match events.recv().await.unwrap() {
-            Event::Connecting | Event::Disconnected { .. } => {}
-            other => return other,
-        }
-    }
-}
 
 #[tokio::test(start_paused = true)]
 async fn a_new_connection_goes_on_from_the_last_event() {
