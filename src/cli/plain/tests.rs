@@ -158,7 +158,7 @@ fn comings_goings_and_the_connection_are_notices() {
         "12:03 -- disconnected: the server is shutting down; trying again in 3 s"
     );
     assert!(!talk.wants_input());
-    assert!(connect(&mut talk).contains("begun anew"));
+    assert!(connect(&mut talk).contains("connected again, as Bob_1234"));
     let reason = SafeText::clean("no");
     assert!(read(talk.happen(at(0), Event::Ended { reason })).ends_with("refused: no"));
 }
