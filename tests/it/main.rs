@@ -1,6 +1,7 @@
 //! The one integration test binary: the rules of the code base, its documents, and the real program.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test may")]
 
+mod crash;
 mod docs;
 mod faults;
 mod floors;

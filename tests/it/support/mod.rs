@@ -4,6 +4,10 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails where its tools do")]
 
+pub(crate) mod checker;
+#[cfg(target_os = "linux")]
+pub(crate) mod disk;
+pub(crate) mod load;
 pub(crate) mod screen;
 mod wire;
 
@@ -16,7 +20,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-pub(crate) use self::wire::{Original, Ours, Wire};
+pub(crate) use self::wire::{Key, Original, Ours, Wire, trusting};
 
 /// Longer than anything takes on a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
@@ -50,20 +54,27 @@ impl Server {
     }
 
     /// The server that `command` describes.
-    pub(crate) fn spawn(folder: TempDir, mut command: Command) -> Self {
-        let log = fs::File::create(folder.path().join("log")).unwrap();
-        let mut child = command.stderr(log).spawn().unwrap();
-        let mut stdout = BufReader::new(child.stdout.take().unwrap());
-        let mut line = String::new();
-        stdout.read_line(&mut line).unwrap();
-        let address = line.trim().strip_prefix("listening on ").map(str::parse);
-        let Some(Ok(address)) = address else {
+    pub(crate) fn spawn(folder: TempDir, command: Command) -> Self {
+        let (child, stdout, ready) = begin(&folder, command);
+        let address = ready.unwrap_or_else(|line| {
             panic!(
                 "no ready line, but {line:?} and {:?}",
                 fs::read_to_string(folder.path().join("log"))
-            );
-        };
+            )
+        });
         Self { child, stdout, folder, address }
+    }
+
+    /// Starts it anew after its end, on the same folder; whether it came to be ready.
+    pub(crate) fn restart(&mut self, command: Command) -> bool {
+        let (child, stdout, ready) = begin(&self.folder, command);
+        (self.child, self.stdout) = (child, stdout);
+        ready.map(|address| self.address = address).is_ok()
+    }
+
+    /// The folder of its data.
+    pub(crate) fn folder(&self) -> &TempDir {
+        &self.folder
     }
 
     /// The next line of standard output.
@@ -99,8 +110,19 @@ impl Server {
         assert!(Command::new("kill").args([&format!("-{name}"), &id]).status().unwrap().success());
     }
 
+    /// Ends it as a crash does: `kill -9`.
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
     /// Waits for its end.
     pub(crate) fn wait(mut self) -> ExitStatus {
+        self.wait_for_end()
+    }
+
+    /// The same, when it is to be started anew.
+    pub(crate) fn wait_for_end(&mut self) -> ExitStatus {
         let mut rest = String::new();
         self.stdout.read_to_string(&mut rest).unwrap();
         self.child.wait().unwrap()
@@ -118,4 +140,24 @@ impl Drop for Server {
         self.child.kill().unwrap_or_default();
         self.child.wait().unwrap();
     }
+}
+
+/// Starts a server; its first line says where it listens.
+fn begin(
+    folder: &TempDir,
+    mut command: Command,
+) -> (Child, BufReader<ChildStdout>, Result<SocketAddr, String>) {
+    let log = fs::File::create(folder.path().join("log")).unwrap();
+    let mut child = command.stderr(log).spawn().unwrap();
+    let mut stdout = BufReader::new(child.stdout.take().unwrap());
+    let mut line = String::new();
+    stdout.read_line(&mut line).unwrap();
+    let address = line.trim().strip_prefix("listening on ").and_then(|text| text.parse().ok());
+    (child, stdout, address.ok_or(line))
+}
+
+/// Says something to whoever runs the tests (with `--nocapture`).
+#[expect(clippy::print_stdout, reason = "the test runner decides what is shown")]
+pub(crate) fn tell(words: &str) {
+    println!("{words}");
 }

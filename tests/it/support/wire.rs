@@ -8,20 +8,53 @@
 )]
 
 use std::collections::VecDeque;
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::net::TcpStream;
+use std::path::Path;
 use std::sync::Arc;
 
 use chat::protocol::decoder::Decoder;
 use serde_json::{Value, json};
 use tokio_rustls::rustls::crypto::aws_lc_rs;
-use tokio_rustls::rustls::pki_types::CertificateDer;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::{ClientConfig, ClientConnection, RootCertStore};
 
 use super::{PATIENCE, Server};
 
-/// One encrypted connection. It trusts the server's `cert.pem`, and nothing else.
+/// A client's key with its certificate, by which a server knows it again.
+pub(crate) struct Key {
+    certificate: CertificateDer<'static>,
+    private: PrivateKeyDer<'static>,
+}
+
+impl Key {
+    /// A new one.
+    pub(crate) fn new() -> Self {
+        let made = rcgen::generate_simple_self_signed(["client".to_owned()]).unwrap();
+        let private = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+        Self { certificate: made.cert.der().clone(), private }
+    }
+}
+
+/// How to connect: trusting the server's `cert.pem` and nothing else, and with a key or without.
+pub(crate) fn trusting(certificate: &Path, key: Option<&Key>) -> Arc<ClientConfig> {
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_file(certificate).unwrap()).unwrap();
+    let config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots);
+    Arc::new(match key {
+        None => config.with_no_client_auth(),
+        Some(key) => {
+            let chain = vec![key.certificate.clone()];
+            config.with_client_auth_cert(chain, key.private.clone_key()).unwrap()
+        }
+    })
+}
+
+/// One encrypted connection.
 pub(crate) struct Wire {
     tcp: TcpStream,
     tls: ClientConnection,
@@ -34,56 +67,65 @@ impl Wire {
     }
 
     /// The same over a TCP connection that is there already.
-    pub(crate) fn over(mut tcp: TcpStream, server: &Server) -> Self {
-        let mut roots = RootCertStore::empty();
-        roots.add(CertificateDer::from_pem_file(server.certificate()).unwrap()).unwrap();
-        let config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_root_certificates(roots)
-            .with_no_client_auth();
+    pub(crate) fn over(tcp: TcpStream, server: &Server) -> Self {
+        Self::open(tcp, trusting(&server.certificate(), None)).expect("handshake")
+    }
+
+    /// The same to a server that may not be there any more.
+    pub(crate) fn open(mut tcp: TcpStream, config: Arc<ClientConfig>) -> io::Result<Self> {
         let name = "localhost".try_into().unwrap();
-        let mut tls = ClientConnection::new(Arc::new(config), name).unwrap();
-        tcp.set_read_timeout(Some(PATIENCE)).unwrap();
-        tcp.set_nodelay(true).unwrap();
+        let mut tls = ClientConnection::new(config, name).unwrap();
+        tcp.set_read_timeout(Some(PATIENCE))?;
+        tcp.set_nodelay(true)?;
         while tls.is_handshaking() {
-            tls.complete_io(&mut tcp).expect("handshake");
+            tls.complete_io(&mut tcp)?;
         }
-        Self { tcp, tls }
+        Ok(Self { tcp, tls })
     }
 
     /// Sends `bytes` in one TLS record.
     pub(crate) fn send(&mut self, bytes: &[u8]) {
-        self.tls.writer().write_all(bytes).unwrap();
+        self.try_send(bytes).unwrap();
+    }
+
+    /// The same on a connection that may be lost.
+    pub(crate) fn try_send(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.tls.writer().write_all(bytes)?;
         while self.tls.wants_write() {
-            self.tls.write_tls(&mut self.tcp).unwrap();
+            self.tls.write_tls(&mut self.tcp)?;
         }
+        Ok(())
     }
 
     /// `recv(2048)`: what is in the next record, or its next 2,048 bytes. Nothing at the end.
     pub(crate) fn recv(&mut self) -> Vec<u8> {
+        self.try_recv().expect("nothing came")
+    }
+
+    /// The same on a connection that may be lost.
+    pub(crate) fn try_recv(&mut self) -> io::Result<Vec<u8>> {
         let mut bytes = vec![0; 2_048];
         loop {
             match self.tls.reader().read(&mut bytes) {
                 Ok(n) => {
                     bytes.truncate(n);
-                    return bytes;
+                    return Ok(bytes);
                 }
-                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
-                Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => return vec![],
-                Err(error) => panic!("{error}"),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(vec![]),
+                Err(error) => return Err(error),
             }
             let mut record = vec![0; 5];
-            if self.tcp.read(&mut record[..1]).expect("nothing came") == 0 {
-                return vec![];
+            if self.tcp.read(&mut record[..1])? == 0 {
+                return Ok(vec![]);
             }
-            self.tcp.read_exact(&mut record[1..]).unwrap();
+            self.tcp.read_exact(&mut record[1..])?;
             record.resize(5 + usize::from(u16::from_be_bytes([record[3], record[4]])), 0);
-            self.tcp.read_exact(&mut record[5..]).unwrap();
+            self.tcp.read_exact(&mut record[5..])?;
             let mut unread = record.as_slice();
             while !unread.is_empty() {
-                self.tls.read_tls(&mut unread).unwrap();
-                self.tls.process_new_packets().unwrap();
+                self.tls.read_tls(&mut unread)?;
+                self.tls.process_new_packets().map_err(io::Error::other)?;
             }
         }
     }
