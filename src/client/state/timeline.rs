@@ -156,7 +156,6 @@ impl Timeline {
     /// Adds a part of the history, oldest first: what is older than all messages here comes before
     /// all entries, and the rest where it belongs.
     pub fn add_history(&mut self, mut messages: Vec<Message>) {
-        messages.retain(|message| !self.places.contains_key(&message.id));
         messages.sort_by_key(|message| message.seq);
         let oldest = self.oldest().map(|message| message.seq);
         let earlier =
