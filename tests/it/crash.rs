@@ -153,7 +153,10 @@ mod disk {
         for attempt in ["one", "two"] {
             ann.send(&say(attempt));
             let refused = ann.wait_for("cid", attempt);
-            assert_eq!((&refused["action"], &refused["code"]), (&json!("ERROR"), &json!("not_stored")));
+            assert_eq!(
+                (&refused["action"], &refused["code"]),
+                (&json!("ERROR"), &json!("not_stored"))
+            );
             assert!(refused["error"].as_str().unwrap().contains("its disk is full"), "{refused}");
         }
         assert!(server.log().contains("the disk is full"), "{}", server.log());

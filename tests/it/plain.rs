@@ -19,7 +19,7 @@ struct Process {
     lines: Receiver<String>,
     seen: Vec<String>,
     /// What its client keeps.
-    _home: tempfile::TempDir,
+    _home: TempDir,
 }
 
 impl Process {

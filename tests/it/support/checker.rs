@@ -241,12 +241,7 @@ fn check_forward(client: usize, seqs: &[u64], report: &mut Report) {
 }
 
 /// What was acknowledged is there once, for all whom it is for; what was not, at most once.
-fn check_count(
-    client: usize,
-    notes: &[Note],
-    known: &BTreeMap<Token, Known>,
-    report: &mut Report,
-) {
+fn check_count(client: usize, notes: &[Note], known: &BTreeMap<Token, Known>, report: &mut Report) {
     let mut stream: BTreeMap<Token, usize> = BTreeMap::new();
     let mut log = stream.clone();
     for note in notes {

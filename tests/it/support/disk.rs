@@ -46,7 +46,9 @@ impl Disk {
     pub(crate) fn of(data: &Path) -> Option<Self> {
         let Some(library) = library() else {
             assert!(std::env::var_os("CI").is_none(), "there is no C compiler (cc): install one");
-            crate::support::tell("NOT TESTED: trouble with the disk, for there is no C compiler (cc)");
+            crate::support::tell(
+                "NOT TESTED: trouble with the disk, for there is no C compiler (cc)",
+            );
             return None;
         };
         let folder = TempDir::new().unwrap();
