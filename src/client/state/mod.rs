@@ -5,6 +5,7 @@
 
 pub mod history;
 mod pending;
+pub mod query;
 pub mod search;
 pub mod timeline;
 
@@ -22,7 +23,7 @@ pub use self::pending::{Delivery, Pending};
 use self::timeline::{Fate, Place, Timeline};
 use super::{Connected, Event};
 use crate::protocol;
-use crate::protocol::event::Refused;
+use crate::protocol::event::{Found, Refused};
 use crate::protocol::id::{ClientId, MessageId, UserId};
 use crate::protocol::message::{Audience, Millis};
 use crate::protocol::request::{Say, SayKind};
@@ -61,6 +62,8 @@ pub enum Change {
     Elsewhere(UserId),
     /// A part of the history came.
     Page(Part),
+    /// The server found something.
+    Found(Found),
     /// The text of a message is gone.
     Gone(MessageId),
     /// All that was shown of the conversation is void.
@@ -327,6 +330,10 @@ impl Room {
                 vec![Change::Refused(refused)]
             }
             Event::History(page) => self.page(page),
+            Event::Found(mut found) => {
+                found.messages.retain(|message| !self.history.is_buried(message.id));
+                vec![Change::Found(found)]
+            }
             Event::Stored(stored) => {
                 self.pending.retain(|pending| pending.cid != stored.cid);
                 Vec::new()
@@ -337,7 +344,6 @@ impl Room {
             | Event::LoginRefused(_)
             | Event::Closing(_)
             | Event::Live(_)
-            | Event::Found(_)
             | Event::Pong(_) => Vec::new(),
         }
     }

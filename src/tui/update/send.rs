@@ -26,7 +26,7 @@ pub(super) fn send(model: &mut Model, now: DateTime<FixedOffset>) -> Vec<Effect>
         Line::Exit => vec![Effect::Quit],
         Line::Search(expression) => {
             model.compose.clear();
-            open_search(model, &expression);
+            open_search(model, now, &expression);
             Vec::new()
         }
         Line::Reply { to, text } if text.is_blank() => {
