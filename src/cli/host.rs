@@ -24,7 +24,7 @@ pub(super) struct Args {
 
 /// Serves, and joins, until the person leaves: the server ends with its host.
 pub(super) async fn run(args: Args) -> anyhow::Result<()> {
-    args.person.name()?;
+    args.person.who.name()?;
     // A log would be written over the full screen.
     if args.person.is_plain() || !std::io::stderr().is_terminal() {
         logging::to_stderr();

@@ -1,19 +1,16 @@
 //! `chat join`: a client, on the full screen or in lines.
 
 use std::io::IsTerminal as _;
-use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
-use super::exit::{Exit, Failure};
+use super::who::{self, Who};
 use super::{config, plain, signals};
 use crate::client::address::ServerAddress;
 use crate::client::outbox::{Outbox, file_stem};
 use crate::client::seen::SeenFile;
 use crate::client::{self, Options};
-use crate::protocol::id::Name;
 use crate::protocol::text::SafeText;
-use crate::tls::client::ClientIdentity;
 use crate::tui;
 
 /// What can follow `chat join`.
@@ -29,9 +26,8 @@ pub(super) struct Args {
 /// Who joins, and how it is shown: the same for `join` and `host`.
 #[derive(Debug, clap::Args)]
 pub(super) struct Person {
-    /// The name that others see [default: the one you are logged in with here]
-    #[arg(long)]
-    name: Option<Name>,
+    #[command(flatten)]
+    pub(super) who: Who,
     /// Talk in plain lines, without a full screen: for pipes and screen readers
     #[arg(long)]
     plain: bool,
@@ -55,9 +51,9 @@ pub(super) async fn enter(
     stop: &CancellationToken,
 ) -> anyhow::Result<()> {
     let is_plain = person.is_plain();
-    let name = person.name()?;
+    let name = person.who.name()?;
+    let identity = Some(who::identity()?);
     let folder = config::client_folder()?;
-    let identity = Some(Arc::new(ClientIdentity::open(&folder.join("id.pem"))?));
     let outbox = Outbox::open(&folder.join("outbox"), &server, &name)?;
     let seen = SeenFile::new(&folder, &file_stem(&server, &name));
     let options = Options { server: server.clone(), name, identity, outbox };
@@ -87,18 +83,5 @@ impl Person {
     /// Whether there is no terminal for a full screen, or none is wanted.
     pub(super) fn is_plain(&self) -> bool {
         self.plain || !std::io::stdout().is_terminal() || !std::io::stdin().is_terminal()
-    }
-
-    /// The name given, or else that of the user of this machine.
-    pub(super) fn name(&self) -> anyhow::Result<Name> {
-        let of_user = || {
-            let mut words =
-                ["USER", "LOGNAME"].into_iter().filter_map(|key| std::env::var(key).ok());
-            words.find_map(|word| word.parse().ok())
-        };
-        self.name.clone().or_else(of_user).ok_or_else(|| {
-            let message = "who are you? Give a name, such as: --name Bob".to_owned();
-            Failure { exit: Exit::Usage, message }.into()
-        })
     }
 }

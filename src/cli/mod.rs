@@ -9,8 +9,11 @@ mod host;
 mod join;
 mod logging;
 mod plain;
+mod send;
 mod serve;
 mod signals;
+mod tail;
+mod who;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -35,6 +38,10 @@ enum Command {
     Join(join::Args),
     /// Run a server and join it, in one
     Host(host::Args),
+    /// Send one message, from a script
+    Send(send::Args),
+    /// Print the last messages, and those to come
+    Tail(tail::Args),
 }
 
 /// Does what the command line says.
@@ -57,6 +64,8 @@ async fn run(command: Command) -> anyhow::Result<()> {
         Command::Serve(args) => serve::run(args).await,
         Command::Join(args) => join::run(args).await,
         Command::Host(args) => host::run(args).await,
+        Command::Send(args) => send::run(args).await,
+        Command::Tail(args) => tail::run(args).await,
     }
 }
 

@@ -17,7 +17,7 @@ use crate::protocol::text::SafeText;
 const INDENT: &str = "    ";
 
 /// A message: `12:03 [235467] Ann_1180 -> you, Kim_9021 (private): text`.
-pub(super) fn message(room: &Room, zone: FixedOffset, message: &Message) -> String {
+pub(in crate::cli) fn message(room: &Room, zone: FixedOffset, message: &Message) -> String {
     let mut line = clock(message.at, zone);
     let Message { id, sender, audience, content, .. } = message;
     // Writing to a string cannot fail.
@@ -69,7 +69,7 @@ pub(super) fn people<'a>(
 }
 
 /// Anything that nobody said.
-pub(super) fn notice(now: DateTime<FixedOffset>, text: &str) -> String {
+pub(in crate::cli) fn notice(now: DateTime<FixedOffset>, text: &str) -> String {
     format!("{} -- {text}", clock(now, *now.offset()))
 }
 

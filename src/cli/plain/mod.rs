@@ -3,7 +3,7 @@
 //! The shell: it reads the clock and the input, and does what the heart ([`talk`]) says. No escape
 //! sequence leaves it.
 
-mod format;
+pub(super) mod format;
 mod input;
 mod talk;
 
@@ -155,7 +155,7 @@ impl Shell<'_> {
 }
 
 /// Prints at once; whether anybody still reads it.
-async fn print(lines: &str) -> anyhow::Result<bool> {
+pub(super) async fn print(lines: &str) -> anyhow::Result<bool> {
     let mut stdout = tokio::io::stdout();
     let printed = async {
         stdout.write_all(lines.as_bytes()).await?;
@@ -181,6 +181,6 @@ fn too_long() -> String {
 }
 
 #[expect(clippy::disallowed_methods, reason = "this is the shell")]
-fn now() -> DateTime<FixedOffset> {
+pub(super) fn now() -> DateTime<FixedOffset> {
     Local::now().fixed_offset()
 }

@@ -291,9 +291,9 @@ impl Hub {
             let append = Append::Register { user: user.clone(), key };
             effects.push(Effect::Append { ticket: Ticket::Note, append });
         }
-        let resume = login.resume.filter(|resume| {
-            resume.epoch == self.epoch && (self.horizon..=self.head).contains(&resume.after)
-        });
+        let resume = login
+            .resume
+            .filter(|resume| resume.epoch == self.epoch && resume.after >= self.horizon);
         let welcome = Welcome {
             user: user.clone(),
             epoch: self.epoch.clone(),

@@ -14,7 +14,7 @@ mod wire;
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
@@ -32,6 +32,14 @@ pub(crate) fn serve(folder: &TempDir, arguments: &[&str]) -> Command {
         command.env_remove(format!("CHAT_{name}"));
     }
     command.arg("serve").arg("--data").arg(folder.path()).args(arguments);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+/// `chat` with these arguments, as somebody whose key lies in this folder.
+pub(crate) fn chat(home: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_chat"));
+    command.args(arguments).env("CHAT_HOME", home);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }

@@ -1,0 +1,206 @@
+//! `chat send`: one message from a script, which ends well only once the server has it on disk.
+
+use std::collections::BTreeSet;
+use std::io::{IsTerminal as _, Write as _};
+use std::net::IpAddr;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use tokio::io::AsyncReadExt as _;
+use tokio::sync::mpsc::Receiver;
+use tokio_util::sync::CancellationToken;
+
+use super::exit::{Exit, Failure};
+use super::signals;
+use super::who::Who;
+use crate::client::Event;
+use crate::client::address::ServerAddress;
+use crate::protocol::error::Refusal;
+use crate::protocol::event::Event as Said;
+use crate::protocol::id::{ClientId, MessageId, UserId};
+use crate::protocol::limits::{
+    CONTENT_CHARACTERS, FRAME_BYTES, TEMPORARY_SECONDS, TEMPORARY_SECONDS_MAX,
+};
+use crate::protocol::message::Audience;
+use crate::protocol::request::{Request, Say, SayKind};
+use crate::protocol::text::SafeText;
+
+/// What can follow `chat send`.
+#[derive(Debug, clap::Args)]
+#[command(override_usage = "chat send [OPTIONS] [HOST:PORT] [TEXT]...\n       \
+                            chat send [OPTIONS] [HOST:PORT] -- TEXT...")]
+pub(super) struct Args {
+    /// The server, HOST:PORT or a chat:// link, and the text; `-` or a pipe: standard input
+    #[arg(value_name = "HOST:PORT | TEXT")]
+    words: Vec<String>,
+    /// A text that could be taken for something else
+    #[arg(last = true)]
+    text: Vec<String>,
+    #[command(flatten)]
+    who: Who,
+    /// For this person alone, by ID; can be given more than once
+    #[arg(long, value_name = "ID")]
+    to: Vec<UserId>,
+    /// Let it vanish after so many seconds [default: 10]
+    #[arg(
+        long, value_name = "SECONDS", require_equals = true,
+        value_parser = clap::value_parser!(u32).range(1..=i64::from(TEMPORARY_SECONDS_MAX))
+    )]
+    #[expect(clippy::option_option, reason = "the flag may stand alone, or with a number")]
+    temp: Option<Option<u32>>,
+    /// Reply to this message
+    #[arg(long, value_name = "ID", conflicts_with = "temp")]
+    reply: Option<MessageId>,
+    /// How many seconds to try for
+    #[arg(long, value_name = "SECONDS", default_value_t = 30)]
+    timeout: u32,
+}
+
+/// Sends, and prints the id of the message.
+pub(super) async fn run(args: Args) -> anyhow::Result<()> {
+    let stop = CancellationToken::new();
+    let sent = async {
+        let Some(sent) = stop.run_until_cancelled(send(args)).await else {
+            bail!("stopped before the server confirmed it: it may have been sent");
+        };
+        // Where nobody reads the id, the message is there all the same.
+        writeln!(std::io::stdout(), "{}", sent?).unwrap_or_default();
+        Ok(())
+    };
+    tokio::select! {
+        outcome = sent => outcome,
+        broken = signals::watch(stop.clone()) => Ok(broken?),
+    }
+}
+
+async fn send(args: Args) -> anyhow::Result<MessageId> {
+    let (server, words) = server_and_words(args.words, args.text)?;
+    let content = content(words).await?;
+    let people: BTreeSet<_> = args.to.into_iter().collect();
+    let audience = if people.is_empty() { Audience::Everyone } else { Audience::Only(people) };
+    let kind = match (args.reply, args.temp) {
+        (Some(to), _) => SayKind::Reply { to },
+        (None, Some(seconds)) => {
+            SayKind::Temporary { seconds: seconds.unwrap_or(TEMPORARY_SECONDS) }
+        }
+        (None, None) => SayKind::Plain,
+    };
+    let (client, mut events) = args.who.connect(server)?;
+    let cid: ClientId = format!("{:032x}", rand::random::<u128>()).parse()?;
+    client.try_send(Some(&cid), &Request::Say(Say { audience, kind, content }))?;
+    let mut trouble = None;
+    let time = Duration::from_secs(args.timeout.into());
+    let answer = tokio::time::timeout(time, answer(&mut events, &cid, &mut trouble)).await;
+    client.close().await;
+    answer.unwrap_or_else(|_elapsed| {
+        let why = trouble.map_or_else(|| "no answer".to_owned(), |why: SafeText| why.one_line());
+        bail!("not confirmed within {} s ({why}): it may have been sent", args.timeout)
+    })
+}
+
+/// Waits until the server has the message, or never will.
+async fn answer(
+    events: &mut Receiver<Event>,
+    cid: &ClientId,
+    trouble: &mut Option<SafeText>,
+) -> anyhow::Result<MessageId> {
+    loop {
+        match events.recv().await.context("the connection is over")? {
+            Event::Received(Said::Said(message)) if message.cid.as_ref() == Some(cid) => {
+                return Ok(message.id);
+            }
+            Event::Received(Said::Stored(stored)) if stored.cid == *cid => return Ok(stored.id),
+            Event::Received(Said::Refused(refused)) if refused.cid.as_ref() == Some(cid) => {
+                return Err(refusal(&refused.text));
+            }
+            Event::Ended { reason } => return Err(refusal(&reason)),
+            Event::NotSent { reason, .. } => bail!("not sent: {}", reason.one_line()),
+            Event::Disconnected { reason, .. } => *trouble = Some(reason),
+            Event::Connecting
+            | Event::Connected(_)
+            | Event::Kept(_)
+            | Event::Sending(_)
+            | Event::Received(_) => {}
+        }
+    }
+}
+
+/// What the server does not want.
+pub(super) fn refusal(reason: &SafeText) -> anyhow::Error {
+    Failure { exit: Exit::Refused, message: reason.one_line() }.into()
+}
+
+/// The first word is the server if it has a port, as no word of a text has, or is a link.
+fn server_and_words(
+    mut words: Vec<String>,
+    text: Vec<String>,
+) -> anyhow::Result<(ServerAddress, Vec<String>)> {
+    let server = match words.first() {
+        Some(first) if is_server(first) => words.remove(0).parse().map_err(|error| {
+            usage(format!("{error}; a text that looks like a server follows --"))
+        })?,
+        Some(_) | None => ServerAddress::default(),
+    };
+    words.extend(text);
+    Ok((server, words))
+}
+
+fn is_server(word: &str) -> bool {
+    let Some((host, port)) = word.rsplit_once(':') else { return false };
+    let is_name = |host: &str| {
+        host.starts_with(char::is_alphabetic)
+            && host.chars().all(|c| c.is_alphanumeric() || matches!(c, '.' | '-' | '_'))
+    };
+    let is_address = |host: &str| host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok();
+    let is_port = !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit());
+    word.starts_with("chat://") || (is_port && (is_name(host) || is_address(host)))
+}
+
+async fn content(words: Vec<String>) -> anyhow::Result<SafeText> {
+    let text = match words.as_slice() {
+        [] if std::io::stdin().is_terminal() => {
+            return Err(usage("what is to be sent? Write it after the options".to_owned()));
+        }
+        [] => standard_input().await?,
+        [only] if only == "-" => standard_input().await?,
+        words => words.join(" "),
+    };
+    let content = SafeText::clean(text.trim_end_matches(['\n', '\r']));
+    let characters = content.as_str().chars().count();
+    if content.is_blank() {
+        return Err(usage(Refusal::EmptyContent.to_string()));
+    }
+    if characters > CONTENT_CHARACTERS {
+        return Err(usage(Refusal::ContentTooLong(characters).to_string()));
+    }
+    Ok(content)
+}
+
+/// No more than is needed to see that it is too long.
+async fn standard_input() -> anyhow::Result<String> {
+    let mut bytes = Vec::new();
+    let mut input = tokio::io::stdin().take(FRAME_BYTES as u64);
+    input.read_to_end(&mut bytes).await.context("cannot read standard input")?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+fn usage(message: String) -> anyhow::Error {
+    Failure { exit: Exit::Usage, message }.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_is_told_from_a_text_by_its_port() {
+        for server in
+            ["localhost:65432", "10.0.0.1:1", "[::1]:65432", "chat://example.org", "a-b.c:7"]
+        {
+            assert!(is_server(server), "{server}");
+        }
+        for text in ["hello", "10:30", "done:", "see https://example.org:1/", "a b:1", ":1", "-"] {
+            assert!(!is_server(text), "{text}");
+        }
+    }
+}

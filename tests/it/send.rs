@@ -1,0 +1,170 @@
+//! `chat send` as a script meets it: what it prints, how it ends, and that it says things once.
+
+use std::io::Write as _;
+use std::process::{Output, Stdio};
+
+use chat::protocol::limits::CONTENT_CHARACTERS;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+use crate::support::{Server, chat};
+
+/// Runs `chat send` to this server, and gives its status, its output and its complaints.
+fn send(server: &Server, arguments: &[&str]) -> (Option<i32>, String, String) {
+    let home = TempDir::new().unwrap();
+    let address = server.address.to_string();
+    let all = [&["send", &address, "--name", "ci"], arguments].concat();
+    read(chat(home.path(), &all).output().unwrap())
+}
+
+fn read(output: Output) -> (Option<i32>, String, String) {
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    let (stdout, stderr) = (text(output.stdout), text(output.stderr));
+    assert!(!stdout.contains('\x1b') && !stderr.contains('\x1b'), "{stdout:?} {stderr:?}");
+    (output.status.code(), stdout, stderr)
+}
+
+#[test]
+fn the_id_is_printed_once_the_message_is_stored() {
+    let server = Server::start();
+    let mut ann = server.ours("Ann");
+    let (status, printed, complaints) = send(&server, &["the", "build", "is green"]);
+    assert_eq!((status, complaints.as_str()), (Some(0), ""));
+    let said = ann.wait_for("action", "MESSAGE");
+    assert_eq!(said["content"], "the build is green");
+    assert!(said["sender"].as_str().unwrap().starts_with("ci_"), "{said}");
+    assert_eq!(printed, format!("{}\n", said["id"].as_str().unwrap()));
+    send(&server, &["--", "--reply:1"]);
+    assert_eq!(ann.wait_for("action", "MESSAGE")["content"], "--reply:1");
+}
+
+#[test]
+fn a_text_can_come_through_a_pipe() {
+    let server = Server::start();
+    let mut ann = server.ours("Ann");
+    let address = server.address.to_string();
+    for arguments in [&["send", &address, "--name", "ci"][..], &["send", &address, "-"]] {
+        let home = TempDir::new().unwrap();
+        let mut command = chat(home.path(), arguments);
+        let mut child = command.env("USER", "ci").stdin(Stdio::piped()).spawn().unwrap();
+        child.stdin.take().unwrap().write_all(b"two\nlines\n").unwrap();
+        assert_eq!(read(child.wait_with_output().unwrap()).0, Some(0));
+        assert_eq!(ann.wait_for("action", "MESSAGE")["content"], "two\nlines");
+    }
+}
+
+#[test]
+fn a_message_can_be_private_a_reply_or_temporary() {
+    let server = Server::start();
+    let (mut ann, mut bob) = (server.ours("Ann"), server.ours("Bob"));
+    let (status, id, _) = send(&server, &["--to", &ann.id.clone(), "for Ann"]);
+    assert_eq!(status, Some(0));
+    let said = ann.wait_for("action", "MESSAGE");
+    assert_eq!((&said["private"], &said["receiver"]), (&json!(true), &json!([ann.id])));
+    send(&server, &["--temp=60", "for a minute"]);
+    let said = bob.wait_for("content", "for a minute");
+    assert_eq!(said["expires"].as_i64().unwrap() - said["at"].as_i64().unwrap(), 60_000);
+    send(&server, &["--temp", "for ten seconds"]);
+    let said = bob.wait_for("action", "TEMPORARY");
+    assert_eq!(said["content"], "for ten seconds", "what was private did not come here");
+    let (status, _, complaints) = send(&server, &["--reply", id.trim(), "not mine to see"]);
+    assert_eq!(status, Some(4), "it is another ci: {complaints}");
+    ann.say("a question");
+    let id = bob.wait_for("content", "a question")["id"].as_str().unwrap().to_owned();
+    assert_eq!(send(&server, &["--reply", &id, "an answer"]).0, Some(0));
+    assert_eq!(bob.wait_for("action", "REPLY")["optional"], id.as_str());
+}
+
+#[test]
+fn one_machine_is_one_person() {
+    let server = Server::start();
+    let mut ann = server.ours("Ann");
+    let (home, address) = (TempDir::new().unwrap(), server.address.to_string());
+    let mut sender = || {
+        let output =
+            chat(home.path(), &["send", &address, "--name", "ci", "hello"]).output().unwrap();
+        assert!(output.status.success());
+        ann.wait_for("action", "MESSAGE")["sender"].clone()
+    };
+    assert_eq!(sender(), sender());
+}
+
+#[test]
+fn what_fails_says_why_and_has_its_status() {
+    let server = Server::start();
+    let long = "x".repeat(CONTENT_CHARACTERS + 1);
+    for (arguments, expected, words) in [
+        (&["--to", "Nobody_1234", "hello"][..], 4, "not here: Nobody_1234"),
+        (&["--reply", "123456", "hello"], 4, "there is no message 123456"),
+        (&[" "], 2, "no text"),
+        (&[], 2, "no text"),
+        (&[&long], 2, "4000 are the most"),
+        (&["--reply", "123456", "--temp", "hello"], 2, "cannot be used with"),
+        (&["--temp=0", "hello"], 2, "0 is not in"),
+        (&["--to", "Bob", "hello"], 2, "such as Bob_4572"),
+    ] {
+        let (status, printed, complaints) = send(&server, arguments);
+        assert_eq!((status, printed.as_str()), (Some(expected), ""), "{complaints}");
+        assert!(complaints.contains(words), "{complaints}");
+    }
+}
+
+#[test]
+fn a_server_that_is_not_there_is_waited_for_no_longer_than_asked() {
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = free.local_addr().unwrap().to_string();
+    drop(free);
+    let home = TempDir::new().unwrap();
+    let arguments = ["send", &address, "--name", "ci", "--timeout", "1", "hello"];
+    let (status, printed, complaints) = read(chat(home.path(), &arguments).output().unwrap());
+    assert_eq!((status, printed.as_str()), (Some(1), ""));
+    assert!(complaints.contains("not confirmed within 1 s (nobody answers"), "{complaints}");
+}
+
+/// The connection is lost between the request and its answer, when nobody can know what became of it.
+#[test]
+fn what_has_no_answer_is_sent_again_under_the_same_name() {
+    let data = TempDir::new().unwrap();
+    let identity = chat::tls::server::Identity::open(data.path()).unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let seen = runtime.spawn(async move {
+        let mut cids = Vec::new();
+        for is_last in [false, true] {
+            let (stream, _) = listener.accept().await.unwrap();
+            let mut stream = identity.acceptor.accept(stream).await.unwrap();
+            let welcome = json!({
+                "status": "SUCCESS", "user_id": "ci_1234", "protocol": 1, "epoch": "e", "head": 7,
+                "now": 0, "resumed": is_last
+            });
+            stream.write_all(welcome.to_string().as_bytes()).await.unwrap();
+            stream.write_all(br#"{"action":"LIVE","seq":7}"#).await.unwrap();
+            let mut heard = String::new();
+            while !heard.contains("cid") {
+                let mut bytes = vec![0; 4_096];
+                let n = stream.read(&mut bytes).await.unwrap();
+                assert!(n > 0, "it left after {heard}");
+                heard.push_str(std::str::from_utf8(&bytes[..n]).unwrap());
+            }
+            let message: Value = serde_json::from_str(heard.lines().last().unwrap()).unwrap();
+            let cid = message["cid"].clone();
+            if is_last {
+                let stored = json!({"action": "STORED", "seq": 7, "id": "234567", "cid": cid});
+                stream.write_all(stored.to_string().as_bytes()).await.unwrap();
+                stream.flush().await.unwrap();
+                // Until it says goodbye.
+                stream.read_to_end(&mut Vec::new()).await.unwrap_or_default();
+            }
+            cids.push(cid);
+        }
+        cids
+    });
+    let home = TempDir::new().unwrap();
+    let output = chat(home.path(), &["send", &address, "--name", "ci", "hello"]).output().unwrap();
+    let (status, printed, complaints) = read(output);
+    assert_eq!((status, printed.as_str()), (Some(0), "234567\n"), "{complaints}");
+    let cids = runtime.block_on(seen).unwrap();
+    assert_eq!(cids[0], cids[1]);
+}

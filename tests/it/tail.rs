@@ -1,0 +1,175 @@
+//! `chat tail` as a script meets it: what it prints, in which order, and how it ends.
+
+#![expect(clippy::indexing_slicing, reason = "a test fails where its tools do")]
+
+use std::io::{BufRead as _, BufReader, Lines};
+use std::process::{Child, ChildStdout, Command};
+
+use serde_json::Value;
+
+use crate::support::{Ours, Server, chat};
+
+/// `chat tail` to this server.
+fn tail(server: &Server, arguments: &[&str]) -> Command {
+    let home = server.folder().path().join("home");
+    let address = server.address.to_string();
+    chat(&home, &[&["tail", &address, "--name", "log"], arguments].concat())
+}
+
+/// All that it prints.
+fn printed(server: &Server, arguments: &[&str]) -> String {
+    let output = tail(server, arguments).output().unwrap();
+    assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(!text.contains('\x1b'), "{text:?}");
+    text
+}
+
+/// Says so many messages, each its number, and waits until they are stored.
+fn say(ann: &mut Ours, numbers: std::ops::Range<usize>) {
+    let last = numbers.end - 1;
+    for number in numbers {
+        ann.say(&number.to_string());
+    }
+    ann.wait_for("content", &last.to_string());
+}
+
+fn contents(json: &str) -> Vec<String> {
+    let content = |line: &str| -> String {
+        let object: Value = serde_json::from_str(line).unwrap();
+        object["content"].as_str().unwrap().to_owned()
+    };
+    json.lines().map(content).collect()
+}
+
+/// A tail that follows.
+struct Following {
+    child: Child,
+    lines: Lines<BufReader<ChildStdout>>,
+}
+
+impl Following {
+    fn start(server: &Server, arguments: &[&str]) -> Self {
+        let mut child = tail(server, &[&["--follow"], arguments].concat()).spawn().unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        Self { child, lines }
+    }
+
+    fn line(&mut self) -> String {
+        self.lines.next().unwrap().unwrap()
+    }
+
+    fn json(&mut self) -> Value {
+        serde_json::from_str(&self.line()).unwrap()
+    }
+}
+
+impl Drop for Following {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        self.child.kill().unwrap_or_default();
+        self.child.wait().unwrap();
+    }
+}
+
+#[test]
+fn the_last_messages_are_printed_oldest_first() {
+    let server = Server::start();
+    assert_eq!(printed(&server, &[]), "");
+    let (mut ann, bob) = (server.ours("Ann"), server.ours("Bob"));
+    say(&mut ann, 0..12);
+    ann.send(&serde_json::json!({
+        "action": "MESSAGE", "receiver": [bob.id], "content": "for Bob", "cid": "private"
+    }));
+    let private = ann.wait_for("cid", "private");
+    let text = printed(&server, &[]);
+    let lines: Vec<_> = text.lines().collect();
+    assert_eq!(lines.len(), 10, "{text}");
+    for (line, number) in lines.iter().zip(2..12) {
+        assert!(line.ends_with(&format!("] {}: {number}", ann.id)), "{line}");
+    }
+    assert!(!text.contains(private["id"].as_str().unwrap()));
+    assert_eq!(contents(&printed(&server, &["--json", "-n", "2"])), ["10", "11"]);
+    assert_eq!(printed(&server, &["-n", "0"]), "");
+}
+
+#[test]
+fn more_than_a_page_comes_whole() {
+    let server = Server::start();
+    let mut ann = server.ours("Ann");
+    say(&mut ann, 0..250);
+    let expected: Vec<String> = (20..250).map(|number: usize| number.to_string()).collect();
+    assert_eq!(contents(&printed(&server, &["--json", "-n", "230"])), expected);
+    assert_eq!(contents(&printed(&server, &["--json", "-n", "1000"])).len(), 250);
+}
+
+#[test]
+fn what_comes_follows_the_history_without_a_gap_or_a_double() {
+    const MESSAGES: usize = 1_000;
+    let server = Server::start();
+    let mut ann = server.ours("Ann");
+    say(&mut ann, 0..200);
+    let mut seqs = Vec::new();
+    std::thread::scope(|scope| {
+        scope.spawn(|| say(&mut ann, 200..MESSAGES));
+        let mut log = Following::start(&server, &["--json", "-n", "100000"]);
+        for number in 0..MESSAGES {
+            let object = log.json();
+            assert_eq!(object["content"], number.to_string());
+            seqs.push(object["seq"].as_u64().unwrap());
+        }
+    });
+    assert!(seqs.is_sorted());
+}
+
+#[test]
+fn a_removed_message_is_told() {
+    let server = Server::start();
+    let mut ann = server.ours("Ann");
+    say(&mut ann, 0..2);
+    let mut lines = Following::start(&server, &[]);
+    let mut objects = Following::start(&server, &["--json", "-n", "1"]);
+    let id = objects.json()["id"].as_str().unwrap().to_owned();
+    assert!(lines.line().ends_with(": 0") && lines.line().ends_with(": 1"));
+    ann.send(&serde_json::json!({"action": "DELETE", "content": id}));
+    let removed = objects.json();
+    assert_eq!((&removed["action"], &removed["content"]), (&"DELETE".into(), &id.as_str().into()));
+    let words = format!(" -- message {id} was removed by {}", ann.id);
+    assert!(lines.line().ends_with(&words), "{words}");
+    assert_eq!(contents(&printed(&server, &["--json"])), ["0"]);
+}
+
+#[test]
+fn a_signal_and_a_closed_pipe_are_good_ends() {
+    let server = Server::start();
+    let mut ann = server.ours("Ann");
+    say(&mut ann, 0..1);
+    for signal in ["INT", "TERM"] {
+        let mut log = Following::start(&server, &[]);
+        log.line();
+        let id = log.child.id().to_string();
+        assert!(
+            Command::new("kill").args([&format!("-{signal}"), &id]).status().unwrap().success()
+        );
+        assert_eq!(log.child.wait().unwrap().code(), Some(0), "{signal}");
+    }
+    let mut child = tail(&server, &["--follow"]).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    lines.next().unwrap().unwrap();
+    drop(lines);
+    say(&mut ann, 1..2);
+    let output = child.wait_with_output().unwrap();
+    assert_eq!((output.status.code(), output.stderr.as_slice()), (Some(0), &b""[..]));
+}
+
+#[test]
+fn a_server_that_is_not_there_is_named() {
+    let server = Server::start();
+    let mut command = tail(&server, &["--follow"]);
+    let address = server.address.to_string();
+    drop(server);
+    let output = command.output().unwrap();
+    let words = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(words.contains(&address) && words.contains("is `chat serve` running"), "{words}");
+}
