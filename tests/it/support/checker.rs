@@ -2,6 +2,12 @@
 //!
 //! Pure: a [`History`] goes in, a [`Report`] comes out. How histories come about is `load`'s business.
 
+#![expect(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a test fails where its tools do"
+)]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 

@@ -392,6 +392,6 @@ fn copy(object: &Value) -> Option<Copy> {
 /// Every token in these bytes.
 fn tokens(bytes: &[u8]) -> Vec<Token> {
     let text = String::from_utf8_lossy(bytes);
-    let ends = text.match_indices(MARK).map(|(at, mark)| &text[at + mark.len()..]);
-    ends.map(|rest| rest.split('.').next().unwrap().parse().unwrap()).collect()
+    let rests = text.split(MARK).skip(1);
+    rests.map(|rest| rest.split('.').next().unwrap().parse().unwrap()).collect()
 }
