@@ -7,6 +7,7 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "it fails where its tools do")]
 
 use chat::client;
+use chat::client::state::query::Query;
 use chat::client::state::search::Search;
 use chat::protocol::event::{Event, Welcome};
 use chat::protocol::id::{MessageId, Seq, UserId};
@@ -62,7 +63,7 @@ impl Stage {
             notices: Vec::new(),
             theme: Theme::Colours,
             cid_prefix: "bench".to_owned(),
-            seen: chat::client::seen::SeenFile::default(),
+            seen: client::seen::SeenFile::default(),
         };
         let terminal = Terminal::new(TestBackend::new(SIZE.width, SIZE.height)).unwrap();
         let model = Model::new(options, SIZE, now);
@@ -217,8 +218,10 @@ fn resize_to_frame(bencher: Bencher<'_, '_>, messages: u32) {
 fn search_to_its_end(bencher: Bencher<'_, '_>, messages: u32) {
     let stage = Stage::new(messages);
     let timeline = stage.model.room.timeline();
+    let expression = "deploy(ed|ing)? .*clean$";
+    let query = Query::parse(expression, false, stage.now, &stage.model.room);
     bencher.bench_local(|| {
-        let mut search = Search::new("deploy(ed|ing)? .*clean$", false, timeline);
+        let mut search = Search::new(query.clone(), timeline);
         while !search.is_done(timeline) {
             search.step(timeline, 4_000);
         }

@@ -130,12 +130,12 @@ impl<C: Connector> Driver<C> {
             }
         };
         let (sender, requests) = mpsc::channel(REQUESTS);
-        let line = sender.downgrade();
+        let replayed = sender.downgrade();
         self.requests.send_replace(Some(sender));
         let since = now();
         let connected = Connected { welcome: welcome.clone(), fingerprint };
         self.outlet.send(Event::Connected(connected)).await?;
-        self.ears.welcome(&welcome, line).await;
+        self.ears.welcome(&welcome, replayed).await;
         let hang_up = async {
             self.outlet.over().await;
             // The connection ends once nobody can send over it any more.

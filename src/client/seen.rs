@@ -32,3 +32,23 @@ impl SeenFile {
         fs::rename(&new, path)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::id::Seq;
+
+    #[test]
+    fn what_was_noted_is_read_by_the_next_run_and_half_a_file_is_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = SeenFile::new(folder.path(), "stem");
+        assert_eq!(file.read(), None);
+        for seq in [7, 8] {
+            let seen = Seen { epoch: "e".to_owned(), seq: Seq(seq) };
+            file.write(&seen).unwrap();
+            assert_eq!(SeenFile::new(folder.path(), "stem").read(), Some(seen));
+        }
+        fs::write(folder.path().join("stem.seen"), "{\"epoch\":\"e").unwrap();
+        assert_eq!(file.read(), None);
+    }
+}

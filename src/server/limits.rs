@@ -56,8 +56,8 @@ pub const DEAD: Duration = Duration::from_secs(crate::protocol::limits::DEAD_SEC
 /// How much is written at once: what one TLS record takes.
 pub const RECORD: usize = 16 * 1024;
 
-/// How many events are read from the log at once for a session that is behind: some 100 KB.
-pub const CATCH_UP: usize = 256;
+/// How many events are read from the log at once for a session that is behind: 1 MB at the very most.
+pub const CATCH_UP: usize = 64;
 
 /// How many batches may be on their way to the log. When full, the hub takes nothing more: with
 /// [`BATCH`], what the log commits at once.

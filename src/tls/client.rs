@@ -52,7 +52,7 @@ impl ClientIdentity {
         let failed = |doing, source| Error::File { doing, path: file.to_owned(), source };
         let made = |source| Error::Making { path: file.to_owned(), source };
         if !file.exists() {
-            let _lock = selfsigned::lock(file.parent().unwrap_or(Path::new(".")))?;
+            let _lock = selfsigned::lock(file.parent().unwrap_or_else(|| Path::new(".")))?;
             if !file.exists() {
                 let new = KeyPair::generate_for(&PKCS_ED25519).map_err(made)?;
                 selfsigned::write_new(file, 0o600, &new.serialize_pem())

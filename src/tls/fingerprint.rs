@@ -29,7 +29,8 @@ impl Fingerprint {
 
 /// SHA-256 in hexadecimal digits: a file name that is safe, whatever was hashed.
 pub fn hex_digest(bytes: &[u8]) -> String {
-    sha256(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+    let nibbles = sha256(bytes).into_iter().flat_map(|byte| [byte >> 4, byte & 15]);
+    nibbles.filter_map(|nibble| char::from_digit(nibble.into(), 16)).collect()
 }
 
 fn sha256(bytes: &[u8]) -> [u8; 32] {

@@ -7,7 +7,7 @@ use super::compose::Compose;
 use super::conversation::Cache;
 use super::layout::Areas;
 use super::overlay::Overlay;
-use super::overlay::search::Found;
+use super::overlay::found::Found;
 use super::theme::Theme;
 use crate::client;
 use crate::client::seen::SeenFile;
@@ -148,6 +148,8 @@ pub struct Model {
     pub newer: usize,
     /// The first row of the people pane that is seen.
     pub people_top: usize,
+    /// What the server searches for at the moment.
+    pub finding: Option<ClientId>,
     /// The hits of the last search, for going from one to the next.
     pub found: Option<Found>,
     /// What the status line says.
@@ -188,6 +190,7 @@ impl Model {
             seen: None,
             newer: 0,
             people_top: 0,
+            finding: None,
             found: None,
             notice: None,
             mouse: true,
@@ -236,7 +239,16 @@ impl Model {
             let server = self.room.server_time(now);
             now + chrono::TimeDelta::milliseconds(1_000 - server.rem_euclid(1_000))
         });
-        expiry.map(|at| at.with_timezone(now.offset())).into_iter().chain(second).min()
+        let expiry = expiry.map(|at| at.with_timezone(now.offset()));
+        expiry.into_iter().chain(second).chain(self.search_wake(now)).min()
+    }
+
+    /// When the server is to be asked, or a hit expires.
+    fn search_wake(&self, now: DateTime<FixedOffset>) -> Option<DateTime<FixedOffset>> {
+        let Some(Overlay::Search(search)) = self.overlays.last() else { return None };
+        let expiry = search.next_expiry().map(|at| at - self.room.server_time(now));
+        let expiry = expiry.map(|left| now + chrono::TimeDelta::milliseconds(left.max(0)));
+        search.due().filter(|_| self.room.is_online()).into_iter().chain(expiry).min()
     }
 
     fn is_searching(&self) -> bool {

@@ -64,10 +64,9 @@ struct Noted {
 impl Noted {
     /// Notes it if it is new. Where it can't be written only a line is missing the next time.
     fn note(&mut self, seen: Option<Seen>) {
-        if seen.is_some() && seen != self.last {
-            self.last = seen;
-            self.at = instant();
-            self.last.as_ref().map(|seen| self.file.write(seen)).unwrap_or(Ok(())).ok();
+        if let Some(seen) = seen.filter(|seen| self.last.as_ref() != Some(seen)) {
+            self.file.write(&seen).ok();
+            (self.last, self.at) = (Some(seen), instant());
         }
     }
 }

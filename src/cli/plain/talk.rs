@@ -9,6 +9,7 @@ use chrono::{DateTime, FixedOffset};
 
 use super::format;
 use crate::client::line::{Line, LineError};
+use crate::client::state::query::Query;
 use crate::client::state::search::Search;
 use crate::client::state::timeline::Entry;
 use crate::client::state::{Change, Room};
@@ -181,7 +182,8 @@ impl Talk {
 
     fn search(&self, now: DateTime<FixedOffset>, expression: &str) -> Result<Vec<Effect>, String> {
         let timeline = self.room.timeline();
-        let mut search = Search::new(expression, false, timeline);
+        let query = Query::parse(expression, false, now, &self.room);
+        let mut search = Search::new(query, timeline);
         if let Some(mistake) = search.mistake() {
             return Err(format!("{} (at character {})", mistake.text, mistake.column + 1));
         }
@@ -189,7 +191,7 @@ impl Talk {
             return Err("write a regular expression after .search".to_owned());
         }
         search.step(timeline, i64::MAX);
-        let found = search.hits().iter().rev().filter_map(|id| timeline.said(*id));
+        let found = search.hits().iter().rev().filter_map(|hit| timeline.said(hit.id));
         let lines = found.map(|said| format::message(&self.room, *now.offset(), &said.message));
         let count = format::notice(now, &format!("{} found", search.hits().len()));
         Ok(lines.chain([count]).map(Effect::Print).collect())
@@ -256,7 +258,7 @@ impl Talk {
             Change::Gone(id) => {
                 timeline.said(id).map(|said| format::gone(now, said)).into_iter().collect()
             }
-            Change::Anew | Change::Elsewhere(_) | Change::Page(_) => Vec::new(),
+            Change::Anew | Change::Elsewhere(_) | Change::Page(_) | Change::Found(_) => Vec::new(),
             Change::Presence { joined, left } => format::presence(now, &joined, &left),
             Change::Link(text) => vec![format::notice(now, &text.one_line())],
             Change::Refused(refused) => return vec![Effect::Complain(refused.text.one_line())],

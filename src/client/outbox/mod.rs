@@ -1,6 +1,6 @@
 //! The outbox: what was said here and the server has not answered yet, so that it is said exactly once.
 //!
-//! The pure part is [`Queue`]; `disk` keeps it beyond a crash; `task` carries it to a connection. The
+//! The pure part is `queue`; `disk` keeps it beyond a crash; `task` carries it to a connection. The
 //! server knows each message by its `cid`, so sending one again does no harm, and not sending it would.
 
 mod disk;

@@ -12,7 +12,7 @@ const MOST: usize = 1_000;
 
 /// How long a message may wait: a day less than the server remembers a `cid`, so that no clock decides
 /// whether it comes twice.
-const OLDEST_MILLIS: Millis = (limits::CLIENT_ID_DAYS as Millis - 1) * 24 * 60 * 60 * 1_000;
+const OLDEST_MILLIS: Millis = (limits::CLIENT_ID_DAYS.cast_signed() - 1) * 24 * 60 * 60 * 1_000;
 
 /// What becomes of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

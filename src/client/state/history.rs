@@ -135,6 +135,12 @@ impl Room {
         self.history.asked.is_some()
     }
 
+    /// Whether there is nothing on the server that is not here.
+    pub fn is_whole(&self) -> bool {
+        let has_beginning = matches!(self.history.above, None | Some(Edge::Beginning));
+        has_beginning && !self.history.is_lacking && !self.history.is_past
+    }
+
     /// Whether nothing was loaded so far.
     pub fn lacks_history(&self) -> bool {
         self.history.is_lacking

@@ -4,6 +4,8 @@
 //! positions, choices, drafts) is not here.
 
 pub mod history;
+mod pending;
+pub mod query;
 pub mod search;
 pub mod timeline;
 
@@ -17,13 +19,14 @@ use chrono::{DateTime, FixedOffset};
 use thiserror::Error;
 
 use self::history::{History, Part};
+pub use self::pending::{Delivery, Pending};
 use self::timeline::{Fate, Place, Timeline};
 use super::{Connected, Event};
 use crate::protocol;
-use crate::protocol::event::Refused;
+use crate::protocol::event::{Found, Refused};
 use crate::protocol::id::{ClientId, MessageId, UserId};
-use crate::protocol::message::{Audience, Message, Millis};
-use crate::protocol::request::{Request, Say, SayKind};
+use crate::protocol::message::{Audience, Millis};
+use crate::protocol::request::{Say, SayKind};
 use crate::protocol::text::SafeText;
 
 /// The state of the connection.
@@ -50,30 +53,6 @@ pub enum Link {
     },
 }
 
-/// A message of one's own that the server has not confirmed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Pending {
-    /// The name that its answer will carry.
-    pub cid: ClientId,
-    /// What was said.
-    pub say: Say,
-    /// When.
-    pub at: DateTime<FixedOffset>,
-    /// How far it is.
-    pub delivery: Delivery,
-}
-
-/// How far a message of one's own is on its way.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Delivery {
-    /// No connection has it yet: it waits for one.
-    Waiting,
-    /// It was handed to the connection that stands.
-    Sending,
-    /// It was not sent, for this reason, and the person has to say what becomes of it.
-    Failed(SafeText),
-}
-
 /// Something that changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
@@ -83,6 +62,8 @@ pub enum Change {
     Elsewhere(UserId),
     /// A part of the history came.
     Page(Part),
+    /// The server found something.
+    Found(Found),
     /// The text of a message is gone.
     Gone(MessageId),
     /// All that was shown of the conversation is void.
@@ -180,11 +161,6 @@ impl Room {
         &self.timeline
     }
 
-    /// What the server has not confirmed, oldest first.
-    pub fn pending(&self) -> &[Pending] {
-        &self.pending
-    }
-
     /// The server's clock at a moment of ours.
     pub fn server_time(&self, now: DateTime<FixedOffset>) -> Millis {
         now.timestamp_millis() + self.clock_offset
@@ -205,10 +181,7 @@ impl Room {
             Event::Connected(connected) => self.connected(now, connected),
             Event::Received(event) => self.received(now, event),
             Event::Kept(unsent) => {
-                let at = DateTime::from_timestamp_millis(unsent.at);
-                let at = at.map_or(now, |at| at.with_timezone(now.offset()));
-                let (cid, say) = (unsent.cid, unsent.say);
-                self.pending.push(Pending { cid, say, at, delivery: Delivery::Waiting });
+                self.kept(now, unsent);
                 Vec::new()
             }
             Event::Sending(cid) => {
@@ -242,34 +215,10 @@ impl Room {
         }
     }
 
-    /// Notes a message as being sent, and gives what has to be sent for it.
-    pub fn say(&mut self, now: DateTime<FixedOffset>, say: Say) -> Option<(ClientId, Request)> {
-        let cid = self.next_cid()?;
-        self.pending.push(Pending {
-            cid: cid.clone(),
-            say: say.clone(),
-            at: now,
-            delivery: Delivery::Waiting,
-        });
-        Some((cid, Request::Say(say)))
-    }
-
     /// A name for the next request.
     pub fn next_cid(&mut self) -> Option<ClientId> {
         self.cids += 1;
         format!("{}-{}", self.cid_prefix, self.cids).parse().ok()
-    }
-
-    /// Notes that a message could not be sent.
-    pub fn fail(&mut self, cid: &ClientId, reason: SafeText) {
-        self.deliver(cid, Delivery::Failed(reason));
-    }
-
-    /// Takes back a message that was not sent.
-    pub fn take_failed(&mut self, cid: &ClientId) -> Option<Say> {
-        let failed = |one: &Pending| matches!(one.delivery, Delivery::Failed(_));
-        let index = self.pending.iter().position(|one| one.cid == *cid && failed(one))?;
-        Some(self.pending.remove(index).say)
     }
 
     /// Who is meant by a word: an ID, or a name that only one of the people here has.
@@ -325,7 +274,7 @@ impl Room {
             (true, true) => format!("connected again, as {}", welcome.user),
             (true, false) => {
                 self.timeline.clear();
-                "begun anew: the server can't go on from where you were".to_owned()
+                format!("connected again, as {}: all begins anew", welcome.user)
             }
         };
         self.you = Some(welcome.user);
@@ -381,6 +330,10 @@ impl Room {
                 vec![Change::Refused(refused)]
             }
             Event::History(page) => self.page(page),
+            Event::Found(mut found) => {
+                found.messages.retain(|message| !self.history.is_buried(message.id));
+                vec![Change::Found(found)]
+            }
             Event::Stored(stored) => {
                 self.pending.retain(|pending| pending.cid != stored.cid);
                 Vec::new()
@@ -391,15 +344,7 @@ impl Room {
             | Event::LoginRefused(_)
             | Event::Closing(_)
             | Event::Live(_)
-            | Event::Found(_)
             | Event::Pong(_) => Vec::new(),
-        }
-    }
-
-    /// The server has a message of one's own.
-    fn confirm(&mut self, message: &Message) {
-        if self.is_you(&message.sender) {
-            self.pending.retain(|pending| Some(&pending.cid) != message.cid.as_ref());
         }
     }
 
@@ -432,21 +377,6 @@ impl Room {
         let known = self.timeline.said(id).is_some();
         let taken = self.timeline.forget(id, fate);
         if taken || (is_new && !known) { vec![Change::Gone(id)] } else { Vec::new() }
-    }
-
-    /// What has no answer waits for the next connection.
-    fn wait_pending(&mut self) {
-        for pending in &mut self.pending {
-            if pending.delivery == Delivery::Sending {
-                pending.delivery = Delivery::Waiting;
-            }
-        }
-    }
-
-    fn deliver(&mut self, cid: &ClientId, delivery: Delivery) {
-        if let Some(pending) = self.pending.iter_mut().find(|pending| pending.cid == *cid) {
-            pending.delivery = delivery;
-        }
     }
 
     fn notice(&mut self, now: DateTime<FixedOffset>, text: SafeText) -> Change {

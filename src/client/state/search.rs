@@ -1,12 +1,17 @@
-//! Searching the conversation with a regular expression, a slice at a time.
+//! Searching the conversation: here a slice at a time, and on the server for what is not here.
 //!
 //! Pure, and never long at once: the screen asks for a slice, draws, and asks again, so that a long
-//! conversation is searched while one types. Ranges of dates and senders are for the server's search.
+//! conversation is searched while one types. What the server finds is put between what was found here.
+
+use std::collections::HashMap;
 
 use regex::{Regex, RegexBuilder};
 
+use super::query::Query;
 use super::timeline::{Entry, Fate, Place, Timeline};
-use crate::protocol::id::MessageId;
+use crate::protocol::event::{Found, SearchEnd};
+use crate::protocol::id::{MessageId, Seq};
+use crate::protocol::message::{Message, Millis};
 use crate::protocol::text::SafeText;
 
 /// The largest compiled expression, in bytes: enough for what people type, and compiled within a
@@ -22,13 +27,35 @@ pub struct Mistake {
     pub text: SafeText,
 }
 
+/// A message that was found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Hit {
+    /// Its place in the order.
+    pub seq: Seq,
+    /// The message.
+    pub id: MessageId,
+}
+
+/// How far the server is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Answer {
+    /// How many messages it has searched.
+    pub searched: u64,
+    /// Whether that was all.
+    pub end: SearchEnd,
+}
+
 /// A search under way.
 #[derive(Debug, Clone)]
 pub struct Search {
+    query: Query,
     regex: Option<Regex>,
     mistake: Option<Mistake>,
     /// Newest first.
-    hits: Vec<MessageId>,
+    hits: Vec<Hit>,
+    /// Those of them that are not in the conversation as it is loaded.
+    elsewhere: HashMap<MessageId, Message>,
+    answer: Option<Answer>,
     /// Everything from `older` (inclusive) to `newer` (exclusive) has been searched.
     older: Place,
     newer: Place,
@@ -36,23 +63,38 @@ pub struct Search {
 }
 
 impl Search {
-    /// A search for `expression`, ignoring case unless `(?-i)` says otherwise or `match_case` is set.
-    pub fn new(expression: &str, match_case: bool, timeline: &Timeline) -> Self {
-        let compiled = match expression {
-            "" => Ok(None),
-            _ => RegexBuilder::new(expression)
-                .case_insensitive(!match_case)
-                .size_limit(COMPILED_BYTES)
-                .build()
-                .map(Some)
-                .map_err(|error| mistake(expression, &error)),
+    /// A search for what was meant, or for nothing where that makes no sense. Case is ignored unless
+    /// the query or `(?-i)` says otherwise.
+    pub fn new(query: Result<Query, Mistake>, timeline: &Timeline) -> Self {
+        let (query, compiled) = match query {
+            Ok(query) if query.is_empty() => (query, Ok(None)),
+            Ok(query) => {
+                let compiled = compile(&query).map(Some);
+                (query, compiled)
+            }
+            Err(mistake) => (Query::default(), Err(mistake)),
         };
         let (regex, mistake) = match compiled {
             Ok(regex) => (regex, None),
             Err(mistake) => (None, Some(mistake)),
         };
         let end = timeline.end();
-        Self { regex, mistake, hits: Vec::new(), older: end, newer: end, searched: 0 }
+        Self {
+            query,
+            regex,
+            mistake,
+            hits: Vec::new(),
+            elsewhere: HashMap::new(),
+            answer: None,
+            older: end,
+            newer: end,
+            searched: 0,
+        }
+    }
+
+    /// What is searched for.
+    pub fn query(&self) -> &Query {
+        &self.query
     }
 
     /// The compiled expression, if there is a sound one.
@@ -66,16 +108,29 @@ impl Search {
     }
 
     /// The messages found so far, newest first.
-    pub fn hits(&self) -> &[MessageId] {
+    pub fn hits(&self) -> &[Hit] {
         &self.hits
     }
 
-    /// How many messages have been searched.
+    /// A message that was found, if it can still be read.
+    pub fn message<'a>(&'a self, id: MessageId, timeline: &'a Timeline) -> Option<&'a Message> {
+        match timeline.said(id) {
+            Some(said) => (said.fate == Fate::Readable).then_some(&said.message),
+            None => self.elsewhere.get(&id),
+        }
+    }
+
+    /// How many messages have been searched here.
     pub fn searched(&self) -> usize {
         self.searched
     }
 
-    /// Whether there is nothing left to search.
+    /// How far the server is, once it was asked.
+    pub fn answer(&self) -> Option<Answer> {
+        self.answer
+    }
+
+    /// Whether there is nothing left to search here.
     pub fn is_done(&self, timeline: &Timeline) -> bool {
         self.regex.is_none() || (self.newer >= timeline.end() && self.older <= timeline.first())
     }
@@ -83,27 +138,81 @@ impl Search {
     /// Searches what came since the last step, and then at most `entries` older ones.
     pub fn step(&mut self, timeline: &Timeline, entries: i64) {
         let Some(regex) = self.regex.clone() else { return };
-        let mut look = |place: Place| match timeline.get(place) {
-            Some(Entry::Said(said)) if said.fate == Fate::Readable => {
-                self.searched += 1;
-                regex.is_match(said.message.content.as_str()).then_some(said.message.id)
-            }
-            Some(Entry::Said(_) | Entry::Presence { .. } | Entry::Notice { .. }) | None => None,
-        };
-        let fresh: Vec<MessageId> =
-            (self.newer.0..timeline.end().0).rev().filter_map(|n| look(Place(n))).collect();
         let oldest = self.older.0.saturating_sub(entries).max(timeline.first().0);
-        let found = (oldest..self.older.0).rev().filter_map(|n| look(Place(n))).collect::<Vec<_>>();
-        self.hits.splice(0..0, fresh);
-        self.hits.extend(found);
+        let fresh = self.newer.0.max(timeline.first().0)..timeline.end().0;
+        for place in fresh.rev().chain((oldest..self.older.0).rev()) {
+            let Some(Entry::Said(said)) = timeline.get(Place(place)) else { continue };
+            if said.fate != Fate::Readable {
+                continue;
+            }
+            self.searched += 1;
+            let message = &said.message;
+            if self.query.leaves(message) && regex.is_match(message.content.as_str()) {
+                self.add(Hit { seq: message.seq, id: message.id });
+            }
+        }
         self.newer = timeline.end();
         self.older = Place(oldest);
     }
 
+    /// The server was asked.
+    pub fn asked(&mut self) {
+        self.answer = Some(Answer { searched: 0, end: SearchEnd::Searching });
+    }
+
+    /// Takes in what the server found.
+    pub fn found(&mut self, found: Found, timeline: &Timeline) {
+        self.answer = Some(Answer { searched: found.searched, end: found.end });
+        for message in found.messages {
+            // What is gone here is gone, whatever is still on its way.
+            if timeline.said(message.id).is_some_and(|said| said.fate != Fate::Readable) {
+                continue;
+            }
+            self.add(Hit { seq: message.seq, id: message.id });
+            self.elsewhere.insert(message.id, message);
+        }
+    }
+
+    /// The server will not search for this.
+    pub fn refused(&mut self, text: SafeText) {
+        self.answer = None;
+        self.mistake = Some(Mistake { column: self.query.column(0), text });
+    }
+
     /// Takes out what can no longer be read.
     pub fn forget(&mut self, id: MessageId) {
-        self.hits.retain(|hit| *hit != id);
+        self.hits.retain(|hit| hit.id != id);
+        self.elsewhere.remove(&id);
     }
+
+    /// Takes out what has expired at `now`, by the server's clock, and is not in the conversation.
+    pub fn expire(&mut self, now: Millis) {
+        let is_over = |message: &Message| message.expires().is_some_and(|expires| expires <= now);
+        self.hits.retain(|hit| !self.elsewhere.get(&hit.id).is_some_and(is_over));
+        self.elsewhere.retain(|_, message| !is_over(message));
+    }
+
+    /// When the next hit expires that is not in the conversation, by the server's clock.
+    pub fn next_expiry(&self) -> Option<Millis> {
+        self.elsewhere.values().filter_map(Message::expires).min()
+    }
+
+    fn add(&mut self, hit: Hit) {
+        let place = self.hits.binary_search_by(|other| hit.seq.cmp(&other.seq));
+        if let Err(place) = place {
+            self.hits.insert(place, hit);
+        }
+    }
+}
+
+fn compile(query: &Query) -> Result<Regex, Mistake> {
+    let expression = &query.find.pattern;
+    let mut builder = RegexBuilder::new(expression);
+    builder.case_insensitive(!query.find.match_case).size_limit(COMPILED_BYTES);
+    builder.build().map_err(|error| {
+        let Mistake { column, text } = mistake(expression, &error);
+        Mistake { column: query.column(column), text }
+    })
 }
 
 fn mistake(expression: &str, error: &regex::Error) -> Mistake {

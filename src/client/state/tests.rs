@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use chrono::{DateTime, FixedOffset, TimeDelta};
 
-use super::search::Search;
+use super::query::Query;
+use super::search::{Hit, Search};
 use super::timeline::{Entry, Fate, Place};
 use super::*;
 use crate::client::Connected;
 use crate::protocol::error::ErrorCode;
-use crate::protocol::event::{Deleted, Welcome};
+use crate::protocol::event::{Deleted, SearchEnd, Welcome};
 use crate::protocol::id::Seq;
 use crate::protocol::message::{Kind, Message};
 
@@ -206,13 +207,62 @@ fn messages_that_belong_together_run_together() {
     assert_eq!(runs, [0, 1, 2, 3, 4, 5, 6, 7, 0, 1, 0, 0]);
 }
 
+fn query(room: &Room, typed: &str, match_case: bool) -> Query {
+    Query::parse(typed, match_case, at(0), room).unwrap()
+}
+
+#[test]
+fn what_the_server_finds_is_put_in_order_without_doubles_and_gone_is_gone() {
+    let mut room = online();
+    say(&mut room, message(10, "Ann_1180", "deploy here"));
+    let typed = "from:ann deploy";
+    let mut search = Search::new(Ok(query(&room, typed, false)), room.timeline());
+    search.step(room.timeline(), 100);
+    let expires = at(60).timestamp_millis();
+    let temporary = Message {
+        kind: Kind::Temporary { expires },
+        ..message(4, "Ann_1180", "deploy for a minute")
+    };
+    let messages =
+        vec![message(10, "Ann_1180", "deploy here"), message(5, "Ann_1180", "deploy"), temporary];
+    let found = Found { messages, searched: 500, end: SearchEnd::Searching, cid: None };
+    search.asked();
+    let [Change::Found(found)] = &receive(&mut room, protocol::event::Event::Found(found))[..]
+    else {
+        panic!()
+    };
+    search.found(found.clone(), room.timeline());
+    let seqs = |search: &Search| search.hits().iter().map(|hit| hit.seq.0).collect::<Vec<_>>();
+    assert_eq!(seqs(&search), [10, 5, 4]);
+    assert_eq!(search.answer().unwrap().searched, 500);
+    assert_eq!(search.next_expiry(), Some(expires));
+    search.expire(expires);
+    assert_eq!(seqs(&search), [10, 5]);
+    let gone = Deleted { seq: Seq(11), id: number(5), by: id("Ann_1180"), cid: None };
+    assert_eq!(
+        receive(&mut room, protocol::event::Event::Deleted(gone)),
+        [Change::Gone(number(5))],
+        "also where it was found only by the server"
+    );
+    search.forget(number(5));
+    assert_eq!(search.message(number(5), room.timeline()), None);
+    let late = Found {
+        messages: vec![message(5, "Ann_1180", "deploy")],
+        searched: 501,
+        end: SearchEnd::Complete,
+        cid: None,
+    };
+    let changes = receive(&mut room, protocol::event::Event::Found(late));
+    assert!(matches!(&changes[..], [Change::Found(found)] if found.messages.is_empty()));
+}
+
 #[test]
 fn a_search_finds_all_in_slices_newest_first() {
     let mut room = online();
     for n in 0..100 {
         say(&mut room, message(n, "Ann_1180", if n % 10 == 0 { "Deploy done" } else { "noise" }));
     }
-    let mut search = Search::new("deploy(ed)?", false, room.timeline());
+    let mut search = Search::new(Ok(query(&room, "deploy(ed)?", false)), room.timeline());
     let mut steps = 0;
     while !search.is_done(room.timeline()) {
         search.step(room.timeline(), 16);
@@ -220,17 +270,17 @@ fn a_search_finds_all_in_slices_newest_first() {
     }
     assert!(steps >= 6);
     assert_eq!(search.hits().len(), 10);
-    assert_eq!((search.hits()[0], search.hits()[9]), (number(90), number(0)));
+    assert_eq!((search.hits()[0].id, search.hits()[9].id), (number(90), number(0)));
     assert_eq!(search.searched(), 100);
     say(&mut room, message(200, "Kim_9021", "deployed again"));
     assert!(!search.is_done(room.timeline()));
     search.step(room.timeline(), 16);
-    assert_eq!(search.hits()[0], number(200));
+    assert_eq!(search.hits()[0].id, number(200));
     search.forget(number(200));
-    assert_eq!(search.hits()[0], number(90));
-    let mut exact = Search::new("deploy", true, room.timeline());
+    assert_eq!(search.hits()[0].id, number(90));
+    let mut exact = Search::new(Ok(query(&room, "deploy", true)), room.timeline());
     exact.step(room.timeline(), 1_000);
-    assert_eq!(exact.hits(), [number(200)]);
+    assert_eq!(exact.hits(), [Hit { seq: Seq(200), id: number(200) }]);
 }
 
 #[test]
@@ -239,7 +289,7 @@ fn a_broken_expression_says_what_and_where() {
     for (expression, column, words) in
         [("ab(c", 2, "unclosed group"), ("é[z-a]", 2, "range"), ("a{2000}{2000}", 0, "too large")]
     {
-        let search = Search::new(expression, false, room.timeline());
+        let search = Search::new(Ok(query(&room, expression, false)), room.timeline());
         let mistake = search.mistake().unwrap();
         assert_eq!(mistake.column, column, "{expression}");
         assert!(mistake.text.as_str().contains(words), "{expression}: {}", mistake.text);

@@ -7,6 +7,7 @@ use ratatui::widgets::{Block, BorderType, Clear, Padding, Paragraph, Widget};
 use unicode_width::UnicodeWidthStr;
 
 use crate::client::line::DOT_COMMANDS;
+use crate::client::state::query::WORDS;
 use crate::tui::command::{COMMANDS, Scope};
 use crate::tui::theme::Theme;
 use crate::tui::wrap::wrap;
@@ -45,6 +46,7 @@ pub fn lines(width: u16, theme: Theme) -> Vec<Line<'static>> {
         section(title, bound.map(|b| (b.keys_shown(), b.title.to_owned())).collect());
     }
     let owned = |(what, does): (&str, &str)| (what.to_owned(), does.to_owned());
+    section("Words that narrow a search", WORDS.into_iter().map(owned).collect());
     section("The mouse", MOUSE.into_iter().map(owned).collect());
     lines
 }

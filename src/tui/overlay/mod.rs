@@ -1,5 +1,6 @@
 //! What can lie on top of the screen: an enum in a stack, so that no two states contradict each other.
 
+pub mod found;
 pub mod help;
 pub mod search;
 

@@ -1,8 +1,8 @@
-//! The search overlay: an expression, what is wrong with it, the hits with the match highlighted.
+//! The search overlay: what is typed, what is wrong with it, the hits with the match highlighted.
 //!
-//! The searching itself is in `client::state::search`; this is its box.
+//! The searching itself is in `client::state::search` and on the server; this is its box.
 
-use chrono::{DateTime, FixedOffset};
+use chrono::{DateTime, FixedOffset, TimeDelta};
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
@@ -11,17 +11,25 @@ use tui_textarea::TextArea;
 use unicode_segmentation::UnicodeSegmentation;
 use unicode_width::UnicodeWidthStr;
 
+use super::found::Found;
 use crate::client::state::Room;
-use crate::client::state::search::Search;
-use crate::client::state::timeline::{Fate, Timeline};
-use crate::protocol::id::MessageId;
-use crate::protocol::message::{Audience, Message};
+use crate::client::state::query::Query;
+use crate::client::state::search::{Answer, Search};
+use crate::client::state::timeline::Timeline;
+use crate::protocol::event::{self, SearchEnd};
+use crate::protocol::id::{ClientId, MessageId};
+use crate::protocol::message::{Audience, Message, Millis};
+use crate::protocol::query::Find;
+use crate::protocol::text::SafeText;
 use crate::tui::compose::text_area;
 use crate::tui::theme::Theme;
 use crate::tui::wrap::{drawable, shorten};
 
 /// How many entries one step looks at: well under two milliseconds for any expression.
 const STEP: i64 = 4_000;
+
+/// How long nothing is typed before the server is asked: shorter than anybody waits on purpose.
+const PAUSE: TimeDelta = TimeDelta::milliseconds(150);
 
 /// How many cells before a match are shown, where it is far into a message.
 const BEFORE: usize = 24;
@@ -34,27 +42,28 @@ pub struct SearchBox {
     search: Search,
     chosen: usize,
     top: usize,
-}
-
-/// The hits of a search that was left by going to one of them.
-#[derive(Debug, Clone)]
-pub struct Found {
-    hits: Vec<MessageId>,
-    at: usize,
+    /// When the server is to be asked, if it is.
+    due: Option<DateTime<FixedOffset>>,
+    /// What it was asked by.
+    cid: Option<ClientId>,
 }
 
 impl SearchBox {
-    /// A search for `expression`, under way.
-    pub fn new(expression: &str, timeline: &Timeline) -> Self {
+    /// A search for `typed`, under way.
+    pub fn new(typed: &str, room: &Room, now: DateTime<FixedOffset>) -> Self {
         let mut input = text_area();
-        input.insert_str(expression.replace('\n', " "));
-        Self {
-            search: Search::new(expression, false, timeline),
+        input.insert_str(typed.replace('\n', " "));
+        let mut search = Self {
+            search: Search::new(Ok(Query::default()), room.timeline()),
             input,
             match_case: false,
             chosen: 0,
             top: 0,
-        }
+            due: None,
+            cid: None,
+        };
+        search.restart(room, now);
+        search
     }
 
     /// The box to type into.
@@ -67,43 +76,102 @@ impl SearchBox {
         &self.input
     }
 
-    /// The expression as it is typed.
-    pub fn expression(&self) -> String {
+    /// What is typed.
+    pub fn typed(&self) -> String {
         self.input.lines().concat()
     }
 
-    /// Begins anew, after the expression was changed.
-    pub fn restart(&mut self, timeline: &Timeline) {
-        self.search = Search::new(&self.expression(), self.match_case, timeline);
+    /// Begins anew, after something else was typed.
+    pub fn restart(&mut self, room: &Room, now: DateTime<FixedOffset>) {
+        let query = Query::parse(&self.typed(), self.match_case, now, room);
+        self.search = Search::new(query, room.timeline());
         (self.chosen, self.top) = (0, 0);
-        self.step(timeline);
+        self.cid = None;
+        self.due = (!room.is_whole()).then(|| now + PAUSE);
+        self.step(room.timeline());
     }
 
     /// Tells capitals from small letters, or no longer.
-    pub fn toggle_case(&mut self, timeline: &Timeline) {
+    pub fn toggle_case(&mut self, room: &Room, now: DateTime<FixedOffset>) {
         self.match_case = !self.match_case;
-        self.restart(timeline);
+        self.restart(room, now);
     }
 
-    /// Searches a little further.
+    /// Searches a little further here.
     pub fn step(&mut self, timeline: &Timeline) {
-        let before = self.search.hits().first().copied();
-        self.search.step(timeline, STEP);
-        // What is chosen stays chosen when newer hits come in above it.
-        if let Some(before) = before.filter(|_| self.chosen > 0)
-            && let Some(fresh) = self.search.hits().iter().position(|hit| *hit == before)
-        {
-            self.chosen += fresh;
+        self.keeping_the_choice(|search| search.step(timeline, STEP));
+    }
+
+    /// When the server is to be asked.
+    pub fn due(&self) -> Option<DateTime<FixedOffset>> {
+        self.due
+    }
+
+    /// Asks again: the connection on which the server was asked is lost.
+    pub fn ask_again(&mut self, now: DateTime<FixedOffset>) {
+        self.due = Some(now);
+        self.cid = None;
+    }
+
+    /// What the server is to be asked now, if there is something to search for. Once.
+    pub fn ask(&mut self, cid: ClientId) -> Option<Find> {
+        self.due = None;
+        self.search.regex()?;
+        match self.search.query().find.clone().checked() {
+            Ok(find) => {
+                self.search.asked();
+                self.cid = Some(cid);
+                Some(find)
+            }
+            Err(refusal) => {
+                self.search.refused(SafeText::clean(&refusal.to_string()));
+                None
+            }
         }
+    }
+
+    /// Whether this is the answer to what was asked last.
+    pub fn asked(&self, cid: Option<&ClientId>) -> bool {
+        cid.is_some() && self.cid.as_ref() == cid
+    }
+
+    /// Takes in what the server found.
+    pub fn found_there(&mut self, found: event::Found, timeline: &Timeline) {
+        self.keeping_the_choice(|search| search.found(found, timeline));
+    }
+
+    /// The server will not search for this.
+    pub fn refused(&mut self, text: SafeText) {
+        self.search.refused(text);
     }
 
     /// Takes out a message that can no longer be read.
     pub fn forget(&mut self, id: MessageId) {
-        self.search.forget(id);
-        self.chosen = self.chosen.min(self.search.hits().len().saturating_sub(1));
+        self.keeping_the_choice(|search| search.forget(id));
     }
 
-    /// Whether there is nothing left to search.
+    /// Takes out what has expired at `now`, by the server's clock.
+    pub fn expire(&mut self, now: Millis) {
+        if self.search.next_expiry().is_some_and(|next| next <= now) {
+            self.keeping_the_choice(|search| search.expire(now));
+        }
+    }
+
+    /// When the next hit expires that is not in the conversation, by the server's clock.
+    pub fn next_expiry(&self) -> Option<Millis> {
+        self.search.next_expiry()
+    }
+
+    /// What is chosen stays chosen when hits come in above it; but the newest stays the newest.
+    fn keeping_the_choice(&mut self, change: impl FnOnce(&mut Search)) {
+        let before = self.search.hits().get(self.chosen).copied().filter(|_| self.chosen > 0);
+        change(&mut self.search);
+        let hits = self.search.hits();
+        let now = before.and_then(|before| hits.iter().position(|hit| *hit == before));
+        self.chosen = now.unwrap_or(self.chosen).min(hits.len().saturating_sub(1));
+    }
+
+    /// Whether there is nothing left to search here.
     pub fn is_done(&self, timeline: &Timeline) -> bool {
         self.search.is_done(timeline)
     }
@@ -121,7 +189,7 @@ impl SearchBox {
 
     /// The chosen hit, with all others to go on to.
     pub fn found(&self) -> Option<Found> {
-        let hits = self.search.hits().to_vec();
+        let hits: Vec<MessageId> = self.search.hits().iter().map(|hit| hit.id).collect();
         (self.chosen < hits.len()).then_some(Found { hits, at: self.chosen })
     }
 
@@ -168,9 +236,10 @@ impl SearchBox {
             self.under_input(theme).render(under, buffer);
         }
         for (index, row) in rows {
-            let said = self.search.hits().get(*index).and_then(|id| room.timeline().said(*id));
-            if let Some(said) = said.filter(|said| said.fate == Fate::Readable) {
-                let line = self.hit_line(&said.message, room, now, theme, row.width);
+            let hit = self.search.hits().get(*index);
+            if let Some(message) = hit.and_then(|hit| self.search.message(hit.id, room.timeline()))
+            {
+                let line = self.hit_line(message, room, now, theme, row.width);
                 let line =
                     if *index == self.chosen { line.patch_style(theme.picked()) } else { line };
                 line.render(*row, buffer);
@@ -182,12 +251,12 @@ impl SearchBox {
     /// What is wrong, where it is typed; or how to write it.
     fn under_input(&self, theme: Theme) -> Line<'static> {
         if let Some(mistake) = self.search.mistake() {
-            let before: String = self.expression().chars().take(mistake.column).collect();
+            let before: String = self.typed().chars().take(mistake.column).collect();
             let pad = " ".repeat(before.width());
             return Line::styled(format!("{pad}^ {}", mistake.text.one_line()), theme.error());
         }
-        let words = if self.expression().is_empty() {
-            "a regular expression, such as  deploy(ed|ing)?  or  ^ok\\b"
+        let words = if self.typed().is_empty() {
+            "a regular expression, such as  deploy(ed|ing)?  (F1: how to narrow it)"
         } else {
             ""
         };
@@ -198,12 +267,33 @@ impl SearchBox {
         if self.search.regex().is_none() {
             return String::new();
         }
-        let more = if self.is_done(room.timeline()) { "" } else { "…" };
+        let (searched, more) = self.progress(room);
         let place = match self.search.hits().len() {
             0 => "nothing found".to_owned(),
             hits => format!("{} of {hits}", self.chosen + 1),
         };
-        format!(" {place} in {} messages{more} ", self.search.searched())
+        format!(" {place} in {searched} messages{more} ")
+    }
+
+    /// How many messages have been searched, and whether that was all.
+    fn progress(&self, room: &Room) -> (u64, &'static str) {
+        let here = self.search.searched() as u64;
+        match self.search.answer() {
+            Some(Answer { searched, end }) if self.cid.is_some() => {
+                let more = match end {
+                    SearchEnd::Searching => "…",
+                    SearchEnd::Complete => "",
+                    SearchEnd::TooMany => ": only the newest hits",
+                    SearchEnd::TooLong => ": the older ones took too long",
+                };
+                (searched.max(here), more)
+            }
+            Some(_) | None if !room.is_whole() && !room.is_online() => {
+                (here, " here: not connected")
+            }
+            Some(_) | None if self.due.is_some() || !self.is_done(room.timeline()) => (here, "…"),
+            Some(_) | None => (here, ""),
+        }
     }
 
     fn hit_line(
@@ -283,29 +373,4 @@ fn inside(area: Rect) -> Rect {
 fn list_area(area: Rect) -> Rect {
     let inside = inside(area);
     Rect { y: inside.y + 2, height: inside.height.saturating_sub(2), ..inside }
-}
-
-impl Found {
-    /// The hit one has gone to.
-    pub fn current(&self) -> Option<MessageId> {
-        self.hits.get(self.at).copied()
-    }
-
-    /// The next older hit that can still be read, or the next newer one.
-    pub fn go(&mut self, older: bool, timeline: &Timeline) -> Option<MessageId> {
-        let readable =
-            |hit: &MessageId| timeline.said(*hit).is_some_and(|said| said.fate == Fate::Readable);
-        let next = if older {
-            (self.at + 1..self.hits.len()).find(|index| self.hits.get(*index).is_some_and(readable))
-        } else {
-            (0..self.at).rev().find(|index| self.hits.get(*index).is_some_and(readable))
-        };
-        self.at = next?;
-        self.current()
-    }
-
-    /// Which of how many hits it is.
-    pub fn words(&self) -> String {
-        format!("hit {} of {}", self.at + 1, self.hits.len())
-    }
 }

@@ -66,8 +66,8 @@ fn scrolling_up_brings_page_after_page_without_a_jump() {
 fn bubbles_are_the_same_whether_live_or_from_pages() {
     let runs = |stage: &Stage| {
         let timeline = stage.model.room.timeline();
-        let ids = timeline.newest_first().map(|message| message.id).collect::<Vec<_>>();
-        ids.into_iter().map(|id| timeline.said(id).unwrap().run).collect::<Vec<_>>()
+        let said = timeline.newest_first().map(|message| timeline.said(message.id).unwrap());
+        said.map(|said| said.run).collect::<Vec<_>>()
     };
     let mut live = Stage::new(80, 24);
     let mut paged = Stage::with_log(40, None);
@@ -161,7 +161,7 @@ fn a_log_that_cannot_go_on_begins_anew_and_says_so() {
     stage.keys("mine<enter>").effects();
     let reason = SafeText::clean("gone");
     stage.client(client::Event::Disconnected { reason, retry_in: Duration::from_secs(1) });
-    stage.log_in(false).hides("message number 20").shows("begun anew").shows("mine");
+    stage.log_in(false).hides("message number 20").shows("all begins anew").shows("mine");
     stage.answer_history();
     stage.shows("message number 20");
 }

@@ -4,5 +4,6 @@ mod history;
 mod limits;
 mod mouse;
 mod screens;
+mod search;
 mod stage;
 mod talk;

@@ -78,7 +78,7 @@ impl Stage {
 
     /// The message with this number, as the log has it.
     pub(super) fn logged(&self, number: u32) -> Said {
-        let sender = if number % 2 == 0 { "Ann_1180" } else { "Kim_9021" };
+        let sender = if number.is_multiple_of(2) { "Ann_1180" } else { "Kim_9021" };
         Said {
             seq: Seq(u64::from(number)),
             id: MessageId::from_number(100_000 + number).unwrap(),
@@ -207,12 +207,10 @@ impl Stage {
     /// The client hands everything to the connection that was sent since the last look; it stays to
     /// be confirmed.
     pub(super) fn handed_over(&mut self) -> &mut Self {
-        let cids = self.effects.iter().filter_map(|effect| match effect {
-            Effect::Send(cid, Request::Say(_)) => cid.clone(),
-            _ => None,
-        });
-        for cid in cids.collect::<Vec<_>>() {
-            self.client(client::Event::Sending(cid));
+        for effect in self.effects.clone() {
+            if let Effect::Send(Some(cid), Request::Say(_)) = effect {
+                self.client(client::Event::Sending(cid));
+            }
         }
         self
     }

@@ -196,8 +196,7 @@ fn a_lost_connection_is_said_and_loses_no_draft() {
     stage.keys("two<enter>").shows("not connected: it waits here").shows("two");
     assert_eq!(stage.sent(), ["Everyone Plain two"]);
     stage.client(client::Event::Connecting).shows("connecting");
-    stage.client(failed).shows("not connected: it waits here");
-    stage.keys("<left>").shows("again in 4 s: nobody answers");
+    stage.client(failed).shows("again in 4 s: nobody answers").shows("waiting…");
 }
 
 #[test]

@@ -4,6 +4,7 @@ use chrono::{DateTime, FixedOffset};
 
 use super::keys::complete;
 use super::send::send;
+use crate::client::state::Room;
 use crate::client::state::timeline::Fate;
 use crate::protocol::id::MessageId;
 use crate::protocol::request::Request;
@@ -21,7 +22,7 @@ pub(super) fn act(model: &mut Model, now: DateTime<FixedOffset>, command: Comman
         Command::NewLine => model.compose.text.insert_newline(),
         Command::Complete => complete(model),
         Command::Help => model.overlays.push(Overlay::Help { top: 0 }),
-        Command::Search => open_search(model, ""),
+        Command::Search => open_search(model, now, ""),
         Command::People => model.focus = Focus::People(0),
         Command::Everyone => model.compose.to.clear(),
         Command::Temporary => next_life(model),
@@ -49,7 +50,7 @@ pub(super) fn act(model: &mut Model, now: DateTime<FixedOffset>, command: Comman
         Command::TogglePerson => toggle_focused(model),
         Command::HitUp => with_search(model, |search, _| search.move_by(-1)),
         Command::HitDown => with_search(model, |search, _| search.move_by(1)),
-        Command::MatchCase => with_search(model, SearchBox::toggle_case),
+        Command::MatchCase => with_search(model, |search, room| search.toggle_case(room, now)),
         Command::Jump => jump(model),
         Command::ScrollUp => scroll(model, 1),
         Command::ScrollDown => scroll(model, -1),
@@ -57,10 +58,9 @@ pub(super) fn act(model: &mut Model, now: DateTime<FixedOffset>, command: Comman
     Vec::new()
 }
 
-/// Opens the search, with an expression in it.
-pub(super) fn open_search(model: &mut Model, expression: &str) {
-    let mut search = SearchBox::new(expression, model.room.timeline());
-    search.restart(model.room.timeline());
+/// Opens the search, with something in it.
+pub(super) fn open_search(model: &mut Model, now: DateTime<FixedOffset>, typed: &str) {
+    let search = SearchBox::new(typed, &model.room, now);
     model.overlays.push(Overlay::Search(Box::new(search)));
 }
 
@@ -278,7 +278,7 @@ fn go_to_hit(model: &mut Model, older: bool) {
         model.complain("nothing was searched for (Ctrl-F)");
         return;
     };
-    match found.go(older, model.room.timeline()) {
+    match found.go(older) {
         Some(id) => {
             let words = found.words();
             show(model, id);
@@ -311,12 +311,9 @@ pub(super) fn toggle(model: &mut Model, person: &Person) {
     }
 }
 
-fn with_search(
-    model: &mut Model,
-    change: impl FnOnce(&mut SearchBox, &crate::client::state::timeline::Timeline),
-) {
+fn with_search(model: &mut Model, change: impl FnOnce(&mut SearchBox, &Room)) {
     if let Some(Overlay::Search(search)) = model.overlays.last_mut() {
-        change(search, model.room.timeline());
+        change(search, &model.room);
     }
 }
 

@@ -22,7 +22,7 @@ pub(super) fn press(model: &mut Model, now: DateTime<FixedOffset>, key: KeyEvent
     match command {
         Some(command) if means_something(model, command) => act(model, now, command),
         Some(_) | None => {
-            type_key(model, key);
+            type_key(model, now, key);
             Vec::new()
         }
     }
@@ -46,11 +46,11 @@ fn means_something(model: &Model, command: Command) -> bool {
     }
 }
 
-fn type_key(model: &mut Model, key: KeyEvent) {
+fn type_key(model: &mut Model, now: DateTime<FixedOffset>, key: KeyEvent) {
     match (model.overlays.last_mut(), &model.focus) {
         (Some(Overlay::Search(search)), _) => {
             if key.code != KeyCode::Enter && edit(search.input(), key) {
-                search.restart(model.room.timeline());
+                search.restart(&model.room, now);
             }
         }
         (None, Focus::Typing) => {

@@ -6,6 +6,7 @@ mod act;
 mod history;
 mod keys;
 mod mouse;
+mod search;
 mod send;
 
 pub(super) use history::wants_history;
@@ -27,6 +28,7 @@ use crate::protocol::text::SafeText;
 pub fn update(model: &mut Model, now: DateTime<FixedOffset>, message: Message) -> Vec<Effect> {
     let mut effects = take_in(model, now, message);
     effects.extend(history::ask(model));
+    effects.extend(search::follow(model, now));
     effects
 }
 
@@ -35,7 +37,7 @@ fn take_in(model: &mut Model, now: DateTime<FixedOffset>, message: Message) -> V
         Message::Terminal(Event::Key(key)) if key.kind == KeyEventKind::Release => Vec::new(),
         Message::Terminal(Event::Key(key)) => keys::press(model, now, key),
         Message::Terminal(Event::Mouse(mouse)) => mouse::act(model, now, mouse),
-        Message::Terminal(Event::Paste(text)) => paste(model, &text),
+        Message::Terminal(Event::Paste(text)) => paste(model, now, &text),
         Message::Terminal(Event::Resize(width, height)) => {
             model.size = Size { width, height };
             Vec::new()
@@ -54,12 +56,12 @@ fn take_in(model: &mut Model, now: DateTime<FixedOffset>, message: Message) -> V
 }
 
 /// A paste is text, never a command and never sent by itself, whatever is in it.
-fn paste(model: &mut Model, text: &str) -> Vec<Effect> {
+fn paste(model: &mut Model, now: DateTime<FixedOffset>, text: &str) -> Vec<Effect> {
     let text = SafeText::clean(text);
     match model.overlays.last_mut() {
         Some(Overlay::Search(search)) => {
             search.input().insert_str(text.one_line());
-            search.restart(model.room.timeline());
+            search.restart(&model.room, now);
         }
         Some(Overlay::Help { .. } | Overlay::Delete(_)) => {}
         None => {
@@ -94,7 +96,8 @@ fn changed(model: &mut Model, change: Change) {
         Change::Elsewhere(sender) => model.newer += usize::from(!model.room.is_you(&sender)),
         Change::Page(part) => history::arrived(model, part),
         Change::Gone(id) => gone(model, id),
-        Change::Refused(refused) => model.complain(refused.text.one_line()),
+        Change::Refused(refused) => search::refused(model, refused),
+        Change::Found(found) => search::found(model, found),
         Change::Presence { .. } => {}
         Change::Anew => history::anew(model),
         // That nothing could be sent is still true when another attempt has failed.
@@ -129,6 +132,9 @@ fn gone(model: &mut Model, id: MessageId) {
         if let Overlay::Search(search) = overlay {
             search.forget(id);
         }
+    }
+    if let Some(found) = &mut model.found {
+        found.forget(id);
     }
     if model.compose.reply == Some(id) {
         model.compose.drop_reply();

@@ -72,7 +72,7 @@ fn click(model: &mut Model, target: Target) {
             jump(model);
         }
         Target::Entry(Key::Edge(_) | Key::Other(_)) | Target::Talk | Target::People => {
-            model.focus = Focus::Typing
+            model.focus = Focus::Typing;
         }
         Target::Overlay | Target::Nothing => {}
     }

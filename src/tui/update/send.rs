@@ -26,7 +26,7 @@ pub(super) fn send(model: &mut Model, now: DateTime<FixedOffset>) -> Vec<Effect>
         Line::Exit => vec![Effect::Quit],
         Line::Search(expression) => {
             model.compose.clear();
-            open_search(model, &expression);
+            open_search(model, now, &expression);
             Vec::new()
         }
         Line::Reply { to, text } if text.is_blank() => {
@@ -79,10 +79,8 @@ fn say(model: &mut Model, now: DateTime<FixedOffset>, text: &SafeText) -> Vec<Ef
 fn ready(model: &Model, text: &SafeText) -> Result<Say, String> {
     let address = model.compose.address(&model.room);
     let audience = address.audience.map_err(|error| error.to_string())?;
-    if let Audience::Only(people) = &audience {
-        if people.is_empty() {
-            return Err("there is nobody left who could read it".to_owned());
-        }
+    if matches!(&audience, Audience::Only(people) if people.is_empty()) {
+        return Err("there is nobody left who could read it".to_owned());
     }
     let content =
         content(text.as_str(), "the prompt").map_err(|error: LineError| error.to_string())?;

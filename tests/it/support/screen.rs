@@ -11,6 +11,7 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, native_pty_system};
+use tempfile::TempDir;
 use vt100::{Cell, MouseProtocolMode, Parser};
 
 use super::{PATIENCE, Server};
@@ -39,6 +40,8 @@ pub(crate) struct Screen {
     master: Box<dyn MasterPty + Send>,
     keyboard: Box<dyn Write + Send>,
     terminal: Arc<Terminal>,
+    /// What its client keeps, until it ends.
+    home: TempDir,
 }
 
 /// What the program has written.
@@ -64,8 +67,13 @@ impl Screen {
     }
 
     /// Any program.
-    pub(crate) fn run(mut command: CommandBuilder, (rows, cols): (u16, u16)) -> Self {
+    pub(crate) fn run(command: CommandBuilder, size: (u16, u16)) -> Self {
+        Self::run_at(command, size, TempDir::new().unwrap())
+    }
+
+    fn run_at(mut command: CommandBuilder, (rows, cols): (u16, u16), home: TempDir) -> Self {
         command.env("TERM", "xterm-256color");
+        command.env("CHAT_HOME", home.path());
         let pty = native_pty_system().openpty(size(rows, cols)).unwrap();
         let child = pty.slave.spawn_command(command).unwrap();
         let parser = Parser::new(cells(rows), cells(cols), 0);
@@ -75,12 +83,30 @@ impl Screen {
         let shown = Arc::clone(&terminal);
         std::thread::spawn(move || shown.follow(reader));
         let keyboard = pty.master.take_writer().unwrap();
-        Self { child: Some(child), master: pty.master, keyboard, terminal }
+        Self { child: Some(child), master: pty.master, keyboard, terminal, home }
     }
 
     /// Somebody who has joined.
     pub(crate) fn join(server: &Server, name: &str) -> Self {
         Self::join_sized(server, name, ROOMY)
+    }
+
+    /// The same with the files of an earlier run.
+    pub(crate) fn join_again(server: &Server, name: &str, home: TempDir) -> Self {
+        let address = server.address.to_string();
+        let mut command = CommandBuilder::new(env!("CARGO_BIN_EXE_chat"));
+        command.args(["join", &address, "--name", name]);
+        let joined = Self::run_at(command, ROOMY, home);
+        joined.wait_for(&format!("you are {name}_"));
+        joined
+    }
+
+    /// Leaves, and gives what its client has kept.
+    pub(crate) fn leave(mut self) -> TempDir {
+        self.keys(key::CTRL_Q);
+        let home = std::mem::replace(&mut self.home, TempDir::new().unwrap());
+        assert_eq!(self.finish(), 0);
+        home
     }
 
     /// The same on a terminal of this size.

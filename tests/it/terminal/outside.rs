@@ -7,7 +7,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::talk::ann_and_bob;
-use crate::support::screen::Screen;
+use crate::support::screen::{Screen, key};
 use crate::support::{Server, serve};
 
 #[test]
@@ -27,16 +27,40 @@ fn a_lost_server_is_said_and_found_again() {
         screen.wait_for("not connected");
     }
     ann.say("is anybody there?");
-    ann.wait_for("not connected: what you wrote stays here");
+    ann.wait_for("waiting…");
     let _server = start(&address);
     for screen in [&ann, &bob] {
         screen.wait_for("connected again, as ");
         screen.wait_for("● TLS 1.3");
         screen.wait_for("1 other here");
     }
-    ann.keys("\r");
     bob.wait_for("│ is anybody there?");
     bob.wait_for("│ before");
+}
+
+#[test]
+fn who_comes_back_is_the_same_person_and_sees_what_is_new() {
+    let server = Server::start();
+    let (mut ann, mut bob) = ann_and_bob(&server);
+    ann.say("before");
+    bob.wait_for("│ before");
+    let id = bob.id();
+    bob.say("seen");
+    ann.wait_for("│ seen");
+    let home = bob.leave();
+    ann.wait_for(&format!("{id} left"));
+    ann.say("meanwhile");
+    ann.wait_for("│ meanwhile");
+    let mut bob = Screen::join_again(&server, "Bob", home);
+    bob.wait_for("│ meanwhile");
+    bob.wait_for("│ before");
+    bob.wait_for("new since you left");
+    assert!(bob.row_of("│ seen") < bob.row_of("new since you left"));
+    assert!(bob.row_of("new since you left") < bob.row_of("│ meanwhile"));
+    assert_eq!(bob.id(), id);
+    bob.keys(key::CTRL_F);
+    bob.keys("from:ann while");
+    bob.wait_for("1 of 1 in");
 }
 
 #[test]
