@@ -38,7 +38,7 @@ pub(super) struct Args {
     text: Vec<String>,
     #[command(flatten)]
     who: Who,
-    /// For this person alone, by ID; can be given more than once
+    /// For this person alone; can be given more than once
     #[arg(long, value_name = "ID")]
     to: Vec<UserId>,
     /// Let it vanish after so many seconds [default: 10]
@@ -46,7 +46,7 @@ pub(super) struct Args {
         long, value_name = "SECONDS", require_equals = true,
         value_parser = clap::value_parser!(u32).range(1..=i64::from(TEMPORARY_SECONDS_MAX))
     )]
-    #[expect(clippy::option_option, reason = "the flag may stand alone, or with a number")]
+    #[expect(clippy::option_option, reason = "it may be given with a value and without")]
     temp: Option<Option<u32>>,
     /// Reply to this message
     #[arg(long, value_name = "ID", conflicts_with = "temp")]

@@ -53,8 +53,8 @@ fn ordeal(
     server.signal("TERM");
     assert!(server.wait_for_end().success(), "{}", server.log());
     let log = rusqlite::Connection::open(server.folder().path().join("log.db")).unwrap();
-    let verdict = log.query_row("PRAGMA integrity_check", (), |row| row.get::<_, String>(0));
-    assert_eq!(verdict.unwrap(), "ok");
+    let found = log.query_row("PRAGMA integrity_check", (), |row| row.get::<_, String>(0));
+    assert_eq!(found.unwrap(), "ok");
     let report = check(&history);
     tell(&format!("{times} {name}: {report}"));
     assert!(report.acknowledged > times && report.removed > 0, "{report}");

@@ -35,8 +35,8 @@ pub(crate) struct Copy {
 /// One thing that a client did or heard.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Note {
-    /// It sent a message to these clients, or to all.
-    Said { token: Token, to: Option<Vec<usize>> },
+    /// It sent a message to these clients, or to all, for a while or for good.
+    Said { token: Token, to: Option<Vec<usize>>, is_temporary: bool },
     /// The server acknowledged it, at this place.
     Stored { token: Token, seq: u64 },
     /// It asked for the removal of a message.
@@ -62,12 +62,14 @@ pub(crate) enum Note {
 /// What each client noted, in its own order.
 pub(crate) type History = Vec<Vec<Note>>;
 
-/// How it went. Each number but the first three has to be 0.
+/// How it went. From `lost` on, each number has to be 0.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Report {
     pub(crate) said: usize,
     pub(crate) acknowledged: usize,
     pub(crate) removed: usize,
+    /// Acknowledged temporary messages whose time was up before anybody heard them.
+    pub(crate) unheard: usize,
     /// Acknowledged messages that the log or somebody's stream does not have.
     pub(crate) lost: usize,
     /// Messages that the log or somebody's stream has twice.
@@ -100,13 +102,13 @@ impl Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { said, acknowledged, removed, lost, doubled, out_of_order, back, .. } = self;
-        let Self { leaked, not_resumed, words, .. } = self;
+        let Self { said, acknowledged, removed, unheard, lost, doubled, .. } = self;
+        let Self { out_of_order, back, leaked, not_resumed, words, .. } = self;
         write!(
             f,
-            "{said} said, {acknowledged} acknowledged, {removed} removed; {lost} lost, {doubled} \
-             doubled, {out_of_order} out of order, {back} back, {leaked} leaked, {not_resumed} not \
-             resumed"
+            "{said} said, {acknowledged} acknowledged, {removed} removed, {unheard} expired unheard; \
+             {lost} lost, {doubled} doubled, {out_of_order} out of order, {back} back, {leaked} \
+             leaked, {not_resumed} not resumed"
         )?;
         words.iter().try_for_each(|words| write!(f, "\n  {words}"))
     }
@@ -116,10 +118,12 @@ impl fmt::Display for Report {
 struct Known {
     sender: usize,
     to: Option<Vec<usize>>,
+    is_temporary: bool,
     stored: Option<u64>,
     removing: bool,
     removed: Option<Moment>,
     expires: Option<i64>,
+    is_heard: bool,
     places: BTreeSet<u64>,
 }
 
@@ -130,7 +134,7 @@ impl Known {
 
     /// Whether everybody it is for has to have it in the end.
     fn must_be_there(&self) -> bool {
-        self.stored.is_some() && !self.removing && self.expires.is_none()
+        self.stored.is_some() && !self.removing && !self.is_temporary
     }
 
     /// Whether it may not be among what was asked for at that moment.
@@ -158,6 +162,8 @@ pub(crate) fn check(history: &History) -> Report {
         if places.len() > 1 {
             report.note(|report| &mut report.doubled, || format!("{token} is at {places:?}"));
         }
+        let is_unheard = known.stored.is_some() && !known.is_heard;
+        report.unheard += usize::from(is_unheard && known.is_temporary);
     }
     report
 }
@@ -166,14 +172,19 @@ fn gather(history: &History, report: &mut Report) -> BTreeMap<Token, Known> {
     let mut all = BTreeMap::new();
     for (sender, notes) in history.iter().enumerate() {
         for note in notes {
-            if let Note::Said { token, to } = note {
-                let to = to.clone();
-                let (stored, removing, removed, expires) = (None, false, None, None);
-                let places = BTreeSet::new();
-                all.insert(
-                    *token,
-                    Known { sender, to, stored, removing, removed, expires, places },
-                );
+            if let Note::Said { token, to, is_temporary } = note {
+                let known = Known {
+                    sender,
+                    to: to.clone(),
+                    is_temporary: *is_temporary,
+                    stored: None,
+                    removing: false,
+                    removed: None,
+                    expires: None,
+                    is_heard: false,
+                    places: BTreeSet::new(),
+                };
+                all.insert(*token, known);
             }
         }
     }
@@ -196,6 +207,7 @@ fn gather(history: &History, report: &mut Report) -> BTreeMap<Token, Known> {
                 for copy in copies(note) {
                     let known = all.get_mut(&copy.token).expect("nobody said that");
                     known.expires = known.expires.or(copy.expires);
+                    known.is_heard = true;
                     known.places.insert(copy.seq);
                 }
             }
@@ -337,7 +349,7 @@ mod tests {
 
     /// Two clients; the first says 10 to all, 11 to itself alone, and 12, and removes that.
     fn good() -> History {
-        let said = |token, to| Note::Said { token, to };
+        let said = |token, to| Note::Said { token, to, is_temporary: false };
         let log = |copies: &[Copy]| Note::Log { asked: at(9), copies: copies.to_vec() };
         let ten = copy(1, 10);
         let first = vec![
@@ -386,6 +398,16 @@ mod tests {
     fn what_is_missing_is_lost() {
         assert_eq!(after(|notes| drop(notes.remove(1))).lost, 1);
         assert_eq!(after(|notes| drop(notes.pop())).lost, 1);
+    }
+
+    #[test]
+    fn a_temporary_message_may_vanish_before_anybody_has_it() {
+        let mut history = good();
+        history[0].push(Note::Said { token: 13, to: None, is_temporary: true });
+        history[0].push(Note::Stored { token: 13, seq: 5 });
+        let report = check(&history);
+        assert!(report.is_clean(), "{report}");
+        assert_eq!(report.unheard, 1);
     }
 
     #[test]

@@ -298,26 +298,27 @@ impl Member {
             let other = self.dice.random_range(1..stage.users.len());
             vec![(self.number + other) % stage.users.len()]
         });
-        let (mut pending, note) = Self::say(stage, to);
-        if chance >= 92 {
+        let is_temporary = chance >= 92;
+        let (mut pending, token) = Self::say(stage, to.as_deref());
+        if is_temporary {
             pending.object["action"] = json!("TEMPORARY");
             pending.object["seconds"] = json!(1);
         }
-        self.notes.push(note);
+        self.notes.push(Note::Said { token, to, is_temporary });
         pending
     }
 
-    fn say(stage: &Stage, to: Option<Vec<usize>>) -> (Pending, Note) {
+    fn say(stage: &Stage, to: Option<&[usize]>) -> (Pending, Token) {
         let token = stage.tokens.fetch_add(1, Ordering::SeqCst);
         let cid = format!("s{token}");
-        let receiver = to.as_ref().map_or_else(
+        let receiver = to.map_or_else(
             || vec!["all"],
             |to| to.iter().map(|other| stage.users[*other].get().unwrap().as_str()).collect(),
         );
         let object = json!({
             "action": "MESSAGE", "receiver": receiver, "content": format!("{MARK}{token}."), "cid": cid
         });
-        (Pending { cid, object }, Note::Said { token, to })
+        (Pending { cid, object }, token)
     }
 
     fn hear(&mut self, stage: &Stage, bytes: &[u8]) {
@@ -393,6 +394,6 @@ fn copy(object: &Value) -> Option<Copy> {
 /// Every token in these bytes.
 fn tokens(bytes: &[u8]) -> Vec<Token> {
     let text = String::from_utf8_lossy(bytes);
-    let ends = text.match_indices(MARK).map(|(at, mark)| &text[at + mark.len()..]);
-    ends.map(|rest| rest.split('.').next().unwrap().parse().unwrap()).collect()
+    let rests = text.split(MARK).skip(1);
+    rests.map(|rest| rest.split('.').next().unwrap().parse().unwrap()).collect()
 }
