@@ -1,7 +1,5 @@
 //! `chat tail` as a script meets it: what it prints, in which order, and how it ends.
 
-#![expect(clippy::indexing_slicing, reason = "a test fails where its tools do")]
-
 use std::io::{BufRead as _, BufReader, Lines};
 use std::process::{Child, ChildStdout, Command};
 
