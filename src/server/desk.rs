@@ -5,6 +5,7 @@
 use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 
 use futures_util::StreamExt;
 use futures_util::stream::{FuturesOrdered, FuturesUnordered};
@@ -14,7 +15,7 @@ use tokio_util::task::TaskTracker;
 use super::fanout::Fanout;
 use super::hub::{Effect, Hub, Input, Now, Query, SessionId, Ticket};
 use super::limits::WRITING;
-use super::outbox::Frame;
+use super::removed::Removed;
 use super::search::{self, Search};
 use crate::protocol::error::Refusal;
 use crate::protocol::event::{Event, Found, SearchEnd};
@@ -46,6 +47,7 @@ pub(super) struct Desk {
     writing: FuturesOrdered<Later<Returned>>,
     looking: FuturesUnordered<Later<Input>>,
     searches: HashMap<SessionId, CancellationToken>,
+    latest: Arc<Removed>,
     /// Something was removed whose text is still in the files.
     pub(super) removed: bool,
     /// Said once, until something is written again.
@@ -63,6 +65,7 @@ impl Desk {
             writing: FuturesOrdered::new(),
             looking: FuturesUnordered::new(),
             searches: HashMap::new(),
+            latest: Arc::default(),
             removed: false,
             is_failing: false,
         }
@@ -83,7 +86,7 @@ impl Desk {
         for effect in self.hub.handle(now, input) {
             match effect {
                 Effect::Send { to, event } => {
-                    self.removed |= matches!(event, Event::Deleted(_) | Event::Expired { .. });
+                    self.note_removal(&event);
                     self.fanout.tell(to, &event);
                 }
                 Effect::Append { ticket, append } => self.appends.push((ticket, append)),
@@ -117,6 +120,16 @@ impl Desk {
         } else {
             self.writing.push_back(Box::pin(std::future::ready(Returned::Left(session))));
         }
+    }
+
+    fn note_removal(&mut self, event: &Event) {
+        let id = match event {
+            Event::Deleted(deleted) => deleted.id,
+            Event::Expired { id, .. } => *id,
+            _ => return,
+        };
+        self.latest.note(id);
+        self.removed = true;
     }
 
     /// Ends a session.
@@ -192,10 +205,8 @@ impl Desk {
         query: Query,
     ) {
         let Some(outbox) = self.fanout.outbox(session) else { return };
-        // A session that takes no answers is closed for what else it does not take.
-        let tell = move |event: Event| {
-            outbox.push(Frame::Bytes(event.encode(), 0)).ok();
-        };
+        let (latest, since) = (Arc::clone(&self.latest), self.latest.count());
+        let tell = move |event: Event| latest.answer(&outbox, since, event);
         let wall = now.millis();
         match query {
             Query::History(history) => {

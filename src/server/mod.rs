@@ -10,6 +10,7 @@ mod housekeeping;
 pub mod hub;
 pub mod limits;
 mod outbox;
+mod removed;
 mod search;
 mod session;
 mod shell;
