@@ -145,6 +145,27 @@ pub struct Refused {
 }
 
 impl Event {
+    /// The message that nobody may show any more after this event.
+    pub fn removes(&self) -> Option<MessageId> {
+        match self {
+            Self::Deleted(deleted) => Some(deleted.id),
+            Self::Expired { id, .. } => Some(*id),
+            Self::LoginPrompt
+            | Self::Welcome(_)
+            | Self::LoginRefused(_)
+            | Self::People(_)
+            | Self::Presence { .. }
+            | Self::Said(_)
+            | Self::Live(_)
+            | Self::Stored(_)
+            | Self::History(_)
+            | Self::Found(_)
+            | Self::Pong(_)
+            | Self::Refused(_)
+            | Self::Closing(_) => None,
+        }
+    }
+
     /// Its place in the order of the log, if it is an event of the log.
     pub fn seq(&self) -> Option<Seq> {
         match self {

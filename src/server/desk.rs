@@ -55,7 +55,13 @@ pub(super) struct Desk {
 }
 
 impl Desk {
-    pub(super) fn new(hub: Hub, fanout: Fanout, log: Handles, tasks: TaskTracker) -> Self {
+    pub(super) fn new(
+        hub: Hub,
+        fanout: Fanout,
+        log: Handles,
+        latest: Arc<Removed>,
+        tasks: TaskTracker,
+    ) -> Self {
         Self {
             hub,
             fanout,
@@ -65,7 +71,7 @@ impl Desk {
             writing: FuturesOrdered::new(),
             looking: FuturesUnordered::new(),
             searches: HashMap::new(),
-            latest: Arc::default(),
+            latest,
             removed: false,
             is_failing: false,
         }
@@ -123,13 +129,10 @@ impl Desk {
     }
 
     fn note_removal(&mut self, event: &Event) {
-        let id = match event {
-            Event::Deleted(deleted) => deleted.id,
-            Event::Expired { id, .. } => *id,
-            _ => return,
-        };
-        self.latest.note(id);
-        self.removed = true;
+        if let Some(id) = event.removes() {
+            self.latest.note(id);
+            self.removed = true;
+        }
     }
 
     /// Ends a session.

@@ -35,6 +35,7 @@ use self::desk::Desk;
 use self::fanout::Fanout;
 use self::housekeeping::Housekeeping;
 use self::hub::Hub;
+use self::removed::Removed;
 use self::session::Room;
 use crate::store::handle;
 use crate::store::sqlite::SqliteStore;
@@ -143,11 +144,13 @@ impl Server {
             retention: self.retention,
         };
         let keeping = tasks.spawn(stop.clone().run_until_cancelled_owned(keeping.run()));
-        let room = Room { hub, reads: log.reads.clone(), stop: stop.clone() };
+        let removed = Arc::<Removed>::default();
+        let reads = log.reads.clone();
+        let room = Room { hub, reads, removed: Arc::clone(&removed), stop: stop.clone() };
         let head = self.opened.head;
         let heart = Hub::new(rand::random(), &self.opened);
         drop(self.opened);
-        let desk = Desk::new(heart, Fanout::new(head), log, tasks.clone());
+        let desk = Desk::new(heart, Fanout::new(head), log, removed, tasks.clone());
         let mut heart =
             tasks.spawn(shell::run(desk, commands, shell::clock, housekeeper, stop.clone()));
         let acceptor = Acceptor { tls: self.identity.acceptor, room, tasks: tasks.clone() };

@@ -145,6 +145,13 @@ impl Outbox {
         }
     }
 
+    /// What waits now.
+    pub(super) fn drain(&self) -> Vec<Frame> {
+        let mut queue = self.queue();
+        queue.weight = 0;
+        std::mem::take(&mut queue.frames)
+    }
+
     /// Returns once the outbox is closed.
     pub(super) async fn closing(&self) {
         self.closing.cancelled().await;

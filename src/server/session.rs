@@ -11,6 +11,7 @@ use super::limits::{
     CATCH_UP, CLOSING_GRACE, DEAD, LINGER, LOGIN_TIMEOUT, READ_BYTES, RECORD, STALLED,
 };
 use super::outbox::{Behind, Frame, Outbox, Taken};
+use super::removed::Removed;
 use super::shell::{Command, HubSender};
 use crate::protocol::decoder::Decoder;
 use crate::protocol::error::Refusal;
@@ -25,6 +26,7 @@ use crate::store::handle::ReadHandle;
 pub(super) struct Room {
     pub(super) hub: HubSender,
     pub(super) reads: ReadHandle,
+    pub(super) removed: Arc<Removed>,
     pub(super) stop: CancellationToken,
 }
 
@@ -206,6 +208,10 @@ impl Inside {
             Ok(None) => return Err(std::io::Error::other("the log does not go back so far")),
             Err(error) => return Err(std::io::Error::other(error)),
         };
+        // Answers that wait were read before what is removed in this page; later ones know of it.
+        page.events.iter().filter_map(Event::removes).for_each(|id| self.room.removed.note(id));
+        let mut waiting = self.outbox.drain();
+        self.send_frames(writer, &mut waiting, n_events).await?;
         let encoded = page.events.iter().filter_map(|event| match self.dialect {
             Dialect::Extended => Some(event.encode()),
             Dialect::Original => event.encode_for_original(),

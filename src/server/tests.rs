@@ -53,10 +53,12 @@ impl Rig {
         let (writes, write_queue) = handle::write_queue();
         threads.spawn(handle::serve_as_task(store, write_queue));
         let log = Handles { store: writes, reads: reads.clone(), searches };
+        let removed = Arc::default();
         let heart = Hub::new(1, &opened);
-        let desk = Desk::new(heart, Fanout::new(opened.head), log, tasks.clone());
+        let desk =
+            Desk::new(heart, Fanout::new(opened.head), log, Arc::clone(&removed), tasks.clone());
         tasks.spawn(shell::run(desk, commands, clock, Arc::default(), stop.clone()));
-        let room = Room { hub, reads, stop: stop.clone() };
+        let room = Room { hub, reads, removed, stop: stop.clone() };
         Self { room, epoch: opened.epoch, tasks, stop, n_sessions: 0 }
     }
 
