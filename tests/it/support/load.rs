@@ -345,8 +345,14 @@ impl Member {
                 self.notes.push(Note::Gone { seq: object["seq"].as_u64().unwrap(), token });
             }
             Some("HISTORY") => {
-                let copies = object["messages"].as_array().unwrap();
-                let copies = copies.iter().filter_map(copy).collect();
+                let messages = object["messages"].as_array().unwrap();
+                // A message may be known by a page alone: removed before the stream came to it, of it
+                // the stream has only the word that it is gone.
+                for (message, copy) in messages.iter().filter_map(|m| Some((m, copy(m)?))) {
+                    let id = message["id"].as_str().unwrap();
+                    self.tokens.insert(id.to_owned(), copy.token);
+                }
+                let copies = messages.iter().filter_map(copy).collect();
                 let asked = self.asked.take().expect("asked for");
                 self.notes.push(Note::Page { asked, copies });
             }
