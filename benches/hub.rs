@@ -27,7 +27,7 @@ fn room(people: u64) -> (Hub, String) {
     let mut hub = Hub::new(1, &MemoryStore::default().opened().expect("memory"));
     let mut last = String::new();
     for session in (0..people).map(SessionId) {
-        let login = Login { username: "Bob".to_owned(), dialect: Dialect::Extended, resume: None };
+        let login = Login { dialect: Dialect::Extended, ..Login::original("Bob".to_owned()) };
         for effect in hub.handle(now(), Input::Login { session, login, key: None }) {
             if let Effect::Send { event: Event::Welcome(welcome), .. } = effect {
                 last = welcome.user.to_string();

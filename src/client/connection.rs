@@ -19,9 +19,9 @@ use super::{Event, REQUESTS};
 use crate::protocol::decoder::Decoder;
 use crate::protocol::error::{ErrorCode, Refusal};
 use crate::protocol::event::{self, Refused, Welcome};
-use crate::protocol::id::{ClientId, Name, UserId};
+use crate::protocol::id::{ClientId, UserId};
 use crate::protocol::limits;
-use crate::protocol::request::{Login, PROTOCOL, Request, Resume};
+use crate::protocol::request::{Login, PROTOCOL, Request};
 use crate::protocol::text::SafeText;
 
 /// How much room is made for one read, in bytes: one TLS record.
@@ -98,13 +98,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     /// Says who is there, and awaits the answer. There is no time limit in it.
-    pub(super) async fn log_in(
-        &mut self,
-        name: &Name,
-        resume: Option<&Resume>,
-    ) -> Result<Welcome, LoginError> {
-        let login = Login::encode(name.as_str(), resume);
-        self.stream.write_all(&login).await.map_err(Loss::Broken)?;
+    pub(super) async fn log_in(&mut self, login: &Login) -> Result<Welcome, LoginError> {
+        self.stream.write_all(&login.encode()).await.map_err(Loss::Broken)?;
         self.stream.flush().await.map_err(Loss::Broken)?;
         loop {
             match next_event(&mut self.stream, &mut self.decoder).await? {

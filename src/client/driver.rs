@@ -16,6 +16,7 @@ use super::dial::{Connector, Link};
 use super::outbox::task::Word;
 use super::{Connected, Event, REQUESTS};
 use crate::protocol::id::Name;
+use crate::protocol::request::{Dialect, Login};
 use crate::protocol::text::SafeText;
 
 /// The queue of requests of the connection that stands, if one does. A new connection brings a new
@@ -117,8 +118,14 @@ impl<C: Connector> Driver<C> {
         };
         let Link { stream, fingerprint } = link;
         let mut connection = Connection::new(stream);
-        let resume = self.ears.cursor.resume();
-        let login = connection.log_in(&self.name, resume.as_ref());
+        let login = Login {
+            username: self.name.as_str().to_owned(),
+            dialect: Dialect::Extended,
+            id: None,
+            invite: None,
+            resume: self.ears.cursor.resume(),
+        };
+        let login = connection.log_in(&login);
         let answer = self.outlet.unless_over(tokio::time::timeout(LOGIN_TIME, login)).await?;
         let welcome = match answer.unwrap_or_else(|_elapsed| Err(Loss::LoginTimeout.into())) {
             Ok(welcome) => welcome,

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::id::{IdError, MessageId, UserId};
+use super::id::{IdError, MessageId, Name, UserId};
 use super::limits;
 
 /// The stable name of a reason, for programs. The words beside it may change, these may not.
@@ -24,6 +24,24 @@ pub enum ErrorCode {
     AlreadyLoggedIn,
     /// The name can't be a name.
     BadName,
+    /// The name could be taken for that of somebody else.
+    ConfusableName,
+    /// Nobody new is let in without an invite.
+    InviteNeeded,
+    /// The invite is used up, too old, or was never one.
+    BadInvite,
+    /// Whoever runs the server has shut this person out; the connection is closed.
+    Banned,
+    /// Whoever runs the server has ended this connection.
+    Kicked,
+    /// The ID asked for belongs to another key, or to none.
+    NotYourId,
+    /// The key has as many IDs as a key may have.
+    TooManyIds,
+    /// Too much comes from one address.
+    TooManyConnections,
+    /// Far more was asked for than one person may, and for too long; the connection is closed.
+    Flooding,
     /// A message without text.
     EmptyContent,
     /// A message of more text than the server takes.
@@ -81,6 +99,37 @@ pub enum Refusal {
     /// See [`ErrorCode::BadName`].
     #[error("{0}")]
     BadName(#[from] IdError),
+    /// See [`ErrorCode::ConfusableName`].
+    #[error("the name {0} could be taken for {1}: choose another")]
+    ConfusableName(Name, UserId),
+    /// See [`ErrorCode::InviteNeeded`].
+    #[error(
+        "this server lets nobody new in without an invite: ask whoever runs it for a chat:// link (`chat invite` makes one)"
+    )]
+    InviteNeeded,
+    /// See [`ErrorCode::BadInvite`].
+    #[error("the invite is used up, too old, or not complete: ask for a new link")]
+    BadInvite,
+    /// See [`ErrorCode::Banned`].
+    #[error("you are shut out of this server: whoever runs it can change that")]
+    Banned,
+    /// See [`ErrorCode::Kicked`].
+    #[error("whoever runs the server has ended your connection")]
+    Kicked,
+    /// See [`ErrorCode::NotYourId`].
+    #[error(
+        "{0} does not belong to your key: leave --id out, or bring the key that it belongs to (`chat key import`)"
+    )]
+    NotYourId(UserId),
+    /// See [`ErrorCode::TooManyIds`].
+    #[error("your key has {} IDs already, and more it may not have: {}", .0.len(), list(.0))]
+    TooManyIds(Vec<UserId>),
+    /// See [`ErrorCode::TooManyConnections`].
+    #[error("too many connections come from your address: close one, or wait a minute")]
+    TooManyConnections,
+    /// See [`ErrorCode::Flooding`].
+    #[error("you asked for far more than one person may, and for too long")]
+    Flooding,
     /// See [`ErrorCode::EmptyContent`].
     #[error("the message has no text")]
     EmptyContent,
@@ -136,6 +185,15 @@ impl Refusal {
             Self::LoginFirst => ErrorCode::LoginFirst,
             Self::AlreadyLoggedIn => ErrorCode::AlreadyLoggedIn,
             Self::BadName(_) => ErrorCode::BadName,
+            Self::ConfusableName(..) => ErrorCode::ConfusableName,
+            Self::InviteNeeded => ErrorCode::InviteNeeded,
+            Self::BadInvite => ErrorCode::BadInvite,
+            Self::Banned => ErrorCode::Banned,
+            Self::Kicked => ErrorCode::Kicked,
+            Self::NotYourId(_) => ErrorCode::NotYourId,
+            Self::TooManyIds(_) => ErrorCode::TooManyIds,
+            Self::TooManyConnections => ErrorCode::TooManyConnections,
+            Self::Flooding => ErrorCode::Flooding,
             Self::EmptyContent => ErrorCode::EmptyContent,
             Self::ContentTooLong(_) => ErrorCode::ContentTooLong,
             Self::NoRecipient => ErrorCode::NoRecipient,

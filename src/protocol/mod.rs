@@ -9,6 +9,7 @@ pub mod decoder;
 pub mod error;
 pub mod event;
 pub mod id;
+pub mod invite;
 pub mod limits;
 mod loose;
 pub mod message;

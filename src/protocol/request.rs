@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::error::Refusal;
 use super::id::{ClientId, IdError, MessageId, Seq, UserId};
+use super::invite::Invite;
 use super::limits;
 use super::message::Audience;
 use super::query::{Find, History};
@@ -66,6 +67,10 @@ pub struct Login {
     pub username: String,
     /// Which protocol the client speaks.
     pub dialect: Dialect,
+    /// The one of its IDs that a client of ours wants; without it, the server chooses.
+    pub id: Option<UserId>,
+    /// What lets somebody in who has no ID yet.
+    pub invite: Option<Invite>,
     /// From where a client of ours goes on.
     pub resume: Option<Resume>,
 }
@@ -110,6 +115,10 @@ struct Incoming {
     #[serde(default)]
     username: Option<String>,
     #[serde(default)]
+    user_id: Option<String>,
+    #[serde(default)]
+    invite: Option<String>,
+    #[serde(default)]
     protocol: Option<u32>,
     #[serde(default)]
     epoch: Option<String>,
@@ -150,29 +159,46 @@ impl Login {
         let (true, Some(username)) = (is_login, incoming.username) else {
             return Err(Refusal::LoginFirst);
         };
-        let dialect = match incoming.protocol {
-            Some(version) if version >= PROTOCOL => Dialect::Extended,
-            Some(_) | None => Dialect::Original,
-        };
+        match incoming.protocol {
+            Some(version) if version >= PROTOCOL => {}
+            // An original client is asked for nothing but its name.
+            Some(_) | None => return Ok(Self::original(username)),
+        }
         let after = incoming.after.and_then(|after| u64::try_from(after).ok()).map(Seq);
-        let resume = match (dialect, after, incoming.epoch) {
-            (Dialect::Extended, Some(after), Some(epoch)) => Some(Resume { after, epoch }),
-            _ => None,
-        };
-        Ok(Self { username, dialect, resume })
+        let resume = after.zip(incoming.epoch).map(|(after, epoch)| Resume { after, epoch });
+        let id = incoming.user_id.as_deref().map(str::parse).transpose().map_err(bad_request)?;
+        let invite = incoming.invite.as_deref().map(str::parse).transpose();
+        let invite = invite.map_err(|_invalid| Refusal::BadInvite)?;
+        Ok(Self { username, dialect: Dialect::Extended, id, invite, resume })
+    }
+
+    /// What an original client of that name says.
+    pub fn original(username: String) -> Self {
+        Self { username, dialect: Dialect::Original, id: None, invite: None, resume: None }
     }
 
     /// The bytes of a login of ours.
-    pub fn encode(username: &str, resume: Option<&Resume>) -> Vec<u8> {
+    pub fn encode(&self) -> Vec<u8> {
         #[derive(Serialize)]
         struct Outgoing<'a> {
             action: &'a str,
             protocol: u32,
             username: &'a str,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            user_id: Option<&'a UserId>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            invite: Option<&'a Invite>,
             #[serde(flatten, skip_serializing_if = "Option::is_none")]
             resume: Option<&'a Resume>,
         }
-        to_line(&Outgoing { action: "LOGIN", protocol: PROTOCOL, username, resume })
+        to_line(&Outgoing {
+            action: "LOGIN",
+            protocol: PROTOCOL,
+            username: &self.username,
+            user_id: self.id.as_ref(),
+            invite: self.invite.as_ref(),
+            resume: self.resume.as_ref(),
+        })
     }
 }
 

@@ -8,9 +8,10 @@ use proptest::prelude::*;
 use super::error::{ErrorCode, Refusal};
 use super::event::{Deleted, Event, Refused, Welcome};
 use super::id::{ClientId, MessageId, Name, Seq, UserId};
+use super::invite::Invite;
 use super::limits;
 use super::message::{Audience, Kind, Message};
-use super::request::{Dialect, Login, Request, Say, SayKind};
+use super::request::{Dialect, Login, Request, Resume, Say, SayKind};
 use super::text::SafeText;
 
 fn user() -> impl Strategy<Value = UserId> {
@@ -223,9 +224,20 @@ fn each_wrong_object_has_its_own_code() {
 fn logins_of_both_dialects() {
     let login = |object: &str| Login::decode(object.as_bytes()).unwrap();
     assert_eq!(login(r#"{"username": "Tom", "user_id": "Tom_8386"}"#).dialect, Dialect::Original);
-    let ours = Login::encode("Tom", None);
-    let ours = Login::decode(&ours).unwrap();
-    assert_eq!((ours.username.as_str(), ours.dialect), ("Tom", Dialect::Extended));
+    let ours = Login {
+        dialect: Dialect::Extended,
+        id: Some("Tom_8386".parse().unwrap()),
+        invite: Some(Invite::new([7; 16])),
+        resume: Some(Resume { after: Seq(498), epoch: "b7k2m9x4".to_owned() }),
+        ..Login::original("Tom".to_owned())
+    };
+    assert_eq!(Login::decode(&ours.encode()), Ok(ours.clone()));
+    let without = Login { id: None, invite: None, resume: None, ..ours };
+    assert_eq!(Login::decode(&without.encode()), Ok(without));
+    for invite in ["", "short", "mN0aW5kZXJzLWtlZXBlcg==", "mN0aW5kZXJzLWtlZXBlc+"] {
+        let login = format!(r#"{{"username": "Tom", "protocol": 1, "invite": "{invite}"}}"#);
+        assert_eq!(Login::decode(login.as_bytes()), Err(Refusal::BadInvite), "{invite:?}");
+    }
 }
 
 #[test]

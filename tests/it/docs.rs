@@ -71,7 +71,7 @@ fn every_example_of_the_protocol_is_what_the_code_says() {
 /// What a client says, read and written again.
 fn encoded_again(bytes: &[u8]) -> Vec<u8> {
     if let Ok(login) = Login::decode(bytes) {
-        return Login::encode(&login.username, login.resume.as_ref());
+        return login.encode();
     }
     let (cid, request) = Request::decode(bytes);
     request.unwrap().encode(cid.as_ref())

@@ -126,7 +126,7 @@ impl Room {
     fn log_in(&mut self, session: u64, name: &str, dialect: Dialect, key: Option<Key>) -> UserId {
         let id = SessionId(session);
         self.here.push(id);
-        let login = Login { username: name.to_owned(), dialect, resume: None };
+        let login = Login { dialect, ..Login::original(name.to_owned()) };
         self.input(Input::Login { session: id, login, key });
         self.hub.roster.user(id).unwrap()
     }

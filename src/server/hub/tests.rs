@@ -28,7 +28,7 @@ fn a_login_is_welcomed_and_told_of_the_others() {
 #[test]
 fn a_name_that_is_none_is_refused_and_the_session_closed() {
     let mut room = Room::new();
-    let login = Login { username: "a b".to_owned(), dialect: Dialect::Original, resume: None };
+    let login = Login::original("a b".to_owned());
     room.input(Input::Login { session: SessionId(1), login, key: None });
     let told = room.told();
     let [(1, Event::LoginRefused(refused))] = told.as_slice() else { panic!("{told:?}") };
