@@ -10,7 +10,7 @@ use std::time::Duration;
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::io::{ReadHalf, WriteHalf};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use super::cursor::Cursor;
 use super::driver::Outlet;
@@ -19,7 +19,7 @@ use super::{Event, REQUESTS};
 use crate::protocol::decoder::Decoder;
 use crate::protocol::error::{ErrorCode, Refusal};
 use crate::protocol::event::{self, Refused, Welcome};
-use crate::protocol::id::{ClientId, UserId};
+use crate::protocol::id::{ClientId, Seq, UserId};
 use crate::protocol::limits;
 use crate::protocol::request::{Login, PROTOCOL, Request};
 use crate::protocol::text::SafeText;
@@ -141,13 +141,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         ears: &mut Ears,
     ) -> Loss {
         let (reader, writer) = tokio::io::split(self.stream);
+        let has_come = ears.has_come.subscribe();
         let too_late = async {
             outlet.over().await;
             tokio::time::sleep(GOODBYE_TIME).await;
         };
         tokio::select! {
             loss = read(reader, self.decoder, outlet, ears) => loss,
-            error = write(writer, requests) => Loss::Broken(error),
+            error = write(writer, requests, has_come) => Loss::Broken(error),
             () = too_late => Loss::HungUp,
         }
     }
@@ -157,6 +158,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 #[derive(Debug)]
 pub(super) struct Ears {
     pub(super) cursor: Cursor,
+    /// See [`Cursor::has_come`]: for what goes out.
+    has_come: watch::Sender<Option<Seq>>,
     words: mpsc::Sender<Word>,
     /// Where the outbox sends once everything was replayed.
     line: Option<mpsc::WeakSender<Vec<u8>>>,
@@ -166,12 +169,14 @@ pub(super) struct Ears {
 
 impl Ears {
     pub(super) fn new(cursor: Cursor, words: mpsc::Sender<Word>) -> Self {
-        Self { cursor, words, line: None, yours: BTreeSet::new() }
+        let (has_come, _) = watch::channel(None);
+        Self { cursor, has_come, words, line: None, yours: BTreeSet::new() }
     }
 
     /// Begins a connection.
     pub(super) async fn welcome(&mut self, welcome: &Welcome, line: mpsc::WeakSender<Vec<u8>>) {
         self.cursor.welcome(welcome);
+        self.has_come.send_replace(self.cursor.has_come());
         self.yours.insert(welcome.user.clone());
         self.line = Some(line);
         if !welcome.resumed {
@@ -283,6 +288,7 @@ where
         if let Err(loss) = ears.hear(&event).await {
             return loss;
         }
+        let has_come = ears.cursor.has_come();
         if let event::Event::Closing(refused) = &event {
             told = Some(refused.text.clone());
         }
@@ -290,16 +296,21 @@ where
             // Nobody wants it; but to hang up on unread bytes would take back what was written last.
             Ok(()) | Err(super::driver::Over) => {}
         }
+        ears.has_come.send_replace(has_come);
     }
 }
 
 /// Writes all requests that wait at once. After the last one, when nobody can send any more, it says
 /// EXIT and leaves the end to the server.
-async fn write<S>(mut writer: WriteHalf<S>, mut requests: mpsc::Receiver<Vec<u8>>) -> io::Error
+async fn write<S>(
+    mut writer: WriteHalf<S>,
+    mut requests: mpsc::Receiver<Vec<u8>>,
+    has_come: watch::Receiver<Option<Seq>>,
+) -> io::Error
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    match write_all(&mut writer, &mut requests).await {
+    match write_all(&mut writer, &mut requests, &has_come).await {
         Ok(()) => std::future::pending().await,
         Err(error) => {
             // The server may have said why it hung up: the reader gets the time to find it.
@@ -312,18 +323,22 @@ where
 async fn write_all(
     writer: &mut (impl AsyncWrite + Unpin),
     requests: &mut mpsc::Receiver<Vec<u8>>,
+    has_come: &watch::Receiver<Option<Seq>>,
 ) -> io::Result<()> {
     let mut waiting = Vec::with_capacity(REQUESTS);
+    let ping = || Request::Ping(*has_come.borrow()).encode(None);
     loop {
         let received = requests.recv_many(&mut waiting, REQUESTS);
         let over = match tokio::time::timeout(PING_TIME, received).await {
             Ok(count) => count == 0,
             Err(_elapsed) => {
-                waiting.push(Request::Ping.encode(None));
+                waiting.push(ping());
                 false
             }
         };
         if over {
+            let all_has_come = has_come.borrow().is_some();
+            waiting.extend(all_has_come.then(ping));
             waiting.push(Request::Exit.encode(None));
         }
         writer.write_all(&waiting.concat()).await?;

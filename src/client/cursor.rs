@@ -15,6 +15,8 @@ pub(super) struct Cursor {
     /// ...and for everything up to here the server's count said so, too.
     confirmed: Seq,
     count: u64,
+    /// Nothing that could be seen is missing before `reached`.
+    whole: bool,
 }
 
 /// The server has sent what did not come.
@@ -33,7 +35,13 @@ impl Cursor {
         if !welcome.resumed {
             self.epoch = Some(welcome.epoch.clone());
             (self.reached, self.confirmed) = (welcome.head, welcome.head);
+            self.whole = false;
         }
+    }
+
+    /// Up to where everything has come that this person may see, as far as that is known.
+    pub(super) fn has_come(&self) -> Option<Seq> {
+        self.whole.then_some(self.reached)
     }
 
     /// Notes what came.
@@ -57,13 +65,16 @@ impl Cursor {
                 self.reached = self.confirmed;
                 return Err(Missed);
             }
+            Event::History(page) => {
+                self.whole |= !page.earlier && !page.later;
+                return Ok(());
+            }
             Event::LoginPrompt
             | Event::Welcome(_)
             | Event::LoginRefused(_)
             | Event::People(_)
             | Event::Presence { .. }
             | Event::Stored(_)
-            | Event::History(_)
             | Event::Found(_)
             | Event::Refused(_)
             | Event::Closing(_) => return Ok(()),
@@ -77,6 +88,7 @@ impl Cursor {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::protocol::event::Page;
     use crate::protocol::id::MessageId;
 
     fn expired(seq: u64) -> Event {
@@ -90,6 +102,25 @@ mod tests {
 
     fn after(cursor: &Cursor) -> u64 {
         cursor.resume().unwrap().after.0
+    }
+
+    #[test]
+    fn everything_has_come_once_a_page_was_the_whole_history() {
+        let page = |earlier, later| {
+            Event::History(Page { messages: Vec::new(), earlier, later, cid: None })
+        };
+        let mut cursor = Cursor::default();
+        cursor.welcome(&welcome(7, false));
+        for part in [page(true, false), page(false, true), expired(8)] {
+            cursor.note(&part).unwrap();
+            assert_eq!(cursor.has_come(), None);
+        }
+        cursor.note(&page(false, false)).unwrap();
+        assert_eq!(cursor.has_come(), Some(Seq(8)));
+        cursor.welcome(&welcome(20, true));
+        assert_eq!(cursor.has_come(), Some(Seq(8)), "not replayed yet");
+        cursor.welcome(&welcome(20, false));
+        assert_eq!(cursor.has_come(), None);
     }
 
     #[test]

@@ -26,8 +26,9 @@ pub enum Request {
     Find(Find),
     /// HISTORY.
     History(History),
-    /// PING: is the connection alive, and has everything come?
-    Ping,
+    /// PING: is the connection alive, and has everything come? With the place up to which the person
+    /// has had everything, if the client knows.
+    Ping(Option<Seq>),
     /// EXIT.
     Exit,
 }
@@ -255,7 +256,10 @@ impl Request {
                 }
                 (None, None) => History::Before(None),
             })),
-            Some("PING") => Ok(Self::Ping),
+            Some("PING") => {
+                let up_to = incoming.after.and_then(|after| u64::try_from(after).ok());
+                Ok(Self::Ping(up_to.map(Seq)))
+            }
             Some("EXIT") => Ok(Self::Exit),
             Some("LOGIN") => Err(Refusal::AlreadyLoggedIn),
             None if incoming.username.is_some() => Err(Refusal::AlreadyLoggedIn),
@@ -365,12 +369,11 @@ impl<'a> Outgoing<'a> {
         match request {
             Request::Search => bare("SEARCH"),
             Request::Exit => bare("EXIT"),
-            Request::Ping => bare("PING"),
+            Request::Ping(up_to) => Self { after: up_to.map(number), ..bare("PING") },
             Request::History(History::Around(id)) => Self { around: Some(*id), ..bare("HISTORY") },
-            Request::History(History::Before(before)) => Self {
-                before: before.map(|seq| i64::try_from(seq.0).unwrap_or(i64::MAX)),
-                ..bare("HISTORY")
-            },
+            Request::History(History::Before(before)) => {
+                Self { before: before.map(number), ..bare("HISTORY") }
+            }
             Request::Find(find) => Self {
                 content: Some(find.pattern.clone()),
                 case: find.match_case,
@@ -398,6 +401,10 @@ impl<'a> Outgoing<'a> {
             }
         }
     }
+}
+
+fn number(seq: Seq) -> i64 {
+    i64::try_from(seq.0).unwrap_or(i64::MAX)
 }
 
 /// One JSON object and a line end.

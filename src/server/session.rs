@@ -119,16 +119,20 @@ impl Inside {
     /// Hands on what the client asks for, until it goes, falls silent, or can't be understood any more.
     async fn receive_all<IO: AsyncRead>(&self, reader: &mut ReadHalf<IO>, mut decoder: Decoder) {
         decoder.set_limit(FRAME_BYTES);
+        let mut has_come = None;
         loop {
             while let Some(object) = decoder.next_object() {
                 let request = match object {
                     Ok(bytes) => Request::decode(&bytes),
                     Err(refusal) => (None, Err(refusal)),
                 };
-                if let (_, Ok(Request::Ping)) = request {
+                if let (_, Ok(Request::Ping(up_to))) = request {
                     // Whoever takes no answers is closed for what else it does not take.
                     self.outbox.push(Frame::Pong).ok();
-                    continue;
+                    if up_to <= has_come {
+                        continue;
+                    }
+                    has_come = up_to;
                 }
                 let is_last = matches!(request, (_, Err(Refusal::FrameTooLong(_))));
                 let command = Command::Request { session: self.session, request };

@@ -25,7 +25,7 @@ async fn a_quiet_client_asks_whether_the_server_is_there() {
     connected(&mut events).await;
     let before = now();
     for pings in 1..4 {
-        assert_eq!(server.hear_request().await, Request::Ping);
+        assert_eq!(server.hear_request().await, Request::Ping(None));
         assert_eq!(now() - before, Duration::from_secs(limits::PING_SECONDS) * pings);
         server.say(&Said::Pong(0)).await;
     }

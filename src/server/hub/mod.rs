@@ -5,6 +5,7 @@
 //! message but what the rules need: its text only passes through.
 
 mod delete;
+mod delivered;
 mod expiry;
 mod ids;
 mod ledger;
@@ -25,6 +26,7 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 use tokio::time::Instant;
 
+use self::delivered::Delivered;
 use self::expiry::Expiry;
 use self::ids::Ids;
 use self::ledger::{Entry, Ledger};
@@ -197,6 +199,7 @@ pub struct Hub {
     ids: Ids,
     expiry: Expiry,
     presence: Presence,
+    delivered: Delivered,
     head: Seq,
     horizon: Seq,
     epoch: String,
@@ -220,6 +223,7 @@ impl Hub {
             ids,
             expiry,
             presence: Presence::default(),
+            delivered: Delivered::default(),
             head: log.head,
             horizon: log.horizon,
             epoch: log.epoch.clone(),
@@ -350,8 +354,14 @@ impl Hub {
             Ok(Request::Delete(id)) => self.delete(session, user, cid.clone(), id, effects),
             Ok(Request::History(history)) => read(Query::History(history)),
             Ok(Request::Find(find)) => read(Query::Find(find)),
-            // A ping is answered by the session: it alone knows what has gone out.
-            Ok(Request::Search | Request::Ping) => Ok(()),
+            Ok(Request::Search) => Ok(()),
+            // Answered by the session: it alone knows what has gone out.
+            Ok(Request::Ping(up_to)) => {
+                if let Some(up_to) = up_to {
+                    self.has_come(session, up_to, effects);
+                }
+                Ok(())
+            }
             Ok(Request::Exit) => {
                 self.close(session, effects);
                 Ok(())

@@ -109,7 +109,12 @@ impl Roster {
 
     /// Whether a direct message would be read: now, or when they come back.
     pub(super) fn is_reachable(&self, user: &UserId) -> bool {
-        self.sessions.contains_key(user) || self.lasting.contains(user)
+        self.sessions.contains_key(user) || self.is_lasting(user)
+    }
+
+    /// Whether this person can come back.
+    pub(super) fn is_lasting(&self, user: &UserId) -> bool {
+        self.lasting.contains(user)
     }
 
     /// Whether the ID has been given to somebody, here or gone.

@@ -113,6 +113,7 @@ impl Hub {
             self.tell_presence(now, effects);
         }
         self.head = message.seq;
+        self.waits(&message);
         let entry = Entry { author: message.sender.clone(), audience: message.audience.clone() };
         if let Some(at) = message.expires() {
             self.expiry.insert(at, message.id, Some(entry.clone()));

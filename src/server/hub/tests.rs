@@ -9,7 +9,7 @@ use crate::protocol::id::MessageId;
 use crate::protocol::message::Kind;
 use crate::protocol::request::{Dialect, SayKind};
 use crate::server::limits;
-use crate::store::{Reader as _, Store as _, View};
+use crate::store::{Reader as _, Retention, Store as _, View};
 
 #[test]
 fn a_login_is_welcomed_and_told_of_the_others() {
@@ -113,6 +113,41 @@ fn a_reply_never_goes_further_than_what_it_replies_to() {
     assert_eq!(room.said().0, [2, 4]);
     room.ask(2, say(Audience::Everyone, reply(public.id)));
     assert_eq!(room.said().0, [1, 2, 3, 4]);
+}
+
+#[test]
+fn a_direct_message_waits_until_its_people_have_had_it() {
+    let mut room = Room::new();
+    let bob = room.join_with(2, "Bob", Some([2; 32]));
+    room.leave(2);
+    room.ours(1, "Ann");
+    room.ask(1, say(only(&[&bob]), PLAIN));
+    let (_, private) = room.said();
+    room.ask(1, say(Audience::Everyone, PLAIN));
+    let is_kept = |room: &mut Room| {
+        room.wait(Duration::from_hours(1));
+        let (now, mut reader) = (room.millis(), room.log.reader().unwrap());
+        room.log.sweep(now, Retention::Days(0)).unwrap();
+        reader.message(View { viewer: &bob, now }, private.id).unwrap().is_some()
+    };
+    assert!(is_kept(&mut room));
+    room.join_with(2, "Bob", Some([2; 32]));
+    let earlier = Seq(private.seq.0 - 1);
+    for up_to in [None, Some(earlier)] {
+        room.ask(2, Request::Ping(up_to));
+        assert!(is_kept(&mut room), "{up_to:?}");
+    }
+    // Nobody can have had what was not said yet.
+    room.ask(2, Request::Ping(Some(Seq(u64::MAX))));
+    assert!(!is_kept(&mut room));
+    room.ask(1, say(only(&[&bob]), PLAIN));
+    let again = room.log.opened().unwrap();
+    assert_eq!(again.messages, 1, "the next one waits again");
+    room.ask(2, Request::Ping(Some(again.head)));
+    room.wait(Duration::from_hours(1));
+    let now = room.millis();
+    room.log.sweep(now, Retention::Days(0)).unwrap();
+    assert_eq!(room.log.opened().unwrap().messages, 0);
 }
 
 #[test]
