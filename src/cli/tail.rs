@@ -214,7 +214,7 @@ fn line(json: bool, room: &Room, now: DateTime<FixedOffset>, said: &Said) -> Str
         return String::from_utf8_lossy(&said.encode()).into_owned();
     }
     let mut line = match said {
-        Said::Said(message) => format::message(room, *now.offset(), message),
+        Said::Said(message) => format::message(room, now, message),
         Said::Deleted(deleted) => {
             format::notice(now, &format!("message {} was removed by {}", deleted.id, deleted.by))
         }

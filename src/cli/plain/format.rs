@@ -17,8 +17,12 @@ use crate::protocol::text::SafeText;
 const INDENT: &str = "    ";
 
 /// A message: `12:03 [235467] Ann_1180 -> you, Kim_9021 (private): text`.
-pub(in crate::cli) fn message(room: &Room, zone: FixedOffset, message: &Message) -> String {
-    let mut line = clock(message.at, zone);
+pub(in crate::cli) fn message(
+    room: &Room,
+    now: DateTime<FixedOffset>,
+    message: &Message,
+) -> String {
+    let mut line = clock(message.at, now);
     let Message { id, sender, audience, content, .. } = message;
     // Writing to a string cannot fail.
     write!(line, " [{id}] {}", who(room, sender)).unwrap_or_default();
@@ -70,11 +74,14 @@ pub(super) fn people<'a>(
 
 /// Anything that nobody said.
 pub(in crate::cli) fn notice(now: DateTime<FixedOffset>, text: &str) -> String {
-    format!("{} -- {text}", clock(now, *now.offset()))
+    format!("{} -- {text}", clock(now, now))
 }
 
-fn clock(at: DateTime<FixedOffset>, zone: FixedOffset) -> String {
-    at.with_timezone(&zone).format("%H:%M").to_string()
+/// The time of day, and the day unless it is today, where the reader is.
+fn clock(at: DateTime<FixedOffset>, now: DateTime<FixedOffset>) -> String {
+    let at = at.with_timezone(now.offset());
+    let is_today = at.date_naive() == now.date_naive();
+    at.format(if is_today { "%H:%M" } else { "%Y-%m-%d %H:%M" }).to_string()
 }
 
 fn who<'a>(room: &Room, id: &'a UserId) -> &'a str {

@@ -5,12 +5,13 @@
 
 pub(super) mod format;
 mod input;
+mod past;
 mod talk;
 
 #[cfg(test)]
 mod tests;
 
-use std::io::Write as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
@@ -40,7 +41,8 @@ pub(super) async fn run(
     events: Receiver<Event>,
     stop: &CancellationToken,
 ) -> anyhow::Result<()> {
-    let talk = Talk::new(&format!("{:016x}", rand::random::<u64>()));
+    let talk =
+        Talk::new(&format!("{:016x}", rand::random::<u64>()), std::io::stdin().is_terminal());
     let input = Lines::new(BufReader::new(tokio::io::stdin()));
     let mut shell = Shell { client, events, input, talk };
     if stop.run_until_cancelled(shell.run()).await.unwrap_or(Ok(Next::Left))? == Next::Left {

@@ -8,9 +8,8 @@ use std::time::Duration;
 use chrono::{DateTime, FixedOffset};
 
 use super::format;
+use super::past::Finding;
 use crate::client::line::{Line, LineError};
-use crate::client::state::query::Query;
-use crate::client::state::search::Search;
 use crate::client::state::timeline::Entry;
 use crate::client::state::{Change, Room};
 use crate::client::{Event, SendError};
@@ -43,7 +42,7 @@ pub(super) enum Effect {
 /// One conversation in lines.
 #[derive(Debug)]
 pub(super) struct Talk {
-    room: Room,
+    pub(super) room: Room,
     /// Logged in, and told who is here: before that an `@` word would name nobody.
     ready: bool,
     /// What was sent and has no answer, as it was typed.
@@ -51,17 +50,22 @@ pub(super) struct Talk {
     /// Those of them that the outbox does not send again.
     fleeting: BTreeSet<ClientId>,
     unconfirmed: usize,
+    /// Whether what was said last is shown at the login.
+    pub(super) shows_recent: bool,
+    pub(super) finding: Option<Finding>,
 }
 
 impl Talk {
     /// Nothing said yet. For `cid_prefix` see [`Room::new`].
-    pub(super) fn new(cid_prefix: &str) -> Self {
+    pub(super) fn new(cid_prefix: &str, shows_recent: bool) -> Self {
         Self {
             room: Room::new(cid_prefix),
             ready: false,
             unanswered: BTreeMap::new(),
             fleeting: BTreeSet::new(),
             unconfirmed: 0,
+            shows_recent,
+            finding: None,
         }
     }
 
@@ -95,12 +99,18 @@ impl Talk {
             | Event::NotSent { .. } => After::Nothing,
         };
         effects.extend(self.expire(now));
+        let known = self.room.timeline().oldest().map(|message| message.seq);
         for change in self.room.apply(now, event) {
-            effects.extend(self.show(now, change));
+            effects.extend(match change {
+                Change::Page(_) => self.recent(now, known),
+                Change::Found(found) => self.found(now, found),
+                change => self.show(now, change),
+            });
         }
         match after {
             After::People => {
                 effects.push(Effect::Print(format::people(now, self.room.people())));
+                effects.extend(self.ask_recent());
             }
             After::Retry(pause) => {
                 if let Some(Effect::Print(why)) = effects.last_mut() {
@@ -155,9 +165,10 @@ impl Talk {
             Line::Exit => return Ok(vec![Effect::Leave]),
         };
         let cid = self.room.next_cid().ok_or("nothing more can be sent")?;
-        self.unanswered.insert(cid.clone(), SafeText::clean(typed).one_line());
-        if !matches!(request, Request::Say(_)) {
-            self.fleeting.insert(cid.clone());
+        if matches!(request, Request::Say(_)) {
+            self.unanswered.insert(cid.clone(), SafeText::clean(typed).one_line());
+        } else {
+            self.expect(cid.clone(), typed);
         }
         Ok(vec![Effect::Send(cid, request)])
     }
@@ -178,23 +189,6 @@ impl Talk {
             Some(_) => Ok(self.room.reply(to, text)),
             None => Err(Refusal::UnknownMessage(to).to_string()),
         }
-    }
-
-    fn search(&self, now: DateTime<FixedOffset>, expression: &str) -> Result<Vec<Effect>, String> {
-        let timeline = self.room.timeline();
-        let query = Query::parse(expression, false, now, &self.room);
-        let mut search = Search::new(query, timeline);
-        if let Some(mistake) = search.mistake() {
-            return Err(format!("{} (at character {})", mistake.text, mistake.column + 1));
-        }
-        if search.regex().is_none() {
-            return Err("write a regular expression after .search".to_owned());
-        }
-        search.step(timeline, i64::MAX);
-        let found = search.hits().iter().rev().filter_map(|hit| timeline.said(hit.id));
-        let lines = found.map(|said| format::message(&self.room, *now.offset(), &said.message));
-        let count = format::notice(now, &format!("{} found", search.hits().len()));
-        Ok(lines.chain([count]).map(Effect::Print).collect())
     }
 
     /// Follows what has been answered, or never will be.
@@ -234,7 +228,13 @@ impl Talk {
         Vec::new()
     }
 
-    fn answered(&mut self, cid: Option<&ClientId>) {
+    /// An answer to this is waited for, as long as the connection holds.
+    pub(super) fn expect(&mut self, cid: ClientId, typed: &str) {
+        self.unanswered.insert(cid.clone(), SafeText::clean(typed).one_line());
+        self.fleeting.insert(cid);
+    }
+
+    pub(super) fn answered(&mut self, cid: Option<&ClientId>) {
         if let Some(cid) = cid {
             self.unanswered.remove(cid);
             self.fleeting.remove(cid);
@@ -251,7 +251,7 @@ impl Talk {
         let lines = match change {
             Change::Said(place) => match timeline.get(place) {
                 Some(Entry::Said(said)) => {
-                    vec![format::message(&self.room, *now.offset(), &said.message)]
+                    vec![format::message(&self.room, now, &said.message)]
                 }
                 Some(Entry::Presence { .. } | Entry::Notice { .. }) | None => Vec::new(),
             },

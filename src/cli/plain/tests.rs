@@ -8,7 +8,7 @@ use super::talk::{Effect, Talk};
 use super::*;
 use crate::client::{Connected, SendError};
 use crate::protocol::error::Refusal;
-use crate::protocol::event::{Deleted, Event as Said, Refused, Welcome};
+use crate::protocol::event::{Deleted, Event as Said, Found, Page, Refused, SearchEnd, Welcome};
 use crate::protocol::id::{ClientId, MessageId, Seq, UserId};
 use crate::protocol::message::{Audience, Kind, Message};
 use crate::protocol::request::{Request, Say, SayKind};
@@ -75,10 +75,15 @@ fn sent(talk: &mut Talk, line: &str) -> (ClientId, Request) {
 }
 
 fn connect(talk: &mut Talk) -> String {
+    connect_at(talk, Seq(0))
+}
+
+/// Connects to a log that ends at `head`.
+fn connect_at(talk: &mut Talk, head: Seq) -> String {
     let welcome = Welcome {
         user: id("Bob_1234"),
         epoch: "e".to_owned(),
-        head: Seq(0),
+        head,
         now: at(0).timestamp_millis(),
         resumed: false,
     };
@@ -88,7 +93,7 @@ fn connect(talk: &mut Talk) -> String {
 
 /// Bob, in a room with two Kims and an Ann.
 fn online() -> Talk {
-    let mut talk = Talk::new("test");
+    let mut talk = Talk::new("test", true);
     connect(&mut talk);
     let people = ["Ann_1180", "Kim_9021", "Kim_9022"].map(id);
     hear(&mut talk, Said::People(people.to_vec()));
@@ -137,7 +142,7 @@ fn messages_are_lines() {
 
 #[test]
 fn comings_goings_and_the_connection_are_notices() {
-    let mut talk = Talk::new("test");
+    let mut talk = Talk::new("test", true);
     assert!(!talk.wants_input(), "what is typed before the login waits");
     assert_eq!(connect(&mut talk), "12:03 -- you are Bob_1234");
     assert!(!talk.wants_input(), "nor before it is known who is here");
@@ -262,6 +267,59 @@ fn a_long_file_is_taken_in_as_fast_as_it_is_answered() {
         Said::Said(Message { cid: cids.pop(), ..message(100_001, "Bob_1234", "line") }),
     );
     assert!(talk.wants_input());
+}
+
+#[test]
+fn what_was_said_last_is_shown_to_whoever_types() {
+    let mut talk = Talk::new("test", true);
+    connect_at(&mut talk, Seq(200_000));
+    let asked = talk.happen(at(0), Event::Received(Said::People(Vec::new())));
+    let [Effect::Print(_), Effect::Send(cid, Request::History(_))] = asked.as_slice() else {
+        panic!("{asked:?}");
+    };
+    let yesterday = |text| Message { at: at(-24 * 60 * 60), ..message(100_001, "Ann_1180", text) };
+    let mut messages = vec![yesterday("too long ago"); 20];
+    for (number, message) in (100_010..).zip(&mut messages) {
+        (message.id, message.seq) = (MessageId::from_number(number).unwrap(), Seq(number.into()));
+    }
+    messages.push(message(100_030, "Kim_9021", "before you came"));
+    assert!(hear(&mut talk, Said::Said(message(100_031, "Ann_1180", "already here"))).len() > 1);
+    let page = Page { messages, earlier: true, later: false, cid: Some(cid.clone()) };
+    let lines = hear(&mut talk, Said::History(page));
+    let lines: Vec<_> = lines.lines().collect();
+    assert_eq!(lines.len(), 15);
+    assert_eq!(lines[0], "2025-04-19 12:03 [100016] Ann_1180: too long ago");
+    assert_eq!(lines[14], "12:03 [100030] Kim_9021: before you came");
+
+    let mut pipe = Talk::new("test", false);
+    connect_at(&mut pipe, Seq(200_000));
+    assert_eq!(hear(&mut pipe, Said::People(Vec::new())), "12:03 -- nobody else is here");
+}
+
+#[test]
+fn the_server_searches_what_is_not_here() {
+    let mut talk = Talk::new("test", false);
+    connect_at(&mut talk, Seq(200_000));
+    hear(&mut talk, Said::People(Vec::new()));
+    hear(&mut talk, Said::Said(message(200_001, "Ann_1180", "lunch now")));
+    let (cid, request) = sent(&mut talk, ".search lunch from:ann");
+    let Request::Find(find) = request else { panic!("{request:?}") };
+    assert_eq!((find.pattern.as_str(), find.from.as_deref()), ("lunch", Some("ann")));
+    let found =
+        |messages, end| Said::Found(Found { messages, searched: 7, end, cid: Some(cid.clone()) });
+    let first =
+        vec![message(200_001, "Ann_1180", "lunch now"), message(150_000, "Ann_1180", "lunch then")];
+    assert_eq!(hear(&mut talk, found(first, SearchEnd::Searching)), "");
+    assert!(!talk.is_settled());
+    let last = vec![message(100_000, "Ann_1180", "first lunch")];
+    assert_eq!(
+        hear(&mut talk, found(last, SearchEnd::TooMany)),
+        "12:03 [100000] Ann_1180: first lunch\n\
+         12:03 [150000] Ann_1180: lunch then\n\
+         12:03 [200001] Ann_1180: lunch now\n\
+         12:03 -- 3 found, the newest of more"
+    );
+    assert!(talk.is_settled());
 }
 
 #[test]
