@@ -147,8 +147,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             tokio::time::sleep(GOODBYE_TIME).await;
         };
         tokio::select! {
-            loss = read(reader, self.decoder, outlet, ears) => loss,
+            // What waits goes out before more is read.
+            biased;
             error = write(writer, requests, has_come) => Loss::Broken(error),
+            loss = read(reader, self.decoder, outlet, ears) => loss,
             () = too_late => Loss::HungUp,
         }
     }

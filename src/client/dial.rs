@@ -1,7 +1,7 @@
 //! From an address to an encrypted stream of bytes.
 //!
-//! [`Connector`] is what the driver knows of it, so that tests connect in memory. Whose key a server
-//! has is not judged here: see `tls::client`.
+//! [`Connector`] is what the driver knows of it, so that tests connect in memory, or over a network that
+//! a simulation makes up. Whose key a server has is not judged here: see `tls::client`.
 
 use std::io;
 use std::net::SocketAddr;
@@ -22,7 +22,7 @@ use crate::tls::client::ClientIdentity;
 const CONNECT_TIME: Duration = Duration::from_secs(10);
 
 /// Makes connections to one server.
-pub(super) trait Connector: Send + 'static {
+pub trait Connector: Send + 'static {
     /// What a connection is.
     type Stream: AsyncRead + AsyncWrite + Unpin + Send;
 
@@ -32,17 +32,24 @@ pub(super) trait Connector: Send + 'static {
 
 /// A connection to a server that has shown its key.
 #[derive(Debug)]
-pub(super) struct Link<S> {
-    pub(super) stream: S,
-    pub(super) fingerprint: String,
+pub struct Link<S> {
+    /// What carries the bytes.
+    pub stream: S,
+    /// The fingerprint of the server's key.
+    pub fingerprint: String,
 }
 
 /// Why there is no connection; the texts are for people.
 #[derive(Debug, Error)]
-pub(super) enum ConnectError {
+pub enum ConnectError {
     /// The host's name leads nowhere.
     #[error("there is no host {host} ({source})")]
-    UnknownHost { host: String, source: io::Error },
+    UnknownHost {
+        /// Its name.
+        host: String,
+        /// Why not.
+        source: io::Error,
+    },
     /// The host is there, the server is not.
     #[error("nobody answers at {0} (connection refused): is `chat serve` running there?")]
     Refused(ServerAddress),
@@ -54,10 +61,20 @@ pub(super) enum ConnectError {
     Silent(ServerAddress),
     /// Anything else that the network says.
     #[error("can't reach {server} ({source})")]
-    Unreachable { server: ServerAddress, source: io::Error },
+    Unreachable {
+        /// Where it should be.
+        server: ServerAddress,
+        /// Why not.
+        source: io::Error,
+    },
     /// Something answers, but it is no server of ours.
     #[error("{server} does not answer as a chat server does, with TLS 1.3 ({source})")]
-    Tls { server: ServerAddress, source: tls::Error },
+    Tls {
+        /// Where it should be.
+        server: ServerAddress,
+        /// What is wrong.
+        source: tls::Error,
+    },
 }
 
 /// Connects over TCP, with TLS.

@@ -47,6 +47,7 @@ impl Outlet {
     /// Waits until nobody wants the connection any more.
     pub(super) async fn over(&self) {
         tokio::select! {
+            biased;
             () = self.closing.cancelled() => {}
             () = self.events.closed() => {}
         }
@@ -150,6 +151,7 @@ impl<C: Connector> Driver<C> {
             std::future::pending().await
         };
         let loss = tokio::select! {
+            biased;
             loss = connection.carry(requests, &self.outlet, &mut self.ears) => loss,
             loss = hang_up => loss,
         };

@@ -29,7 +29,8 @@ use tokio_util::task::TaskTracker;
 
 use self::address::ServerAddress;
 use self::backoff::Backoff;
-use self::dial::{Connector, Dialer};
+use self::dial::Dialer;
+pub use self::dial::{ConnectError, Connector, Link};
 use self::driver::{Driver, Outlet, Requests};
 use self::outbox::task::{Order, Task};
 use self::outbox::{Outbox, Unsent};
@@ -86,7 +87,8 @@ pub fn connect(options: Options) -> (Client, mpsc::Receiver<Event>) {
     connect_by(Dialer { server, identity }, name, outbox, rand::make_rng())
 }
 
-fn connect_by<C: Connector>(
+/// The same over any sort of connection; `rng` draws the pauses between attempts.
+pub fn connect_by<C: Connector>(
     connector: C,
     name: Name,
     outbox: Outbox,

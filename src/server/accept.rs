@@ -1,7 +1,10 @@
 //! From a TCP connection to a session: one task each, so that nobody waits for anybody's handshake.
 
+use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
@@ -13,6 +16,26 @@ use super::limits::{ACCEPT_PAUSE, CONNECTIONS, HANDSHAKE_TIMEOUT, HANDSHAKES};
 use super::session::{self, Room};
 use crate::tls;
 
+/// Where connections come from: TCP, or a network that a simulation makes up.
+pub trait Listener: Send + 'static {
+    /// What a connection is.
+    type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
+
+    /// The next one, and from where it is. Safe to cancel.
+    fn accept(&self) -> impl Future<Output = io::Result<(Self::Stream, SocketAddr)>> + Send;
+}
+
+impl Listener for TcpListener {
+    type Stream = TcpStream;
+
+    async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
+        let (stream, peer) = Self::accept(self).await?;
+        // Where that fails the connection is gone already, and whoever reads from it will see.
+        stream.set_nodelay(true).unwrap_or_default();
+        Ok((stream, peer))
+    }
+}
+
 /// Takes connections.
 pub(super) struct Acceptor {
     pub(super) tls: TlsAcceptor,
@@ -22,7 +45,7 @@ pub(super) struct Acceptor {
 
 impl Acceptor {
     /// Takes connections until `stop`.
-    pub(super) async fn run(self, listener: TcpListener) {
+    pub(super) async fn run(self, listener: impl Listener) {
         let connections = Arc::new(Semaphore::new(CONNECTIONS));
         let handshakes = Arc::new(Semaphore::new(HANDSHAKES));
         let mut next = 0;
@@ -63,10 +86,9 @@ impl Acceptor {
     }
 }
 
-async fn encrypt(
+async fn encrypt<IO: AsyncRead + AsyncWrite + Unpin>(
     tls: TlsAcceptor,
-    stream: TcpStream,
-) -> std::io::Result<tokio_rustls::server::TlsStream<TcpStream>> {
-    stream.set_nodelay(true)?;
+    stream: IO,
+) -> io::Result<tokio_rustls::server::TlsStream<IO>> {
     timeout(HANDSHAKE_TIMEOUT, tls.accept(stream)).await?
 }

@@ -161,6 +161,7 @@ impl Desk {
     /// What comes back from the log next; waits until there is something.
     pub(super) async fn returned(&mut self) -> Returned {
         tokio::select! {
+            biased;
             Some(returned) = self.writing.next() => returned,
             Some(looked) = self.looking.next() => Returned::Looked(looked),
             else => std::future::pending().await,

@@ -8,7 +8,7 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::limits::{OVERWRITE_AFTER, SWEEP_EVERY};
-use super::shell::{Command, HubSender, clock};
+use super::shell::{Clock, Command, HubSender};
 use crate::protocol::id::Seq;
 use crate::store::handle::Handles;
 use crate::store::{Overwritten, Retention, StoreError};
@@ -20,16 +20,19 @@ pub(super) struct Housekeeping {
     /// Told when something was removed.
     pub(super) removed: Arc<Notify>,
     pub(super) retention: Retention,
+    pub(super) clock: Clock,
 }
 
 impl Housekeeping {
     /// Runs until it is dropped.
     pub(super) async fn run(self) {
+        let clock = self.clock;
         let mut next_sweep = clock().mono;
         // What was removed right before the last stop.
         let mut overwrite_at = Some(clock().mono + OVERWRITE_AFTER);
         loop {
             let done = tokio::select! {
+                biased;
                 () = sleep_until(next_sweep) => {
                     next_sweep = clock().mono + SWEEP_EVERY;
                     self.sweep().await
@@ -51,7 +54,7 @@ impl Housekeeping {
 
     async fn sweep(&self) -> Result<(), StoreError> {
         loop {
-            let swept = self.log.store.sweep(clock().millis(), self.retention).await?;
+            let swept = self.log.store.sweep((self.clock)().millis(), self.retention).await?;
             let horizon: Seq = self.log.reads.read(|reader| reader.horizon()).await?;
             // Without a hub the server is stopping.
             drop(self.hub.send(Command::Horizon(horizon)).await);

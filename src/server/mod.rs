@@ -31,13 +31,15 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use self::accept::Acceptor;
+pub use self::accept::Listener;
 use self::desk::Desk;
 use self::fanout::Fanout;
 use self::housekeeping::Housekeeping;
 use self::hub::Hub;
 use self::removed::Removed;
 use self::session::Room;
-use crate::store::handle;
+pub use self::shell::Clock;
+use crate::store::handle::{self, Handles, Threads};
 use crate::store::sqlite::SqliteStore;
 use crate::store::{Opened, Retention, Store as _, StoreError};
 use crate::tls;
@@ -127,35 +129,79 @@ impl Server {
         self.identity.fingerprint
     }
 
+    /// See [`Parts::run`].
+    ///
+    /// # Errors
+    /// As there; or the log gets no threads.
+    pub async fn run(self, stop: CancellationToken) -> Result<(), Error> {
+        let (log, threads) = handle::start(self.store)?;
+        let parts = Parts {
+            listener: self.listener,
+            identity: self.identity,
+            log,
+            threads,
+            opened: self.opened,
+            retention: self.retention,
+            clock: shell::clock,
+            seed: rand::random(),
+        };
+        parts.run(stop).await
+    }
+}
+
+/// What a server is put together from. [`Server`] has what is real; a simulation brings a network, a
+/// clock, a log and dice of its own.
+#[derive(Debug)]
+pub struct Parts<L> {
+    /// Where connections come from.
+    pub listener: L,
+    /// What encrypts them.
+    pub identity: Identity,
+    /// The ways to the log.
+    pub log: Handles,
+    /// What is waited for at the end, so that all is written.
+    pub threads: Threads,
+    /// What was in the log when it was opened.
+    pub opened: Opened,
+    /// How long messages are kept.
+    pub retention: Retention,
+    /// What tells the time.
+    pub clock: Clock,
+    /// What the dice begin with.
+    pub seed: u64,
+}
+
+impl<L: Listener> Parts<L> {
     /// Serves until `stop`; then tells the clients, sends what is left to be sent, and returns within
     /// five seconds.
     ///
     /// # Errors
     /// [`Error::HubStopped`] alone: what clients do never ends a server.
     pub async fn run(self, stop: CancellationToken) -> Result<(), Error> {
+        let Self { listener, identity, log, threads, opened, retention, clock, seed } = self;
         let tasks = TaskTracker::new();
-        let (log, threads) = handle::start(self.store)?;
         let (hub, commands) = shell::channel();
         let housekeeper = Arc::new(Notify::new());
         let keeping = Housekeeping {
             log: log.clone(),
             hub: hub.clone(),
             removed: Arc::clone(&housekeeper),
-            retention: self.retention,
+            retention,
+            clock,
         };
         let keeping = tasks.spawn(stop.clone().run_until_cancelled_owned(keeping.run()));
         let removed = Arc::<Removed>::default();
         let reads = log.reads.clone();
-        let room = Room { hub, reads, removed: Arc::clone(&removed), stop: stop.clone() };
-        let head = self.opened.head;
-        let heart = Hub::new(rand::random(), &self.opened);
-        drop(self.opened);
+        let room = Room { hub, reads, removed: Arc::clone(&removed), clock, stop: stop.clone() };
+        let head = opened.head;
+        let heart = Hub::new(seed, &opened);
+        drop(opened);
         let desk = Desk::new(heart, Fanout::new(head), log, removed, tasks.clone());
-        let mut heart =
-            tasks.spawn(shell::run(desk, commands, shell::clock, housekeeper, stop.clone()));
-        let acceptor = Acceptor { tls: self.identity.acceptor, room, tasks: tasks.clone() };
+        let mut heart = tasks.spawn(shell::run(desk, commands, clock, housekeeper, stop.clone()));
+        let acceptor = Acceptor { tls: identity.acceptor, room, tasks: tasks.clone() };
         tokio::select! {
-            () = acceptor.run(self.listener) => {}
+            biased;
+            () = acceptor.run(listener) => {}
             ended = &mut heart => {
                 if ended.is_err() || !stop.is_cancelled() {
                     return Err(Error::HubStopped);

@@ -12,7 +12,7 @@ use super::limits::{
 };
 use super::outbox::{Behind, Frame, Outbox, Taken};
 use super::removed::Removed;
-use super::shell::{Command, HubSender};
+use super::shell::{Clock, Command, HubSender};
 use crate::protocol::decoder::Decoder;
 use crate::protocol::error::Refusal;
 use crate::protocol::event::{Event, Refused};
@@ -27,6 +27,7 @@ pub(super) struct Room {
     pub(super) hub: HubSender,
     pub(super) reads: ReadHandle,
     pub(super) removed: Arc<Removed>,
+    pub(super) clock: Clock,
     pub(super) stop: CancellationToken,
 }
 
@@ -38,6 +39,7 @@ where
     let (mut reader, mut writer) = tokio::io::split(io);
     let mut decoder = Decoder::new(LOGIN_FRAME_BYTES);
     let login = tokio::select! {
+        biased;
         login = timeout(LOGIN_TIMEOUT, log_in(&mut reader, &mut writer, &mut decoder)) => {
             login.unwrap_or(Some(Err(Refusal::LoginTimeout)))
         }
@@ -98,12 +100,15 @@ impl Inside {
         }
         let sending = async {
             tokio::select! {
+                biased;
                 _ = self.send_all(writer) => {}
                 () = async { self.outbox.closing().await; sleep(CLOSING_GRACE).await } => {}
             }
         };
         tokio::pin!(sending);
         tokio::select! {
+            // What waits goes out before more is asked for.
+            biased;
             () = &mut sending => {}
             () = self.receive_all(reader, decoder) => {
                 // What it asked for last is still answered.
@@ -202,7 +207,7 @@ impl Inside {
         Behind { viewer, after }: Behind,
         n_events: &mut u64,
     ) -> std::io::Result<()> {
-        let (user, now) = (viewer.clone(), super::shell::clock().wall.timestamp_millis());
+        let (user, now) = (viewer.clone(), (self.room.clock)().millis());
         let page = self
             .room
             .reads

@@ -43,6 +43,9 @@ pub(super) fn channel() -> (HubSender, HubReceiver) {
     mpsc::channel(COMMANDS)
 }
 
+/// What tells the time.
+pub type Clock = fn() -> Now;
+
 /// The clock of production.
 #[expect(clippy::disallowed_methods, reason = "the shell is where time comes from")]
 pub(super) fn clock() -> Now {

@@ -51,14 +51,14 @@ impl Rig {
         threads.spawn(handle::serve_reads_as_task(store.reader().unwrap(), read_queue));
         threads.spawn(handle::serve_reads_as_task(store.reader().unwrap(), search_queue));
         let (writes, write_queue) = handle::write_queue();
-        threads.spawn(handle::serve_as_task(store, write_queue));
+        threads.spawn(handle::serve_as_task(store, write_queue, async || {}));
         let log = Handles { store: writes, reads: reads.clone(), searches };
         let removed = Arc::default();
         let heart = Hub::new(1, &opened);
         let desk =
             Desk::new(heart, Fanout::new(opened.head), log, Arc::clone(&removed), tasks.clone());
         tasks.spawn(shell::run(desk, commands, clock, Arc::default(), stop.clone()));
-        let room = Room { hub, reads, removed, stop: stop.clone() };
+        let room = Room { hub, reads, removed, clock: shell::clock, stop: stop.clone() };
         Self { room, epoch: opened.epoch, tasks, stop, n_sessions: 0 }
     }
 

@@ -142,10 +142,15 @@ pub fn serve(mut store: impl Store, mut queue: WriteQueue) {
     }
 }
 
-/// The same as a task, for tests.
-pub async fn serve_as_task(mut store: impl Store, mut queue: WriteQueue) {
+/// The same as a task, for tests: `disk` is how long the disk takes.
+pub async fn serve_as_task(
+    mut store: impl Store,
+    mut queue: WriteQueue,
+    mut disk: impl AsyncFnMut(),
+) {
     let mut waiting = Vec::new();
     while queue.0.recv_many(&mut waiting, BATCH).await > 0 {
+        disk().await;
         work(&mut store, &mut waiting);
     }
 }
@@ -233,8 +238,8 @@ pub struct Handles {
     pub searches: ReadHandle,
 }
 
-/// The threads of a log. They end when the last handle is gone.
-#[derive(Debug)]
+/// The threads of a log, or none where tasks do their work. They end when the last handle is gone.
+#[derive(Debug, Default)]
 pub struct Threads(Vec<JoinHandle<()>>);
 
 /// Gives a log its threads. A panic of the writer ends the process at once: nothing that is not in

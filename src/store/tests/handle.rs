@@ -60,7 +60,7 @@ async fn what_waits_is_committed_together_and_answered_in_order() {
         }
         assert_eq!(handle.sweep(NOW, Retention::Forever).await.unwrap(), Swept::default());
     };
-    tokio::join!(serve_as_task(store, queue), work);
+    tokio::join!(serve_as_task(store, queue, async || {}), work);
     assert_eq!(*batches.lock().unwrap(), [512, 88]);
 }
 
@@ -71,7 +71,7 @@ async fn a_full_disk_is_told_to_all_who_wait() {
     let first = handle.append(NOW, say(1)).await.unwrap();
     let second = handle.append(NOW, say(2)).await.unwrap();
     drop(handle);
-    serve_as_task(store, queue).await;
+    serve_as_task(store, queue, async || {}).await;
     for pending in [first, second] {
         assert!(matches!(pending.done().await, Err(StoreError::Full)));
     }
