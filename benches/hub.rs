@@ -46,6 +46,7 @@ fn one_message(hub: &mut Hub, object: &[u8], seq: &mut u64) {
                 seq: Seq(*seq),
                 id: new.id,
                 sender: new.sender,
+                guest: new.guest,
                 audience: new.audience,
                 kind: new.kind,
                 content: new.content,

@@ -109,6 +109,7 @@ impl Stage {
             seq: Seq(u64::from(self.said)),
             id: MessageId::from_number(self.said + 100_000).unwrap(),
             sender: user(self.said / 3 % 5),
+            guest: false,
             audience,
             kind,
             content: SafeText::clean(TEXTS[self.said as usize % TEXTS.len()]),

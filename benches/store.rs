@@ -98,6 +98,7 @@ fn message(number: u32) -> Append {
     Append::Say(NewMessage {
         id: id(number),
         sender: user(number),
+        guest: false,
         audience,
         kind: Kind::Plain,
         content: SafeText::clean(&format!("{} {number}", text.join(" "))),

@@ -63,6 +63,9 @@ pub struct Message {
     pub id: MessageId,
     /// Who wrote it; set by the server alone.
     pub sender: UserId,
+    /// Whether the sender showed no key, as original clients don't: the ID was theirs for one connection,
+    /// and says nothing about who it was.
+    pub guest: bool,
     /// Who gets it.
     pub audience: Audience,
     /// What sort it is.

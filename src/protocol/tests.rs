@@ -44,11 +44,22 @@ fn message() -> impl Strategy<Value = Message> {
         (0..4_000_000_000_000_i64).prop_map(|expires| Kind::Temporary { expires }),
         message_id().prop_map(|to| Kind::Reply { to }),
     ];
-    (any::<u64>(), message_id(), user(), audience(), kind, text(), 0..4_000_000_000_000_i64, cid())
-        .prop_map(|(seq, id, sender, audience, kind, content, at, cid)| Message {
+    (
+        any::<u64>(),
+        message_id(),
+        user(),
+        audience(),
+        kind,
+        text(),
+        0..4_000_000_000_000_i64,
+        cid(),
+        any::<bool>(),
+    )
+        .prop_map(|(seq, id, sender, audience, kind, content, at, cid, guest)| Message {
             seq: Seq(seq),
             id,
             sender,
+            guest,
             audience,
             kind,
             content,

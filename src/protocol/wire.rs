@@ -82,6 +82,8 @@ struct WireMessage {
     expires: Option<Millis>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     cid: Option<ClientId>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    guest: bool,
 }
 
 /// A DELETE or an OUTDATED: `content` is the message that is gone.
@@ -322,6 +324,7 @@ impl WireMessage {
             seq,
             id: self.id,
             sender: self.sender,
+            guest: self.guest,
             audience,
             kind,
             content: self.content,
@@ -380,6 +383,7 @@ fn wire_message(message: &Message, content: SafeText, seq: Option<Seq>) -> Wire 
         at: extended.then(|| message.at.timestamp_millis()),
         expires: message.expires().filter(|_| extended),
         cid: message.cid.clone().filter(|_| extended),
+        guest: message.guest && extended,
     };
     match message.kind {
         Kind::Plain => Wire::Message(wire),

@@ -78,6 +78,7 @@ mod tests {
             seq: Seq(u64::from(number)),
             id: MessageId::from_number(number).unwrap(),
             sender: "Bob_1234".parse().unwrap(),
+            guest: false,
             audience: Audience::Everyone,
             kind: Kind::Plain,
             content: SafeText::clean(&format!("text of {number}")),

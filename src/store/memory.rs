@@ -159,6 +159,7 @@ impl State {
             seq: self.next(),
             id: new.id,
             sender: new.sender.clone(),
+            guest: new.guest,
             audience: new.audience.clone(),
             kind: new.kind,
             content: new.content.clone(),

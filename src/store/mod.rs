@@ -181,6 +181,8 @@ pub struct NewMessage {
     pub id: MessageId,
     /// Who says it.
     pub sender: UserId,
+    /// See [`Message::guest`].
+    pub guest: bool,
     /// Who gets it.
     pub audience: Audience,
     /// What sort it is.

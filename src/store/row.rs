@@ -77,6 +77,7 @@ pub(super) struct Row<'a> {
     pub(super) reply_to: Option<u32>,
     pub(super) cid: Option<&'a str>,
     pub(super) content: &'a str,
+    pub(super) guest: bool,
 }
 
 impl Row<'_> {
@@ -91,6 +92,7 @@ impl Row<'_> {
             seq,
             id: message_id(self.id)?,
             sender,
+            guest: self.guest,
             audience,
             kind,
             content: SafeText::clean(self.content),

@@ -23,6 +23,9 @@ const NARROW: u16 = 60;
 /// ...as long as it stays this far from the other side, so that one sees whose it is.
 const SHIFT: u16 = 8;
 
+/// What follows the ID of somebody who has shown no key.
+pub const GUEST: &str = " (?)";
+
 /// Rows of cells, each with its place from the left.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Block {
@@ -241,15 +244,20 @@ pub fn rule_row(text: &str, width: u16, theme: Theme) -> Row {
     quiet_row(&format!("─── {text} ───"), width, theme)
 }
 
+/// An ID, marked if there was no key behind it (the help explains the mark).
+pub fn marked(id: &UserId, guest: bool) -> String {
+    format!("{id}{}", if guest { GUEST } else { "" })
+}
+
 /// The header of a message: who, to whom, when.
 pub fn header(
-    who: Option<&UserId>,
+    who: Option<(&UserId, bool)>,
     to: Option<String>,
     at: DateTime<FixedOffset>,
     theme: Theme,
 ) -> Vec<Span<'static>> {
     let mut spans = Vec::with_capacity(5);
-    let who = who.map(|id| Span::styled(id.to_string(), theme.name(id)));
+    let who = who.map(|(id, guest)| Span::styled(marked(id, guest), theme.name(id)));
     match (who, to) {
         (Some(who), None) => spans.extend([who, Span::raw(" ")]),
         (Some(who), Some(to)) => spans.extend([

@@ -84,7 +84,7 @@ fn the_last_messages_are_printed_oldest_first() {
     let lines: Vec<_> = text.lines().collect();
     assert_eq!(lines.len(), 10, "{text}");
     for (line, number) in lines.iter().zip(2..12) {
-        assert!(line.ends_with(&format!("] {}: {number}", ann.id)), "{line}");
+        assert!(line.ends_with(&format!("] {} (not verified): {number}", ann.id)), "{line}");
     }
     assert!(!text.contains(private["id"].as_str().unwrap()));
     assert_eq!(contents(&printed(&server, &["--json", "-n", "2"])), ["10", "11"]);

@@ -90,6 +90,7 @@ fn who<'a>(room: &Room, id: &'a UserId) -> &'a str {
 
 fn marks(message: &Message) -> Vec<String> {
     let private = message.audience.is_private().then(|| "private".to_owned());
+    let guest = message.guest.then(|| "not verified".to_owned());
     let kind = match message.kind {
         Kind::Plain => None,
         Kind::Temporary { expires } => {
@@ -98,7 +99,7 @@ fn marks(message: &Message) -> Vec<String> {
         }
         Kind::Reply { to } => Some(format!("reply to {to}")),
     };
-    private.into_iter().chain(kind).collect()
+    guest.into_iter().chain(private).chain(kind).collect()
 }
 
 fn indented(content: &SafeText) -> String {

@@ -37,6 +37,7 @@ fn message(number_: u32, sender: &str, text: &str) -> Message {
         seq: Seq(u64::from(number_)),
         id: number(number_),
         sender: id(sender),
+        guest: false,
         audience: Audience::Everyone,
         kind: Kind::Plain,
         content: SafeText::clean(text),

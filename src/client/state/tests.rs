@@ -49,6 +49,7 @@ fn message(n: u32, sender: &str, text: &str) -> Message {
         seq: Seq(u64::from(n)),
         id: number(n),
         sender: id(sender),
+        guest: false,
         audience: Audience::Everyone,
         kind: Kind::Plain,
         content: SafeText::clean(text),

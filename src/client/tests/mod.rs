@@ -120,6 +120,7 @@ fn echo(seq: u64, cid: &str) -> Said {
         seq: Seq(seq),
         id: protocol::id::MessageId::from_number(100_000).unwrap(),
         sender: "Bob_1234".parse().unwrap(),
+        guest: false,
         audience: Audience::Everyone,
         kind: Kind::Plain,
         content: SafeText::clean(cid),

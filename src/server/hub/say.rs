@@ -32,7 +32,8 @@ impl Hub {
         let id = self.ids.draw(&mut self.dice);
         let ticket = Ticket::Say { session, cid: cid.clone(), id };
         let content = said.content;
-        let message = NewMessage { id, sender, audience, kind, content, at: now.wall, cid };
+        let (guest, at) = (!self.roster.is_lasting(&sender), now.wall);
+        let message = NewMessage { id, sender, guest, audience, kind, content, at, cid };
         effects.push(Effect::Append { ticket, append: Append::Say(message) });
         Ok(())
     }

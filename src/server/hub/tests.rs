@@ -57,6 +57,20 @@ fn messages_go_to_their_people_and_back_to_the_sender() {
 }
 
 #[test]
+fn who_has_shown_no_key_is_marked_on_every_message() {
+    let mut room = Room::new();
+    room.join_with(1, "Ann", Some([1; 32]));
+    room.join(2, "Bob", Dialect::Original);
+    room.join(3, "Kim", Dialect::Extended);
+    room.wait(limits::PRESENCE_PAUSE * 2);
+    for (session, guest) in [(1, false), (2, true), (3, true)] {
+        room.told();
+        room.ask(session, say(Audience::Everyone, PLAIN));
+        assert_eq!(room.said().1.guest, guest, "{session}");
+    }
+}
+
+#[test]
 fn what_cannot_be_done_is_said_to_its_sender_alone() {
     let mut room = Room::new();
     let (ann, bob) = (room.ours(1, "Ann"), room.ours(2, "Bob"));

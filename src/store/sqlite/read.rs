@@ -20,7 +20,7 @@ macro_rules! columns {
     ($table:literal) => {
         concat!(
             $table,
-            ".seq AS seq, message.id, sender, recipients, at, zone, expires, reply_to, cid, content"
+            ".seq AS seq, message.id, sender, recipients, at, zone, expires, reply_to, cid, content, guest"
         )
     };
 }
@@ -47,7 +47,7 @@ macro_rules! messages {
 macro_rules! marks {
     ($reader:literal) => {
         concat!(
-            "SELECT 1 AS kind, feed.seq AS seq, id, remover, NULL, 0, 0, NULL, NULL, cid, ''
+            "SELECT 1 AS kind, feed.seq AS seq, id, remover, NULL, 0, 0, NULL, NULL, cid, '', 0
              FROM feed CROSS JOIN mark ON mark.seq = feed.seq
              WHERE reader = ",
             $reader,
@@ -294,6 +294,7 @@ pub(super) fn message_row<'a>(row: &'a SqliteRow<'_>, first: usize) -> Result<Ro
         reply_to: row.get(first + 7)?,
         cid: text_or_null(row, first + 8)?,
         content: text(row, first + 9)?,
+        guest: row.get(first + 10)?,
     })
 }
 

@@ -50,6 +50,7 @@ impl Turn<'_> {
             seq: Seq(self.log.head.0 + 1),
             id: new.id,
             sender: new.sender.clone(),
+            guest: new.guest,
             audience: new.audience.clone(),
             kind: new.kind,
             content: new.content.clone(),
@@ -78,7 +79,7 @@ impl Turn<'_> {
         let inserted = self
             .db
             .prepare_cached(
-                "INSERT INTO message VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
+                "INSERT INTO message VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
                  ON CONFLICT (id) DO NOTHING",
             )?
             .execute((
@@ -92,6 +93,7 @@ impl Turn<'_> {
                 message.reply_to().map(MessageId::number),
                 message.cid.as_ref().map(ClientId::as_str),
                 message.content.as_str(),
+                message.guest,
             ))?;
         if inserted == 1 {
             self.feed(What::Message, message.seq, &readers(people, sender))?;

@@ -41,6 +41,7 @@ fn message(number: u32, sender: &str, text: &str) -> NewMessage {
     NewMessage {
         id: id(number),
         sender: user(sender),
+        guest: number.is_multiple_of(3),
         audience: Audience::Everyone,
         kind: Kind::Plain,
         content: SafeText::clean(text),

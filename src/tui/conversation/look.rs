@@ -12,7 +12,7 @@ use crate::client::state::timeline::{Entry, Fate, RUN};
 use crate::client::state::{Delivery, Room};
 use crate::protocol::id::{MessageId, UserId};
 use crate::protocol::message::Audience;
-use crate::tui::bubble::{self, Block, Bubble, Side};
+use crate::tui::bubble::{self, Block, Bubble, Side, marked};
 use crate::tui::model::Key;
 use crate::tui::theme::Theme;
 use crate::tui::wrap::{drawable, wrap};
@@ -271,7 +271,7 @@ impl Layouter<'_> {
     fn header(&self, slot: Slot) -> Option<Vec<Span<'static>>> {
         let own = self.slots.is_own(slot);
         let sender = match self.slots.item(slot)? {
-            Item::Said(said) => Some(&said.message.sender),
+            Item::Said(said) => Some((&said.message.sender, said.message.guest)),
             Item::Pending(_) | Item::Edge(_) | Item::Other(_) => None,
         };
         let to = match self.slots.audience(slot)? {
@@ -297,7 +297,8 @@ pub fn quote_words(room: &Room, id: MessageId) -> String {
     match room.timeline().said(id) {
         Some(said) => {
             let who = &said.message.sender;
-            let who = if room.is_you(who) { "you".to_owned() } else { who.to_string() };
+            let you = room.is_you(who);
+            let who = if you { "you".to_owned() } else { marked(who, said.message.guest) };
             match said.fate {
                 Fate::Readable => format!("{who}: {}", drawable(&said.message.content.one_line())),
                 Fate::Removed => format!("{who}: message removed"),

@@ -22,6 +22,10 @@ const MOUSE: [(&str, &str); 6] = [
     ("Shift and drag", "select text as the terminal does (or give it the mouse with Alt-M)"),
 ];
 
+/// What is not explained where it stands.
+const SIGNS: [(&str, &str); 1] =
+    [("Name_1234 (?)", "not verified: they have an original client without a key")];
+
 /// How wide the column of keys is, where there is room.
 const KEYS: usize = 26;
 
@@ -47,6 +51,7 @@ pub fn lines(width: u16, theme: Theme) -> Vec<Line<'static>> {
     }
     let owned = |(what, does): (&str, &str)| (what.to_owned(), does.to_owned());
     section("Words that narrow a search", WORDS.into_iter().map(owned).collect());
+    section("Signs", SIGNS.into_iter().map(owned).collect());
     section("The mouse", MOUSE.into_iter().map(owned).collect());
     lines
 }

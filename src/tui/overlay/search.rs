@@ -21,6 +21,7 @@ use crate::protocol::id::{ClientId, MessageId};
 use crate::protocol::message::{Audience, Message, Millis};
 use crate::protocol::query::Find;
 use crate::protocol::text::SafeText;
+use crate::tui::bubble::marked;
 use crate::tui::compose::text_area;
 use crate::tui::theme::Theme;
 use crate::tui::wrap::{drawable, shorten};
@@ -310,7 +311,8 @@ impl SearchBox {
         let who = if room.is_you(&message.sender) {
             Span::styled("you", theme.own())
         } else {
-            Span::styled(message.sender.to_string(), theme.name(&message.sender))
+            let name = marked(&message.sender, message.guest);
+            Span::styled(name, theme.name(&message.sender))
         };
         spans.push(who);
         match message.audience {

@@ -6,7 +6,8 @@ use super::stage::{Stage, id, only};
 use crate::client;
 use crate::protocol::error::ErrorCode;
 use crate::protocol::event::{Event, Refused};
-use crate::protocol::message::{Audience, Kind};
+use crate::protocol::id::{MessageId, Seq};
+use crate::protocol::message::{Audience, Kind, Message};
 use crate::protocol::text::SafeText;
 use crate::tui::model::{Effect, Scroll};
 
@@ -19,6 +20,23 @@ fn enter_sends_and_the_echo_confirms() {
     stage.keys("again<enter>").echo().shows("again").hides("waiting…");
     let screen = stage.screen();
     assert_eq!(screen.matches("sending…").count(), 1, "the first was never confirmed:\n{screen}");
+}
+
+#[test]
+fn who_has_shown_no_key_is_marked() {
+    let mut stage = Stage::new(80, 24);
+    stage.says("Ann_1180", "I am Ann");
+    let guest = Message {
+        seq: Seq(2),
+        id: MessageId::from_number(100_002).unwrap(),
+        sender: id("Ann_1181"),
+        guest: true,
+        ..stage.logged(1)
+    };
+    stage.server(Event::Said(guest));
+    stage.shows("Ann_1180 09:12").shows("Ann_1181 (?) 09:12");
+    stage.keys("<up>r").shows("Ann_1181 (?): message number 1");
+    stage.keys("<esc><ctrl-f>message").shows("Ann_1181 (?)  message number 1");
 }
 
 #[test]
