@@ -9,6 +9,7 @@ use tokio_util::task::TaskTracker;
 
 use super::join::{self, Person};
 use super::{logging, serve, signals};
+use crate::client::address::ServerAddress;
 use crate::protocol::text::SafeText;
 use crate::server::{self, Server};
 
@@ -45,7 +46,7 @@ async fn host(server: Server, person: Person, stop: &CancellationToken) -> anyho
     let closing = CancellationToken::new();
     let tasks = TaskTracker::new();
     let serving = tasks.spawn(server.run(closing.clone()));
-    let outcome = join::enter(person, address.into(), notices, stop).await;
+    let outcome = join::enter(person, ServerAddress::from(address).into(), notices, stop).await;
     closing.cancel();
     serving.await.context("the server has crashed")??;
     outcome

@@ -7,6 +7,7 @@ use tokio_util::sync::CancellationToken;
 use super::who::{self, Who};
 use super::{config, plain, signals};
 use crate::client::address::ServerAddress;
+use crate::client::link::Link;
 use crate::client::outbox::{Outbox, file_stem};
 use crate::client::seen::SeenFile;
 use crate::client::{self, Options};
@@ -17,8 +18,8 @@ use crate::tui;
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// The server: HOST, HOST:PORT or a chat:// link
-    #[arg(default_value_t = ServerAddress::default())]
-    server: ServerAddress,
+    #[arg(value_name = "SERVER", default_value_t = Link::default())]
+    link: Link,
     #[command(flatten)]
     person: Person,
 }
@@ -37,7 +38,7 @@ pub(super) struct Person {
 pub(super) async fn run(args: Args) -> anyhow::Result<()> {
     let stop = CancellationToken::new();
     tokio::select! {
-        outcome = enter(args.person, args.server, Vec::new(), &stop) => outcome,
+        outcome = enter(args.person, args.link, Vec::new(), &stop) => outcome,
         broken = signals::watch(stop.clone()) => Ok(broken?),
     }
 }
@@ -46,7 +47,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
 /// shown first.
 pub(super) async fn enter(
     person: Person,
-    server: ServerAddress,
+    link: Link,
     notices: Vec<SafeText>,
     stop: &CancellationToken,
 ) -> anyhow::Result<()> {
@@ -54,14 +55,15 @@ pub(super) async fn enter(
     let name = person.who.name()?;
     let identity = Some(who::identity()?);
     let folder = config::client_folder()?;
-    let outbox = Outbox::open(&folder.join("outbox"), &server, &name)?;
-    let seen = SeenFile::new(&folder, &file_stem(&server, &name));
-    let options = Options { server: server.clone(), name, identity, outbox };
+    let outbox = Outbox::open(&folder.join("outbox"), &link.server, &name)?;
+    let seen = SeenFile::new(&folder, &file_stem(&link.server, &name));
+    let screen = screen(&link.server, notices, seen);
+    let options = Options { link, name, identity, outbox };
     let (client, events) = client::connect(options);
     let outcome = if is_plain {
         plain::run(&client, events, stop).await
     } else {
-        tui::run(screen(&server, notices, seen), &client, events, stop).await.map_err(Into::into)
+        tui::run(screen, &client, events, stop).await.map_err(Into::into)
     };
     client.close().await;
     outcome

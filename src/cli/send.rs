@@ -14,7 +14,7 @@ use super::exit::{Exit, Failure};
 use super::signals;
 use super::who::Who;
 use crate::client::Event;
-use crate::client::address::ServerAddress;
+use crate::client::link::Link;
 use crate::protocol::error::Refusal;
 use crate::protocol::event::Event as Said;
 use crate::protocol::id::{ClientId, MessageId, UserId};
@@ -74,7 +74,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
 }
 
 async fn send(args: Args) -> anyhow::Result<MessageId> {
-    let (server, words) = server_and_words(args.words, args.text)?;
+    let (link, words) = server_and_words(args.words, args.text)?;
     let content = content(words).await?;
     let people: BTreeSet<_> = args.to.into_iter().collect();
     let audience = if people.is_empty() { Audience::Everyone } else { Audience::Only(people) };
@@ -85,7 +85,7 @@ async fn send(args: Args) -> anyhow::Result<MessageId> {
         }
         (None, None) => SayKind::Plain,
     };
-    let (client, mut events) = args.who.connect(server)?;
+    let (client, mut events) = args.who.connect(link)?;
     let cid: ClientId = format!("{:032x}", rand::random::<u128>()).parse()?;
     client.try_send(Some(&cid), &Request::Say(Say { audience, kind, content }))?;
     let mut trouble = None;
@@ -134,15 +134,15 @@ pub(super) fn refusal(reason: &SafeText) -> anyhow::Error {
 fn server_and_words(
     mut words: Vec<String>,
     text: Vec<String>,
-) -> anyhow::Result<(ServerAddress, Vec<String>)> {
-    let server = match words.first() {
+) -> anyhow::Result<(Link, Vec<String>)> {
+    let link = match words.first() {
         Some(first) if is_server(first) => words.remove(0).parse().map_err(|error| {
             usage(format!("{error}; a text that looks like a server follows --"))
         })?,
-        Some(_) | None => ServerAddress::default(),
+        Some(_) | None => Link::default(),
     };
     words.extend(text);
-    Ok((server, words))
+    Ok((link, words))
 }
 
 fn is_server(word: &str) -> bool {

@@ -14,7 +14,7 @@ use super::plain::{format, now, print};
 use super::send::refusal;
 use super::signals;
 use super::who::Who;
-use crate::client::address::ServerAddress;
+use crate::client::link::Link;
 use crate::client::state::Room;
 use crate::client::{Client, Event};
 use crate::protocol::event::{Event as Said, Page};
@@ -34,8 +34,8 @@ const BATCH: usize = 256;
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// The server: HOST, HOST:PORT or a chat:// link
-    #[arg(default_value_t = ServerAddress::default())]
-    server: ServerAddress,
+    #[arg(value_name = "SERVER", default_value_t = Link::default())]
+    link: Link,
     #[command(flatten)]
     who: Who,
     /// Print the protocol's objects, one a line
@@ -53,7 +53,7 @@ pub(super) struct Args {
 pub(super) async fn run(args: Args) -> anyhow::Result<()> {
     let stop = CancellationToken::new();
     let printed = async {
-        let (client, events) = args.who.connect(args.server.clone())?;
+        let (client, events) = args.who.connect(args.link.clone())?;
         let printing = follow(&args, &client, events);
         let outcome = stop.run_until_cancelled(printing).await.unwrap_or(Ok(()));
         client.close().await;

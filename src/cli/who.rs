@@ -6,7 +6,7 @@ use tokio::sync::mpsc::Receiver;
 
 use super::config;
 use super::exit::{Exit, Failure};
-use crate::client::address::ServerAddress;
+use crate::client::link::Link;
 use crate::client::outbox::Outbox;
 use crate::client::{self, Client, Event, Options};
 use crate::protocol::id::Name;
@@ -35,13 +35,10 @@ impl Who {
     }
 
     /// Connects for as long as one command takes: what it has to say is kept in memory alone.
-    pub(super) fn connect(
-        &self,
-        server: ServerAddress,
-    ) -> anyhow::Result<(Client, Receiver<Event>)> {
+    pub(super) fn connect(&self, link: Link) -> anyhow::Result<(Client, Receiver<Event>)> {
         let identity = Some(identity()?);
         let outbox = Outbox::default();
-        Ok(client::connect(Options { server, name: self.name()?, identity, outbox }))
+        Ok(client::connect(Options { link, name: self.name()?, identity, outbox }))
     }
 }
 

@@ -1,8 +1,6 @@
-//! Where a server is: `HOST[:PORT]`, an IPv6 address, or a `chat://` link, as a value.
+//! Where a server is: `HOST[:PORT]` or an IPv6 address, as a value.
 //!
-//! Pure: names are looked up in `connection`. What a link may carry beyond host and port (the pin of a
-//! server's key, an invite) has no meaning to this version, and what can't be kept is not ignored: such
-//! a link is refused.
+//! Pure: names are looked up in `dial`. What else leads to a server is in `link`.
 
 use std::fmt;
 use std::net::{Ipv6Addr, SocketAddr};
@@ -34,15 +32,6 @@ pub enum AddressError {
     /// A port that is none.
     #[error("a port is a number from 1 to 65535 (`chat serve` takes {DEFAULT_PORT} by itself)")]
     Port,
-    /// A link of another kind.
-    #[error("only links that begin with chat:// lead to a chat server")]
-    Scheme,
-    /// A link with more in it than this version understands.
-    #[error(
-        "this version of chat can't check the pin or the invite of a link: update it, or give \
-         HOST:PORT alone if you trust the way to the server"
-    )]
-    MoreThanAddress,
 }
 
 impl ServerAddress {
@@ -73,7 +62,7 @@ impl FromStr for ServerAddress {
     type Err = AddressError;
 
     fn from_str(text: &str) -> Result<Self, AddressError> {
-        let (host, port) = split_port(authority(text.trim())?)?;
+        let (host, port) = split_port(text.trim())?;
         let port = match port {
             None => DEFAULT_PORT,
             Some(digits) => digits
@@ -93,20 +82,6 @@ impl fmt::Display for ServerAddress {
         } else {
             write!(f, "{}:{}", self.host, self.port)
         }
-    }
-}
-
-/// What stands between the scheme, if there is one, and the path.
-fn authority(text: &str) -> Result<&str, AddressError> {
-    let Some((scheme, rest)) = text.split_once("://") else { return Ok(text) };
-    if !scheme.eq_ignore_ascii_case("chat") {
-        return Err(AddressError::Scheme);
-    }
-    let (authority, beyond) = rest.split_once(['/', '?', '#']).unwrap_or((rest, ""));
-    if beyond.trim_matches(['/', '?', '#']).is_empty() {
-        Ok(authority)
-    } else {
-        Err(AddressError::MoreThanAddress)
     }
 }
 
@@ -157,9 +132,6 @@ mod tests {
             ("[::1]", "[::1]:65432"),
             ("[::1]:7000", "[::1]:7000"),
             ("[fe80::1%eth0]:7000", "[fe80::1%eth0]:7000"),
-            ("chat://example.org", "example.org:65432"),
-            ("CHAT://example.org:7000/", "example.org:7000"),
-            ("chat://[::1]:7000/#", "[::1]:7000"),
         ] {
             let address: ServerAddress = text.parse().unwrap();
             assert_eq!(address.to_string(), shown, "{text:?}");
@@ -169,8 +141,8 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_server_is_refused_and_nothing_in_a_link_is_ignored() {
-        use AddressError::{MoreThanAddress, Port, Scheme, Server};
+    fn what_is_no_server_is_refused() {
+        use AddressError::{Port, Server};
         for (text, error) in [
             ("", Server),
             ("two words", Server),
@@ -185,10 +157,7 @@ mod tests {
             ("example.org:0", Port),
             ("example.org:+1", Port),
             ("example.org:70000", Port),
-            ("https://example.org", Scheme),
-            ("chat://", Server),
-            ("chat://example.org/#pin=abc&invite=def", MoreThanAddress),
-            ("chat://example.org?invite=def", MoreThanAddress),
+            ("https://example.org", Port),
         ] {
             assert_eq!(text.parse::<ServerAddress>(), Err(error), "{text:?}");
         }

@@ -27,12 +27,14 @@ pub trait Connector: Send + 'static {
     type Stream: AsyncRead + AsyncWrite + Unpin + Send;
 
     /// Makes one.
-    fn connect(&mut self) -> impl Future<Output = Result<Link<Self::Stream>, ConnectError>> + Send;
+    fn connect(
+        &mut self,
+    ) -> impl Future<Output = Result<Reached<Self::Stream>, ConnectError>> + Send;
 }
 
 /// A connection to a server that has shown its key.
 #[derive(Debug)]
-pub struct Link<S> {
+pub struct Reached<S> {
     /// What carries the bytes.
     pub stream: S,
     /// The fingerprint of the server's key.
@@ -87,11 +89,11 @@ pub(super) struct Dialer {
 impl Connector for Dialer {
     type Stream = TlsStream<TcpStream>;
 
-    async fn connect(&mut self) -> Result<Link<Self::Stream>, ConnectError> {
+    async fn connect(&mut self) -> Result<Reached<Self::Stream>, ConnectError> {
         let stream = self.reach().await?;
         let handshake = tls::client::connect(self.server.host(), stream, self.identity.as_deref());
         match tokio::time::timeout(CONNECT_TIME, handshake).await {
-            Ok(Ok((stream, key))) => Ok(Link { stream, fingerprint: key.to_string() }),
+            Ok(Ok((stream, key))) => Ok(Reached { stream, fingerprint: key.to_string() }),
             Ok(Err(source)) => Err(ConnectError::Tls { server: self.server.clone(), source }),
             Err(_elapsed) => Err(ConnectError::Silent(self.server.clone())),
         }
@@ -143,7 +145,7 @@ mod tests {
 
     use super::*;
 
-    async fn connect_to(port: u16) -> Result<Link<TlsStream<TcpStream>>, ConnectError> {
+    async fn connect_to(port: u16) -> Result<Reached<TlsStream<TcpStream>>, ConnectError> {
         let server = format!("localhost:{port}").parse().unwrap();
         Dialer { server, identity: None }.connect().await
     }

@@ -12,11 +12,10 @@ use tokio_util::sync::CancellationToken;
 use super::backoff::Backoff;
 use super::connection::{Connection, Ears, LOGIN_TIME, LoginError, Loss};
 use super::cursor::Cursor;
-use super::dial::{Connector, Link};
+use super::dial::{Connector, Reached};
 use super::outbox::task::Word;
 use super::{Connected, Event, REQUESTS};
-use crate::protocol::id::Name;
-use crate::protocol::request::{Dialect, Login};
+use crate::protocol::request::Login;
 use crate::protocol::text::SafeText;
 
 /// The queue of requests of the connection that stands, if one does. A new connection brings a new
@@ -67,7 +66,8 @@ impl Outlet {
 #[derive(Debug)]
 pub(super) struct Driver<C> {
     connector: C,
-    name: Name,
+    /// Without where to go on from: that changes from login to login.
+    login: Login,
     backoff: Backoff,
     requests: watch::Sender<Requests>,
     outlet: Outlet,
@@ -89,14 +89,14 @@ impl Setback {
 impl<C: Connector> Driver<C> {
     pub(super) fn new(
         connector: C,
-        name: Name,
+        login: Login,
         backoff: Backoff,
         requests: watch::Sender<Requests>,
         words: mpsc::Sender<Word>,
         outlet: Outlet,
     ) -> Self {
         let ears = Ears::new(Cursor::default(), words);
-        Self { connector, name, backoff, requests, outlet, ears }
+        Self { connector, login, backoff, requests, outlet, ears }
     }
 
     /// Runs until the client is closed or the login refused.
@@ -113,19 +113,13 @@ impl<C: Connector> Driver<C> {
     }
 
     async fn attempt(&mut self) -> Result<Setback, Over> {
-        let link = match self.outlet.unless_over(self.connector.connect()).await? {
-            Ok(link) => link,
+        let reached = self.outlet.unless_over(self.connector.connect()).await?;
+        let Reached { stream, fingerprint } = match reached {
+            Ok(reached) => reached,
             Err(error) => return Ok(Setback::before_login(&error)),
         };
-        let Link { stream, fingerprint } = link;
         let mut connection = Connection::new(stream);
-        let login = Login {
-            username: self.name.as_str().to_owned(),
-            dialect: Dialect::Extended,
-            id: None,
-            invite: None,
-            resume: self.ears.cursor.resume(),
-        };
+        let login = Login { resume: self.ears.cursor.resume(), ..self.login.clone() };
         let login = connection.log_in(&login);
         let answer = self.outlet.unless_over(tokio::time::timeout(LOGIN_TIME, login)).await?;
         let welcome = match answer.unwrap_or_else(|_elapsed| Err(Loss::LoginTimeout.into())) {

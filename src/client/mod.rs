@@ -10,6 +10,7 @@ mod cursor;
 mod dial;
 mod driver;
 pub mod line;
+pub mod link;
 pub mod outbox;
 pub mod seen;
 pub mod state;
@@ -27,17 +28,17 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use self::address::ServerAddress;
 use self::backoff::Backoff;
 use self::dial::Dialer;
-pub use self::dial::{ConnectError, Connector, Link};
+pub use self::dial::{ConnectError, Connector, Reached};
 use self::driver::{Driver, Outlet, Requests};
+use self::link::Link;
 use self::outbox::task::{Order, Task};
 use self::outbox::{Outbox, Unsent};
 use crate::protocol;
 use crate::protocol::event::Welcome;
 use crate::protocol::id::{ClientId, Name};
-use crate::protocol::request::Request;
+use crate::protocol::request::{Dialect, Login, Request};
 use crate::protocol::text::SafeText;
 use crate::tls::client::ClientIdentity;
 
@@ -50,8 +51,8 @@ const REQUESTS: usize = 64;
 /// What a client needs to know.
 #[derive(Debug)]
 pub struct Options {
-    /// The server.
-    pub server: ServerAddress,
+    /// The way to the server.
+    pub link: Link,
     /// The name to log in with.
     pub name: Name,
     /// The key by which the server knows the client again; without one each login is somebody new.
@@ -83,14 +84,20 @@ pub enum SendError {
 /// Begins to connect, and keeps the connection up until [`Client::close`], or until the receiver of the
 /// events is dropped. Must be called inside of a tokio runtime.
 pub fn connect(options: Options) -> (Client, mpsc::Receiver<Event>) {
-    let Options { server, name, identity, outbox } = options;
-    connect_by(Dialer { server, identity }, name, outbox, rand::make_rng())
+    let Options { link, name, identity, outbox } = options;
+    let login = Login { invite: link.invite, ..login(&name) };
+    connect_by(Dialer { server: link.server, identity }, login, outbox, rand::make_rng())
+}
+
+fn login(name: &Name) -> Login {
+    let username = name.as_str().to_owned();
+    Login { username, dialect: Dialect::Extended, id: None, invite: None, resume: None }
 }
 
 /// The same over any sort of connection; `rng` draws the pauses between attempts.
 pub fn connect_by<C: Connector>(
     connector: C,
-    name: Name,
+    login: Login,
     outbox: Outbox,
     rng: SmallRng,
 ) -> (Client, mpsc::Receiver<Event>) {
@@ -111,7 +118,7 @@ pub fn connect_by<C: Connector>(
     let outlet = Outlet { events, closing: client.closing.clone() };
     let task = Task { outbox, orders: ordered, words: heard, outlet: outlet.clone(), line: None };
     let backoff = Backoff::new(rng);
-    client.tasks.spawn(Driver::new(connector, name, backoff, requests, words, outlet).run());
+    client.tasks.spawn(Driver::new(connector, login, backoff, requests, words, outlet).run());
     client.tasks.spawn(task.run());
     client.tasks.close();
     (client, receiver)

@@ -3,9 +3,10 @@
 //! Of the key and not of the certificate, so that a renewed certificate keeps it.
 
 use std::fmt;
+use std::str::FromStr;
 
 use base64::Engine;
-use base64::prelude::BASE64_STANDARD_NO_PAD;
+use base64::prelude::{BASE64_STANDARD_NO_PAD, BASE64_URL_SAFE_NO_PAD};
 use tokio_rustls::rustls::crypto::aws_lc_rs::cipher_suite::TLS13_AES_128_GCM_SHA256;
 use tokio_rustls::rustls::pki_types::CertificateDer;
 
@@ -27,6 +28,11 @@ impl Fingerprint {
     }
 }
 
+/// A text that is no fingerprint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("SHA256: and 43 letters, digits, + or /; or 43 letters, digits, - or _")]
+pub struct FingerprintError;
+
 /// SHA-256 in hexadecimal digits: a file name that is safe, whatever was hashed.
 pub fn hex_digest(bytes: &[u8]) -> String {
     let nibbles = sha256(bytes).into_iter().flat_map(|byte| [byte >> 4, byte & 15]);
@@ -46,6 +52,23 @@ impl Fingerprint {
     pub fn digest(self) -> [u8; 32] {
         self.0
     }
+
+    /// As it stands in a link, where `+` and `/` would mean something else.
+    pub fn in_link(self) -> String {
+        BASE64_URL_SAFE_NO_PAD.encode(self.0)
+    }
+}
+
+/// Reads both forms, with the spaces and the padding that people copy along.
+impl FromStr for Fingerprint {
+    type Err = FingerprintError;
+
+    fn from_str(text: &str) -> Result<Self, FingerprintError> {
+        let text = text.trim();
+        let digits = text.strip_prefix("SHA256:").unwrap_or(text).trim_end_matches('=');
+        let digest = BASE64_STANDARD_NO_PAD.decode(digits.replace('-', "+").replace('_', "/"));
+        digest.ok().and_then(|digest| digest.try_into().ok()).map(Self).ok_or(FingerprintError)
+    }
 }
 
 impl fmt::Display for Fingerprint {
@@ -57,5 +80,22 @@ impl fmt::Display for Fingerprint {
 impl fmt::Debug for Fingerprint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{self}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_forms_are_read_and_half_of_one_is_not() {
+        let fingerprint = Fingerprint([0xfb; 32]);
+        let shown = fingerprint.to_string();
+        for text in [&shown, &format!(" {shown}=\n"), &fingerprint.in_link()] {
+            assert_eq!(text.parse(), Ok(fingerprint), "{text:?}");
+        }
+        for wrong in ["", "SHA256:", "SHA1:abc", shown.split_at(49).0, &format!("{shown}A")] {
+            assert_eq!(wrong.parse::<Fingerprint>(), Err(FingerprintError), "{wrong:?}");
+        }
     }
 }

@@ -29,7 +29,7 @@ const CRATES: [(&str, &[&str]); 8] = [
 ];
 
 /// The hearts: files and folders that take time, chance and what happened as input.
-const PURE: [&str; 9] = [
+const PURE: [&str; 10] = [
     "src/cli/plain/format.rs",
     "src/cli/plain/talk.rs",
     "src/protocol",
@@ -37,6 +37,7 @@ const PURE: [&str; 9] = [
     "src/client/address.rs",
     "src/client/backoff.rs",
     "src/client/line.rs",
+    "src/client/link.rs",
     "src/client/state",
     "src/tui",
 ];

@@ -257,7 +257,10 @@ fn wrong_usage_says_what_to_do() {
     for (args, words) in [
         (&["join", "--name", "two words", "--plain"][..], "a name is"),
         (&["join", "https://example.org", "--name", "Bob", "--plain"], "chat://"),
-        (&["join", "chat://localhost/#pin=abc", "--name", "Bob", "--plain"], "can't check the pin"),
+        (
+            &["join", "chat://localhost/#pin=abc", "--name", "Bob", "--plain"],
+            "pin in this link is not complete",
+        ),
     ] {
         let (status, printed) = Process::start(args).finish();
         assert_eq!(status.code(), Some(2), "{args:?}: {printed}");

@@ -11,7 +11,8 @@ use rand::SeedableRng as _;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 use tokio::sync::mpsc::Receiver;
 
-use super::dial::{ConnectError, Link};
+use super::address::ServerAddress;
+use super::dial::{ConnectError, Reached};
 use super::*;
 use crate::protocol::decoder::Decoder;
 use crate::protocol::error::Refusal;
@@ -31,9 +32,9 @@ struct Script(VecDeque<Option<DuplexStream>>);
 impl Connector for Script {
     type Stream = DuplexStream;
 
-    async fn connect(&mut self) -> Result<Link<DuplexStream>, ConnectError> {
+    async fn connect(&mut self) -> Result<Reached<DuplexStream>, ConnectError> {
         match self.0.pop_front().flatten() {
-            Some(stream) => Ok(Link { stream, fingerprint: "SHA256:test".to_owned() }),
+            Some(stream) => Ok(Reached { stream, fingerprint: "SHA256:test".to_owned() }),
             None => Err(ConnectError::Refused(ServerAddress::default())),
         }
     }
@@ -102,7 +103,7 @@ fn start(streams: impl IntoIterator<Item = Option<DuplexStream>>) -> (Client, Re
 }
 
 fn start_with(outbox: Outbox, script: Script) -> (Client, Receiver<Event>) {
-    connect_by(script, "Bob".parse().unwrap(), outbox, SmallRng::seed_from_u64(1))
+    connect_by(script, login(&"Bob".parse().unwrap()), outbox, SmallRng::seed_from_u64(1))
 }
 
 fn text(content: &str) -> Request {
