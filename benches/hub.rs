@@ -82,7 +82,7 @@ fn to_one_person(bencher: Bencher<'_, '_>, people: u64) {
     bencher.bench_local(|| one_message(&mut hub, object.as_bytes(), &mut seq));
 }
 
-#[divan::bench(args = [100, 1_000])]
+#[divan::bench(args = [100, 1_000, 10_000])]
 fn everybody_logs_in(bencher: Bencher<'_, '_>, people: u64) {
     bencher.bench_local(|| room(people));
 }

@@ -11,26 +11,20 @@
 )]
 #![expect(clippy::disallowed_methods, reason = "a bench is about time")]
 
+mod talk;
+
 use std::fs;
 use std::io::Write;
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use chat::protocol::id::{MessageId, Seq, UserId};
-use chat::protocol::message::{Audience, Kind, Millis};
-use chat::protocol::text::SafeText;
+use chat::protocol::id::Seq;
 use chat::store::sqlite::{SqliteReader, SqliteStore};
-use chat::store::{Append, NewMessage, Reader, Retention, Store, View};
-use chrono::DateTime;
+use chat::store::{Append, Reader, Retention, Store, View};
 use regex::Regex;
 
-const NOW: Millis = 1_795_000_000_000;
-
-const WORDS: [&str; 16] = [
-    "lunch", "deploy", "ready", "the", "branch", "review", "please", "after", "meeting", "build",
-    "green", "who", "could", "look", "at", "logs",
-];
+use self::talk::{NOW, batch, id, user};
 
 fn main() {
     let wanted = std::env::args().skip(1).find_map(|argument| argument.parse().ok());
@@ -74,47 +68,6 @@ fn main() {
     println!("{}", memory());
     appends(&mut store, &mut next, "opened log");
     println!("{}", memory());
-}
-
-fn id(number: u32) -> MessageId {
-    // Spread like ids that are drawn.
-    let drawn = u64::from(number) * 7_919_999 % 9_000_000;
-    MessageId::from_number(1_000_000 + u32::try_from(drawn).unwrap()).unwrap()
-}
-
-fn user(number: u32) -> UserId {
-    format!("User_{:04}", number % 200).parse().unwrap()
-}
-
-/// One in twenty is direct.
-fn message(number: u32) -> Append {
-    let audience = if number.is_multiple_of(20) {
-        Audience::Only([user(number + 1), user(number + 2)].into())
-    } else {
-        Audience::Everyone
-    };
-    let word = |n: u32| WORDS[(number.wrapping_mul(2_654_435_761) >> (n * 2) & 15) as usize];
-    let text: Vec<_> = (0..15).map(word).collect();
-    Append::Say(NewMessage {
-        id: id(number),
-        sender: user(number),
-        guest: false,
-        audience,
-        kind: Kind::Plain,
-        content: SafeText::clean(&format!("{} {number}", text.join(" "))),
-        at: DateTime::from_timestamp_millis(NOW).unwrap().fixed_offset(),
-        cid: Some(
-            format!("{:032x}", u128::from(number).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c))
-                .parse()
-                .unwrap(),
-        ),
-    })
-}
-
-fn batch(store: &mut SqliteStore, next: &mut u32, size: u32) {
-    let batch: Vec<_> = (*next..*next + size).map(message).collect();
-    *next += size;
-    assert_eq!(store.append(NOW, &batch).unwrap().len(), batch.len());
 }
 
 /// What the disk itself takes: the same bytes as for one message, written and waited for.

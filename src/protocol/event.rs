@@ -1,5 +1,7 @@
 //! What a server says, as values. How they stand on the wire is in `wire`.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use super::error::ErrorCode;
@@ -17,8 +19,8 @@ pub enum Event {
     Welcome(Welcome),
     /// The login is refused.
     LoginRefused(Refused),
-    /// `ACTIVE_CLIENT`: everybody who is here, without the one it is sent to.
-    People(Vec<UserId>),
+    /// `ACTIVE_CLIENT`: everybody who is here, as far as it was told; those who come at once share it.
+    People(Arc<[UserId]>),
     /// PRESENCE: who came and who went since the last word on it.
     Presence {
         /// Who came.

@@ -86,7 +86,7 @@ fn event() -> impl Strategy<Value = Event> {
             }
         ),
         refused().prop_map(Event::LoginRefused),
-        people().prop_map(Event::People),
+        people().prop_map(|people| Event::People(people.into())),
         (people(), people()).prop_map(|(joined, left)| Event::Presence { joined, left }),
         message().prop_map(Event::Said),
         (any::<u64>(), message_id(), user(), cid())

@@ -4,6 +4,8 @@
 //! clients ([`Event::encode_for_original`]), who must get neither what they don't know nor more than
 //! they can read at once.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use chrono::{DateTime, FixedOffset};
 use serde::{Deserialize, Serialize};
@@ -23,7 +25,7 @@ enum Wire {
     Login,
     #[serde(rename = "ACTIVE_CLIENT")]
     ActiveClient {
-        receiver: Vec<UserId>,
+        receiver: Arc<[UserId]>,
     },
     Presence {
         joined: Vec<UserId>,
@@ -148,7 +150,7 @@ impl Event {
             }),
             Self::LoginRefused(refused) => line(&Answer::Error(refused.into())),
             Self::LoginPrompt => line(&Wire::Login),
-            Self::People(people) => line(&Wire::ActiveClient { receiver: people.clone() }),
+            Self::People(people) => line(&Wire::ActiveClient { receiver: Arc::clone(people) }),
             Self::Presence { joined, left } => {
                 line(&Wire::Presence { joined: joined.clone(), left: left.clone() })
             }

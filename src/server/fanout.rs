@@ -28,6 +28,8 @@ pub(super) struct Fanout {
     gathered: Gathered,
     ended: Vec<SessionId>,
     n_behind: usize,
+    /// The list of people that was sent last: all who come within one pause get the same.
+    people: Option<(Arc<[UserId]>, Bytes)>,
 }
 
 /// Events for everybody that have not been handed out.
@@ -90,6 +92,7 @@ impl Fanout {
             gathered: Gathered::default(),
             ended: Vec::new(),
             n_behind: 0,
+            people: None,
         }
     }
 
@@ -223,6 +226,11 @@ impl Fanout {
         let seq = event.seq();
         self.head = seq.unwrap_or(self.head);
         let encoded = Encoded::new(event);
+        if let (Event::People(people), Some((known, bytes))) = (event, &self.people)
+            && Arc::ptr_eq(people, known)
+        {
+            encoded.ours.set(bytes.clone()).ok();
+        }
         for session in sessions {
             let Some(member) = self.members.get_mut(session) else { continue };
             let Some(bytes) = encoded.for_dialect(member.dialect) else { continue };
@@ -233,6 +241,9 @@ impl Fanout {
             if let Err(reason) = taken {
                 self.ended.push(end(*session, member, reason));
             }
+        }
+        if let (Event::People(people), Some(bytes)) = (event, encoded.ours.into_inner()) {
+            self.people = Some((Arc::clone(people), bytes));
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use futures_util::FutureExt;
 use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -70,6 +71,10 @@ pub(super) async fn run(
             returned = desk.returned() => {
                 now = clock();
                 desk.settle(now, returned);
+                // What was committed together is handed out together, in one piece for each session.
+                while let Some(returned) = desk.returned().now_or_never() {
+                    desk.settle(now, returned);
+                }
             }
             _ = commands.recv_many(&mut batch, BATCH), if has_room => {
                 now = clock();

@@ -97,7 +97,7 @@ fn online() -> Talk {
     let mut talk = Talk::new("test", true);
     connect(&mut talk);
     let people = ["Ann_1180", "Kim_9021", "Kim_9022"].map(id);
-    hear(&mut talk, Said::People(people.to_vec()));
+    hear(&mut talk, Said::People(people.into()));
     talk
 }
 
@@ -147,14 +147,15 @@ fn comings_goings_and_the_connection_are_notices() {
     assert!(!talk.wants_input(), "what is typed before the login waits");
     assert_eq!(connect(&mut talk), "12:03 -- you are Bob_1234");
     assert!(!talk.wants_input(), "nor before it is known who is here");
-    assert_eq!(hear(&mut talk, Said::People(Vec::new())), "12:03 -- nobody else is here");
+    assert_eq!(hear(&mut talk, Said::People([].into())), "12:03 -- nobody else is here");
     assert!(talk.wants_input());
-    let presence = Said::Presence {
-        joined: ["Ann_1180", "Kim_9021"].map(id).to_vec(),
-        left: vec![id("Kim_9022")],
+    let mut presence = |joined: &[&str], left: &[&str]| {
+        let ids = |ids: &[&str]| ids.iter().copied().map(id).collect();
+        hear(&mut talk, Said::Presence { joined: ids(joined), left: ids(left) })
     };
+    assert_eq!(presence(&["Bob_1234", "Kim_9022"], &[]), "12:03 -- Kim_9022 joined");
     assert_eq!(
-        hear(&mut talk, presence),
+        presence(&["Ann_1180", "Kim_9021"], &["Kim_9022"]),
         "12:03 -- Ann_1180, Kim_9021 joined\n12:03 -- Kim_9022 left"
     );
     let reason = SafeText::clean("the server is shutting down");

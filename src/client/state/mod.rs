@@ -308,7 +308,7 @@ impl Room {
         use protocol::event::Event;
         match event {
             Event::People(people) => {
-                self.people = people.into_iter().collect();
+                self.people = people.iter().filter(|id| !self.is_you(id)).cloned().collect();
                 Vec::new()
             }
             Event::Presence { joined, left } => self.presence(now, joined, left),
@@ -351,16 +351,11 @@ impl Room {
     fn presence(
         &mut self,
         now: DateTime<FixedOffset>,
-        joined: Vec<UserId>,
-        left: Vec<UserId>,
+        mut joined: Vec<UserId>,
+        mut left: Vec<UserId>,
     ) -> Vec<Change> {
-        let is_other = |id: &UserId| !self.is_you(id);
-        let joined: Vec<UserId> = joined.into_iter().filter(is_other).collect();
-        let left: Vec<UserId> = left.into_iter().filter(is_other).collect();
-        for id in &left {
-            self.people.remove(id);
-        }
-        self.people.extend(joined.iter().cloned());
+        left.retain(|id| self.people.remove(id));
+        joined.retain(|id| !self.is_you(id) && self.people.insert(id.clone()));
         if joined.is_empty() && left.is_empty() {
             return Vec::new();
         }

@@ -36,7 +36,10 @@ fn online() -> Room {
         resumed: false,
     };
     room.apply(at(0), Event::Connected(Connected { welcome, fingerprint: "SHA256:x".into() }));
-    receive(&mut room, protocol::event::Event::People(vec![id("Ann_1180"), id("Kim_9021")]));
+    receive(
+        &mut room,
+        protocol::event::Event::People([id("Ann_1180"), id("Bob_4572"), id("Kim_9021")].into()),
+    );
     room
 }
 
@@ -161,6 +164,11 @@ fn people_come_and_go() {
     );
     let here: Vec<_> = room.people().iter().map(UserId::as_str).collect();
     assert_eq!(here, ["Kim_9021", "Lou_0334"]);
+    let again = protocol::event::Event::Presence {
+        joined: vec![id("Lou_0334")],
+        left: vec![id("Ann_1180")],
+    };
+    assert!(receive(&mut room, again).is_empty(), "what is known is no news");
     assert_eq!(room.resolve("kim"), Ok(id("Kim_9021")));
     assert_eq!(room.resolve("Lou_0334"), Ok(id("Lou_0334")));
     assert!(matches!(room.resolve("Ann"), Err(ResolveError::Nobody(_))));

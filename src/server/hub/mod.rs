@@ -40,7 +40,7 @@ use crate::protocol::event::{Event, Refused, Welcome};
 use crate::protocol::id::{ClientId, MessageId, Seq, UserId};
 use crate::protocol::message::{Audience, Millis};
 use crate::protocol::query::{Find, History};
-use crate::protocol::request::{Decoded, Login, Request, Say, SayKind};
+use crate::protocol::request::{Decoded, Dialect, Login, Request, Say, SayKind};
 use crate::store::{Append, Metadata, Opened, Outcome};
 
 /// One moment by both clocks: `mono` for pauses, `wall` for what people and other machines see.
@@ -306,8 +306,11 @@ impl Hub {
             resumed: resume.is_some(),
         };
         effects.push(Effect::Send { to: to.clone(), event: Event::Welcome(welcome) });
-        let others = self.roster.others(session, login.dialect);
-        effects.push(Effect::Send { to, event: Event::People(others) });
+        let people = match login.dialect {
+            Dialect::Extended => self.presence.list(),
+            Dialect::Original => self.roster.others(session),
+        };
+        effects.push(Effect::Send { to, event: Event::People(people) });
         let (viewer, after) = (user.clone(), resume.map(|resume| resume.after));
         effects.push(Effect::Feed { session, viewer, after });
         if joined.is_first {
@@ -386,7 +389,7 @@ impl Hub {
 
     fn leave(&mut self, session: SessionId) {
         if let Some(user) = self.roster.leave(session) {
-            self.presence.left(session, user);
+            self.presence.left(user);
         }
     }
 

@@ -1,7 +1,12 @@
 //! Who came and who went, told at a measured pace: a first change at once, those that follow it
 //! together.
+//!
+//! All sessions of ours know the same of it: a newcomer gets the list as it was at the last word, and
+//! with the next word what everybody gets. So a list is encoded once, however many come before that.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -9,38 +14,49 @@ use super::{Effect, Hub, Now, Recipients, SessionId};
 use crate::protocol::event::Event;
 use crate::protocol::id::UserId;
 use crate::protocol::request::Dialect;
-use crate::server::limits::PRESENCE_PAUSE;
+use crate::server::limits::{PRESENCE_PAUSE, PRESENCE_PAUSE_EACH};
 
-/// The changes that have not been told.
+/// What has been told, and the changes that have not.
 #[derive(Debug, Default)]
 pub(super) struct Presence {
-    /// In the order of their logins: each was told at its login of all that were there before.
-    joined: Vec<(SessionId, UserId)>,
+    told: BTreeSet<UserId>,
+    /// `told`, as newcomers get it; made when the first of them comes.
+    list: Option<Arc<[UserId]>>,
+    /// None of these is in `told`.
+    joined: BTreeSet<UserId>,
+    /// All of these are in `told`.
     left: BTreeSet<UserId>,
+    /// Whoever came after the last change: an original client that was told of all at its login.
+    last: Option<SessionId>,
     /// The pause after the last word lasts until then.
     quiet_until: Option<Instant>,
 }
 
 impl Presence {
     pub(super) fn joined(&mut self, session: SessionId, user: UserId) {
-        self.joined.push((session, user));
+        self.last = Some(session);
+        if !self.left.remove(&user) {
+            self.joined.insert(user);
+        }
     }
 
-    /// Somebody who came and went within one pause need not be mentioned, except to those who logged
-    /// in between.
-    pub(super) fn left(&mut self, session: SessionId, user: UserId) {
-        let place = self.joined.iter().position(|(joined, _)| *joined == session);
-        if let Some(place) = place {
-            self.joined.remove(place);
-        }
-        if place.is_none_or(|place| place < self.joined.len()) {
+    /// Somebody who came and went within one pause is not mentioned.
+    pub(super) fn left(&mut self, user: UserId) {
+        self.last = None;
+        if !self.joined.remove(&user) {
             self.left.insert(user);
         }
     }
 
+    /// Everybody who has been told of; what is missing comes with the next word.
+    pub(super) fn list(&mut self) -> Arc<[UserId]> {
+        let told = &self.told;
+        Arc::clone(self.list.get_or_insert_with(|| told.iter().cloned().collect()))
+    }
+
     /// Whether others have not been told yet that this person is here.
     pub(super) fn is_news(&self, user: &UserId) -> bool {
-        self.joined.iter().any(|(_, joined)| joined == user)
+        self.joined.contains(user)
     }
 
     /// Ends the pause.
@@ -57,10 +73,15 @@ impl Presence {
         self.quiet_until.filter(|_| !self.is_empty())
     }
 
-    /// What `joined` means to the one at `place` in it: those who came later.
-    fn news_since(&self, place: usize) -> Event {
-        let joined = self.joined.iter().skip(place).map(|(_, user)| user.clone()).collect();
-        Event::Presence { joined, left: self.left.iter().cloned().collect() }
+    /// What everybody does not know yet, as told from now on.
+    fn news(&mut self) -> Event {
+        self.list = None;
+        let (joined, left) = (std::mem::take(&mut self.joined), std::mem::take(&mut self.left));
+        for user in &left {
+            self.told.remove(user);
+        }
+        self.told.extend(joined.iter().cloned());
+        Event::Presence { joined: joined.into_iter().collect(), left: left.into_iter().collect() }
     }
 }
 
@@ -71,35 +92,19 @@ impl Hub {
         if quiet || self.presence.is_empty() {
             return;
         }
-        let news = &self.presence;
-        let newcomers: BTreeSet<_> = news.joined.iter().map(|(session, _)| *session).collect();
-        let mut ours = Vec::new();
-        for (session, dialect) in self.roster.sessions() {
-            match dialect {
-                Dialect::Extended if newcomers.contains(&session) => {}
-                Dialect::Extended => ours.push(session),
-                Dialect::Original => {
-                    let is_up_to_date = news.left.is_empty()
-                        && news.joined.last().is_some_and(|(last, _)| *last == session);
-                    if !is_up_to_date {
-                        let event = Event::People(self.roster.others(session, dialect));
-                        effects.push(Effect::Send { to: Recipients::One(session), event });
-                    }
-                }
-            }
+        let originals = self.roster.sessions().filter(|(_, dialect)| *dialect == Dialect::Original);
+        for (session, _) in originals.filter(|(session, _)| self.presence.last != Some(*session)) {
+            let event = Event::People(self.roster.others(session));
+            effects.push(Effect::Send { to: Recipients::One(session), event });
         }
-        for (place, (session, _)) in news.joined.iter().enumerate() {
-            let nothing_new = place + 1 == news.joined.len() && news.left.is_empty();
-            if self.roster.dialect(*session) == Some(Dialect::Extended) && !nothing_new {
-                let event = news.news_since(place + 1);
-                effects.push(Effect::Send { to: Recipients::One(*session), event });
-            }
-        }
-        if !ours.is_empty() {
-            let event = news.news_since(0);
-            effects.push(Effect::Send { to: Recipients::These(ours), event });
-        }
-        let quiet_until = Some(now.mono + PRESENCE_PAUSE);
-        self.presence = Presence { quiet_until, ..Presence::default() };
+        let event = self.presence.news();
+        effects.push(Effect::Send { to: Recipients::Everyone, event });
+        self.presence.quiet_until = Some(now.mono + pause(self.presence.told.len()));
     }
+}
+
+/// How long to be quiet after a word to so many people.
+fn pause(people: usize) -> Duration {
+    let people = u32::try_from(people).unwrap_or(u32::MAX);
+    PRESENCE_PAUSE.max(PRESENCE_PAUSE_EACH.saturating_mul(people))
 }

@@ -167,6 +167,13 @@ impl Room {
         self.told.drain(..).map(|(session, event)| (session.0, event)).collect()
     }
 
+    /// What everybody was told of those who came and went, since the last time.
+    pub(super) fn presence(&mut self) -> Vec<(u64, Event)> {
+        let mut told = self.told();
+        told.retain(|(_, event)| matches!(event, Event::Presence { .. }));
+        told
+    }
+
     /// The one message that was told, and to whom.
     pub(super) fn said(&mut self) -> (Vec<u64>, Message) {
         let told = self.told();

@@ -1,6 +1,7 @@
 //! Who is here, under which ID.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
+use std::sync::Arc;
 
 use rand::RngExt;
 use rand::rngs::StdRng;
@@ -122,23 +123,15 @@ impl Roster {
         self.given.ids.contains(user)
     }
 
-    /// What is spoken on that connection.
-    pub(super) fn dialect(&self, session: SessionId) -> Option<Dialect> {
-        self.people.get(&session).map(|person| person.dialect)
-    }
-
     /// All sessions and what they speak.
     pub(super) fn sessions(&self) -> impl Iterator<Item = (SessionId, Dialect)> {
         self.people.iter().map(|(session, person)| (*session, person.dialect))
     }
 
-    /// Everybody but the one on `session`; to an original client no more of them than it can read.
-    pub(super) fn others(&self, session: SessionId, dialect: Dialect) -> Vec<UserId> {
+    /// Everybody but the one on `session`, who has an original client: no more than it can read.
+    pub(super) fn others(&self, session: SessionId) -> Arc<[UserId]> {
         // In quotation marks and with a comma, an ID has nine bytes or more.
-        let most = match dialect {
-            Dialect::Original => ORIGINAL_FRAME_BYTES / 9,
-            Dialect::Extended => usize::MAX,
-        };
+        let most = ORIGINAL_FRAME_BYTES / 9;
         let own = self.people.get(&session).map(|person| &person.user);
         let others = self.sessions.keys().filter(|user| Some(*user) != own);
         others.take(most).cloned().collect()

@@ -1,5 +1,6 @@
 //! The room's rules, one table or story each.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::rig::{PLAIN, Room, only, reply, say};
@@ -17,12 +18,13 @@ fn a_login_is_welcomed_and_told_of_the_others() {
     let ann = room.ours(1, "Ann");
     let bob = room.join(2, "Bob", Dialect::Extended);
     let told = room.told();
-    let [(2, Event::Welcome(welcome)), (2, Event::People(people)), (1, presence)] = told.as_slice()
+    let [(2, Event::Welcome(welcome)), (2, Event::People(people)), news @ ..] = told.as_slice()
     else {
         panic!("{told:?}");
     };
-    assert_eq!((&welcome.user, welcome.head, people), (&bob, Seq(0), &vec![ann]));
-    assert_eq!(*presence, Event::Presence { joined: vec![bob], left: vec![] });
+    assert_eq!((&welcome.user, welcome.head, &people[..]), (&bob, Seq(0), &[ann][..]));
+    let presence = Event::Presence { joined: vec![bob], left: vec![] };
+    assert_eq!(news, [(1, presence.clone()), (2, presence)]);
 }
 
 #[test]
@@ -237,6 +239,14 @@ fn a_removed_temporary_message_does_not_expire() {
     assert_eq!(room.hub.next_deadline(room.now), None);
 }
 
+fn news(to: &[u64], joined: &[&UserId], left: &[&UserId]) -> Vec<(u64, Event)> {
+    let event = Event::Presence {
+        joined: joined.iter().map(|user| (*user).clone()).collect(),
+        left: left.iter().map(|user| (*user).clone()).collect(),
+    };
+    to.iter().map(|session| (*session, event.clone())).collect()
+}
+
 #[test]
 fn comings_and_goings_are_told_four_times_a_second_at_most() {
     let mut room = Room::new();
@@ -245,64 +255,87 @@ fn comings_and_goings_are_told_four_times_a_second_at_most() {
     let kim = room.join(3, "Kim", Dialect::Extended);
     let zed = room.join(4, "Zed", Dialect::Extended);
     room.leave(2);
-    let presence = |room: &mut Room| {
-        let mut told = room.told();
-        told.retain(|(_, event)| matches!(event, Event::Presence { .. }));
-        told
-    };
-    let news = |joined: &[&UserId], left: &[&UserId]| Event::Presence {
-        joined: joined.iter().map(|user| (*user).clone()).collect(),
-        left: left.iter().map(|user| (*user).clone()).collect(),
-    };
-    assert_eq!(presence(&mut room), [(1, news(&[&bob], &[]))], "the first at once");
+    assert_eq!(room.presence(), news(&[1, 2], &[&bob], &[]), "the first at once");
     room.wait(limits::PRESENCE_PAUSE.saturating_sub(Duration::from_millis(1)));
-    assert_eq!(presence(&mut room), []);
+    assert_eq!(room.presence(), []);
     room.wait(Duration::from_millis(1));
-    let expected =
-        [(3, news(&[&zed], &[&bob])), (4, news(&[], &[&bob])), (1, news(&[&kim, &zed], &[&bob]))];
-    assert_eq!(presence(&mut room), expected, "to each what it does not know");
+    assert_eq!(room.presence(), news(&[1, 3, 4], &[&kim, &zed], &[&bob]), "the same to all");
     room.leave(4);
     room.wait(limits::PRESENCE_PAUSE);
-    assert_eq!(presence(&mut room), [(1, news(&[], &[&zed])), (3, news(&[], &[&zed]))]);
+    assert_eq!(room.presence(), news(&[1, 3], &[], &[&zed]));
 }
 
 #[test]
-fn who_comes_and_goes_within_a_pause_is_not_mentioned_but_to_who_saw_them() {
+fn who_comes_and_goes_within_a_pause_is_not_mentioned() {
     let mut room = Room::new();
     room.ours(1, "Ann");
-    room.join(2, "Bob", Dialect::Extended);
-    room.told.clear();
+    let key = Some([2; 32]);
+    let bob = room.join_with(2, "Bob", key);
+    room.presence();
     room.join(3, "Kim", Dialect::Extended);
     room.leave(3);
+    room.leave(2);
+    room.join_with(4, "Bob", key);
     room.wait(limits::PRESENCE_PAUSE * 4);
-    let told = room.told();
-    assert!(!told.iter().any(|(_, event)| matches!(event, Event::Presence { .. })), "{told:?}");
+    assert_eq!(room.presence(), []);
+    room.leave(4);
+    assert_eq!(room.presence(), news(&[1], &[], &[&bob]));
+}
 
-    room.join(4, "Zed", Dialect::Extended);
-    let kim = room.join(5, "Kim", Dialect::Extended);
-    room.join(6, "Zoe", Dialect::Extended);
-    room.leave(5);
-    room.told.clear();
+#[test]
+fn those_who_come_within_a_pause_share_one_list() {
+    let mut room = Room::new();
+    let ann = room.ours(1, "Ann");
+    let list = |room: &mut Room, session, name: &str| {
+        room.join(session, name, Dialect::Extended);
+        let lists = room.told().into_iter().filter_map(|(_, event)| match event {
+            Event::People(people) => Some(people),
+            _ => None,
+        });
+        lists.last().unwrap()
+    };
+    list(&mut room, 2, "Bob");
+    let kims = list(&mut room, 3, "Kim");
+    let zeds = list(&mut room, 4, "Zed");
+    assert!(kims.contains(&ann) && Arc::ptr_eq(&kims, &zeds));
     room.wait(limits::PRESENCE_PAUSE);
-    let told = room.told();
-    let zoe = told.iter().find(|(session, _)| *session == 6).unwrap();
-    assert_eq!(zoe.1, Event::Presence { joined: vec![], left: vec![kim] });
+    assert_eq!(list(&mut room, 5, "Zoe").len(), 4);
+}
+
+/// What each of a storm of people is told of those who come is as much as there are people, but not
+/// as often.
+#[test]
+fn the_more_people_the_longer_the_pause() {
+    let mut room = Room::new();
+    let mut words = 0;
+    for session in 0..4_000 {
+        room.join(session, "Bob", Dialect::Extended);
+        let told = room.told();
+        words += told.iter().filter(|(_, event)| matches!(event, Event::Presence { .. })).count();
+        room.wait(Duration::from_millis(1));
+    }
+    assert!(words < 4_000 * 5, "{words} words");
 }
 
 #[test]
 fn an_original_client_gets_the_list_of_the_others() {
     let mut room = Room::new();
+    // It knows no PRESENCE: the fan-out keeps that from it.
+    let lists = |room: &mut Room| {
+        let mut told = room.told();
+        told.retain(|(_, event)| matches!(event, Event::People(_)));
+        told
+    };
     let ann = room.join(1, "Ann", Dialect::Original);
-    assert_eq!(room.told()[1], (1, Event::People(vec![])));
+    assert_eq!(lists(&mut room), [(1, Event::People([].into()))]);
     room.wait(limits::PRESENCE_PAUSE);
     let bob = room.join(2, "Bob", Dialect::Original);
-    let told = room.told();
-    assert!(matches!(told[0], (2, Event::Welcome(_))));
-    assert_eq!(told[1..], [(2, Event::People(vec![ann])), (1, Event::People(vec![bob]))]);
+    let expected = [(2, Event::People([ann].into())), (1, Event::People([bob].into()))];
+    assert_eq!(lists(&mut room), expected);
     room.leave(2);
-    assert_eq!(room.told(), []);
+    assert_eq!(lists(&mut room), []);
     room.wait(limits::PRESENCE_PAUSE);
-    assert_eq!(room.told(), [(1, Event::People(vec![]))]);
+    assert_eq!(lists(&mut room), [(1, Event::People([].into()))]);
 }
 
 #[test]
@@ -311,7 +344,7 @@ fn leaving_and_saying_too_much_end_a_session() {
     room.ours(1, "Ann");
     let bob = room.ours(2, "Bob");
     room.ask(2, Request::Exit);
-    assert_eq!(room.told(), [(1, Event::Presence { joined: vec![], left: vec![bob] })]);
+    assert_eq!(room.told(), news(&[1], &[], &[&bob]));
     room.ask_as(1, None, Err(Refusal::FrameTooLong(10)));
     assert!(matches!(room.told()[..], [(1, Event::Refused(_)), (1, Event::Closing(_))]));
     assert_eq!(room.closed, [SessionId(2), SessionId(1)]);

@@ -29,10 +29,10 @@ const LIBRARY: i32 = 3_051_003;
 /// How long to wait for another process that writes (somebody with the `sqlite3` shell, say).
 const BUSY_MS: u32 = 5_000;
 
-/// What the writer and each reader keep of the file in memory, in KiB. Small: the system keeps the
-/// rest, and the whole server stays under 100 MiB however long the log is.
-const WRITER_CACHE_KIB: u32 = 16 * 1_024;
-const READER_CACHE_KIB: u32 = 2 * 1_024;
+/// What the writer and each reader keep of the file in memory, in KiB. Small: what is read again was
+/// kept by the system anyway, and larger caches made nothing faster (`benches/store.rs`).
+const WRITER_CACHE_KIB: u32 = 2 * 1_024;
+const READER_CACHE_KIB: u32 = 256;
 
 /// The folder, held until this is dropped.
 #[derive(Debug)]

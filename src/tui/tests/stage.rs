@@ -51,7 +51,7 @@ impl Stage {
         let connected =
             client::Connected { welcome, fingerprint: "SHA256:abcdefghijklmnop".into() };
         stage.client(client::Event::Connected(connected));
-        stage.server(Event::People(vec![id("Ann_1180"), id("Kim_9021")]));
+        stage.server(Event::People([id("Ann_1180"), id("Kim_9021")].into()));
         stage
     }
 
