@@ -173,6 +173,7 @@ impl Tail {
             | Said::LoginRefused(_)
             | Said::People(_)
             | Said::Presence { .. }
+            | Said::Guests(_)
             | Said::Live(_)
             | Said::Stored(_)
             | Said::History(_)
@@ -224,6 +225,7 @@ fn line(json: bool, room: &Room, now: DateTime<FixedOffset>, said: &Said) -> Str
         | Said::LoginRefused(_)
         | Said::People(_)
         | Said::Presence { .. }
+        | Said::Guests(_)
         | Said::Live(_)
         | Said::Stored(_)
         | Said::History(_)

@@ -120,6 +120,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 }
                 event::Event::People(_)
                 | event::Event::Presence { .. }
+                | event::Event::Guests(_)
                 | event::Event::Said(_)
                 | event::Event::Deleted(_)
                 | event::Event::Expired { .. }
@@ -212,6 +213,7 @@ impl Ears {
             | event::Event::LoginRefused(_)
             | event::Event::People(_)
             | event::Event::Presence { .. }
+            | event::Event::Guests(_)
             | event::Event::Said(_)
             | event::Event::History(_)
             | event::Event::Found(_)

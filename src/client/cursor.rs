@@ -74,6 +74,7 @@ impl Cursor {
             | Event::LoginRefused(_)
             | Event::People(_)
             | Event::Presence { .. }
+            | Event::Guests(_)
             | Event::Stored(_)
             | Event::Found(_)
             | Event::Refused(_)

@@ -28,6 +28,8 @@ pub enum Event {
         /// Who went.
         left: Vec<UserId>,
     },
+    /// GUESTS: of those who are here, or come with the next word, these have shown no key.
+    Guests(Vec<UserId>),
     /// MESSAGE, TEMPORARY or REPLY.
     Said(Message),
     /// DELETE: its author has removed a message.
@@ -157,6 +159,7 @@ impl Event {
             | Self::LoginRefused(_)
             | Self::People(_)
             | Self::Presence { .. }
+            | Self::Guests(_)
             | Self::Said(_)
             | Self::Live(_)
             | Self::Stored(_)
@@ -179,6 +182,7 @@ impl Event {
             | Self::LoginRefused(_)
             | Self::People(_)
             | Self::Presence { .. }
+            | Self::Guests(_)
             | Self::Live(_)
             | Self::Stored(_)
             | Self::History(_)

@@ -87,6 +87,7 @@ fn event() -> impl Strategy<Value = Event> {
         ),
         refused().prop_map(Event::LoginRefused),
         people().prop_map(|people| Event::People(people.into())),
+        people().prop_map(Event::Guests),
         (people(), people()).prop_map(|(joined, left)| Event::Presence { joined, left }),
         message().prop_map(Event::Said),
         (any::<u64>(), message_id(), user(), cid())

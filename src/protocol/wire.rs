@@ -27,6 +27,9 @@ enum Wire {
     ActiveClient {
         receiver: Arc<[UserId]>,
     },
+    Guests {
+        receiver: Vec<UserId>,
+    },
     Presence {
         joined: Vec<UserId>,
         left: Vec<UserId>,
@@ -151,6 +154,7 @@ impl Event {
             Self::LoginRefused(refused) => line(&Answer::Error(refused.into())),
             Self::LoginPrompt => line(&Wire::Login),
             Self::People(people) => line(&Wire::ActiveClient { receiver: Arc::clone(people) }),
+            Self::Guests(guests) => line(&Wire::Guests { receiver: guests.clone() }),
             Self::Presence { joined, left } => {
                 line(&Wire::Presence { joined: joined.clone(), left: left.clone() })
             }
@@ -217,6 +221,7 @@ impl Event {
                 line(&Wire::ActiveClient { receiver: fitting })
             })),
             Self::Presence { .. }
+            | Self::Guests(_)
             | Self::Live(_)
             | Self::Stored(_)
             | Self::History(_)
@@ -270,6 +275,7 @@ impl Wire {
             Self::Login => Event::LoginPrompt,
             Self::ActiveClient { receiver } => Event::People(receiver),
             Self::Presence { joined, left } => Event::Presence { joined, left },
+            Self::Guests { receiver } => Event::Guests(receiver),
             Self::Message(message) => Event::Said(message.into_message(Kind::Plain)?),
             Self::Temporary(message) => {
                 let expires = required(message.expires, "expires")?;

@@ -113,7 +113,7 @@ impl Peer {
     async fn expect(&mut self, field: &str, value: &str) -> Value {
         loop {
             let object = self.next().await.expect("the connection is ended");
-            if object["action"] != "PRESENCE" {
+            if object["action"] != "PRESENCE" && object["action"] != "GUESTS" {
                 assert_eq!(object[field], value, "{object}");
                 return object;
             }

@@ -13,6 +13,9 @@ use crate::protocol::id::UserId;
 use crate::protocol::message::{Audience, Kind, Message};
 use crate::protocol::text::SafeText;
 
+/// Whoever has shown no key.
+const GUEST: &str = "not verified";
+
 /// What stands before every further line of a message.
 const INDENT: &str = "    ";
 
@@ -51,22 +54,20 @@ pub(super) fn gone(now: DateTime<FixedOffset>, said: &Said) -> String {
 /// Who came and who went; nothing for nobody.
 pub(super) fn presence(
     now: DateTime<FixedOffset>,
+    room: &Room,
     joined: &[UserId],
     left: &[UserId],
 ) -> Vec<String> {
     let line = |people: &[UserId], did: &str| match people {
         [] => None,
-        people => Some(notice(now, &format!("{} {did}", list(people)))),
+        people => Some(notice(now, &format!("{} {did}", list(room, people)))),
     };
     [line(joined, "joined"), line(left, "left")].into_iter().flatten().collect()
 }
 
 /// Who is here.
-pub(super) fn people<'a>(
-    now: DateTime<FixedOffset>,
-    people: impl IntoIterator<Item = &'a UserId>,
-) -> String {
-    match list(people) {
+pub(super) fn people(now: DateTime<FixedOffset>, room: &Room) -> String {
+    match list(room, room.people()) {
         names if names.is_empty() => notice(now, "nobody else is here"),
         names => notice(now, &format!("here: {names}")),
     }
@@ -90,7 +91,7 @@ fn who<'a>(room: &Room, id: &'a UserId) -> &'a str {
 
 fn marks(message: &Message) -> Vec<String> {
     let private = message.audience.is_private().then(|| "private".to_owned());
-    let guest = message.guest.then(|| "not verified".to_owned());
+    let guest = message.guest.then(|| GUEST.to_owned());
     let kind = match message.kind {
         Kind::Plain => None,
         Kind::Temporary { expires } => {
@@ -106,6 +107,7 @@ fn indented(content: &SafeText) -> String {
     content.as_str().replace('\n', &format!("\n{INDENT}"))
 }
 
-fn list<'a>(people: impl IntoIterator<Item = &'a UserId>) -> String {
-    people.into_iter().map(UserId::as_str).collect::<Vec<_>>().join(", ")
+fn list<'a>(room: &Room, people: impl IntoIterator<Item = &'a UserId>) -> String {
+    let name = |id| if room.is_guest(id) { format!("{id} ({GUEST})") } else { id.to_string() };
+    people.into_iter().map(name).collect::<Vec<_>>().join(", ")
 }

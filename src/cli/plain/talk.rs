@@ -109,7 +109,7 @@ impl Talk {
         }
         match after {
             After::People => {
-                effects.push(Effect::Print(format::people(now, self.room.people())));
+                effects.push(Effect::Print(format::people(now, &self.room)));
                 effects.extend(self.ask_recent());
             }
             After::Retry(pause) => {
@@ -259,7 +259,7 @@ impl Talk {
                 timeline.said(id).map(|said| format::gone(now, said)).into_iter().collect()
             }
             Change::Anew | Change::Elsewhere(_) | Change::Page(_) | Change::Found(_) => Vec::new(),
-            Change::Presence { joined, left } => format::presence(now, &joined, &left),
+            Change::Presence { joined, left } => format::presence(now, &self.room, &joined, &left),
             Change::Link(text) => vec![format::notice(now, &text.one_line())],
             Change::Refused(refused) => return vec![Effect::Complain(refused.text.one_line())],
         };

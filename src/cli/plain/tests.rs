@@ -158,6 +158,9 @@ fn comings_goings_and_the_connection_are_notices() {
         presence(&["Ann_1180", "Kim_9021"], &["Kim_9022"]),
         "12:03 -- Ann_1180, Kim_9021 joined\n12:03 -- Kim_9022 left"
     );
+    hear(&mut talk, Said::Guests(vec![id("Tom_1213")]));
+    let tom = Said::Presence { joined: vec![id("Tom_1213")], left: vec![] };
+    assert_eq!(hear(&mut talk, tom), "12:03 -- Tom_1213 (not verified) joined");
     let reason = SafeText::clean("the server is shutting down");
     let lost = Event::Disconnected { reason, retry_in: Duration::from_millis(2_400) };
     assert_eq!(
@@ -275,7 +278,7 @@ fn a_long_file_is_taken_in_as_fast_as_it_is_answered() {
 fn what_was_said_last_is_shown_to_whoever_types() {
     let mut talk = Talk::new("test", true);
     connect_at(&mut talk, Seq(200_000));
-    let asked = talk.happen(at(0), Event::Received(Said::People(Vec::new())));
+    let asked = talk.happen(at(0), Event::Received(Said::People([].into())));
     let [Effect::Print(_), Effect::Send(cid, Request::History(_))] = asked.as_slice() else {
         panic!("{asked:?}");
     };
@@ -295,14 +298,14 @@ fn what_was_said_last_is_shown_to_whoever_types() {
 
     let mut pipe = Talk::new("test", false);
     connect_at(&mut pipe, Seq(200_000));
-    assert_eq!(hear(&mut pipe, Said::People(Vec::new())), "12:03 -- nobody else is here");
+    assert_eq!(hear(&mut pipe, Said::People([].into())), "12:03 -- nobody else is here");
 }
 
 #[test]
 fn the_server_searches_what_is_not_here() {
     let mut talk = Talk::new("test", false);
     connect_at(&mut talk, Seq(200_000));
-    hear(&mut talk, Said::People(Vec::new()));
+    hear(&mut talk, Said::People([].into()));
     hear(&mut talk, Said::Said(message(200_001, "Ann_1180", "lunch now")));
     let (cid, request) = sent(&mut talk, ".search lunch from:ann");
     let Request::Find(find) = request else { panic!("{request:?}") };

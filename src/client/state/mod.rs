@@ -104,6 +104,7 @@ pub struct Room {
     yours: BTreeSet<UserId>,
     link: Link,
     people: BTreeSet<UserId>,
+    guests: BTreeSet<UserId>,
     timeline: Timeline,
     history: History,
     pending: Vec<Pending>,
@@ -122,6 +123,7 @@ impl Room {
             yours: BTreeSet::new(),
             link: Link::Connecting,
             people: BTreeSet::new(),
+            guests: BTreeSet::new(),
             timeline: Timeline::default(),
             history: History::default(),
             pending: Vec::new(),
@@ -154,6 +156,11 @@ impl Room {
     /// The others who are here, in the order of their IDs.
     pub fn people(&self) -> &BTreeSet<UserId> {
         &self.people
+    }
+
+    /// Whether they have shown no key: anybody may be behind the ID.
+    pub fn is_guest(&self, user: &UserId) -> bool {
+        self.guests.contains(user)
     }
 
     /// What was said.
@@ -266,6 +273,7 @@ impl Room {
         let again = !self.yours.is_empty();
         self.clock_offset = welcome.now - now.timestamp_millis();
         self.people.clear();
+        self.guests.clear();
         self.yours.insert(welcome.user.clone());
         self.link = Link::Online { fingerprint };
         self.history.welcome(&welcome.epoch, welcome.head, welcome.resumed);
@@ -312,6 +320,10 @@ impl Room {
                 Vec::new()
             }
             Event::Presence { joined, left } => self.presence(now, joined, left),
+            Event::Guests(guests) => {
+                self.guests.extend(guests);
+                Vec::new()
+            }
             Event::Said(message) => {
                 self.confirm(&message);
                 if self.is_present() {
@@ -355,6 +367,9 @@ impl Room {
         mut left: Vec<UserId>,
     ) -> Vec<Change> {
         left.retain(|id| self.people.remove(id));
+        for id in &left {
+            self.guests.remove(id);
+        }
         joined.retain(|id| !self.is_you(id) && self.people.insert(id.clone()));
         if joined.is_empty() && left.is_empty() {
             return Vec::new();

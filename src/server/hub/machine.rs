@@ -127,6 +127,7 @@ impl Model {
                 | Event::LoginRefused(_)
                 | Event::People(_)
                 | Event::Presence { .. }
+                | Event::Guests(_)
                 | Event::Live(_)
                 | Event::Stored(_)
                 | Event::History(_)

@@ -307,10 +307,11 @@ impl Hub {
         };
         effects.push(Effect::Send { to: to.clone(), event: Event::Welcome(welcome) });
         let people = match login.dialect {
-            Dialect::Extended => self.presence.list(),
-            Dialect::Original => self.roster.others(session),
+            Dialect::Extended => self.presence.list(&self.roster),
+            Dialect::Original => vec![Event::People(self.roster.others(session))],
         };
-        effects.push(Effect::Send { to, event: Event::People(people) });
+        let tell = |event| Effect::Send { to: to.clone(), event };
+        effects.extend(people.into_iter().map(tell));
         let (viewer, after) = (user.clone(), resume.map(|resume| resume.after));
         effects.push(Effect::Feed { session, viewer, after });
         if joined.is_first {

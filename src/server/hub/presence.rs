@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::roster::Roster;
 use super::{Effect, Hub, Now, Recipients, SessionId};
 use crate::protocol::event::Event;
 use crate::protocol::id::UserId;
@@ -20,8 +21,9 @@ use crate::server::limits::{PRESENCE_PAUSE, PRESENCE_PAUSE_EACH};
 #[derive(Debug, Default)]
 pub(super) struct Presence {
     told: BTreeSet<UserId>,
-    /// `told`, as newcomers get it; made when the first of them comes.
-    list: Option<Arc<[UserId]>>,
+    /// `told`, as newcomers get it, and those in it who have shown no key; made when the first of them
+    /// comes.
+    list: Option<(Arc<[UserId]>, Vec<UserId>)>,
     /// None of these is in `told`.
     joined: BTreeSet<UserId>,
     /// All of these are in `told`.
@@ -49,9 +51,14 @@ impl Presence {
     }
 
     /// Everybody who has been told of; what is missing comes with the next word.
-    pub(super) fn list(&mut self) -> Arc<[UserId]> {
+    pub(super) fn list(&mut self, roster: &Roster) -> Vec<Event> {
         let told = &self.told;
-        Arc::clone(self.list.get_or_insert_with(|| told.iter().cloned().collect()))
+        let (people, guests) = self
+            .list
+            .get_or_insert_with(|| (told.iter().cloned().collect(), roster.guests_among(told)));
+        let guests = Some(guests.clone()).filter(|guests| !guests.is_empty());
+        let people = Event::People(Arc::clone(people));
+        guests.map(Event::Guests).into_iter().chain([people]).collect()
     }
 
     /// Whether others have not been told yet that this person is here.
@@ -74,14 +81,17 @@ impl Presence {
     }
 
     /// What everybody does not know yet, as told from now on.
-    fn news(&mut self) -> Event {
+    fn news(&mut self, roster: &Roster) -> Vec<Event> {
         self.list = None;
         let (joined, left) = (std::mem::take(&mut self.joined), std::mem::take(&mut self.left));
         for user in &left {
             self.told.remove(user);
         }
         self.told.extend(joined.iter().cloned());
-        Event::Presence { joined: joined.into_iter().collect(), left: left.into_iter().collect() }
+        let guests = Some(roster.guests_among(&joined)).filter(|guests| !guests.is_empty());
+        let (joined, left) = (joined.into_iter().collect(), left.into_iter().collect());
+        let presence = Event::Presence { joined, left };
+        guests.map(Event::Guests).into_iter().chain([presence]).collect()
     }
 }
 
@@ -97,8 +107,9 @@ impl Hub {
             let event = Event::People(self.roster.others(session));
             effects.push(Effect::Send { to: Recipients::One(session), event });
         }
-        let event = self.presence.news();
-        effects.push(Effect::Send { to: Recipients::Everyone, event });
+        for event in self.presence.news(&self.roster) {
+            effects.push(Effect::Send { to: Recipients::Everyone, event });
+        }
         self.presence.quiet_until = Some(now.mono + pause(self.presence.told.len()));
     }
 }

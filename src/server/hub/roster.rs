@@ -118,6 +118,11 @@ impl Roster {
         self.lasting.contains(user)
     }
 
+    /// Who of them has shown no key.
+    pub(super) fn guests_among(&self, people: &BTreeSet<UserId>) -> Vec<UserId> {
+        people.iter().filter(|user| !self.is_lasting(user)).cloned().collect()
+    }
+
     /// Whether the ID has been given to somebody, here or gone.
     pub(super) fn was_here(&self, user: &UserId) -> bool {
         self.given.ids.contains(user)

@@ -15,8 +15,10 @@ use crate::store::{Reader as _, Retention, Store as _, View};
 #[test]
 fn a_login_is_welcomed_and_told_of_the_others() {
     let mut room = Room::new();
-    let ann = room.ours(1, "Ann");
-    let bob = room.join(2, "Bob", Dialect::Extended);
+    let ann = room.join_with(1, "Ann", Some([1; 32]));
+    room.wait(limits::PRESENCE_PAUSE * 2);
+    room.told();
+    let bob = room.join_with(2, "Bob", Some([2; 32]));
     let told = room.told();
     let [(2, Event::Welcome(welcome)), (2, Event::People(people)), news @ ..] = told.as_slice()
     else {
@@ -59,11 +61,19 @@ fn messages_go_to_their_people_and_back_to_the_sender() {
 }
 
 #[test]
-fn who_has_shown_no_key_is_marked_on_every_message() {
+fn who_has_shown_no_key_is_marked_wherever_they_are_named() {
     let mut room = Room::new();
     room.join_with(1, "Ann", Some([1; 32]));
-    room.join(2, "Bob", Dialect::Original);
+    room.wait(limits::PRESENCE_PAUSE * 2);
+    room.told();
+    let bob = room.join(2, "Bob", Dialect::Original);
+    let told = room.told();
+    let to_ann: Vec<_> = told.iter().filter(|(to, _)| *to == 1).map(|(_, event)| event).collect();
+    let came = Event::Presence { joined: vec![bob.clone()], left: vec![] };
+    assert_eq!(to_ann, [&Event::Guests(vec![bob.clone()]), &came], "before they are seen");
     room.join(3, "Kim", Dialect::Extended);
+    let told = room.told();
+    assert!(told.contains(&(3, Event::Guests(vec![bob]))), "{told:?}");
     room.wait(limits::PRESENCE_PAUSE * 2);
     for (session, guest) in [(1, false), (2, true), (3, true)] {
         room.told();
@@ -446,7 +456,7 @@ fn nobody_hears_from_somebody_before_hearing_of_them() {
     let mut room = Room::new();
     room.ours(1, "Ann");
     for (session, name) in [(2, "Bob"), (3, "Kim")] {
-        let user = room.join(session, name, Dialect::Extended);
+        let user = room.join_with(session, name, Some([7; 32]));
         room.ask(session, say(Audience::Everyone, PLAIN));
         let to_ann: Vec<_> = room.told().into_iter().filter(|(to, _)| *to == 1).collect();
         let [(_, Event::Presence { joined, .. }), (_, Event::Said(said))] = to_ann.as_slice()

@@ -34,6 +34,9 @@ fn who_has_shown_no_key_is_marked() {
         ..stage.logged(1)
     };
     stage.server(Event::Said(guest));
+    stage.server(Event::Guests(vec![id("Ann_1181")]));
+    stage.server(Event::Presence { joined: vec![id("Ann_1181")], left: vec![] });
+    stage.shows("[ ] Ann_1181 (?)").shows("[ ] Ann_1180   ");
     stage.shows("Ann_1180 09:12").shows("Ann_1181 (?) 09:12");
     stage.keys("<up>r").shows("Ann_1181 (?): message number 1");
     stage.keys("<esc><ctrl-f>message").shows("Ann_1181 (?)  message number 1");

@@ -7,6 +7,7 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, Borders, Clear, Widget};
 
 use crate::protocol::message::Audience;
+use crate::tui::bubble::marked;
 use crate::tui::layout::Person;
 use crate::tui::model::{Focus, Model};
 use crate::tui::wrap::shorten;
@@ -65,6 +66,7 @@ fn row(model: &Model, person: &Person) -> (String, Style) {
             let chosen = matches!(&audience, Ok(Audience::Only(people)) if people.contains(id));
             let style = if *here { theme.name(id) } else { theme.gone() };
             let left = if *here { "" } else { " (left)" };
+            let id = marked(id, model.room.is_guest(id));
             (format!(" {} {id}{left}", tick(chosen)), style)
         }
     }
