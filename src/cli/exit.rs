@@ -4,6 +4,8 @@ use std::process::ExitCode;
 
 use thiserror::Error;
 
+use crate::protocol::text::SafeText;
+
 /// How the program ends. The numbers are promised to scripts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
@@ -13,7 +15,8 @@ pub enum Exit {
     Failed = 1,
     /// The command line makes no sense; clap says so by the same number.
     Usage = 2,
-    /// The server's key is not the one that was pinned.
+    /// It is not the right server: its key is not the one that was pinned, or in the link, or its
+    /// certificate not one that `--ca` trusts.
     KeyMismatch = 3,
     /// The server refused.
     Refused = 4,
@@ -27,6 +30,18 @@ pub struct Failure {
     pub exit: Exit,
     /// What is wrong, and what to do.
     pub message: String,
+}
+
+impl Failure {
+    /// What the server does not want.
+    pub fn refused(reason: &SafeText) -> Self {
+        Self { exit: Exit::Refused, message: reason.one_line() }
+    }
+
+    /// It is not the right server.
+    pub fn untrusted(reason: &SafeText) -> Self {
+        Self { exit: Exit::KeyMismatch, message: reason.to_string() }
+    }
 }
 
 impl Exit {

@@ -10,6 +10,7 @@ use tokio_util::task::TaskTracker;
 use super::join::{self, Person};
 use super::{logging, serve, signals};
 use crate::client::address::ServerAddress;
+use crate::client::trust::Trust;
 use crate::protocol::text::SafeText;
 use crate::server::{self, Server};
 
@@ -43,10 +44,12 @@ async fn host(server: Server, person: Person, stop: &CancellationToken) -> anyho
     let ready = serve::ready_lines(&server);
     let notices = ready.lines().map(SafeText::clean).collect();
     let address = reachable(server.local_addr());
+    let trust = Trust::Key(server.fingerprint());
     let closing = CancellationToken::new();
     let tasks = TaskTracker::new();
     let serving = tasks.spawn(server.run(closing.clone()));
-    let outcome = join::enter(person, ServerAddress::from(address).into(), notices, stop).await;
+    let link = ServerAddress::from(address).into();
+    let outcome = join::enter(person, link, trust, notices, stop).await;
     closing.cancel();
     serving.await.context("the server has crashed")??;
     outcome

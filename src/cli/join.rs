@@ -4,15 +4,17 @@ use std::io::IsTerminal as _;
 
 use tokio_util::sync::CancellationToken;
 
-use super::who::{self, Who};
+use super::exit::Failure;
+use super::who::{self, Ca, Who};
 use super::{config, plain, signals};
 use crate::client::address::ServerAddress;
 use crate::client::link::Link;
 use crate::client::outbox::{Outbox, file_stem};
 use crate::client::seen::SeenFile;
+use crate::client::trust::Trust;
 use crate::client::{self, Options};
 use crate::protocol::text::SafeText;
-use crate::tui;
+use crate::tui::{self, Leave};
 
 /// What can follow `chat join`.
 #[derive(Debug, clap::Args)]
@@ -22,6 +24,8 @@ pub(super) struct Args {
     link: Link,
     #[command(flatten)]
     person: Person,
+    #[command(flatten)]
+    ca: Ca,
 }
 
 /// Who joins, and how it is shown: the same for `join` and `host`.
@@ -37,8 +41,9 @@ pub(super) struct Person {
 /// Joins a server.
 pub(super) async fn run(args: Args) -> anyhow::Result<()> {
     let stop = CancellationToken::new();
+    let trust = args.ca.trust()?;
     tokio::select! {
-        outcome = enter(args.person, args.link, Vec::new(), &stop) => outcome,
+        outcome = enter(args.person, args.link, trust, Vec::new(), &stop) => outcome,
         broken = signals::watch(stop.clone()) => Ok(broken?),
     }
 }
@@ -48,22 +53,33 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
 pub(super) async fn enter(
     person: Person,
     link: Link,
+    trust: Trust,
     notices: Vec<SafeText>,
     stop: &CancellationToken,
 ) -> anyhow::Result<()> {
     let is_plain = person.is_plain();
     let name = person.who.name()?;
-    let identity = Some(who::identity()?);
+    let id = person.who.id;
+    let identity = who::identity()?;
+    // What one person has said is never sent as another, whichever key, name and ID that takes.
+    let whose = match &id {
+        Some(id) => format!("{id} {}", identity.fingerprint),
+        None => format!("{name} {}", identity.fingerprint),
+    };
     let folder = config::client_folder()?;
-    let outbox = Outbox::open(&folder.join("outbox"), &link.server, &name)?;
-    let seen = SeenFile::new(&folder, &file_stem(&link.server, &name));
+    let outbox = Outbox::open(&folder.join("outbox"), &link.server, &whose)?;
+    let seen = SeenFile::new(&folder, &file_stem(&link.server, &whose));
     let screen = screen(&link.server, notices, seen);
-    let options = Options { link, name, identity, outbox };
+    let options = Options { link, name, identity: Some(identity), trust, id, outbox };
     let (client, events) = client::connect(options);
     let outcome = if is_plain {
         plain::run(&client, events, stop).await
     } else {
-        tui::run(screen, &client, events, stop).await.map_err(Into::into)
+        match tui::run(screen, &client, events, stop).await {
+            Ok(Leave::Wish) => Ok(()),
+            Ok(Leave::Untrusted(reason)) => Err(Failure::untrusted(&reason).into()),
+            Err(error) => Err(error.into()),
+        }
     };
     client.close().await;
     outcome

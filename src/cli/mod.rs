@@ -7,6 +7,7 @@ pub mod exit;
 mod handles;
 mod host;
 mod join;
+mod key;
 mod logging;
 mod plain;
 mod send;
@@ -42,6 +43,8 @@ enum Command {
     Send(send::Args),
     /// Print the last messages, and those to come
     Tail(tail::Args),
+    /// The key by which servers know you: show it, or take it to another machine
+    Key(key::Args),
 }
 
 /// Does what the command line says.
@@ -66,6 +69,7 @@ async fn run(command: Command) -> anyhow::Result<()> {
         Command::Host(args) => host::run(args).await,
         Command::Send(args) => send::run(args).await,
         Command::Tail(args) => tail::run(args).await,
+        Command::Key(args) => key::run(args),
     }
 }
 

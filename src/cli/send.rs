@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::exit::{Exit, Failure};
 use super::signals;
-use super::who::Who;
+use super::who::{Ca, Who};
 use crate::client::Event;
 use crate::client::link::Link;
 use crate::protocol::error::Refusal;
@@ -38,6 +38,8 @@ pub(super) struct Args {
     text: Vec<String>,
     #[command(flatten)]
     who: Who,
+    #[command(flatten)]
+    ca: Ca,
     /// For this person alone; can be given more than once
     #[arg(long, value_name = "ID")]
     to: Vec<UserId>,
@@ -85,7 +87,7 @@ async fn send(args: Args) -> anyhow::Result<MessageId> {
         }
         (None, None) => SayKind::Plain,
     };
-    let (client, mut events) = args.who.connect(link)?;
+    let (client, mut events) = args.who.connect(link, &args.ca)?;
     let cid: ClientId = format!("{:032x}", rand::random::<u128>()).parse()?;
     client.try_send(Some(&cid), &Request::Say(Say { audience, kind, content }))?;
     let mut trouble = None;
@@ -111,9 +113,11 @@ async fn answer(
             }
             Event::Received(Said::Stored(stored)) if stored.cid == *cid => return Ok(stored.id),
             Event::Received(Said::Refused(refused)) if refused.cid.as_ref() == Some(cid) => {
-                return Err(refusal(&refused.text));
+                return Err(Failure::refused(&refused.text).into());
             }
-            Event::Ended { reason } => return Err(refusal(&reason)),
+            Event::FirstContact(words) => complain(words.as_str()),
+            Event::Untrusted { reason } => return Err(Failure::untrusted(&reason).into()),
+            Event::Ended { reason } => return Err(Failure::refused(&reason).into()),
             Event::NotSent { reason, .. } => bail!("not sent: {}", reason.one_line()),
             Event::Disconnected { reason, .. } => *trouble = Some(reason),
             Event::Connecting
@@ -125,9 +129,9 @@ async fn answer(
     }
 }
 
-/// What the server does not want.
-pub(super) fn refusal(reason: &SafeText) -> anyhow::Error {
-    Failure { exit: Exit::Refused, message: reason.one_line() }.into()
+/// Where standard error is closed, there is nobody to tell.
+pub(super) fn complain(line: &str) {
+    writeln!(std::io::stderr(), "{line}").unwrap_or_default();
 }
 
 /// The first word is the server if it has a port, as no word of a text has, or is a link.

@@ -12,6 +12,7 @@ use super::exit::{Exit, Failure};
 use super::{handles, logging, signals};
 use crate::server::{Options, Server};
 use crate::store::Retention;
+use crate::tls::server::Identity;
 
 /// Where to listen and what to keep where; `chat host` takes the same.
 #[derive(Debug, clap::Args)]
@@ -36,15 +37,31 @@ pub(super) struct Args {
     pub(super) no_rate_limits: bool,
 }
 
-/// Serves until SIGINT or SIGTERM.
+/// Serves until SIGINT or SIGTERM; at SIGHUP it reads its certificate again.
 pub(super) async fn run(args: Args) -> anyhow::Result<()> {
     logging::to_stderr();
     let server = bind(&args).await?;
     print_ready(&server);
     let stop = CancellationToken::new();
+    let identity = server.identity();
     tokio::select! {
         outcome = server.run(stop.clone()) => Ok(outcome?),
-        failed = signals::watch(stop) => failed.context("cannot listen to signals"),
+        failed = signals::watch_hangups(stop, || reload(&identity)) => {
+            failed.context("cannot listen to signals")
+        }
+    }
+}
+
+/// Whoever renews a certificate sees in the log what came of it.
+fn reload(identity: &Identity) {
+    let before = identity.fingerprint();
+    match identity.reload() {
+        Err(error) => tracing::error!(%error, "the certificate stays as it was"),
+        Ok(()) if identity.fingerprint() == before => tracing::info!("the certificate is renewed"),
+        Ok(()) => tracing::warn!(
+            now = %identity.fingerprint(), %before,
+            "the certificate is renewed, with another key: clients that know the one before refuse it"
+        ),
     }
 }
 

@@ -10,10 +10,11 @@ use chrono::{DateTime, FixedOffset};
 use tokio::sync::mpsc::Receiver;
 use tokio_util::sync::CancellationToken;
 
+use super::exit::Failure;
 use super::plain::{format, now, print};
-use super::send::refusal;
+use super::send::complain;
 use super::signals;
-use super::who::Who;
+use super::who::{Ca, Who};
 use crate::client::link::Link;
 use crate::client::state::Room;
 use crate::client::{Client, Event};
@@ -38,6 +39,8 @@ pub(super) struct Args {
     link: Link,
     #[command(flatten)]
     who: Who,
+    #[command(flatten)]
+    ca: Ca,
     /// Print the protocol's objects, one a line
     #[arg(long)]
     json: bool,
@@ -53,7 +56,7 @@ pub(super) struct Args {
 pub(super) async fn run(args: Args) -> anyhow::Result<()> {
     let stop = CancellationToken::new();
     let printed = async {
-        let (client, events) = args.who.connect(args.link.clone())?;
+        let (client, events) = args.who.connect(args.link.clone(), &args.ca)?;
         let printing = follow(&args, &client, events);
         let outcome = stop.run_until_cancelled(printing).await.unwrap_or(Ok(()));
         client.close().await;
@@ -104,10 +107,12 @@ fn step(tail: &mut Tail, event: Event) -> anyhow::Result<Vec<Step>> {
         }
         Event::Connected(_) => return Ok(tail.begin()),
         Event::Received(Said::Refused(refused)) if refused.cid == Some(tail.cid.clone()) => {
-            return Err(refusal(&refused.text));
+            return Err(Failure::refused(&refused.text).into());
         }
         Event::Received(said) => return Ok(tail.hear(said)),
-        Event::Ended { reason } => return Err(refusal(&reason)),
+        Event::FirstContact(words) => complain(words.as_str()),
+        Event::Untrusted { reason } => return Err(Failure::untrusted(&reason).into()),
+        Event::Ended { reason } => return Err(Failure::refused(&reason).into()),
         Event::Disconnected { reason, .. } if tail.is_live => {
             complain(&format!("{}; trying again", reason.one_line()));
         }
@@ -255,9 +260,4 @@ impl Progress {
             write!(std::io::stderr(), "\r{:60}\r", "").unwrap_or_default();
         }
     }
-}
-
-/// Where standard error is closed, there is nobody to tell.
-fn complain(line: &str) {
-    writeln!(std::io::stderr(), "{line}").unwrap_or_default();
 }

@@ -71,7 +71,8 @@ impl FromStr for ServerAddress {
                 .filter(|port| *port > 0 && digits.bytes().all(|b| b.is_ascii_digit()))
                 .ok_or(AddressError::Port)?,
         };
-        Ok(Self { host: host.to_owned(), port })
+        // One name, however it is written: it is looked up among those that are known.
+        Ok(Self { host: host.to_ascii_lowercase(), port })
     }
 }
 
@@ -126,7 +127,7 @@ mod tests {
     fn all_ways_to_say_where_a_server_is() {
         for (text, shown) in [
             ("127.0.0.1", "127.0.0.1:65432"),
-            ("example.org:7000", "example.org:7000"),
+            ("Example.ORG:7000", "example.org:7000"),
             (" box-2.local ", "box-2.local:65432"),
             ("::1", "[::1]:65432"),
             ("[::1]", "[::1]:65432"),

@@ -1,7 +1,7 @@
 //! From an address to an encrypted stream of bytes.
 //!
 //! [`Connector`] is what the driver knows of it, so that tests connect in memory, or over a network that
-//! a simulation makes up. Whose key a server has is not judged here: see `tls::client`.
+//! a simulation makes up. What it gives is a server whose key has been judged, by `trust`.
 
 use std::io;
 use std::net::SocketAddr;
@@ -11,11 +11,15 @@ use std::time::Duration;
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio::task::JoinError;
 use tokio_rustls::client::TlsStream;
 
 use super::address::ServerAddress;
+use super::trust::{Contact, Distrust, Trust};
+use crate::protocol::text::SafeText;
 use crate::tls;
 use crate::tls::client::ClientIdentity;
+use crate::tls::fingerprint::Fingerprint;
 
 /// How long one address, and then the handshake of TLS, may take: far more than the slowest network
 /// needs, and less than a person's patience.
@@ -32,13 +36,15 @@ pub trait Connector: Send + 'static {
     ) -> impl Future<Output = Result<Reached<Self::Stream>, ConnectError>> + Send;
 }
 
-/// A connection to a server that has shown its key.
+/// A connection to a server that has shown its key, which is the right one.
 #[derive(Debug)]
 pub struct Reached<S> {
     /// What carries the bytes.
     pub stream: S,
     /// The fingerprint of the server's key.
     pub fingerprint: String,
+    /// What people have to know who meet this server for the first time.
+    pub first_contact: Option<SafeText>,
 }
 
 /// Why there is no connection; the texts are for people.
@@ -77,12 +83,45 @@ pub enum ConnectError {
         /// What is wrong.
         source: tls::Error,
     },
+    /// It can't show that it is the right one.
+    #[error("{server} has no certificate to be trusted: nothing was sent. {source}")]
+    Certificate {
+        /// Where it should be.
+        server: ServerAddress,
+        /// What is wrong.
+        source: tls::Error,
+    },
+    /// It has the wrong key, or nobody knows.
+    #[error(transparent)]
+    Distrust(#[from] Distrust),
+    /// A defect in this program.
+    #[error("the server's key could not be judged ({0})")]
+    Unjudged(#[from] JoinError),
+}
+
+impl ConnectError {
+    /// Whether it is a wrong server that answers: another attempt would come to the same.
+    pub(super) fn is_final(&self) -> bool {
+        match self {
+            Self::Certificate { .. } => true,
+            Self::Distrust(distrust) => distrust.is_final(),
+            Self::UnknownHost { .. }
+            | Self::Refused(_)
+            | Self::Silent(_)
+            | Self::Unreachable { .. }
+            | Self::Tls { .. }
+            | Self::Unjudged(_) => false,
+        }
+    }
 }
 
 /// Connects over TCP, with TLS.
 #[derive(Debug)]
 pub(super) struct Dialer {
     pub(super) server: ServerAddress,
+    /// The key that the link wants.
+    pub(super) pin: Option<Fingerprint>,
+    pub(super) trust: Trust,
     pub(super) identity: Option<Arc<ClientIdentity>>,
 }
 
@@ -91,16 +130,50 @@ impl Connector for Dialer {
 
     async fn connect(&mut self) -> Result<Reached<Self::Stream>, ConnectError> {
         let stream = self.reach().await?;
-        let handshake = tls::client::connect(self.server.host(), stream, self.identity.as_deref());
-        match tokio::time::timeout(CONNECT_TIME, handshake).await {
-            Ok(Ok((stream, key))) => Ok(Reached { stream, fingerprint: key.to_string() }),
-            Ok(Err(source)) => Err(ConnectError::Tls { server: self.server.clone(), source }),
-            Err(_elapsed) => Err(ConnectError::Silent(self.server.clone())),
-        }
+        let shown = tokio::time::timeout(CONNECT_TIME, self.encrypt(stream)).await;
+        let (stream, key) = match shown {
+            Ok(Ok(shown)) => shown,
+            Ok(Err(source @ (tls::Error::Untrusted(_) | tls::Error::Name(_)))) => {
+                return Err(ConnectError::Certificate { server: self.server.clone(), source });
+            }
+            Ok(Err(source)) => {
+                return Err(ConnectError::Tls { server: self.server.clone(), source });
+            }
+            Err(_elapsed) => return Err(ConnectError::Silent(self.server.clone())),
+        };
+        let (server, pin, trust) = (self.server.clone(), self.pin, self.trust.clone());
+        // It reads and writes a file, and may wait for another client to do the same.
+        let judged = tokio::task::spawn_blocking(move || trust.judge(&server, pin, key)).await?;
+        let first_contact = match judged? {
+            Contact::First => Some(first_contact(&self.server, key)),
+            Contact::Known => None,
+        };
+        Ok(Reached { stream, fingerprint: key.to_string(), first_contact })
     }
 }
 
+/// What to compare, and with what, in lines that fit beside the people of a small screen.
+fn first_contact(server: &ServerAddress, key: Fingerprint) -> SafeText {
+    SafeText::clean(&format!(
+        "first contact with {server}, whose key is\n{key}\ncompare it with what the server printed when it began\n\
+         from now on no other key is taken for this server"
+    ))
+}
+
 impl Dialer {
+    async fn encrypt(
+        &self,
+        stream: TcpStream,
+    ) -> Result<(TlsStream<TcpStream>, Fingerprint), tls::Error> {
+        let (host, identity) = (self.server.host(), self.identity.as_deref());
+        match &self.trust {
+            Trust::Authorities(authorities) => {
+                tls::client::connect_vouched(host, stream, identity, authorities).await
+            }
+            Trust::Pins(_) | Trust::Key(_) => tls::client::connect(host, stream, identity).await,
+        }
+    }
+
     /// Tries all addresses of the host, one after the other; the error is the last one's.
     async fn reach(&self) -> Result<TcpStream, ConnectError> {
         let host = self.server.host();
@@ -144,10 +217,13 @@ mod tests {
     use tokio::net::TcpListener;
 
     use super::*;
+    use crate::client::trust::KnownServers;
 
     async fn connect_to(port: u16) -> Result<Reached<TlsStream<TcpStream>>, ConnectError> {
         let server = format!("localhost:{port}").parse().unwrap();
-        Dialer { server, identity: None }.connect().await
+        let folder = tempfile::tempdir().unwrap();
+        let trust = Trust::Pins(KnownServers::open(folder.path()).unwrap());
+        Dialer { server, pin: None, trust, identity: None }.connect().await
     }
 
     async fn listen() -> (TcpListener, u16) {
@@ -169,12 +245,14 @@ mod tests {
         };
         let client = async {
             let mut link = connect_to(port).await.unwrap();
+            let words = link.first_contact.unwrap().to_string();
+            assert!(words.contains(&link.fingerprint), "{words}");
             let mut said = String::new();
             link.stream.read_to_string(&mut said).await.unwrap();
             (said, link.fingerprint)
         };
         let ((), (said, fingerprint)) = tokio::join!(server, client);
-        assert_eq!((said.as_str(), fingerprint), ("hello", identity.fingerprint.to_string()));
+        assert_eq!((said.as_str(), fingerprint), ("hello", identity.fingerprint().to_string()));
     }
 
     #[tokio::test]

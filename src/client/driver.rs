@@ -99,7 +99,7 @@ impl<C: Connector> Driver<C> {
         Self { connector, login, backoff, requests, outlet, ears }
     }
 
-    /// Runs until the client is closed or the login refused.
+    /// Runs until the client is closed, the login refused, or the server a wrong one.
     pub(super) async fn run(mut self) {
         while self.round().await.is_ok() {}
     }
@@ -113,11 +113,19 @@ impl<C: Connector> Driver<C> {
     }
 
     async fn attempt(&mut self) -> Result<Setback, Over> {
-        let reached = self.outlet.unless_over(self.connector.connect()).await?;
-        let Reached { stream, fingerprint } = match reached {
+        let reached = match self.outlet.unless_over(self.connector.connect()).await? {
             Ok(reached) => reached,
+            Err(error) if error.is_final() => {
+                let reason = SafeText::clean(&error.to_string());
+                self.outlet.send(Event::Untrusted { reason }).await?;
+                return Err(Over);
+            }
             Err(error) => return Ok(Setback::before_login(&error)),
         };
+        let Reached { stream, fingerprint, first_contact } = reached;
+        if let Some(words) = first_contact {
+            self.outlet.send(Event::FirstContact(words)).await?;
+        }
         let mut connection = Connection::new(stream);
         let login = Login { resume: self.ears.cursor.resume(), ..self.login.clone() };
         let login = connection.log_in(&login);

@@ -9,11 +9,13 @@ mod connection;
 mod cursor;
 mod dial;
 mod driver;
+pub mod known;
 pub mod line;
 pub mod link;
 pub mod outbox;
 pub mod seen;
 pub mod state;
+pub mod trust;
 
 #[cfg(test)]
 mod tests;
@@ -35,9 +37,10 @@ use self::driver::{Driver, Outlet, Requests};
 use self::link::Link;
 use self::outbox::task::{Order, Task};
 use self::outbox::{Outbox, Unsent};
+use self::trust::Trust;
 use crate::protocol;
 use crate::protocol::event::Welcome;
-use crate::protocol::id::{ClientId, Name};
+use crate::protocol::id::{ClientId, Name, UserId};
 use crate::protocol::request::{Dialect, Login, Request};
 use crate::protocol::text::SafeText;
 use crate::tls::client::ClientIdentity;
@@ -57,6 +60,10 @@ pub struct Options {
     pub name: Name,
     /// The key by which the server knows the client again; without one each login is somebody new.
     pub identity: Option<Arc<ClientIdentity>>,
+    /// By what the server is known to be the right one.
+    pub trust: Trust,
+    /// The one of its IDs that the client wants; without it, the server chooses.
+    pub id: Option<UserId>,
     /// What waits to be said; the default one forgets it with the process.
     pub outbox: Outbox,
 }
@@ -84,9 +91,10 @@ pub enum SendError {
 /// Begins to connect, and keeps the connection up until [`Client::close`], or until the receiver of the
 /// events is dropped. Must be called inside of a tokio runtime.
 pub fn connect(options: Options) -> (Client, mpsc::Receiver<Event>) {
-    let Options { link, name, identity, outbox } = options;
-    let login = Login { invite: link.invite, ..login(&name) };
-    connect_by(Dialer { server: link.server, identity }, login, outbox, rand::make_rng())
+    let Options { link, name, identity, trust, id, outbox } = options;
+    let Link { server, pin, invite } = link;
+    let login = Login { id, invite, ..login(&name) };
+    connect_by(Dialer { server, pin, trust, identity }, login, outbox, rand::make_rng())
 }
 
 fn login(name: &Name) -> Login {
@@ -175,6 +183,8 @@ impl<T> From<TrySendError<T>> for SendError {
 pub enum Event {
     /// An attempt to connect begins.
     Connecting,
+    /// This server was never met before, and its key is pinned now: what to compare it with, for people.
+    FirstContact(SafeText),
     /// Logged in. What was known of people is void: the list of them comes next. So is all else, if
     /// the login does not go on from where the one before ended.
     Connected(Connected),
@@ -197,6 +207,11 @@ pub enum Event {
         reason: SafeText,
         /// How long until the next attempt.
         retry_in: Duration,
+    },
+    /// There will be no more attempts: this is not the right server, and nothing was sent to it.
+    Untrusted {
+        /// Why, and what to do, for people; in several lines.
+        reason: SafeText,
     },
     /// There will be no more attempts: the login was refused.
     Ended {

@@ -126,7 +126,12 @@ impl Server {
 
     /// The fingerprint of its key.
     pub fn fingerprint(&self) -> Fingerprint {
-        self.identity.fingerprint
+        self.identity.fingerprint()
+    }
+
+    /// Its certificate, which can be read again while it serves.
+    pub fn identity(&self) -> Identity {
+        self.identity.clone()
     }
 
     /// See [`Parts::run`].

@@ -6,6 +6,7 @@
 
 use std::fs;
 use std::net::Ipv4Addr;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -13,23 +14,24 @@ use rcgen::{CertificateParams, DnType, KeyPair, PKCS_ED25519};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
-use tokio_rustls::rustls::client::Resumption;
 use tokio_rustls::rustls::client::danger::{
     HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier,
 };
+use tokio_rustls::rustls::client::{Resumption, WebPkiServerVerifier};
 use tokio_rustls::rustls::crypto::{CryptoProvider, verify_tls13_signature};
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use tokio_rustls::rustls::{
     ClientConfig, DigitallySignedStruct, Error as TlsError, SignatureScheme,
 };
 
+use super::authorities::Authorities;
 use super::fingerprint::Fingerprint;
 use super::{Error, VERSIONS, pem, provider, selfsigned};
 
 /// The key by which servers know a client again, with a certificate that says nothing else.
 pub struct ClientIdentity {
-    certificate: CertificateDer<'static>,
-    key: PrivateKeyDer<'static>,
+    pub(super) certificate: CertificateDer<'static>,
+    pub(super) key: PrivateKeyDer<'static>,
     /// What servers know the client by.
     pub fingerprint: Fingerprint,
 }
@@ -47,7 +49,8 @@ impl ClientIdentity {
     /// once: all get the same key.
     ///
     /// # Errors
-    /// The file can't be read or made, or is no private key. It is then left as it is.
+    /// The file can't be read or made, is no private key, or others may read it, too. It is then left as
+    /// it is.
     pub fn open(file: &Path) -> Result<Self, Error> {
         let failed = |doing, source| Error::File { doing, path: file.to_owned(), source };
         let made = |source| Error::Making { path: file.to_owned(), source };
@@ -59,9 +62,19 @@ impl ClientIdentity {
                     .map_err(|source| failed("make", source))?;
             }
         }
-        let key = pem::private_key(file)?;
+        let found = fs::metadata(file).map_err(|source| failed("read", source))?;
+        if found.mode() & 0o077 != 0 {
+            return Err(Error::Readable(file.to_owned()));
+        }
         let text = fs::read_to_string(file).map_err(|source| failed("read", source))?;
-        let certificate = self_signed(&text).map_err(made)?;
+        Self::of(&text, file)
+    }
+
+    /// The identity of a key in PEM, which came from `file`.
+    pub(super) fn of(text: &str, file: &Path) -> Result<Self, Error> {
+        let key = pem::private_key_in(text.as_bytes(), file)?;
+        let certificate =
+            self_signed(text).map_err(|source| Error::Making { path: file.to_owned(), source })?;
         let fingerprint = Fingerprint::of(&certificate)?;
         Ok(Self { certificate, key, fingerprint })
     }
@@ -73,7 +86,8 @@ fn self_signed(key: &str) -> Result<CertificateDer<'static>, rcgen::Error> {
     Ok(wanted.self_signed(&KeyPair::from_pem(key)?)?.into())
 }
 
-/// Encrypts `stream`, which leads to `host`, and shows `identity` to whoever is there.
+/// Encrypts `stream`, which leads to `host`, and shows `identity` to whoever is there. Whether its key
+/// is the right one is left to the caller, who says nothing before it knows.
 ///
 /// # Errors
 /// The other side does not speak TLS 1.3, or can't prove that it holds its certificate's key.
@@ -85,9 +99,43 @@ pub async fn connect<IO>(
 where
     IO: AsyncRead + AsyncWrite + Unpin,
 {
-    let provider = provider();
-    let verifier = Arc::new(HoldsItsKey(Arc::clone(&provider)));
-    let config = ClientConfig::builder_with_provider(provider)
+    // What can't be a name (`_` in it, say) is not worth failing for: the name is not looked at.
+    let name = ServerName::try_from(host.to_owned())
+        .unwrap_or_else(|_| ServerName::IpAddress(Ipv4Addr::LOCALHOST.into()));
+    encrypt(name, stream, config(Arc::new(HoldsItsKey(provider())), identity)?).await
+}
+
+/// Encrypts `stream`, and makes sure that the other side is `host`: one of the authorities says so.
+///
+/// # Errors
+/// As [`connect`], and [`Error::Untrusted`] if nobody says so.
+pub async fn connect_vouched<IO>(
+    host: &str,
+    stream: IO,
+    identity: Option<&ClientIdentity>,
+    authorities: &Authorities,
+) -> Result<(TlsStream<IO>, Fingerprint), Error>
+where
+    IO: AsyncRead + AsyncWrite + Unpin,
+{
+    let name =
+        ServerName::try_from(host.to_owned()).map_err(|_invalid| Error::Name(host.to_owned()))?;
+    let verifier: Arc<dyn ServerCertVerifier> = Arc::<WebPkiServerVerifier>::clone(&authorities.0);
+    let connected = encrypt(name, stream, config(verifier, identity)?).await;
+    connected.map_err(|error| match &error {
+        Error::Handshake(broken) => match broken.get_ref().and_then(|why| why.downcast_ref()) {
+            Some(why @ TlsError::InvalidCertificate(_)) => Error::Untrusted(why.clone()),
+            Some(_) | None => error,
+        },
+        _ => error,
+    })
+}
+
+pub(super) fn config(
+    verifier: Arc<dyn ServerCertVerifier>,
+    identity: Option<&ClientIdentity>,
+) -> Result<ClientConfig, Error> {
+    let config = ClientConfig::builder_with_provider(provider())
         .with_protocol_versions(VERSIONS)?
         .dangerous()
         .with_custom_certificate_verifier(verifier);
@@ -98,9 +146,17 @@ where
         None => config.with_no_client_auth(),
     };
     config.resumption = Resumption::disabled();
-    // What can't be a name (`_` in it, say) is not worth failing for: the name is not looked at.
-    let name = ServerName::try_from(host.to_owned())
-        .unwrap_or_else(|_| ServerName::IpAddress(Ipv4Addr::LOCALHOST.into()));
+    Ok(config)
+}
+
+pub(super) async fn encrypt<IO>(
+    name: ServerName<'static>,
+    stream: IO,
+    config: ClientConfig,
+) -> Result<(TlsStream<IO>, Fingerprint), Error>
+where
+    IO: AsyncRead + AsyncWrite + Unpin,
+{
     let connector = TlsConnector::from(Arc::new(config));
     let stream = connector.connect(name, stream).await.map_err(Error::Handshake)?;
     let (_, session) = stream.get_ref();
@@ -111,7 +167,7 @@ where
 
 /// Takes any certificate, but only from whoever holds its key.
 #[derive(Debug)]
-struct HoldsItsKey(Arc<CryptoProvider>);
+pub(super) struct HoldsItsKey(pub(super) Arc<CryptoProvider>);
 
 impl ServerCertVerifier for HoldsItsKey {
     fn verify_server_cert(

@@ -2,12 +2,16 @@
 //!
 //! Knows nothing of chat. Whom to trust beyond "holds the key of this fingerprint" is not decided here.
 
+pub mod authorities;
 pub mod client;
 pub mod fingerprint;
+pub mod keyfile;
 mod pem;
 mod selfsigned;
 pub mod server;
 
+#[cfg(test)]
+mod attacks;
 #[cfg(test)]
 mod tests;
 
@@ -32,6 +36,12 @@ pub enum Error {
         /// Why not.
         source: io::Error,
     },
+    /// A private key that is not private.
+    #[error(
+        "others on this machine can read your key {path}, and who has it is you: chmod 600 {path}",
+        path = .0.display()
+    )]
+    Readable(PathBuf),
     /// The file has nothing of the sort in it.
     #[error("there is no {wanted} in {}: it must be a PEM file with a -----BEGIN ...----- line", path.display())]
     Nothing {
@@ -86,6 +96,21 @@ pub enum Error {
     /// The connection failed before it was encrypted.
     #[error("the encrypted connection failed: {0}")]
     Handshake(#[source] io::Error),
+    /// The certificate is not for this server, too old, or from somebody else.
+    #[error(
+        "{0} (--ca wants a certificate for this very name, in its time, from an authority that is named; \
+         without --ca the server's key alone counts)"
+    )]
+    Untrusted(rustls::Error),
+    /// No certificate is for such a host.
+    #[error("a certificate can't be checked against {0:?}: give the server by its name")]
+    Name(String),
+    /// Nobody vouches for anybody.
+    #[error("this system names no certificate authorities{why} (--ca FILE does)")]
+    NoAuthorities {
+        /// Why not.
+        why: String,
+    },
     /// The other side showed no certificate.
     #[error("the server showed no certificate")]
     Anonymous,

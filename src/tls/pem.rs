@@ -27,8 +27,15 @@ pub(super) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, 
 /// # Errors
 /// The file can't be read, is damaged, or has none in it.
 pub(super) fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, Error> {
-    let text = read(path)?;
-    rustls_pemfile::private_key(&mut text.as_slice())
+    private_key_in(&read(path)?, path)
+}
+
+/// The same of what has been read of `path` already.
+pub(super) fn private_key_in(
+    mut text: &[u8],
+    path: &Path,
+) -> Result<PrivateKeyDer<'static>, Error> {
+    rustls_pemfile::private_key(&mut text)
         .map_err(|source| Error::Pem { path: path.to_owned(), source })?
         .ok_or_else(|| Error::Nothing {
             wanted: "private key without a password",

@@ -68,7 +68,7 @@ fn making(key: &Path) -> impl FnOnce(rcgen::Error) -> Error {
 }
 
 /// The names are those that work on the server's own machine; our client looks at none of them.
-fn self_signed(key: &str) -> Result<String, rcgen::Error> {
+pub(super) fn self_signed(key: &str) -> Result<String, rcgen::Error> {
     let key = KeyPair::from_pem(key)?;
     let names = ["localhost", "127.0.0.1", "::1"].map(str::to_owned);
     let mut wanted = CertificateParams::new(names)?;
@@ -83,8 +83,17 @@ pub(super) fn write_new(path: &Path, mode: u32, text: &str) -> io::Result<()> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         Ok(()) | Err(_) => {}
     }
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&unfinished)?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()?;
+    create_new(&unfinished, mode, text)?;
     fs::rename(&unfinished, path)
+}
+
+/// Writes a file that must not be there yet; where another begins at the same time, one of them fails.
+pub(super) fn create_new(path: &Path, mode: u32, text: &str) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
+    let written = file.write_all(text.as_bytes()).and_then(|()| file.sync_all());
+    if written.is_err() {
+        // Half a key is of no use, and would be in the way of the next attempt.
+        drop(fs::remove_file(path));
+    }
+    written
 }

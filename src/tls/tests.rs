@@ -5,13 +5,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
 
-use rcgen::{CertificateParams, KeyPair};
+use rcgen::KeyPair;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
-use tokio_rustls::rustls::crypto::aws_lc_rs::sign::any_supported_type;
-use tokio_rustls::rustls::pki_types::PrivateKeyDer;
-use tokio_rustls::rustls::server::ResolvesServerCert;
-use tokio_rustls::rustls::sign::CertifiedKey;
 
 use super::server::Identity;
 use super::{VERSIONS, client, provider};
@@ -27,10 +23,14 @@ fn the_first_start_makes_a_key_for_its_owner_alone() {
     let first = Identity::open(&certs).unwrap();
     let mode = fs::metadata(certs.join("key.pem")).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
-    assert_eq!(Identity::open(&certs).unwrap().fingerprint, first.fingerprint);
+    assert_eq!(Identity::open(&certs).unwrap().fingerprint(), first.fingerprint());
 
     fs::remove_file(certs.join("cert.pem")).unwrap();
-    assert_eq!(Identity::open(&certs).unwrap().fingerprint, first.fingerprint, "the key is kept");
+    assert_eq!(
+        Identity::open(&certs).unwrap().fingerprint(),
+        first.fingerprint(),
+        "the key is kept"
+    );
 }
 
 #[test]
@@ -40,7 +40,7 @@ fn servers_that_start_at_once_agree_on_one_key() {
     std::thread::scope(|scope| {
         let start = || scope.spawn(|| Identity::open(folder.path()).unwrap());
         let started = [(); 8].map(|()| start());
-        fingerprints.extend(started.map(|start| start.join().unwrap().fingerprint));
+        fingerprints.extend(started.map(|start| start.join().unwrap().fingerprint()));
     });
     assert!(fingerprints.iter().all(|one| *one == fingerprints[0]));
 }
@@ -84,41 +84,8 @@ async fn keys_of_all_common_sorts_work() {
         let (seen, taken) =
             tokio::join!(client::connect("localhost", near, None), identity.acceptor.accept(far));
         taken.unwrap();
-        assert_eq!(seen.unwrap().1, identity.fingerprint, "{sort:?}");
+        assert_eq!(seen.unwrap().1, identity.fingerprint(), "{sort:?}");
     }
-}
-
-/// Shows the certificate of one key, and signs with another.
-#[derive(Debug)]
-struct Impostor(Arc<CertifiedKey>);
-
-impl ResolvesServerCert for Impostor {
-    fn resolve(
-        &self,
-        _: tokio_rustls::rustls::server::ClientHello<'_>,
-    ) -> Option<Arc<CertifiedKey>> {
-        Some(Arc::clone(&self.0))
-    }
-}
-
-#[tokio::test]
-async fn a_certificate_without_its_key_is_refused() {
-    let (bob, eve) = (KeyPair::generate().unwrap(), KeyPair::generate().unwrap());
-    let names = vec!["localhost".to_owned()];
-    let bobs = CertificateParams::new(names).unwrap().self_signed(&bob).unwrap();
-    let eves = PrivateKeyDer::try_from(eve.serialize_der()).unwrap();
-    let stolen = CertifiedKey::new(vec![bobs.der().clone()], any_supported_type(&eves).unwrap());
-    let config = ServerConfig::builder_with_provider(provider())
-        .with_protocol_versions(VERSIONS)
-        .unwrap()
-        .with_no_client_auth()
-        .with_cert_resolver(Arc::new(Impostor(Arc::new(stolen))));
-    let acceptor = TlsAcceptor::from(Arc::new(config));
-    let (near, far) = tokio::io::duplex(4_096);
-    let (seen, taken) =
-        tokio::join!(client::connect("localhost", near, None), acceptor.accept(far));
-    assert!(seen.unwrap_err().to_string().contains("encrypted connection failed"));
-    assert!(taken.is_err());
 }
 
 #[tokio::test]
@@ -142,6 +109,10 @@ fn a_client_makes_its_key_once_for_itself_alone() {
     assert!(fingerprints.iter().all(|one| *one == fingerprints[0]));
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!((mode(&file), mode(file.parent().unwrap())), (0o600, 0o700));
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o640)).unwrap();
+    let error = client::ClientIdentity::open(&file).unwrap_err().to_string();
+    assert!(error.contains("chmod 600"), "{error}");
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
     fs::write(&file, "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n").unwrap();
     let error = client::ClientIdentity::open(&file).unwrap_err().to_string();
     assert!(error.contains("id.pem"), "{error}");
@@ -175,4 +146,28 @@ async fn a_client_shows_its_key_to_a_server_that_asks() {
         error.contains("UnknownIssuer") || error.contains("invalid peer certificate"),
         "{error}"
     );
+}
+
+#[tokio::test]
+async fn a_renewed_certificate_is_shown_to_the_next_and_a_broken_one_to_nobody() {
+    let folder = tempfile::tempdir().unwrap();
+    let identity = Identity::open(folder.path()).unwrap();
+    let seen = async || {
+        let (near, far) = tokio::io::duplex(4_096);
+        let (seen, taken) =
+            tokio::join!(client::connect("localhost", near, None), identity.acceptor.accept(far));
+        taken.unwrap();
+        seen.unwrap().1
+    };
+    let first = seen().await;
+    fs::write(folder.path().join("key.pem"), KeyPair::generate().unwrap().serialize_pem()).unwrap();
+    let error = identity.reload().unwrap_err().to_string();
+    assert!(error.contains("cannot be used together"), "{error}");
+    assert_eq!((seen().await, identity.fingerprint()), (first, first));
+    fs::remove_file(folder.path().join("cert.pem")).unwrap();
+    identity.reload().unwrap_err();
+    let other = Identity::open(folder.path()).unwrap().fingerprint();
+    identity.reload().unwrap();
+    assert_ne!(other, first);
+    assert_eq!((seen().await, identity.fingerprint()), (other, other));
 }

@@ -21,5 +21,5 @@ pub mod wrap;
 mod tests;
 
 pub use self::model::Options;
-pub use self::run::{Error, run};
+pub use self::run::{Error, Leave, run};
 pub use self::theme::Theme;

@@ -66,6 +66,8 @@ pub enum Effect {
     Redraw,
     /// Leave.
     Quit,
+    /// Leave: it is not the right server, and this is why.
+    Untrusted(SafeText),
 }
 
 /// A message that can be picked, or another line of the conversation.

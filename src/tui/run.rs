@@ -35,7 +35,17 @@ const BATCH: usize = 256;
 #[error("the terminal does not work: {0} (`--plain` works without one)")]
 pub struct Error(#[from] std::io::Error);
 
-/// Shows the room until the person leaves, the terminal is gone or `until` is cancelled.
+/// Why the screen is left.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Leave {
+    /// The person, or the system, wants it.
+    Wish,
+    /// It is not the right server, and this is why.
+    Untrusted(SafeText),
+}
+
+/// Shows the room until the person leaves, the terminal is gone, the server turns out to be a wrong one,
+/// or `until` is cancelled.
 ///
 /// # Errors
 /// The terminal can't be used.
@@ -44,14 +54,14 @@ pub async fn run(
     client: &Client,
     events: mpsc::Receiver<Event>,
     until: &CancellationToken,
-) -> Result<(), Error> {
+) -> Result<Leave, Error> {
     let mut screen = Screen::enter()?;
     let mut seen = Noted { file: options.seen.clone(), last: None, at: instant() };
     let mut model = Model::new(options, screen.terminal.size()?, now());
     // A terminal that did work fails only when it is gone: a good end, and nobody is left to tell.
-    show(&mut model, &mut screen, client, events, &mut seen, until).await.ok();
+    let left = show(&mut model, &mut screen, client, events, &mut seen, until).await;
     seen.note(model.seen);
-    Ok(())
+    Ok(left.unwrap_or(Leave::Wish))
 }
 
 /// How far one has read, as it was noted last.
@@ -78,7 +88,7 @@ async fn show(
     mut events: mpsc::Receiver<Event>,
     seen: &mut Noted,
     until: &CancellationToken,
-) -> std::io::Result<()> {
+) -> std::io::Result<Leave> {
     let mut input = EventStream::new();
     let mut next_frame = Some(instant());
     let mut drawn = instant();
@@ -92,10 +102,10 @@ async fn show(
         }
         let message = tokio::select! {
             biased;
-            () = until.cancelled() => return Ok(()),
+            () = until.cancelled() => return Ok(Leave::Wish),
             event = input.next() => match event {
                 Some(event) => Message::Terminal(event?),
-                None => return Ok(()),
+                None => return Ok(Leave::Wish),
             },
             Some(event) = events.recv() => Message::Client(event),
             () = reached(next_frame) => continue,
@@ -104,8 +114,8 @@ async fn show(
         let waiting = std::iter::from_fn(|| events.try_recv().ok().map(Message::Client));
         for message in std::iter::once(message).chain(waiting).take(BATCH) {
             for effect in update(model, now(), message) {
-                if !perform(model, screen, client, effect)? {
-                    return Ok(());
+                if let Some(left) = perform(model, screen, client, effect)? {
+                    return Ok(left);
                 }
             }
         }
@@ -113,13 +123,13 @@ async fn show(
     }
 }
 
-/// Does what the screen wants; whether to go on.
+/// Does what the screen wants; why to leave, if so.
 fn perform(
     model: &mut Model,
     screen: &mut Screen,
     client: &Client,
     effect: Effect,
-) -> std::io::Result<bool> {
+) -> std::io::Result<Option<Leave>> {
     match effect {
         Effect::Send(cid, request) => {
             if let Err(error) = client.try_send(cid.as_ref(), &request) {
@@ -135,9 +145,10 @@ fn perform(
         Effect::Copy(text) => screen.copy(&text)?,
         Effect::Mouse(ours) => screen.mouse(ours)?,
         Effect::Redraw => screen.terminal.clear()?,
-        Effect::Quit => return Ok(false),
+        Effect::Quit => return Ok(Some(Leave::Wish)),
+        Effect::Untrusted(reason) => return Ok(Some(Leave::Untrusted(reason))),
     }
-    Ok(true)
+    Ok(None)
 }
 
 fn draw(model: &mut Model, screen: &mut Screen) -> std::io::Result<()> {

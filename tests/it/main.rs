@@ -13,3 +13,4 @@ mod support;
 mod tail;
 mod terminal;
 mod tree;
+mod trust;

@@ -13,8 +13,8 @@ use crate::support::{Server, chat};
 /// Runs `chat send` to this server, and gives its status, its output and its complaints.
 fn send(server: &Server, arguments: &[&str]) -> (Option<i32>, String, String) {
     let home = TempDir::new().unwrap();
-    let address = server.address.to_string();
-    let all = [&["send", &address, "--name", "ci"], arguments].concat();
+    let link = server.link();
+    let all = [&["send", &link, "--name", "ci"], arguments].concat();
     read(chat(home.path(), &all).output().unwrap())
 }
 

@@ -10,8 +10,8 @@ use crate::support::{Ours, Server, chat};
 /// `chat tail` to this server.
 fn tail(server: &Server, arguments: &[&str]) -> Command {
     let home = server.folder().path().join("home");
-    let address = server.address.to_string();
-    chat(&home, &[&["tail", &address, "--name", "log"], arguments].concat())
+    let link = server.link();
+    chat(&home, &[&["tail", &link, "--name", "log"], arguments].concat())
 }
 
 /// All that it prints.

@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::input::{Input, Lines};
 use self::talk::{Effect, Talk};
-use super::exit::{Exit, Failure};
+use super::exit::Failure;
 use crate::client::{Client, Event};
 use crate::protocol::limits;
 
@@ -126,7 +126,7 @@ impl Shell<'_> {
 
     async fn perform(&mut self, effects: Vec<Effect>) -> anyhow::Result<Next> {
         let mut next = Next::Talk;
-        let mut refused = None;
+        let mut ended = None;
         let mut lines = String::new();
         for effect in effects {
             match effect {
@@ -143,16 +143,14 @@ impl Shell<'_> {
                     }
                 }
                 Effect::Leave => next = Next::Settle,
-                Effect::Refused(reason) => refused = Some(reason.one_line()),
+                Effect::Refused(reason) => ended = Some(Failure::refused(&reason)),
+                Effect::Untrusted(reason) => ended = Some(Failure::untrusted(&reason)),
             }
         }
         if !lines.is_empty() && !print(&lines).await? {
             return Ok(Next::Left);
         }
-        match refused {
-            Some(message) => Err(Failure { exit: Exit::Refused, message }.into()),
-            None => Ok(next),
-        }
+        ended.map_or(Ok(next), |failure| Err(failure.into()))
     }
 }
 

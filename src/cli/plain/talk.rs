@@ -37,6 +37,8 @@ pub(super) enum Effect {
     Leave,
     /// Leave: the server refused the login.
     Refused(SafeText),
+    /// Leave: it is not the right server.
+    Untrusted(SafeText),
 }
 
 /// One conversation in lines.
@@ -90,8 +92,10 @@ impl Talk {
         let after = match &event {
             Event::Received(protocol::event::Event::People(_)) => After::People,
             Event::Disconnected { retry_in, .. } => After::Retry(*retry_in),
-            Event::Ended { reason } => After::End(reason.clone()),
+            Event::Ended { reason } => After::End(Effect::Refused(reason.clone())),
+            Event::Untrusted { reason } => After::End(Effect::Untrusted(reason.clone())),
             Event::Connecting
+            | Event::FirstContact(_)
             | Event::Connected(_)
             | Event::Received(_)
             | Event::Kept(_)
@@ -118,7 +122,7 @@ impl Talk {
                     why.extend(["; trying again in ", &seconds.to_string(), " s"]);
                 }
             }
-            After::End(reason) => effects.push(Effect::Refused(reason)),
+            After::End(effect) => effects.push(effect),
             After::Nothing => {}
         }
         effects
@@ -214,7 +218,7 @@ impl Talk {
                     return vec![Effect::Complain(format!("{}: {typed}", reason.one_line()))];
                 }
             }
-            Event::Disconnected { .. } | Event::Ended { .. } => {
+            Event::Disconnected { .. } | Event::Untrusted { .. } | Event::Ended { .. } => {
                 self.ready = false;
                 let lost = std::mem::take(&mut self.fleeting);
                 let lost: Vec<String> =
@@ -223,7 +227,11 @@ impl Talk {
                 let complain = |typed| Effect::Complain(format!("not confirmed: {typed}"));
                 return lost.into_iter().map(complain).collect();
             }
-            Event::Connecting | Event::Connected(_) | Event::Received(_) | Event::Sending(_) => {}
+            Event::Connecting
+            | Event::FirstContact(_)
+            | Event::Connected(_)
+            | Event::Received(_)
+            | Event::Sending(_) => {}
         }
         Vec::new()
     }
@@ -272,5 +280,5 @@ enum After {
     Nothing,
     People,
     Retry(Duration),
-    End(SafeText),
+    End(Effect),
 }

@@ -54,6 +54,7 @@ fn read(effects: Vec<Effect>) -> String {
         Effect::Send(cid, _) => format!("sent {cid}"),
         Effect::Leave => "leave".to_owned(),
         Effect::Refused(reason) => format!("refused: {reason}"),
+        Effect::Untrusted(reason) => format!("untrusted: {reason}"),
     });
     lines.collect::<Vec<_>>().join("\n")
 }

@@ -18,7 +18,7 @@ use thiserror::Error;
 use self::disk::Disk;
 use self::queue::Queue;
 use super::address::ServerAddress;
-use crate::protocol::id::{ClientId, Name};
+use crate::protocol::id::ClientId;
 use crate::protocol::message::Millis;
 use crate::protocol::request::Say;
 use crate::tls::fingerprint::hex_digest;
@@ -43,7 +43,7 @@ pub struct Error {
     source: io::Error,
 }
 
-/// What waits for one server, under one name.
+/// What waits for one server, and was said by one person.
 #[derive(Debug, Default)]
 pub struct Outbox {
     queue: Queue,
@@ -51,13 +51,13 @@ pub struct Outbox {
 }
 
 impl Outbox {
-    /// Takes over what earlier runs have left in `folder` for this server and name, unless another
+    /// Takes over what earlier runs have left in `folder` for this server and person, unless another
     /// process does so already; that one has files of its own then.
     ///
     /// # Errors
     /// A file can't be made, read or written.
-    pub fn open(folder: &Path, server: &ServerAddress, name: &Name) -> Result<Self, Error> {
-        let (disk, left) = Disk::open(folder, &file_stem(server, name))?;
+    pub fn open(folder: &Path, server: &ServerAddress, whose: &str) -> Result<Self, Error> {
+        let (disk, left) = Disk::open(folder, &file_stem(server, whose))?;
         Ok(Self { queue: Queue::new(left), disk: Some(disk) })
     }
 
@@ -66,9 +66,9 @@ impl Outbox {
     }
 }
 
-/// A safe file name for what belongs to one server and name: nobody's text is a path.
-pub fn file_stem(server: &ServerAddress, name: &Name) -> String {
-    let mut digest = hex_digest(format!("{server}\n{name}").as_bytes());
+/// A safe file name for what belongs to one server and person: nobody's text is a path.
+pub fn file_stem(server: &ServerAddress, whose: &str) -> String {
+    let mut digest = hex_digest(format!("{server}\n{whose}").as_bytes());
     digest.truncate(32);
     digest
 }

@@ -101,6 +101,6 @@ fn a_folder_that_cannot_be_used_is_named() {
     let file = folder.path().join("a file");
     fs::write(&file, "").unwrap();
     let server = ServerAddress::default();
-    let error = Outbox::open(&file, &server, &"Bob".parse().unwrap()).unwrap_err();
+    let error = Outbox::open(&file, &server, "Bob").unwrap_err();
     assert!(error.to_string().contains("a file"), "{error}");
 }

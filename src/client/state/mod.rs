@@ -185,6 +185,10 @@ impl Room {
                 self.link = Link::Connecting;
                 Vec::new()
             }
+            Event::FirstContact(words) => {
+                let lines = words.as_str().lines().map(SafeText::clean);
+                lines.map(|line| self.notice(now, line)).collect()
+            }
             Event::Connected(connected) => self.connected(now, connected),
             Event::Received(event) => self.received(now, event),
             Event::Kept(unsent) => {
@@ -200,10 +204,13 @@ impl Room {
                 Vec::new()
             }
             Event::Disconnected { reason, retry_in } => self.disconnected(now, reason, retry_in),
+            // Whoever shows the room leaves then, and says why.
+            Event::Untrusted { reason } => {
+                self.end(reason);
+                Vec::new()
+            }
             Event::Ended { reason } => {
-                self.wait_pending();
-                self.people.clear();
-                self.link = Link::Ended { reason: reason.clone() };
+                self.end(reason.clone());
                 vec![self.notice(now, reason)]
             }
         }
@@ -266,6 +273,12 @@ impl Room {
     /// A request for a reply to the people of a message.
     pub fn reply(&self, to: MessageId, content: SafeText) -> Say {
         Say { audience: self.reply_audience(to), kind: SayKind::Reply { to }, content }
+    }
+
+    fn end(&mut self, reason: SafeText) {
+        self.wait_pending();
+        self.people.clear();
+        self.link = Link::Ended { reason };
     }
 
     fn connected(&mut self, now: DateTime<FixedOffset>, connected: Connected) -> Vec<Change> {

@@ -109,10 +109,7 @@ async fn everything_unanswered_is_sent_again_in_order_and_the_rest_never() {
 #[tokio::test(start_paused = true)]
 async fn what_a_crash_left_is_sent_by_the_next_run() {
     let folder = tempfile::tempdir().unwrap();
-    let open = || {
-        let name = "Bob".parse().unwrap();
-        Outbox::open(folder.path(), &ServerAddress::default(), &name).unwrap()
-    };
+    let open = || Outbox::open(folder.path(), &ServerAddress::default(), "Bob").unwrap();
     let (client, mut events) = start_with(open(), Script(VecDeque::new()));
     let (cid, request) = named("kept");
     client.try_send(Some(&cid), &request).unwrap();

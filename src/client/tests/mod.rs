@@ -34,7 +34,9 @@ impl Connector for Script {
 
     async fn connect(&mut self) -> Result<Reached<DuplexStream>, ConnectError> {
         match self.0.pop_front().flatten() {
-            Some(stream) => Ok(Reached { stream, fingerprint: "SHA256:test".to_owned() }),
+            Some(stream) => {
+                Ok(Reached { stream, fingerprint: "SHA256:test".to_owned(), first_contact: None })
+            }
             None => Err(ConnectError::Refused(ServerAddress::default())),
         }
     }
@@ -268,12 +270,15 @@ async fn what_is_not_the_protocol_ends_the_connection_and_says_so() {
             loop {
                 match events.recv().await.unwrap() {
                     Event::Connecting
+                    | Event::FirstContact(_)
                     | Event::Connected(_)
                     | Event::Received(_)
                     | Event::Kept(_)
                     | Event::Sending(_)
                     | Event::NotSent { .. } => {}
-                    Event::Disconnected { reason, .. } | Event::Ended { reason } => return reason,
+                    Event::Disconnected { reason, .. }
+                    | Event::Untrusted { reason }
+                    | Event::Ended { reason } => return reason,
                 }
             }
         };

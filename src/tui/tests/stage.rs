@@ -320,7 +320,8 @@ impl Stage {
             | Effect::Copy(_)
             | Effect::Mouse(_)
             | Effect::Redraw
-            | Effect::Quit => None,
+            | Effect::Quit
+            | Effect::Untrusted(_) => None,
         });
         let words = requests.map(|request| match request {
             Request::Say(say) => {

@@ -84,10 +84,22 @@ fn tick(model: &mut Model, now: DateTime<FixedOffset>) -> Vec<Effect> {
 }
 
 fn from_client(model: &mut Model, now: DateTime<FixedOffset>, event: client::Event) -> Vec<Effect> {
+    let left = match &event {
+        client::Event::Untrusted { reason } => Some(Effect::Untrusted(reason.clone())),
+        client::Event::Connecting
+        | client::Event::FirstContact(_)
+        | client::Event::Connected(_)
+        | client::Event::Kept(_)
+        | client::Event::Sending(_)
+        | client::Event::NotSent { .. }
+        | client::Event::Received(_)
+        | client::Event::Disconnected { .. }
+        | client::Event::Ended { .. } => None,
+    };
     for change in model.room.apply(now, event) {
         changed(model, change);
     }
-    Vec::new()
+    left.into_iter().collect()
 }
 
 fn changed(model: &mut Model, change: Change) {

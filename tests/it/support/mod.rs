@@ -18,6 +18,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
+use chat::tls::fingerprint::Fingerprint;
 use tempfile::TempDir;
 
 pub(crate) use self::wire::{Key, Original, Ours, Wire, trusting};
@@ -100,6 +101,16 @@ impl Server {
     /// The server's certificate.
     pub(crate) fn certificate(&self) -> PathBuf {
         self.folder.path().join("certs/cert.pem")
+    }
+
+    /// The fingerprint of its key.
+    pub(crate) fn fingerprint(&self) -> Fingerprint {
+        Fingerprint::of(&Wire::shown(self)).unwrap()
+    }
+
+    /// What leads to it and to no other: whoever has that has nothing to compare.
+    pub(crate) fn link(&self) -> String {
+        format!("chat://{}/#pin={}", self.address, self.fingerprint().in_link())
     }
 
     /// Somebody with the original client.

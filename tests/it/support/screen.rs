@@ -93,9 +93,8 @@ impl Screen {
 
     /// The same with the files of an earlier run.
     pub(crate) fn join_again(server: &Server, name: &str, home: TempDir) -> Self {
-        let address = server.address.to_string();
         let mut command = CommandBuilder::new(env!("CARGO_BIN_EXE_chat"));
-        command.args(["join", &address, "--name", name]);
+        command.args(["join", &server.link(), "--name", name]);
         let joined = Self::run_at(command, ROOMY, home);
         joined.wait_for(&format!("you are {name}_"));
         joined
@@ -111,8 +110,7 @@ impl Screen {
 
     /// The same on a terminal of this size.
     pub(crate) fn join_sized(server: &Server, name: &str, size: (u16, u16)) -> Self {
-        let address = server.address.to_string();
-        let joined = Self::spawn(&["join", &address, "--name", name], size);
+        let joined = Self::spawn(&["join", &server.link(), "--name", name], size);
         joined.wait_for(&format!("you are {name}_"));
         joined
     }

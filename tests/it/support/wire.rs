@@ -71,6 +71,16 @@ impl Wire {
         Self::open(tcp, trusting(&server.certificate(), None)).expect("handshake")
     }
 
+    /// The certificate that the server shows, whatever it is.
+    pub(crate) fn shown(server: &Server) -> CertificateDer<'static> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let stream = tokio::net::TcpStream::connect(server.address).await.unwrap();
+            let (stream, _) = chat::tls::client::connect("localhost", stream, None).await.unwrap();
+            stream.get_ref().1.peer_certificates().unwrap()[0].clone().into_owned()
+        })
+    }
+
     /// The same to a server that may not be there any more.
     pub(crate) fn open(mut tcp: TcpStream, config: Arc<ClientConfig>) -> io::Result<Self> {
         let name = "localhost".try_into().unwrap();

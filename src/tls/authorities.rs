@@ -1,0 +1,131 @@
+//! Those who vouch for a server's name: a file of certificates, or all that the system trusts.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use tokio_rustls::rustls::RootCertStore;
+use tokio_rustls::rustls::client::WebPkiServerVerifier;
+use tokio_rustls::rustls::pki_types::CertificateDer;
+
+use super::{Error, pem, provider};
+
+/// Certificate authorities; a server's certificate has to come from one of them.
+#[derive(Debug, Clone)]
+pub struct Authorities(pub(super) Arc<WebPkiServerVerifier>);
+
+impl Authorities {
+    /// Those in a PEM file.
+    ///
+    /// # Errors
+    /// It can't be read, or has none in it.
+    pub fn from_file(file: &Path) -> Result<Self, Error> {
+        Self::new(pem::certificates(file)?)?
+            .ok_or_else(|| Error::Nothing { wanted: "usable certificate", path: file.to_owned() })
+    }
+
+    /// Those that the system trusts.
+    ///
+    /// # Errors
+    /// It trusts none.
+    pub fn of_system() -> Result<Self, Error> {
+        let found = rustls_native_certs::load_native_certs();
+        Self::new(found.certs)?.ok_or_else(|| Error::NoAuthorities {
+            why: found.errors.first().map_or_else(String::new, |error| format!(": {error}")),
+        })
+    }
+
+    fn new(certificates: Vec<CertificateDer<'static>>) -> Result<Option<Self>, Error> {
+        let mut roots = RootCertStore::empty();
+        // The stores of systems have some that nobody can read.
+        roots.add_parsable_certificates(certificates);
+        if roots.is_empty() {
+            return Ok(None);
+        }
+        let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider());
+        Ok(Some(Self(
+            verifier.build().map_err(|error| Error::NoAuthorities { why: format!(": {error}") })?,
+        )))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use rcgen::{
+        BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, date_time_ymd,
+    };
+
+    use super::*;
+    use crate::tls::client;
+    use crate::tls::server::Identity;
+
+    /// An authority, and a server with a certificate from it.
+    struct Stage {
+        folder: tempfile::TempDir,
+        issuer: Issuer<'static, KeyPair>,
+    }
+
+    impl Stage {
+        fn new(name: &str) -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            let mut params = CertificateParams::new(Vec::new()).unwrap();
+            params.distinguished_name.push(DnType::CommonName, name);
+            params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+            let key = KeyPair::generate().unwrap();
+            fs::write(folder.path().join("ca.pem"), params.self_signed(&key).unwrap().pem())
+                .unwrap();
+            Self { folder, issuer: Issuer::new(params, key) }
+        }
+
+        /// What a client of `localhost` comes to, where the certificate is for this name and ends then.
+        async fn connect(
+            &self,
+            name: &str,
+            last_year: i32,
+            trusted: &Authorities,
+        ) -> Option<String> {
+            let key = KeyPair::generate().unwrap();
+            let mut params = CertificateParams::new([name.to_owned()]).unwrap();
+            params.not_after = date_time_ymd(last_year, 1, 1);
+            let certificate = params.signed_by(&key, &self.issuer).unwrap().pem();
+            fs::write(self.folder.path().join("cert.pem"), certificate).unwrap();
+            fs::write(self.folder.path().join("key.pem"), key.serialize_pem()).unwrap();
+            let identity = Identity::open(self.folder.path()).unwrap();
+            let (near, far) = tokio::io::duplex(64 * 1024);
+            let (seen, _) = tokio::join!(
+                client::connect_vouched("localhost", near, None, trusted),
+                identity.acceptor.accept(far)
+            );
+            let error = seen.err()?;
+            assert!(matches!(error, Error::Untrusted(_)), "{error}");
+            Some(error.to_string())
+        }
+    }
+
+    #[tokio::test]
+    async fn a_certificate_has_to_be_for_the_name_in_its_time_and_from_the_authority() {
+        let (stage, other) = (Stage::new("one"), Stage::new("other"));
+        let trusted = Authorities::from_file(&stage.folder.path().join("ca.pem")).unwrap();
+        assert_eq!(stage.connect("localhost", 4_000, &trusted).await, None);
+        for (from, name, year, words) in [
+            (&stage, "localhost", 2_020, "expired"),
+            (&stage, "elsewhere", 4_000, "not valid for name \"localhost\""),
+            (&other, "localhost", 4_000, "UnknownIssuer"),
+        ] {
+            let error = from.connect(name, year, &trusted).await.unwrap();
+            assert!(error.contains(words), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_file_without_authorities_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("ca.pem");
+        for text in ["", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"] {
+            fs::write(&file, text).unwrap();
+            let error = Authorities::from_file(&file).unwrap_err().to_string();
+            assert!(error.contains("ca.pem"), "{error}");
+        }
+    }
+}
