@@ -34,10 +34,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
     let server = serve::bind(&args.server).await.map_err(|error| explain(error, &args.server))?;
     serve::print_ready(&server);
     let stop = CancellationToken::new();
-    tokio::select! {
-        outcome = host(server, args.person, &stop) => outcome,
-        failed = signals::watch(stop.clone()) => failed.context("cannot listen to signals"),
-    }
+    signals::heeded(&stop, host(server, args.person, &stop)).await
 }
 
 async fn host(server: Server, person: Person, stop: &CancellationToken) -> anyhow::Result<()> {

@@ -42,10 +42,7 @@ pub(super) struct Person {
 pub(super) async fn run(args: Args) -> anyhow::Result<()> {
     let stop = CancellationToken::new();
     let trust = args.ca.trust()?;
-    tokio::select! {
-        outcome = enter(args.person, args.link, trust, Vec::new(), &stop) => outcome,
-        broken = signals::watch(stop.clone()) => Ok(broken?),
-    }
+    signals::heeded(&stop, enter(args.person, args.link, trust, Vec::new(), &stop)).await
 }
 
 /// Connects a person and shows the conversation, until that person leaves or `stop`. The notices are

@@ -69,10 +69,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
         writeln!(std::io::stdout(), "{}", sent?).unwrap_or_default();
         Ok(())
     };
-    tokio::select! {
-        outcome = sent => outcome,
-        broken = signals::watch(stop.clone()) => Ok(broken?),
-    }
+    signals::heeded(&stop, sent).await
 }
 
 async fn send(args: Args) -> anyhow::Result<MessageId> {

@@ -44,12 +44,8 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
     print_ready(&server);
     let stop = CancellationToken::new();
     let identity = server.identity();
-    tokio::select! {
-        outcome = server.run(stop.clone()) => Ok(outcome?),
-        failed = signals::watch_hangups(stop, || reload(&identity)) => {
-            failed.context("cannot listen to signals")
-        }
-    }
+    let serving = async { Ok(server.run(stop.clone()).await?) };
+    signals::heeded_with(&stop, || reload(&identity), serving).await
 }
 
 /// Whoever renews a certificate sees in the log what came of it.

@@ -62,10 +62,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
         client.close().await;
         outcome
     };
-    tokio::select! {
-        outcome = printed => outcome,
-        broken = signals::watch(stop.clone()) => Ok(broken?),
-    }
+    signals::heeded(&stop, printed).await
 }
 
 async fn follow(args: &Args, client: &Client, mut events: Receiver<Event>) -> anyhow::Result<()> {
