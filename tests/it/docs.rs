@@ -228,7 +228,7 @@ fn every_link_leads_to_a_file() {
 #[test]
 fn architecture_names_tests_that_exist_and_stays_short() {
     let text = tree::read("ARCHITECTURE.md");
-    assert!(text.lines().count() <= 200, "{} lines", text.lines().count());
+    assert!(text.lines().count() <= 240, "{} lines", text.lines().count());
     let (_, section) = text.split_once("## Invariants").unwrap();
     let (section, _) = section.split_once("\n## ").unwrap();
     let code: String = ["src", "tests"]
