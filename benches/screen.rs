@@ -74,6 +74,7 @@ impl Stage {
             head: Seq(0),
             now: now.timestamp_millis(),
             resumed: false,
+            limits: chat::protocol::limits::Limits::default(),
         };
         let connected = client::Connected { welcome, fingerprint: "SHA256:fingerprint".to_owned() };
         stage.take(Message::Client(client::Event::Connected(connected)));

@@ -6,13 +6,15 @@ use std::str::FromStr;
 
 use anyhow::Context;
 use etcetera::BaseStrategy;
+use serde::Deserialize;
 
 /// The port where none is given, as in the original.
 pub const DEFAULT_PORT: u16 = 65_432;
 
 /// `HOST[:PORT]`, where HOST is a name, an IPv4 address, or an IPv6 address (in brackets if a port
 /// follows).
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
 pub struct Address {
     /// A name or an address, without brackets.
     pub host: String,
@@ -48,6 +50,14 @@ impl FromStr for Address {
     }
 }
 
+impl TryFrom<String> for Address {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.host.contains(':') {
@@ -63,6 +73,11 @@ pub fn data_folder() -> anyhow::Result<PathBuf> {
     let base = etcetera::choose_base_strategy()
         .context("there is no home folder: say with --data where to keep data")?;
     Ok(base.data_dir().join("chat"))
+}
+
+/// The user's configuration folder for this program, such as `~/.config/chat`; none without a home.
+pub(super) fn config_folder() -> Option<PathBuf> {
+    Some(etcetera::choose_base_strategy().ok()?.config_dir().join("chat"))
 }
 
 /// Where the client keeps its key and what waits to be sent: `client` in the user's data folder, or in

@@ -2,6 +2,7 @@
 
 use std::io::IsTerminal as _;
 
+use clap::builder::BoolishValueParser;
 use tokio_util::sync::CancellationToken;
 
 use super::exit::Failure;
@@ -20,7 +21,7 @@ use crate::tui::{self, Leave};
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// The server: HOST, HOST:PORT or a chat:// link
-    #[arg(value_name = "SERVER", default_value_t = Link::default())]
+    #[arg(id = "server", value_name = "SERVER", env = "CHAT_SERVER", default_value_t = Link::default())]
     link: Link,
     #[command(flatten)]
     person: Person,
@@ -34,7 +35,7 @@ pub(super) struct Person {
     #[command(flatten)]
     pub(super) who: Who,
     /// Talk in plain lines, without a full screen: for pipes and screen readers
-    #[arg(long)]
+    #[arg(long, env = "CHAT_PLAIN", value_parser = BoolishValueParser::new())]
     plain: bool,
 }
 

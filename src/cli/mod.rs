@@ -12,6 +12,7 @@ mod logging;
 mod plain;
 mod send;
 mod serve;
+pub mod settings;
 mod signals;
 mod tail;
 mod who;
@@ -19,7 +20,7 @@ mod who;
 use std::io::Write;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use self::exit::Exit;
 
@@ -49,7 +50,16 @@ enum Command {
 
 /// Does what the command line says.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let settings = settings::of_user();
+    let known = settings.as_ref().ok().cloned().unwrap_or_default();
+    let mut command = known.into_defaults(Cli::command());
+    let matches = command.get_matches_mut();
+    let cli =
+        Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.format(&mut command).exit());
+    // Help is given in any case.
+    if let Err(error) = settings {
+        return report(Err(error)).into();
+    }
     let exit = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => {
             let outcome = runtime.block_on(run(cli.command));

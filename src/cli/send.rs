@@ -36,6 +36,9 @@ pub(super) struct Args {
     /// A text that could be taken for something else
     #[arg(last = true)]
     text: Vec<String>,
+    /// The server, where the first word is none
+    #[arg(long, env = "CHAT_SERVER", value_name = "HOST:PORT", default_value_t = Link::default())]
+    server: Link,
     #[command(flatten)]
     who: Who,
     #[command(flatten)]
@@ -73,7 +76,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
 }
 
 async fn send(args: Args) -> anyhow::Result<MessageId> {
-    let (link, words) = server_and_words(args.words, args.text)?;
+    let (link, words) = server_and_words(args.server, args.words, args.text)?;
     let content = content(words).await?;
     let people: BTreeSet<_> = args.to.into_iter().collect();
     let audience = if people.is_empty() { Audience::Everyone } else { Audience::Only(people) };
@@ -133,6 +136,7 @@ pub(super) fn complain(line: &str) {
 
 /// The first word is the server if it has a port, as no word of a text has, or is a link.
 fn server_and_words(
+    other: Link,
     mut words: Vec<String>,
     text: Vec<String>,
 ) -> anyhow::Result<(Link, Vec<String>)> {
@@ -140,7 +144,7 @@ fn server_and_words(
         Some(first) if is_server(first) => words.remove(0).parse().map_err(|error| {
             usage(format!("{error}; a text that looks like a server follows --"))
         })?,
-        Some(_) | None => Link::default(),
+        Some(_) | None => other,
     };
     words.extend(text);
     Ok((link, words))

@@ -5,12 +5,13 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::path::PathBuf;
 
 use anyhow::Context;
+use clap::builder::BoolishValueParser;
 use tokio_util::sync::CancellationToken;
 
 use super::config::{self, Address};
 use super::exit::{Exit, Failure};
 use super::{handles, logging, signals};
-use crate::server::{Options, Server};
+use crate::server::{Bounds, Options, Server, limits};
 use crate::store::Retention;
 use crate::tls::server::Identity;
 
@@ -30,10 +31,17 @@ pub(super) struct Args {
     #[arg(long, env = "CHAT_KEEP", value_name = "DAYS")]
     pub(super) keep: Option<u32>,
     /// Let in anybody who can reach the address
-    #[arg(long, env = "CHAT_OPEN")]
+    #[arg(long, env = "CHAT_OPEN", value_parser = BoolishValueParser::new())]
     pub(super) open: bool,
-    /// Let everybody send as much as they like (for benchmarks and trusted machines)
-    #[arg(long, env = "CHAT_NO_RATE_LIMITS")]
+    /// How many connections one address may have at once (this machine: as many as it likes)
+    #[arg(
+        long, env = "CHAT_PER_ADDRESS", value_name = "NUMBER",
+        default_value_t = limits::CONNECTIONS_PER_ADDRESS,
+        value_parser = clap::value_parser!(u32).range(1..)
+    )]
+    pub(super) per_address: u32,
+    /// Let everybody send and connect as much (for benchmarks and trusted machines)
+    #[arg(long, env = "CHAT_NO_RATE_LIMITS", value_parser = BoolishValueParser::new())]
     pub(super) no_rate_limits: bool,
 }
 
@@ -79,7 +87,13 @@ pub(super) async fn bind(args: &Args) -> anyhow::Result<Server> {
         return Err(Failure { exit: Exit::Usage, message }.into());
     }
     handles::raise();
-    let server = Server::bind(&Options { listen, certs, data, retention }).await?;
+    let bounds = if args.no_rate_limits {
+        Bounds::default()
+    } else {
+        Bounds { per_address: Some(args.per_address), rates: Some(limits::RATES) }
+    };
+    let options = Options { listen, certs, data, retention, bounds };
+    let server = Server::bind(options).await?;
     if is_public {
         tracing::warn!("open to anybody who can reach {}", server.local_addr());
     }

@@ -35,7 +35,7 @@ const BATCH: usize = 256;
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// The server: HOST, HOST:PORT or a chat:// link
-    #[arg(value_name = "SERVER", default_value_t = Link::default())]
+    #[arg(id = "server", value_name = "SERVER", env = "CHAT_SERVER", default_value_t = Link::default())]
     link: Link,
     #[command(flatten)]
     who: Who,

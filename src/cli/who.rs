@@ -20,7 +20,7 @@ use crate::tls::client::ClientIdentity;
 #[derive(Debug, clap::Args)]
 pub(super) struct Who {
     /// The name that others see [default: the one you are logged in with here]
-    #[arg(long)]
+    #[arg(long, env = "CHAT_NAME")]
     name: Option<Name>,
     /// The one of your IDs that you want to be; it needs no name beside it
     #[arg(long)]

@@ -15,12 +15,13 @@ use tokio::sync::{mpsc, watch};
 use super::cursor::Cursor;
 use super::driver::Outlet;
 use super::outbox::task::Word;
+use super::pace::{Pace, Pulse};
 use super::{Event, REQUESTS};
 use crate::protocol::decoder::Decoder;
 use crate::protocol::error::{ErrorCode, Refusal};
 use crate::protocol::event::{self, Refused, Welcome};
 use crate::protocol::id::{ClientId, Seq, UserId};
-use crate::protocol::limits;
+use crate::protocol::limits::{self, Limits};
 use crate::protocol::request::{Login, PROTOCOL, Request};
 use crate::protocol::text::SafeText;
 
@@ -30,14 +31,11 @@ const READ_BYTES: usize = 16 * 1024;
 /// How long the login may take; the server's own limit is shorter on purpose, as it says why.
 pub(super) const LOGIN_TIME: Duration = Duration::from_secs(15);
 
+/// How long a server may say nothing before it has told its limits.
+const DEAD_TIME: Duration = Duration::from_secs(limits::DEAD_SECONDS);
+
 /// How long an end may take: the last requests and EXIT go out, and the server hangs up.
 pub(super) const GOODBYE_TIME: Duration = Duration::from_secs(2);
-
-/// How long nothing was sent when the server is asked whether it is there.
-const PING_TIME: Duration = Duration::from_secs(limits::PING_SECONDS);
-
-/// How long the server may say nothing at all.
-const DEAD_TIME: Duration = Duration::from_secs(limits::DEAD_SECONDS);
 
 /// Why a connection came to nothing, or to its end.
 #[derive(Debug, Error)]
@@ -46,8 +44,8 @@ pub(super) enum Loss {
     #[error("the server closed the connection")]
     HungUp,
     /// It is there no more, and nothing has said so.
-    #[error("nothing has come from the server for {} seconds", limits::DEAD_SECONDS)]
-    Silent,
+    #[error("nothing has come from the server for {} seconds", .0.as_secs())]
+    Silent(Duration),
     /// It says that it sent more than came, or less.
     #[error("something that the server sent did not arrive")]
     Missed,
@@ -102,7 +100,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         self.stream.write_all(&login.encode()).await.map_err(Loss::Broken)?;
         self.stream.flush().await.map_err(Loss::Broken)?;
         loop {
-            match next_event(&mut self.stream, &mut self.decoder).await? {
+            match next_event(&mut self.stream, &mut self.decoder, DEAD_TIME).await? {
                 event::Event::LoginPrompt => {}
                 event::Event::Welcome(welcome) if welcome.epoch.is_empty() => {
                     return Err(LoginError::TooOld);
@@ -138,6 +136,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     pub(super) async fn carry(
         self,
         requests: mpsc::Receiver<Vec<u8>>,
+        Pulse { ping, dead }: Pulse,
         outlet: &Outlet,
         ears: &mut Ears,
     ) -> Loss {
@@ -150,8 +149,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         tokio::select! {
             // What waits goes out before more is read.
             biased;
-            error = write(writer, requests, has_come) => Loss::Broken(error),
-            loss = read(reader, self.decoder, outlet, ears) => loss,
+            error = write(writer, requests, has_come, ping) => Loss::Broken(error),
+            loss = read(reader, self.decoder, dead, outlet, ears) => loss,
             () = too_late => Loss::HungUp,
         }
     }
@@ -166,6 +165,7 @@ pub(super) struct Ears {
     words: mpsc::Sender<Word>,
     /// Where the outbox sends once everything was replayed.
     line: Option<mpsc::WeakSender<Vec<u8>>>,
+    limits: Limits,
     /// Every ID this client has had.
     yours: BTreeSet<UserId>,
 }
@@ -173,7 +173,8 @@ pub(super) struct Ears {
 impl Ears {
     pub(super) fn new(cursor: Cursor, words: mpsc::Sender<Word>) -> Self {
         let (has_come, _) = watch::channel(None);
-        Self { cursor, has_come, words, line: None, yours: BTreeSet::new() }
+        let (limits, yours) = (Limits::default(), BTreeSet::new());
+        Self { cursor, has_come, words, line: None, limits, yours }
     }
 
     /// Begins a connection.
@@ -182,6 +183,7 @@ impl Ears {
         self.has_come.send_replace(self.cursor.has_come());
         self.yours.insert(welcome.user.clone());
         self.line = Some(line);
+        self.limits = welcome.limits;
         if !welcome.resumed {
             self.live().await;
         }
@@ -225,7 +227,7 @@ impl Ears {
 
     async fn live(&mut self) {
         if let Some(line) = self.line.take().and_then(|line| line.upgrade()) {
-            self.tell(Word::Live(line)).await;
+            self.tell(Word::Live(line, Pace::of(&self.limits))).await;
         }
     }
 
@@ -246,7 +248,11 @@ impl Ears {
 fn may_pass(code: ErrorCode) -> bool {
     matches!(
         code,
-        ErrorCode::Full | ErrorCode::LoginTimeout | ErrorCode::ShuttingDown | ErrorCode::TooSlow
+        ErrorCode::Full
+            | ErrorCode::LoginTimeout
+            | ErrorCode::ShuttingDown
+            | ErrorCode::TooManyConnections
+            | ErrorCode::TooSlow
     )
 }
 
@@ -254,6 +260,7 @@ fn may_pass(code: ErrorCode) -> bool {
 async fn next_event(
     reader: &mut (impl AsyncRead + Unpin),
     decoder: &mut Decoder,
+    dead: Duration,
 ) -> Result<event::Event, Loss> {
     loop {
         while let Some(object) = decoder.next_object() {
@@ -264,7 +271,7 @@ async fn next_event(
         }
         decoder.buffer().reserve(READ_BYTES);
         let read = reader.read_buf(decoder.buffer());
-        match tokio::time::timeout(DEAD_TIME, read).await.map_err(|_elapsed| Loss::Silent)? {
+        match tokio::time::timeout(dead, read).await.map_err(|_elapsed| Loss::Silent(dead))? {
             Ok(0) => return Err(Loss::HungUp),
             Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Err(Loss::HungUp),
@@ -277,6 +284,7 @@ async fn next_event(
 async fn read<S>(
     mut reader: ReadHalf<S>,
     mut decoder: Decoder,
+    dead: Duration,
     outlet: &Outlet,
     ears: &mut Ears,
 ) -> Loss
@@ -285,7 +293,7 @@ where
 {
     let mut told = None;
     loop {
-        let event = match next_event(&mut reader, &mut decoder).await {
+        let event = match next_event(&mut reader, &mut decoder, dead).await {
             Ok(event) => event,
             Err(loss) => return told.map_or(loss, Loss::Told),
         };
@@ -310,11 +318,12 @@ async fn write<S>(
     mut writer: WriteHalf<S>,
     mut requests: mpsc::Receiver<Vec<u8>>,
     has_come: watch::Receiver<Option<Seq>>,
+    ping: Duration,
 ) -> io::Error
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    match write_all(&mut writer, &mut requests, &has_come).await {
+    match write_all(&mut writer, &mut requests, &has_come, ping).await {
         Ok(()) => std::future::pending().await,
         Err(error) => {
             // The server may have said why it hung up: the reader gets the time to find it.
@@ -328,12 +337,13 @@ async fn write_all(
     writer: &mut (impl AsyncWrite + Unpin),
     requests: &mut mpsc::Receiver<Vec<u8>>,
     has_come: &watch::Receiver<Option<Seq>>,
+    silence: Duration,
 ) -> io::Result<()> {
     let mut waiting = Vec::with_capacity(REQUESTS);
     let ping = || Request::Ping(*has_come.borrow()).encode(None);
     loop {
         let received = requests.recv_many(&mut waiting, REQUESTS);
-        let over = match tokio::time::timeout(PING_TIME, received).await {
+        let over = match tokio::time::timeout(silence, received).await {
             Ok(count) => count == 0,
             Err(_elapsed) => {
                 waiting.push(ping());

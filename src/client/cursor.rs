@@ -91,6 +91,7 @@ mod tests {
     use super::*;
     use crate::protocol::event::Page;
     use crate::protocol::id::MessageId;
+    use crate::protocol::limits::Limits;
 
     fn expired(seq: u64) -> Event {
         Event::Expired { seq: Seq(seq), id: MessageId::from_number(100_000).unwrap() }
@@ -98,7 +99,8 @@ mod tests {
 
     fn welcome(head: u64, resumed: bool) -> Welcome {
         let user = "Bob_1234".parse().unwrap();
-        Welcome { user, epoch: "e".to_owned(), head: Seq(head), now: 0, resumed }
+        let limits = Limits::default();
+        Welcome { user, epoch: "e".to_owned(), head: Seq(head), now: 0, resumed, limits }
     }
 
     fn after(cursor: &Cursor) -> u64 {

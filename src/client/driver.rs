@@ -14,6 +14,7 @@ use super::connection::{Connection, Ears, LOGIN_TIME, LoginError, Loss};
 use super::cursor::Cursor;
 use super::dial::{Connector, Reached};
 use super::outbox::task::Word;
+use super::pace::Pulse;
 use super::{Connected, Event, REQUESTS};
 use crate::protocol::request::Login;
 use crate::protocol::text::SafeText;
@@ -143,6 +144,7 @@ impl<C: Connector> Driver<C> {
         let replayed = sender.downgrade();
         self.requests.send_replace(Some(sender));
         let since = now();
+        let pulse = Pulse::of(&welcome.limits);
         let connected = Connected { welcome: welcome.clone(), fingerprint };
         self.outlet.send(Event::Connected(connected)).await?;
         self.ears.welcome(&welcome, replayed).await;
@@ -154,7 +156,7 @@ impl<C: Connector> Driver<C> {
         };
         let loss = tokio::select! {
             biased;
-            loss = connection.carry(requests, &self.outlet, &mut self.ears) => loss,
+            loss = connection.carry(requests, pulse, &self.outlet, &mut self.ears) => loss,
             loss = hang_up => loss,
         };
         self.requests.send_replace(None);

@@ -82,6 +82,9 @@ pub enum LineError {
         /// What is wrong with it.
         source: IdError,
     },
+    /// `.exit` and more: what is to become of that, nobody can know.
+    #[error(".exit stands alone (begin with a space to send it all as text)")]
+    MoreThanExit,
     /// Nothing to send.
     #[error("there is nothing to send: write a message after {0}")]
     NoText(&'static str),
@@ -116,7 +119,8 @@ impl Line {
             }
             "delete" => Ok(Self::Delete(message_id(".delete", rest)?)),
             "search" => Ok(Self::Search(rest.trim().to_owned())),
-            "exit" => Ok(Self::Exit),
+            "exit" if rest.trim().is_empty() => Ok(Self::Exit),
+            "exit" => Err(LineError::MoreThanExit),
             _ => Err(LineError::UnknownCommand(SafeText::clean(name).one_line())),
         }
     }
@@ -219,6 +223,7 @@ mod tests {
             (".delete 235467", Line::Delete(id)),
             (".search a+ b", Line::Search("a+ b".to_owned())),
             (".exit", Line::Exit),
+            (".exit \n", Line::Exit),
         ];
         for (typed, line) in cases {
             assert_eq!(Line::parse(typed), Ok(line), "{typed:?}");
@@ -231,6 +236,7 @@ mod tests {
         for (typed, words) in [
             (".dance", "there is no command .dance"),
             (".delete", ".delete needs a message's id"),
+            (".exit\nand a draft", ".exit stands alone"),
             (".reply 12 hi", ".reply needs a message's id"),
             ("@Ann_1234", "nothing to send"),
             ("   ", "nothing to send"),

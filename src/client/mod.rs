@@ -13,6 +13,7 @@ pub mod known;
 pub mod line;
 pub mod link;
 pub mod outbox;
+mod pace;
 pub mod seen;
 pub mod state;
 pub mod trust;
@@ -37,6 +38,7 @@ use self::driver::{Driver, Outlet, Requests};
 use self::link::Link;
 use self::outbox::task::{Order, Task};
 use self::outbox::{Outbox, Unsent};
+use self::pace::Pace;
 use self::trust::Trust;
 use crate::protocol;
 use crate::protocol::event::Welcome;
@@ -124,7 +126,14 @@ pub fn connect_by<C: Connector>(
         events.try_send(Event::Kept(unsent.clone())).unwrap_or_default();
     }
     let outlet = Outlet { events, closing: client.closing.clone() };
-    let task = Task { outbox, orders: ordered, words: heard, outlet: outlet.clone(), line: None };
+    let task = Task {
+        outbox,
+        orders: ordered,
+        words: heard,
+        outlet: outlet.clone(),
+        line: None,
+        pace: Pace::default(),
+    };
     let backoff = Backoff::new(rng);
     client.tasks.spawn(Driver::new(connector, login, backoff, requests, words, outlet).run());
     client.tasks.spawn(task.run());
@@ -190,7 +199,8 @@ pub enum Event {
     Connected(Connected),
     /// An earlier run has said this, and the server never answered: it waits to be sent.
     Kept(Unsent),
-    /// A message from the outbox was handed to a connection.
+    /// A message from the outbox goes out over the connection that stands, as fast as the server takes
+    /// them.
     Sending(ClientId),
     /// A message was not sent, and is not sent by itself.
     NotSent {

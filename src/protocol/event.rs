@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::error::ErrorCode;
 use super::id::{ClientId, MessageId, Seq, UserId};
-use super::limits::ERROR_CHARACTERS;
+use super::limits::{ERROR_CHARACTERS, Limits};
 use super::message::{Message, Millis};
 use super::text::SafeText;
 
@@ -71,6 +71,8 @@ pub struct Welcome {
     /// Whether the client goes on where it was. Otherwise what it has had is void: it was away too
     /// long, or the log is another.
     pub resumed: bool,
+    /// What the server takes.
+    pub limits: Limits,
 }
 
 /// What came of a request the first time.

@@ -1,4 +1,9 @@
-//! Every number of the wire, with its reason. Nothing here is a setting.
+//! Every number of the wire, with its reason. Nothing here is a setting; what a server tells of it at
+//! the login is [`Limits`].
+
+use serde::{Deserialize, Serialize};
+
+use super::rate::Rate;
 
 /// The longest message, in characters, after cleaning. Two screens full; longer things are files.
 pub const CONTENT_CHARACTERS: usize = 4_000;
@@ -55,3 +60,56 @@ pub const CLIENT_ID_DAYS: u64 = 7;
 /// How many combining marks one base character may carry. Real scripts need up to four;
 /// more is a "Zalgo" flood that draws over the lines of others.
 pub const COMBINING_MARKS: usize = 4;
+
+/// What a client has to know of a server's limits in order not to guess. All sessions of a server are
+/// told the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Limits {
+    /// See [`FRAME_BYTES`].
+    pub frame_bytes: usize,
+    /// See [`CONTENT_CHARACTERS`].
+    pub content_characters: usize,
+    /// See [`RECIPIENTS`].
+    pub recipients: usize,
+    /// See [`TEMPORARY_SECONDS_MAX`].
+    pub temporary_seconds: u32,
+    /// See [`PATTERN_BYTES`].
+    pub pattern_bytes: usize,
+    /// See [`PAGE_MESSAGES`].
+    pub page_messages: usize,
+    /// See [`PING_SECONDS`].
+    pub ping_seconds: u64,
+    /// See [`DEAD_SECONDS`].
+    pub dead_seconds: u64,
+    /// How fast one person is heard; without them, as fast as the server can.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rates: Option<Rates>,
+}
+
+/// How fast a server hears one person, on all connections together. Whoever asks faster waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rates {
+    /// MESSAGE, TEMPORARY, REPLY, DELETE, and what was refused.
+    pub messages: Rate,
+    /// HISTORY, SEARCH and PING.
+    pub questions: Rate,
+    /// Bytes of anything.
+    pub bytes: Rate,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            frame_bytes: FRAME_BYTES,
+            content_characters: CONTENT_CHARACTERS,
+            recipients: RECIPIENTS,
+            temporary_seconds: TEMPORARY_SECONDS_MAX,
+            pattern_bytes: PATTERN_BYTES,
+            page_messages: PAGE_MESSAGES,
+            ping_seconds: PING_SECONDS,
+            dead_seconds: DEAD_SECONDS,
+            rates: None,
+        }
+    }
+}

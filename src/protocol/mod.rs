@@ -14,6 +14,7 @@ pub mod limits;
 mod loose;
 pub mod message;
 pub mod query;
+pub mod rate;
 pub mod request;
 pub mod text;
 mod wire;

@@ -1,6 +1,7 @@
 //! Round trips of every event and request, and hostile objects.
 
 use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
 
 use chrono::DateTime;
 use proptest::prelude::*;
@@ -9,8 +10,9 @@ use super::error::{ErrorCode, Refusal};
 use super::event::{Deleted, Event, Refused, Welcome};
 use super::id::{ClientId, MessageId, Name, Seq, UserId};
 use super::invite::Invite;
-use super::limits;
+use super::limits::{self, Limits, Rates};
 use super::message::{Audience, Kind, Message};
+use super::rate::{Bucket, Rate};
 use super::request::{Dialect, Login, Request, Resume, Say, SayKind};
 use super::text::SafeText;
 
@@ -74,14 +76,18 @@ fn event() -> impl Strategy<Value = Event> {
         || (text(), cid()).prop_map(|(text, cid)| Refused { code: ErrorCode::NotYours, text, cid });
     prop_oneof![
         Just(Event::LoginPrompt),
-        (user(), "[a-z0-9]{1,20}", any::<u64>(), any::<i64>()).prop_map(
-            |(user, epoch, head, now)| {
+        (user(), "[a-z0-9]{1,20}", any::<u64>(), any::<i64>(), any::<u32>()).prop_map(
+            |(user, epoch, head, now, burst)| {
+                let rate = Rate { burst, per_second: 7 };
+                let rates = Rates { messages: rate, questions: rate, bytes: rate };
+                let rates = Some(rates).filter(|_| burst % 2 == 0);
                 Event::Welcome(Welcome {
                     user,
                     epoch,
                     head: Seq(head),
                     now,
                     resumed: head % 2 == 0,
+                    limits: Limits { rates, ..Limits::default() },
                 })
             }
         ),
@@ -279,4 +285,49 @@ fn names_and_ids_parse_or_say_why() {
     for bad in ["", "12345", "-123456", "1234567890", "12345a"] {
         assert!(bad.parse::<MessageId>().is_err(), "{bad:?}");
     }
+}
+
+/// The rate of the tests.
+const RATE: Rate = Rate { burst: 3, per_second: 2 };
+
+#[test]
+#[expect(clippy::disallowed_methods, reason = "a moment to count from")]
+fn a_burst_is_free_and_then_each_waits_for_its_turn() {
+    let start = Instant::now();
+    let mut bucket = Bucket::default();
+    // When something comes, how much of it, and how long it waits, in milliseconds.
+    for (at, count, wait) in [
+        (0, 1, 0),
+        (0, 1, 0),
+        (0, 1, 0),
+        (0, 1, 500),
+        (100, 1, 900),
+        (1_000, 1, 500),
+        (1_500, 1, 500),
+        (3_000, 1, 0),
+        (5_000, 3, 0),
+        (5_000, 1, 500),
+        (60_000, 3, 0),
+        (60_000, 8, 1_500),
+    ] {
+        let now = start + Duration::from_millis(at);
+        let ready = bucket.ready(RATE, now, count);
+        assert_eq!(bucket.take(RATE, now, count), ready);
+        assert_eq!((ready - now).as_millis(), wait, "at {at}");
+    }
+    assert!(!bucket.is_full(start + Duration::from_secs(65)));
+    assert!(bucket.is_full(start + Duration::from_millis(65_500)));
+}
+
+#[test]
+#[expect(clippy::disallowed_methods, reason = "a moment to count from")]
+fn what_is_more_than_a_burst_comes_when_nothing_is_missing() {
+    let start = Instant::now();
+    let mut bucket = Bucket::default();
+    assert_eq!(bucket.take(RATE, start, 100), start, "or it could never come");
+    assert!(!bucket.try_take(RATE, start));
+    assert!(bucket.try_take(RATE, start + Duration::from_secs(49)));
+    let hostile = Rate { burst: 0, per_second: 0 };
+    let ready = Bucket::default().take(hostile, start, u32::MAX);
+    assert_eq!(ready, start);
 }

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::error::ErrorCode;
 use super::event::{Deleted, Event, Found, Page, Refused, SearchEnd, Stored, Welcome};
 use super::id::{ClientId, MessageId, Seq, UserId};
-use super::limits::ORIGINAL_FRAME_BYTES;
+use super::limits::{Limits, ORIGINAL_FRAME_BYTES};
 use super::message::{Audience, Kind, Message, Millis};
 use super::request::{PROTOCOL, to_line};
 use super::text::SafeText;
@@ -128,6 +128,8 @@ enum Answer {
         now: Option<Millis>,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         resumed: Option<bool>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        limits: Option<Limits>,
     },
     Error(WireRefused),
 }
@@ -150,6 +152,7 @@ impl Event {
                 head: Some(welcome.head),
                 now: Some(welcome.now),
                 resumed: Some(welcome.resumed),
+                limits: Some(welcome.limits),
             }),
             Self::LoginRefused(refused) => line(&Answer::Error(refused.into())),
             Self::LoginPrompt => line(&Wire::Login),
@@ -215,6 +218,7 @@ impl Event {
                 head: None,
                 now: None,
                 resumed: None,
+                limits: None,
             })),
             Self::People(people) => Some(cut(people.len(), |count| {
                 let fitting = people.iter().take(count).cloned().collect();
@@ -253,15 +257,16 @@ impl Event {
     /// Not JSON, or not as the protocol has it.
     pub fn decode(object: &[u8]) -> Result<Option<Self>, serde_json::Error> {
         let event = match serde_json::from_slice(object)? {
-            Object::Answer(Answer::Success { user_id, epoch, head, now, resumed, .. }) => {
-                Self::Welcome(Welcome {
-                    user: user_id,
-                    epoch: epoch.unwrap_or_default(),
-                    head: head.unwrap_or_default(),
-                    now: now.unwrap_or_default(),
-                    resumed: resumed.unwrap_or_default(),
-                })
-            }
+            Object::Answer(Answer::Success {
+                user_id, epoch, head, now, resumed, limits, ..
+            }) => Self::Welcome(Welcome {
+                user: user_id,
+                epoch: epoch.unwrap_or_default(),
+                head: head.unwrap_or_default(),
+                now: now.unwrap_or_default(),
+                resumed: resumed.unwrap_or_default(),
+                limits: limits.unwrap_or_default(),
+            }),
             Object::Answer(Answer::Error(refused)) => Self::LoginRefused(refused.into()),
             Object::Event(wire) => return wire.into_event(),
         };

@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use crate::protocol::limits::Rates;
+use crate::protocol::rate::Rate;
+
 /// Of how many messages the server knows by heart who may do what with them; for others it asks the
 /// log, which takes a fraction of a millisecond. What people still have on their screens; some 0.8 MB.
 pub const LEDGER_MESSAGES: usize = 4_000;
@@ -24,14 +27,57 @@ pub const PRESENCE_PAUSE_EACH: Duration = Duration::from_micros(250);
 pub const CONNECTIONS: usize = 20_000;
 
 /// Connections that have not finished their TLS handshake. Everybody coming back at once after a
-/// restart fits in; a flood of silent connections costs some 40 MB at most.
+/// restart fits in; a flood of silent connections costs some 30 MB at most. Past it the oldest gives
+/// way to the newest, if it has had [`HANDSHAKE_SURE`].
 pub const HANDSHAKES: usize = 2_048;
+
+/// How long a handshake goes on whoever else comes. An honest one needs two round trips and a
+/// millisecond; so a flood that keeps others out has to bring [`HANDSHAKES`] in each second.
+pub const HANDSHAKE_SURE: Duration = Duration::from_secs(1);
 
 /// A handshake takes two round trips: this is long even by satellite.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The login is sent by a program, not typed.
-pub const LOGIN_TIMEOUT: Duration = Duration::from_secs(10);
+pub const LOGIN_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Connections at once from one address, or from one /64 of IPv6, unless the operator says otherwise: a
+/// person has one, scripts some more. A team behind one router needs more. This machine's own address
+/// has no limit.
+pub const CONNECTIONS_PER_ADDRESS: u32 = 16;
+
+/// Of these, how many may be in the middle of their TLS handshake.
+pub const HANDSHAKES_PER_ADDRESS: u32 = 10;
+
+/// How many connections an address may begin: sixty at once, as a script in a loop does, and then one a
+/// second.
+pub const BEGINNINGS: Rate = Rate { burst: 60, per_second: 1 };
+
+/// Of how many addresses is known what they did lately, at some 100 bytes each: a flood from all of an
+/// IPv6 network costs 6 MB. Those that are connected are always known.
+pub const ADDRESSES: usize = 65_536;
+
+/// How fast one person is heard, on all connections together. Past it the session does not read on until
+/// it is their turn again.
+pub const RATES: Rates = Rates {
+    // Nobody types faster; a script that does waits.
+    messages: Rate { burst: 10, per_second: 2 },
+    // A page of history takes the log less than 5 ms: one person costs a quarter of one reader at the
+    // most, and `chat tail` still gets 5,000 messages a second.
+    questions: Rate { burst: 100, per_second: 50 },
+    // At 2 messages a second, each may be of 4,000 characters with some to spare. The burst holds the
+    // longest object.
+    bytes: Rate { burst: 100_000, per_second: 20_000 },
+};
+
+/// How long somebody may ask for more than the rates give without ever pausing.
+pub const FLOODING: Duration = Duration::from_mins(1);
+
+/// What is a pause in that.
+pub const PAUSE: Duration = Duration::from_secs(2);
+
+/// How many people the rates are kept for before those who left are looked for and forgotten.
+pub const RATES_KEPT: usize = 1_024;
 
 /// How long the accept loop rests when the system refuses a connection (no file handles left, say).
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);

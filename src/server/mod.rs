@@ -4,12 +4,14 @@
 //! is told before it is on disk.
 
 mod accept;
+mod admission;
 mod desk;
 mod fanout;
 mod housekeeping;
 pub mod hub;
 pub mod limits;
 mod outbox;
+mod rates;
 mod removed;
 mod search;
 mod session;
@@ -32,13 +34,16 @@ use tokio_util::task::TaskTracker;
 
 use self::accept::Acceptor;
 pub use self::accept::Listener;
+use self::admission::Door;
 use self::desk::Desk;
 use self::fanout::Fanout;
 use self::housekeeping::Housekeeping;
 use self::hub::Hub;
+use self::rates::People;
 use self::removed::Removed;
 use self::session::Room;
 pub use self::shell::Clock;
+use crate::protocol::limits::{Limits, Rates};
 use crate::store::handle::{self, Handles, Threads};
 use crate::store::sqlite::SqliteStore;
 use crate::store::{Opened, Retention, Store as _, StoreError};
@@ -57,6 +62,17 @@ pub struct Options {
     pub data: PathBuf,
     /// How long messages are kept.
     pub retention: Retention,
+    /// What people are held to.
+    pub bounds: Bounds,
+}
+
+/// What people are held to: by default to nothing.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Bounds {
+    /// How many connections one address may have.
+    pub per_address: Option<u32>,
+    /// How fast one person is heard.
+    pub rates: Option<Rates>,
 }
 
 /// Why a server can't run. The texts say what to do.
@@ -97,7 +113,7 @@ pub struct Server {
     identity: Identity,
     store: SqliteStore,
     opened: Opened,
-    retention: Retention,
+    options: Options,
 }
 
 impl Server {
@@ -105,13 +121,13 @@ impl Server {
     ///
     /// # Errors
     /// See [`enum@Error`].
-    pub async fn bind(options: &Options) -> Result<Self, Error> {
+    pub async fn bind(options: Options) -> Result<Self, Error> {
         let identity = Identity::open(&options.certs)?;
         let listener = listen(&options.listen).await?;
         let address = listener.local_addr().map_err(Error::Socket)?;
         let mut store = SqliteStore::open(&options.data)?;
         let opened = store.opened()?;
-        Ok(Self { listener, address, identity, store, opened, retention: options.retention })
+        Ok(Self { listener, address, identity, store, opened, options })
     }
 
     /// Where it listens.
@@ -146,7 +162,8 @@ impl Server {
             log,
             threads,
             opened: self.opened,
-            retention: self.retention,
+            retention: self.options.retention,
+            bounds: self.options.bounds,
             clock: shell::clock,
             seed: rand::random(),
         };
@@ -170,6 +187,8 @@ pub struct Parts<L> {
     pub opened: Opened,
     /// How long messages are kept.
     pub retention: Retention,
+    /// What people are held to.
+    pub bounds: Bounds,
     /// What tells the time.
     pub clock: Clock,
     /// What the dice begin with.
@@ -183,7 +202,8 @@ impl<L: Listener> Parts<L> {
     /// # Errors
     /// [`Error::HubStopped`] alone: what clients do never ends a server.
     pub async fn run(self, stop: CancellationToken) -> Result<(), Error> {
-        let Self { listener, identity, log, threads, opened, retention, clock, seed } = self;
+        let Self { listener, identity, log, threads, opened, retention, bounds, clock, seed } =
+            self;
         let tasks = TaskTracker::new();
         let (hub, commands) = shell::channel();
         let housekeeper = Arc::new(Notify::new());
@@ -197,13 +217,17 @@ impl<L: Listener> Parts<L> {
         let keeping = tasks.spawn(stop.clone().run_until_cancelled_owned(keeping.run()));
         let removed = Arc::<Removed>::default();
         let reads = log.reads.clone();
-        let room = Room { hub, reads, removed: Arc::clone(&removed), clock, stop: stop.clone() };
+        let people = bounds.rates.map(|rates| Arc::new(People::new(rates)));
+        let (hushed, stopped) = (Arc::clone(&removed), stop.clone());
+        let room = Room { hub, reads, removed: hushed, clock, people, stop: stopped };
         let head = opened.head;
-        let heart = Hub::new(seed, &opened);
+        let told = Limits { rates: bounds.rates, ..Limits::default() };
+        let heart = Hub::new(seed, &opened).with_limits(told);
         drop(opened);
         let desk = Desk::new(heart, Fanout::new(head), log, removed, tasks.clone());
         let mut heart = tasks.spawn(shell::run(desk, commands, clock, housekeeper, stop.clone()));
-        let acceptor = Acceptor { tls: identity.acceptor, room, tasks: tasks.clone() };
+        let door = Door::new(bounds.per_address);
+        let acceptor = Acceptor { tls: identity.acceptor, room, tasks: tasks.clone(), door };
         tokio::select! {
             biased;
             () = acceptor.run(listener) => {}

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
-use tokio::time::{sleep, timeout};
+use tokio::time::{sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::hub::{Key, SessionId};
@@ -11,13 +11,15 @@ use super::limits::{
     CATCH_UP, CLOSING_GRACE, DEAD, LINGER, LOGIN_TIMEOUT, READ_BYTES, RECORD, STALLED,
 };
 use super::outbox::{Behind, Frame, Outbox, Taken};
+use super::rates::{Allowance, Asked, People};
 use super::removed::Removed;
 use super::shell::{Clock, Command, HubSender};
 use crate::protocol::decoder::Decoder;
 use crate::protocol::error::Refusal;
 use crate::protocol::event::{Event, Refused};
+use crate::protocol::id::Seq;
 use crate::protocol::limits::{FRAME_BYTES, LOGIN_FRAME_BYTES};
-use crate::protocol::request::{Dialect, Login, Request};
+use crate::protocol::request::{Decoded, Dialect, Login, Request};
 use crate::store::View;
 use crate::store::handle::ReadHandle;
 
@@ -28,6 +30,8 @@ pub(super) struct Room {
     pub(super) reads: ReadHandle,
     pub(super) removed: Arc<Removed>,
     pub(super) clock: Clock,
+    /// How fast people are heard; nothing where everybody is heard as fast as may be.
+    pub(super) people: Option<Arc<People>>,
     pub(super) stop: CancellationToken,
 }
 
@@ -51,14 +55,23 @@ where
             let inside = Inside { session, room, dialect, outbox: Arc::default() };
             inside.serve(login, key, &mut reader, &mut writer, decoder).await;
         }
-        Some(Err(refusal)) => {
-            let event = Event::LoginRefused(Refused::new(&refusal, None));
-            // Whoever does not even take this is gone, or will be.
-            drop(timeout(CLOSING_GRACE, send(&mut writer, &event.encode())).await);
-        }
+        Some(Err(refusal)) => say_no(&mut writer, &refusal).await,
         None => {}
     }
     end(reader, writer).await;
+}
+
+/// Ends a connection before its login, and says why.
+pub(super) async fn refuse<IO: AsyncRead + AsyncWrite>(io: IO, refusal: &Refusal) {
+    let (reader, mut writer) = tokio::io::split(io);
+    say_no(&mut writer, refusal).await;
+    end(reader, writer).await;
+}
+
+async fn say_no<IO: AsyncWrite>(writer: &mut WriteHalf<IO>, refusal: &Refusal) {
+    let event = Event::LoginRefused(Refused::new(refusal, None));
+    // Whoever does not even take this is gone, or will be.
+    drop(timeout(CLOSING_GRACE, send(writer, &event.encode())).await);
 }
 
 /// Asks for the login and reads it; nothing when the client is gone.
@@ -93,6 +106,8 @@ impl Inside {
         writer: &mut WriteHalf<IO>,
         decoder: Decoder,
     ) {
+        let people = self.room.people.as_ref();
+        let allowance = people.map(|people| people.allow((self.room.clock)().mono, key));
         let outbox = Arc::clone(&self.outbox);
         let arrived = Command::Login { session: self.session, login, key, outbox };
         if self.room.hub.send(arrived).await.is_err() {
@@ -110,7 +125,7 @@ impl Inside {
             // What waits goes out before more is asked for.
             biased;
             () = &mut sending => {}
-            () = self.receive_all(reader, decoder) => {
+            () = self.receive_all(reader, decoder, allowance) => {
                 // What it asked for last is still answered.
                 if self.room.hub.send(Command::Left(self.session)).await.is_ok() {
                     sending.await;
@@ -122,7 +137,12 @@ impl Inside {
     }
 
     /// Hands on what the client asks for, until it goes, falls silent, or can't be understood any more.
-    async fn receive_all<IO: AsyncRead>(&self, reader: &mut ReadHalf<IO>, mut decoder: Decoder) {
+    async fn receive_all<IO: AsyncRead>(
+        &self,
+        reader: &mut ReadHalf<IO>,
+        mut decoder: Decoder,
+        mut allowance: Option<Allowance>,
+    ) {
         decoder.set_limit(FRAME_BYTES);
         let mut has_come = None;
         loop {
@@ -131,17 +151,11 @@ impl Inside {
                     Ok(bytes) => Request::decode(&bytes),
                     Err(refusal) => (None, Err(refusal)),
                 };
-                if let (_, Ok(Request::Ping(up_to))) = request {
-                    // Whoever takes no answers is closed for what else it does not take.
-                    self.outbox.push(Frame::Pong).ok();
-                    if up_to <= has_come {
-                        continue;
-                    }
-                    has_come = up_to;
-                }
-                let is_last = matches!(request, (_, Err(Refusal::FrameTooLong(_))));
-                let command = Command::Request { session: self.session, request };
-                if self.room.hub.send(command).await.is_err() || is_last {
+                let request = match self.in_turn(&mut allowance, Asked::by(&request)).await {
+                    Ok(()) => request,
+                    Err(flooding) => (None, Err(flooding)),
+                };
+                if !self.hand_on(request, &mut has_come).await {
                     return;
                 }
             }
@@ -151,10 +165,43 @@ impl Inside {
                 // It does not ping.
                 Dialect::Original => read.await,
             };
-            if alive.is_none() {
+            let Some(count) = alive else { return };
+            let bytes = Asked::Bytes(count.try_into().unwrap_or(u32::MAX));
+            if let Err(flooding) = self.in_turn(&mut allowance, Some(bytes)).await {
+                self.hand_on((None, Err(flooding)), &mut has_come).await;
                 return;
             }
         }
+    }
+
+    /// Waits until it is this person's turn. Meanwhile nothing is read.
+    async fn in_turn(
+        &self,
+        allowance: &mut Option<Allowance>,
+        asked: Option<Asked>,
+    ) -> Result<(), Refusal> {
+        let (Some(allowance), Some(asked)) = (allowance, asked) else { return Ok(()) };
+        let now = (self.room.clock)().mono;
+        let due = allowance.ask(now, asked)?;
+        if due > now {
+            sleep_until(due).await;
+        }
+        Ok(())
+    }
+
+    /// Hands on a request; whether there can be another.
+    async fn hand_on(&self, request: Decoded, has_come: &mut Option<Seq>) -> bool {
+        if let (_, Ok(Request::Ping(up_to))) = request {
+            // Whoever takes no answers is closed for what else it does not take.
+            self.outbox.push(Frame::Pong).ok();
+            if up_to <= *has_come {
+                return true;
+            }
+            *has_come = up_to;
+        }
+        let is_last = matches!(request.1, Err(Refusal::FrameTooLong(_) | Refusal::Flooding));
+        let command = Command::Request { session: self.session, request };
+        self.room.hub.send(command).await.is_ok() && !is_last
     }
 
     /// Writes what comes into the outbox, as much at a time as waits there, and what the log has when
@@ -245,13 +292,13 @@ async fn send<IO: AsyncWrite>(writer: &mut WriteHalf<IO>, bytes: &[u8]) -> std::
     timeout(STALLED, writer.flush()).await?
 }
 
-/// Reads on; nothing when there is no more.
-async fn read<IO: AsyncRead>(reader: &mut ReadHalf<IO>, decoder: &mut Decoder) -> Option<()> {
+/// Reads on, and says how many bytes; nothing when there is no more.
+async fn read<IO: AsyncRead>(reader: &mut ReadHalf<IO>, decoder: &mut Decoder) -> Option<usize> {
     let buffer = decoder.buffer();
     buffer.reserve(READ_BYTES);
     match reader.read_buf(buffer).await {
         Ok(0) | Err(_) => None,
-        Ok(_) => Some(()),
+        Ok(count) => Some(count),
     }
 }
 

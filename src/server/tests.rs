@@ -12,21 +12,22 @@ use tokio_util::task::TaskTracker;
 
 use super::desk::Desk;
 use super::fanout::Fanout;
-use super::hub::{Hub, Now, SessionId};
+use super::hub::{Hub, Key, Now, SessionId};
 use super::limits;
+use super::rates::People;
 use super::session::Room;
 use super::shell;
 use crate::protocol::decoder::Decoder;
-use crate::protocol::limits::{CONTENT_CHARACTERS, FRAME_BYTES, LOGIN_FRAME_BYTES};
+use crate::protocol::limits::{CONTENT_CHARACTERS, FRAME_BYTES, LOGIN_FRAME_BYTES, Rates};
 use crate::store::Store as _;
 use crate::store::handle::{self, Handles};
 use crate::store::memory::MemoryStore;
 
 /// A server without sockets.
-struct Rig {
-    room: Room,
+pub(super) struct Rig {
+    pub(super) room: Room,
     epoch: String,
-    tasks: TaskTracker,
+    pub(super) tasks: TaskTracker,
     stop: CancellationToken,
     n_sessions: u64,
 }
@@ -37,7 +38,12 @@ pub(super) fn mono() -> Instant {
 }
 
 impl Rig {
-    fn start() -> Self {
+    pub(super) fn start() -> Self {
+        Self::with(None)
+    }
+
+    /// A server that hears people at these rates.
+    pub(super) fn with(rates: Option<Rates>) -> Self {
         let (hub, commands) = shell::channel();
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
         let start = mono();
@@ -58,21 +64,31 @@ impl Rig {
         let desk =
             Desk::new(heart, Fanout::new(opened.head), log, Arc::clone(&removed), tasks.clone());
         tasks.spawn(shell::run(desk, commands, clock, Arc::default(), stop.clone()));
-        let room = Room { hub, reads, removed, clock: shell::clock, stop: stop.clone() };
+        let people = rates.map(|rates| Arc::new(People::new(rates)));
+        let (clock, stopped): (shell::Clock, _) = (shell::clock, stop.clone());
+        let room = Room { hub, reads, removed, clock, people, stop: stopped };
         Self { room, epoch: opened.epoch, tasks, stop, n_sessions: 0 }
     }
 
     /// A connection on which so many bytes are under way at most.
     fn connect(&mut self, buffer: usize) -> Peer {
+        self.connect_with(buffer, None)
+    }
+
+    fn connect_with(&mut self, buffer: usize, key: Option<Key>) -> Peer {
         let (near, far) = tokio::io::duplex(buffer);
         let session = SessionId(self.n_sessions);
         self.n_sessions += 1;
-        self.tasks.spawn(super::session::run(far, session, None, self.room.clone()));
+        self.tasks.spawn(super::session::run(far, session, key, self.room.clone()));
         Peer { io: near, decoder: Decoder::new(usize::MAX) }
     }
 
     async fn ours(&mut self, name: &str) -> Peer {
-        let mut peer = self.connect(65_536);
+        let peer = self.connect(65_536);
+        Self::log_in(peer, name).await
+    }
+
+    async fn log_in(mut peer: Peer, name: &str) -> Peer {
         peer.send(&json!({"action": "LOGIN", "protocol": 1, "username": name})).await;
         peer.expect("action", "LOGIN").await;
         peer.expect("status", "SUCCESS").await;
@@ -120,6 +136,16 @@ impl Peer {
         }
     }
 
+    /// The next object in which `field` has this value.
+    async fn wait_for(&mut self, field: &str, value: &str) -> Value {
+        loop {
+            let object = self.next().await.expect("the connection is ended");
+            if object[field] == value {
+                return object;
+            }
+        }
+    }
+
     async fn expect_end(&mut self) {
         let next = self.next().await;
         assert_eq!(next, None);
@@ -127,7 +153,7 @@ impl Peer {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_login_has_ten_seconds() {
+async fn a_login_has_five_seconds() {
     let mut rig = Rig::start();
     let start = mono();
     let mut peer = rig.connect(1_024);
@@ -381,4 +407,62 @@ async fn a_client_that_takes_nothing_does_not_hold_up_the_end() {
     rig.tasks.close();
     rig.tasks.wait().await;
     assert!(mono() - start < limits::SHUTDOWN_GRACE);
+}
+
+/// What a client sends that does not wait for answers.
+fn many(count: usize) -> Vec<u8> {
+    let one = |n| json!({"action": "MESSAGE", "receiver": ["all"], "content": "hi", "cid": n});
+    (0..count).flat_map(|n| one(n.to_string()).to_string().into_bytes()).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_sends_too_fast_is_read_more_slowly_and_nobody_else() {
+    let mut rig = Rig::with(Some(limits::RATES));
+    let key = Some([7; 32]);
+    let bob = rig.connect_with(65_536, key);
+    let (mut bob, mut ann) = (Rig::log_in(bob, "Bob").await, rig.ours("Ann").await);
+    let start = mono();
+    bob.io.write_all(&many(30)).await.unwrap();
+    for n in 0..30 {
+        bob.expect("cid", &n.to_string()).await;
+        if n == 9 {
+            assert_eq!(mono(), start, "a burst is free");
+        }
+    }
+    assert_eq!((mono() - start).as_secs(), 10, "20 more at 2 a second, and none refused");
+    let start = mono();
+    ann.say("at once").await;
+    ann.wait_for("content", "at once").await;
+    let beside = rig.connect_with(65_536, key);
+    let mut beside = Rig::log_in(beside, "Bob").await;
+    beside.say("of the same person").await;
+    beside.expect("content", "of the same person").await;
+    assert_eq!((mono() - start).as_millis(), 500, "one person, one rate");
+    for _ in 0..50 {
+        beside.send(&json!({"action": "HISTORY", "cid": "page"})).await;
+        beside.expect("action", "HISTORY").await;
+    }
+    assert_eq!((mono() - start).as_millis(), 500, "reading has a rate of its own");
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_sends_too_fast_for_a_minute_is_closed() {
+    let mut rig = Rig::with(Some(limits::RATES));
+    let mut bob = rig.ours("Bob").await;
+    let start = mono();
+    bob.io.write_all(&many(200)).await.unwrap();
+    bob.wait_for("code", "flooding").await;
+    assert_eq!((mono() - start).as_secs(), 60);
+    bob.wait_for("action", "CLOSING").await;
+    bob.expect_end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn garbage_is_read_no_faster_than_text() {
+    let mut rig = Rig::with(Some(limits::RATES));
+    let mut bob = rig.ours("Bob").await;
+    let start = mono();
+    bob.io.write_all(&vec![b'x'; 1_000_000]).await.unwrap();
+    let took = (mono() - start).as_secs();
+    assert!((41..46).contains(&took), "{took} s for 1 MB, less a burst and what is under way");
 }

@@ -32,8 +32,14 @@ const BATCH: usize = 256;
 
 /// Why there is no screen, or none any more.
 #[derive(Debug, thiserror::Error)]
-#[error("the terminal does not work: {0} (`--plain` works without one)")]
-pub struct Error(#[from] std::io::Error);
+pub enum Error {
+    /// The terminal can't be used.
+    #[error("the terminal does not work: {0} (`--plain` works without one)")]
+    Terminal(#[from] std::io::Error),
+    /// A defect of this program, somewhere else; it was reported when it happened.
+    #[error("that is a defect of this program: please report it")]
+    Panicked,
+}
 
 /// Why the screen is left.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,7 +54,7 @@ pub enum Leave {
 /// or `until` is cancelled.
 ///
 /// # Errors
-/// The terminal can't be used.
+/// See [`enum@Error`].
 pub async fn run(
     options: Options,
     client: &Client,
@@ -61,7 +67,8 @@ pub async fn run(
     // A terminal that did work fails only when it is gone: a good end, and nobody is left to tell.
     let left = show(&mut model, &mut screen, client, events, &mut seen, until).await;
     seen.note(model.seen);
-    Ok(left.unwrap_or(Leave::Wish))
+    let left = left.unwrap_or(Leave::Wish);
+    if screen.panicked().is_cancelled() { Err(Error::Panicked) } else { Ok(left) }
 }
 
 /// How far one has read, as it was noted last.
@@ -89,7 +96,7 @@ async fn show(
     seen: &mut Noted,
     until: &CancellationToken,
 ) -> std::io::Result<Leave> {
-    let mut input = EventStream::new();
+    let (mut input, panicked) = (EventStream::new(), screen.panicked());
     let mut next_frame = Some(instant());
     let mut drawn = instant();
     loop {
@@ -103,6 +110,7 @@ async fn show(
         let message = tokio::select! {
             biased;
             () = until.cancelled() => return Ok(Leave::Wish),
+            () = panicked.cancelled() => return Ok(Leave::Wish),
             event = input.next() => match event {
                 Some(event) => Message::Terminal(event?),
                 None => return Ok(Leave::Wish),
@@ -153,12 +161,11 @@ fn perform(
 
 fn draw(model: &mut Model, screen: &mut Screen) -> std::io::Result<()> {
     let now = now();
-    screen.terminal.draw(|frame| {
+    screen.draw(|frame| {
         model.size = frame.area().as_size();
         arrange(model, now);
         view(model, now, frame);
-    })?;
-    Ok(())
+    })
 }
 
 fn wake(model: &Model) -> Option<Instant> {

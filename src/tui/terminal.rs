@@ -1,6 +1,8 @@
 //! The terminal: taken at the start, given back at the end, whatever the end is.
 //!
 //! Sequences go out by themselves only here; everything else is drawn through the terminal's buffer.
+//! Whoever writes to the terminal holds standard output: so a panic elsewhere finds no half a frame,
+//! and no frame comes after its words.
 
 use std::io::{self, Write};
 
@@ -9,7 +11,8 @@ use crossterm::event::{
     PopKeyboardEnhancementFlags, PushKeyboardEnhancementFlags,
 };
 use crossterm::{clipboard, execute, queue, style::Print};
-use ratatui::DefaultTerminal;
+use ratatui::{DefaultTerminal, Frame};
+use tokio_util::sync::CancellationToken;
 
 /// Presses and drags, in the form that has no bounds; not motion without a button, which would wake
 /// the program whenever the mouse crosses the window.
@@ -21,6 +24,7 @@ const MOUSE_OFF: &str = "\x1b[?1006l\x1b[?1002l\x1b[?1000l";
 pub struct Screen {
     /// What is drawn to.
     pub terminal: DefaultTerminal,
+    panicked: CancellationToken,
 }
 
 impl Screen {
@@ -31,12 +35,16 @@ impl Screen {
     pub fn enter() -> io::Result<Self> {
         let terminal = ratatui::try_init()?;
         let restore = std::panic::take_hook();
+        let panicked = CancellationToken::new();
+        let noted = panicked.clone();
         std::panic::set_hook(Box::new(move |panic| {
+            let _out = io::stdout().lock();
+            noted.cancel();
             // What can't be given back any more can't be reported either: the panic itself counts.
             leave().ok();
             restore(panic);
         }));
-        let screen = Self { terminal };
+        let screen = Self { terminal, panicked };
         execute!(
             io::stdout(),
             EnableBracketedPaste,
@@ -45,6 +53,23 @@ impl Screen {
             Print(MOUSE_ON),
         )?;
         Ok(screen)
+    }
+
+    /// Draws a frame, unless the program panicked somewhere: the terminal is given back then.
+    ///
+    /// # Errors
+    /// The terminal is gone.
+    pub fn draw(&mut self, view: impl FnOnce(&mut Frame<'_>)) -> io::Result<()> {
+        let _out = io::stdout().lock();
+        if !self.panicked.is_cancelled() {
+            self.terminal.draw(view)?;
+        }
+        Ok(())
+    }
+
+    /// Cancelled by a panic anywhere in the program.
+    pub fn panicked(&self) -> CancellationToken {
+        self.panicked.clone()
     }
 
     /// Takes the mouse, or leaves it to the terminal.
@@ -68,6 +93,10 @@ impl Screen {
 
 impl Drop for Screen {
     fn drop(&mut self) {
+        if self.panicked.is_cancelled() {
+            // It is given back, and what stands below must not be written over.
+            return;
+        }
         // Nobody is left to tell, and standard error may be the terminal that is gone.
         leave().ok();
         ratatui::try_restore().ok();

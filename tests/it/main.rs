@@ -4,6 +4,7 @@
 mod crash;
 mod docs;
 mod faults;
+mod flood;
 mod floors;
 mod original;
 mod plain;

@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
+use crate::support::alone;
+
 /// Longer than anything takes on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -25,9 +27,10 @@ struct Process {
 impl Process {
     fn start(args: &[&str]) -> Self {
         let home = tempfile::tempdir().unwrap();
-        let mut child = Command::new(env!("CARGO_BIN_EXE_chat"))
+        let mut command = Command::new(env!("CARGO_BIN_EXE_chat"));
+        alone(&mut command, home.path());
+        let mut child = command
             .args(args)
-            .env_remove("CHAT_LOG")
             .env("CHAT_HOME", home.path())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -127,7 +130,8 @@ impl Server {
 
     fn at(address: &str, data: TempDir) -> Self {
         let folder = data.path().to_str().unwrap();
-        let mut process = Process::start(&["serve", "--listen", address, "--data", folder]);
+        let mut process =
+            Process::start(&["serve", "--no-rate-limits", "--listen", address, "--data", folder]);
         let address = process.wait_for("listening on ").replace("listening on ", "");
         Self { process, address, data }
     }

@@ -53,6 +53,29 @@ fn the_environment_sets_what_flags_do_not() {
 }
 
 #[test]
+fn the_file_sets_what_the_environment_does_not() {
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("config/chat/config.toml");
+    fs::create_dir_all(file.parent().unwrap()).unwrap();
+    let [ours, theirs] = ["ours", "theirs"].map(|name| folder.path().join(name));
+    let text = |listen| format!("listen = {listen:?}\ncerts = {:?}\n", ours.to_str().unwrap());
+    fs::write(&file, text("127.0.0.1:0")).unwrap();
+    Server::spawn(TempDir::new().unwrap(), serve(&folder, &[]));
+    assert!(ours.join("key.pem").exists());
+    let mut command = serve(&folder, &[]);
+    command.env("CHAT_CERTS", &theirs);
+    Server::spawn(TempDir::new().unwrap(), command);
+    assert!(theirs.join("key.pem").exists());
+
+    fs::write(&file, text("nonsense:port")).unwrap();
+    let (status, words) = fails(&folder, &[]);
+    assert_eq!(status, Some(2));
+    for said in [file.to_str().unwrap(), "line 1", "nonsense:port", "correct it"] {
+        assert!(words.contains(said), "{words}");
+    }
+}
+
+#[test]
 #[expect(clippy::disallowed_methods, reason = "it is a real process that has to end in time")]
 fn a_stop_tells_the_clients_and_ends_well() {
     for signal in ["TERM", "INT"] {

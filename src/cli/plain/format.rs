@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 use chrono::{DateTime, FixedOffset};
 
 use crate::client::state::Room;
-use crate::client::state::timeline::{Fate, Said};
+use crate::client::state::timeline::{Crowd, Fate, Said};
 use crate::protocol::id::UserId;
 use crate::protocol::message::{Audience, Kind, Message};
 use crate::protocol::text::SafeText;
@@ -52,15 +52,9 @@ pub(super) fn gone(now: DateTime<FixedOffset>, said: &Said) -> String {
 }
 
 /// Who came and who went; nothing for nobody.
-pub(super) fn presence(
-    now: DateTime<FixedOffset>,
-    room: &Room,
-    joined: &[UserId],
-    left: &[UserId],
-) -> Vec<String> {
-    let line = |people: &[UserId], did: &str| match people {
-        [] => None,
-        people => Some(notice(now, &format!("{} {did}", list(room, people)))),
+pub(super) fn presence(now: DateTime<FixedOffset>, joined: &Crowd, left: &Crowd) -> Vec<String> {
+    let line = |people: &Crowd, did: &str| {
+        (people.count() > 0).then(|| notice(now, &format!("{} {did}", people.words())))
     };
     [line(joined, "joined"), line(left, "left")].into_iter().flatten().collect()
 }

@@ -26,7 +26,7 @@ use super::exit::Failure;
 use crate::client::{Client, Event};
 use crate::protocol::limits;
 
-/// How long the answers to the last requests are waited for after the end of the input.
+/// How long another answer is waited for after the end of the input.
 const ANSWER_TIME: Duration = Duration::from_secs(5);
 
 /// How many events are taken, and then printed, at once.
@@ -81,15 +81,25 @@ impl Shell<'_> {
                 Next::Left => return Ok(Next::Left),
             }
         }
-        let settled = async {
-            while !self.talk.is_settled() {
-                if self.listen().await? == Next::Left {
-                    return Ok(Next::Left);
-                }
+        while self.talk.waiting() > 0 {
+            match tokio::time::timeout(ANSWER_TIME, self.answer()).await {
+                Ok(Ok(Next::Talk | Next::Settle)) => {}
+                Ok(other) => return other,
+                Err(_elapsed) => break,
             }
-            Ok(Next::Settle)
-        };
-        tokio::time::timeout(ANSWER_TIME, settled).await.unwrap_or(Ok(Next::Settle))
+        }
+        Ok(Next::Settle)
+    }
+
+    /// Listens until there is another answer.
+    async fn answer(&mut self) -> anyhow::Result<Next> {
+        let waiting = self.talk.waiting();
+        while self.talk.waiting() >= waiting {
+            if self.listen().await? == Next::Left {
+                return Ok(Next::Left);
+            }
+        }
+        Ok(Next::Talk)
     }
 
     async fn talk(&mut self) -> anyhow::Result<Next> {
@@ -106,6 +116,7 @@ impl Shell<'_> {
                     None => return Ok(Next::Settle),
                 }
             }
+            () = reached(self.talk.deadline()) => self.talk.tick(now()),
         };
         self.perform(effects).await
     }
@@ -171,6 +182,13 @@ pub(super) async fn print(lines: &str) -> anyhow::Result<bool> {
 /// Where standard error is closed, there is nobody to tell.
 fn complain(line: &str) {
     writeln!(std::io::stderr(), "error: {line}").unwrap_or_default();
+}
+
+async fn reached(at: Option<DateTime<FixedOffset>>) {
+    match at {
+        Some(at) => tokio::time::sleep((at - now()).to_std().unwrap_or_default()).await,
+        None => std::future::pending().await,
+    }
 }
 
 fn too_long() -> String {

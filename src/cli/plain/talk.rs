@@ -10,7 +10,7 @@ use chrono::{DateTime, FixedOffset};
 use super::format;
 use super::past::Finding;
 use crate::client::line::{Line, LineError};
-use crate::client::state::timeline::Entry;
+use crate::client::state::timeline::{Crowd, Entry, GATHERED};
 use crate::client::state::{Change, Room};
 use crate::client::{Event, SendError};
 use crate::protocol;
@@ -55,6 +55,16 @@ pub(super) struct Talk {
     /// Whether what was said last is shown at the login.
     pub(super) shows_recent: bool,
     pub(super) finding: Option<Finding>,
+    comings: Comings,
+}
+
+/// Who came and went, and was not told yet.
+#[derive(Debug, Default)]
+struct Comings {
+    joined: Crowd,
+    left: Crowd,
+    /// Until then it is gathered.
+    quiet_until: Option<DateTime<FixedOffset>>,
 }
 
 impl Talk {
@@ -68,6 +78,7 @@ impl Talk {
             unconfirmed: 0,
             shows_recent,
             finding: None,
+            comings: Comings::default(),
         }
     }
 
@@ -76,9 +87,27 @@ impl Talk {
         self.ready && self.unanswered.len() < WINDOW
     }
 
-    /// Whether everything that was sent has its answer.
-    pub(super) fn is_settled(&self) -> bool {
-        self.unanswered.is_empty()
+    /// How many requests wait for their answers.
+    pub(super) fn waiting(&self) -> usize {
+        self.unanswered.len()
+    }
+
+    /// When [`Talk::tick`] is due.
+    pub(super) fn deadline(&self) -> Option<DateTime<FixedOffset>> {
+        let Comings { joined, left, quiet_until } = &self.comings;
+        quiet_until.filter(|_| joined.count() + left.count() > 0)
+    }
+
+    /// Tells what was gathered, if it is time.
+    pub(super) fn tick(&mut self, now: DateTime<FixedOffset>) -> Vec<Effect> {
+        if self.comings.quiet_until.is_some_and(|until| now < until) {
+            return Vec::new();
+        }
+        let quiet_until = Some(now + GATHERED);
+        let told =
+            std::mem::replace(&mut self.comings, Comings { quiet_until, ..Comings::default() });
+        let lines = format::presence(now, &told.joined, &told.left);
+        lines.into_iter().map(Effect::Print).collect()
     }
 
     /// How many requests have no answer and will not get any.
@@ -113,6 +142,7 @@ impl Talk {
         }
         match after {
             After::People => {
+                self.comings = Comings::default();
                 effects.push(Effect::Print(format::people(now, &self.room)));
                 effects.extend(self.ask_recent());
             }
@@ -254,7 +284,7 @@ impl Talk {
         changes.into_iter().flat_map(|change| self.show(now, change)).collect()
     }
 
-    fn show(&self, now: DateTime<FixedOffset>, change: Change) -> Vec<Effect> {
+    fn show(&mut self, now: DateTime<FixedOffset>, change: Change) -> Vec<Effect> {
         let timeline = self.room.timeline();
         let lines = match change {
             Change::Said(place) => match timeline.get(place) {
@@ -267,7 +297,11 @@ impl Talk {
                 timeline.said(id).map(|said| format::gone(now, said)).into_iter().collect()
             }
             Change::Anew | Change::Elsewhere(_) | Change::Page(_) | Change::Found(_) => Vec::new(),
-            Change::Presence { joined, left } => format::presence(now, &self.room, &joined, &left),
+            Change::Presence { joined, left } => {
+                self.comings.joined.add(&joined);
+                self.comings.left.add(&left);
+                return self.tick(now);
+            }
             Change::Link(text) => vec![format::notice(now, &text.one_line())],
             Change::Refused(refused) => return vec![Effect::Complain(refused.text.one_line())],
         };

@@ -10,6 +10,7 @@ use crate::client::{Connected, SendError};
 use crate::protocol::error::Refusal;
 use crate::protocol::event::{Deleted, Event as Said, Found, Page, Refused, SearchEnd, Welcome};
 use crate::protocol::id::{ClientId, MessageId, Seq, UserId};
+use crate::protocol::limits::Limits;
 use crate::protocol::message::{Audience, Kind, Message};
 use crate::protocol::request::{Request, Say, SayKind};
 use crate::protocol::text::SafeText;
@@ -88,6 +89,7 @@ fn connect_at(talk: &mut Talk, head: Seq) -> String {
         head,
         now: at(0).timestamp_millis(),
         resumed: false,
+        limits: Limits::default(),
     };
     let connected = Connected { welcome, fingerprint: "SHA256:x".to_owned() };
     read(talk.happen(at(0), Event::Connected(connected)))
@@ -150,18 +152,21 @@ fn comings_goings_and_the_connection_are_notices() {
     assert!(!talk.wants_input(), "nor before it is known who is here");
     assert_eq!(hear(&mut talk, Said::People([].into())), "12:03 -- nobody else is here");
     assert!(talk.wants_input());
-    let mut presence = |joined: &[&str], left: &[&str]| {
+    let mut presence = |seconds, joined: &[&str], left: &[&str]| {
         let ids = |ids: &[&str]| ids.iter().copied().map(id).collect();
-        hear(&mut talk, Said::Presence { joined: ids(joined), left: ids(left) })
+        let said = Said::Presence { joined: ids(joined), left: ids(left) };
+        read(talk.happen(at(seconds), Event::Received(said)))
     };
-    assert_eq!(presence(&["Bob_1234", "Kim_9022"], &[]), "12:03 -- Kim_9022 joined");
+    assert_eq!(presence(0, &["Bob_1234", "Kim_9022"], &[]), "12:03 -- Kim_9022 joined");
     assert_eq!(
-        presence(&["Ann_1180", "Kim_9021"], &["Kim_9022"]),
+        presence(2, &["Ann_1180", "Kim_9021"], &["Kim_9022"]),
         "12:03 -- Ann_1180, Kim_9021 joined\n12:03 -- Kim_9022 left"
     );
-    hear(&mut talk, Said::Guests(vec![id("Tom_1213")]));
-    let tom = Said::Presence { joined: vec![id("Tom_1213")], left: vec![] };
-    assert_eq!(hear(&mut talk, tom), "12:03 -- Tom_1213 (not verified) joined");
+    hear(&mut talk, Said::Guests(vec![id("Kim_9021")]));
+    assert_eq!(
+        hear(&mut talk, Said::People([id("Ann_1180"), id("Kim_9021")].into())),
+        "12:03 -- here: Ann_1180, Kim_9021 (not verified)"
+    );
     let reason = SafeText::clean("the server is shutting down");
     let lost = Event::Disconnected { reason, retry_in: Duration::from_millis(2_400) };
     assert_eq!(
@@ -220,7 +225,7 @@ fn what_cannot_be_done_goes_to_nobody() {
         let said = type_line(&mut talk, line);
         assert!(said.starts_with("! ") && said.contains(words), "{line:?}: {said}");
     }
-    assert!(talk.is_settled());
+    assert!(talk.waiting() == 0);
 }
 
 #[test]
@@ -249,14 +254,14 @@ fn answers_are_waited_for_by_name() {
     assert!(hear(&mut talk, Said::Refused(refused)).starts_with("! message 100002 is not yours"));
     let complaint = talk.not_sent(&unsent, SendError::Busy).into_iter().collect();
     assert!(read(complaint).ends_with(": too much"));
-    assert!(!talk.is_settled(), "{lost} has no answer");
+    assert!(talk.waiting() > 0, "{lost} has no answer");
     let reason = SafeText::clean("gone");
     let effects = talk.happen(at(0), Event::Disconnected { reason, retry_in: Duration::ZERO });
     assert!(!read(effects).contains("not confirmed"), "{lost} is sent again by itself");
-    assert!(!talk.is_settled());
+    assert!(talk.waiting() > 0);
     let kept = talk.happen(at(0), Event::NotSent { cid: lost, reason: SafeText::clean("too old") });
     assert_eq!(read(kept), "! too old: into the void");
-    assert!(talk.is_settled());
+    assert!(talk.waiting() == 0);
     assert_eq!(talk.unconfirmed(), 2);
 }
 
@@ -316,7 +321,7 @@ fn the_server_searches_what_is_not_here() {
     let first =
         vec![message(200_001, "Ann_1180", "lunch now"), message(150_000, "Ann_1180", "lunch then")];
     assert_eq!(hear(&mut talk, found(first, SearchEnd::Searching)), "");
-    assert!(!talk.is_settled());
+    assert!(talk.waiting() > 0);
     let last = vec![message(100_000, "Ann_1180", "first lunch")];
     assert_eq!(
         hear(&mut talk, found(last, SearchEnd::TooMany)),
@@ -325,7 +330,7 @@ fn the_server_searches_what_is_not_here() {
          12:03 [200001] Ann_1180: lunch now\n\
          12:03 -- 3 found, the newest of more"
     );
-    assert!(talk.is_settled());
+    assert!(talk.waiting() == 0);
 }
 
 #[test]
@@ -348,4 +353,35 @@ fn searching_prints_what_can_still_be_read() {
         read(talk.type_line(at(11), ".search secret")),
         "12:03 -- message 100003 of Ann_1180 has expired\n12:03 -- 0 found"
     );
+}
+
+#[test]
+fn comings_and_goings_are_told_at_once_and_then_together() {
+    let mut talk = online();
+    let crowd = |from: u32, to: u32| (from..to).map(|n| id(&format!("Guest_{n}"))).collect();
+    let comes = |from, to| Said::Presence { joined: crowd(from, to), left: vec![] };
+    let goes = |from, to| Said::Presence { joined: vec![], left: crowd(from, to) };
+    let told = |talk: &mut Talk, millis, said| {
+        let now = at(0) + TimeDelta::milliseconds(millis);
+        read(talk.happen(now, Event::Received(said)))
+    };
+    assert_eq!(told(&mut talk, 0, comes(1000, 1001)), "12:03 -- Guest_1000 joined");
+    assert_eq!(talk.deadline(), None);
+    for turn in 1..8 {
+        assert_eq!(
+            told(&mut talk, 250 * i64::from(turn), comes(1000 + 10 * turn, 1010 + 10 * turn)),
+            ""
+        );
+    }
+    assert_eq!(told(&mut talk, 1_900, goes(1010, 1013)), "");
+    let due = talk.deadline().unwrap();
+    assert_eq!(due, at(0) + TimeDelta::seconds(2));
+    assert!(talk.tick(due - TimeDelta::milliseconds(1)).is_empty());
+    assert_eq!(
+        read(talk.tick(due)),
+        "12:03 -- 70 people joined\n12:03 -- Guest_1010, Guest_1011, Guest_1012 left"
+    );
+    assert_eq!(talk.deadline(), None, "nothing more to tell");
+    assert_eq!(told(&mut talk, 2_100, comes(3000, 3001)), "");
+    assert_eq!(talk.deadline(), Some(at(0) + TimeDelta::seconds(4)));
 }

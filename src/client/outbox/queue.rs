@@ -56,6 +56,12 @@ impl Queue {
         waiting.map(|(unsent, _)| unsent)
     }
 
+    /// The names of all that are to be sent, in order.
+    pub(super) fn waiting(&self) -> impl Iterator<Item = &ClientId> {
+        let waiting = self.entries.iter().filter(|(_, state)| *state == State::Waiting);
+        waiting.map(|(unsent, _)| &unsent.cid)
+    }
+
     pub(super) fn sent(&mut self, cid: &ClientId) {
         self.set(cid, State::Sent);
     }

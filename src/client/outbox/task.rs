@@ -3,10 +3,12 @@
 //! The only place of the outbox that reads the clock and waits for the disk.
 
 use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until};
 
 use super::disk::{Disk, may_keep};
 use super::{Outbox, Unsent};
 use crate::client::driver::{Outlet, Over};
+use crate::client::pace::Pace;
 use crate::client::{Event, REQUESTS};
 use crate::protocol::id::ClientId;
 use crate::protocol::message::Millis;
@@ -25,8 +27,8 @@ pub(in crate::client) enum Order {
 /// What the connection brings.
 #[derive(Debug)]
 pub(in crate::client) enum Word {
-    /// The server has everything that it had to say, and takes requests here.
-    Live(mpsc::Sender<Vec<u8>>),
+    /// The server has said everything that it had to say, and takes requests here, at this pace.
+    Live(mpsc::Sender<Vec<u8>>, Pace),
     /// There is no connection any more.
     Lost,
     /// The server has done it, or never will.
@@ -52,6 +54,7 @@ pub(in crate::client) struct Task {
     pub(in crate::client) words: mpsc::Receiver<Word>,
     pub(in crate::client) outlet: Outlet,
     pub(in crate::client) line: Option<mpsc::Sender<Vec<u8>>>,
+    pub(in crate::client) pace: Pace,
 }
 
 impl Task {
@@ -68,8 +71,10 @@ impl Task {
                 // There is nobody to tell; what is on disk is said the next time.
             }
         }
+        // What the server does not take by then is on disk.
+        let now = mono();
         while self.line.is_some() && self.outbox.queue.next().is_some() {
-            match hand_over(self.line.as_ref(), self.outbox.queue.next()).await {
+            match hand_over(self.line.as_ref(), self.outbox.queue.next(), now).await {
                 Some(cid) => self.outbox.queue.sent(&cid),
                 None => self.line = None,
             }
@@ -79,6 +84,7 @@ impl Task {
     async fn step(&mut self) -> Result<(), Over> {
         let mut orders = Vec::with_capacity(REQUESTS);
         let waits = self.outbox.queue.next().is_some();
+        let due = Instant::from_std(self.pace.due(mono().into_std()));
         let next = tokio::select! {
             biased;
             () = self.outlet.over() => return Err(Over),
@@ -87,7 +93,7 @@ impl Task {
                 0 => return Err(Over),
                 _ => Next::Obey,
             },
-            handed = hand_over(self.line.as_ref(), self.outbox.queue.next()), if waits => {
+            handed = hand_over(self.line.as_ref(), self.outbox.queue.next(), due), if waits => {
                 Next::Sent(handed)
             }
         };
@@ -96,7 +102,8 @@ impl Task {
             Next::Obey => self.obey(&mut orders).await,
             Next::Sent(Some(cid)) => {
                 self.outbox.queue.sent(&cid);
-                self.outlet.send(Event::Sending(cid)).await
+                self.pace.sent(mono().into_std());
+                Ok(())
             }
             Next::Sent(None) => {
                 self.line = None;
@@ -107,11 +114,14 @@ impl Task {
 
     async fn hear(&mut self, word: Word) -> Result<(), Over> {
         match word {
-            Word::Live(line) => {
-                self.line = Some(line);
+            Word::Live(line, pace) => {
+                (self.line, self.pace) = (Some(line), pace);
                 for cid in self.outbox.queue.connected(now()) {
                     let reason = "it waited for more than 6 days, and is not sent by itself";
                     self.outlet.send(not_sent(cid, reason)).await?;
+                }
+                for cid in self.outbox.queue.waiting() {
+                    self.outlet.send(Event::Sending(cid.clone())).await?;
                 }
             }
             Word::Lost => {
@@ -150,7 +160,13 @@ impl Task {
         };
         for unsent in new {
             match &outcome {
-                Ok(()) => self.outbox.queue.add(unsent),
+                Ok(()) => {
+                    let cid = unsent.cid.clone();
+                    self.outbox.queue.add(unsent);
+                    if self.line.is_some() {
+                        self.outlet.send(Event::Sending(cid)).await?;
+                    }
+                }
                 Err(reason) => self.outlet.send(not_sent(unsent.cid, reason)).await?,
             }
         }
@@ -185,15 +201,17 @@ impl Task {
     }
 }
 
-/// Hands a message to the connection, and gives its name; nothing if the connection is gone. Waits
-/// while the connection takes nothing, or there is none.
+/// Hands a message to the connection when it is due, and gives its name; nothing if the connection is
+/// gone. Waits while the connection takes nothing, or there is none.
 async fn hand_over(
     line: Option<&mpsc::Sender<Vec<u8>>>,
     unsent: Option<&Unsent>,
+    due: Instant,
 ) -> Option<ClientId> {
     let (Some(line), Some(unsent)) = (line, unsent) else {
         return std::future::pending().await;
     };
+    sleep_until(due).await;
     let room = line.reserve().await.ok()?;
     room.send(Request::Say(unsent.say.clone()).encode(Some(&unsent.cid)));
     Some(unsent.cid.clone())
@@ -206,4 +224,9 @@ fn not_sent(cid: ClientId, reason: &str) -> Event {
 #[expect(clippy::disallowed_methods, reason = "this is the shell")]
 fn now() -> Millis {
     chrono::Utc::now().timestamp_millis()
+}
+
+#[expect(clippy::disallowed_methods, reason = "this is the shell")]
+fn mono() -> Instant {
+    Instant::now()
 }

@@ -12,6 +12,7 @@ use crate::client::Connected;
 use crate::protocol::error::ErrorCode;
 use crate::protocol::event::{Deleted, SearchEnd, Welcome};
 use crate::protocol::id::Seq;
+use crate::protocol::limits::Limits;
 use crate::protocol::message::{Kind, Message};
 
 fn at(seconds: i64) -> DateTime<FixedOffset> {
@@ -34,6 +35,7 @@ fn online() -> Room {
         head: Seq(0),
         now: at(0).timestamp_millis(),
         resumed: false,
+        limits: Limits::default(),
     };
     room.apply(at(0), Event::Connected(Connected { welcome, fingerprint: "SHA256:x".into() }));
     receive(
@@ -144,6 +146,7 @@ fn the_servers_clock_decides_about_expiry() {
         head: Seq(0),
         now: at(3_600).timestamp_millis(),
         resumed: false,
+        limits: Limits::default(),
     };
     room.apply(at(0), Event::Connected(Connected { welcome, fingerprint: String::new() }));
     let expires = at(3_610).timestamp_millis();
@@ -304,4 +307,32 @@ fn a_broken_expression_says_what_and_where() {
         assert!(mistake.text.as_str().contains(words), "{expression}: {}", mistake.text);
         assert!(search.is_done(room.timeline()));
     }
+}
+
+#[test]
+fn comings_and_goings_are_one_line_in_two_seconds_and_the_list_is_true() {
+    use protocol::event::Event as Said;
+    let mut room = online();
+    let (line, here) = (room.timeline().end(), room.people().len());
+    let crowd = |from: u32, to: u32| (from..to).map(|n| id(&format!("Guest_{n}"))).collect();
+    for turn in 0..8 {
+        let now = at(0) + TimeDelta::milliseconds(240 * i64::from(turn));
+        let joined = crowd(1_000 + 100 * turn, 1_100 + 100 * turn);
+        room.apply(now, Event::Received(Said::Presence { joined, left: vec![] }));
+        // Others talk meanwhile.
+        room.apply(now, Event::Received(Said::Said(message(turn, "Ann_1180", "hello"))));
+    }
+    let left = crowd(1_000, 1_003);
+    let now = at(2) - TimeDelta::milliseconds(1);
+    room.apply(now, Event::Received(Said::Presence { joined: vec![], left }));
+    assert_eq!(room.people().len(), here + 800 - 3);
+    assert_eq!(room.timeline().end().0 - line.0, 1 + 8, "one line, and what was said");
+    let Some(Entry::Presence { joined, left, .. }) = room.timeline().get(line) else { panic!() };
+    assert_eq!(joined.words(), "800 people");
+    assert_eq!(left.words(), "Guest_1000, Guest_1001, Guest_1002");
+    room.apply(
+        at(2),
+        Event::Received(Said::Presence { joined: vec![], left: crowd(1_100, 1_200) }),
+    );
+    assert_eq!(room.timeline().end().0 - line.0, 2 + 8);
 }

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 
-use chrono::{DateTime, FixedOffset};
+use chrono::{DateTime, FixedOffset, TimeDelta};
 
 use crate::protocol::id::{MessageId, Seq, UserId};
 use crate::protocol::message::{Audience, Message, Millis};
@@ -20,8 +20,12 @@ pub const RUN: u8 = 8;
 /// How long a pause ends a bubble, in minutes.
 const PAUSE_MINUTES: i64 = 5;
 
-/// How many names one notice of comings and goings gathers.
-const NAMES: usize = 12;
+/// How many names one notice of comings and goings gathers; of more it says how many.
+pub const NAMES: usize = 4;
+
+/// How long comings and goings are gathered in one notice, however many they are and whatever is said
+/// meanwhile: people who come in crowds must not drown those who talk.
+pub const GATHERED: TimeDelta = TimeDelta::seconds(2);
 
 /// The position of an entry, counted from the first that ever came; what was said before that and is
 /// shown later comes before it. It never changes while the entry is kept.
@@ -38,9 +42,9 @@ pub enum Entry {
         /// When the first of them did.
         at: DateTime<FixedOffset>,
         /// Who came.
-        joined: Vec<UserId>,
+        joined: Crowd,
         /// Who went.
-        left: Vec<UserId>,
+        left: Crowd,
     },
     /// Something about the connection.
     Notice {
@@ -49,6 +53,35 @@ pub enum Entry {
         /// What.
         text: SafeText,
     },
+}
+
+/// Some people, of whom no more than [`NAMES`] are kept by name.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Crowd {
+    names: Vec<UserId>,
+    count: usize,
+}
+
+impl Crowd {
+    /// How many they are.
+    pub fn count(&self) -> usize {
+        self.count
+    }
+
+    /// Their names, or how many they are.
+    pub fn words(&self) -> String {
+        if self.count > self.names.len() {
+            return format!("{} people", self.count);
+        }
+        self.names.iter().map(UserId::as_str).collect::<Vec<_>>().join(", ")
+    }
+
+    /// Adds somebody.
+    pub fn add(&mut self, people: &[UserId]) {
+        let room = NAMES.saturating_sub(self.names.len());
+        self.names.extend(people.iter().take(room).cloned());
+        self.count += people.len();
+    }
 }
 
 /// A message, and what has become of it.
@@ -81,6 +114,8 @@ pub struct Timeline {
     places: HashMap<MessageId, Place>,
     expiries: BTreeSet<(Millis, MessageId)>,
     newest: Seq,
+    /// The last notice of comings and goings.
+    presence: Option<Place>,
 }
 
 impl Timeline {
@@ -176,19 +211,26 @@ impl Timeline {
         }
     }
 
-    /// Adds comings and goings, to the last entry if that is about such, too.
+    /// Adds comings and goings: to the notice before, if that is the last entry and still short, or if
+    /// it is younger than [`GATHERED`].
     pub fn presence(&mut self, at: DateTime<FixedOffset>, joined: &[UserId], left: &[UserId]) {
-        match self.entries.back_mut() {
-            Some(Entry::Presence { joined: earlier, left: gone, .. })
-                if earlier.len() + gone.len() + joined.len() + left.len() <= NAMES =>
-            {
-                earlier.extend_from_slice(joined);
-                gone.extend_from_slice(left);
-            }
-            Some(_) | None => {
-                self.push(Entry::Presence { at, joined: joined.to_vec(), left: left.to_vec() });
+        let place = self.presence.filter(|place| place.0 >= self.first);
+        let is_last = place.is_some_and(|place| place.0 + 1 == self.end().0);
+        let entry = place.and_then(|place| self.index(place));
+        let entry = entry.and_then(|index| self.entries.get_mut(index));
+        if let Some(Entry::Presence { at: since, joined: came, left: went }) = entry {
+            let count = came.count() + went.count() + joined.len() + left.len();
+            let is_young = (TimeDelta::zero()..GATHERED).contains(&(at - *since));
+            if is_young || (is_last && count <= NAMES) {
+                came.add(joined);
+                went.add(left);
+                return;
             }
         }
+        let (mut came, mut went) = (Crowd::default(), Crowd::default());
+        came.add(joined);
+        went.add(left);
+        self.presence = Some(self.push(Entry::Presence { at, joined: came, left: went }));
     }
 
     /// Adds a notice.
@@ -250,7 +292,8 @@ impl Timeline {
         let before = |entry: &Entry| message_of(entry).is_some_and(|one| one.seq < message.seq);
         let index = self.entries.iter().rposition(before).map_or(0, |index| index + 1);
         let place = Place(self.first.saturating_add_unsigned(index as u64));
-        for moved in self.places.values_mut().filter(|moved| **moved >= place) {
+        let places = self.places.values_mut().chain(&mut self.presence);
+        for moved in places.filter(|moved| **moved >= place) {
             moved.0 += 1;
         }
         self.register(&message, place);

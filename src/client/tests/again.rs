@@ -1,6 +1,8 @@
 //! Connections that are lost, and what is done about it: resuming, pinging, sending again.
 
 use super::*;
+use crate::protocol::limits::{Limits, Rates};
+use crate::protocol::rate::Rate;
 
 #[tokio::test(start_paused = true)]
 async fn a_new_connection_goes_on_from_the_last_event() {
@@ -139,4 +141,36 @@ async fn what_a_crash_left_is_sent_by_the_next_run() {
     drop(server);
     client.close().await;
     assert_eq!(on_disk(), "", "nothing stays that was answered");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_waits_goes_out_at_the_servers_pace_and_questions_do_not_wait_behind_it() {
+    let (mut server, stream) = Server::new();
+    let (client, mut events) = start([stream]);
+    for n in 0..80 {
+        let (cid, request) = named(&n.to_string());
+        client.try_send(Some(&cid), &request).unwrap();
+        // The outbox takes them in batches.
+        tokio::task::yield_now().await;
+    }
+    let rate = Rate { burst: 10, per_second: 2 };
+    let rates = Some(Rates { messages: rate, questions: rate, bytes: rate });
+    server.log_in_with(Limits { rates, ..Limits::default() }).await;
+    assert_eq!(events.recv().await, Some(Event::Connecting));
+    assert!(matches!(events.recv().await, Some(Event::Connected(_))));
+    for n in 0..80 {
+        assert_eq!(next(&mut events).await, Event::Sending(n.to_string().parse().unwrap()));
+    }
+    let before = now();
+    for n in 0..40 {
+        assert_eq!(server.hear_request().await, text(&n.to_string()));
+    }
+    assert_eq!((now() - before).as_millis(), 17_500, "five at once, and then two a second");
+    client.try_send(None, &Request::Delete("235467".parse().unwrap())).unwrap();
+    let start = now();
+    assert_eq!(server.hear_request().await, Request::Delete("235467".parse().unwrap()));
+    assert!(now() - start < Duration::from_millis(500));
+    for n in 40..80 {
+        assert_eq!(server.hear_request().await, text(&n.to_string()));
+    }
 }

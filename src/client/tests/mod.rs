@@ -74,8 +74,12 @@ impl Server {
     }
 
     async fn log_in(&mut self) -> Option<Resume> {
+        self.log_in_with(limits::Limits::default()).await
+    }
+
+    async fn log_in_with(&mut self, limits: limits::Limits) -> Option<Resume> {
         let resume = self.hear_login().await;
-        self.say(&Said::Welcome(welcome())).await;
+        self.say(&Said::Welcome(Welcome { limits, ..welcome() })).await;
         resume
     }
 
@@ -96,7 +100,14 @@ impl Server {
 
 fn welcome() -> Welcome {
     let user = "Bob_1234".parse().unwrap();
-    Welcome { user, epoch: "e".to_owned(), head: Seq(7), now: 0, resumed: false }
+    Welcome {
+        user,
+        epoch: "e".to_owned(),
+        head: Seq(7),
+        now: 0,
+        resumed: false,
+        limits: limits::Limits::default(),
+    }
 }
 
 fn start(streams: impl IntoIterator<Item = Option<DuplexStream>>) -> (Client, Receiver<Event>) {

@@ -38,6 +38,7 @@ use self::stored::refuse;
 use crate::protocol::error::{ErrorCode, Refusal};
 use crate::protocol::event::{Event, Refused, Welcome};
 use crate::protocol::id::{ClientId, MessageId, Seq, UserId};
+use crate::protocol::limits::Limits;
 use crate::protocol::message::{Audience, Millis};
 use crate::protocol::query::{Find, History};
 use crate::protocol::request::{Decoded, Dialect, Login, Request, Say, SayKind};
@@ -203,6 +204,7 @@ pub struct Hub {
     head: Seq,
     horizon: Seq,
     epoch: String,
+    limits: Limits,
     dice: StdRng,
 }
 
@@ -227,8 +229,15 @@ impl Hub {
             head: log.head,
             horizon: log.horizon,
             epoch: log.epoch.clone(),
+            limits: Limits::default(),
             dice: StdRng::seed_from_u64(seed),
         }
+    }
+
+    /// The same room, which tells everybody these limits. It is for sessions to hold to the rates.
+    #[must_use]
+    pub fn with_limits(self, limits: Limits) -> Self {
+        Self { limits, ..self }
     }
 
     /// What follows from an input. Every request but SEARCH and EXIT gets exactly one answer.
@@ -304,6 +313,7 @@ impl Hub {
             head: self.head,
             now: now.millis(),
             resumed: resume.is_some(),
+            limits: self.limits,
         };
         effects.push(Effect::Send { to: to.clone(), event: Event::Welcome(welcome) });
         let people = match login.dialect {
@@ -373,7 +383,7 @@ impl Hub {
             Err(refusal) => Err(refusal),
         };
         let Err(refusal) = outcome else { return };
-        let is_last = refusal.code() == ErrorCode::FrameTooLong;
+        let is_last = matches!(refusal.code(), ErrorCode::FrameTooLong | ErrorCode::Flooding);
         refuse(session, cid, &refusal, effects);
         if is_last {
             let (to, event) =

@@ -10,7 +10,7 @@ use super::slots::{Item, Slot};
 use crate::client::state::history::Edge;
 use crate::client::state::timeline::{Entry, Fate, RUN};
 use crate::client::state::{Delivery, Room};
-use crate::protocol::id::{MessageId, UserId};
+use crate::protocol::id::MessageId;
 use crate::protocol::message::Audience;
 use crate::tui::bubble::{self, Block, Bubble, Side, marked};
 use crate::tui::model::Key;
@@ -111,7 +111,7 @@ impl Layouter<'_> {
         };
         match self.slots.item(slot) {
             Some(Item::Other(Entry::Presence { joined, left, .. })) => {
-                Look { length: joined.len() + left.len(), ..bare }
+                Look { length: joined.count() + left.count(), ..bare }
             }
             Some(Item::Edge(_) | Item::Other(_)) | None => bare,
             Some(Item::Said(_) | Item::Pending(_)) => {
@@ -320,16 +320,12 @@ fn edge_words(edge: Edge) -> &'static str {
 
 fn quiet_words(entry: &Entry) -> String {
     match entry {
-        Entry::Presence { joined, left, .. } => {
-            let names =
-                |ids: &[UserId]| ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-            match (joined.is_empty(), left.is_empty()) {
-                (false, true) => format!("→ {} joined", names(joined)),
-                (true, false) => format!("← {} left", names(left)),
-                (false, false) => format!("→ {} joined  ← {} left", names(joined), names(left)),
-                (true, true) => String::new(),
-            }
-        }
+        Entry::Presence { joined, left, .. } => match (joined.count(), left.count()) {
+            (0, 0) => String::new(),
+            (_, 0) => format!("→ {} joined", joined.words()),
+            (0, _) => format!("← {} left", left.words()),
+            (_, _) => format!("→ {} joined  ← {} left", joined.words(), left.words()),
+        },
         Entry::Notice { text, .. } => text.one_line(),
         Entry::Said(_) => String::new(),
     }

@@ -13,6 +13,7 @@ use crate::client;
 use crate::client::state::history::Seen;
 use crate::protocol::event::{Deleted, Event, Page, Welcome};
 use crate::protocol::id::{MessageId, Seq, UserId};
+use crate::protocol::limits::Limits;
 use crate::protocol::message::{Audience, Kind, Message as Said};
 use crate::protocol::query::History;
 use crate::protocol::request::Request;
@@ -46,8 +47,10 @@ impl Stage {
     pub(super) fn new(width: u16, height: u16) -> Self {
         let mut stage = Self::offline(width, height);
         let now = stage.now.timestamp_millis();
+        let head = Seq(0);
+        let limits = Limits::default();
         let welcome =
-            Welcome { user: id("Bob_4572"), epoch: "e".into(), head: Seq(0), now, resumed: false };
+            Welcome { user: id("Bob_4572"), epoch: "e".into(), head, now, resumed: false, limits };
         let connected =
             client::Connected { welcome, fingerprint: "SHA256:abcdefghijklmnop".into() };
         stage.client(client::Event::Connected(connected));
@@ -71,7 +74,9 @@ impl Stage {
     pub(super) fn log_in(&mut self, resumed: bool) -> &mut Self {
         let now = self.now.timestamp_millis();
         let head = Seq(u64::from(self.said));
-        let welcome = Welcome { user: id("Bob_4572"), epoch: "e".into(), head, now, resumed };
+        let limits = Limits::default();
+        let welcome =
+            Welcome { user: id("Bob_4572"), epoch: "e".into(), head, now, resumed, limits };
         let fingerprint = "SHA256:abcdefghijklmnop".into();
         self.client(client::Event::Connected(client::Connected { welcome, fingerprint }))
     }

@@ -29,9 +29,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 /// `chat serve` with these arguments, its data in a folder of its own.
 pub(crate) fn serve(folder: &TempDir, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_chat"));
-    for name in ["LISTEN", "DATA", "CERTS", "OPEN", "LOG", "NO_RATE_LIMITS"] {
-        command.env_remove(format!("CHAT_{name}"));
-    }
+    alone(&mut command, folder.path());
     command.arg("serve").arg("--data").arg(folder.path()).args(arguments);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
@@ -40,9 +38,20 @@ pub(crate) fn serve(folder: &TempDir, arguments: &[&str]) -> Command {
 /// `chat` with these arguments, as somebody whose key lies in this folder.
 pub(crate) fn chat(home: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_chat"));
+    alone(&mut command, home);
     command.args(arguments).env("CHAT_HOME", home);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
+}
+
+/// Keeps the settings of whoever runs the tests away, but for those in this folder.
+pub(crate) fn alone(command: &mut Command, folder: &Path) {
+    for (name, _) in
+        std::env::vars_os().filter(|(name, _)| name.as_encoded_bytes().starts_with(b"CHAT_"))
+    {
+        command.env_remove(name);
+    }
+    command.env("XDG_CONFIG_HOME", folder.join("config"));
 }
 
 /// A running server. It is killed when dropped.
@@ -55,10 +64,10 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// A server on a free port of 127.0.0.1.
+    /// A server on a free port of 127.0.0.1, which hears tests as fast as they talk.
     pub(crate) fn start() -> Self {
         let folder = TempDir::new().unwrap();
-        let command = serve(&folder, &["--listen", "127.0.0.1:0"]);
+        let command = serve(&folder, &["--listen", "127.0.0.1:0", "--no-rate-limits"]);
         Self::spawn(folder, command)
     }
 
@@ -145,6 +154,14 @@ impl Server {
         let mut rest = String::new();
         self.stdout.read_to_string(&mut rest).unwrap();
         self.child.wait().unwrap()
+    }
+
+    /// How much memory it uses, in KiB; nothing where the system does not say.
+    pub(crate) fn memory(&self) -> usize {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()));
+        let status = status.unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        line.map_or(0, |line| line.trim().trim_end_matches(" kB").parse().unwrap())
     }
 
     /// Whether it still runs.

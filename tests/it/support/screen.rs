@@ -74,6 +74,7 @@ impl Screen {
     fn run_at(mut command: CommandBuilder, (rows, cols): (u16, u16), home: TempDir) -> Self {
         command.env("TERM", "xterm-256color");
         command.env("CHAT_HOME", home.path());
+        command.env("XDG_CONFIG_HOME", home.path().join("config"));
         let pty = native_pty_system().openpty(size(rows, cols)).unwrap();
         let child = pty.slave.spawn_command(command).unwrap();
         let parser = Parser::new(cells(rows), cells(cols), 0);

@@ -59,3 +59,27 @@ fn a_panic_restores_the_terminal_and_can_be_read() {
     screen.wait_for("on purpose");
     assert_eq!(screen.finish(), 101);
 }
+
+/// The same for a panic of some task or thread, while the screen could still draw.
+#[test]
+fn a_panic_elsewhere_ends_the_drawing_and_can_be_read() {
+    if env::var_os(PANICS).is_some() {
+        let mut screen = tui::terminal::Screen::enter().unwrap();
+        screen.draw(|frame| frame.render_widget("the first frame", frame.area())).unwrap();
+        std::thread::spawn(|| panic!("on purpose")).join().unwrap_err();
+        screen.draw(|frame| frame.render_widget("the second frame", frame.area())).unwrap();
+        assert!(screen.panicked().is_cancelled());
+        return;
+    }
+    let mut command = CommandBuilder::new(env::current_exe().unwrap());
+    command
+        .args(["--exact", "terminal::leaving::a_panic_elsewhere_ends_the_drawing_and_can_be_read"]);
+    command.arg("--nocapture");
+    command.env(PANICS, "1");
+    let screen = Screen::run(command, ROOMY);
+    screen.wait_for("on purpose");
+    screen.wait_for("1 passed");
+    let text = screen.contents();
+    assert!(!text.contains("frame") && text.contains("on purpose"), "{text}");
+    assert_eq!(screen.finish(), 0);
+}

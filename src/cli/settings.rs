@@ -1,0 +1,197 @@
+//! `config.toml`: settings that stand in a file, so that nobody has to type them each time.
+//!
+//! A key is the name of a flag that an environment variable can set, too, and takes what the flag
+//! takes. What the file says becomes the flag's default; so the variable wins over it, and the flag
+//! over both.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io::ErrorKind;
+use std::num::NonZeroU32;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use clap::{Arg, Command};
+use serde::{Deserialize, Deserializer};
+use thiserror::Error;
+
+use super::config::{Address, config_folder};
+use super::exit::{Exit, Failure};
+use crate::client::link::Link;
+use crate::protocol::id::Name;
+use crate::protocol::text::SafeText;
+
+/// What a file may say, by its keys.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+#[expect(dead_code, reason = "read for its mistakes; clap gets the words of the file")]
+struct Keys {
+    certs: Option<PathBuf>,
+    data: Option<PathBuf>,
+    keep: Option<u32>,
+    listen: Option<Address>,
+    #[serde(default, deserialize_with = "parsed")]
+    name: Option<Name>,
+    no_rate_limits: Option<bool>,
+    open: Option<bool>,
+    per_address: Option<NonZeroU32>,
+    plain: Option<bool>,
+    #[serde(default, deserialize_with = "parsed")]
+    server: Option<Link>,
+}
+
+/// What can stand behind a key.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum Said {
+    Flag(bool),
+    Number(i64),
+    Text(String),
+}
+
+/// What a file says: keys, and what the flags of these names are given.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Settings(BTreeMap<String, String>);
+
+/// What is wrong with a file, with the line.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("{0}")]
+pub struct Mistake(String);
+
+impl FromStr for Settings {
+    type Err = Mistake;
+
+    fn from_str(text: &str) -> Result<Self, Mistake> {
+        let mistake = |error: toml::de::Error| {
+            Mistake(SafeText::clean(&error.to_string()).as_str().trim_end().to_owned())
+        };
+        toml::from_str::<Keys>(text).map_err(mistake)?;
+        let said: BTreeMap<String, Said> = toml::from_str(text).map_err(mistake)?;
+        let words = |said| match said {
+            Said::Flag(is_set) => is_set.to_string(),
+            Said::Number(number) => number.to_string(),
+            Said::Text(text) => text,
+        };
+        Ok(Self(said.into_iter().map(|(key, said)| (key, words(said))).collect()))
+    }
+}
+
+impl Settings {
+    /// The same command line, with these as its defaults.
+    pub(super) fn into_defaults(self, command: Command) -> Command {
+        command.mut_subcommands(|subcommand| {
+            subcommand.mut_args(|arg| match self.0.get(&key(&arg)) {
+                Some(value) if arg.get_env().is_some() => arg.default_value(value.clone()),
+                Some(_) | None => arg,
+            })
+        })
+    }
+}
+
+/// What an argument is called in the file.
+fn key(arg: &Arg) -> String {
+    arg.get_id().as_str().replace('_', "-")
+}
+
+/// What the user's file says; nothing where there is none.
+pub(super) fn of_user() -> anyhow::Result<Settings> {
+    let Some(path) = config_folder().map(|folder| folder.join("config.toml")) else {
+        return Ok(Settings::default());
+    };
+    let wrong = |why: &dyn fmt::Display| {
+        let message = format!("{}: {why}\ncorrect it, or take it away", path.display());
+        Failure { exit: Exit::Usage, message }
+    };
+    match std::fs::read_to_string(&path) {
+        Ok(text) => Ok(text.parse().map_err(|mistake| wrong(&mistake))?),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(Settings::default()),
+        Err(error) => Err(wrong(&error).into()),
+    }
+}
+
+fn parsed<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: FromStr<Err: fmt::Display>,
+{
+    let text = String::deserialize(deserializer)?;
+    text.parse().map(Some).map_err(serde::de::Error::custom)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use clap::{CommandFactory as _, FromArgMatches as _};
+
+    use super::*;
+    use crate::cli::Cli;
+
+    const ALL: &str = r#"
+        certs = "/etc/chat"
+        data = "/srv/chat"
+        keep = 30
+        listen = "[::]:7000"
+        name = "Bob"
+        no-rate-limits = true
+        open = true
+        per-address = 100
+        plain = false
+        server = "chat.example.org"
+    "#;
+
+    #[test]
+    fn a_file_can_say_what_variables_and_flags_can() {
+        let keys: BTreeSet<String> = ALL.parse::<Settings>().unwrap().0.into_keys().collect();
+        let readme = include_str!("../../README.md");
+        let mut found = BTreeSet::new();
+        for subcommand in Cli::command().get_subcommands() {
+            for arg in subcommand.get_arguments().filter(|arg| arg.get_env().is_some()) {
+                let key = key(arg);
+                let variable = format!("CHAT_{}", key.replace('-', "_").to_uppercase());
+                assert_eq!(arg.get_env().unwrap(), variable.as_str());
+                assert!(readme.contains(&format!("\n| `{key}` | ")), "{key} is not in the README");
+                found.insert(key);
+            }
+        }
+        assert_eq!(found, keys);
+    }
+
+    #[test]
+    fn the_later_wins_file_variable_flag() {
+        let settings: Settings = "keep = 30\nopen = true".parse().unwrap();
+        let keep = |arguments: &[&str]| {
+            let command = settings.clone().into_defaults(Cli::command());
+            let matches = command.try_get_matches_from([&["chat", "serve"], arguments].concat());
+            let matches = matches.unwrap();
+            Cli::from_arg_matches(&matches).unwrap();
+            let (_, matches) = matches.subcommand().unwrap();
+            (matches.get_one::<u32>("keep").copied(), matches.get_flag("open"))
+        };
+        assert_eq!(keep(&[]), (Some(30), true));
+        assert_eq!(keep(&["--keep", "7"]), (Some(7), true));
+    }
+
+    #[test]
+    fn what_is_wrong_is_named_with_its_line() {
+        for (text, words) in [
+            ("\nlisen = 'x'", ["line 2", "unknown field `lisen`", "`listen`"]),
+            ("open = true\nkeep = 'long'", ["line 2", "invalid type: string", "u32"]),
+            ("keep = -1", ["line 1", "invalid value", "u32"]),
+            ("open = 1", ["line 1", "invalid type", "boolean"]),
+            ("listen = 'host:x'", ["line 1", "is no port", "listen"]),
+            ("name = 'two words'", ["line 1", "a name is", "name"]),
+            ("per-address = 0", ["line 1", "nonzero", "per-address"]),
+            ("server = 'https://example.org'", ["line 1", "chat://", "server"]),
+            ("open = true\nopen = true", ["line 2", "duplicate key", "open"]),
+            ("open", ["line 1", "", ""]),
+            ("keep = \x1b]0;x", ["line 1", "", ""]),
+        ] {
+            let mistake = text.parse::<Settings>().unwrap_err().to_string();
+            for word in words {
+                assert!(mistake.contains(word), "{text:?}: {mistake}");
+            }
+            assert!(!mistake.contains('\x1b'), "{mistake:?}");
+        }
+    }
+}
