@@ -23,6 +23,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use self::exit::Exit;
+use crate::protocol::text::SafeText;
 
 /// A group chat for the terminal that a team can run by itself and trust.
 #[derive(Debug, Parser)]
@@ -53,9 +54,11 @@ pub fn main() -> ExitCode {
     let settings = settings::of_user();
     let known = settings.as_ref().ok().cloned().unwrap_or_default();
     let mut command = known.into_defaults(Cli::command());
-    let matches = command.get_matches_mut();
-    let cli =
-        Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.format(&mut command).exit());
+    let parsed = command.try_get_matches_from_mut(std::env::args_os());
+    let cli = match parsed.and_then(|matches| Cli::from_arg_matches(&matches)) {
+        Ok(cli) => cli,
+        Err(error) => return misused(&error.format(&mut command)),
+    };
     // Help is given in any case.
     if let Err(error) = settings {
         return report(Err(error)).into();
@@ -83,9 +86,26 @@ async fn run(command: Command) -> anyhow::Result<()> {
     }
 }
 
+/// Help and the version go out as they are; what is wrong repeats words that may come from anywhere (a
+/// link, say).
+fn misused(error: &clap::Error) -> ExitCode {
+    if error.use_stderr() {
+        complain(&error.to_string());
+        return Exit::Usage.into();
+    }
+    // Where standard output is closed, nobody wanted it.
+    error.print().unwrap_or_default();
+    Exit::Done.into()
+}
+
+/// The one way out for an error: whatever it repeats (the words of a server, of a certificate, the name
+/// of a file) is cleaned. Where standard error is closed, the exit status still tells.
+fn complain(error: &str) {
+    writeln!(std::io::stderr(), "{}", SafeText::clean(error)).unwrap_or_default();
+}
+
 fn report(outcome: anyhow::Result<()>) -> Exit {
     let Err(error) = outcome else { return Exit::Done };
-    // Where standard error is closed, the exit status still tells.
-    writeln!(std::io::stderr(), "error: {error:#}").unwrap_or_default();
+    complain(&format!("error: {error:#}"));
     Exit::of(&error)
 }

@@ -100,8 +100,8 @@ pub enum Refusal {
     #[error("{0}")]
     BadName(#[from] IdError),
     /// See [`ErrorCode::ConfusableName`].
-    #[error("the name {0} could be taken for {1}: choose another")]
-    ConfusableName(Name, UserId),
+    #[error("the name {0} could be taken for {1}, which is in use: choose exactly {1}, or another")]
+    ConfusableName(Name, Name),
     /// See [`ErrorCode::InviteNeeded`].
     #[error(
         "this server lets nobody new in without an invite: ask whoever runs it for a chat:// link (`chat invite` makes one)"

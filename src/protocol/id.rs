@@ -8,9 +8,15 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use thiserror::Error;
-use unicode_security::{GeneralSecurityProfile, MixedScript};
+use unicode_normalization::UnicodeNormalization;
+use unicode_security::{GeneralSecurityProfile, MixedScript, skeleton};
 
 use super::limits;
+use super::text::SafeText;
+
+/// How long a text is looked at as a name at all, in bytes: any name fits, also one that is not
+/// composed yet.
+const NAME_BYTES_READ: usize = 16 * limits::NAME_CHARACTERS;
 
 /// Why a text is not an identifier.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
@@ -32,7 +38,7 @@ pub enum IdError {
     Client,
 }
 
-/// The name that a person chose: `Bob`. Letters and digits of one script, `-` and `.`.
+/// The name that a person chose: `Bob`. Letters and digits of one script, `-` and `.`, composed (NFC).
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Name(Arc<str>);
 
@@ -41,20 +47,36 @@ impl Name {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// What the name looks like: two names that share one of these can be taken for each other.
+    ///
+    /// The skeletons of UTS #39 (§4) are equal where characters look alike (`0` and `O`, `1`, `l` and
+    /// `I`, `rn` and `m`, letters of other scripts), but tell capitals from small letters; which comes
+    /// first, then, makes a difference: `Ivan` is like `ivan` by the first, and like `lvan` by the second.
+    pub fn looks(&self) -> [String; 2] {
+        let of_small = skeleton(&self.0.to_lowercase()).collect();
+        [of_small, skeleton(&self.0).collect::<String>().to_lowercase()]
+    }
 }
 
 impl FromStr for Name {
     type Err = IdError;
 
     fn from_str(text: &str) -> Result<Self, IdError> {
-        let name = text.trim();
+        if text.len() > NAME_BYTES_READ {
+            return Err(IdError::Name);
+        }
+        let composed: String = text.trim().nfc().collect();
+        let name = composed.as_str();
         let fits = (1..=limits::NAME_CHARACTERS).contains(&name.chars().count());
         let allowed = |c: char| match c {
             '-' | '.' => true,
             _ => c.is_alphanumeric() && c.identifier_allowed(),
         };
         let starts_well = name.chars().next().is_some_and(char::is_alphanumeric);
-        if fits && starts_well && name.chars().all(allowed) && name.is_single_script() {
+        // Some letters have no width: too many would pile up on one place.
+        let is_clean = SafeText::clean(name).as_str() == name;
+        if fits && starts_well && is_clean && name.chars().all(allowed) && name.is_single_script() {
             Ok(Self(Arc::from(name)))
         } else {
             Err(IdError::Name)

@@ -20,21 +20,39 @@ pub enum Audience {
 }
 
 impl Audience {
-    /// Whether `user` is among the recipients.
-    pub fn includes(&self, user: &UserId) -> bool {
+    /// The people who are named; `None` for everybody.
+    pub fn named(&self) -> Option<&BTreeSet<UserId>> {
         match self {
-            Self::Everyone => true,
-            Self::Only(people) => people.contains(user),
+            Self::Everyone => None,
+            Self::Only(people) => Some(people),
         }
     }
 
     /// Whether the message is for named people alone.
     pub fn is_private(&self) -> bool {
-        match self {
-            Self::Everyone => false,
-            Self::Only(_) => true,
-        }
+        self.named().is_some()
     }
+}
+
+/// Who may see what `author` has said to `recipients`, also that it is gone: those people, and nobody
+/// else. `None` is everybody.
+///
+/// This is the one rule. The live feed and the log's lists for pages and replays are made by it; what is
+/// looked up (to search, to quote, to reply, to remove) is held against [`can_see`], which asks it.
+pub fn readers<'a, Id: Eq + ?Sized>(
+    author: &'a Id,
+    recipients: Option<impl IntoIterator<Item = &'a Id>>,
+) -> Option<impl Iterator<Item = &'a Id>> {
+    recipients.map(|named| std::iter::once(author).chain(named))
+}
+
+/// Whether `viewer` may see what `author` has said to `recipients`: see [`readers`].
+pub fn can_see<'a, Id: Eq + ?Sized>(
+    viewer: &Id,
+    author: &'a Id,
+    recipients: Option<impl IntoIterator<Item = &'a Id>>,
+) -> bool {
+    readers(author, recipients).is_none_or(|mut people| people.any(|person| person == viewer))
 }
 
 /// What sort of message it is.
@@ -79,11 +97,6 @@ pub struct Message {
 }
 
 impl Message {
-    /// Whether `user` wrote it or is among its recipients.
-    pub fn visible_to(&self, user: &UserId) -> bool {
-        self.sender == *user || self.audience.includes(user)
-    }
-
     /// When it expires, by the server's clock in milliseconds.
     pub fn expires(&self) -> Option<Millis> {
         match self.kind {

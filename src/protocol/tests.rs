@@ -275,11 +275,24 @@ fn names_and_ids_parse_or_say_why() {
         "a\u{202e}b",
         "\u{3164}",
         "x\x1b[31m",
+        "Ｂｏｂ",
+        "Bob٤",
+        "paypаl",
+        "ChɑnServ",
+        "กุุุุุ",
+        "a\u{200d}b",
+        "../../x",
+        "C:\\x",
+        "-rf",
         &"x".repeat(25),
+        &"e\u{301}".repeat(25),
     ] {
         assert!(bad.parse::<Name>().is_err(), "{bad:?}");
     }
-    for bad in ["Bob", "Bob_", "Bob_12", "_1234", "Bob_12x4", "Bob _1234", " Bob_1234"] {
+    assert_eq!("Zoe\u{308}".parse::<Name>().unwrap().as_str(), "Zoë", "names are composed");
+    for bad in
+        ["Bob", "Bob_", "Zoe\u{308}_1234", "Bob_12", "_1234", "Bob_12x4", "Bob _1234", " Bob_1234"]
+    {
         assert!(bad.parse::<UserId>().is_err(), "{bad:?}");
     }
     for bad in ["", "12345", "-123456", "1234567890", "12345a"] {

@@ -18,8 +18,8 @@ pub struct SafeText(Arc<str>);
 
 impl SafeText {
     /// Removes what is not text: control characters (escape sequences lose their ESC), characters that
-    /// turn the direction of writing, invisible ones, and floods of combining marks. Line and paragraph
-    /// separators become `\n`; white space at the end goes.
+    /// turn the direction of writing, invisible ones, floods of combining marks, and marks that stand on
+    /// nothing. Line and paragraph separators become `\n`; white space at the end goes.
     pub fn clean(text: &str) -> Self {
         let trimmed = text.trim_end();
         if trimmed.bytes().all(|b| b == b'\n' || (b' '..=b'~').contains(&b)) {
@@ -47,14 +47,21 @@ impl SafeText {
 
 fn clean_slowly(text: &str) -> String {
     let mut cleaned = String::with_capacity(text.len());
-    let mut marks = 0;
+    // At the beginning of a line a mark would stand on what is drawn before it.
+    let mut marks = COMBINING_MARKS;
     let mut characters = text.chars().peekable();
     while let Some(c) = characters.next() {
         match c {
-            '\n' | '\t' => cleaned.push(c),
             '\r' if characters.peek() == Some(&'\n') => {}
-            '\r' | '\u{2028}' | '\u{2029}' | '\u{85}' => cleaned.push('\n'),
-            c if c.is_control() || is_hidden(c) => continue,
+            '\n' | '\r' | '\u{85}' | '\u{2028}' | '\u{2029}' => {
+                cleaned.push('\n');
+                marks = COMBINING_MARKS;
+            }
+            '\t' => {
+                cleaned.push('\t');
+                marks = COMBINING_MARKS;
+            }
+            c if c.is_control() || is_hidden(c) => {}
             // Joiners belong between the parts of an emoji or of some scripts, nowhere else.
             '\u{200c}' | '\u{200d}' => {
                 let inside = cleaned.chars().next_back().is_some_and(|before| !before.is_ascii())
@@ -63,18 +70,18 @@ fn clean_slowly(text: &str) -> String {
                     marks += 1;
                     cleaned.push(c);
                 }
-                continue;
             }
             c if c.width() == Some(0) => {
-                marks += 1;
-                if marks <= COMBINING_MARKS {
+                if marks < COMBINING_MARKS {
+                    marks += 1;
                     cleaned.push(c);
                 }
-                continue;
             }
-            c => cleaned.push(c),
+            c => {
+                cleaned.push(c);
+                marks = 0;
+            }
         }
-        marks = 0;
     }
     cleaned
 }
@@ -94,6 +101,7 @@ fn is_hidden(c: char) -> bool {
         | '\u{2060}'..='\u{206f}'
         | '\u{3164}' | '\u{feff}' | '\u{ffa0}'
         | '\u{fff0}'..='\u{fffb}'
+        | '\u{1bca0}'..='\u{1bca3}'
         | '\u{1d173}'..='\u{1d17a}'
         | '\u{e0000}'..='\u{e0fff}')
 }
@@ -140,6 +148,9 @@ mod tests {
             ("join\u{200d}er", "joiner"),
             ("👩\u{200d}👧", "👩\u{200d}👧"),
             ("e\u{301}\u{301}\u{301}\u{301}\u{301}\u{301}", "e\u{301}\u{301}\u{301}\u{301}"),
+            ("\u{301}a\n\u{301}b\t\u{20dd}c", "a\nb\tc"),
+            ("tag\u{e0041}ged \u{e01ef}\u{1bca0}\u{ad}", "tagged"),
+            ("می\u{200c}خواهم", "می\u{200c}خواهم"),
             ("a\tb  \n", "a\tb"),
         ];
         for (written, shown) in cases {

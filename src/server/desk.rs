@@ -246,11 +246,11 @@ impl Desk {
             tell(Event::Found(Found { messages: Vec::new(), searched: 0, end, cid }));
             return;
         }
-        let searches = self.log.searches.clone();
+        let (searches, deadline) = (self.log.searches.clone(), search::deadline());
         self.tasks.spawn(async move {
             let asked = cid.clone();
             let sink = tell.clone();
-            let search = Search { viewer, now, cid: asked, find, cancelled };
+            let search = Search { viewer, now, cid: asked, find, cancelled, deadline };
             let done = searches.read(move |reader| search.run(reader, sink)).await;
             if let Err(error) = done {
                 tell(unreadable(&error, cid));

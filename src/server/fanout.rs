@@ -106,6 +106,7 @@ impl Fanout {
     pub(super) fn feed(&mut self, session: SessionId, viewer: UserId, after: Option<Seq>) {
         self.flush();
         let Some(member) = self.members.get_mut(&session) else { return };
+        member.outbox.admit();
         match after {
             None => member.feed = Feed::Live(viewer, self.head),
             Some(after) => member.fall_behind(viewer, after),

@@ -16,6 +16,7 @@ use crate::protocol::id::{Seq, UserId};
 pub(super) struct Outbox {
     queue: Mutex<Queue>,
     filled: Notify,
+    admitted: Notify,
     closing: CancellationToken,
 }
 
@@ -94,6 +95,16 @@ impl Outbox {
             self.filled.notify_one();
         }
         Ok(weight)
+    }
+
+    /// The hub has let the session in.
+    pub(super) fn admit(&self) {
+        self.admitted.notify_one();
+    }
+
+    /// Returns once the hub has let the session in; to be asked once.
+    pub(super) async fn admitted(&self) {
+        self.admitted.notified().await;
     }
 
     /// After what waits, the log has to be read.

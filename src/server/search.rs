@@ -73,6 +73,13 @@ pub(super) struct Search {
     pub(super) cid: Option<ClientId>,
     pub(super) find: Find,
     pub(super) cancelled: CancellationToken,
+    /// When it ends, found or not: also for whoever has waited for others' searches until then.
+    pub(super) deadline: Instant,
+}
+
+/// When a search that is asked for now has to be over.
+pub(super) fn deadline() -> Instant {
+    instant() + SEARCH_TIME
 }
 
 impl Search {
@@ -83,6 +90,12 @@ impl Search {
         reader: &mut dyn Reader,
         mut tell: impl FnMut(Event),
     ) -> Result<(), StoreError> {
+        if instant() > self.deadline {
+            // It has waited for the others all the time.
+            let (messages, end, cid) = (Vec::new(), SearchEnd::TooLong, self.cid.clone());
+            tell(Event::Found(Found { messages, searched: 0, end, cid }));
+            return Ok(());
+        }
         let regex = RegexBuilder::new(&self.find.pattern)
             .case_insensitive(!self.find.match_case)
             .size_limit(PATTERN_COMPILED)
@@ -97,13 +110,12 @@ impl Search {
             }
         };
         let view = View { viewer: &self.viewer, now: self.now };
-        let deadline = instant() + SEARCH_TIME;
         let (mut before, mut searched, mut n_hits) = (None, 0, 0);
         loop {
             let mut hits = Vec::new();
             let mut is_late = false;
             let scanned = reader.scan(view, before, SEARCH_SLICE, &mut |row| {
-                is_late = self.cancelled.is_cancelled() || instant() > deadline;
+                is_late = self.cancelled.is_cancelled() || instant() > self.deadline;
                 if is_late || n_hits == SEARCH_HITS {
                     return ControlFlow::Break(());
                 }
@@ -116,6 +128,8 @@ impl Search {
             if self.cancelled.is_cancelled() {
                 return Ok(());
             }
+            // It may have looked at nothing but what the viewer can't see.
+            is_late |= scanned.next.is_some() && instant() > self.deadline;
             let mut messages = reader.messages(view, &hits)?;
             messages.sort_by_key(|message| std::cmp::Reverse(message.seq));
             searched += scanned.shown;

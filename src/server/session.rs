@@ -125,7 +125,11 @@ impl Inside {
             // What waits goes out before more is asked for.
             biased;
             () = &mut sending => {}
-            () = self.receive_all(reader, decoder, allowance) => {
+            // Before the hub has let it in, nothing that it says is even looked at.
+            () = async {
+                self.outbox.admitted().await;
+                self.receive_all(reader, decoder, allowance).await;
+            } => {
                 // What it asked for last is still answered.
                 if self.room.hub.send(Command::Left(self.session)).await.is_ok() {
                     sending.await;

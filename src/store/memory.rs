@@ -11,7 +11,7 @@ use super::{
 };
 use crate::protocol::event::{Deleted, Event};
 use crate::protocol::id::{ClientId, MessageId, Seq, UserId};
-use crate::protocol::message::{Audience, Message, Millis};
+use crate::protocol::message::{Audience, Message, Millis, can_see};
 
 /// The log in memory. A clone is the same log, opened again.
 #[derive(Debug, Clone, Default)]
@@ -282,7 +282,8 @@ fn is_alive(message: &Message, now: Millis) -> bool {
 }
 
 fn is_seen(message: &Message, view: View<'_>) -> bool {
-    message.visible_to(view.viewer) && is_alive(message, view.now)
+    let Message { sender, audience, .. } = message;
+    can_see(view.viewer, sender, audience.named()) && is_alive(message, view.now)
 }
 
 impl Reader for MemoryReader {
@@ -297,7 +298,7 @@ impl Reader for MemoryReader {
             return Ok(None);
         }
         let viewer = view.viewer;
-        let of_viewer = |mark: &Mark| mark.sender == *viewer || mark.audience.includes(viewer);
+        let of_viewer = |mark: &Mark| can_see(viewer, &mark.sender, mark.audience.named());
         let said = state.seen(view).map(|message| (message.seq, Event::Said(message.clone())));
         let marks = state.marks.iter().filter(|(_, mark)| of_viewer(mark));
         let marks = marks.map(|(seq, mark)| (*seq, mark.event.clone()));

@@ -6,7 +6,7 @@ use chrono::{DateTime, FixedOffset};
 
 use super::{Metadata, StoreError, View};
 use crate::protocol::id::{ClientId, MessageId, Seq, UserId};
-use crate::protocol::message::{Audience, Kind, Message, Millis};
+use crate::protocol::message::{Audience, Kind, Message, Millis, can_see};
 use crate::protocol::text::SafeText;
 
 /// As much of a message as a search looks at: reading a column more, a million times, is felt.
@@ -36,7 +36,7 @@ impl fmt::Debug for Candidate<'_> {
 impl Candidate<'_> {
     /// Whether `user` is named among the recipients; nobody is when it is for everybody.
     pub fn names(&self, user: &UserId) -> bool {
-        self.recipients.is_some_and(|names| is_among(names, user))
+        self.recipients.is_some_and(|named| names(named).any(|name| name == user.as_str()))
     }
 
     pub(super) fn is_visible(&self, view: View<'_>) -> bool {
@@ -44,22 +44,20 @@ impl Candidate<'_> {
     }
 }
 
-/// The one rule of who may see what: whoever wrote it or is among the recipients, until it expires.
+/// Who may see it may do so until it expires.
 fn is_visible(
     view: View<'_>,
     sender: &str,
     recipients: Option<&str>,
     expires: Option<Millis>,
 ) -> bool {
-    let is_theirs = || {
-        sender == view.viewer.as_str()
-            || recipients.is_none_or(|names| is_among(names, view.viewer))
-    };
-    expires.is_none_or(|expires| expires > view.now) && is_theirs()
+    expires.is_none_or(|expires| expires > view.now)
+        && can_see(view.viewer.as_str(), sender, recipients.map(names))
 }
 
-fn is_among(names: &str, user: &UserId) -> bool {
-    names.split(' ').any(|name| name == user.as_str())
+/// The IDs in a list as it lies in the log.
+pub(super) fn names(recipients: &str) -> impl Iterator<Item = &str> {
+    recipients.split(' ').filter(|name| !name.is_empty())
 }
 
 /// A message as it lies in the log.
@@ -128,13 +126,8 @@ pub(super) fn recipients(audience: &Audience) -> Option<String> {
 }
 
 fn audience(recipients: Option<&str>) -> Result<Audience, StoreError> {
-    let Some(names) = recipients else { return Ok(Audience::Everyone) };
-    names
-        .split(' ')
-        .filter(|name| !name.is_empty())
-        .map(user_id)
-        .collect::<Result<_, _>>()
-        .map(Audience::Only)
+    let Some(recipients) = recipients else { return Ok(Audience::Everyone) };
+    names(recipients).map(user_id).collect::<Result<_, _>>().map(Audience::Only)
 }
 
 pub(super) fn user_id(text: &str) -> Result<UserId, StoreError> {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use crate::protocol::error::Refusal;
 use crate::protocol::id::{MessageId, UserId};
-use crate::protocol::message::Audience;
+use crate::protocol::message::{Audience, can_see};
 use crate::server::limits;
 
 /// One message that can be replied to and removed.
@@ -44,7 +44,7 @@ impl Ledger {
         self.entries
             .get(&id)
             .map(|(_, entry)| entry)
-            .filter(|entry| entry.author == *user || entry.audience.includes(user))
+            .filter(|entry| can_see(user, &entry.author, entry.audience.named()))
             .ok_or(Refusal::UnknownMessage(id))
     }
 

@@ -164,7 +164,10 @@ impl Model {
                 self.next(message.seq)?;
                 prop_assert!(!self.messages.contains_key(&message.id), "an id given twice");
                 let mut people: BTreeSet<_> = self.people.clone().into_iter().collect();
-                people.retain(|(_, user)| message.visible_to(user));
+                people.retain(|(_, user)| {
+                    message.sender == *user
+                        || message.audience.named().is_none_or(|named| named.contains(user))
+                });
                 let people: BTreeSet<_> = people.into_iter().map(|(session, _)| session).collect();
                 prop_assert_eq!(to, &people, "the audience alone, and all of it");
                 if let Some(target) = message.reply_to().map(|id| &self.messages[&id]) {

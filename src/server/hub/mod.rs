@@ -9,6 +9,7 @@ mod delivered;
 mod expiry;
 mod ids;
 mod ledger;
+mod names;
 mod presence;
 mod roster;
 mod say;
@@ -39,7 +40,7 @@ use crate::protocol::error::{ErrorCode, Refusal};
 use crate::protocol::event::{Event, Refused, Welcome};
 use crate::protocol::id::{ClientId, MessageId, Seq, UserId};
 use crate::protocol::limits::Limits;
-use crate::protocol::message::{Audience, Millis};
+use crate::protocol::message::{Audience, Millis, readers};
 use crate::protocol::query::{Find, History};
 use crate::protocol::request::{Decoded, Dialect, Login, Request, Say, SayKind};
 use crate::store::{Append, Metadata, Opened, Outcome};
@@ -289,16 +290,19 @@ impl Hub {
         effects: &mut Vec<Effect>,
     ) {
         let to = Recipients::One(session);
-        let name = match login.username.parse() {
-            Ok(name) => name,
-            Err(error) => {
-                let refused = Refused::new(&Refusal::BadName(error), None);
+        let joined =
+            login.username.parse().map_err(Refusal::BadName).and_then(|name| {
+                self.roster.join(session, &name, key, login.dialect, &mut self.dice)
+            });
+        let joined = match joined {
+            Ok(joined) => joined,
+            Err(refusal) => {
+                let refused = Refused::new(&refusal, None);
                 effects.push(Effect::Send { to, event: Event::LoginRefused(refused) });
                 effects.push(Effect::Close(session));
                 return;
             }
         };
-        let joined = self.roster.join(session, &name, key, login.dialect, &mut self.dice);
         let user = joined.user;
         if let Some(key) = joined.registers {
             let append = Append::Register { user: user.clone(), key };
@@ -406,14 +410,11 @@ impl Hub {
 
     /// Everybody here who has the message: its author and its recipients.
     fn holders(&self, author: &UserId, audience: &Audience) -> Recipients {
-        match audience {
-            Audience::Everyone => Recipients::Everyone,
-            Audience::Only(people) => Recipients::These(
-                std::iter::once(author)
-                    .chain(people)
-                    .flat_map(|user| self.roster.sessions_of(user))
-                    .collect(),
-            ),
+        match readers(author, audience.named()) {
+            None => Recipients::Everyone,
+            Some(people) => {
+                Recipients::These(people.flat_map(|user| self.roster.sessions_of(user)).collect())
+            }
         }
     }
 }

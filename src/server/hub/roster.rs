@@ -7,6 +7,8 @@ use rand::RngExt;
 use rand::rngs::StdRng;
 
 use super::SessionId;
+use super::names::Names;
+use crate::protocol::error::Refusal;
 use crate::protocol::id::{Name, UserId};
 use crate::protocol::limits::ORIGINAL_FRAME_BYTES;
 use crate::protocol::request::Dialect;
@@ -25,6 +27,7 @@ pub(super) struct Roster {
     registered: HashMap<Key, Vec<UserId>>,
     lasting: HashSet<UserId>,
     given: GivenIds,
+    names: Names,
 }
 
 #[derive(Debug)]
@@ -50,6 +53,7 @@ impl Roster {
         for (user, key) in registered {
             roster.registered.entry(*key).or_default().push(user.clone());
             roster.lasting.insert(user.clone());
+            roster.names.add(user);
             roster.given.keep(user);
         }
         for user in taken {
@@ -59,6 +63,9 @@ impl Roster {
     }
 
     /// Lets somebody in: under the ID of that name that belongs to the key, or else under a new one.
+    ///
+    /// # Errors
+    /// Nobody new gets a name that can be taken for another in use.
     pub(super) fn join(
         &mut self,
         session: SessionId,
@@ -66,13 +73,16 @@ impl Roster {
         key: Option<Key>,
         dialect: Dialect,
         dice: &mut StdRng,
-    ) -> Joined {
+    ) -> Result<Joined, Refusal> {
         let known = key.and_then(|key| {
             let mut own = self.registered.get(&key)?.iter();
             own.find(|user| user.name() == name.as_str()).cloned()
         });
         let registers = key.filter(|_| known.is_none());
-        let user = known.unwrap_or_else(|| self.given.draw(name, dice));
+        let user = match known {
+            Some(known) => known,
+            None => self.new_id(name, dice)?,
+        };
         if let Some(key) = registers {
             self.registered.entry(key).or_default().push(user.clone());
             self.lasting.insert(user.clone());
@@ -83,7 +93,16 @@ impl Roster {
         self.people.insert(session, Person { user: user.clone(), dialect });
         let (sessions, lasting) = (&self.sessions, &self.lasting);
         self.given.forget_oldest(|user| sessions.contains_key(user) || lasting.contains(user));
-        Joined { user, is_first, registers }
+        Ok(Joined { user, is_first, registers })
+    }
+
+    fn new_id(&mut self, name: &Name, dice: &mut StdRng) -> Result<UserId, Refusal> {
+        if let Some(other) = self.names.like(name) {
+            return Err(Refusal::ConfusableName(name.clone(), other.clone()));
+        }
+        let user = self.given.draw(name, dice);
+        self.names.add(&user);
+        Ok(user)
     }
 
     /// Who has left, if that was the last of their sessions.
@@ -95,6 +114,9 @@ impl Roster {
             return None;
         }
         self.sessions.remove(&user);
+        if !self.lasting.contains(&user) {
+            self.names.remove(&user);
+        }
         Some(user)
     }
 

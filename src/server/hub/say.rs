@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::{Effect, Hub, Now, SessionId, Ticket};
 use crate::protocol::error::Refusal;
 use crate::protocol::id::{ClientId, MessageId, UserId};
-use crate::protocol::message::{Audience, Kind};
+use crate::protocol::message::{Audience, Kind, can_see};
 use crate::protocol::request::{Say, SayKind};
 use crate::store::{Append, NewMessage};
 
@@ -69,7 +69,7 @@ impl Hub {
                 readers.iter().chain([&entry.author]).cloned().collect()
             }
             (Audience::Only(readers), Audience::Only(named)) => {
-                let outside = |user: &&UserId| !readers.contains(*user) && **user != entry.author;
+                let outside = |user: &&UserId| !can_see(*user, &entry.author, Some(readers));
                 unknown(named.iter().filter(outside).cloned().collect())?;
                 named
             }

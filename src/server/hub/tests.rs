@@ -41,6 +41,34 @@ fn a_name_that_is_none_is_refused_and_the_session_closed() {
 }
 
 #[test]
+fn nobody_new_gets_a_name_that_can_be_taken_for_another_in_use() {
+    let mut room = Room::new();
+    let refused = |room: &mut Room, session: u64, name: &str, key: Option<Key>| {
+        room.told.clear();
+        let login = Login { dialect: Dialect::Extended, ..Login::original(name.to_owned()) };
+        room.input(Input::Login { session: SessionId(session), login, key });
+        match room.told().as_slice() {
+            [(to, Event::LoginRefused(refused))] if *to == session => Some(refused.code),
+            _ => None,
+        }
+    };
+    let bob = room.join_with(1, "Bob", Some([1; 32]));
+    room.join(2, "Ann", Dialect::Original);
+    for (session, name) in [(3, "B0b"), (4, "bob"), (5, "ANN")] {
+        assert_eq!(refused(&mut room, session, name, None), Some(ErrorCode::ConfusableName));
+        assert!(room.closed.contains(&SessionId(session)));
+    }
+    assert_ne!(room.join_with(6, "Bob", Some([2; 32])), bob, "many are called Bob");
+    for session in [1, 2, 6] {
+        room.leave(session);
+    }
+    assert_eq!(refused(&mut room, 7, "ann", None), None, "a guest who left does not come back");
+    room.restart();
+    assert_eq!(refused(&mut room, 8, "bob", None), Some(ErrorCode::ConfusableName));
+    assert_eq!(room.join_with(9, "Bob", Some([1; 32])), bob, "who comes back is never refused");
+}
+
+#[test]
 fn messages_go_to_their_people_and_back_to_the_sender() {
     let mut room = Room::new();
     let (ann, bob) = (room.ours(1, "Ann"), room.ours(2, "Bob"));

@@ -242,7 +242,7 @@ impl SqliteStore {
     }
 
     /// Does not wait for the disk, in tests that are about something else.
-    pub(super) fn without_sync(self) -> Self {
+    pub(crate) fn without_sync(self) -> Self {
         self.db.pragma_update(None, "synchronous", "OFF").unwrap();
         self
     }

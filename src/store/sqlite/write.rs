@@ -2,13 +2,13 @@
 
 use rusqlite::{OptionalExtension, Transaction};
 
-use super::super::row::{message_id, moment, recipients};
+use super::super::row::{message_id, moment, names, recipients};
 use super::super::{Append, CID_KEPT, First, NewMessage, Outcome, StoreError, tick};
 use super::read::message_row;
 use super::{Log, number, seq};
 use crate::protocol::event::Deleted;
 use crate::protocol::id::{ClientId, MessageId, Seq, UserId};
-use crate::protocol::message::{Message, Millis};
+use crate::protocol::message::{self, Message, Millis};
 
 /// What a row of the feed is about.
 #[derive(Debug, Clone, Copy)]
@@ -276,8 +276,5 @@ impl Found {
 
 /// The readers in whose feeds a message is.
 pub(super) fn readers<'a>(recipients: Option<&'a str>, sender: &'a str) -> Vec<&'a str> {
-    match recipients {
-        None => vec![""],
-        Some(names) => names.split(' ').filter(|name| !name.is_empty()).chain([sender]).collect(),
-    }
+    message::readers(sender, recipients.map(names)).map_or_else(|| vec![""], Iterator::collect)
 }

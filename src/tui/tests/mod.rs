@@ -1,6 +1,7 @@
 //! Whole screens, driven by keys and clicks as text, compared with drawings.
 
 mod history;
+mod hostile;
 mod limits;
 mod mouse;
 mod screens;

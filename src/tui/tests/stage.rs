@@ -167,6 +167,17 @@ impl Stage {
         self.client(client::Event::Received(event))
     }
 
+    /// The same for many at once: they are drawn together.
+    pub(super) fn server_at_once(&mut self, events: impl IntoIterator<Item = Event>) -> &mut Self {
+        for event in events {
+            let message = Message::Client(client::Event::Received(event));
+            let effects = update(&mut self.model, self.now, message);
+            self.effects.extend(effects);
+        }
+        self.draw();
+        self
+    }
+
     /// Time passes, and the screen is woken as often as it asked for.
     pub(super) fn wait(&mut self, seconds: i64) -> &mut Self {
         let until = self.now + TimeDelta::seconds(seconds);

@@ -7,6 +7,8 @@
 pub(crate) mod checker;
 #[cfg(target_os = "linux")]
 pub(crate) mod disk;
+pub(crate) mod hostile;
+pub(crate) mod liar;
 pub(crate) mod load;
 pub(crate) mod screen;
 mod wire;
@@ -142,6 +144,11 @@ impl Server {
     pub(crate) fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
+    }
+
+    /// The process.
+    pub(crate) fn process_id(&self) -> u32 {
+        self.child.id()
     }
 
     /// Waits for its end.

@@ -251,6 +251,13 @@ impl Screen {
         String::from_utf8(self.terminal.output.lock().unwrap().raw.clone()).unwrap()
     }
 
+    /// All that was written, once the program has ended.
+    #[track_caller]
+    pub(crate) fn raw_at_the_end(self) -> String {
+        self.wait_until("end", |output| output.ended);
+        self.raw()
+    }
+
     /// The process.
     pub(crate) fn process_id(&self) -> u32 {
         self.child.as_ref().unwrap().process_id().unwrap()

@@ -100,9 +100,12 @@ impl Wire {
 
     /// The same on a connection that may be lost.
     pub(crate) fn try_send(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.tls.writer().write_all(bytes)?;
-        while self.tls.wants_write() {
-            self.tls.write_tls(&mut self.tcp)?;
+        // The library keeps no more than 64 KiB.
+        for piece in bytes.chunks(32 * 1_024) {
+            self.tls.writer().write_all(piece)?;
+            while self.tls.wants_write() {
+                self.tls.write_tls(&mut self.tcp)?;
+            }
         }
         Ok(())
     }

@@ -1,5 +1,8 @@
 //! Whole sessions over in-memory streams, in virtual time.
 
+mod gate;
+mod secrets;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,7 +22,7 @@ use super::session::Room;
 use super::shell;
 use crate::protocol::decoder::Decoder;
 use crate::protocol::limits::{CONTENT_CHARACTERS, FRAME_BYTES, LOGIN_FRAME_BYTES, Rates};
-use crate::store::Store as _;
+use crate::store::Store;
 use crate::store::handle::{self, Handles};
 use crate::store::memory::MemoryStore;
 
@@ -39,17 +42,21 @@ pub(super) fn mono() -> Instant {
 
 impl Rig {
     pub(super) fn start() -> Self {
-        Self::with(None)
+        Self::on(MemoryStore::default(), None)
     }
 
     /// A server that hears people at these rates.
-    pub(super) fn with(rates: Option<Rates>) -> Self {
+    fn with(rates: Rates) -> Self {
+        Self::on(MemoryStore::default(), Some(rates))
+    }
+
+    /// A server on this log.
+    fn on(mut store: impl Store, rates: Option<Rates>) -> Self {
         let (hub, commands) = shell::channel();
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
         let start = mono();
         let began = DateTime::from_timestamp_millis(1_800_000_000_000).unwrap().fixed_offset();
         let clock = move || Now { mono: mono(), wall: began + (mono() - start) };
-        let mut store = MemoryStore::default();
         let opened = store.opened().unwrap();
         let (reads, read_queue) = handle::read_queue();
         let (searches, search_queue) = handle::read_queue();
@@ -75,6 +82,7 @@ impl Rig {
         self.connect_with(buffer, None)
     }
 
+    /// The same for somebody who shows this key.
     fn connect_with(&mut self, buffer: usize, key: Option<Key>) -> Peer {
         let (near, far) = tokio::io::duplex(buffer);
         let session = SessionId(self.n_sessions);
@@ -417,7 +425,7 @@ fn many(count: usize) -> Vec<u8> {
 
 #[tokio::test(start_paused = true)]
 async fn whoever_sends_too_fast_is_read_more_slowly_and_nobody_else() {
-    let mut rig = Rig::with(Some(limits::RATES));
+    let mut rig = Rig::with(limits::RATES);
     let key = Some([7; 32]);
     let bob = rig.connect_with(65_536, key);
     let (mut bob, mut ann) = (Rig::log_in(bob, "Bob").await, rig.ours("Ann").await);
@@ -447,7 +455,7 @@ async fn whoever_sends_too_fast_is_read_more_slowly_and_nobody_else() {
 
 #[tokio::test(start_paused = true)]
 async fn whoever_sends_too_fast_for_a_minute_is_closed() {
-    let mut rig = Rig::with(Some(limits::RATES));
+    let mut rig = Rig::with(limits::RATES);
     let mut bob = rig.ours("Bob").await;
     let start = mono();
     bob.io.write_all(&many(200)).await.unwrap();
@@ -459,7 +467,7 @@ async fn whoever_sends_too_fast_for_a_minute_is_closed() {
 
 #[tokio::test(start_paused = true)]
 async fn garbage_is_read_no_faster_than_text() {
-    let mut rig = Rig::with(Some(limits::RATES));
+    let mut rig = Rig::with(limits::RATES);
     let mut bob = rig.ours("Bob").await;
     let start = mono();
     bob.io.write_all(&vec![b'x'; 1_000_000]).await.unwrap();

@@ -1,0 +1,236 @@
+//! Fuzzing on the stable toolchain: everything that reads bytes from outside is fed what once was trouble
+//! (`tests/corpus`, a folder a target), and then changed pieces of it.
+//!
+//! Not guided by coverage: the corpus and the dictionary know the grammars instead. The suite does a few
+//! thousand of each; `CHAT_FUZZ_SECONDS=60` goes on for so long, with another seed each time, which is
+//! said. An input that fails is printed as a line to be kept in the corpus.
+
+#![expect(clippy::indexing_slicing, reason = "a test fails where its tools do")]
+
+use std::fs;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use chat::client::line::Line;
+use chat::client::link::Link;
+use chat::protocol::decoder::Decoder;
+use chat::protocol::event::Event;
+use chat::protocol::id::{Name, UserId};
+use chat::protocol::request::{Login, Request};
+use chat::protocol::text::SafeText;
+use rand::rngs::StdRng;
+use rand::{RngExt as _, SeedableRng as _};
+
+use crate::support::hostile::foreign;
+use crate::support::tell;
+
+/// How many inputs of each target the suite tries.
+const TRIES: usize = 3_000;
+
+/// What the formats are made of: few inputs would find it by chance.
+const WORDS: [&str; 44] = [
+    "{",
+    "}",
+    "\"",
+    "\\",
+    "\\u0000",
+    "\\ud800",
+    "[",
+    "]",
+    ":",
+    ",",
+    "null",
+    "true",
+    "-1",
+    "1e999",
+    "18446744073709551616",
+    "\"action\":",
+    "\"MESSAGE\"",
+    "\"REPLY\"",
+    "\"HISTORY\"",
+    "\"FOUND\"",
+    "\"receiver\":",
+    "\"content\":",
+    "\"optional\":",
+    "\"messages\":",
+    "\"username\":",
+    "\"cid\":",
+    "\"seq\":",
+    "\"status\":",
+    "chat://",
+    "[::1]",
+    "%",
+    "@",
+    "_1234",
+    "/",
+    "?",
+    "#",
+    "pin=",
+    "invite=",
+    "\n",
+    "\t",
+    "\u{1b}[",
+    "\u{202e}",
+    "\u{301}",
+    "\u{200d}",
+];
+
+/// One input after the other, as long as there is time.
+struct Fuzzer {
+    target: &'static str,
+    corpus: Vec<Vec<u8>>,
+    dice: StdRng,
+    seed: u64,
+}
+
+impl Fuzzer {
+    fn new(target: &'static str) -> Self {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus").join(target);
+        let mut files: Vec<_> =
+            fs::read_dir(folder).unwrap().map(|file| file.unwrap().path()).collect();
+        files.sort();
+        let corpus: Vec<_> = files.iter().map(|file| fs::read(file).unwrap()).collect();
+        assert!(!corpus.is_empty(), "nothing to begin with for {target}");
+        let seed = if seconds().is_some() { rand::random() } else { 1 };
+        Self { target, corpus, dice: StdRng::seed_from_u64(seed), seed }
+    }
+
+    /// Feeds `check`, which panics where a promise is broken.
+    fn run(mut self, check: impl Fn(&[u8])) {
+        let start = now();
+        let mut n_inputs = self.corpus.len();
+        for index in 0..self.corpus.len() {
+            Self::try_one(self.target, &self.corpus[index], &check);
+        }
+        loop {
+            let is_over = match seconds() {
+                Some(time) => start.elapsed() >= time,
+                None => n_inputs >= TRIES,
+            };
+            if is_over {
+                break;
+            }
+            let input = self.changed();
+            Self::try_one(self.target, &input, &check);
+            n_inputs += 1;
+        }
+        tell(&format!("{}: {n_inputs} inputs, seed {}, no failure", self.target, self.seed));
+    }
+
+    fn try_one(target: &str, input: &[u8], check: &impl Fn(&[u8])) {
+        let held = catch_unwind(AssertUnwindSafe(|| check(input))).is_ok();
+        assert!(held, "keep this in tests/corpus/{target}: {}", input.escape_ascii());
+    }
+
+    /// Some of the corpus, with up to eight changes.
+    fn changed(&mut self) -> Vec<u8> {
+        let dice = &mut self.dice;
+        let mut input = self.corpus[dice.random_range(0..self.corpus.len())].clone();
+        for _ in 0..dice.random_range(1..=8) {
+            let at = dice.random_range(0..=input.len());
+            let end = dice.random_range(at..=input.len().min(at + 20));
+            match dice.random_range(0..7) {
+                0 => drop(input.drain(at..end)),
+                1 => {
+                    let piece = input[at..end].to_vec();
+                    input.splice(at..at, piece.repeat(dice.random_range(1..4)));
+                }
+                2 => {
+                    let other = &self.corpus[dice.random_range(0..self.corpus.len())];
+                    let from = dice.random_range(0..=other.len());
+                    let to = dice.random_range(from..=other.len());
+                    input.splice(at..end, other[from..to].iter().copied());
+                }
+                3 => input.insert(at, dice.random()),
+                4 if at < input.len() => input[at] ^= 1 << dice.random_range(0..8),
+                _ => {
+                    let word = WORDS[dice.random_range(0..WORDS.len())];
+                    input.splice(at..at, word.bytes());
+                }
+            }
+        }
+        input.truncate(8_192);
+        input
+    }
+}
+
+/// For how long, if somebody wants more than the suite does.
+fn seconds() -> Option<Duration> {
+    let seconds = std::env::var("CHAT_FUZZ_SECONDS").ok()?;
+    Some(Duration::from_secs(seconds.parse().unwrap()))
+}
+
+#[expect(clippy::disallowed_methods, reason = "fuzzing goes on for as long as somebody wants")]
+fn now() -> Instant {
+    Instant::now()
+}
+
+/// The objects in a stream that comes in pieces of this size.
+fn objects(stream: &[u8], size: usize) -> Vec<Option<Vec<u8>>> {
+    let mut decoder = Decoder::new(1_000);
+    let mut found = Vec::new();
+    for piece in stream.chunks(size) {
+        decoder.buffer().extend_from_slice(piece);
+        while let Some(object) = decoder.next_object() {
+            found.push(object.ok().map(|bytes| bytes.to_vec()));
+        }
+        assert!(decoder.buffer().len() <= 1_000, "more is kept than the cap");
+    }
+    found
+}
+
+#[test]
+fn any_stream_is_cut_into_objects_and_each_is_understood_or_refused() {
+    Fuzzer::new("stream").run(|stream| {
+        let whole = objects(stream, usize::MAX);
+        let whole: Vec<_> = whole.into_iter().flatten().collect();
+        if stream.len() <= 1_000 {
+            let pieces: Vec<_> = objects(stream, 3).into_iter().flatten().collect();
+            assert_eq!(whole, pieces, "however it is cut");
+        }
+        for object in &whole {
+            drop(Login::decode(object));
+            if let (cid, Ok(request)) = Request::decode(object) {
+                assert_eq!(Request::decode(&request.encode(cid.as_ref())), (cid, Ok(request)));
+            }
+            if let Ok(Some(event)) = Event::decode(object) {
+                assert_eq!(Event::decode(&event.encode()).unwrap(), Some(event));
+            }
+        }
+    });
+}
+
+#[test]
+fn any_text_becomes_one_that_nothing_foreign_is_in() {
+    Fuzzer::new("text").run(|bytes| {
+        let text = String::from_utf8_lossy(bytes);
+        let clean = SafeText::clean(&text);
+        assert_eq!(foreign(clean.as_str()), None);
+        assert_eq!(foreign(&clean.one_line()), None);
+        assert_eq!(SafeText::clean(clean.as_str()), clean, "cleaning is done once");
+        if let Ok(name) = text.parse::<Name>() {
+            assert_eq!(foreign(name.as_str()), None);
+            assert_eq!(name.as_str().parse(), Ok(name.clone()));
+            let id = UserId::new(&name, 7);
+            assert_eq!(id.as_str().parse(), Ok(id.clone()));
+            assert_eq!(id.name(), name.as_str());
+        }
+        drop(Line::parse(&text));
+    });
+}
+
+#[test]
+fn any_link_is_written_as_it_is_read_or_refused() {
+    Fuzzer::new("link").run(|bytes| {
+        let text = String::from_utf8_lossy(bytes);
+        match text.parse::<Link>() {
+            Ok(link) => {
+                let shown = link.to_string();
+                assert!(shown.bytes().all(|b| b.is_ascii_graphic()), "{shown:?}");
+                assert_eq!(shown.parse(), Ok(link));
+            }
+            Err(error) => assert_eq!(foreign(&error.to_string()), None),
+        }
+    });
+}
