@@ -11,6 +11,10 @@ check:
 test:
     cargo test
 
+# The same with more kills, power cuts, simulated worlds and lost connections: an hour or so.
+torture:
+    CHAT_KILLS=1000 CHAT_POWER_CUTS=200 CHAT_SEEDS=10000 CHAT_RECONNECTS=5000 cargo test --test it -- doubles_nothing lost_or_doubled --nocapture
+
 # How fast the hub and the screen are.
 bench:
     cargo bench

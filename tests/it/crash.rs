@@ -9,14 +9,9 @@ use rand::{RngExt as _, SeedableRng as _};
 
 use crate::support::checker::{Report, check};
 use crate::support::load::{Member, Stage};
-use crate::support::{Server, serve, tell};
+use crate::support::{Server, serve, tell, times};
 
 const CLIENTS: usize = 6;
-
-/// How often something is done: as often as the environment says, or else so often.
-fn times(variable: &str, default: usize) -> usize {
-    std::env::var(variable).map_or(default, |times| times.parse().unwrap())
-}
 
 /// A server on the same folder, on any port.
 fn command(server: &Server) -> Command {

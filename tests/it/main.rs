@@ -4,6 +4,7 @@
 mod crash;
 mod docs;
 mod faults;
+mod flaky;
 mod flood;
 mod floors;
 mod fuzz;
@@ -13,6 +14,7 @@ mod original;
 mod plain;
 mod send;
 mod serve;
+mod simulated;
 mod support;
 mod tail;
 mod terminal;

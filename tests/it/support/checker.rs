@@ -47,6 +47,8 @@ pub(crate) enum Note {
     Connecting { at: Moment },
     /// The server could not go on from where the client was.
     NotResumed,
+    /// Its process began anew: what lies after `from` and up to `to` is not for its stream to bring.
+    Anew { from: u64, to: u64 },
     /// The stream brought a message.
     Heard(Copy),
     /// The stream brought the word that a message is gone.
@@ -214,6 +216,7 @@ fn gather(history: &History, report: &mut Report) -> BTreeMap<Token, Known> {
             Note::Said { .. }
             | Note::Connecting { .. }
             | Note::NotResumed
+            | Note::Anew { .. }
             | Note::Gone { .. }
             | Note::Bytes(_) => {}
         }
@@ -231,6 +234,7 @@ fn copies(note: &Note) -> &[Copy] {
         | Note::Removed { .. }
         | Note::Connecting { .. }
         | Note::NotResumed
+        | Note::Anew { .. }
         | Note::Gone { .. }
         | Note::Bytes(_) => &[],
     }
@@ -262,8 +266,13 @@ fn check_forward(client: usize, seqs: &[u64], report: &mut Report) {
 fn check_count(client: usize, notes: &[Note], known: &BTreeMap<Token, Known>, report: &mut Report) {
     let mut stream: BTreeMap<Token, usize> = BTreeMap::new();
     let mut log = stream.clone();
+    let mut gaps = Vec::new();
     for note in notes {
         let place = match note {
+            Note::Anew { from, to } => {
+                gaps.push(from + 1..=*to);
+                continue;
+            }
             Note::Heard(_) => &mut stream,
             Note::Log { .. } => &mut log,
             _ => continue,
@@ -272,9 +281,11 @@ fn check_count(client: usize, notes: &[Note], known: &BTreeMap<Token, Known>, re
             *place.entry(copy.token).or_default() += 1;
         }
     }
-    for (name, counts) in [("stream", &stream), ("log", &log)] {
+    let is_in_gap = |seq: &u64| gaps.iter().any(|gap| gap.contains(seq));
+    for (name, counts, may_lack) in [("stream", &stream, true), ("log", &log, false)] {
         for (token, known) in known.iter().filter(|(_, known)| known.is_for(client)) {
             match counts.get(token).copied().unwrap_or_default() {
+                0 if may_lack && known.stored.as_ref().is_some_and(is_in_gap) => {}
                 0 if known.must_be_there() => report.note(
                     |report| &mut report.lost,
                     || format!("{token} of {} is not in {client}'s {name}", known.sender),
@@ -301,6 +312,10 @@ fn check_gone(client: usize, notes: &[Note], known: &BTreeMap<Token, Known>, rep
             }
             Note::Gone { token, .. } => {
                 told.extend(token);
+                continue;
+            }
+            Note::Anew { .. } => {
+                has.clear();
                 continue;
             }
             Note::Page { asked, .. } | Note::Log { asked, .. } => *asked,
@@ -398,6 +413,24 @@ mod tests {
     fn what_is_missing_is_lost() {
         assert_eq!(after(|notes| drop(notes.remove(1))).lost, 1);
         assert_eq!(after(|notes| drop(notes.pop())).lost, 1);
+    }
+
+    #[test]
+    fn whoever_begins_anew_has_the_rest_from_the_log() {
+        let missing = |from, to| {
+            after(|notes| {
+                notes.remove(1);
+                notes.insert(1, Note::Anew { from, to });
+            })
+        };
+        assert_eq!((missing(0, 1).lost, missing(1, 2).lost), (0, 1));
+        let anew = Note::Anew { from: 2, to: 4 };
+        assert_eq!(after(|notes| drop(notes.splice(3..5, [anew]))).back, 0);
+        let no_log = after(|notes| {
+            notes.insert(1, Note::Anew { from: 0, to: 9 });
+            notes.pop();
+        });
+        assert_eq!(no_log.lost, 1);
     }
 
     #[test]

@@ -29,7 +29,7 @@ use super::{Key, PATIENCE, Wire, trusting};
 const WINDOW: usize = 8;
 
 /// What stands before each token in a message.
-const MARK: &str = "token-";
+pub(super) const MARK: &str = "token-";
 
 /// What all clients share: where the server is, what time it is, and whether to go on.
 pub(crate) struct Stage {
@@ -397,7 +397,7 @@ fn copy(object: &Value) -> Option<Copy> {
 }
 
 /// Every token in these bytes.
-fn tokens(bytes: &[u8]) -> Vec<Token> {
+pub(super) fn tokens(bytes: &[u8]) -> Vec<Token> {
     let text = String::from_utf8_lossy(bytes);
     let rests = text.split(MARK).skip(1);
     rests.map(|rest| rest.split('.').next().unwrap().parse().unwrap()).collect()

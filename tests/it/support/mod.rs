@@ -10,6 +10,8 @@ pub(crate) mod disk;
 pub(crate) mod hostile;
 pub(crate) mod liar;
 pub(crate) mod load;
+pub(crate) mod person;
+pub(crate) mod proxy;
 pub(crate) mod screen;
 mod wire;
 
@@ -197,6 +199,11 @@ fn begin(
     stdout.read_line(&mut line).unwrap();
     let address = line.trim().strip_prefix("listening on ").and_then(|text| text.parse().ok());
     (child, stdout, address.ok_or(line))
+}
+
+/// How often something is done: as often as the environment says, or else so often.
+pub(crate) fn times(variable: &str, default: usize) -> usize {
+    std::env::var(variable).map_or(default, |times| times.parse().unwrap())
 }
 
 /// Says something to whoever runs the tests (with `--nocapture`).
