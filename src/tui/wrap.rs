@@ -5,7 +5,7 @@
 //! follow.
 
 use unicode_segmentation::UnicodeSegmentation;
-use unicode_width::UnicodeWidthStr;
+use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 /// How many cells a tab takes.
 const TAB: &str = "    ";
@@ -20,9 +20,23 @@ pub fn wrap(text: &str, width: usize) -> Vec<String> {
     lines
 }
 
-/// The same text as the terminal can draw it without surprises.
+/// The same text as any terminal can draw it without surprises. What makes one picture of several is left
+/// out: many terminals draw all of them, and everything to their right would be out of place.
 pub fn drawable(text: &str) -> String {
-    text.replace('\t', TAB).replace(['\u{fe0e}', '\u{fe0f}'], "")
+    let mut drawn = String::with_capacity(text.len());
+    let mut after_wide = false;
+    for c in text.chars() {
+        match c {
+            '\t' => drawn.push_str(TAB),
+            // How to draw what stands before: as text, or as a picture.
+            '\u{fe0e}' | '\u{fe0f}' => continue,
+            // Joiners of pictures, and colours of skin.
+            '\u{200d}' | '\u{1f3fb}'..='\u{1f3ff}' if after_wide => continue,
+            c => drawn.push(c),
+        }
+        after_wide = c.width() == Some(2);
+    }
+    drawn
 }
 
 /// The beginning of a text in at most `width` cells, with `…` where something is missing.
@@ -99,12 +113,25 @@ mod tests {
             ("abcdefghij", 4, &["abcd", "efgh", "ij"]),
             ("ab abcdefghij", 4, &["ab a", "bcde", "fghi", "j"]),
             ("你好世界", 5, &["你好", "世界"]),
-            ("👩\u{200d}👧 hi", 2, &["👩\u{200d}👧", "hi"]),
+            ("👩\u{200d}👧 hi", 4, &["👩👧", "hi"]),
             ("你", 1, &[""]),
             ("a\tb", 80, &["a    b"]),
         ];
         for (text, width, lines) in cases {
             assert_eq!(wrap(text, width), lines, "{text:?} in {width}");
+        }
+    }
+
+    #[test]
+    fn what_is_drawn_is_as_wide_as_its_characters() {
+        for (text, drawn) in [
+            ("👩\u{200d}👩\u{200d}👧 👍🏽!", "👩👩👧 👍!"),
+            ("❤\u{fe0f}\t1\u{fe0f}\u{20e3}", "❤    1\u{20e3}"),
+            ("می\u{200c}خواهم क्\u{200d}ष 🇨🇭 e\u{301}", "می\u{200c}خواهم क्\u{200d}ष 🇨🇭 e\u{301}"),
+        ] {
+            assert_eq!(drawable(text), drawn);
+            let cells: usize = drawn.chars().filter_map(UnicodeWidthChar::width).sum();
+            assert_eq!(drawn.width(), cells, "{drawn}");
         }
     }
 
