@@ -9,7 +9,7 @@ use chat::protocol::event::Event;
 use chat::protocol::id::Seq;
 use chat::protocol::message::Message;
 use chat::protocol::request::{Dialect, Login, Request};
-use chat::server::hub::{Effect, Hub, Input, Now, SessionId};
+use chat::server::hub::{Access, Effect, Hub, Input, Now, Peer, SessionId};
 use chat::store::memory::MemoryStore;
 use chat::store::{Append, Outcome, Store as _};
 use divan::{Bencher, black_box};
@@ -24,11 +24,12 @@ fn now() -> Now {
 
 /// A room of so many people, and the ID of one of them.
 fn room(people: u64) -> (Hub, String) {
-    let mut hub = Hub::new(1, &MemoryStore::default().opened().expect("memory"));
+    let mut hub = Hub::new(1, Access::Open, &MemoryStore::default().opened().expect("memory"));
     let mut last = String::new();
     for session in (0..people).map(SessionId) {
         let login = Login { dialect: Dialect::Extended, ..Login::original("Bob".to_owned()) };
-        for effect in hub.handle(now(), Input::Login { session, login, key: None }) {
+        let peer = Peer { key: None, address: std::net::Ipv4Addr::LOCALHOST.into() };
+        for effect in hub.handle(now(), Input::Login { session, login, peer }) {
             if let Effect::Send { event: Event::Welcome(welcome), .. } = effect {
                 last = welcome.user.to_string();
             }

@@ -62,7 +62,7 @@ fn main() {
     let begun = Instant::now();
     let mut store = SqliteStore::open(folder.path()).unwrap();
     let opened = store.opened().unwrap();
-    println!("opened {} messages in {:.1?}; {}", opened.messages, begun.elapsed(), memory());
+    println!("opened {} messages in {:.1?}; {}", opened.size.messages, begun.elapsed(), memory());
     drop(opened);
     reads(&mut store.reader().unwrap(), next);
     println!("{}", memory());

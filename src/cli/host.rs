@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::join::{self, Person};
-use super::{logging, serve, signals};
+use super::{logging, serve, signals, who};
 use crate::client::address::ServerAddress;
 use crate::client::trust::Trust;
 use crate::protocol::text::SafeText;
@@ -31,14 +31,21 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
     if args.person.is_plain() || !std::io::stderr().is_terminal() {
         logging::to_stderr();
     }
-    let server = serve::bind(&args.server).await.map_err(|error| explain(error, &args.server))?;
-    serve::print_ready(&server);
+    let own = who::identity()?.fingerprint.digest();
+    let server = serve::bind(&args.server, Some(own)).await;
+    let server = server.map_err(|error| explain(error, &args.server))?;
+    let ready = serve::ready_lines(&server, &args.server);
+    serve::print_ready(&ready);
     let stop = CancellationToken::new();
-    signals::heeded(&stop, host(server, args.person, &stop)).await
+    signals::heeded(&stop, host(server, &ready, args.person, &stop)).await
 }
 
-async fn host(server: Server, person: Person, stop: &CancellationToken) -> anyhow::Result<()> {
-    let ready = serve::ready_lines(&server);
+async fn host(
+    server: Server,
+    ready: &str,
+    person: Person,
+    stop: &CancellationToken,
+) -> anyhow::Result<()> {
     let notices = ready.lines().map(SafeText::clean).collect();
     let address = reachable(server.local_addr());
     let trust = Trust::Key(server.fingerprint());

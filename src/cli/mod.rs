@@ -2,12 +2,15 @@
 //!
 //! Each subcommand is a file of its own; nothing is decided here.
 
+mod admin;
 pub mod config;
 pub mod exit;
 mod handles;
 mod host;
+mod invite;
 mod join;
 mod key;
+mod local;
 mod logging;
 mod plain;
 mod send;
@@ -47,6 +50,10 @@ enum Command {
     Tail(tail::Args),
     /// The key by which servers know you: show it, or take it to another machine
     Key(key::Args),
+    /// Make a link that lets somebody into the server on this machine
+    Invite(invite::Args),
+    /// See and change what happens on the server on this machine
+    Admin(admin::Args),
 }
 
 /// Does what the command line says.
@@ -83,6 +90,8 @@ async fn run(command: Command) -> anyhow::Result<()> {
         Command::Send(args) => send::run(args).await,
         Command::Tail(args) => tail::run(args).await,
         Command::Key(args) => key::run(args),
+        Command::Invite(args) => invite::run(args).await,
+        Command::Admin(args) => admin::run(args).await,
     }
 }
 

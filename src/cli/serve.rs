@@ -9,10 +9,10 @@ use clap::builder::BoolishValueParser;
 use tokio_util::sync::CancellationToken;
 
 use super::config::{self, Address};
-use super::exit::{Exit, Failure};
 use super::{handles, logging, signals};
+use crate::server::hub::{Access, Key};
 use crate::server::{Bounds, Options, Server, limits};
-use crate::store::Retention;
+use crate::store::{Retention, Size};
 use crate::tls::server::Identity;
 
 /// Where to listen and what to keep where; `chat host` takes the same.
@@ -30,9 +30,15 @@ pub(super) struct Args {
     /// Keep messages for so many days; 0 keeps only what is not delivered yet [default: for ever]
     #[arg(long, env = "CHAT_KEEP", value_name = "DAYS")]
     pub(super) keep: Option<u32>,
-    /// Let in anybody who can reach the address
+    /// Let in anybody who can reach an address that is not this machine's alone
     #[arg(long, env = "CHAT_OPEN", value_parser = BoolishValueParser::new())]
     pub(super) open: bool,
+    /// Let nobody new in without an invite, wherever it listens
+    #[arg(
+        long, env = "CHAT_INVITE_ONLY", conflicts_with = "open",
+        value_parser = BoolishValueParser::new()
+    )]
+    pub(super) invite_only: bool,
     /// How many connections one address may have at once (this machine: as many as it likes)
     #[arg(
         long, env = "CHAT_PER_ADDRESS", value_name = "NUMBER",
@@ -48,8 +54,8 @@ pub(super) struct Args {
 /// Serves until SIGINT or SIGTERM; at SIGHUP it reads its certificate again.
 pub(super) async fn run(args: Args) -> anyhow::Result<()> {
     logging::to_stderr();
-    let server = bind(&args).await?;
-    print_ready(&server);
+    let server = bind(&args, None).await?;
+    print_ready(&ready_lines(&server, &args));
     let stop = CancellationToken::new();
     let identity = server.identity();
     let serving = async { Ok(server.run(stop.clone()).await?) };
@@ -69,8 +75,8 @@ fn reload(identity: &Identity) {
     }
 }
 
-/// Opens the server that `args` describe.
-pub(super) async fn bind(args: &Args) -> anyhow::Result<Server> {
+/// Opens the server that `args` describe. Who holds the key of its host needs no invite.
+pub(super) async fn bind(args: &Args, host: Option<Key>) -> anyhow::Result<Server> {
     let data = match &args.data {
         Some(data) => data.clone(),
         None => config::data_folder()?,
@@ -79,22 +85,17 @@ pub(super) async fn bind(args: &Args) -> anyhow::Result<Server> {
     let retention = args.keep.map_or(Retention::Forever, Retention::Days);
     let listen = addresses(&args.listen).await?;
     let is_public = listen.iter().any(|address| !address.ip().is_loopback());
-    if is_public && !args.open {
-        let message = format!(
-            "{} can be reached from other machines, and anybody who reaches it may come in: add --open if that is what you want",
-            args.listen
-        );
-        return Err(Failure { exit: Exit::Usage, message }.into());
-    }
+    let is_for_all = !args.invite_only && (args.open || !is_public);
+    let access = if is_for_all { Access::Open } else { Access::InviteOnly { host } };
     handles::raise();
     let bounds = if args.no_rate_limits {
         Bounds::default()
     } else {
         Bounds { per_address: Some(args.per_address), rates: Some(limits::RATES) }
     };
-    let options = Options { listen, certs, data, retention, bounds };
+    let options = Options { listen, certs, data, retention, access, bounds };
     let server = Server::bind(options).await?;
-    if is_public {
+    if is_public && is_for_all {
         tracing::warn!("open to anybody who can reach {}", server.local_addr());
     }
     Ok(server)
@@ -109,22 +110,32 @@ async fn addresses(listen: &Address) -> anyhow::Result<Vec<SocketAddr>> {
 }
 
 /// Where the server is, how to know it, and what the others have to type.
-pub(super) fn ready_lines(server: &Server) -> String {
+pub(super) fn ready_lines(server: &Server, args: &Args) -> String {
     let address = server.local_addr();
     let join = match join_address(address) {
         Some(server) => format!("chat join {server} --name YOURNAME"),
         None => "chat join --name YOURNAME".to_owned(),
     };
-    let (messages, bytes) = server.log_size();
+    let invite = match (server.access(), &args.data) {
+        (Access::Open, _) => String::new(),
+        (Access::InviteOnly { .. }, data) => {
+            let data = data.as_ref().map(|data| format!(" --data {}", data.display()));
+            format!(
+                "nobody new comes in without an invite; to make one: chat invite{}\n",
+                data.unwrap_or_default()
+            )
+        }
+    };
+    let Size { messages, bytes } = server.log_size();
     format!(
-        "listening on {address}\nfingerprint {}\njoin with: {join}\n{messages} messages in the log, {}\n",
+        "listening on {address}\nfingerprint {}\njoin with: {join}\n{invite}{messages} messages in the log, {}\n",
         server.fingerprint(),
         size(bytes)
     )
 }
 
 /// Bytes as people say them.
-fn size(bytes: u64) -> String {
+pub(super) fn size(bytes: u64) -> String {
     match bytes {
         ..1_000_000 => format!("{} kB", bytes.div_ceil(1_000)),
         1_000_000..1_000_000_000 => format!("{}.{} MB", bytes / 1_000_000, bytes / 100_000 % 10),
@@ -132,14 +143,14 @@ fn size(bytes: u64) -> String {
     }
 }
 
-pub(super) fn print_ready(server: &Server) {
+pub(super) fn print_ready(lines: &str) {
     let mut out = std::io::stdout().lock();
     // Where nobody reads them, the lines aren't missed.
-    drop(out.write_all(ready_lines(server).as_bytes()).and_then(|()| out.flush()));
+    drop(out.write_all(lines.as_bytes()).and_then(|()| out.flush()));
 }
 
 /// What to write after `chat join`; nothing for the address that it takes by itself.
-fn join_address(address: SocketAddr) -> Option<SocketAddr> {
+pub(super) fn join_address(address: SocketAddr) -> Option<SocketAddr> {
     let default = SocketAddr::from((Ipv4Addr::LOCALHOST, config::DEFAULT_PORT));
     if address.ip().is_unspecified() {
         return Some(outward(address).unwrap_or(address));

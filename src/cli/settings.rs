@@ -28,6 +28,7 @@ use crate::protocol::text::SafeText;
 struct Keys {
     certs: Option<PathBuf>,
     data: Option<PathBuf>,
+    invite_only: Option<bool>,
     keep: Option<u32>,
     listen: Option<Address>,
     #[serde(default, deserialize_with = "parsed")]

@@ -250,6 +250,7 @@ fn may_pass(code: ErrorCode) -> bool {
         code,
         ErrorCode::Full
             | ErrorCode::LoginTimeout
+            | ErrorCode::NotStored
             | ErrorCode::ShuttingDown
             | ErrorCode::TooManyConnections
             | ErrorCode::TooSlow

@@ -11,7 +11,7 @@ use tokio_rustls::server::TlsStream;
 use tokio_util::task::TaskTracker;
 
 use super::admission::{Door, Verdict};
-use super::hub::SessionId;
+use super::hub::{Peer, SessionId};
 use super::limits::{ACCEPT_PAUSE, HANDSHAKE_TIMEOUT};
 use super::session::{self, Room};
 use crate::protocol::error::Refusal;
@@ -98,7 +98,8 @@ async fn serve<IO>(
         Verdict::Enter => {
             tracing::debug!(session = session.0, %peer, "connected");
             let key = tls::server::client_key(&stream);
-            session::run(stream, session, key, room).await;
+            let peer = Peer { key, address: peer.ip().to_canonical() };
+            session::run(stream, session, peer, room).await;
             tracing::debug!(session = session.0, "ended");
         }
         Verdict::Refuse => {

@@ -9,11 +9,13 @@ use std::sync::Arc;
 
 use futures_util::StreamExt;
 use futures_util::stream::{FuturesOrdered, FuturesUnordered};
+use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::admin::{Act, Answer};
 use super::fanout::Fanout;
-use super::hub::{Effect, Hub, Input, Now, Query, SessionId, Ticket};
+use super::hub::{Asker, Effect, Hub, Input, Now, Query, SessionId, Ticket};
 use super::limits::WRITING;
 use super::removed::Removed;
 use super::search::{self, Search};
@@ -47,6 +49,8 @@ pub(super) struct Desk {
     writing: FuturesOrdered<Later<Returned>>,
     looking: FuturesUnordered<Later<Input>>,
     searches: HashMap<SessionId, CancellationToken>,
+    askers: HashMap<Asker, oneshot::Sender<Answer>>,
+    n_asked: u64,
     latest: Arc<Removed>,
     /// Something was removed whose text is still in the files.
     pub(super) removed: bool,
@@ -71,6 +75,8 @@ impl Desk {
             writing: FuturesOrdered::new(),
             looking: FuturesUnordered::new(),
             searches: HashMap::new(),
+            askers: HashMap::new(),
+            n_asked: 0,
             latest,
             removed: false,
             is_failing: false,
@@ -113,9 +119,23 @@ impl Desk {
                 Effect::Feed { session, viewer, after } => {
                     self.fanout.feed(session, viewer, after);
                 }
+                Effect::Answer { asker, answer } => {
+                    if let Some(asker) = self.askers.remove(&asker) {
+                        // Whoever asked may have left meanwhile.
+                        asker.send(answer).ok();
+                    }
+                }
                 Effect::Close(session) => self.close(session),
             }
         }
+    }
+
+    /// Whoever runs the server asks for something.
+    pub(super) fn administer(&mut self, now: Now, act: Act, answer: oneshot::Sender<Answer>) {
+        let asker = Asker(self.n_asked);
+        self.n_asked += 1;
+        self.askers.insert(asker, answer);
+        self.input(now, Input::Administer { asker, act });
     }
 
     /// A session has ended: what it asked for last is still answered, if it listens.

@@ -50,7 +50,7 @@ struct Member {
 }
 
 /// From where a session gets the events of the log.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 enum Feed {
     /// It is not logged in yet.
     None,
@@ -203,8 +203,10 @@ impl Fanout {
 
     fn gather(&mut self, event: &Event) {
         let Some(seq) = event.seq() else {
-            let sessions: Vec<SessionId> = self.members.keys().copied().collect();
-            self.send(&sessions, event);
+            // Who waits to be let in is told nothing.
+            let inside = self.members.iter().filter(|(_, member)| member.feed != Feed::None);
+            let inside: Vec<SessionId> = inside.map(|(session, _)| *session).collect();
+            self.send(&inside, event);
             return;
         };
         if self.gathered.bytes.is_empty() {

@@ -16,6 +16,38 @@ pub const LEDGER_PEOPLE: usize = 40_000;
 /// somebody who was here before.
 pub const IDS_KEPT: usize = 100_000;
 
+/// How many IDs a key may have: one person with a script or two.
+pub const IDS_PER_KEY: usize = 3;
+
+/// How many new IDs one address may have made within [`NEW_IDS_TIME`], where no invite is needed: a
+/// family, but nobody who takes all good names. This machine itself is exempt; so is who has an invite,
+/// which is counted by itself.
+pub const NEW_IDS: usize = 5;
+
+/// See [`NEW_IDS`].
+pub const NEW_IDS_TIME: Duration = Duration::from_mins(10);
+
+/// How many of those are remembered, of whatever addresses: some 2 MB.
+pub const NEW_IDS_KEPT: usize = 20_000;
+
+/// How many invites may be open at once: some 100 kB.
+pub const INVITES: usize = 1_000;
+
+/// How many people one invite may let in: whoever wants more wants `--open`.
+pub const INVITE_USES: u32 = 1_000;
+
+/// How long an invite may be good for, in seconds: 30 days. A link that lies about for longer is found.
+pub const INVITE_SECONDS: u32 = 30 * 86_400;
+
+/// How long a line of the local socket may be, in bytes: no act is a tenth of it.
+pub const ADMIN_LINE: u64 = 4_096;
+
+/// Connections to the local socket at once: whoever runs the server, in some windows and scripts.
+pub const ADMIN_CONNECTIONS: usize = 8;
+
+/// How long a connection to the local socket may take for a line, or to take an answer.
+pub const ADMIN_TIME: Duration = Duration::from_secs(10);
+
 /// The shortest time between two words on who came and went: four a second follow any human eye.
 pub const PRESENCE_PAUSE: Duration = Duration::from_millis(250);
 

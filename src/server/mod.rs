@@ -4,7 +4,9 @@
 //! is told before it is on disk.
 
 mod accept;
+pub mod admin;
 mod admission;
+mod audit;
 mod desk;
 mod fanout;
 mod housekeeping;
@@ -16,6 +18,7 @@ mod removed;
 mod search;
 mod session;
 mod shell;
+pub mod socket;
 
 #[cfg(test)]
 mod tests;
@@ -38,15 +41,16 @@ use self::admission::Door;
 use self::desk::Desk;
 use self::fanout::Fanout;
 use self::housekeeping::Housekeeping;
-use self::hub::Hub;
+use self::hub::{Access, Hub};
 use self::rates::People;
 use self::removed::Removed;
 use self::session::Room;
 pub use self::shell::Clock;
+use self::socket::{AdminSocket, SocketError};
 use crate::protocol::limits::{Limits, Rates};
 use crate::store::handle::{self, Handles, Threads};
 use crate::store::sqlite::SqliteStore;
-use crate::store::{Opened, Retention, Store as _, StoreError};
+use crate::store::{Opened, Retention, Size, Store as _, StoreError};
 use crate::tls;
 use crate::tls::fingerprint::Fingerprint;
 use crate::tls::server::Identity;
@@ -62,6 +66,8 @@ pub struct Options {
     pub data: PathBuf,
     /// How long messages are kept.
     pub retention: Retention,
+    /// Who is let in.
+    pub access: Access,
     /// What people are held to.
     pub bounds: Bounds,
 }
@@ -84,6 +90,9 @@ pub enum Error {
     /// The log can't be used.
     #[error(transparent)]
     Log(#[from] StoreError),
+    /// There can be no local socket.
+    #[error(transparent)]
+    Socket(#[from] SocketError),
     /// The port is taken.
     #[error(
         "cannot listen on {0}: the address is in use (is another server running? --listen takes another address, and port 0 any free port)"
@@ -99,7 +108,7 @@ pub enum Error {
     },
     /// The listening socket is of no use.
     #[error("the listening socket failed: {0}")]
-    Socket(#[source] io::Error),
+    Listening(#[source] io::Error),
     /// A defect in this program.
     #[error("the server's heart has stopped; that is a defect of this program: please report it")]
     HubStopped,
@@ -112,6 +121,7 @@ pub struct Server {
     address: SocketAddr,
     identity: Identity,
     store: SqliteStore,
+    admin: AdminSocket,
     opened: Opened,
     options: Options,
 }
@@ -124,10 +134,11 @@ impl Server {
     pub async fn bind(options: Options) -> Result<Self, Error> {
         let identity = Identity::open(&options.certs)?;
         let listener = listen(&options.listen).await?;
-        let address = listener.local_addr().map_err(Error::Socket)?;
+        let address = listener.local_addr().map_err(Error::Listening)?;
         let mut store = SqliteStore::open(&options.data)?;
         let opened = store.opened()?;
-        Ok(Self { listener, address, identity, store, opened, options })
+        let admin = AdminSocket::bind(&options.data, address, identity.fingerprint())?;
+        Ok(Self { listener, address, identity, store, admin, opened, options })
     }
 
     /// Where it listens.
@@ -135,9 +146,14 @@ impl Server {
         self.address
     }
 
-    /// What the log contains: how many messages, and how many bytes it takes.
-    pub fn log_size(&self) -> (u64, u64) {
-        (self.opened.messages, self.opened.bytes)
+    /// Who is let in.
+    pub fn access(&self) -> Access {
+        self.options.access
+    }
+
+    /// How large the log is.
+    pub fn log_size(&self) -> Size {
+        self.opened.size
     }
 
     /// The fingerprint of its key.
@@ -163,6 +179,8 @@ impl Server {
             threads,
             opened: self.opened,
             retention: self.options.retention,
+            access: self.options.access,
+            admin: Some(self.admin),
             bounds: self.options.bounds,
             clock: shell::clock,
             seed: rand::random(),
@@ -187,6 +205,10 @@ pub struct Parts<L> {
     pub opened: Opened,
     /// How long messages are kept.
     pub retention: Retention,
+    /// Who is let in.
+    pub access: Access,
+    /// Where whoever runs the server is heard.
+    pub admin: Option<AdminSocket>,
     /// What people are held to.
     pub bounds: Bounds,
     /// What tells the time.
@@ -202,8 +224,19 @@ impl<L: Listener> Parts<L> {
     /// # Errors
     /// [`Error::HubStopped`] alone: what clients do never ends a server.
     pub async fn run(self, stop: CancellationToken) -> Result<(), Error> {
-        let Self { listener, identity, log, threads, opened, retention, bounds, clock, seed } =
-            self;
+        let Self {
+            listener,
+            identity,
+            log,
+            threads,
+            opened,
+            retention,
+            bounds,
+            access,
+            admin,
+            clock,
+            seed,
+        } = self;
         let tasks = TaskTracker::new();
         let (hub, commands) = shell::channel();
         let housekeeper = Arc::new(Notify::new());
@@ -215,6 +248,10 @@ impl<L: Listener> Parts<L> {
             clock,
         };
         let keeping = tasks.spawn(stop.clone().run_until_cancelled_owned(keeping.run()));
+        if let Some(admin) = admin {
+            let admin = admin.run(hub.clone(), log.reads.clone(), tasks.clone(), stop.clone());
+            tasks.spawn(stop.clone().run_until_cancelled_owned(admin));
+        }
         let removed = Arc::<Removed>::default();
         let reads = log.reads.clone();
         let people = bounds.rates.map(|rates| Arc::new(People::new(rates)));
@@ -222,7 +259,7 @@ impl<L: Listener> Parts<L> {
         let room = Room { hub, reads, removed: hushed, clock, people, stop: stopped };
         let head = opened.head;
         let told = Limits { rates: bounds.rates, ..Limits::default() };
-        let heart = Hub::new(seed, &opened).with_limits(told);
+        let heart = Hub::new(seed, access, &opened).with_limits(told);
         drop(opened);
         let desk = Desk::new(heart, Fanout::new(head), log, removed, tasks.clone());
         let mut heart = tasks.spawn(shell::run(desk, commands, clock, housekeeper, stop.clone()));
@@ -265,5 +302,5 @@ async fn listen(addresses: &[SocketAddr]) -> Result<TcpListener, Error> {
             }
         }
     }
-    Err(failed.unwrap_or_else(|| Error::Socket(io::ErrorKind::InvalidInput.into())))
+    Err(failed.unwrap_or_else(|| Error::Listening(io::ErrorKind::InvalidInput.into())))
 }

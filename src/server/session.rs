@@ -6,7 +6,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, Wr
 use tokio::time::{sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::hub::{Key, SessionId};
+use super::hub::{Peer, SessionId};
 use super::limits::{
     CATCH_UP, CLOSING_GRACE, DEAD, LINGER, LOGIN_TIMEOUT, READ_BYTES, RECORD, STALLED,
 };
@@ -35,8 +35,8 @@ pub(super) struct Room {
     pub(super) stop: CancellationToken,
 }
 
-/// Serves one connection, whose client has shown this key, until either side ends it.
-pub(super) async fn run<IO>(io: IO, session: SessionId, key: Option<Key>, room: Room)
+/// Serves one connection until either side ends it.
+pub(super) async fn run<IO>(io: IO, session: SessionId, peer: Peer, room: Room)
 where
     IO: AsyncRead + AsyncWrite + Send,
 {
@@ -53,7 +53,7 @@ where
         Some(Ok(login)) => {
             let dialect = login.dialect;
             let inside = Inside { session, room, dialect, outbox: Arc::default() };
-            inside.serve(login, key, &mut reader, &mut writer, decoder).await;
+            inside.serve(login, peer, &mut reader, &mut writer, decoder).await;
         }
         Some(Err(refusal)) => say_no(&mut writer, &refusal).await,
         None => {}
@@ -101,15 +101,15 @@ impl Inside {
     async fn serve<IO: AsyncRead + AsyncWrite>(
         self,
         login: Login,
-        key: Option<Key>,
+        peer: Peer,
         reader: &mut ReadHalf<IO>,
         writer: &mut WriteHalf<IO>,
         decoder: Decoder,
     ) {
         let people = self.room.people.as_ref();
-        let allowance = people.map(|people| people.allow((self.room.clock)().mono, key));
+        let allowance = people.map(|people| people.allow((self.room.clock)().mono, peer.key));
         let outbox = Arc::clone(&self.outbox);
-        let arrived = Command::Login { session: self.session, login, key, outbox };
+        let arrived = Command::Login { session: self.session, login, peer, outbox };
         if self.room.hub.send(arrived).await.is_err() {
             return;
         }

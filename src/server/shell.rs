@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use futures_util::FutureExt;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
+use super::admin::{Act, Answer};
 use super::desk::Desk;
 use super::fanout::Fanout;
-use super::hub::{Input, Key, Now, SessionId};
+use super::hub::{Input, Now, Peer, SessionId};
 use super::limits::{BATCH, BEHIND_PAUSE, BEHIND_STEP, COMMANDS};
 use super::outbox::Outbox;
 use crate::protocol::error::Refusal;
@@ -20,9 +21,11 @@ use crate::protocol::request::{Decoded, Login, Request};
 #[derive(Debug)]
 pub(super) enum Command {
     /// Somebody logs in and will be answered through the outbox.
-    Login { session: SessionId, login: Login, key: Option<Key>, outbox: Arc<Outbox> },
+    Login { session: SessionId, login: Login, peer: Peer, outbox: Arc<Outbox> },
     /// Somebody who is logged in asks for something.
     Request { session: SessionId, request: Decoded },
+    /// Whoever runs the server asks for something.
+    Administer { act: Act, answer: oneshot::Sender<Answer> },
     /// A session has read the log up to this place.
     Level { session: SessionId, looked: Seq },
     /// These message ids are free again.
@@ -112,15 +115,16 @@ async fn until(deadline: Option<Instant>) {
 async fn take(desk: &mut Desk, now: Now, batch: &mut Vec<Command>) {
     for command in batch.drain(..) {
         match command {
-            Command::Login { session, login, key, outbox } => {
+            Command::Login { session, login, peer, outbox } => {
                 desk.fanout.add(session, login.dialect, outbox);
-                desk.input(now, Input::Login { session, login, key });
+                desk.input(now, Input::Login { session, login, peer });
             }
             Command::Request { session, request: (_, Ok(Request::Exit)) }
             | Command::Left(session) => desk.leave(now, session).await,
             Command::Request { session, request } => {
                 desk.input(now, Input::Request { session, request });
             }
+            Command::Administer { act, answer } => desk.administer(now, act, answer),
             Command::Level { session, looked } => desk.fanout.level(session, looked),
             Command::Freed(ids) => desk.input(now, Input::Freed(ids)),
             Command::Horizon(horizon) => desk.input(now, Input::Horizon(horizon)),

@@ -6,8 +6,9 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use super::row::{self, recipients};
 use super::{
-    Append, Around, CID_KEPT, Candidate, Events, First, MARK_KEPT, Metadata, NewMessage, Opened,
-    Outcome, Overwritten, Page, Reader, Retention, Scanned, Store, StoreError, Swept, View, tick,
+    Append, Around, Banned, CID_KEPT, Candidate, Events, First, MARK_KEPT, Metadata, NewMessage,
+    OpenInvite, Opened, Outcome, Overwritten, Page, Reader, Retention, Scanned, Size, Store,
+    StoreError, Swept, View, tick,
 };
 use crate::protocol::event::{Deleted, Event};
 use crate::protocol::id::{ClientId, MessageId, Seq, UserId};
@@ -29,7 +30,9 @@ struct State {
     messages: BTreeMap<Seq, Stored>,
     marks: BTreeMap<Seq, Mark>,
     sent: BTreeMap<Seq, Sent>,
-    registered: BTreeMap<UserId, ([u8; 32], Seq)>,
+    registered: BTreeMap<UserId, Registered>,
+    invites: BTreeMap<[u8; 32], OpenInvite>,
+    banned: BTreeSet<Banned>,
 }
 
 #[derive(Debug)]
@@ -37,6 +40,13 @@ struct Stored {
     message: Message,
     /// As in [`Candidate`].
     recipients: Option<String>,
+}
+
+#[derive(Debug)]
+struct Registered {
+    key: [u8; 32],
+    at: Millis,
+    seen: Seq,
 }
 
 #[derive(Debug)]
@@ -107,15 +117,12 @@ impl State {
             epoch: "memory".to_owned(),
             head: self.head,
             horizon: self.horizon,
-            messages: self.messages.len() as u64,
-            bytes: 0,
+            size: self.size(),
             ids: all.clone().map(|message| message.id).chain(marks.map(|mark| mark.id)).collect(),
             temporary: all.filter_map(|message| Some((message.id, message.expires()?))).collect(),
-            registered: self
-                .registered
-                .iter()
-                .map(|(user, (key, _))| (user.clone(), *key))
-                .collect(),
+            registered: self.registered(),
+            invites: self.invites.values().copied().collect(),
+            banned: self.banned.iter().copied().collect(),
             private: private.into_iter().collect(),
         }
     }
@@ -137,17 +144,76 @@ impl State {
                 }
                 None => Outcome::Gone,
             },
-            Append::Register { user, key } => {
-                let (held, _) = self.registered.entry(user.clone()).or_insert((*key, Seq(0)));
-                if held == key { Outcome::Registered } else { Outcome::NotYourKey }
+            Append::Remove { id } => match self.take(*id) {
+                Some(message) => {
+                    let (by, audience) = (message.sender.clone(), message.audience.clone());
+                    let event = |seq| Deleted { seq, id: *id, by: by.clone(), cid: None };
+                    let seq = self.mark(now, message, |seq| Event::Deleted(event(seq)));
+                    Outcome::Removed { deleted: event(seq), audience }
+                }
+                None => Outcome::Gone,
+            },
+            Append::Register { user, key, invite } => {
+                self.register(now, user, *key, invite.as_ref())
+            }
+            Append::Rebind { user, key } => {
+                if let Some(registered) = self.registered.get_mut(user) {
+                    (registered.key, registered.at) = (*key, now);
+                }
+                Outcome::Noted
+            }
+            Append::Invite(invite) => {
+                self.invites.insert(invite.hash, *invite);
+                Outcome::Noted
+            }
+            Append::Ban(banned) => {
+                self.banned.insert(*banned);
+                Outcome::Noted
+            }
+            Append::Unban(banned) => {
+                self.banned.remove(banned);
+                Outcome::Noted
             }
             Append::Seen { user, up_to } => {
-                if let Some((_, seen)) = self.registered.get_mut(user) {
+                if let Some(Registered { seen, .. }) = self.registered.get_mut(user) {
                     *seen = (*seen).max(*up_to);
                 }
                 Outcome::Noted
             }
         })
+    }
+
+    fn size(&self) -> Size {
+        Size { messages: self.messages.len() as u64, bytes: 0 }
+    }
+
+    fn registered(&self) -> Vec<(UserId, [u8; 32])> {
+        let mut all: Vec<_> = self.registered.iter().collect();
+        all.sort_by_key(|(_, registered)| registered.at);
+        all.into_iter().map(|(user, registered)| (user.clone(), registered.key)).collect()
+    }
+
+    fn register(
+        &mut self,
+        now: Millis,
+        user: &UserId,
+        key: [u8; 32],
+        invite: Option<&[u8; 32]>,
+    ) -> Outcome {
+        match self.registered.get(user) {
+            Some(held) if held.key == key => return Outcome::Registered,
+            Some(_) => return Outcome::NotYourKey,
+            None => {}
+        }
+        if let Some(hash) = invite {
+            let Some(open) = self.invites.get_mut(hash).filter(|open| open.is_good(now)) else {
+                return Outcome::BadInvite;
+            };
+            open.uses -= 1;
+            self.invites.retain(|_, open| open.uses > 0);
+        }
+        self.registered.insert(user.clone(), Registered { key, at: now, seen: Seq(0) });
+        Outcome::Registered
     }
 
     fn say(&mut self, new: &NewMessage) -> Result<Outcome, StoreError> {
@@ -262,12 +328,13 @@ impl State {
         while let Some(first) = self.sent.first_entry().filter(|sent| sent.get().at < old) {
             first.remove();
         }
+        self.invites.retain(|_, open| open.expires > now);
         freed
     }
 
     fn is_waited_for(&self, now: Millis, message: &Message) -> bool {
         let Audience::Only(people) = &message.audience else { return false };
-        let waits = |user| self.registered.get(user).is_some_and(|(_, seen)| *seen < message.seq);
+        let waits = |user| self.registered.get(user).is_some_and(|who| who.seen < message.seq);
         message.at.timestamp_millis() >= now - MARK_KEPT && people.iter().any(waits)
     }
 
@@ -382,6 +449,10 @@ impl Reader for MemoryReader {
 
     fn horizon(&mut self) -> Result<Seq, StoreError> {
         Ok(read(&self.0).horizon)
+    }
+
+    fn size(&mut self) -> Result<Size, StoreError> {
+        Ok(read(&self.0).size())
     }
 }
 

@@ -7,6 +7,7 @@
 //! Who may do what is decided above. But whatever is read is read for somebody at some moment
 //! ([`View`]), and no reader hands out what that person may not see, or what is gone by then.
 
+pub mod ban;
 pub mod error;
 pub mod handle;
 pub mod memory;
@@ -20,6 +21,7 @@ use std::ops::ControlFlow;
 
 use chrono::{DateTime, FixedOffset};
 
+pub use self::ban::{Banned, Network};
 pub use self::error::StoreError;
 pub use self::row::Candidate;
 use crate::protocol::event::{Deleted, Event};
@@ -127,6 +129,18 @@ pub trait Reader {
 
     /// The earliest place from where [`Reader::events_after`] is still complete.
     fn horizon(&mut self) -> Result<Seq, StoreError>;
+
+    /// How much there is. Counts, and so takes some milliseconds for each 100,000 messages.
+    fn size(&mut self) -> Result<Size, StoreError>;
+}
+
+/// How large a log is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Size {
+    /// How many messages there are.
+    pub messages: u64,
+    /// How much room the log takes, in bytes.
+    pub bytes: u64,
 }
 
 /// For whom something is read, and when.
@@ -157,13 +171,33 @@ pub enum Append {
         /// Which.
         id: MessageId,
     },
-    /// An ID is bound to a key for good.
+    /// A message is removed by whoever runs the server: as if by its author.
+    Remove {
+        /// Which.
+        id: MessageId,
+    },
+    /// An ID is bound to a key for good, at the cost of one use of an invite if it takes one.
     Register {
         /// The ID.
         user: UserId,
         /// The SHA-256 of the public key.
         key: [u8; 32],
+        /// The [`OpenInvite::hash`].
+        invite: Option<[u8; 32]>,
     },
+    /// An ID that belongs to a key belongs to another from now on.
+    Rebind {
+        /// The ID.
+        user: UserId,
+        /// The SHA-256 of the other public key.
+        key: [u8; 32],
+    },
+    /// An invite is made.
+    Invite(OpenInvite),
+    /// Somebody is shut out.
+    Ban(Banned),
+    /// Somebody is shut out no longer.
+    Unban(Banned),
     /// Somebody who is registered has everything up to here. May lag behind: it decides only how long
     /// direct messages wait.
     Seen {
@@ -172,6 +206,24 @@ pub enum Append {
         /// Up to where.
         up_to: Seq,
     },
+}
+
+/// An invite that lets somebody in still.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OpenInvite {
+    /// The SHA-256 of its secret, which is kept nowhere.
+    pub hash: [u8; 32],
+    /// How many more people it lets in.
+    pub uses: u32,
+    /// Until when.
+    pub expires: Millis,
+}
+
+impl OpenInvite {
+    /// Whether it lets somebody in now.
+    pub fn is_good(&self, now: Millis) -> bool {
+        self.uses > 0 && self.expires > now
+    }
 }
 
 /// A message before it has its place in the log.
@@ -202,6 +254,13 @@ pub enum Outcome {
     Said(Message),
     /// It is removed.
     Deleted(Deleted),
+    /// It is removed by whoever runs the server.
+    Removed {
+        /// As those who have it are told.
+        deleted: Deleted,
+        /// Who has it, beside its author.
+        audience: Audience,
+    },
     /// It has expired.
     Expired {
         /// The place of this event in the order.
@@ -219,6 +278,8 @@ pub enum Outcome {
     Registered,
     /// Nothing was done: the ID belongs to another key.
     NotYourKey,
+    /// Nothing was done: the invite lets nobody in any more.
+    BadInvite,
     /// It is noted.
     Noted,
 }
@@ -248,17 +309,19 @@ pub struct Opened {
     pub head: Seq,
     /// See [`Reader::horizon`].
     pub horizon: Seq,
-    /// How many messages there are.
-    pub messages: u64,
-    /// How much room the log takes, in bytes.
-    pub bytes: u64,
+    /// How much there is.
+    pub size: Size,
     /// The ids that no new message may have, in no order: those of all messages, and of those that
     /// are gone as long as that is remembered.
     pub ids: Vec<MessageId>,
     /// When the temporary messages expire; also those whose time was up while nobody was there.
     pub temporary: Vec<(MessageId, Millis)>,
-    /// The IDs that belong to keys.
+    /// The IDs that belong to keys, in the order in which they came to them.
     pub registered: Vec<(UserId, [u8; 32])>,
+    /// The invites that may let somebody in still; also those whose time is up.
+    pub invites: Vec<OpenInvite>,
+    /// Who is shut out.
+    pub banned: Vec<Banned>,
     /// Everybody with direct messages in the log. Whoever gets one of these IDs reads them: they are
     /// for nobody new.
     pub private: Vec<UserId>,

@@ -125,7 +125,7 @@ pub(super) fn recipients(audience: &Audience) -> Option<String> {
     }
 }
 
-fn audience(recipients: Option<&str>) -> Result<Audience, StoreError> {
+pub(super) fn audience(recipients: Option<&str>) -> Result<Audience, StoreError> {
     let Some(recipients) = recipients else { return Ok(Audience::Everyone) };
     names(recipients).map(user_id).collect::<Result<_, _>>().map(Audience::Only)
 }

@@ -39,7 +39,8 @@ pub fn hex_digest(bytes: &[u8]) -> String {
     nibbles.filter_map(|nibble| char::from_digit(nibble.into(), 16)).collect()
 }
 
-fn sha256(bytes: &[u8]) -> [u8; 32] {
+/// SHA-256, by the library that encrypts.
+pub fn sha256(bytes: &[u8]) -> [u8; 32] {
     let mut digest = [0; 32];
     if let Some(suite) = TLS13_AES_128_GCM_SHA256.tls13() {
         digest.copy_from_slice(suite.common.hash_provider.hash(bytes).as_ref());
@@ -48,6 +49,11 @@ fn sha256(bytes: &[u8]) -> [u8; 32] {
 }
 
 impl Fingerprint {
+    /// The fingerprint that is this digest.
+    pub fn from_digest(digest: [u8; 32]) -> Self {
+        Self(digest)
+    }
+
     /// The digest itself.
     pub fn digest(self) -> [u8; 32] {
         self.0

@@ -1,6 +1,7 @@
 //! The one integration test binary: the rules of the code base, its documents, and the real program.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test may")]
 
+mod admin;
 mod crash;
 mod docs;
 mod faults;
@@ -9,6 +10,7 @@ mod flood;
 mod floors;
 mod fuzz;
 mod hostile;
+mod invite;
 mod malformed;
 mod original;
 mod plain;

@@ -104,12 +104,24 @@ fn an_address_that_is_taken_is_named() {
 #[test]
 fn other_machines_are_let_in_only_when_asked_to() {
     let folder = TempDir::new().unwrap();
-    let (status, words) = fails(&folder, &["--listen", "0.0.0.0:0"]);
-    assert_eq!(status, Some(2));
-    assert!(words.contains("--open"), "{words}");
+    let command = serve(&folder, &["--listen", "0.0.0.0:0"]);
+    let mut server = Server::spawn(folder, command);
+    server.line();
+    server.line();
+    let data = server.folder().path().display().to_string();
+    let invite = server.line();
+    assert!(
+        invite.ends_with(&format!("without an invite; to make one: chat invite --data {data}"))
+    );
+    assert!(!server.log().contains("open to anybody"), "{}", server.log());
+
+    let folder = TempDir::new().unwrap();
     let command = serve(&folder, &["--listen", "0.0.0.0:0", "--open"]);
     let server = Server::spawn(folder, command);
     assert!(server.log().contains("open to anybody"), "{}", server.log());
+    server.ours("Ann");
+    let (status, _) = fails(server.folder(), &["--open", "--invite-only"]);
+    assert_eq!(status, Some(2), "one or the other");
 }
 
 #[test]

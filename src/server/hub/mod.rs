@@ -4,9 +4,12 @@
 //! idea's rules are in a file of its own. Nothing is told before it is in the log; nothing is kept of a
 //! message but what the rules need: its text only passes through.
 
+mod administer;
 mod delete;
 mod delivered;
+mod enter;
 mod expiry;
+mod gate;
 mod ids;
 mod ledger;
 mod names;
@@ -15,6 +18,8 @@ mod roster;
 mod say;
 mod stored;
 
+#[cfg(test)]
+mod gate_table;
 #[cfg(test)]
 mod machine;
 #[cfg(test)]
@@ -27,22 +32,27 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 use tokio::time::Instant;
 
+pub use self::administer::Asker;
 use self::delivered::Delivered;
+use self::enter::Waiting;
 use self::expiry::Expiry;
+pub use self::gate::Access;
+use self::gate::Gate;
 use self::ids::Ids;
 use self::ledger::{Entry, Ledger};
 use self::presence::Presence;
-pub use self::roster::Key;
 use self::roster::Roster;
+pub use self::roster::{Key, Peer};
 pub use self::stored::Ticket;
 use self::stored::refuse;
-use crate::protocol::error::{ErrorCode, Refusal};
-use crate::protocol::event::{Event, Refused, Welcome};
+use crate::protocol::error::ErrorCode;
+use crate::protocol::event::{Event, Refused};
 use crate::protocol::id::{ClientId, MessageId, Seq, UserId};
 use crate::protocol::limits::Limits;
 use crate::protocol::message::{Audience, Millis, readers};
 use crate::protocol::query::{Find, History};
-use crate::protocol::request::{Decoded, Dialect, Login, Request, Say, SayKind};
+use crate::protocol::request::{Decoded, Login, Request, Say, SayKind};
+use crate::server::admin::{Act, Answer};
 use crate::store::{Append, Metadata, Opened, Outcome};
 
 /// One moment by both clocks: `mono` for pauses, `wall` for what people and other machines see.
@@ -74,8 +84,8 @@ pub enum Input {
         session: SessionId,
         /// With these words.
         login: Login,
-        /// With this key.
-        key: Option<Key>,
+        /// From there.
+        peer: Peer,
     },
     /// Somebody who is logged in asks for something.
     Request {
@@ -108,6 +118,13 @@ pub enum Input {
         ticket: Ticket,
         /// Why, in a few words.
         reason: &'static str,
+    },
+    /// Whoever runs the server asks for something.
+    Administer {
+        /// To be answered.
+        asker: Asker,
+        /// What.
+        act: Act,
     },
     /// These ids are free again.
     Freed(Vec<MessageId>),
@@ -159,6 +176,13 @@ pub enum Effect {
         /// The question.
         query: Query,
     },
+    /// Answer whoever runs the server.
+    Answer {
+        /// Who asked.
+        asker: Asker,
+        /// What came of it.
+        answer: Answer,
+    },
     /// From now on this session gets what its person may see: what the log has after this place, if
     /// there is one, and then what comes.
     Feed {
@@ -197,6 +221,8 @@ pub enum Recipients {
 #[derive(Debug)]
 pub struct Hub {
     roster: Roster,
+    gate: Gate,
+    waiting: Waiting,
     ledger: Ledger,
     ids: Ids,
     expiry: Expiry,
@@ -210,8 +236,8 @@ pub struct Hub {
 }
 
 impl Hub {
-    /// The room behind a log. All that is random in it comes from `seed`.
-    pub fn new(seed: u64, log: &Opened) -> Self {
+    /// The room behind a log, and for whom it is. All that is random in it comes from `seed`.
+    pub fn new(seed: u64, access: Access, log: &Opened) -> Self {
         let mut ids = Ids::default();
         for id in &log.ids {
             ids.insert(*id);
@@ -222,6 +248,8 @@ impl Hub {
         }
         Self {
             roster: Roster::new(&log.registered, &log.private),
+            gate: Gate::new(access, &log.invites, &log.banned),
+            waiting: Waiting::default(),
             ledger: Ledger::default(),
             ids,
             expiry,
@@ -246,8 +274,8 @@ impl Hub {
         let mut effects = Vec::new();
         self.expire(now, &mut effects);
         match input {
-            Input::Login { session, login, key } => {
-                self.log_in(now, session, login, key, &mut effects);
+            Input::Login { session, login, peer } => {
+                self.log_in(now, session, login, peer, &mut effects);
             }
             Input::Request { session, request } => {
                 self.request(now, session, request, &mut effects);
@@ -265,6 +293,7 @@ impl Hub {
             Input::NotStored { ticket, reason } => {
                 self.not_stored(now, ticket, reason, &mut effects);
             }
+            Input::Administer { asker, act } => self.administer(now, asker, act, &mut effects),
             Input::Freed(ids) => ids.into_iter().for_each(|id| self.ids.remove(id)),
             Input::Horizon(horizon) => self.horizon = horizon,
             Input::Left(session) => self.leave(session),
@@ -279,58 +308,6 @@ impl Hub {
         let presence = self.presence.deadline();
         let expiry = self.expiry.deadline(now);
         presence.into_iter().chain(expiry).min()
-    }
-
-    fn log_in(
-        &mut self,
-        now: Now,
-        session: SessionId,
-        login: Login,
-        key: Option<Key>,
-        effects: &mut Vec<Effect>,
-    ) {
-        let to = Recipients::One(session);
-        let joined =
-            login.username.parse().map_err(Refusal::BadName).and_then(|name| {
-                self.roster.join(session, &name, key, login.dialect, &mut self.dice)
-            });
-        let joined = match joined {
-            Ok(joined) => joined,
-            Err(refusal) => {
-                let refused = Refused::new(&refusal, None);
-                effects.push(Effect::Send { to, event: Event::LoginRefused(refused) });
-                effects.push(Effect::Close(session));
-                return;
-            }
-        };
-        let user = joined.user;
-        if let Some(key) = joined.registers {
-            let append = Append::Register { user: user.clone(), key };
-            effects.push(Effect::Append { ticket: Ticket::Note, append });
-        }
-        let resume = login
-            .resume
-            .filter(|resume| resume.epoch == self.epoch && resume.after >= self.horizon);
-        let welcome = Welcome {
-            user: user.clone(),
-            epoch: self.epoch.clone(),
-            head: self.head,
-            now: now.millis(),
-            resumed: resume.is_some(),
-            limits: self.limits,
-        };
-        effects.push(Effect::Send { to: to.clone(), event: Event::Welcome(welcome) });
-        let people = match login.dialect {
-            Dialect::Extended => self.presence.list(&self.roster),
-            Dialect::Original => vec![Event::People(self.roster.others(session))],
-        };
-        let tell = |event| Effect::Send { to: to.clone(), event };
-        effects.extend(people.into_iter().map(tell));
-        let (viewer, after) = (user.clone(), resume.map(|resume| resume.after));
-        effects.push(Effect::Feed { session, viewer, after });
-        if joined.is_first {
-            self.presence.joined(session, user);
-        }
     }
 
     /// What a request is about has to be known: the log is asked first where it is not.
@@ -403,6 +380,7 @@ impl Hub {
     }
 
     fn leave(&mut self, session: SessionId) {
+        self.waiting.forget(session);
         if let Some(user) = self.roster.leave(session) {
             self.presence.left(user);
         }

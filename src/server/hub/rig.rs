@@ -5,6 +5,7 @@ use std::time::Duration;
 use chrono::DateTime;
 
 use super::*;
+use crate::protocol::error::Refusal;
 use crate::protocol::id::ClientId;
 use crate::protocol::message::Message;
 use crate::protocol::request::{Dialect, Say, SayKind};
@@ -24,6 +25,13 @@ pub(super) struct Room {
     head: u64,
     /// While the disk is full, what is to be written is refused.
     pub(super) is_full: bool,
+    access: Access,
+    answers: Vec<Answer>,
+}
+
+/// Somebody on this machine.
+pub(super) fn here(key: Option<Key>) -> Peer {
+    Peer { key, address: std::net::Ipv4Addr::LOCALHOST.into() }
 }
 
 impl Room {
@@ -31,7 +39,7 @@ impl Room {
         let mono = crate::server::tests::mono();
         let wall = DateTime::from_timestamp_millis(1_800_000_000_000).unwrap().fixed_offset();
         let mut log = MemoryStore::default();
-        let hub = Hub::new(7, &log.opened().unwrap());
+        let hub = Hub::new(7, Access::Open, &log.opened().unwrap());
         Self {
             hub,
             log,
@@ -41,12 +49,20 @@ impl Room {
             here: vec![],
             head: 0,
             is_full: false,
+            access: Access::Open,
+            answers: vec![],
         }
+    }
+
+    /// The server stops and starts again, for these people.
+    pub(super) fn restart_as(&mut self, access: Access) {
+        self.access = access;
+        self.restart();
     }
 
     /// The server stops and starts again, on the same log.
     pub(super) fn restart(&mut self) {
-        self.hub = Hub::new(8, &self.log.opened().unwrap());
+        self.hub = Hub::new(8, self.access, &self.log.opened().unwrap());
         self.here.clear();
     }
 
@@ -76,6 +92,7 @@ impl Room {
                 let found = self.log.reader().unwrap().message(view, id).unwrap();
                 return Some(Input::Looked { session, request, id, found });
             }
+            Effect::Answer { answer, .. } => self.answers.push(answer),
             Effect::Read { .. } | Effect::Feed { .. } => {}
             Effect::Close(session) => {
                 self.here.retain(|here| *here != session);
@@ -127,8 +144,40 @@ impl Room {
         let id = SessionId(session);
         self.here.push(id);
         let login = Login { dialect, ..Login::original(name.to_owned()) };
-        self.input(Input::Login { session: id, login, key });
+        self.input(Input::Login { session: id, login, peer: here(key) });
         self.hub.roster.user(id).unwrap()
+    }
+
+    /// A login from this machine with our client, as `Bob` unless `change` says otherwise; the ID, or
+    /// why not.
+    pub(super) fn try_login(
+        &mut self,
+        session: u64,
+        key: Option<Key>,
+        change: impl FnOnce(&mut Login),
+    ) -> Result<UserId, ErrorCode> {
+        self.try_login_from(session, here(key), change)
+    }
+
+    /// The same from anywhere.
+    pub(super) fn try_login_from(
+        &mut self,
+        session: u64,
+        peer: Peer,
+        change: impl FnOnce(&mut Login),
+    ) -> Result<UserId, ErrorCode> {
+        let id = SessionId(session);
+        let mut login = Login { dialect: Dialect::Extended, ..Login::original("Bob".to_owned()) };
+        change(&mut login);
+        self.here.push(id);
+        self.told.clear();
+        self.input(Input::Login { session: id, login, peer });
+        let mut told = self.told.drain(..).filter(|(to, _)| *to == id);
+        match told.next() {
+            Some((_, Event::Welcome(welcome))) => Ok(welcome.user),
+            Some((_, Event::LoginRefused(refused))) => Err(refused.code),
+            other => panic!("no answer to a login: {other:?}"),
+        }
     }
 
     pub(super) fn millis(&self) -> Millis {
@@ -146,6 +195,12 @@ impl Room {
     pub(super) fn leave(&mut self, session: u64) {
         self.here.retain(|here| here.0 != session);
         self.input(Input::Left(SessionId(session)));
+    }
+
+    /// What comes of an act of whoever runs the server.
+    pub(super) fn administer(&mut self, act: Act) -> Answer {
+        self.input(Input::Administer { asker: Asker(7), act });
+        self.answers.pop().unwrap()
     }
 
     pub(super) fn ask(&mut self, session: u64, request: Request) {

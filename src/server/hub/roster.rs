@@ -1,6 +1,7 @@
 //! Who is here, under which ID.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use rand::RngExt;
@@ -8,14 +9,33 @@ use rand::rngs::StdRng;
 
 use super::SessionId;
 use super::names::Names;
-use crate::protocol::error::Refusal;
 use crate::protocol::id::{Name, UserId};
 use crate::protocol::limits::ORIGINAL_FRAME_BYTES;
 use crate::protocol::request::Dialect;
 use crate::server::limits;
+use crate::store::Banned;
 
 /// The SHA-256 of a client's public key: who shows it again is the same person.
 pub type Key = [u8; 32];
+
+/// Who is at the other end of a connection, as far as the connection itself tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Peer {
+    /// The key that was shown, and proved to be held.
+    pub key: Option<Key>,
+    /// From where the connection came.
+    pub address: IpAddr,
+}
+
+impl Peer {
+    /// Whether this is somebody who is shut out by that.
+    pub(super) fn is(&self, banned: &Banned) -> bool {
+        match banned {
+            Banned::Key(key) => self.key == Some(*key),
+            Banned::Network(network) => network.contains(self.address),
+        }
+    }
+}
 
 /// Everybody who is logged in, and everybody who can come back.
 #[derive(Debug, Default)]
@@ -25,7 +45,7 @@ pub(super) struct Roster {
     sessions: BTreeMap<UserId, BTreeSet<SessionId>>,
     /// The IDs that belong to keys, for good.
     registered: HashMap<Key, Vec<UserId>>,
-    lasting: HashSet<UserId>,
+    lasting: HashMap<UserId, Key>,
     given: GivenIds,
     names: Names,
 }
@@ -34,16 +54,7 @@ pub(super) struct Roster {
 struct Person {
     user: UserId,
     dialect: Dialect,
-}
-
-/// Somebody has come in.
-#[derive(Debug)]
-pub(super) struct Joined {
-    pub(super) user: UserId,
-    /// Nobody was here under this ID before.
-    pub(super) is_first: bool,
-    /// The ID is new, and belongs to this key from now on.
-    pub(super) registers: Option<Key>,
+    peer: Peer,
 }
 
 impl Roster {
@@ -51,8 +62,7 @@ impl Roster {
     pub(super) fn new(registered: &[(UserId, Key)], taken: &[UserId]) -> Self {
         let mut roster = Self::default();
         for (user, key) in registered {
-            roster.registered.entry(*key).or_default().push(user.clone());
-            roster.lasting.insert(user.clone());
+            roster.bind(user, *key);
             roster.names.add(user);
             roster.given.keep(user);
         }
@@ -62,47 +72,67 @@ impl Roster {
         roster
     }
 
-    /// Lets somebody in: under the ID of that name that belongs to the key, or else under a new one.
-    ///
-    /// # Errors
-    /// Nobody new gets a name that can be taken for another in use.
-    pub(super) fn join(
-        &mut self,
-        session: SessionId,
-        name: &Name,
-        key: Option<Key>,
-        dialect: Dialect,
-        dice: &mut StdRng,
-    ) -> Result<Joined, Refusal> {
-        let known = key.and_then(|key| {
-            let mut own = self.registered.get(&key)?.iter();
-            own.find(|user| user.name() == name.as_str()).cloned()
-        });
-        let registers = key.filter(|_| known.is_none());
-        let user = match known {
-            Some(known) => known,
-            None => self.new_id(name, dice)?,
-        };
-        if let Some(key) = registers {
-            self.registered.entry(key).or_default().push(user.clone());
-            self.lasting.insert(user.clone());
-        }
-        let here = self.sessions.entry(user.clone()).or_default();
-        let is_first = here.is_empty();
-        here.insert(session);
-        self.people.insert(session, Person { user: user.clone(), dialect });
-        let (sessions, lasting) = (&self.sessions, &self.lasting);
-        self.given.forget_oldest(|user| sessions.contains_key(user) || lasting.contains(user));
-        Ok(Joined { user, is_first, registers })
+    /// The IDs that belong to a key, in the order in which they came to it.
+    pub(super) fn ids_of(&self, key: Option<Key>) -> &[UserId] {
+        key.and_then(|key| self.registered.get(&key)).map_or(&[], Vec::as_slice)
     }
 
-    fn new_id(&mut self, name: &Name, dice: &mut StdRng) -> Result<UserId, Refusal> {
-        if let Some(other) = self.names.like(name) {
-            return Err(Refusal::ConfusableName(name.clone(), other.clone()));
-        }
+    /// The key that an ID belongs to.
+    pub(super) fn key_of(&self, user: &UserId) -> Option<Key> {
+        self.lasting.get(user).copied()
+    }
+
+    /// A new ID, which is nobody else's.
+    pub(super) fn draw(&mut self, name: &Name, dice: &mut StdRng) -> UserId {
         let user = self.given.draw(name, dice);
         self.names.add(&user);
-        Ok(user)
+        let (sessions, lasting) = (&self.sessions, &self.lasting);
+        self.given.forget_oldest(|old| {
+            *old == user || sessions.contains_key(old) || lasting.contains_key(old)
+        });
+        user
+    }
+
+    /// An ID belongs to this key from now on, and to no other.
+    pub(super) fn bind(&mut self, user: &UserId, key: Key) {
+        self.release(user);
+        self.registered.entry(key).or_default().push(user.clone());
+        self.lasting.insert(user.clone(), key);
+    }
+
+    /// An ID that nobody has come to have belongs to no key any more. It is not given again.
+    pub(super) fn unbind(&mut self, user: &UserId) {
+        self.release(user);
+        self.names.remove(user);
+    }
+
+    /// The name in use that somebody new of this name could be taken for.
+    pub(super) fn like(&self, name: &Name) -> Option<&Name> {
+        self.names.like(name)
+    }
+
+    fn release(&mut self, user: &UserId) {
+        let Some(key) = self.lasting.remove(user) else { return };
+        if let Some(own) = self.registered.get_mut(&key) {
+            own.retain(|id| id != user);
+            if own.is_empty() {
+                self.registered.remove(&key);
+            }
+        }
+    }
+
+    /// Lets somebody in; whether nobody was here under this ID before.
+    pub(super) fn enter(
+        &mut self,
+        session: SessionId,
+        user: &UserId,
+        dialect: Dialect,
+        peer: Peer,
+    ) -> bool {
+        self.people.insert(session, Person { user: user.clone(), dialect, peer });
+        let here = self.sessions.entry(user.clone()).or_default();
+        here.insert(session);
+        here.len() == 1
     }
 
     /// Who has left, if that was the last of their sessions.
@@ -114,7 +144,7 @@ impl Roster {
             return None;
         }
         self.sessions.remove(&user);
-        if !self.lasting.contains(&user) {
+        if !self.lasting.contains_key(&user) {
             self.names.remove(&user);
         }
         Some(user)
@@ -137,7 +167,7 @@ impl Roster {
 
     /// Whether this person can come back.
     pub(super) fn is_lasting(&self, user: &UserId) -> bool {
-        self.lasting.contains(user)
+        self.lasting.contains_key(user)
     }
 
     /// Who of them has shown no key.
@@ -148,6 +178,16 @@ impl Roster {
     /// Whether the ID has been given to somebody, here or gone.
     pub(super) fn was_here(&self, user: &UserId) -> bool {
         self.given.ids.contains(user)
+    }
+
+    /// How many people are here, and how many IDs belong to keys.
+    pub(super) fn count(&self) -> (usize, usize) {
+        (self.sessions.len(), self.lasting.len())
+    }
+
+    /// All connections, with who is at their ends.
+    pub(super) fn connections(&self) -> impl Iterator<Item = (SessionId, &UserId, Peer)> {
+        self.people.iter().map(|(session, person)| (*session, &person.user, person.peer))
     }
 
     /// All sessions and what they speak.

@@ -1,10 +1,10 @@
 //! What comes back from the log: only now is anything told, to those it is for.
 
 use super::ledger::Entry;
-use super::{Effect, Hub, Now, Recipients, SessionId};
+use super::{Asker, Effect, Hub, Now, Recipients, SessionId};
 use crate::protocol::error::Refusal;
 use crate::protocol::event::{Event, Refused, Stored};
-use crate::protocol::id::{ClientId, MessageId};
+use crate::protocol::id::{ClientId, MessageId, UserId};
 use crate::protocol::message::Message;
 use crate::store::{First, Outcome};
 
@@ -38,6 +38,15 @@ pub enum Ticket {
         /// Who has it, if anybody here does.
         entry: Option<Entry>,
     },
+    /// A new ID, whose people wait to be let in.
+    Register(UserId),
+    /// An act of whoever runs the server.
+    Administer {
+        /// Who waits for the answer.
+        asker: Asker,
+        /// What is said when it is on disk.
+        done: String,
+    },
     /// Nobody waits for it.
     Note,
 }
@@ -52,6 +61,10 @@ impl Hub {
         effects: &mut Vec<Effect>,
     ) {
         match (outcome, ticket) {
+            (outcome, Ticket::Administer { asker, done }) => {
+                self.administered(asker, done, Ok(outcome), effects);
+            }
+            (outcome, Ticket::Register(user)) => self.registered(now, &user, Ok(&outcome), effects),
             (Outcome::Said(message), _) => self.said(now, message, effects),
             (Outcome::Deleted(deleted), Ticket::Delete { entry, .. }) => {
                 self.ledger.remove(deleted.id);
@@ -71,7 +84,7 @@ impl Hub {
             (Outcome::Gone, Ticket::Delete { session, cid, id, .. }) => {
                 refuse(session, cid, &Refusal::UnknownMessage(id), effects);
             }
-            // The hub draws ids that are free and keys that are unknown; and what is noted is noted.
+            // The hub draws ids that are free; and what is noted is noted.
             (
                 Outcome::Deleted(_)
                 | Outcome::Expired { .. }
@@ -79,6 +92,8 @@ impl Hub {
                 | Outcome::IdTaken
                 | Outcome::Registered
                 | Outcome::NotYourKey
+                | Outcome::BadInvite
+                | Outcome::Removed { .. }
                 | Outcome::Noted,
                 _,
             ) => {}
@@ -102,6 +117,10 @@ impl Hub {
                 refuse(session, cid, &Refusal::NotStored(reason), effects);
             }
             Ticket::Expiry { id, entry } => self.expire_later(now, id, entry),
+            Ticket::Register(user) => self.registered(now, &user, Err(reason), effects),
+            Ticket::Administer { asker, done } => {
+                self.administered(asker, done, Err(reason), effects);
+            }
             Ticket::Note => {}
         }
     }
@@ -131,7 +150,10 @@ impl Hub {
                 (*session, cid)
             }
             Ticket::Delete { session, cid, .. } => (*session, cid),
-            Ticket::Expiry { .. } | Ticket::Note => return,
+            Ticket::Expiry { .. }
+            | Ticket::Register(_)
+            | Ticket::Administer { .. }
+            | Ticket::Note => return,
         };
         let (seq, id) = match first {
             First::Said(message) => (message.seq, message.id),

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::rig::{PLAIN, Room, only, reply, say};
+use super::rig::{PLAIN, Room, here, only, reply, say};
 use super::*;
+use crate::protocol::error::Refusal;
 use crate::protocol::event::Deleted;
 use crate::protocol::id::MessageId;
 use crate::protocol::message::Kind;
@@ -33,7 +34,7 @@ fn a_login_is_welcomed_and_told_of_the_others() {
 fn a_name_that_is_none_is_refused_and_the_session_closed() {
     let mut room = Room::new();
     let login = Login::original("a b".to_owned());
-    room.input(Input::Login { session: SessionId(1), login, key: None });
+    room.input(Input::Login { session: SessionId(1), login, peer: here(None) });
     let told = room.told();
     let [(1, Event::LoginRefused(refused))] = told.as_slice() else { panic!("{told:?}") };
     assert_eq!(refused.code, ErrorCode::BadName);
@@ -46,7 +47,7 @@ fn nobody_new_gets_a_name_that_can_be_taken_for_another_in_use() {
     let refused = |room: &mut Room, session: u64, name: &str, key: Option<Key>| {
         room.told.clear();
         let login = Login { dialect: Dialect::Extended, ..Login::original(name.to_owned()) };
-        room.input(Input::Login { session: SessionId(session), login, key });
+        room.input(Input::Login { session: SessionId(session), login, peer: here(key) });
         match room.told().as_slice() {
             [(to, Event::LoginRefused(refused))] if *to == session => Some(refused.code),
             _ => None,
@@ -196,12 +197,12 @@ fn a_direct_message_waits_until_its_people_have_had_it() {
     assert!(!is_kept(&mut room));
     room.ask(1, say(only(&[&bob]), PLAIN));
     let again = room.log.opened().unwrap();
-    assert_eq!(again.messages, 1, "the next one waits again");
+    assert_eq!(again.size.messages, 1, "the next one waits again");
     room.ask(2, Request::Ping(Some(again.head)));
     room.wait(Duration::from_hours(1));
     let now = room.millis();
     room.log.sweep(now, Retention::Days(0)).unwrap();
-    assert_eq!(room.log.opened().unwrap().messages, 0);
+    assert_eq!(room.log.opened().unwrap().size.messages, 0);
 }
 
 #[test]

@@ -15,13 +15,17 @@ use tokio_util::task::TaskTracker;
 
 use super::desk::Desk;
 use super::fanout::Fanout;
-use super::hub::{Hub, Key, Now, SessionId};
+use super::hub::{self, Access, Hub, Key, Now, Recipients, SessionId};
 use super::limits;
+use super::outbox::Outbox;
 use super::rates::People;
 use super::session::Room;
 use super::shell;
 use crate::protocol::decoder::Decoder;
+use crate::protocol::event::Event;
+use crate::protocol::id::{Seq, UserId};
 use crate::protocol::limits::{CONTENT_CHARACTERS, FRAME_BYTES, LOGIN_FRAME_BYTES, Rates};
+use crate::protocol::request::Dialect;
 use crate::store::Store;
 use crate::store::handle::{self, Handles};
 use crate::store::memory::MemoryStore;
@@ -67,7 +71,7 @@ impl Rig {
         threads.spawn(handle::serve_as_task(store, write_queue, async || {}));
         let log = Handles { store: writes, reads: reads.clone(), searches };
         let removed = Arc::default();
-        let heart = Hub::new(1, &opened);
+        let heart = Hub::new(1, Access::Open, &opened);
         let desk =
             Desk::new(heart, Fanout::new(opened.head), log, Arc::clone(&removed), tasks.clone());
         tasks.spawn(shell::run(desk, commands, clock, Arc::default(), stop.clone()));
@@ -87,7 +91,8 @@ impl Rig {
         let (near, far) = tokio::io::duplex(buffer);
         let session = SessionId(self.n_sessions);
         self.n_sessions += 1;
-        self.tasks.spawn(super::session::run(far, session, key, self.room.clone()));
+        let peer = hub::Peer { key, address: std::net::Ipv4Addr::LOCALHOST.into() };
+        self.tasks.spawn(super::session::run(far, session, peer, self.room.clone()));
         Peer { io: near, decoder: Decoder::new(usize::MAX) }
     }
 
@@ -473,4 +478,19 @@ async fn garbage_is_read_no_faster_than_text() {
     bob.io.write_all(&vec![b'x'; 1_000_000]).await.unwrap();
     let took = (mono() - start).as_secs();
     assert!((41..46).contains(&took), "{took} s for 1 MB, less a burst and what is under way");
+}
+
+#[test]
+fn who_waits_to_be_let_in_is_told_nothing_of_the_others() {
+    let outbox = Arc::new(Outbox::default());
+    let mut fanout = Fanout::new(Seq(0));
+    fanout.add(SessionId(1), Dialect::Extended, Arc::clone(&outbox));
+    let user: UserId = "Bob_1234".parse().unwrap();
+    let news = Event::Presence { joined: vec![user.clone()], left: vec![] };
+    fanout.tell(Recipients::Everyone, &news);
+    fanout.flush();
+    assert_eq!(outbox.weight(), 0);
+    fanout.feed(SessionId(1), user, None);
+    fanout.tell(Recipients::Everyone, &news);
+    assert!(outbox.weight() > 0);
 }

@@ -4,6 +4,7 @@
 //! acknowledged. There is no index of the text: reading it all takes less than a second for a million
 //! messages, and an index would cost each message more than it does now.
 
+mod admit;
 mod open;
 mod read;
 mod sweep;
@@ -18,7 +19,7 @@ use rusqlite::{
 pub use self::read::SqliteReader;
 use self::write::Turn;
 use super::row::{message_id, user_id};
-use super::{Append, Opened, Outcome, Overwritten, Retention, Store, StoreError, Swept};
+use super::{Append, Opened, Outcome, Overwritten, Retention, Size, Store, StoreError, Swept};
 use crate::protocol::id::{MessageId, Seq, UserId};
 use crate::protocol::message::Millis;
 
@@ -107,16 +108,13 @@ impl Store for SqliteStore {
 
     fn opened(&mut self) -> Result<Opened, StoreError> {
         let db = self.db.transaction()?;
-        let number = |sql| db.query_row(sql, (), |row| row.get::<_, i64>(0));
         let mut ids = each(&db, "SELECT id FROM message", (), id)?;
-        let messages = ids.len();
         ids.extend(each(&db, "SELECT id FROM mark", (), id)?);
         Ok(Opened {
             epoch: db.query_row("SELECT epoch FROM log", (), |row| row.get(0))?,
             head: self.log.head,
             horizon: self.log.horizon,
-            messages: u64::try_from(messages).unwrap_or(u64::MAX),
-            bytes: (number("PRAGMA page_count")? * number("PRAGMA page_size")?).cast_unsigned(),
+            size: size(&db)?,
             ids,
             temporary: each(
                 &db,
@@ -124,9 +122,9 @@ impl Store for SqliteStore {
                 (),
                 |row| Ok((id(row)?, row.get(1)?)),
             )?,
-            registered: each(&db, "SELECT user, key FROM person", (), |row| {
-                Ok((user(row)?, row.get(1)?))
-            })?,
+            registered: admit::registered(&db)?,
+            invites: admit::invites(&db)?,
+            banned: admit::banned(&db)?,
             private: each(&db, PRIVATE, (), user)?,
         })
     }
@@ -176,6 +174,13 @@ fn log(db: &Connection) -> Result<Log, StoreError> {
         Ok(Log { head: seq(row, 0)?, clock: row.get(1)?, horizon: seq(row, 2)? })
     });
     log.optional()?.ok_or_else(|| StoreError::Damaged("it has no head".to_owned()))
+}
+
+fn size(db: &Connection) -> Result<Size, StoreError> {
+    let number = |sql| db.query_row(sql, (), |row| row.get::<_, i64>(0));
+    let bytes = number("PRAGMA page_count")? * number("PRAGMA page_size")?;
+    let messages = number("SELECT count(*) FROM message")?;
+    Ok(Size { messages: messages.cast_unsigned(), bytes: bytes.cast_unsigned() })
 }
 
 fn save(db: &Transaction<'_>, log: Log) -> Result<(), StoreError> {

@@ -16,7 +16,8 @@ pub(super) const FILE: &str = "log.db";
 const APPLICATION: i64 = 0x6368_6174;
 
 /// The steps from each format to the next.
-const MIGRATIONS: [&str; 2] = [include_str!("schema.sql"), include_str!("format_2.sql")];
+const MIGRATIONS: [&str; 3] =
+    [include_str!("schema.sql"), include_str!("format_2.sql"), include_str!("format_3.sql")];
 
 /// The format that all steps lead to.
 #[expect(clippy::cast_possible_wrap, reason = "a few steps")]

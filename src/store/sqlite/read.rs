@@ -9,8 +9,8 @@ use std::path::Path;
 use rusqlite::{Connection, Params, Row as SqliteRow};
 
 use super::super::row::{Candidate, Row, client_id, message_id, user_id};
-use super::super::{Around, Events, Metadata, Page, Reader, Scanned, StoreError, View};
-use super::{log, number, open, seq};
+use super::super::{Around, Events, Metadata, Page, Reader, Scanned, Size, StoreError, View};
+use super::{log, number, open, seq, size};
 use crate::protocol::event::{Deleted, Event};
 use crate::protocol::id::{MessageId, Seq};
 use crate::protocol::message::{Message, Millis};
@@ -199,6 +199,10 @@ impl Reader for SqliteReader {
 
     fn horizon(&mut self) -> Result<Seq, StoreError> {
         Ok(log(&self.db)?.horizon)
+    }
+
+    fn size(&mut self) -> Result<Size, StoreError> {
+        size(&self.db)
     }
 }
 

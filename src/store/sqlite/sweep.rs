@@ -28,6 +28,7 @@ impl Turn<'_> {
         };
         self.sweep_marks(&mut swept)?;
         self.sweep_sent(&mut swept)?;
+        self.sweep_invites()?;
         Ok((swept, next))
     }
 

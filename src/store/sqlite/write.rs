@@ -2,7 +2,7 @@
 
 use rusqlite::{OptionalExtension, Transaction};
 
-use super::super::row::{message_id, moment, names, recipients};
+use super::super::row::{audience, message_id, moment, names, recipients, user_id};
 use super::super::{Append, CID_KEPT, First, NewMessage, Outcome, StoreError, tick};
 use super::read::message_row;
 use super::{Log, number, seq};
@@ -30,7 +30,12 @@ impl Turn<'_> {
             Append::Say(message) => self.say(message),
             Append::Delete { id, by, cid } => self.delete(*id, by, cid.as_ref()),
             Append::Expire { id } => self.expire(*id),
-            Append::Register { user, key } => self.register(user, key),
+            Append::Remove { id } => self.remove(*id),
+            Append::Register { user, key, invite } => self.register(user, key, invite.as_ref()),
+            Append::Rebind { user, key } => self.rebind(user, key),
+            Append::Invite(invite) => self.invite(invite),
+            Append::Ban(banned) => self.ban(banned),
+            Append::Unban(banned) => self.unban(banned),
             Append::Seen { user, up_to } => {
                 self.db
                     .prepare_cached("UPDATE person SET seen = max(seen, ?2) WHERE user = ?1")?
@@ -117,23 +122,17 @@ impl Turn<'_> {
         Ok(Outcome::Deleted(Deleted { seq, id, by: by.clone(), cid: cid.cloned() }))
     }
 
+    fn remove(&mut self, id: MessageId) -> Result<Outcome, StoreError> {
+        let Some(found) = self.find(id)? else { return Ok(Outcome::Gone) };
+        let (by, audience) = (user_id(&found.sender)?, audience(found.recipients.as_deref())?);
+        let seq = self.replace_by_mark(id, &found, Some(&by), None)?;
+        Ok(Outcome::Removed { deleted: Deleted { seq, id, by, cid: None }, audience })
+    }
+
     fn expire(&mut self, id: MessageId) -> Result<Outcome, StoreError> {
         let Some(found) = self.find(id)? else { return Ok(Outcome::Gone) };
         let seq = self.replace_by_mark(id, &found, None, None)?;
         Ok(Outcome::Expired { seq, id })
-    }
-
-    fn register(&self, user: &UserId, key: &[u8; 32]) -> Result<Outcome, StoreError> {
-        self.db
-            .prepare_cached(
-                "INSERT INTO person (user, key, at) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING",
-            )?
-            .execute((user.as_str(), key, self.now))?;
-        let held: [u8; 32] = self
-            .db
-            .prepare_cached("SELECT key FROM person WHERE user = ?1")?
-            .query_row([user.as_str()], |row| row.get(0))?;
-        Ok(if held == *key { Outcome::Registered } else { Outcome::NotYourKey })
     }
 
     /// What came of this request when it was made before.

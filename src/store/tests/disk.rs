@@ -7,7 +7,7 @@ use std::path::Path;
 use rusqlite::Connection;
 
 use super::super::sqlite::SqliteStore;
-use super::super::{Overwritten, StoreError};
+use super::super::{Banned, Overwritten, StoreError};
 use super::*;
 
 fn folder() -> tempfile::TempDir {
@@ -68,26 +68,25 @@ fn a_newer_format_is_refused_unharmed() {
     assert_eq!(fs::read(folder.path().join("log.db")).unwrap(), before);
 }
 
+/// `version1.db` was made by a server of format 1: two keys, two messages, and one that was removed.
 #[test]
 fn a_log_of_the_first_format_is_brought_up_to_date() {
     let folder = folder();
-    shell(folder.path())
-        .execute_batch(concat!(
-            include_str!("../sqlite/schema.sql"),
-            "PRAGMA application_id = 0x63686174; PRAGMA user_version = 1;
-             INSERT INTO log VALUES (1, 'epoch', 1, 1700000000000, 0);
-             INSERT INTO message VALUES (1, 100001, 'Ann_0001', NULL, 1700000000000, 0, NULL, NULL, NULL, 'text');
-             INSERT INTO feed VALUES ('', 0, 1);"
-        ))
-        .unwrap();
-    let mut store = SqliteStore::open(folder.path()).unwrap();
-    assert_eq!(store.opened().unwrap().epoch, "epoch");
-    let ann = user("Ann");
-    let view = View { viewer: &ann, now: NOW };
-    let page = store.reader().unwrap().history(view, None, 10).unwrap();
-    let [old] = page.messages.as_slice() else { panic!("{page:?}") };
-    assert_eq!((old.content.as_str(), old.guest), ("text", false));
-    append(&mut store, Append::Say(message(2, "Ann", "next")));
+    fs::write(folder.path().join("log.db"), include_bytes!("version1.db")).unwrap();
+    for _ in 0..2 {
+        let mut store = SqliteStore::open(folder.path()).unwrap();
+        let opened = store.opened().unwrap();
+        assert_eq!((opened.epoch.as_str(), opened.head), ("MYSccM1IUlB4lDxw", Seq(4)));
+        let users: Vec<_> = opened.registered.iter().map(|(user, _)| user.as_str()).collect();
+        assert_eq!(users, ["Ann_9908", "Bob_6745"]);
+        let mut reader = store.reader().unwrap();
+        let view = View { viewer: &user("Cid"), now: NOW };
+        let old = reader.history(view, None, 9).unwrap().messages;
+        assert_eq!(texts(&mut reader, "Cid"), ["hello from Ann", "hello from Bob"]);
+        assert!(old.iter().all(|message| !message.guest));
+        append(&mut store, Append::Ban(Banned::Key([1; 32])));
+        assert_eq!(store.opened().unwrap().banned, [Banned::Key([1; 32])]);
+    }
 }
 
 #[test]
@@ -167,8 +166,8 @@ fn after_a_failure_nothing_more_is_taken() {
     let first = store.append(NOW, &say).unwrap_err();
     assert!(matches!(first, StoreError::Damaged(_)), "{first}");
     assert!(!first.may_pass());
-    let register = [Append::Register { user: user("Ann"), key: [1; 32] }];
-    assert!(matches!(store.append(NOW, &register), Err(StoreError::Failed)));
+    let register = register("Ann", 1);
+    assert!(matches!(store.append(NOW, &[register]), Err(StoreError::Failed)));
     assert!(matches!(store.overwrite(), Err(StoreError::Failed)));
     assert_eq!(store.reader().unwrap().horizon().unwrap(), Seq(0), "what can be read is read");
 }

@@ -12,7 +12,8 @@ use tempfile::TempDir;
 use super::super::memory::MemoryStore;
 use super::super::sqlite::SqliteStore;
 use super::super::{
-    Around, DAY, Events, First, Metadata, Opened, Overwritten, Page, Retention, Scanned,
+    Around, Banned, DAY, Events, First, Metadata, OpenInvite, Opened, Overwritten, Page, Retention,
+    Scanned,
 };
 use super::*;
 use crate::protocol::event::Event;
@@ -48,10 +49,25 @@ enum Do {
     Expire {
         id: u32,
     },
+    Remove {
+        id: u32,
+    },
     Register {
         user: &'static str,
         key: u8,
+        invite: Option<u8>,
     },
+    Rebind {
+        user: &'static str,
+        key: u8,
+    },
+    Invite {
+        hash: u8,
+        uses: u32,
+        lives: Millis,
+    },
+    Ban(Banned),
+    Unban(Banned),
     Seen {
         user: &'static str,
         up_to: u64,
@@ -75,6 +91,11 @@ fn audience() -> impl Strategy<Value = Audience> {
     ]
 }
 
+fn banned() -> impl Strategy<Value = Banned> {
+    let network = Banned::Network("203.0.113.0/24".parse().unwrap());
+    select(vec![Banned::Key([0; 32]), Banned::Key([1; 32]), network])
+}
+
 fn doing() -> impl Strategy<Value = Do> {
     let lives = select(vec![None, None, Some(100), Some(5_000), Some(2 * DAY)]);
     prop_oneof![
@@ -82,7 +103,14 @@ fn doing() -> impl Strategy<Value = Do> {
             .prop_map(|(id, by, to, lives, cid)| Do::Say { id, by, to, lives, cid }),
         2 => (0..IDS, person(), cid_or_none()).prop_map(|(id, by, cid)| Do::Delete { id, by, cid }),
         1 => (0..IDS).prop_map(|id| Do::Expire { id }),
-        1 => (person(), 0..2_u8).prop_map(|(user, key)| Do::Register { user, key }),
+        1 => (0..IDS).prop_map(|id| Do::Remove { id }),
+        2 => (person(), 0..2_u8, proptest::option::of(0..2_u8))
+            .prop_map(|(user, key, invite)| Do::Register { user, key, invite }),
+        1 => (person(), 0..2_u8).prop_map(|(user, key)| Do::Rebind { user, key }),
+        1 => (0..2_u8, 1..3_u32, select(vec![100, DAY]))
+            .prop_map(|(hash, uses, lives)| Do::Invite { hash, uses, lives }),
+        1 => banned().prop_map(Do::Ban),
+        1 => banned().prop_map(Do::Unban),
         1 => (person(), 0..30_u64).prop_map(|(user, up_to)| Do::Seen { user, up_to }),
     ]
 }
@@ -179,9 +207,19 @@ impl Machine {
                 Append::Delete { id: id(number), by: user(by), cid: name.map(cid) }
             }
             Do::Expire { id: number } => Append::Expire { id: id(number) },
-            Do::Register { user: name, key } => {
-                Append::Register { user: user(name), key: [key; 32] }
+            Do::Remove { id: number } => Append::Remove { id: id(number) },
+            Do::Register { user: name, key, invite } => Append::Register {
+                user: user(name),
+                key: [key; 32],
+                invite: invite.map(|hash| [hash; 32]),
+            },
+            Do::Rebind { user: name, key } => Append::Rebind { user: user(name), key: [key; 32] },
+            Do::Invite { hash, uses, lives } => {
+                let expires = self.now + lives;
+                Append::Invite(OpenInvite { hash: [hash; 32], uses, expires })
             }
+            Do::Ban(banned) => Append::Ban(banned),
+            Do::Unban(banned) => Append::Unban(banned),
             Do::Seen { user: name, up_to } => Append::Seen { user: user(name), up_to: Seq(up_to) },
         }
     }
@@ -197,11 +235,13 @@ impl Machine {
             }
             Outcome::Repeated(First::Deleted(_) | First::SaidAndGone { .. })
             | Outcome::Deleted(_)
+            | Outcome::Removed { .. }
             | Outcome::Expired { .. }
             | Outcome::Gone
             | Outcome::IdTaken
             | Outcome::Registered
             | Outcome::NotYourKey
+            | Outcome::BadInvite
             | Outcome::Noted => {}
         }
     }
@@ -269,7 +309,8 @@ fn sweep(store: &mut impl Store, now: Millis, retention: Retention) -> BTreeSet<
 fn comparable(mut opened: Opened) -> Opened {
     opened.ids.sort();
     opened.temporary.sort();
-    opened.bytes = 0;
+    opened.banned.sort();
+    opened.size.bytes = 0;
     opened.epoch = String::new();
     opened
 }

@@ -54,6 +54,10 @@ fn delete(number: u32, by: &str) -> Append {
     Append::Delete { id: id(number), by: user(by), cid: None }
 }
 
+fn register(name: &str, key: u8) -> Append {
+    Append::Register { user: user(name), key: [key; 32], invite: None }
+}
+
 /// Appends one thing.
 fn append(store: &mut impl Store, append: Append) -> Outcome {
     append_at(store, NOW, append)

@@ -5,7 +5,8 @@ use std::ops::ControlFlow;
 use super::super::memory::MemoryStore;
 use super::super::sqlite::SqliteStore;
 use super::super::{
-    CID_KEPT, CLOCK_BACK, DAY, First, MARK_KEPT, Metadata, RESUME_KEPT, Retention, Scanned, Swept,
+    Banned, CID_KEPT, CLOCK_BACK, DAY, First, MARK_KEPT, Metadata, OpenInvite, RESUME_KEPT,
+    Retention, Scanned, Swept,
 };
 use super::*;
 use crate::protocol::event::{Deleted, Event};
@@ -40,6 +41,11 @@ suite!(
     the_time_never_goes_back_a_little,
     a_taken_id_hurts_nobody_else,
     an_id_belongs_to_one_key,
+    an_id_goes_to_another_key_when_it_is_bound_anew,
+    an_invite_lets_in_so_many_and_no_more,
+    an_invite_that_is_too_old_lets_nobody_in_and_goes,
+    who_is_shut_out_stays_out_until_let_in_again,
+    what_an_administrator_removes_goes_as_if_by_its_author,
     nothing_goes_unless_a_retention_is_set,
     old_messages_go_and_who_was_away_too_long_is_told,
     no_history_keeps_only_what_waits_for_somebody,
@@ -281,13 +287,82 @@ fn a_taken_id_hurts_nobody_else(mut store: impl Store) {
 }
 
 fn an_id_belongs_to_one_key(mut store: impl Store) {
-    let register = |user: &str, key| Append::Register { user: super::user(user), key: [key; 32] };
     assert_eq!(append(&mut store, register("Ann", 1)), Outcome::Registered);
     assert_eq!(append(&mut store, register("Ann", 1)), Outcome::Registered);
     assert_eq!(append(&mut store, register("Ann", 2)), Outcome::NotYourKey);
     assert_eq!(append(&mut store, register("Bob", 1)), Outcome::Registered);
     let registered = store.opened().unwrap().registered;
     assert_eq!(registered, [(user("Ann"), [1; 32]), (user("Bob"), [1; 32])]);
+}
+
+fn an_id_goes_to_another_key_when_it_is_bound_anew(mut store: impl Store) {
+    append(&mut store, register("Ann", 1));
+    append_at(&mut store, NOW + 1, register("Bob", 2));
+    append_at(&mut store, NOW + 2, Append::Rebind { user: user("Ann"), key: [2; 32] });
+    append_at(&mut store, NOW + 2, Append::Rebind { user: user("Cid"), key: [2; 32] });
+    assert_eq!(append(&mut store, register("Ann", 1)), Outcome::NotYourKey);
+    let registered = store.opened().unwrap().registered;
+    assert_eq!(registered, [(user("Bob"), [2; 32]), (user("Ann"), [2; 32])], "the latest is last");
+}
+
+fn an_invite_lets_in_so_many_and_no_more(mut store: impl Store) {
+    append(&mut store, Append::Invite(OpenInvite { hash: [7; 32], uses: 2, expires: NOW + 1 }));
+    let redeem = |name: &str, key| Append::Register {
+        user: user(name),
+        key: [key; 32],
+        invite: Some([7; 32]),
+    };
+    let batch = [redeem("Ann", 1), redeem("Ann", 1), redeem("Ann", 2), redeem("Bob", 2)];
+    let expected =
+        [Outcome::Registered, Outcome::Registered, Outcome::NotYourKey, Outcome::Registered];
+    assert_eq!(store.append(NOW, &batch[..3]).unwrap(), expected[..3]);
+    let open = store.opened().unwrap().invites;
+    assert_eq!(open, [OpenInvite { hash: [7; 32], uses: 1, expires: NOW + 1 }]);
+    assert_eq!(store.append(NOW, &batch).unwrap(), expected, "who is in already pays nothing");
+    assert_eq!(append(&mut store, redeem("Cid", 3)), Outcome::BadInvite);
+    assert_eq!(store.opened().unwrap().invites, []);
+    assert_eq!(store.opened().unwrap().registered.len(), 2);
+}
+
+fn an_invite_that_is_too_old_lets_nobody_in_and_goes(mut store: impl Store) {
+    let invite = |hash, expires| Append::Invite(OpenInvite { hash: [hash; 32], uses: 9, expires });
+    append(&mut store, invite(1, NOW + 10));
+    append(&mut store, invite(2, NOW + 20));
+    let redeem = Append::Register { user: user("Ann"), key: [1; 32], invite: Some([1; 32]) };
+    assert_eq!(append_at(&mut store, NOW + 10, redeem), Outcome::BadInvite);
+    store.sweep(NOW + 10, Retention::Forever).unwrap();
+    let hashes: Vec<_> = store.opened().unwrap().invites.iter().map(|open| open.hash).collect();
+    assert_eq!(hashes, [[2; 32]]);
+}
+
+fn who_is_shut_out_stays_out_until_let_in_again(mut store: impl Store) {
+    let key = Banned::Key([1; 32]);
+    let network = Banned::Network("203.0.113.0/24".parse().unwrap());
+    let batch = [key, network, key, network].map(Append::Ban);
+    store.append(NOW, &batch).unwrap();
+    let mut banned = store.opened().unwrap().banned;
+    banned.sort();
+    assert_eq!(banned, [key, network]);
+    append(&mut store, Append::Unban(key));
+    append(&mut store, Append::Unban(Banned::Key([2; 32])));
+    assert_eq!(store.opened().unwrap().banned, [network]);
+    append(&mut store, Append::Unban(network));
+    assert_eq!(store.opened().unwrap().banned, []);
+}
+
+fn what_an_administrator_removes_goes_as_if_by_its_author(mut store: impl Store) {
+    let audience = only(&["Bob"]);
+    let secret = NewMessage { audience: audience.clone(), ..message(1, "Ann", "the secret is 42") };
+    append(&mut store, Append::Say(secret));
+    let deleted = Deleted { seq: Seq(2), id: id(1), by: user("Ann"), cid: None };
+    let removed = append(&mut store, Append::Remove { id: id(1) });
+    assert_eq!(removed, Outcome::Removed { deleted: deleted.clone(), audience });
+    assert_eq!(append(&mut store, Append::Remove { id: id(1) }), Outcome::Gone);
+    let mut reader = store.reader().unwrap();
+    for (viewer, told) in [("Bob", vec![Event::Deleted(deleted)]), ("Dan", vec![])] {
+        let view = View { viewer: &user(viewer), now: NOW };
+        assert_eq!(reader.events_after(view, Seq(0), 9).unwrap().unwrap().events, told);
+    }
 }
 
 fn nothing_goes_unless_a_retention_is_set(mut store: impl Store) {
@@ -314,7 +389,7 @@ fn old_messages_go_and_who_was_away_too_long_is_told(mut store: impl Store) {
 }
 
 fn no_history_keeps_only_what_waits_for_somebody(mut store: impl Store) {
-    append(&mut store, Append::Register { user: user("Bob"), key: [1; 32] });
+    append(&mut store, register("Bob", 1));
     let kind = Kind::Temporary { expires: NOW + 2 * RESUME_KEPT };
     let (to_bob, to_cid) = (only(&["Bob", "Cid"]), only(&["Cid"]));
     append(&mut store, Append::Say(message(1, "Ann", "to all")));
@@ -365,7 +440,8 @@ fn a_log_says_what_it_contains(mut store: impl Store) {
     opened.ids.sort();
     assert_eq!(opened.ids, [1, 2, 3].map(id), "an id stays taken while its mark is there");
     assert_eq!(opened.temporary, [(id(2), NOW + 10)]);
-    assert_eq!(opened.messages, 2);
+    assert_eq!(opened.size.messages, 2);
+    assert_eq!(store.reader().unwrap().size().unwrap(), opened.size);
     assert_eq!(opened.head, Seq(4));
     assert_eq!(opened.private, [user("Ann"), user("Bob")]);
     assert!(!opened.epoch.is_empty());

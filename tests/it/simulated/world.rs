@@ -118,6 +118,8 @@ async fn serve(machine: Rc<Machine>) -> turmoil::Result {
     tokio::task::spawn_local(handle::serve_as_task(store, write_queue, disk));
     let listener = turmoil::net::TcpListener::bind((Ipv4Addr::UNSPECIFIED, PORT)).await?;
     let parts = Parts {
+        access: chat::server::hub::Access::Open,
+        admin: None,
         listener: Door(listener),
         identity: machine.identity.clone(),
         log: Handles { store: writes, reads, searches },

@@ -19,7 +19,7 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdout, Command, ExitStatus, Output, Stdio};
 use std::time::Duration;
 
 use chat::tls::fingerprint::Fingerprint;
@@ -124,6 +124,22 @@ impl Server {
     /// What leads to it and to no other: whoever has that has nothing to compare.
     pub(crate) fn link(&self) -> String {
         format!("chat://{}/#pin={}", self.address, self.fingerprint().in_link())
+    }
+
+    /// What `chat` says to whoever runs this server: its status, its words, and its complaints.
+    pub(crate) fn local(&self, arguments: &[&str]) -> (Option<i32>, String, String) {
+        let data = ["--data", self.folder.path().to_str().unwrap()];
+        let mut command = chat(self.folder.path(), &[arguments, &data].concat());
+        let Output { status, stdout, stderr } = command.output().unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        (status.code(), text(stdout), text(stderr))
+    }
+
+    /// An act of whoever runs this server, which has to be done.
+    pub(crate) fn administer(&self, arguments: &[&str]) -> String {
+        let (status, words, complaints) = self.local(&[&["admin"], arguments].concat());
+        assert_eq!((status, complaints.as_str()), (Some(0), ""), "{words}");
+        words
     }
 
     /// Somebody with the original client.

@@ -14,11 +14,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 use chat::protocol::decoder::Decoder;
+use chat::tls::fingerprint::Fingerprint;
 use serde_json::{Value, json};
 use tokio_rustls::rustls::crypto::aws_lc_rs;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use tokio_rustls::rustls::{ClientConfig, ClientConnection, RootCertStore};
+use tokio_rustls::rustls::{ClientConfig, ClientConnection, HandshakeKind, RootCertStore};
 
 use super::{PATIENCE, Server};
 
@@ -34,6 +35,11 @@ impl Key {
         let made = rcgen::generate_simple_self_signed(["client".to_owned()]).unwrap();
         let private = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
         Self { certificate: made.cert.der().clone(), private }
+    }
+
+    /// What servers know it by.
+    pub(crate) fn fingerprint(&self) -> String {
+        Fingerprint::of(&self.certificate).unwrap().to_string()
     }
 }
 
@@ -250,13 +256,29 @@ impl Ours {
 
     /// The same over a connection that is there already.
     pub(crate) fn over(wire: Wire, name: &str) -> Self {
+        let login = json!({"action": "LOGIN", "protocol": 1, "username": name});
+        Self::log_in(wire, &login).unwrap_or_else(|refused| panic!("{refused}"))
+    }
+
+    /// The same with a login of one's own; or the server's answer, after which it must end.
+    pub(crate) fn log_in(wire: Wire, login: &Value) -> Result<Self, Value> {
         let (decoder, waiting) = (Decoder::new(usize::MAX), VecDeque::new());
         let mut joined = Self { wire, decoder, waiting, id: String::new() };
-        joined.send(&json!({"action": "LOGIN", "protocol": 1, "username": name}));
-        let answer = joined.wait_for("status", "SUCCESS");
+        joined.send(login);
+        assert_eq!(joined.next(), Some(json!({"action": "LOGIN"})));
+        let answer = joined.next().unwrap();
+        if answer["status"] != "SUCCESS" {
+            assert_eq!(joined.next(), None, "a refusal is the end");
+            return Err(answer);
+        }
         answer["user_id"].as_str().unwrap().clone_into(&mut joined.id);
         joined.wait_for("action", "ACTIVE_CLIENT");
-        joined
+        Ok(joined)
+    }
+
+    /// Whether the handshake was spared by a ticket of an earlier one.
+    pub(crate) fn is_resumed(&self) -> bool {
+        self.wire.tls.handshake_kind() == Some(HandshakeKind::Resumed)
     }
 
     /// Sends one object.
