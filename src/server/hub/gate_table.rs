@@ -331,3 +331,17 @@ fn nobody_is_told_of_an_id_that_is_not_on_disk() {
 fn who(key: Key) -> Who {
     Who::Key(Fingerprint::from_digest(key))
 }
+
+#[test]
+fn an_act_that_can_not_be_stored_is_in_force_until_the_server_stops_and_said_so() {
+    let mut room = Room::new();
+    let bob = room.join_with(1, "Bob", Some(KNOWN));
+    room.is_full = true;
+    let answer = room.administer(Act::Ban { who: Who::User(bob.clone()) });
+    assert!(matches!(&answer, Answer::Refused { error } if error.contains("its disk is full")));
+    assert_eq!(room.closed, [SessionId(1)]);
+    assert_eq!(room.try_login(2, Some(KNOWN), |_| {}), Err(Banned));
+    room.is_full = false;
+    room.restart();
+    assert_eq!(room.try_login(3, Some(KNOWN), |_| {}), Ok(bob));
+}
