@@ -131,6 +131,7 @@ mod tests {
     const ALL: &str = r#"
         certs = "/etc/chat"
         data = "/srv/chat"
+        invite-only = true
         keep = 30
         listen = "[::]:7000"
         name = "Bob"

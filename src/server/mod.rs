@@ -31,6 +31,7 @@ use std::sync::Arc;
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
+use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -274,18 +275,22 @@ impl<L: Listener> Parts<L> {
                 }
             }
         }
-        tracing::info!("stopping");
-        tasks.close();
-        if timeout(limits::SHUTDOWN_GRACE, tasks.wait()).await.is_err() {
-            tracing::warn!(connections = tasks.len(), "stopped without waiting for the slowest");
-            keeping.abort();
-            return Ok(());
-        }
-        drop(keeping);
-        // All handles are gone with the tasks; what was queued is written by now.
-        drop(tokio::task::spawn_blocking(move || threads.join()).await);
+        end(&tasks, &keeping, threads).await;
         Ok(())
     }
+}
+
+/// Waits for what is still to be sent and written.
+async fn end(tasks: &TaskTracker, keeping: &JoinHandle<Option<()>>, threads: Threads) {
+    tracing::info!("stopping");
+    tasks.close();
+    if timeout(limits::SHUTDOWN_GRACE, tasks.wait()).await.is_err() {
+        tracing::warn!(connections = tasks.len(), "stopped without waiting for the slowest");
+        keeping.abort();
+        return;
+    }
+    // All handles are gone with the tasks; what was queued is written by now.
+    drop(tokio::task::spawn_blocking(move || threads.join()).await);
 }
 
 /// Listens on the first address that can be had; the first that can't is named otherwise.
