@@ -12,6 +12,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use chat::cli::settings::Settings;
+use chat::client::known;
 use chat::client::line::Line;
 use chat::client::link::Link;
 use chat::protocol::decoder::Decoder;
@@ -19,6 +21,7 @@ use chat::protocol::event::Event;
 use chat::protocol::id::{Name, UserId};
 use chat::protocol::request::{Login, Request};
 use chat::protocol::text::SafeText;
+use chrono::NaiveDate;
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 
@@ -29,7 +32,7 @@ use crate::support::tell;
 const TRIES: usize = 3_000;
 
 /// What the formats are made of: few inputs would find it by chance.
-const WORDS: [&str; 44] = [
+const WORDS: [&str; 50] = [
     "{",
     "}",
     "\"",
@@ -67,6 +70,12 @@ const WORDS: [&str; 44] = [
     "?",
     "#",
     "pin=",
+    "SHA256:",
+    "2026-11-22",
+    " = ",
+    "keep",
+    "listen",
+    "'''",
     "invite=",
     "\n",
     "\t",
@@ -231,6 +240,34 @@ fn any_link_is_written_as_it_is_read_or_refused() {
                 assert_eq!(shown.parse(), Ok(link));
             }
             Err(error) => assert_eq!(foreign(&error.to_string()), None),
+        }
+    });
+}
+
+#[test]
+fn any_file_of_pins_is_understood_or_its_line_is_named() {
+    let (server, key) =
+        ("new.example.org:1".parse().unwrap(), "SHA256:".to_owned() + &"A".repeat(43));
+    let (key, since) = (key.parse().unwrap(), NaiveDate::from_ymd_opt(2026, 11, 22).unwrap());
+    Fuzzer::new("pins").run(|bytes| {
+        let text = String::from_utf8_lossy(bytes);
+        match known::parse(&text) {
+            Ok(pins) => {
+                let more = known::parse(&known::with(&text, &server, key, since)).unwrap();
+                assert_eq!(more[..pins.len()], pins, "no pin is lost or changed by another");
+                assert_eq!((&more[pins.len()].server, more.len()), (&server, pins.len() + 1));
+            }
+            Err(error) => assert_eq!(foreign(&error.to_string()), None),
+        }
+    });
+}
+
+#[test]
+fn any_settings_are_understood_or_their_mistake_is_named() {
+    Fuzzer::new("settings").run(|bytes| {
+        let text = String::from_utf8_lossy(bytes);
+        if let Err(mistake) = text.parse::<Settings>() {
+            assert_eq!(foreign(&mistake.to_string()), None);
         }
     });
 }
