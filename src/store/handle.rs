@@ -27,8 +27,13 @@ const BATCH: usize = 512;
 /// Threads that read for sessions: pages of history, and what somebody missed.
 const READERS: usize = 2;
 
-/// Threads that search. They may be busy for seconds, and nobody else waits for them.
+/// Threads that search, at most: half of the cores are left to everybody else. They may be busy for
+/// seconds, and nobody else waits for them.
 const SEARCHERS: usize = 2;
+
+/// How far they step back, of 19: a tenth of what a thread gets that has other things to do.
+#[cfg(target_os = "linux")]
+const NICENESS: i32 = 10;
 
 type Answer<T> = oneshot::Sender<Result<T, StoreError>>;
 
@@ -246,17 +251,20 @@ pub struct Threads(Vec<JoinHandle<()>>);
 /// the log may go out.
 pub fn start<S: Store>(store: S) -> Result<(Handles, Threads), StoreError> {
     let mut threads = Vec::new();
-    let mut readers = |name, count| -> Result<ReadHandle, StoreError> {
+    let mut readers = |name, count, prepare: fn()| -> Result<ReadHandle, StoreError> {
         let (handle, queue) = read_queue();
         let queue = Arc::new(Mutex::new(queue));
         for _ in 0..count {
             let (reader, queue) = (store.reader()?, Arc::clone(&queue));
-            threads.push(spawn(name, move || serve_reads(reader, &queue))?);
+            threads.push(spawn(name, move || {
+                prepare();
+                serve_reads(reader, &queue);
+            })?);
         }
         Ok(handle)
     };
-    let reads = readers("store-read", READERS)?;
-    let searches = readers("store-search", SEARCHERS)?;
+    let reads = readers("store-read", READERS, || {})?;
+    let searches = readers("store-search", searchers(), give_way)?;
     let (handle, queue) = write_queue();
     threads.push(spawn("store", move || {
         let _abort = AbortOnPanic;
@@ -269,6 +277,22 @@ fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<(
     let thread = thread::Builder::new().name(name.to_owned());
     thread.spawn(run).map_err(|error| StoreError::Thread(Arc::new(error)))
 }
+
+fn searchers() -> usize {
+    thread::available_parallelism().map_or(1, |cores| (cores.get() / 2).clamp(1, SEARCHERS))
+}
+
+/// Whatever else there is to do on this machine goes before what this thread does.
+#[cfg(target_os = "linux")]
+fn give_way() {
+    let this = rustix::thread::gettid();
+    // Where the system does not allow it, searches are merely felt more.
+    rustix::process::setpriority_process(Some(this), NICENESS).unwrap_or_default();
+}
+
+/// Only on Linux does a thread have a priority of its own.
+#[cfg(not(target_os = "linux"))]
+fn give_way() {}
 
 impl Threads {
     /// Waits until all that was queued is written. To be called when the last handle is gone, and
