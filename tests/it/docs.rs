@@ -229,7 +229,18 @@ fn every_link_leads_to_a_file() {
 fn architecture_names_tests_that_exist_and_stays_short() {
     let text = tree::read("ARCHITECTURE.md");
     assert!(text.lines().count() <= 240, "{} lines", text.lines().count());
-    let (_, section) = text.split_once("## Invariants").unwrap();
+    tests_exist(&text, "## Promises");
+    tests_exist(&text, "## Invariants");
+}
+
+#[test]
+fn security_names_tests_that_exist() {
+    tests_exist(&tree::read("SECURITY.md"), "## What is done against what");
+}
+
+/// Every row of the table in this section names in its last column tests that there are.
+fn tests_exist(document: &str, section: &str) {
+    let (_, section) = document.split_once(section).unwrap();
     let (section, _) = section.split_once("\n## ").unwrap();
     let code: String = ["src", "tests"]
         .iter()
@@ -237,7 +248,7 @@ fn architecture_names_tests_that_exist_and_stays_short() {
         .map(|file| file.text)
         .collect();
     let rows: Vec<_> = section.lines().filter(|line| line.starts_with("| ")).skip(2).collect();
-    assert!(rows.len() > 5, "the table of invariants is gone");
+    assert!(rows.len() > 5, "the table is gone");
     for row in rows {
         let guard = row.trim_end_matches('|').rsplit('|').next().unwrap();
         let tests: Vec<_> = guard.split('`').skip(1).step_by(2).collect();
