@@ -2,6 +2,7 @@
 //!
 //! Each subcommand is a file of its own; nothing is decided here.
 
+mod access;
 mod admin;
 pub mod config;
 pub mod exit;

@@ -1,13 +1,15 @@
 //! `chat serve`: the server alone, in the foreground.
 
+use std::borrow::Cow;
 use std::io::Write;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
-use std::path::PathBuf;
+use std::path::{self, Path, PathBuf};
 
 use anyhow::Context;
 use clap::builder::BoolishValueParser;
 use tokio_util::sync::CancellationToken;
 
+use super::access::Wish;
 use super::config::{self, Address};
 use super::{handles, logging, signals};
 use crate::server::hub::{Access, Key};
@@ -30,15 +32,8 @@ pub(super) struct Args {
     /// Keep messages for so many days; 0 keeps only what is not delivered yet [default: for ever]
     #[arg(long, env = "CHAT_KEEP", value_name = "DAYS")]
     pub(super) keep: Option<u32>,
-    /// Let in anybody who can reach an address that is not this machine's alone
-    #[arg(long, env = "CHAT_OPEN", value_parser = BoolishValueParser::new())]
-    pub(super) open: bool,
-    /// Let nobody new in without an invite, wherever it listens
-    #[arg(
-        long, env = "CHAT_INVITE_ONLY", conflicts_with = "open",
-        value_parser = BoolishValueParser::new()
-    )]
-    pub(super) invite_only: bool,
+    #[command(flatten)]
+    pub(super) access: Wish,
     /// How many connections one address may have at once (this machine: as many as it likes)
     #[arg(
         long, env = "CHAT_PER_ADDRESS", value_name = "NUMBER",
@@ -85,8 +80,11 @@ pub(super) async fn bind(args: &Args, host: Option<Key>) -> anyhow::Result<Serve
     let retention = args.keep.map_or(Retention::Forever, Retention::Days);
     let listen = addresses(&args.listen).await?;
     let is_public = listen.iter().any(|address| !address.ip().is_loopback());
-    let is_for_all = !args.invite_only && (args.open || !is_public);
-    let access = if is_for_all { Access::Open } else { Access::InviteOnly { host } };
+    let access = match args.access {
+        Wish::Open => Access::Open,
+        Wish::None if !is_public => Access::Open,
+        Wish::None | Wish::InviteOnly => Access::InviteOnly { host },
+    };
     handles::raise();
     let bounds = if args.no_rate_limits {
         Bounds::default()
@@ -94,11 +92,7 @@ pub(super) async fn bind(args: &Args, host: Option<Key>) -> anyhow::Result<Serve
         Bounds { per_address: Some(args.per_address), rates: Some(limits::RATES) }
     };
     let options = Options { listen, certs, data, retention, access, bounds };
-    let server = Server::bind(options).await?;
-    if is_public && is_for_all {
-        tracing::warn!("open to anybody who can reach {}", server.local_addr());
-    }
-    Ok(server)
+    Ok(Server::bind(options).await?)
 }
 
 async fn addresses(listen: &Address) -> anyhow::Result<Vec<SocketAddr>> {
@@ -116,22 +110,31 @@ pub(super) fn ready_lines(server: &Server, args: &Args) -> String {
         Some(server) => format!("chat join {server} --name YOURNAME"),
         None => "chat join --name YOURNAME".to_owned(),
     };
-    let invite = match (server.access(), &args.data) {
-        (Access::Open, _) => String::new(),
-        (Access::InviteOnly { .. }, data) => {
-            let data = data.as_ref().map(|data| format!(" --data {}", data.display()));
-            format!(
-                "nobody new comes in without an invite; to make one: chat invite{}\n",
-                data.unwrap_or_default()
-            )
-        }
+    let access = match server.access() {
+        Access::Open if address.ip().is_loopback() => String::new(),
+        Access::Open => "open to anybody who can reach this port\n".to_owned(),
+        Access::InviteOnly { .. } => format!(
+            "nobody new comes in without an invite; to make one: chat invite{}\n",
+            args.data.as_deref().map_or_else(String::new, data_flag)
+        ),
     };
     let Size { messages, bytes } = server.log_size();
     format!(
-        "listening on {address}\nfingerprint {}\njoin with: {join}\n{invite}{messages} messages in the log, {}\n",
+        "listening on {address}\nfingerprint {}\njoin with: {join}\n{access}{messages} messages in the log, {}\n",
         server.fingerprint(),
         size(bytes)
     )
+}
+
+/// How to say from anywhere, in a shell, which data folder is meant.
+fn data_flag(data: &Path) -> String {
+    let data = path::absolute(data).unwrap_or_else(|_no_folder| data.to_owned());
+    if config::data_folder().is_ok_and(|default| default == data) {
+        return String::new();
+    }
+    let data = data.to_string_lossy();
+    // What has no quotation has a zero byte in it, as no path has.
+    format!(" --data {}", shlex::try_quote(&data).unwrap_or(Cow::Borrowed(&data)))
 }
 
 /// Bytes as people say them.

@@ -2,8 +2,9 @@
 //!
 //! A key is the name of a flag that an environment variable can set, too, and takes what the flag
 //! takes. What the file says becomes the flag's default; so the variable wins over it, and the flag
-//! over both.
+//! over both. Of two settings that contradict each other, the one said in the [stronger] place wins.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io::ErrorKind;
@@ -11,14 +12,15 @@ use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use clap::{Arg, Command};
+use clap::parser::ValueSource;
+use clap::{Arg, ArgMatches, Command};
 use serde::{Deserialize, Deserializer};
 use thiserror::Error;
 
 use super::config::{Address, config_folder};
 use super::exit::{Exit, Failure};
 use crate::client::link::Link;
-use crate::protocol::id::Name;
+use crate::protocol::id::{Name, UserId};
 use crate::protocol::text::SafeText;
 
 /// What a file may say, by its keys.
@@ -26,8 +28,11 @@ use crate::protocol::text::SafeText;
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 #[expect(dead_code, reason = "read for its mistakes; clap gets the words of the file")]
 struct Keys {
+    ca: Option<PathBuf>,
     certs: Option<PathBuf>,
     data: Option<PathBuf>,
+    #[serde(default, deserialize_with = "parsed")]
+    id: Option<UserId>,
     invite_only: Option<bool>,
     keep: Option<u32>,
     listen: Option<Address>,
@@ -89,6 +94,14 @@ impl Settings {
     }
 }
 
+/// Which of two arguments was said in the stronger place: command line, variable, file. Nothing when
+/// both were typed: that is for whoever typed them to solve.
+pub(super) fn stronger(matches: &ArgMatches, one: &str, other: &str) -> Option<Ordering> {
+    let [one, other] = [one, other].map(|argument| matches.value_source(argument));
+    let both_typed = one == Some(ValueSource::CommandLine) && one == other;
+    (!both_typed).then(|| one.cmp(&other))
+}
+
 /// What an argument is called in the file.
 fn key(arg: &Arg) -> String {
     arg.get_id().as_str().replace('_', "-")
@@ -121,16 +134,16 @@ where
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-
-    use clap::{CommandFactory as _, FromArgMatches as _};
+    use clap::CommandFactory as _;
 
     use super::*;
     use crate::cli::Cli;
 
     const ALL: &str = r#"
+        ca = "system"
         certs = "/etc/chat"
         data = "/srv/chat"
+        id = "Bob_4572"
         invite-only = true
         keep = 30
         listen = "[::]:7000"
@@ -143,35 +156,27 @@ mod tests {
     "#;
 
     #[test]
-    fn a_file_can_say_what_variables_and_flags_can() {
-        let keys: BTreeSet<String> = ALL.parse::<Settings>().unwrap().0.into_keys().collect();
-        let readme = include_str!("../../README.md");
-        let mut found = BTreeSet::new();
+    fn a_file_can_say_what_variables_and_flags_can_and_the_readme_tells_it() {
+        let mut found: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for subcommand in Cli::command().get_subcommands() {
             for arg in subcommand.get_arguments().filter(|arg| arg.get_env().is_some()) {
                 let key = key(arg);
                 let variable = format!("CHAT_{}", key.replace('-', "_").to_uppercase());
                 assert_eq!(arg.get_env().unwrap(), variable.as_str());
-                assert!(readme.contains(&format!("\n| `{key}` | ")), "{key} is not in the README");
-                found.insert(key);
+                found.entry(key).or_default().push(format!("`{}`", subcommand.get_name()));
             }
         }
-        assert_eq!(found, keys);
-    }
-
-    #[test]
-    fn the_later_wins_file_variable_flag() {
-        let settings: Settings = "keep = 30\nopen = true".parse().unwrap();
-        let keep = |arguments: &[&str]| {
-            let command = settings.clone().into_defaults(Cli::command());
-            let matches = command.try_get_matches_from([&["chat", "serve"], arguments].concat());
-            let matches = matches.unwrap();
-            Cli::from_arg_matches(&matches).unwrap();
-            let (_, matches) = matches.subcommand().unwrap();
-            (matches.get_one::<u32>("keep").copied(), matches.get_flag("open"))
-        };
-        assert_eq!(keep(&[]), (Some(30), true));
-        assert_eq!(keep(&["--keep", "7"]), (Some(7), true));
+        let keys = ALL.parse::<Settings>().unwrap().0;
+        assert!(keys.keys().eq(found.keys()), "{keys:?} {found:?}");
+        let readme = include_str!("../../README.md");
+        let (_, table) = readme.split_once("| setting | of | meaning |").unwrap();
+        let (table, _) = table.split_once("\n\n").unwrap();
+        let rows = table.lines().skip(2).map(|row| {
+            let mut cells = row.split(" | ");
+            let key = cells.next().unwrap().trim_start_matches("| `").trim_end_matches('`');
+            (key.to_owned(), cells.next().unwrap().split(", ").map(str::to_owned).collect())
+        });
+        assert_eq!(rows.collect::<BTreeMap<_, _>>(), found);
     }
 
     #[test]
@@ -182,6 +187,7 @@ mod tests {
             ("keep = -1", ["line 1", "invalid value", "u32"]),
             ("open = 1", ["line 1", "invalid type", "boolean"]),
             ("listen = 'host:x'", ["line 1", "is no port", "listen"]),
+            ("id = 'two words'", ["line 1", "id", ""]),
             ("name = 'two words'", ["line 1", "a name is", "name"]),
             ("per-address = 0", ["line 1", "nonzero", "per-address"]),
             ("server = 'https://example.org'", ["line 1", "chat://", "server"]),

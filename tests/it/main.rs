@@ -16,6 +16,7 @@ mod original;
 mod plain;
 mod send;
 mod serve;
+mod settings;
 mod simulated;
 mod support;
 mod tail;

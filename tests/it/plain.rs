@@ -320,4 +320,7 @@ fn a_host_is_server_and_client_and_takes_the_server_along() {
 
     assert_eq!(alice.finish().0.code(), Some(0));
     bob.wait_for("-- disconnected: the server is shutting down");
+
+    let mut alice = Process::start(&[&args[..], &["0.0.0.0:0", "--open"]].concat());
+    alice.wait_for("open to anybody who can reach this port");
 }

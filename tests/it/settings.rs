@@ -1,0 +1,117 @@
+//! What counts when flag, variable and file say different things, by the real program.
+
+use std::fs;
+use std::io::{BufRead as _, BufReader};
+use std::process::Command;
+
+use tempfile::TempDir;
+
+use crate::support::{Server, chat, serve};
+
+/// Makes the user's settings say this.
+fn write(folder: &TempDir, settings: &str) {
+    let file = folder.path().join("config/chat/config.toml");
+    fs::create_dir_all(file.parent().unwrap()).unwrap();
+    fs::write(file, settings).unwrap();
+}
+
+/// The lines that a server starts with, or its exit status.
+fn ready(mut command: Command) -> Result<Vec<String>, Option<i32>> {
+    let mut child = command.spawn().unwrap();
+    let mut lines = Vec::new();
+    for line in BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap) {
+        let is_last = line.contains("messages in the log");
+        lines.push(line);
+        if is_last {
+            break;
+        }
+    }
+    // It may have ended by itself.
+    child.kill().unwrap_or_default();
+    let status = child.wait().unwrap();
+    if lines.is_empty() { Err(status.code()) } else { Ok(lines) }
+}
+
+#[test]
+fn the_later_wins_file_variable_flag() {
+    let folder = TempDir::new().unwrap();
+    let listens = |variable: Option<&str>, flag: &[&str]| {
+        let mut command = serve(&folder, flag);
+        command.envs(variable.map(|address| ("CHAT_LISTEN", address)));
+        ready(command).unwrap().concat()
+    };
+    write(&folder, "listen = '127.0.0.1:0'");
+    assert!(listens(None, &[]).starts_with("listening on 127.0.0.1:"));
+    assert!(listens(Some("[::1]:0"), &[]).starts_with("listening on [::1]:"));
+    let flag = listens(Some("[::1]:0"), &["--listen", "0.0.0.0:0"]);
+    assert!(flag.starts_with("listening on 0.0.0.0:"), "{flag}");
+}
+
+/// Whether somebody new is let in by a server that was told this in its file, its variables and its
+/// flags.
+fn is_open(folder: &TempDir, [file, variables, flags]: [&[&str]; 3]) -> Result<bool, Option<i32>> {
+    let settings: String = file.iter().map(|key| format!("{key} = true\n")).collect();
+    write(folder, &settings);
+    let mut command = serve(folder, &["--listen", "0.0.0.0:0"]);
+    for key in variables {
+        command.env(format!("CHAT_{}", key.replace('-', "_").to_uppercase()), "true");
+    }
+    command.args(flags.iter().map(|key| format!("--{key}")));
+    let lines = ready(command)?;
+    let told = |words: &str| lines.iter().any(|line| line.starts_with(words));
+    let is_open = told("open to anybody who can reach this port");
+    assert_ne!(is_open, told("nobody new comes in without an invite"), "{lines:?}");
+    Ok(is_open)
+}
+
+#[test]
+fn open_and_invite_only_are_as_the_strongest_place_says() {
+    const NOTHING: &[&str] = &[];
+    const OPEN: &[&str] = &["open"];
+    const INVITE_ONLY: &[&str] = &["invite-only"];
+    const BOTH: &[&str] = &["open", "invite-only"];
+    let folder = TempDir::new().unwrap();
+    for file in [NOTHING, OPEN, INVITE_ONLY, BOTH] {
+        for variables in [NOTHING, OPEN, INVITE_ONLY, BOTH] {
+            for flags in [NOTHING, OPEN, INVITE_ONLY] {
+                let said = [file, variables, flags];
+                let strongest = said.iter().rev().find(|place| !place.is_empty());
+                let expected = strongest == Some(&OPEN);
+                assert_eq!(
+                    is_open(&folder, said),
+                    Ok(expected),
+                    "file, variables, flags: {said:?}"
+                );
+            }
+        }
+    }
+    assert_eq!(is_open(&folder, [NOTHING, NOTHING, BOTH]), Err(Some(2)), "one or the other");
+}
+
+#[test]
+fn of_a_name_and_an_id_that_contradict_the_one_in_the_stronger_place_counts() {
+    let server = Server::start();
+    let mut ann = server.ours("Ann");
+    let (home, link) = (TempDir::new().unwrap(), server.link());
+    let mut sender = |variables: &[(&str, &str)], flags: &[&str]| {
+        let mut command = chat(home.path(), &[&["send", &link][..], flags, &["hello"]].concat());
+        let output = command.envs(variables.iter().copied()).output().unwrap();
+        let complaints = String::from_utf8(output.stderr).unwrap();
+        if !output.status.success() {
+            return Err((output.status.code(), complaints));
+        }
+        Ok(ann.wait_for("action", "MESSAGE")["sender"].as_str().unwrap().to_owned())
+    };
+    let bob = sender(&[], &["--name", "Bob"]).unwrap();
+    let tom = [("CHAT_NAME", "Tom")];
+    assert_eq!(sender(&tom, &["--id", &bob]), Ok(bob.clone()));
+    write(&home, "name = 'Tom'");
+    assert_eq!(sender(&[], &["--id", &bob]), Ok(bob.clone()));
+    assert_eq!(sender(&[("CHAT_ID", &bob)], &[]), Ok(bob.clone()));
+    assert_eq!(sender(&[], &["--id", &bob, "--name", "Bob"]), Ok(bob.clone()));
+    write(&home, &format!("name = 'Tom'\nid = '{bob}'"));
+    assert_eq!(sender(&[], &[]), Ok(bob.clone()), "in one place, the ID");
+    assert!(sender(&tom, &[]).unwrap().starts_with("Tom_"));
+    let (status, complaints) = sender(&[], &["--id", &bob, "--name", "Tom"]).unwrap_err();
+    assert!(status == Some(2) && complaints.contains("leave --name out"), "{complaints}");
+}
