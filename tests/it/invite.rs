@@ -2,7 +2,7 @@
 #![expect(clippy::indexing_slicing, reason = "a test fails where its tools do")]
 
 use std::fs;
-use std::net::TcpStream;
+use std::net::{Ipv4Addr, TcpStream};
 use std::path::Path;
 
 use serde_json::json;
@@ -66,6 +66,17 @@ fn an_invite_lets_one_person_in_for_good_and_the_next_one_is_told() {
     assert!(!words.contains("open invite"), "{words}");
     let (_, words, _) = server.local(&["invite", "--uses", "0"]);
     assert_eq!(words, "");
+}
+
+#[test]
+fn a_server_that_other_machines_can_reach_lets_nobody_new_in_without_an_invite() {
+    let folder = TempDir::new().unwrap();
+    let command = serve(&folder, &["--listen", "0.0.0.0:0"]);
+    let mut server = Server::spawn(folder, command);
+    server.address.set_ip(Ipv4Addr::LOCALHOST.into());
+    assert_eq!(log_in(&server, &Key::new(), None).err().unwrap(), "invite_needed");
+    let link = link(&server, &[]);
+    assert!(log_in(&server, &Key::new(), Some(secret(&link))).is_ok());
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::process::{Child, ChildStdout, Command};
 
 use serde_json::Value;
 
+use crate::support::screen::Screen;
 use crate::support::{Ours, Server, chat};
 
 /// `chat tail` to this server.
@@ -98,7 +99,20 @@ fn more_than_a_page_comes_whole() {
     say(&mut ann, 0..250);
     let expected: Vec<String> = (20..250).map(|number: usize| number.to_string()).collect();
     assert_eq!(contents(&printed(&server, &["--json", "-n", "230"])), expected);
-    assert_eq!(contents(&printed(&server, &["--json", "-n", "1000"])).len(), 250);
+    assert_eq!(contents(&printed(&server, &["--json", "-n", "2000"])).len(), 250);
+}
+
+#[test]
+fn on_a_terminal_a_long_history_tells_how_far_it_is_and_takes_that_back() {
+    let server = Server::start();
+    let mut ann = server.ours("Ann");
+    say(&mut ann, 0..110);
+    let tail = ["tail", &server.link(), "--name", "log", "-n", "2000"];
+    let screen = Screen::spawn(&tail, (120, 80));
+    screen.wait_for(": 109");
+    assert_eq!(screen.row_of(": 0"), 0, "nothing is left above");
+    assert_eq!(screen.count("of 2000 messages"), 0);
+    assert!(screen.raw_at_the_end().contains("\r100 of 2000 messages "));
 }
 
 #[test]

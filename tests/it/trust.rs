@@ -150,6 +150,30 @@ fn a_certificate_can_count_instead_of_the_key() {
 }
 
 #[test]
+fn the_authorities_of_the_system_can_count() {
+    let (server, other) = (Server::start(), Server::start());
+    let home = TempDir::new().unwrap();
+    let arguments =
+        ["send", &server.address.to_string(), "--name", "Bob", "--ca", "system", "hello"];
+    let send = |trusted: &Path| {
+        let mut command = chat(home.path(), &arguments);
+        // Where the system would look, it looks here.
+        let output = command.env("SSL_CERT_FILE", trusted).env_remove("SSL_CERT_DIR").output();
+        let Output { status, stderr, .. } = output.unwrap();
+        (status.code(), String::from_utf8(stderr).unwrap())
+    };
+    assert_eq!(send(&server.certificate()), (Some(0), String::new()));
+    assert!(!home.path().join("client/known_servers").exists());
+    let (status, complaints) = send(&other.certificate());
+    assert_eq!(status, Some(3), "{complaints}");
+    assert!(complaints.contains("no certificate to be trusted"), "{complaints}");
+    let nobody = home.path().join("nobody.pem");
+    fs::write(&nobody, "").unwrap();
+    let (status, complaints) = send(&nobody);
+    assert!(status == Some(1) && complaints.contains("system"), "{complaints}");
+}
+
+#[test]
 fn a_key_moves_to_another_machine_and_the_person_with_it() {
     let server = Server::start();
     let mut ann = server.ours("Ann");
