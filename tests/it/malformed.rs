@@ -17,6 +17,19 @@ use serde_json::{Value, json};
 
 use crate::support::{Ours, Server, Wire, serve, tell};
 
+/// What a message may take longer than five times of what it takes otherwise, mostly: the machine may be
+/// busy.
+const SLACK: Duration = Duration::from_millis(20);
+
+/// The same for one in a hundred.
+const SLOW: Duration = Duration::from_millis(250);
+
+/// When a search is over, with its answer: its limit is two seconds.
+const ENDED: Duration = Duration::from_millis(2_100);
+
+/// How much later that may be in the suite, where all other tests run beside it and searches come last.
+const BUSY: Duration = Duration::from_millis(400);
+
 /// As many as the environment says, or else so many.
 fn times(variable: &str, default: usize) -> usize {
     std::env::var(variable).map_or(default, |times| times.parse().unwrap())
@@ -186,7 +199,8 @@ fn malformed_frames_are_answered_and_nobody_else_notices() {
         "{n_frames} malformed frames: memory +{grown} kB; others' latency p50 {p50:?} p99 {p99:?}, before {p50_before:?} {p99_before:?}"
     ));
     assert!(grown < 16 * 1_024, "{grown} kB more");
-    assert!(p99 < Duration::from_secs(1), "{p99:?}");
+    assert!(p50 < 5 * p50_before + SLACK, "a message takes {p50:?}, and {p50_before:?} otherwise");
+    assert!(p99 < 5 * p99_before + SLOW, "at times {p99:?}, and {p99_before:?} otherwise");
     assert!(!server.log().contains("panicked"), "{}", server.log());
 }
 
@@ -216,6 +230,7 @@ fn hostile_expressions_end_in_time_and_nobody_else_notices() {
         (0..100).map(|n| latency(&mut ann, &mut bob, &format!("before {n}"))).collect();
     let expressions = expressions();
     assert_eq!(expressions.len(), 30);
+    let is_measured = std::env::var_os("CHAT_SEARCHERS").is_some();
     let n_users = times("CHAT_SEARCHERS", 15);
     let mut users: Vec<_> = (0..n_users).map(|_| server.ours("Mallory")).collect();
     let is_over = AtomicBool::new(false);
@@ -256,8 +271,9 @@ fn hostile_expressions_end_in_time_and_nobody_else_notices() {
     tell(&format!(
         "{n_users} users with 30 expressions: the slowest ended after {slowest:?}, {late} ran out of time; others' latency p50 {p50:?} p99 {p99:?}, before {p50_before:?} {p99_before:?}"
     ));
-    // The limit is two seconds; a busy machine may take some more to say so.
-    assert!(slowest < Duration::from_secs(4), "{slowest:?}");
+    let in_time = if is_measured { ENDED } else { ENDED + BUSY };
+    assert!(slowest < in_time, "{slowest:?}");
     assert!(late > 0, "nothing here takes long: the test is none");
-    assert!(p99 < Duration::from_secs(1), "{p99:?}");
+    assert!(p50 < 5 * p50_before + SLACK, "a message takes {p50:?}, and {p50_before:?} otherwise");
+    assert!(p99 < 5 * p99_before + SLOW, "at times {p99:?}, and {p99_before:?} otherwise");
 }
