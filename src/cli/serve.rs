@@ -29,7 +29,8 @@ pub(super) struct Args {
     /// Where cert.pem and key.pem are, or will be made [default: certs in the data folder]
     #[arg(long, env = "CHAT_CERTS", value_name = "DIR")]
     pub(super) certs: Option<PathBuf>,
-    /// Keep messages for so many days; 0 keeps only what is not delivered yet [default: for ever]
+    /// Keep messages for so many days; 0: for the ten minutes that a lost connection needs to come
+    /// back, and direct messages until they are delivered [default: for ever]
     #[arg(long, env = "CHAT_KEEP", value_name = "DAYS")]
     pub(super) keep: Option<u32>,
     #[command(flatten)]

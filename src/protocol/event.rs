@@ -124,6 +124,8 @@ pub enum SearchEnd {
     TooMany,
     /// It took too long.
     TooLong,
+    /// The same person has begun another.
+    Replaced,
 }
 
 /// Somebody has removed a message.

@@ -22,7 +22,7 @@ pub const SERVER_FRAME_BYTES: usize = 1024 * 1024;
 /// The longest object an original client can read, in bytes: it calls `recv(2048)` once a message.
 pub const ORIGINAL_FRAME_BYTES: usize = 2_048;
 
-/// The longest name, in characters (`design.md` §2 of the project: 1 to 24).
+/// The longest name, in characters (PROTOCOL.md, Identifiers: 1 to 24).
 pub const NAME_CHARACTERS: usize = 24;
 
 /// The most people one direct message may name. More than that is an announcement: send it to all.

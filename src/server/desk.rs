@@ -10,7 +10,6 @@ use std::sync::Arc;
 use futures_util::StreamExt;
 use futures_util::stream::{FuturesOrdered, FuturesUnordered};
 use tokio::sync::oneshot;
-use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::admin::{Act, Answer};
@@ -18,7 +17,7 @@ use super::fanout::Fanout;
 use super::hub::{Asker, Effect, Hub, Input, Now, Query, SessionId, Ticket};
 use super::limits::WRITING;
 use super::removed::Removed;
-use super::search::{self, Search};
+use super::search::{self, Search, Searches};
 use crate::protocol::error::Refusal;
 use crate::protocol::event::{Event, Found, SearchEnd};
 use crate::protocol::id::{ClientId, UserId};
@@ -48,12 +47,14 @@ pub(super) struct Desk {
     appends: Vec<(Ticket, Append)>,
     writing: FuturesOrdered<Later<Returned>>,
     looking: FuturesUnordered<Later<Input>>,
-    searches: HashMap<SessionId, CancellationToken>,
+    searches: Searches,
     askers: HashMap<Asker, oneshot::Sender<Answer>>,
     n_asked: u64,
     latest: Arc<Removed>,
     /// Something was removed whose text is still in the files.
     pub(super) removed: bool,
+    /// Something was written.
+    pub(super) written: bool,
     /// Said once, until something is written again.
     is_failing: bool,
 }
@@ -74,11 +75,12 @@ impl Desk {
             appends: Vec::new(),
             writing: FuturesOrdered::new(),
             looking: FuturesUnordered::new(),
-            searches: HashMap::new(),
+            searches: Searches::default(),
             askers: HashMap::new(),
             n_asked: 0,
             latest,
             removed: false,
+            written: false,
             is_failing: false,
         }
     }
@@ -158,9 +160,7 @@ impl Desk {
     /// Ends a session.
     pub(super) fn close(&mut self, session: SessionId) {
         self.fanout.close(session);
-        if let Some(search) = self.searches.remove(&session) {
-            search.cancel();
-        }
+        self.searches.leave(session);
     }
 
     /// Sends what is to be written on its way. Waits only for room in the log's queue.
@@ -204,6 +204,7 @@ impl Desk {
         match outcomes {
             Ok(outcomes) => {
                 self.is_failing = false;
+                self.written = true;
                 for (ticket, outcome) in tickets.into_iter().zip(outcomes) {
                     self.input(now, Input::Stored { ticket, outcome });
                 }
@@ -247,7 +248,7 @@ impl Desk {
         }
     }
 
-    /// One search a session: the last.
+    /// One search a person: the last.
     fn search(
         &mut self,
         session: SessionId,
@@ -257,10 +258,7 @@ impl Desk {
         find: Find,
         tell: impl Fn(Event) + Clone + Send + 'static,
     ) {
-        let cancelled = CancellationToken::new();
-        if let Some(earlier) = self.searches.insert(session, cancelled.clone()) {
-            earlier.cancel();
-        }
+        let cancelled = self.searches.begin(session, &viewer);
         if find.pattern.is_empty() {
             let end = SearchEnd::Complete;
             tell(Event::Found(Found { messages: Vec::new(), searched: 0, end, cid }));

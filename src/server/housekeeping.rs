@@ -1,13 +1,14 @@
 //! What the log needs beside messages: what is kept no longer goes, and what was removed is overwritten.
 //!
-//! No timer runs for the latter while nothing was removed.
+//! It learns from the heart what there will be to do. But for the hourly look through the log, no timer
+//! runs while nothing is said and nothing was removed.
 
 use std::sync::Arc;
 
 use tokio::sync::Notify;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep_until};
 
-use super::limits::{OVERWRITE_AFTER, SWEEP_EVERY};
+use super::limits::{OVERWRITE_AFTER, OVERWRITE_AGAIN, RESUME_TIME, SWEEP_EVERY, SWEEP_SOON};
 use super::shell::{Clock, Command, HubSender};
 use crate::protocol::id::Seq;
 use crate::store::handle::Handles;
@@ -17,59 +18,107 @@ use crate::store::{Overwritten, Retention, StoreError};
 pub(super) struct Housekeeping {
     pub(super) log: Handles,
     pub(super) hub: HubSender,
-    /// Told when something was removed.
-    pub(super) removed: Arc<Notify>,
+    pub(super) changes: Arc<Changes>,
     pub(super) retention: Retention,
     pub(super) clock: Clock,
+}
+
+/// Where the heart leaves word.
+#[derive(Debug, Default)]
+pub(super) struct Changes {
+    /// Something was removed.
+    pub(super) removed: Notify,
+    /// Something was written to the log.
+    pub(super) written: Notify,
+}
+
+/// When there is something to do.
+struct Due {
+    sweep: Instant,
+    overwrite: Option<Instant>,
+    /// When something was written last.
+    written: Instant,
 }
 
 impl Housekeeping {
     /// Runs until it is dropped.
     pub(super) async fn run(self) {
-        let clock = self.clock;
-        let mut next_sweep = clock().mono;
-        // What was removed right before the last stop.
-        let mut overwrite_at = Some(clock().mono + OVERWRITE_AFTER);
+        let start = self.now();
+        // What was removed right before the last stop is overwritten, too.
+        let overwrite = Some(start + OVERWRITE_AFTER);
+        let mut due = Due { sweep: start, overwrite, written: start };
+        let mut is_failing = false;
         loop {
             let done = tokio::select! {
                 biased;
-                () = sleep_until(next_sweep) => {
-                    next_sweep = clock().mono + SWEEP_EVERY;
-                    self.sweep().await
+                () = sleep_until(due.sweep) => self.sweep(&mut due).await,
+                () = reached(due.overwrite) => self.overwrite(&mut due).await,
+                () = self.changes.removed.notified() => {
+                    due.overwrite_after(self.now());
+                    continue;
                 }
-                () = reached(overwrite_at) => {
-                    overwrite_at = None;
-                    self.overwrite().await
-                }
-                () = self.removed.notified() => {
-                    overwrite_at = overwrite_at.or_else(|| Some(clock().mono + OVERWRITE_AFTER));
-                    Ok(())
+                () = self.changes.written.notified(), if self.keeps_nothing() => {
+                    due.written = self.now();
+                    due.sweep = due.sweep.min(due.written + RESUME_TIME + SWEEP_SOON);
+                    continue;
                 }
             };
-            if let Err(error) = done {
+            let has_failed = std::mem::replace(&mut is_failing, done.is_err());
+            if let Err(error) = done
+                && !has_failed
+            {
                 tracing::error!(%error, "the log cannot be kept in order; it is tried again");
             }
         }
     }
 
-    async fn sweep(&self) -> Result<(), StoreError> {
+    fn now(&self) -> Instant {
+        (self.clock)().mono
+    }
+
+    /// Whether messages go as soon as they may.
+    fn keeps_nothing(&self) -> bool {
+        self.retention == Retention::Days(0)
+    }
+
+    async fn sweep(&self, due: &mut Due) -> Result<(), StoreError> {
+        // Should it fail.
+        due.sweep = self.now() + SWEEP_SOON;
         loop {
             let swept = self.log.store.sweep((self.clock)().millis(), self.retention).await?;
+            if !swept.freed.is_empty() {
+                due.overwrite_after(self.now());
+            }
             let horizon: Seq = self.log.reads.read(|reader| reader.horizon()).await?;
             // Without a hub the server is stopping.
             drop(self.hub.send(Command::Horizon(horizon)).await);
             drop(self.hub.send(Command::Freed(swept.freed)).await);
             if !swept.more {
-                return Ok(());
+                break;
             }
         }
-    }
-
-    async fn overwrite(&self) -> Result<(), StoreError> {
-        while self.log.store.overwrite().await? == Overwritten::Busy {
-            sleep(std::time::Duration::from_secs(1)).await;
+        let now = self.now();
+        if !self.keeps_nothing() || now > due.written + RESUME_TIME {
+            due.sweep = now + SWEEP_EVERY;
         }
         Ok(())
+    }
+
+    async fn overwrite(&self, due: &mut Due) -> Result<(), StoreError> {
+        // Should it fail.
+        due.overwrite = Some(self.now() + OVERWRITE_AFTER);
+        due.overwrite = match self.log.store.overwrite().await? {
+            Overwritten::Done => None,
+            Overwritten::Busy => Some(self.now() + OVERWRITE_AGAIN),
+        };
+        Ok(())
+    }
+}
+
+impl Due {
+    /// Something was removed whose text is still in the files.
+    fn overwrite_after(&mut self, now: Instant) {
+        self.overwrite = self.overwrite.or(Some(now + OVERWRITE_AFTER));
     }
 }
 

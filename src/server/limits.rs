@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::protocol::limits::Rates;
 use crate::protocol::rate::Rate;
+use crate::store::RESUME_KEPT;
 
 /// Of how many messages the server knows by heart who may do what with them; for others it asks the
 /// log, which takes a fraction of a millisecond. What people still have on their screens; some 0.8 MB.
@@ -167,8 +168,18 @@ pub const PATTERN_CACHE: usize = 2 * 1024 * 1024;
 /// How long after something was removed its text is overwritten in the files.
 pub const OVERWRITE_AFTER: Duration = Duration::from_secs(30);
 
+/// How soon that is tried again while a reader holds on to it.
+pub const OVERWRITE_AGAIN: Duration = Duration::from_secs(1);
+
 /// How often the log is looked through for what is kept no longer.
 pub const SWEEP_EVERY: Duration = Duration::from_hours(1);
+
+/// How often that is where nothing is kept, as long as something may go soon; and how soon it is tried
+/// again when it failed.
+pub const SWEEP_SOON: Duration = Duration::from_mins(1);
+
+/// How long messages stay where nothing is kept.
+pub const RESUME_TIME: Duration = Duration::from_millis(RESUME_KEPT.unsigned_abs());
 
 /// What a waiting piece costs beside its bytes, so that many small ones have a bound, too.
 pub const FRAME_OVERHEAD: usize = 64;

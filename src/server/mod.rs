@@ -30,7 +30,6 @@ use std::sync::Arc;
 
 use thiserror::Error;
 use tokio::net::TcpListener;
-use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -41,7 +40,7 @@ pub use self::accept::Listener;
 use self::admission::Door;
 use self::desk::Desk;
 use self::fanout::Fanout;
-use self::housekeeping::Housekeeping;
+use self::housekeeping::{Changes, Housekeeping};
 use self::hub::{Access, Hub};
 use self::rates::People;
 use self::removed::Removed;
@@ -240,11 +239,11 @@ impl<L: Listener> Parts<L> {
         } = self;
         let tasks = TaskTracker::new();
         let (hub, commands) = shell::channel();
-        let housekeeper = Arc::new(Notify::new());
+        let changes = Arc::<Changes>::default();
         let keeping = Housekeeping {
             log: log.clone(),
             hub: hub.clone(),
-            removed: Arc::clone(&housekeeper),
+            changes: Arc::clone(&changes),
             retention,
             clock,
         };
@@ -263,7 +262,7 @@ impl<L: Listener> Parts<L> {
         let heart = Hub::new(seed, access, &opened).with_limits(told);
         drop(opened);
         let desk = Desk::new(heart, Fanout::new(head), log, removed, tasks.clone());
-        let mut heart = tasks.spawn(shell::run(desk, commands, clock, housekeeper, stop.clone()));
+        let mut heart = tasks.spawn(shell::run(desk, commands, clock, changes, stop.clone()));
         let door = Door::new(bounds.per_address);
         let acceptor = Acceptor { tls: identity.acceptor, room, tasks: tasks.clone(), door };
         tokio::select! {

@@ -3,12 +3,15 @@
 //!
 //! What the asker may see is the reader's business; no page and no count has anything else in it.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::ops::ControlFlow;
 
 use regex::RegexBuilder;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::hub::SessionId;
 use super::limits::{
     PAGE_BYTES, PATTERN_CACHE, PATTERN_COMPILED, SEARCH_HITS, SEARCH_SLICE, SEARCH_TIME,
 };
@@ -16,7 +19,7 @@ use crate::protocol::error::Refusal;
 use crate::protocol::event::{Event, Found, Page, Refused, SearchEnd};
 use crate::protocol::id::{ClientId, UserId};
 use crate::protocol::limits::PAGE_MESSAGES;
-use crate::protocol::message::Millis;
+use crate::protocol::message::{Message, Millis};
 use crate::protocol::query::{Find, History};
 use crate::store::{Candidate, Reader, StoreError, View};
 
@@ -77,6 +80,36 @@ pub(super) struct Search {
     pub(super) deadline: Instant,
 }
 
+/// The searches that were asked for last: one a person, on whichever connection.
+#[derive(Debug, Default)]
+pub(super) struct Searches {
+    last: HashMap<UserId, (SessionId, CancellationToken)>,
+    askers: HashMap<SessionId, UserId>,
+}
+
+impl Searches {
+    /// Somebody begins a search, which ends their last one.
+    pub(super) fn begin(&mut self, session: SessionId, user: &UserId) -> CancellationToken {
+        let cancelled = CancellationToken::new();
+        self.askers.insert(session, user.clone());
+        let earlier = self.last.insert(user.clone(), (session, cancelled.clone()));
+        if let Some((_, earlier)) = earlier {
+            earlier.cancel();
+        }
+        cancelled
+    }
+
+    /// A session ends, and the search with it that was begun there.
+    pub(super) fn leave(&mut self, session: SessionId) {
+        let Some(user) = self.askers.remove(&session) else { return };
+        if let Entry::Occupied(last) = self.last.entry(user)
+            && last.get().0 == session
+        {
+            last.remove().1.cancel();
+        }
+    }
+}
+
 /// When a search that is asked for now has to be over.
 pub(super) fn deadline() -> Instant {
     instant() + SEARCH_TIME
@@ -90,10 +123,13 @@ impl Search {
         reader: &mut dyn Reader,
         mut tell: impl FnMut(Event),
     ) -> Result<(), StoreError> {
+        if self.cancelled.is_cancelled() {
+            tell(self.found(Vec::new(), 0, SearchEnd::Replaced));
+            return Ok(());
+        }
         if instant() > self.deadline {
             // It has waited for the others all the time.
-            let (messages, end, cid) = (Vec::new(), SearchEnd::TooLong, self.cid.clone());
-            tell(Event::Found(Found { messages, searched: 0, end, cid }));
+            tell(self.found(Vec::new(), 0, SearchEnd::TooLong));
             return Ok(());
         }
         let regex = RegexBuilder::new(&self.find.pattern)
@@ -126,6 +162,7 @@ impl Search {
                 ControlFlow::Continue(())
             })?;
             if self.cancelled.is_cancelled() {
+                tell(self.found(Vec::new(), searched, SearchEnd::Replaced));
                 return Ok(());
             }
             // It may have looked at nothing but what the viewer can't see.
@@ -140,11 +177,15 @@ impl Search {
                 None => SearchEnd::Complete,
                 Some(_) => SearchEnd::Searching,
             };
-            tell(Event::Found(Found { messages, searched, end, cid: self.cid.clone() }));
+            tell(self.found(messages, searched, end));
             if end != SearchEnd::Searching {
                 return Ok(());
             }
         }
+    }
+
+    fn found(&self, messages: Vec<Message>, searched: u64, end: SearchEnd) -> Event {
+        Event::Found(Found { messages, searched, end, cid: self.cid.clone() })
     }
 
     fn fits(&self, row: &Candidate<'_>) -> bool {

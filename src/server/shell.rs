@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use futures_util::FutureExt;
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::admin::{Act, Answer};
 use super::desk::Desk;
 use super::fanout::Fanout;
+use super::housekeeping::Changes;
 use super::hub::{Input, Now, Peer, SessionId};
 use super::limits::{BATCH, BEHIND_PAUSE, BEHIND_STEP, COMMANDS};
 use super::outbox::Outbox;
@@ -61,7 +62,7 @@ pub(super) async fn run(
     mut desk: Desk,
     mut commands: HubReceiver,
     clock: impl Fn() -> Now,
-    housekeeper: Arc<Notify>,
+    changes: Arc<Changes>,
     stop: CancellationToken,
 ) {
     let mut batch = Vec::with_capacity(BATCH);
@@ -90,7 +91,10 @@ pub(super) async fn run(
         }
         hand_out(&mut desk, now).await;
         if std::mem::take(&mut desk.removed) {
-            housekeeper.notify_one();
+            changes.removed.notify_one();
+        }
+        if std::mem::take(&mut desk.written) {
+            changes.written.notify_one();
         }
     }
     commands.close();

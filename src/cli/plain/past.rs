@@ -87,6 +87,7 @@ impl Talk {
         let how = match search.answer().map(|answer| answer.end) {
             Some(SearchEnd::TooMany) => "the newest of more",
             Some(SearchEnd::TooLong) => "not everything was searched: it took too long",
+            Some(SearchEnd::Replaced) => "not everything was searched: you search elsewhere now",
             Some(SearchEnd::Searching | SearchEnd::Complete) | None => "",
         };
         let comma = if how.is_empty() { "" } else { ", " };

@@ -1,6 +1,9 @@
 //! Whole sessions over in-memory streams, in virtual time.
 
 mod gate;
+mod housekeeping;
+mod rates;
+mod search;
 mod secrets;
 
 use std::sync::Arc;
@@ -15,6 +18,7 @@ use tokio_util::task::TaskTracker;
 
 use super::desk::Desk;
 use super::fanout::Fanout;
+use super::housekeeping::{Changes, Housekeeping};
 use super::hub::{self, Access, Hub, Key, Now, Recipients, SessionId};
 use super::limits;
 use super::outbox::Outbox;
@@ -26,9 +30,9 @@ use crate::protocol::event::Event;
 use crate::protocol::id::{Seq, UserId};
 use crate::protocol::limits::{CONTENT_CHARACTERS, FRAME_BYTES, LOGIN_FRAME_BYTES, Rates};
 use crate::protocol::request::Dialect;
-use crate::store::Store;
 use crate::store::handle::{self, Handles};
 use crate::store::memory::MemoryStore;
+use crate::store::{Retention, Store};
 
 /// A server without sockets.
 pub(super) struct Rig {
@@ -44,6 +48,16 @@ pub(super) fn mono() -> Instant {
     Instant::now()
 }
 
+/// The time of a server in virtual time.
+fn clock() -> Now {
+    thread_local! {
+        static START: Instant = mono();
+    }
+    let began = DateTime::from_timestamp_millis(1_800_000_000_000).unwrap().fixed_offset();
+    let now = mono();
+    Now { mono: now, wall: began + START.with(|start| now.saturating_duration_since(*start)) }
+}
+
 impl Rig {
     pub(super) fn start() -> Self {
         Self::on(MemoryStore::default(), None)
@@ -55,12 +69,14 @@ impl Rig {
     }
 
     /// A server on this log.
-    fn on(mut store: impl Store, rates: Option<Rates>) -> Self {
+    fn on(store: impl Store, rates: Option<Rates>) -> Self {
+        Self::keeping(store, rates, Retention::Forever)
+    }
+
+    /// The same for one that keeps messages for so long.
+    fn keeping(mut store: impl Store, rates: Option<Rates>, retention: Retention) -> Self {
         let (hub, commands) = shell::channel();
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
-        let start = mono();
-        let began = DateTime::from_timestamp_millis(1_800_000_000_000).unwrap().fixed_offset();
-        let clock = move || Now { mono: mono(), wall: began + (mono() - start) };
         let opened = store.opened().unwrap();
         let (reads, read_queue) = handle::read_queue();
         let (searches, search_queue) = handle::read_queue();
@@ -72,11 +88,20 @@ impl Rig {
         let log = Handles { store: writes, reads: reads.clone(), searches };
         let removed = Arc::default();
         let heart = Hub::new(1, Access::Open, &opened);
+        let changes = Arc::<Changes>::default();
+        let keeping = Housekeeping {
+            log: log.clone(),
+            hub: hub.clone(),
+            changes: Arc::clone(&changes),
+            retention,
+            clock,
+        };
+        tasks.spawn(stop.clone().run_until_cancelled_owned(keeping.run()));
         let desk =
             Desk::new(heart, Fanout::new(opened.head), log, Arc::clone(&removed), tasks.clone());
-        tasks.spawn(shell::run(desk, commands, clock, Arc::default(), stop.clone()));
+        tasks.spawn(shell::run(desk, commands, clock, changes, stop.clone()));
         let people = rates.map(|rates| Arc::new(People::new(rates)));
-        let (clock, stopped): (shell::Clock, _) = (shell::clock, stop.clone());
+        let stopped = stop.clone();
         let room = Room { hub, reads, removed, clock, people, stop: stopped };
         Self { room, epoch: opened.epoch, tasks, stop, n_sessions: 0 }
     }
@@ -292,6 +317,25 @@ async fn whoever_takes_nothing_for_half_a_minute_is_closed() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_client_of_ours_that_falls_silent_is_gone_after_45_seconds() {
+    let mut rig = Rig::start();
+    let mut original = rig.connect(65_536);
+    original.send(&json!({"username": "Tom"})).await;
+    original.wait_for("action", "ACTIVE_CLIENT").await;
+    let mut silent = rig.ours("Silent").await;
+    tokio::time::sleep(limits::DEAD / 2).await;
+    silent.send(&json!({"action": "PING"})).await;
+    silent.expect("action", "PONG").await;
+    let since = mono();
+    let end = async { while silent.next().await.is_some() {} };
+    tokio::time::timeout(2 * limits::DEAD, end).await.expect("it is still here");
+    assert_eq!((mono() - since).as_secs(), 45);
+    tokio::time::sleep(limits::DEAD).await;
+    original.send(&json!({"action": "MESSAGE", "receiver": ["all"], "content": "here"})).await;
+    original.wait_for("content", "here").await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn whoever_comes_back_gets_what_was_missed_and_then_what_comes() {
     let mut rig = Rig::start();
     let mut ann = rig.ours("Ann").await;
@@ -323,35 +367,6 @@ async fn whoever_comes_back_gets_what_was_missed_and_then_what_comes() {
     )
     .await;
     assert_eq!(lost.expect("status", "SUCCESS").await["resumed"], false);
-}
-
-#[tokio::test(start_paused = true)]
-async fn history_comes_in_pages_and_a_search_finds_what_it_may() {
-    let mut rig = Rig::start();
-    let mut ann = rig.ours("Ann").await;
-    for n in 0..150 {
-        ann.say(&format!("message {n}")).await;
-        ann.expect("content", &format!("message {n}")).await;
-    }
-    let mut bob = rig.ours("Bob").await;
-    bob.send(&json!({"action": "HISTORY", "cid": "h1"})).await;
-    let page = bob.expect("action", "HISTORY").await;
-    let messages = page["messages"].as_array().unwrap();
-    assert_eq!((messages.len(), &page["earlier"], &page["cid"]), (100, &json!(true), &json!("h1")));
-    bob.send(&json!({"action": "HISTORY", "before": messages[0]["seq"], "cid": "h2"})).await;
-    let page = bob.expect("action", "HISTORY").await;
-    assert_eq!((page["messages"].as_array().unwrap().len(), &page["earlier"]), (50, &json!(false)));
-    bob.send(&json!({"action": "HISTORY", "around": messages[50]["id"], "cid": "h3"})).await;
-    let page = bob.expect("action", "HISTORY").await;
-    assert!(page["messages"].as_array().unwrap().iter().any(|m| m["id"] == messages[50]["id"]));
-    bob.send(&json!({"action": "SEARCH", "content": "MESSAGE 1[0-2]0$", "cid": "s1"})).await;
-    let found = bob.expect("action", "FOUND").await;
-    let texts: Vec<_> =
-        found["messages"].as_array().unwrap().iter().map(|m| &m["content"]).collect();
-    assert_eq!(texts, ["message 120", "message 110", "message 100"]);
-    assert_eq!((&found["end"], &found["searched"]), (&json!("complete"), &json!(150)));
-    bob.send(&json!({"action": "SEARCH", "content": "(", "cid": "s2"})).await;
-    assert_eq!(bob.expect("action", "ERROR").await["code"], "bad_pattern");
 }
 
 #[tokio::test(start_paused = true)]
@@ -420,64 +435,6 @@ async fn a_client_that_takes_nothing_does_not_hold_up_the_end() {
     rig.tasks.close();
     rig.tasks.wait().await;
     assert!(mono() - start < limits::SHUTDOWN_GRACE);
-}
-
-/// What a client sends that does not wait for answers.
-fn many(count: usize) -> Vec<u8> {
-    let one = |n| json!({"action": "MESSAGE", "receiver": ["all"], "content": "hi", "cid": n});
-    (0..count).flat_map(|n| one(n.to_string()).to_string().into_bytes()).collect()
-}
-
-#[tokio::test(start_paused = true)]
-async fn whoever_sends_too_fast_is_read_more_slowly_and_nobody_else() {
-    let mut rig = Rig::with(limits::RATES);
-    let key = Some([7; 32]);
-    let bob = rig.connect_with(65_536, key);
-    let (mut bob, mut ann) = (Rig::log_in(bob, "Bob").await, rig.ours("Ann").await);
-    let start = mono();
-    bob.io.write_all(&many(30)).await.unwrap();
-    for n in 0..30 {
-        bob.expect("cid", &n.to_string()).await;
-        if n == 9 {
-            assert_eq!(mono(), start, "a burst is free");
-        }
-    }
-    assert_eq!((mono() - start).as_secs(), 10, "20 more at 2 a second, and none refused");
-    let start = mono();
-    ann.say("at once").await;
-    ann.wait_for("content", "at once").await;
-    let beside = rig.connect_with(65_536, key);
-    let mut beside = Rig::log_in(beside, "Bob").await;
-    beside.say("of the same person").await;
-    beside.expect("content", "of the same person").await;
-    assert_eq!((mono() - start).as_millis(), 500, "one person, one rate");
-    for _ in 0..50 {
-        beside.send(&json!({"action": "HISTORY", "cid": "page"})).await;
-        beside.expect("action", "HISTORY").await;
-    }
-    assert_eq!((mono() - start).as_millis(), 500, "reading has a rate of its own");
-}
-
-#[tokio::test(start_paused = true)]
-async fn whoever_sends_too_fast_for_a_minute_is_closed() {
-    let mut rig = Rig::with(limits::RATES);
-    let mut bob = rig.ours("Bob").await;
-    let start = mono();
-    bob.io.write_all(&many(200)).await.unwrap();
-    bob.wait_for("code", "flooding").await;
-    assert_eq!((mono() - start).as_secs(), 60);
-    bob.wait_for("action", "CLOSING").await;
-    bob.expect_end().await;
-}
-
-#[tokio::test(start_paused = true)]
-async fn garbage_is_read_no_faster_than_text() {
-    let mut rig = Rig::with(limits::RATES);
-    let mut bob = rig.ours("Bob").await;
-    let start = mono();
-    bob.io.write_all(&vec![b'x'; 1_000_000]).await.unwrap();
-    let took = (mono() - start).as_secs();
-    assert!((41..46).contains(&took), "{took} s for 1 MB, less a burst and what is under way");
 }
 
 #[test]

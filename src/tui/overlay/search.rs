@@ -286,6 +286,7 @@ impl SearchBox {
                     SearchEnd::Complete => "",
                     SearchEnd::TooMany => ": only the newest hits",
                     SearchEnd::TooLong => ": the older ones took too long",
+                    SearchEnd::Replaced => ": you search elsewhere now",
                 };
                 (searched.max(here), more)
             }
