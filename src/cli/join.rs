@@ -76,6 +76,7 @@ pub(super) async fn enter(
         match tui::run(screen, &client, events, stop).await {
             Ok(Leave::Wish) => Ok(()),
             Ok(Leave::Untrusted(reason)) => Err(Failure::untrusted(&reason).into()),
+            Ok(Leave::Refused(reason)) => Err(Failure::refused(&reason).into()),
             Err(error) => Err(error.into()),
         }
     };

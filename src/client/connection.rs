@@ -67,20 +67,28 @@ pub(super) enum Loss {
     /// It sends nothing.
     #[error("the server does not answer the login within {} seconds", LOGIN_TIME.as_secs())]
     LoginTimeout,
-}
-
-/// Why a login came to nothing.
-#[derive(Debug, Error)]
-pub(super) enum LoginError {
-    /// Another attempt may succeed.
-    #[error(transparent)]
-    Lost(#[from] Loss),
-    /// No attempt will: the server says so, for people.
+    /// The server does not want this client, and said why.
     #[error("{0}")]
     Refused(SafeText),
-    /// No attempt will: a server from before our protocol.
+    /// A server from before our protocol.
     #[error("this server is too old for this client: it does not speak protocol {PROTOCOL}")]
     TooOld,
+}
+
+impl Loss {
+    /// Why the server ends a connection. Whoever is put out does not come back by itself: to be asked
+    /// to leave would mean nothing.
+    fn closing(Refused { code, text, .. }: &Refused) -> Self {
+        match code {
+            ErrorCode::Kicked | ErrorCode::Banned => Self::Refused(text.clone()),
+            _ => Self::Told(text.clone()),
+        }
+    }
+
+    /// Whether no other attempt is wanted, or would come to more.
+    pub(super) fn is_final(&self) -> bool {
+        matches!(self, Self::Refused(_) | Self::TooOld)
+    }
 }
 
 /// A stream of bytes to a server, with what has been read of it.
@@ -96,26 +104,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     /// Says who is there, and awaits the answer. There is no time limit in it.
-    pub(super) async fn log_in(&mut self, login: &Login) -> Result<Welcome, LoginError> {
+    pub(super) async fn log_in(&mut self, login: &Login) -> Result<Welcome, Loss> {
         self.stream.write_all(&login.encode()).await.map_err(Loss::Broken)?;
         self.stream.flush().await.map_err(Loss::Broken)?;
         loop {
             match next_event(&mut self.stream, &mut self.decoder, DEAD_TIME).await? {
                 event::Event::LoginPrompt => {}
                 event::Event::Welcome(welcome) if welcome.epoch.is_empty() => {
-                    return Err(LoginError::TooOld);
+                    return Err(Loss::TooOld);
                 }
                 event::Event::Welcome(welcome) => return Ok(welcome),
                 event::Event::LoginRefused(refused) if may_pass(refused.code) => {
-                    return Err(Loss::Told(refused.text).into());
+                    return Err(Loss::Told(refused.text));
                 }
-                event::Event::LoginRefused(refused) => {
-                    return Err(LoginError::Refused(refused.text));
-                }
-                event::Event::Closing(Refused { text, .. })
-                | event::Event::Refused(Refused { text, .. }) => {
-                    return Err(Loss::Told(text).into());
-                }
+                event::Event::LoginRefused(refused) => return Err(Loss::Refused(refused.text)),
+                event::Event::Closing(refused) => return Err(Loss::closing(&refused)),
+                event::Event::Refused(refused) => return Err(Loss::Told(refused.text)),
                 event::Event::People(_)
                 | event::Event::Presence { .. }
                 | event::Event::Guests(_)
@@ -126,7 +130,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 | event::Event::Stored(_)
                 | event::Event::History(_)
                 | event::Event::Found(_)
-                | event::Event::Pong(_) => return Err(Loss::NoAnswer.into()),
+                | event::Event::Pong(_) => return Err(Loss::NoAnswer),
             }
         }
     }
@@ -296,14 +300,14 @@ where
     loop {
         let event = match next_event(&mut reader, &mut decoder, dead).await {
             Ok(event) => event,
-            Err(loss) => return told.map_or(loss, Loss::Told),
+            Err(loss) => return told.unwrap_or(loss),
         };
         if let Err(loss) = ears.hear(&event).await {
             return loss;
         }
         let has_come = ears.cursor.has_come();
         if let event::Event::Closing(refused) = &event {
-            told = Some(refused.text.clone());
+            told = Some(Loss::closing(refused));
         }
         match outlet.send(Event::Received(event)).await {
             // Nobody wants it; but to hang up on unread bytes would take back what was written last.

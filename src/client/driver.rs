@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::backoff::Backoff;
-use super::connection::{Connection, Ears, LOGIN_TIME, LoginError, Loss};
+use super::connection::{Connection, Ears, LOGIN_TIME, Loss};
 use super::cursor::Cursor;
 use super::dial::{Connector, Reached};
 use super::outbox::task::Word;
@@ -81,12 +81,6 @@ struct Setback {
     held: Duration,
 }
 
-impl Setback {
-    fn before_login(reason: &impl ToString) -> Self {
-        Self { reason: SafeText::clean(&reason.to_string()), held: Duration::ZERO }
-    }
-}
-
 impl<C: Connector> Driver<C> {
     pub(super) fn new(
         connector: C,
@@ -100,7 +94,7 @@ impl<C: Connector> Driver<C> {
         Self { connector, login, backoff, requests, outlet, ears }
     }
 
-    /// Runs until the client is closed, the login refused, or the server a wrong one.
+    /// Runs until the client is closed, the server does not want it, or is a wrong one.
     pub(super) async fn run(mut self) {
         while self.round().await.is_ok() {}
     }
@@ -121,7 +115,10 @@ impl<C: Connector> Driver<C> {
                 self.outlet.send(Event::Untrusted { reason }).await?;
                 return Err(Over);
             }
-            Err(error) => return Ok(Setback::before_login(&error)),
+            Err(error) => {
+                let reason = SafeText::clean(&error.to_string());
+                return Ok(Setback { reason, held: Duration::ZERO });
+            }
         };
         let Reached { stream, fingerprint, first_contact } = reached;
         if let Some(words) = first_contact {
@@ -131,14 +128,9 @@ impl<C: Connector> Driver<C> {
         let login = Login { resume: self.ears.cursor.resume(), ..self.login.clone() };
         let login = connection.log_in(&login);
         let answer = self.outlet.unless_over(tokio::time::timeout(LOGIN_TIME, login)).await?;
-        let welcome = match answer.unwrap_or_else(|_elapsed| Err(Loss::LoginTimeout.into())) {
+        let welcome = match answer.unwrap_or(Err(Loss::LoginTimeout)) {
             Ok(welcome) => welcome,
-            Err(LoginError::Lost(loss)) => return Ok(Setback::before_login(&loss)),
-            Err(error @ (LoginError::Refused(_) | LoginError::TooOld)) => {
-                let reason = SafeText::clean(&error.to_string());
-                self.outlet.send(Event::Ended { reason }).await?;
-                return Err(Over);
-            }
+            Err(loss) => return self.lost(&loss, Duration::ZERO).await,
         };
         let (sender, requests) = mpsc::channel(REQUESTS);
         let replayed = sender.downgrade();
@@ -161,7 +153,17 @@ impl<C: Connector> Driver<C> {
         };
         self.requests.send_replace(None);
         self.ears.lost().await;
-        Ok(Setback { reason: SafeText::clean(&loss.to_string()), held: now() - since })
+        self.lost(&loss, now() - since).await
+    }
+
+    /// The end of an attempt, and of all attempts if the loss is final.
+    async fn lost(&mut self, loss: &Loss, held: Duration) -> Result<Setback, Over> {
+        let reason = SafeText::clean(&loss.to_string());
+        if loss.is_final() {
+            self.outlet.send(Event::Ended { reason }).await?;
+            return Err(Over);
+        }
+        Ok(Setback { reason, held })
     }
 }
 

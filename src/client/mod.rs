@@ -83,10 +83,10 @@ pub struct Client {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum SendError {
     /// There is no connection.
-    #[error("not connected: this was not sent")]
+    #[error("there is no connection")]
     NotConnected,
     /// More is waiting already than the connection takes.
-    #[error("the connection is too slow for this: it was not sent; try again")]
+    #[error("the connection is too slow for this: try again")]
     Busy,
 }
 
@@ -223,7 +223,7 @@ pub enum Event {
         /// Why, and what to do, for people; in several lines.
         reason: SafeText,
     },
-    /// There will be no more attempts: the login was refused.
+    /// There will be no more attempts: the server refused the login, or has put this client out.
     Ended {
         /// Why, for people.
         reason: SafeText,

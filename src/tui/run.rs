@@ -18,6 +18,7 @@ use super::update::update;
 use super::view::view;
 use crate::client::seen::SeenFile;
 use crate::client::state::history::Seen;
+use crate::client::state::{Link, Room};
 use crate::client::{Client, Event};
 use crate::protocol::text::SafeText;
 
@@ -48,10 +49,22 @@ pub enum Leave {
     Wish,
     /// It is not the right server, and this is why.
     Untrusted(SafeText),
+    /// The server does not want this person, and this is why.
+    Refused(SafeText),
 }
 
-/// Shows the room until the person leaves, the terminal is gone, the server turns out to be a wrong one,
-/// or `until` is cancelled.
+impl Leave {
+    /// The person leaves: out of what?
+    fn by_wish(room: &Room) -> Self {
+        match room.link() {
+            Link::Ended { reason } => Self::Refused(reason.clone()),
+            Link::Connecting | Link::Online { .. } | Link::Offline { .. } => Self::Wish,
+        }
+    }
+}
+
+/// Shows the room until the person leaves, the terminal is gone, the server turns out to be a wrong one or
+/// refuses the first login, or `until` is cancelled.
 ///
 /// # Errors
 /// See [`enum@Error`].
@@ -153,7 +166,7 @@ fn perform(
         Effect::Copy(text) => screen.copy(&text)?,
         Effect::Mouse(ours) => screen.mouse(ours)?,
         Effect::Redraw => screen.terminal.clear()?,
-        Effect::Quit => return Ok(Some(Leave::Wish)),
+        Effect::Quit => return Ok(Some(Leave::by_wish(&model.room))),
         Effect::Untrusted(reason) => return Ok(Some(Leave::Untrusted(reason))),
     }
     Ok(None)

@@ -20,6 +20,22 @@ pub fn wrap(text: &str, width: usize) -> Vec<String> {
     lines
 }
 
+/// The same for one line, and a word is cut only if a line is too short for it: a fingerprint, which is
+/// there to be compared, stays in one piece.
+pub fn wrap_words(text: &str, width: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in drawable(text).split(' ') {
+        match lines.last_mut() {
+            Some(line) if line.width() + 1 + word.width() <= width => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            Some(_) | None => lines.extend(wrap(word, width)),
+        }
+    }
+    lines
+}
+
 /// The same text as any terminal can draw it without surprises. What makes one picture of several is left
 /// out: many terminals draw all of them, and everything to their right would be out of place.
 pub fn drawable(text: &str) -> String {

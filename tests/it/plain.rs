@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use crate::support::alone;
+use crate::support::{Server, alone};
 
 /// Longer than anything takes on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -278,6 +278,16 @@ fn wrong_usage_says_what_to_do() {
         .unwrap();
     assert_eq!(output.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&output.stderr).contains("--name Bob"));
+}
+
+#[test]
+fn whoever_is_put_out_hears_why_and_does_not_come_back() {
+    let server = Server::start();
+    let mut bob = Process::join(&server.link(), "Bob");
+    server.administer(&["kick", bob.id()]);
+    bob.wait_for("error: whoever runs the server has ended your connection");
+    assert_eq!(bob.child.wait().unwrap().code(), Some(4));
+    assert_eq!(server.administer(&["list"]).lines().count(), 1, "nobody is there");
 }
 
 #[test]

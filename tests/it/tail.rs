@@ -72,6 +72,18 @@ impl Drop for Following {
 }
 
 #[test]
+fn a_tail_that_is_put_out_ends() {
+    let server = Server::start();
+    say(&mut server.ours("Ann"), 0..1);
+    let mut following = Following::start(&server, &["-n", "1"]);
+    following.line();
+    let list = server.administer(&["list"]);
+    let id = list.split_whitespace().find(|word| word.starts_with("log_")).unwrap();
+    server.administer(&["kick", id]);
+    assert_eq!(following.child.wait().unwrap().code(), Some(4), "it does not come back");
+}
+
+#[test]
 fn the_last_messages_are_printed_oldest_first() {
     let server = Server::start();
     assert_eq!(printed(&server, &[]), "");

@@ -176,7 +176,7 @@ impl Talk {
     pub(super) fn not_sent(&mut self, cid: &ClientId, error: SendError) -> Option<Effect> {
         let typed = self.unanswered.remove(cid)?;
         self.unconfirmed += 1;
-        Some(Effect::Complain(format!("{error}: {typed}")))
+        Some(Effect::Complain(format!("not sent ({error}): {typed}")))
     }
 
     fn obey(

@@ -252,6 +252,24 @@ async fn a_refused_login_is_the_end() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn whoever_is_put_out_stays_out_and_hears_why() {
+    for refusal in [Refusal::Kicked, Refusal::Banned] {
+        let (mut server, stream) = Server::new();
+        let (client, mut events) = start([stream, Server::new().1]);
+        server.log_in().await;
+        connected(&mut events).await;
+        let closing = Said::Closing(refused(&refusal));
+        server.say(&closing).await;
+        drop(server);
+        assert_eq!(events.recv().await, Some(Event::Received(closing)));
+        let reason = SafeText::clean(&refusal.to_string());
+        assert_eq!(events.recv().await, Some(Event::Ended { reason }));
+        assert_eq!(events.recv().await, None, "and does not come back");
+        client.close().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_full_server_is_tried_again() {
     let (mut server, stream) = Server::new();
     let (_client, mut events) = start([stream]);

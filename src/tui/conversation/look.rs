@@ -15,7 +15,7 @@ use crate::protocol::message::Audience;
 use crate::tui::bubble::{self, Block, Bubble, Side, marked};
 use crate::tui::model::Key;
 use crate::tui::theme::Theme;
-use crate::tui::wrap::{drawable, wrap};
+use crate::tui::wrap::{drawable, wrap, wrap_words};
 
 /// How many blocks are kept before all are dropped: some screens' worth.
 const CACHED: usize = 4_000;
@@ -161,7 +161,9 @@ impl Layouter<'_> {
                 rows.push(bubble::quiet_row(edge_words(edge), look.width, self.theme));
             }
             Some(Item::Other(entry)) => {
-                rows.push(bubble::quiet_row(&quiet_words(entry), look.width, self.theme));
+                let width = usize::from(look.width.saturating_sub(2));
+                let lines = wrap_words(&quiet_words(entry), width);
+                rows.extend(lines.iter().map(|l| bubble::quiet_row(l, look.width, self.theme)));
             }
             Some(Item::Said(_) | Item::Pending(_)) => {
                 let text = self.wrapped(slot);

@@ -38,6 +38,7 @@ fn who_has_shown_no_key_is_marked() {
     stage.server(Event::Presence { joined: vec![id("Ann_1181")], left: vec![] });
     stage.shows("[ ] Ann_1181 (?)").shows("[ ] Ann_1180   ");
     stage.shows("Ann_1180 09:12").shows("Ann_1181 (?) 09:12");
+    stage.keys("@Ann_1181 hi").shows("To: [Ann_1181 (?)] private").keys("<ctrl-c>");
     stage.keys("<up>r").shows("Ann_1181 (?): message number 1");
     stage.keys("<esc><ctrl-f>message").shows("Ann_1181 (?)  message number 1");
 }
@@ -241,6 +242,21 @@ fn ctrl_c_clears_and_only_then_leaves() {
     assert!(stage.effects().is_empty());
     stage.keys("<ctrl-c>");
     assert_eq!(stage.effects(), [Effect::Quit]);
+}
+
+#[test]
+fn whoever_is_put_out_can_still_read_and_whoever_never_came_in_is_not_kept() {
+    let key = "SHA256:9ekmIZbWsgyWTPBUUUYXPQ6nPRXM2yPMMz1vpCoVOyg";
+    let reason = SafeText::clean(&format!("the reason is a long one: {key}"));
+    let ended = || client::Event::Ended { reason: reason.clone() };
+    let mut outside = Stage::offline(80, 24);
+    assert_eq!(outside.client(ended()).effects(), [Effect::Quit]);
+
+    let mut inside = Stage::new(80, 24);
+    inside.says("Ann_1180", "what was said");
+    inside.client(ended()).shows("what was said").shows("Ctrl-Q leaves: the reason").shows("…");
+    inside.shows(key);
+    assert_eq!(inside.effects(), []);
 }
 
 #[test]

@@ -86,6 +86,8 @@ fn tick(model: &mut Model, now: DateTime<FixedOffset>) -> Vec<Effect> {
 fn from_client(model: &mut Model, now: DateTime<FixedOffset>, event: client::Event) -> Vec<Effect> {
     let left = match &event {
         client::Event::Untrusted { reason } => Some(Effect::Untrusted(reason.clone())),
+        // Where there was nothing to see yet, there is nothing to stay for.
+        client::Event::Ended { .. } if model.room.you().is_none() => Some(Effect::Quit),
         client::Event::Connecting
         | client::Event::FirstContact(_)
         | client::Event::Connected(_)

@@ -11,6 +11,7 @@ use unicode_width::UnicodeWidthStr;
 use crate::protocol::limits;
 use crate::protocol::message::Audience;
 use crate::protocol::request::SayKind;
+use crate::tui::bubble::marked;
 use crate::tui::conversation::{duration, quote_words};
 use crate::tui::layout::Chip;
 use crate::tui::model::Model;
@@ -48,7 +49,8 @@ pub fn to_line(model: &Model, width: u16) -> ToLine {
             for (index, id) in people.into_iter().enumerate() {
                 let gone = if model.room.people().contains(&id) { "" } else { " (left)" };
                 let cross = if address.is_typed { "" } else { " ×" };
-                let words = format!("[{id}{gone}{cross}] ");
+                let who = marked(&id, model.room.is_guest(&id));
+                let words = format!("[{who}{gone}{cross}] ");
                 let rest = format!("and {} more ", count - index);
                 if line.width() + words.width() + rest.width() > room && index > 0 {
                     line.push(rest, theme.private(), None);

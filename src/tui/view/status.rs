@@ -60,10 +60,11 @@ pub(super) fn draw_status(
     buffer: &mut Buffer,
 ) {
     let theme = model.theme;
+    let cut = |words: String| shorten(&words, usize::from(area.width));
     let left = match (&model.notice, model.room.link()) {
         (Some(notice), _) => {
             let style = if notice.is_error { theme.error() } else { theme.good() };
-            Line::styled(format!(" {}", notice.text), style)
+            Line::styled(cut(format!(" {}", notice.text)), style)
         }
         (None, Link::Offline { reason, retry_at }) => {
             let seconds = ((*retry_at - now).num_milliseconds().max(0) + 999) / 1_000;
@@ -72,10 +73,10 @@ pub(super) fn draw_status(
             } else {
                 "trying again".to_owned()
             };
-            Line::styled(format!(" {again}: {}", reason.one_line()), theme.error())
+            Line::styled(cut(format!(" {again}: {}", reason.one_line())), theme.error())
         }
         (None, Link::Ended { reason }) => {
-            Line::styled(format!(" {} (Ctrl-Q leaves)", reason.one_line()), theme.error())
+            Line::styled(cut(format!(" Ctrl-Q leaves: {}", reason.one_line())), theme.error())
         }
         (None, Link::Connecting | Link::Online { .. }) => hint_line(model, area.width),
     };
