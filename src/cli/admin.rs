@@ -110,14 +110,24 @@ fn show_list(here: &[Connection], banned: &[Who], invites: &[Open]) -> String {
 
 fn show_stats(stats: &Stats) -> String {
     let Stats { people, connections, ids, messages, bytes, uptime, memory } = stats;
-    let (days, hours, minutes) = (uptime / 86_400, uptime / 3_600 % 24, uptime / 60 % 60);
     let memory = memory.map_or_else(|| "unknown".to_owned(), size);
     format!(
         "people here   {people}\nconnections   {connections}\nIDs           {ids}\n\
          messages      {messages}\non disk       {}\nmemory        {memory}\n\
-         up for        {days} d {hours} h {minutes} min\n",
-        size(*bytes)
+         up for        {}\n",
+        size(*bytes),
+        time(*uptime)
     )
+}
+
+/// A time in seconds, as people say it.
+fn time(seconds: u64) -> String {
+    let (days, hours, minutes) = (seconds / 86_400, seconds / 3_600 % 24, seconds / 60 % 60);
+    match (days, hours) {
+        (0, 0) => format!("{minutes} min"),
+        (0, _) => format!("{hours} h {minutes} min"),
+        (_, _) => format!("{days} d {hours} h"),
+    }
 }
 
 #[cfg(test)]
@@ -153,7 +163,8 @@ mod tests {
         messages      3
         on disk       41 kB
         memory        unknown
-        up for        1 d 1 h 1 min
+        up for        1 d 1 h
         ");
+        assert_eq!([59, 61, 3_661].map(time), ["0 min", "1 min", "1 h 1 min"]);
     }
 }

@@ -1,5 +1,6 @@
 //! `chat key`: the key by which servers know this machine's user, shown, and moved to another machine.
 
+use std::fs::File;
 use std::io::{IsTerminal as _, Write as _};
 use std::path::PathBuf;
 
@@ -7,7 +8,7 @@ use anyhow::{Context as _, ensure};
 
 use super::config;
 use crate::tls::client::ClientIdentity;
-use crate::tls::keyfile::{self, Import};
+use crate::tls::keyfile::{self, Import, KeyError};
 
 /// What can follow `chat key`.
 #[derive(Debug, clap::Args)]
@@ -45,6 +46,7 @@ pub(super) fn run(args: Args) -> anyhow::Result<()> {
         }
         Verb::Export { file } => {
             let own = ClientIdentity::open(&place)?;
+            ensure!(!file.exists(), KeyError::Exists(file));
             keyfile::export(&own, &file, &passphrase(true)?)?;
             say(&format!(
                 "{} is in {}: whoever has the file and its passphrase is you",
@@ -53,6 +55,8 @@ pub(super) fn run(args: Args) -> anyhow::Result<()> {
             ))
         }
         Verb::Import { file, replace } => {
+            // Nobody is asked for the passphrase of a file that is not there.
+            File::open(&file).with_context(|| format!("cannot read {}", file.display()))?;
             let (own, import) = keyfile::import(&file, &passphrase(false)?, &place, replace)?;
             let end = match import {
                 Import::New => String::new(),

@@ -149,7 +149,13 @@ pub const COMMANDS: &[Binding] = &[
     ),
     bind(Command::PageUp, Scope::Anywhere, &["pageup"], "scroll up", ""),
     bind(Command::PageDown, Scope::Anywhere, &["pagedown"], "scroll down", ""),
-    bind(Command::Top, Scope::Anywhere, &["ctrl-home"], "go to the oldest message", ""),
+    bind(
+        Command::Top,
+        Scope::Anywhere,
+        &["ctrl-home"],
+        "go to the oldest message shown; again for older ones",
+        "",
+    ),
     bind(Command::Bottom, Scope::Anywhere, &["ctrl-end"], "go to the newest message", ""),
     bind(
         Command::Mouse,

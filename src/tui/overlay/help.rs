@@ -85,10 +85,13 @@ pub fn last_top(area: Rect, theme: Theme) -> usize {
 /// Draws it.
 pub fn draw(top: usize, area: Rect, theme: Theme, buffer: &mut Buffer) {
     Clear.render(area, buffer);
-    let block = Block::bordered()
+    let mut block = Block::bordered()
         .border_type(BorderType::Rounded)
         .padding(Padding::horizontal(1))
         .title(Span::styled(" Help ", theme.title()));
+    if top < last_top(area, theme) {
+        block = block.title_bottom(Span::styled(" ↓ more ", theme.quiet()));
+    }
     let seen = lines(inside(area), theme).into_iter().skip(top).take(usize::from(area.height));
     Paragraph::new(seen.collect::<Vec<_>>()).block(block).render(area, buffer);
 }
