@@ -90,21 +90,32 @@ async fn send(args: Args) -> anyhow::Result<MessageId> {
     let (client, mut events) = args.who.connect(link, &args.ca)?;
     let cid: ClientId = format!("{:032x}", rand::random::<u128>()).parse()?;
     client.try_send(Some(&cid), &Request::Say(Say { audience, kind, content }))?;
-    let mut trouble = None;
+    let mut trouble = Trouble::default();
     let time = Duration::from_secs(args.timeout.into());
     let answer = tokio::time::timeout(time, answer(&mut events, &cid, &mut trouble)).await;
     client.close().await;
     answer.unwrap_or_else(|_elapsed| {
-        let why = trouble.map_or_else(|| "no answer".to_owned(), |why: SafeText| why.one_line());
-        bail!("not confirmed within {} s ({why}): it may have been sent", args.timeout)
+        let Trouble { was_in, why } = trouble;
+        let why = why.map_or_else(|| "no answer".to_owned(), |why| why.one_line());
+        let end = if was_in { "it may have been sent" } else { "it was not sent" };
+        bail!("not confirmed within {} s ({why}): {end}", args.timeout)
     })
+}
+
+/// What is known of a message without an answer.
+#[derive(Debug, Default)]
+struct Trouble {
+    /// Whether there was a connection that it can have gone out on.
+    was_in: bool,
+    /// Why there is none any more.
+    why: Option<SafeText>,
 }
 
 /// Waits until the server has the message, or never will.
 async fn answer(
     events: &mut Receiver<Event>,
     cid: &ClientId,
-    trouble: &mut Option<SafeText>,
+    trouble: &mut Trouble,
 ) -> anyhow::Result<MessageId> {
     loop {
         match events.recv().await.context("the connection is over")? {
@@ -119,12 +130,9 @@ async fn answer(
             Event::Untrusted { reason } => return Err(Failure::untrusted(&reason).into()),
             Event::Ended { reason } => return Err(Failure::refused(&reason).into()),
             Event::NotSent { reason, .. } => bail!("not sent: {}", reason.one_line()),
-            Event::Disconnected { reason, .. } => *trouble = Some(reason),
-            Event::Connecting
-            | Event::Connected(_)
-            | Event::Kept(_)
-            | Event::Sending(_)
-            | Event::Received(_) => {}
+            Event::Disconnected { reason, .. } => trouble.why = Some(reason),
+            Event::Connected(_) => trouble.was_in = true,
+            Event::Connecting | Event::Kept(_) | Event::Sending(_) | Event::Received(_) => {}
         }
     }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use crate::support::{Server, alone};
+use crate::support::alone;
 
 /// Longer than anything takes on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -282,7 +282,7 @@ fn wrong_usage_says_what_to_do() {
 
 #[test]
 fn whoever_is_put_out_hears_why_and_does_not_come_back() {
-    let server = Server::start();
+    let server = crate::support::Server::start();
     let mut bob = Process::join(&server.link(), "Bob");
     server.administer(&["kick", bob.id()]);
     bob.wait_for("error: whoever runs the server has ended your connection");

@@ -120,6 +120,7 @@ fn a_server_that_is_not_there_is_waited_for_no_longer_than_asked() {
     let (status, printed, complaints) = read(chat(home.path(), &arguments).output().unwrap());
     assert_eq!((status, printed.as_str()), (Some(1), ""));
     assert!(complaints.contains("not confirmed within 1 s (nobody answers"), "{complaints}");
+    assert!(complaints.ends_with("it was not sent\n"), "{complaints}");
 }
 
 /// The connection is lost between the request and its answer, when nobody can know what became of it.
