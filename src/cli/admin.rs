@@ -6,7 +6,7 @@ use std::io::Write as _;
 use super::local::{Local, clean};
 use super::serve::size;
 use crate::protocol::id::{MessageId, UserId};
-use crate::server::admin::{Act, Answer, Connection, Open, Stats, Who};
+use crate::server::admin::{Act, Answer, Connection, Open, ShutOut, Stats, Who};
 use crate::tls::fingerprint::Fingerprint;
 
 /// What can follow `chat admin`.
@@ -84,7 +84,7 @@ fn show(answer: &Answer) -> String {
     }
 }
 
-fn show_list(here: &[Connection], banned: &[Who], invites: &[Open]) -> String {
+fn show_list(here: &[Connection], banned: &[ShutOut], invites: &[Open]) -> String {
     let mut rows = vec![("ID".to_owned(), "ADDRESS".to_owned(), "KEY".to_owned())];
     rows.extend(here.iter().map(|Connection { user, address, key }| {
         let key = key.as_ref().map_or_else(|| "none".to_owned(), Who::to_string);
@@ -97,8 +97,10 @@ fn show_list(here: &[Connection], banned: &[Who], invites: &[Open]) -> String {
         // Writing to a String does not fail.
         writeln!(words, "{user:users$}  {address:addresses$}  {key}").unwrap_or_default();
     }
-    for who in banned {
-        writeln!(words, "shut out: {who}").unwrap_or_default();
+    for ShutOut { who, ids } in banned {
+        let ids = ids.iter().map(ToString::to_string);
+        let who: Vec<_> = std::iter::once(who.to_string()).chain(ids).collect();
+        writeln!(words, "shut out: {}", who.join("  ")).unwrap_or_default();
     }
     for Open { uses, expires } in invites {
         let until = chrono::DateTime::from_timestamp_millis(*expires).unwrap_or_default();
@@ -143,12 +145,17 @@ mod tests {
                 address: address.parse().unwrap(),
                 key,
             });
-        let words = show_list(&here, &[key], &[]);
+        let banned = [
+            ShutOut { who: key, ids: vec!["Ann_9908".parse().unwrap()] },
+            ShutOut { who: "10.0.0.0/8".parse().unwrap(), ids: Vec::new() },
+        ];
+        let words = show_list(&here, &banned, &[]);
         insta::assert_snapshot!(words, @r"
         ID        ADDRESS    KEY
         Ann_9908  127.0.0.1  SHA256:9ekmIZbWsgyWTPBUUUYXPQ6nPRXM2yPMMz1vpCoVOyg
         Tom_8386  10.0.0.7   none
-        shut out: SHA256:9ekmIZbWsgyWTPBUUUYXPQ6nPRXM2yPMMz1vpCoVOyg
+        shut out: SHA256:9ekmIZbWsgyWTPBUUUYXPQ6nPRXM2yPMMz1vpCoVOyg  Ann_9908
+        shut out: 10.0.0.0/8
         ");
         assert!(words.lines().all(|line| line.len() < 80));
     }

@@ -79,10 +79,8 @@ impl Loss {
     /// Why the server ends a connection. Whoever is put out does not come back by itself: to be asked
     /// to leave would mean nothing.
     fn closing(Refused { code, text, .. }: &Refused) -> Self {
-        match code {
-            ErrorCode::Kicked | ErrorCode::Banned => Self::Refused(text.clone()),
-            _ => Self::Told(text.clone()),
-        }
+        let put_out = matches!(code, ErrorCode::Kicked | ErrorCode::Banned);
+        if put_out { Self::Refused(text.clone()) } else { Self::Told(text.clone()) }
     }
 
     /// Whether no other attempt is wanted, or would come to more.

@@ -156,7 +156,7 @@ pub enum Answer {
         /// The connections of everybody who is here.
         here: Vec<Connection>,
         /// Who is shut out.
-        banned: Vec<Who>,
+        banned: Vec<ShutOut>,
         /// The invites that let somebody in still.
         invites: Vec<Open>,
     },
@@ -181,6 +181,15 @@ pub struct Connection {
     pub address: IpAddr,
     /// The fingerprint of their key, if they have one.
     pub key: Option<Who>,
+}
+
+/// Somebody who is shut out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShutOut {
+    /// A key, or an address.
+    pub who: Who,
+    /// The IDs that belong to the key: by them people know who that is.
+    pub ids: Vec<UserId>,
 }
 
 /// An invite that lets somebody in still.

@@ -55,7 +55,9 @@ fn a_ban_ends_sessions_at_once_and_outlives_restarts_and_tickets() {
     restart(&mut server);
     let config = trusting(&server.certificate(), Some(&bob));
     assert_eq!(log_in(&server, &config, "Bob").err().unwrap()["code"], "banned");
-    assert!(server.administer(&["list"]).contains(&format!("shut out: {}", bob.fingerprint())));
+    assert!(
+        server.administer(&["list"]).contains(&format!("shut out: {}  {id}\n", bob.fingerprint()))
+    );
     server.administer(&["unban", &id]);
     for _ in 0..2 {
         let back = log_in(&server, &config, "Bob").unwrap();

@@ -8,7 +8,7 @@ use crate::protocol::event::{Deleted, Event, Refused};
 use crate::protocol::id::{MessageId, UserId};
 use crate::protocol::invite::Invite;
 use crate::protocol::message::Audience;
-use crate::server::admin::{Act, Answer, Connection, Open, Stats, Who};
+use crate::server::admin::{Act, Answer, Connection, Open, ShutOut, Stats, Who};
 use crate::server::limits::{INVITE_SECONDS, INVITE_USES, INVITES};
 use crate::store::{Append, Banned, OpenInvite, Outcome};
 use crate::tls::fingerprint::{self, Fingerprint};
@@ -88,8 +88,11 @@ impl Hub {
             .collect();
         here.sort_by(|a, b| a.user.cmp(&b.user));
         let banned = self.gate.banned.iter().map(|banned| match banned {
-            Banned::Key(key) => Who::Key(Fingerprint::from_digest(*key)),
-            Banned::Network(network) => Who::Network(*network),
+            Banned::Key(key) => ShutOut {
+                who: Who::Key(Fingerprint::from_digest(*key)),
+                ids: self.roster.ids_of(Some(*key)).to_vec(),
+            },
+            Banned::Network(network) => ShutOut { who: Who::Network(*network), ids: Vec::new() },
         });
         let banned = banned.collect();
         let open = self.gate.invites.values().filter(|open| open.is_good(now.millis()));
