@@ -50,8 +50,8 @@ fn the_later_wins_file_variable_flag() {
 /// Whether somebody new is let in by a server that was told this in its file, its variables and its
 /// flags.
 fn is_open(folder: &TempDir, [file, variables, flags]: [&[&str]; 3]) -> Result<bool, Option<i32>> {
-    let settings: String = file.iter().map(|key| format!("{key} = true\n")).collect();
-    write(folder, &settings);
+    let settings: Vec<_> = file.iter().map(|key| format!("{key} = true\n")).collect();
+    write(folder, &settings.concat());
     let mut command = serve(folder, &["--listen", "0.0.0.0:0"]);
     for key in variables {
         command.env(format!("CHAT_{}", key.replace('-', "_").to_uppercase()), "true");
