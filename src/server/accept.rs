@@ -74,7 +74,8 @@ impl Acceptor {
         };
         let (tls, room) = (self.tls.clone(), self.room.clone());
         self.tasks.spawn(async move {
-            let shaking = place.shake(encrypt(tls, stream));
+            // Boxed: what a handshake takes would be kept for as long as the connection lasts.
+            let shaking = Box::pin(place.shake(encrypt(tls, stream)));
             match room.stop.run_until_cancelled(shaking).await.flatten() {
                 Some(Ok(stream)) => serve(verdict, session, stream, peer, room).await,
                 Some(Err(error)) => tracing::debug!(%peer, %error, "no encrypted connection"),
@@ -88,7 +89,7 @@ impl Acceptor {
 async fn serve<IO>(
     verdict: Verdict,
     session: SessionId,
-    stream: TlsStream<IO>,
+    stream: Box<TlsStream<IO>>,
     peer: SocketAddr,
     room: Room,
 ) where
@@ -109,11 +110,12 @@ async fn serve<IO>(
     }
 }
 
+/// Boxed: the stream is handed on through several futures, each of which would keep room for it.
 async fn encrypt<IO: AsyncRead + AsyncWrite + Unpin>(
     tls: TlsAcceptor,
     stream: IO,
-) -> io::Result<TlsStream<IO>> {
-    timeout(HANDSHAKE_TIMEOUT, tls.accept(stream)).await?
+) -> io::Result<Box<TlsStream<IO>>> {
+    timeout(HANDSHAKE_TIMEOUT, tls.accept(stream)).await?.map(Box::new)
 }
 
 #[cfg(test)]
