@@ -42,7 +42,7 @@ fn fill(folder: &Path) {
 }
 
 fn start(folder: TempDir) -> (Server, Duration) {
-    let mut command = serve(&folder, &["--listen", "127.0.0.1:0"]);
+    let mut command = serve(&folder, &["--listen", "127.0.0.1:0", "--no-rate-limits"]);
     command.stdout(Stdio::piped());
     let begun = Instant::now();
     let server = Server::spawn(folder, command);

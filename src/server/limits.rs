@@ -7,11 +7,11 @@ use crate::protocol::rate::Rate;
 use crate::store::RESUME_KEPT;
 
 /// Of how many messages the server knows by heart who may do what with them; for others it asks the
-/// log, which takes a fraction of a millisecond. What people still have on their screens; some 0.8 MB.
-pub const LEDGER_MESSAGES: usize = 4_000;
+/// log, which takes a fraction of a millisecond. What people have on their screens; some 0.2 MB.
+pub const LEDGER_MESSAGES: usize = 1_000;
 
-/// How many named recipients those messages may have together: some 0.8 MB, whatever anybody sends.
-pub const LEDGER_PEOPLE: usize = 40_000;
+/// How many named recipients those messages may have together: some 0.2 MB, whatever anybody sends.
+pub const LEDGER_PEOPLE: usize = 10_000;
 
 /// How many user IDs are not given again although their people have left, so that nobody is taken for
 /// somebody who was here before.

@@ -32,7 +32,7 @@ const BUSY_MS: u32 = 5_000;
 
 /// What the writer and each reader keep of the file in memory, in KiB. Small: what is read again was
 /// kept by the system anyway, and larger caches made nothing faster (`benches/store.rs`).
-const WRITER_CACHE_KIB: u32 = 2 * 1_024;
+const WRITER_CACHE_KIB: u32 = 1_024;
 const READER_CACHE_KIB: u32 = 256;
 
 /// The folder, held until this is dropped.
