@@ -2,7 +2,7 @@
 //!
 //! A key is the name of a flag that an environment variable can set, too, and takes what the flag
 //! takes. What the file says becomes the flag's default; so the variable wins over it, and the flag
-//! over both. Of two settings that contradict each other, the one said in the [stronger] place wins.
+//! over both. Of two settings that contradict each other, the one said in the stronger place wins.
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
