@@ -42,6 +42,10 @@ pub(super) struct Args {
         value_parser = clap::value_parser!(u32).range(1..)
     )]
     pub(super) per_address: u32,
+    /// How many messages a second one person may send for long (five times as many at once)
+    #[arg(long, env = "CHAT_MESSAGES_PER_SECOND", value_name = "N", default_value_t = limits::RATES.messages.per_second,
+        value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    pub(super) messages_per_second: u32,
     /// Let everybody send and connect as much (for benchmarks and trusted machines)
     #[arg(long, env = "CHAT_NO_RATE_LIMITS", value_parser = BoolishValueParser::new())]
     pub(super) no_rate_limits: bool,
@@ -90,7 +94,10 @@ pub(super) async fn bind(args: &Args, host: Option<Key>) -> anyhow::Result<Serve
     let bounds = if args.no_rate_limits {
         Bounds::default()
     } else {
-        Bounds { per_address: Some(args.per_address), rates: Some(limits::RATES) }
+        Bounds {
+            per_address: Some(args.per_address),
+            rates: Some(limits::rates(args.messages_per_second)),
+        }
     };
     let options = Options { listen, certs, data, retention, access, bounds };
     Ok(Server::bind(options).await?)

@@ -36,6 +36,7 @@ struct Keys {
     invite_only: Option<bool>,
     keep: Option<u32>,
     listen: Option<Address>,
+    messages_per_second: Option<NonZeroU32>,
     #[serde(default, deserialize_with = "parsed")]
     name: Option<Name>,
     no_rate_limits: Option<bool>,
@@ -147,6 +148,7 @@ mod tests {
         invite-only = true
         keep = 30
         listen = "[::]:7000"
+        messages-per-second = 5
         name = "Bob"
         no-rate-limits = true
         open = true

@@ -103,6 +103,14 @@ pub const RATES: Rates = Rates {
     bytes: Rate { burst: 100_000, per_second: 20_000 },
 };
 
+/// The same for somebody who may send more messages a second than two: each of them may be as long.
+pub fn rates(messages_per_second: u32) -> Rates {
+    let messages = Rate { burst: messages_per_second * 5, per_second: messages_per_second };
+    let of_messages = messages_per_second * RATES.bytes.per_second / RATES.messages.per_second;
+    let burst = RATES.bytes.burst.max(of_messages * 5);
+    Rates { messages, bytes: Rate { burst, per_second: of_messages }, ..RATES }
+}
+
 /// How long somebody may ask for more than the rates give without ever pausing.
 pub const FLOODING: Duration = Duration::from_mins(1);
 

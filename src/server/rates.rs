@@ -147,7 +147,20 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::server::limits::RATES;
+    use crate::server::limits::{RATES, rates};
+
+    #[test]
+    fn what_may_be_sent_grows_with_what_whoever_runs_the_server_says() {
+        assert_eq!(rates(2), RATES, "as it is by itself");
+        let ten = rates(10);
+        assert_eq!((ten.messages.burst, ten.messages.per_second), (50, 10));
+        assert_eq!(ten.bytes.per_second, 5 * RATES.bytes.per_second);
+        assert_eq!(ten.questions, RATES.questions);
+        // The longest message is taken whole at any rate.
+        assert!(
+            rates(1).bytes.burst >= RATES.bytes.burst && rates(1_000).bytes.burst > ten.bytes.burst
+        );
+    }
     use crate::server::tests::mono;
 
     fn people() -> Arc<People> {
