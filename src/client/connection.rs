@@ -250,8 +250,7 @@ impl Ears {
 fn may_pass(code: ErrorCode) -> bool {
     matches!(
         code,
-        ErrorCode::Full
-            | ErrorCode::LoginTimeout
+        ErrorCode::LoginTimeout
             | ErrorCode::NotStored
             | ErrorCode::ShuttingDown
             | ErrorCode::TooManyConnections

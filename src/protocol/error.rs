@@ -62,8 +62,6 @@ pub enum ErrorCode {
     NotStored,
     /// Only the author may do that.
     NotYours,
-    /// The server can't take more for now.
-    Full,
     /// The client did not take what was sent to it; the connection is closed.
     TooSlow,
     /// The login took too long; the connection is closed.
@@ -160,9 +158,6 @@ pub enum Refusal {
     /// See [`ErrorCode::NotYours`].
     #[error("message {0} is not yours: only its author can do that")]
     NotYours(MessageId),
-    /// See [`ErrorCode::Full`].
-    #[error("the server is full: try again later")]
-    Full,
     /// See [`ErrorCode::TooSlow`].
     #[error("the connection was too slow for what was sent to it")]
     TooSlow,
@@ -204,7 +199,6 @@ impl Refusal {
             Self::BadPattern(_) => ErrorCode::BadPattern,
             Self::NotStored(_) => ErrorCode::NotStored,
             Self::NotYours(_) => ErrorCode::NotYours,
-            Self::Full => ErrorCode::Full,
             Self::TooSlow => ErrorCode::TooSlow,
             Self::LoginTimeout => ErrorCode::LoginTimeout,
             Self::ShuttingDown => ErrorCode::ShuttingDown,

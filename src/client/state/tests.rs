@@ -92,7 +92,7 @@ fn what_is_refused_is_kept_with_its_reason_and_what_is_cut_off_waits() {
     room.apply(at(1), Event::Sending(second.clone()));
     assert_eq!(room.pending()[1].delivery, Delivery::Sending);
     let refused = Refused {
-        code: ErrorCode::Full,
+        code: ErrorCode::NoRecipient,
         text: SafeText::clean("the server is full"),
         cid: Some(first.clone()),
     };

@@ -98,7 +98,7 @@ async fn everything_unanswered_is_sent_again_in_order_and_the_rest_never() {
     }
     first.say(&echo(8, "two")).await;
     let cid = |name: &str| Some(name.parse().unwrap());
-    first.say(&Said::Refused(Refused::new(&Refusal::Full, cid("three")))).await;
+    first.say(&Said::Refused(Refused::new(&Refusal::NoRecipient, cid("three")))).await;
     first.say(&Said::Refused(Refused::new(&Refusal::NotStored("full"), cid("four")))).await;
     while next(&mut events).await != Event::Received(echo(8, "two")) {}
     drop(first);

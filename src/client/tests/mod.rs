@@ -270,12 +270,12 @@ async fn whoever_is_put_out_stays_out_and_hears_why() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_full_server_is_tried_again() {
+async fn a_server_that_takes_no_more_connections_is_tried_again() {
     let (mut server, stream) = Server::new();
     let (_client, mut events) = start([stream]);
-    server.say(&Said::LoginRefused(refused(&Refusal::Full))).await;
+    server.say(&Said::LoginRefused(refused(&Refusal::TooManyConnections))).await;
     assert_eq!(events.recv().await, Some(Event::Connecting));
-    lost(&mut events, "server is full").await;
+    lost(&mut events, "too many connections").await;
     assert_eq!(events.recv().await, Some(Event::Connecting));
 }
 

@@ -38,8 +38,8 @@ impl Hub {
         Ok(())
     }
 
-    /// A message to anybody who is not here, and can't come back, is refused as a whole: its sender would believe that all
-    /// have it.
+    /// A message to anybody who is not here, and can't come back, is refused as a
+    /// whole: its sender would believe that all have it.
     fn audience(&self, sender: &UserId, wanted: Audience) -> Result<Audience, Refusal> {
         let Audience::Only(mut people) = wanted else { return Ok(Audience::Everyone) };
         people.remove(sender);

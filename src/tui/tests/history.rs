@@ -170,8 +170,8 @@ fn a_log_that_cannot_go_on_begins_anew_and_says_so() {
 fn a_refused_question_is_not_asked_again() {
     let mut stage = Stage::with_log(250, None);
     let Some(Effect::Send(cid, _)) = stage.effects().pop() else { panic!() };
-    let refused = Refused::new(&Refusal::Full, cid);
-    assert_eq!(refused.code, ErrorCode::Full);
+    let refused = Refused::new(&Refusal::LoginTimeout, cid);
+    assert_eq!(refused.code, ErrorCode::LoginTimeout);
     stage.server(Event::Refused(refused)).keys("<home>").wait(2);
     assert!(stage.effects().is_empty());
 }

@@ -195,7 +195,7 @@ fn what_could_not_be_sent_can_be_edited_and_sent_again() {
     stage.keys("<f2><down><space><esc>important<enter>");
     let Some(Effect::Send(cid, _)) = stage.effects().pop() else { panic!("nothing was sent") };
     let refused =
-        Refused { code: ErrorCode::Full, text: SafeText::clean("the server is full"), cid };
+        Refused { code: ErrorCode::NoRecipient, text: SafeText::clean("the server is full"), cid };
     stage.server(Event::Refused(refused)).shows("not sent: the server is full");
     stage.keys("<alt-e><up>e").hides("not sent").shows("To: [Ann_1180 ×]").keys("!<enter>");
     assert_eq!(stage.sent(), ["Only({Ann_1180}) Plain important!"]);
