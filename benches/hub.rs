@@ -9,7 +9,7 @@ use chat::protocol::event::Event;
 use chat::protocol::id::Seq;
 use chat::protocol::message::Message;
 use chat::protocol::request::{Dialect, Login, Request};
-use chat::server::hub::{Access, Effect, Hub, Input, Now, Peer, SessionId};
+use chat::server::hub::{AccessMode, Hub, HubEffect, HubInput, Now, PeerInfo, SessionId};
 use chat::store::memory::MemoryStore;
 use chat::store::{Append, Outcome, Store as _};
 use divan::{Bencher, black_box};
@@ -19,18 +19,19 @@ fn main() {
 }
 
 fn now() -> Now {
-    Now { mono: tokio::time::Instant::now(), wall: chrono::Local::now().fixed_offset() }
+    Now { monotonic: tokio::time::Instant::now(), wall: chrono::Local::now().fixed_offset() }
 }
 
 /// A room of so many people, and the ID of one of them.
-fn room(people: u64) -> (Hub, String) {
-    let mut hub = Hub::new(1, Access::Open, &MemoryStore::default().opened().expect("memory"));
+fn hub_with_users(users: u64) -> (Hub, String) {
+    let mut hub =
+        Hub::new(1, AccessMode::Open, &MemoryStore::default().snapshot().expect("memory"));
     let mut last = String::new();
-    for session in (0..people).map(SessionId) {
+    for session in (0..users).map(SessionId) {
         let login = Login { dialect: Dialect::Extended, ..Login::original("Bob".to_owned()) };
-        let peer = Peer { key: None, address: std::net::Ipv4Addr::LOCALHOST.into() };
-        for effect in hub.handle(now(), Input::Login { session, login, peer }) {
-            if let Effect::Send { event: Event::Welcome(welcome), .. } = effect {
+        let peer = PeerInfo { key: None, address: std::net::Ipv4Addr::LOCALHOST.into() };
+        for effect in hub.handle(now(), HubInput::Login { session, login, peer }) {
+            if let HubEffect::Send { event: Event::Welcome(welcome), .. } = effect {
                 last = welcome.user.to_string();
             }
         }
@@ -38,12 +39,12 @@ fn room(people: u64) -> (Hub, String) {
     (hub, last)
 }
 
-fn one_message(hub: &mut Hub, object: &[u8], seq: &mut u64) {
+fn post_message(hub: &mut Hub, object: &[u8], seq: &mut u64) {
     let request = Request::decode(object);
-    for effect in hub.handle(now(), Input::Request { session: SessionId(0), request }) {
-        if let Effect::Append { ticket, append: Append::Say(new) } = effect {
+    for effect in hub.handle(now(), HubInput::Request { session: SessionId(0), request }) {
+        if let HubEffect::Append { context: ticket, append: Append::Post(new) } = effect {
             *seq += 1;
-            let outcome = Outcome::Said(Message {
+            let outcome = Outcome::Posted(Message {
                 seq: Seq(*seq),
                 id: new.id,
                 sender: new.sender,
@@ -54,8 +55,8 @@ fn one_message(hub: &mut Hub, object: &[u8], seq: &mut u64) {
                 at: new.at,
                 cid: new.cid,
             });
-            for effect in hub.handle(now(), Input::Stored { ticket, outcome }) {
-                if let Effect::Send { event, .. } = effect {
+            for effect in hub.handle(now(), HubInput::Written { context: ticket, outcome }) {
+                if let HubEffect::Send { event, .. } = effect {
                     black_box(event.encode());
                 }
             }
@@ -64,26 +65,26 @@ fn one_message(hub: &mut Hub, object: &[u8], seq: &mut u64) {
 }
 
 #[divan::bench(args = [2, 100, 1_000, 10_000])]
-fn to_everybody(bencher: Bencher<'_, '_>, people: u64) {
-    let (mut hub, _) = room(people);
+fn post_to_everyone(bencher: Bencher<'_, '_>, users: u64) {
+    let (mut hub, _) = hub_with_users(users);
     let text = "x".repeat(120);
     let object =
         format!(r#"{{"action":"MESSAGE","receiver":["all"],"content":"{text}","cid":"1"}}"#);
     let mut seq = 0;
-    bencher.bench_local(|| one_message(&mut hub, object.as_bytes(), &mut seq));
+    bencher.bench_local(|| post_message(&mut hub, object.as_bytes(), &mut seq));
 }
 
 #[divan::bench(args = [2, 100, 1_000, 10_000])]
-fn to_one_person(bencher: Bencher<'_, '_>, people: u64) {
-    let (mut hub, id) = room(people);
+fn post_to_one_user(bencher: Bencher<'_, '_>, users: u64) {
+    let (mut hub, id) = hub_with_users(users);
     let text = "x".repeat(120);
     let object =
         format!(r#"{{"action":"MESSAGE","receiver":["{id}"],"content":"{text}","cid":"1"}}"#);
     let mut seq = 0;
-    bencher.bench_local(|| one_message(&mut hub, object.as_bytes(), &mut seq));
+    bencher.bench_local(|| post_message(&mut hub, object.as_bytes(), &mut seq));
 }
 
 #[divan::bench(args = [100, 1_000, 10_000])]
-fn everybody_logs_in(bencher: Bencher<'_, '_>, people: u64) {
-    bencher.bench_local(|| room(people));
+fn log_in_all_users(bencher: Bencher<'_, '_>, users: u64) {
+    bencher.bench_local(|| hub_with_users(users));
 }

@@ -7,16 +7,16 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "it fails where its tools do")]
 
 use chat::client;
-use chat::client::state::query::Query;
-use chat::client::state::search::Search;
+use chat::client::state::search::SearchState;
+use chat::client::state::search_input::SearchInput;
 use chat::protocol::event::{Event, Welcome};
 use chat::protocol::id::{MessageId, Seq, UserId};
-use chat::protocol::message::{Audience, Kind, Message as Said};
+use chat::protocol::message::{Audience, Message as Said, MessageKind};
 use chat::protocol::text::SafeText;
 use chat::tui::Theme;
 use chat::tui::key::Chord;
 use chat::tui::layout::arrange;
-use chat::tui::model::{Message, Model, Options};
+use chat::tui::model::{Model, UiEvent, UiOptions};
 use chat::tui::update::update;
 use chat::tui::view::view;
 use chrono::{DateTime, FixedOffset, TimeDelta};
@@ -32,7 +32,7 @@ const MESSAGES: [u32; 2] = [1_000, 100_000];
 const SIZE: Size = Size { width: 200, height: 50 };
 
 /// How far the benchmark scrolls up before it turns round.
-const FAR: usize = 200;
+const SCROLL_STEPS: usize = 200;
 
 const TEXTS: [&str; 5] = [
     "we deployed 2.4 at 09:10, and the logs look clean",
@@ -47,27 +47,27 @@ fn main() {
     divan::main();
 }
 
-struct Stage {
+struct BenchScreen {
     model: Model,
     terminal: Terminal<TestBackend>,
     now: DateTime<FixedOffset>,
-    said: u32,
+    n_posted: u32,
 }
 
-impl Stage {
+impl BenchScreen {
     /// Bob's screen, drawn once, with a conversation of so many messages.
     fn new(messages: u32) -> Self {
         let now = DateTime::UNIX_EPOCH.fixed_offset();
-        let options = Options {
+        let options = UiOptions {
             server: "127.0.0.1:65432".to_owned(),
             notices: Vec::new(),
             theme: Theme::Colours,
             cid_prefix: "bench".to_owned(),
-            seen: client::seen::SeenFile::default(),
+            read_marker: client::read_marker::ReadMarkerFile::default(),
         };
         let terminal = Terminal::new(TestBackend::new(SIZE.width, SIZE.height)).unwrap();
         let model = Model::new(options, SIZE, now);
-        let mut stage = Self { model, terminal, now, said: 0 };
+        let mut stage = Self { model, terminal, now, n_posted: 0 };
         let welcome = Welcome {
             user: user(4),
             epoch: "e".to_owned(),
@@ -77,57 +77,57 @@ impl Stage {
             limits: chat::protocol::limits::Limits::default(),
         };
         let connected = client::Connected { welcome, fingerprint: "SHA256:fingerprint".to_owned() };
-        stage.take(Message::Client(client::Event::Connected(connected)));
-        stage.server(Event::People((0..4).map(user).collect()));
+        stage.update(UiEvent::Client(client::ClientEvent::Connected(connected)));
+        stage.receive(Event::Users((0..4).map(user).collect()));
         for _ in 0..messages {
-            stage.say();
+            stage.post();
         }
         stage.draw();
         stage
     }
 
-    fn take(&mut self, message: Message) {
+    fn update(&mut self, message: UiEvent) {
         black_box(update(&mut self.model, self.now, message));
     }
 
-    fn server(&mut self, event: Event) {
-        self.take(Message::Client(client::Event::Received(event)));
+    fn receive(&mut self, event: Event) {
+        self.update(UiEvent::Client(client::ClientEvent::Received(event)));
     }
 
     /// The next message.
-    fn say(&mut self) {
-        self.said += 1;
+    fn post(&mut self) {
+        self.n_posted += 1;
         self.now += TimeDelta::seconds(7);
-        let kind = match self.said % 11 {
-            0 => Kind::Reply { to: MessageId::from_number(self.said + 99_997).unwrap() },
-            _ => Kind::Plain,
+        let kind = match self.n_posted % 11 {
+            0 => MessageKind::Reply { to: MessageId::from_number(self.n_posted + 99_997).unwrap() },
+            _ => MessageKind::Plain,
         };
-        let audience = match self.said % 13 {
+        let audience = match self.n_posted % 13 {
             0 => Audience::Only([user(1), user(4)].into()),
             _ => Audience::Everyone,
         };
         let said = Said {
-            seq: Seq(u64::from(self.said)),
-            id: MessageId::from_number(self.said + 100_000).unwrap(),
-            sender: user(self.said / 3 % 5),
+            seq: Seq(u64::from(self.n_posted)),
+            id: MessageId::from_number(self.n_posted + 100_000).unwrap(),
+            sender: user(self.n_posted / 3 % 5),
             guest: false,
             audience,
             kind,
-            content: SafeText::clean(TEXTS[self.said as usize % TEXTS.len()]),
+            content: SafeText::clean(TEXTS[self.n_posted as usize % TEXTS.len()]),
             at: self.now,
             cid: None,
         };
-        self.server(Event::Said(said));
+        self.receive(Event::Posted(said));
     }
 
     fn key(&mut self, key: &str) {
         let chord: Chord = key.parse().unwrap();
-        self.take(Message::Terminal(Input::Key(chord.event())));
+        self.update(UiEvent::Terminal(Input::Key(chord.to_event())));
     }
 
     fn wheel(&mut self, kind: MouseEventKind) {
         let mouse = MouseEvent { kind, column: 100, row: 20, modifiers: KeyModifiers::NONE };
-        self.take(Message::Terminal(Input::Mouse(mouse)));
+        self.update(UiEvent::Terminal(Input::Mouse(mouse)));
     }
 
     /// A frame, as the program's loop draws it.
@@ -149,7 +149,7 @@ fn user(number: u32) -> UserId {
 /// Every cell is sent anew.
 #[divan::bench(args = MESSAGES)]
 fn frame(bencher: Bencher<'_, '_>, messages: u32) {
-    let mut stage = Stage::new(messages);
+    let mut stage = BenchScreen::new(messages);
     bencher.bench_local(|| {
         stage.terminal.clear().unwrap();
         stage.draw();
@@ -158,9 +158,9 @@ fn frame(bencher: Bencher<'_, '_>, messages: u32) {
 
 #[divan::bench(args = MESSAGES)]
 fn scroll_to_frame(bencher: Bencher<'_, '_>, messages: u32) {
-    let mut stage = Stage::new(messages);
-    let mut directions = std::iter::repeat_n(MouseEventKind::ScrollUp, FAR)
-        .chain(std::iter::repeat_n(MouseEventKind::ScrollDown, FAR))
+    let mut stage = BenchScreen::new(messages);
+    let mut directions = std::iter::repeat_n(MouseEventKind::ScrollUp, SCROLL_STEPS)
+        .chain(std::iter::repeat_n(MouseEventKind::ScrollDown, SCROLL_STEPS))
         .cycle();
     bencher.bench_local(|| {
         stage.wheel(directions.next().unwrap());
@@ -170,7 +170,7 @@ fn scroll_to_frame(bencher: Bencher<'_, '_>, messages: u32) {
 
 #[divan::bench(args = MESSAGES)]
 fn key_to_frame(bencher: Bencher<'_, '_>, messages: u32) {
-    let mut stage = Stage::new(messages);
+    let mut stage = BenchScreen::new(messages);
     let mut keys = ["x", "backspace"].into_iter().cycle();
     bencher.bench_local(|| {
         stage.key(keys.next().unwrap());
@@ -180,9 +180,9 @@ fn key_to_frame(bencher: Bencher<'_, '_>, messages: u32) {
 
 #[divan::bench(args = MESSAGES)]
 fn message_to_frame(bencher: Bencher<'_, '_>, messages: u32) {
-    let mut stage = Stage::new(messages);
+    let mut stage = BenchScreen::new(messages);
     bencher.bench_local(|| {
-        stage.say();
+        stage.post();
         stage.draw();
     });
 }
@@ -190,7 +190,7 @@ fn message_to_frame(bencher: Bencher<'_, '_>, messages: u32) {
 /// A key in the search: the expression anew, the first slice of the conversation, and the frame.
 #[divan::bench(args = MESSAGES)]
 fn search_key_to_frame(bencher: Bencher<'_, '_>, messages: u32) {
-    let mut stage = Stage::new(messages);
+    let mut stage = BenchScreen::new(messages);
     stage.key("ctrl-f");
     for key in ["d", "e", "p", "l", "o", "y"] {
         stage.key(key);
@@ -205,27 +205,27 @@ fn search_key_to_frame(bencher: Bencher<'_, '_>, messages: u32) {
 /// The first frame of a terminal that has got another width, where everything is wrapped anew.
 #[divan::bench(args = MESSAGES)]
 fn resize_to_frame(bencher: Bencher<'_, '_>, messages: u32) {
-    let mut stage = Stage::new(messages);
+    let mut stage = BenchScreen::new(messages);
     let mut widths = [SIZE.width - 1, SIZE.width].into_iter().cycle();
     bencher.bench_local(|| {
         let width = widths.next().unwrap();
         stage.terminal.backend_mut().resize(width, SIZE.height);
-        stage.take(Message::Terminal(Input::Resize(width, SIZE.height)));
+        stage.update(UiEvent::Terminal(Input::Resize(width, SIZE.height)));
         stage.draw();
     });
 }
 
 /// The whole conversation, in the slices in which the screen does it.
 #[divan::bench(args = MESSAGES)]
-fn search_to_its_end(bencher: Bencher<'_, '_>, messages: u32) {
-    let stage = Stage::new(messages);
-    let timeline = stage.model.room.timeline();
+fn search_all_messages(bencher: Bencher<'_, '_>, messages: u32) {
+    let stage = BenchScreen::new(messages);
+    let timeline = stage.model.chat.timeline();
     let expression = "deploy(ed|ing)? .*clean$";
-    let query = Query::parse(expression, false, stage.now, &stage.model.room);
+    let query = SearchInput::parse(expression, false, stage.now, &stage.model.chat);
     bencher.bench_local(|| {
-        let mut search = Search::new(query.clone(), timeline);
+        let mut search = SearchState::new(query.clone(), timeline);
         while !search.is_done(timeline) {
-            search.step(timeline, 4_000);
+            search.search_slice(timeline, 4_000);
         }
         black_box(search.hits().len())
     });

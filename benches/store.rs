@@ -33,49 +33,54 @@ fn main() {
     let mut store = SqliteStore::open(folder.path()).unwrap();
     println!("{:44} {:>11} {:>11}", "", "p50", "p99");
     let mut next = 0;
-    bare_disk(folder.path());
-    appends(&mut store, &mut next, "empty log");
+    bench_bare_disk(folder.path());
+    bench_appends(&mut store, &mut next, "empty log");
     let begun = Instant::now();
     while next < messages {
         batch(&mut store, &mut next, 500);
     }
-    println!("filled up to {messages} in {:.1?}; {}", begun.elapsed(), memory());
-    bare_disk(folder.path());
-    appends(&mut store, &mut next, "full log");
-    report(
+    println!("filled up to {messages} in {:.1?}; {}", begun.elapsed(), memory_usage());
+    bench_bare_disk(folder.path());
+    bench_appends(&mut store, &mut next, "full log");
+    print_times(
         "overwrite after a delete",
-        times(20, |n| {
-            let delete = Append::Delete { id: id(n * 7), by: user(n * 7), cid: None };
+        measure(20, |n| {
+            let delete = Append::Delete { id: id(n * 7), author: user(n * 7), cid: None };
             store.append(NOW, &[delete]).unwrap();
-            store.overwrite().unwrap();
+            store.scrub().unwrap();
         }),
     );
-    report(
+    print_times(
         "sweep, nothing to do",
-        times(50, |_| {
+        measure(50, |_| {
             store.sweep(NOW, Retention::Days(30)).unwrap();
         }),
     );
     drop(store);
-    println!("files: {} MB", size(folder.path()) / 1_000_000);
+    println!("files: {} MB", folder_bytes(folder.path()) / 1_000_000);
 
     let begun = Instant::now();
     let mut store = SqliteStore::open(folder.path()).unwrap();
-    let opened = store.opened().unwrap();
-    println!("opened {} messages in {:.1?}; {}", opened.size.messages, begun.elapsed(), memory());
+    let opened = store.snapshot().unwrap();
+    println!(
+        "opened {} messages in {:.1?}; {}",
+        opened.size.messages,
+        begun.elapsed(),
+        memory_usage()
+    );
     drop(opened);
-    reads(&mut store.reader().unwrap(), next);
-    println!("{}", memory());
-    appends(&mut store, &mut next, "opened log");
-    println!("{}", memory());
+    bench_reads(&mut store.open_reader().unwrap(), next);
+    println!("{}", memory_usage());
+    bench_appends(&mut store, &mut next, "opened log");
+    println!("{}", memory_usage());
 }
 
 /// What the disk itself takes: the same bytes as for one message, written and waited for.
-fn bare_disk(folder: &Path) {
+fn bench_bare_disk(folder: &Path) {
     let mut file = fs::File::create(folder.join("bare")).unwrap();
-    report(
+    print_times(
         "the disk alone",
-        times(500, |_| {
+        measure(500, |_| {
             file.write_all(&vec![1; 32 * 1_024]).unwrap();
             file.sync_data().unwrap();
         }),
@@ -83,52 +88,52 @@ fn bare_disk(folder: &Path) {
     fs::remove_file(folder.join("bare")).unwrap();
 }
 
-fn appends(store: &mut SqliteStore, next: &mut u32, what: &str) {
+fn bench_appends(store: &mut SqliteStore, next: &mut u32, label: &str) {
     for (size, rounds) in [(1, 2_000), (10, 500), (100, 200)] {
-        let times = times(rounds, |_| batch(store, next, size));
+        let times = measure(rounds, |_| batch(store, next, size));
         let all: Duration = times.iter().sum();
         let rate = f64::from(rounds * size) / all.as_secs_f64();
-        report(&format!("append {size}, {what} ({rate:.0}/s)"), times);
+        print_times(&format!("append {size}, {label} ({rate:.0}/s)"), times);
     }
 }
 
-fn reads(reader: &mut SqliteReader, messages: u32) {
+fn bench_reads(reader: &mut SqliteReader, messages: u32) {
     let viewer = user(7);
     let view = View { viewer: &viewer, now: NOW };
-    let place = |n: u32| Seq(u64::from(n * 4_999 % messages));
-    report(
+    let seq = |n: u32| Seq(u64::from(n * 4_999 % messages));
+    print_times(
         "the last 50 messages",
-        times(500, |_| {
+        measure(500, |_| {
             assert_eq!(reader.history(view, None, 50).unwrap().messages.len(), 50);
         }),
     );
-    report(
+    print_times(
         "50 messages somewhere",
-        times(500, |n| {
-            reader.history(view, Some(place(n)), 50).unwrap();
+        measure(500, |n| {
+            reader.history(view, Some(seq(n)), 50).unwrap();
         }),
     );
-    report(
+    print_times(
         "25 before and after one",
-        times(500, |n| {
+        measure(500, |n| {
             reader.around(view, id(n * 7 + 8), 25).unwrap();
         }),
     );
-    report(
+    print_times(
         "500 events after somewhere",
-        times(100, |n| {
-            reader.events_after(view, place(n), 500).unwrap();
+        measure(100, |n| {
+            reader.events_after(view, seq(n), 500).unwrap();
         }),
     );
-    report(
+    print_times(
         "one by its id",
-        times(500, |n| {
-            reader.message(view, id(n)).unwrap();
+        measure(500, |n| {
+            reader.metadata(view, id(n)).unwrap();
         }),
     );
     for pattern in ["999999", "lunch (please|deploy) after", r"(?i)\bLOOK\b.*\d5$", "."] {
         let regex = Regex::new(pattern).unwrap();
-        let (begun, busy, mut first, mut hits) = (Instant::now(), processor(), None, 0);
+        let (begun, busy, mut first, mut hits) = (Instant::now(), cpu_time(), None, 0);
         let (mut before, mut shown) = (None, 0);
         loop {
             let step = reader.scan(view, before, 5_000, &mut |row| {
@@ -139,13 +144,13 @@ fn reads(reader: &mut SqliteReader, messages: u32) {
                 ControlFlow::Continue(())
             });
             let step = step.unwrap();
-            shown += step.shown;
+            shown += step.visited;
             before = step.next;
             if before.is_none() {
                 break;
             }
         }
-        let (all, busy) = (begun.elapsed(), processor().saturating_sub(busy));
+        let (all, busy) = (begun.elapsed(), cpu_time().saturating_sub(busy));
         println!(
             "search for {pattern}: {shown} in {all:.1?} ({busy:.1?} on the processor), \
              {hits} hits, the first after {first:.1?}"
@@ -155,13 +160,13 @@ fn reads(reader: &mut SqliteReader, messages: u32) {
 
 /// How long this thread has been on a processor, where the system tells: other programs make a search
 /// take longer, but not this.
-fn processor() -> Duration {
+fn cpu_time() -> Duration {
     let text = fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
     let nanoseconds = text.split(' ').next().and_then(|number| number.parse().ok());
     Duration::from_nanos(nanoseconds.unwrap_or(0))
 }
 
-fn times(rounds: u32, mut work: impl FnMut(u32)) -> Vec<Duration> {
+fn measure(rounds: u32, mut work: impl FnMut(u32)) -> Vec<Duration> {
     (1..=rounds)
         .map(|n| {
             let begun = Instant::now();
@@ -171,18 +176,18 @@ fn times(rounds: u32, mut work: impl FnMut(u32)) -> Vec<Duration> {
         .collect()
 }
 
-fn report(what: &str, mut times: Vec<Duration>) {
+fn print_times(label: &str, mut times: Vec<Duration>) {
     times.sort();
     let at = |percent| times[(times.len() - 1) * percent / 100];
-    println!("{what:44} {:>11.1?} {:>11.1?}", at(50), at(99));
+    println!("{label:44} {:>11.1?} {:>11.1?}", at(50), at(99));
 }
 
-fn size(folder: &Path) -> u64 {
+fn folder_bytes(folder: &Path) -> u64 {
     fs::read_dir(folder).unwrap().map(|file| file.unwrap().metadata().unwrap().len()).sum()
 }
 
 /// What the process holds in memory, where the system tells.
-fn memory() -> String {
+fn memory_usage() -> String {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let lines =
         status.lines().filter(|line| line.starts_with("VmRSS") || line.starts_with("VmHWM"));

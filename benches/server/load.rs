@@ -12,45 +12,45 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use super::processor;
+use super::cpu_time;
 use super::support::{Key, PATIENCE, Server, trusting};
 
 /// What is measured.
 pub(super) struct Load {
     pub(super) clients: usize,
-    pub(super) to: To,
-    pub(super) pace: Pace,
-    pub(super) lasts: Duration,
+    pub(super) receiver: Receiver,
+    pub(super) schedule: SendSchedule,
+    pub(super) duration: Duration,
 }
 
 /// Who gets each message, beside its author.
 #[derive(Clone, Copy)]
-pub(super) enum To {
-    Everybody,
+pub(super) enum Receiver {
+    Everyone,
     OneOther,
 }
 
 /// When messages are sent.
 #[derive(Clone, Copy)]
-pub(super) enum Pace {
+pub(super) enum SendSchedule {
     /// So many a second by all clients together, whether or not there are answers.
-    Steady { per_second: u32 },
+    FixedRate { per_second: u32 },
     /// By each client the next as soon as one of so many is answered.
-    UnderWay { each: usize },
+    ClosedLoop { in_flight: usize },
 }
 
 /// What came of it.
-pub(super) struct Measured {
+pub(super) struct LoadResult {
     /// From the moment for which a message was appointed to the moment when its author had read the
     /// copy of it.
-    pub(super) times: Vec<Duration>,
-    pub(super) took: Duration,
+    pub(super) latencies: Vec<Duration>,
+    pub(super) elapsed: Duration,
     /// How long the server had been on a processor when the first message was sent.
-    pub(super) processor_before: Duration,
+    pub(super) cpu_time_before: Duration,
 }
 
 impl Load {
-    pub(super) fn run(&self, server: &Server) -> Measured {
+    pub(super) fn run(&self, server: &Server) -> LoadResult {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let mut clients = Vec::new();
@@ -61,40 +61,44 @@ impl Load {
             let ready = Arc::new(Barrier::new(self.clients + 1));
             let (mut tasks, mut diaries) = (JoinSet::new(), Vec::new());
             for (number, mut client) in clients.into_iter().enumerate() {
-                let receiver = match self.to {
-                    To::Everybody => "all".to_owned(),
-                    To::OneOther => ids[number ^ 1].clone(),
+                let receiver = match self.receiver {
+                    Receiver::Everyone => "all".to_owned(),
+                    Receiver::OneOther => ids[number ^ 1].clone(),
                 };
                 let (diary, appointed) = mpsc::unbounded_channel();
                 diaries.push(diary);
-                let (pace, ready) = (self.pace, Arc::clone(&ready));
+                let (pace, ready) = (self.schedule, Arc::clone(&ready));
                 tasks.spawn(async move {
                     // What comes of the logins.
-                    while timeout(Duration::from_millis(600), client.read()).await.is_ok() {}
+                    while timeout(Duration::from_millis(600), client.read_lines()).await.is_ok() {}
                     ready.wait().await;
-                    client.talk(&receiver, pace, appointed).await
+                    client.run(&receiver, pace, appointed).await
                 });
             }
             ready.wait().await;
-            let (begun, processor_before) = (Instant::now(), processor(server));
-            let (pace, lasts) = (self.pace, self.lasts);
-            let clock = std::thread::spawn(move || appoint(pace, begun + lasts, &diaries));
+            let (begun, processor_before) = (Instant::now(), cpu_time(server));
+            let (pace, lasts) = (self.schedule, self.duration);
+            let clock = std::thread::spawn(move || run_schedule(pace, begun + lasts, &diaries));
             let mut times = Vec::new();
             while let Some(own) = tasks.join_next().await {
                 times.extend(own.unwrap());
             }
             clock.join().unwrap();
-            Measured { times, took: begun.elapsed(), processor_before }
+            LoadResult {
+                latencies: times,
+                elapsed: begun.elapsed(),
+                cpu_time_before: processor_before,
+            }
         })
     }
 }
 
 /// Appoints the moments of the messages: a thread of its own, since a timer of the clients' runtime is
 /// late by up to a millisecond, and by more when they are busy.
-fn appoint(pace: Pace, end: Instant, diaries: &[mpsc::UnboundedSender<Instant>]) {
+fn run_schedule(pace: SendSchedule, end: Instant, diaries: &[mpsc::UnboundedSender<Instant>]) {
     let begun = Instant::now();
     match pace {
-        Pace::Steady { per_second } => {
+        SendSchedule::FixedRate { per_second } => {
             for number in 0_u32.. {
                 let at = begun + Duration::from_secs(1) * number / per_second;
                 if at > end {
@@ -104,7 +108,7 @@ fn appoint(pace: Pace, end: Instant, diaries: &[mpsc::UnboundedSender<Instant>])
                 diaries[number as usize % diaries.len()].send(at).unwrap();
             }
         }
-        Pace::UnderWay { each } => {
+        SendSchedule::ClosedLoop { in_flight: each } => {
             for diary in diaries {
                 (0..each).for_each(|_| diary.send(begun).unwrap());
             }
@@ -115,9 +119,9 @@ fn appoint(pace: Pace, end: Instant, diaries: &[mpsc::UnboundedSender<Instant>])
 
 struct Client {
     stream: TlsStream<TcpStream>,
-    number: usize,
+    index: usize,
     id: String,
-    unread: Vec<u8>,
+    buffer: Vec<u8>,
 }
 
 impl Client {
@@ -126,11 +130,11 @@ impl Client {
         stream.set_nodelay(true).unwrap();
         let connector = TlsConnector::from(trusting(&server.certificate(), Some(&Key::new())));
         let stream = connector.connect("localhost".try_into().unwrap(), stream).await.unwrap();
-        let mut joined = Self { stream, number, id: String::new(), unread: Vec::new() };
+        let mut joined = Self { stream, index: number, id: String::new(), buffer: Vec::new() };
         let username = format!("Client{number}");
         joined.send(&json!({"action": "LOGIN", "protocol": 1, "username": username})).await;
         while joined.id.is_empty() {
-            for line in joined.read().await {
+            for line in joined.read_lines().await {
                 let object: Value = serde_json::from_slice(&line).unwrap();
                 if object["status"] == "SUCCESS" {
                     object["user_id"].as_str().unwrap().clone_into(&mut joined.id);
@@ -146,21 +150,21 @@ impl Client {
     }
 
     /// What comes next: some whole lines, or none.
-    async fn read(&mut self) -> Vec<Vec<u8>> {
-        self.unread.reserve(16 * 1_024);
-        let read = self.stream.read_buf(&mut self.unread).await.unwrap();
+    async fn read_lines(&mut self) -> Vec<Vec<u8>> {
+        self.buffer.reserve(16 * 1_024);
+        let read = self.stream.read_buf(&mut self.buffer).await.unwrap();
         assert!(read > 0, "the server has ended the connection");
-        let whole = self.unread.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
-        let whole: Vec<u8> = self.unread.drain(..whole).collect();
+        let whole = self.buffer.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+        let whole: Vec<u8> = self.buffer.drain(..whole).collect();
         whole.split_inclusive(|byte| *byte == b'\n').map(<[u8]>::to_vec).collect()
     }
 
     /// Says something at each appointed moment, and notes how long each answer took. In the other pace
     /// an answer appoints the next, until nobody appoints any more.
-    async fn talk(
+    async fn run(
         mut self,
         receiver: &str,
-        pace: Pace,
+        pace: SendSchedule,
         mut appointed: mpsc::UnboundedReceiver<Instant>,
     ) -> Vec<Duration> {
         let text = "the quick brown fox jumps over the lazy dog ".repeat(3);
@@ -171,18 +175,18 @@ impl Client {
                 at = appointed.recv(), if goes_on => {
                     goes_on = at.is_some();
                     if let Some(at) = at {
-                        self.say(receiver, &text, sent.len()).await;
+                        self.post(receiver, &text, sent.len()).await;
                         sent.push(at);
                     }
                     continue;
                 }
-                lines = timeout(PATIENCE, self.read()) => lines.unwrap(),
+                lines = timeout(PATIENCE, self.read_lines()) => lines.unwrap(),
             };
             for line in lines {
-                let Some(number) = answered(&line, self.number) else { continue };
+                let Some(number) = acknowledged_message(&line, self.index) else { continue };
                 times.push(sent[number].elapsed());
-                if goes_on && matches!(pace, Pace::UnderWay { .. }) {
-                    self.say(receiver, &text, sent.len()).await;
+                if goes_on && matches!(pace, SendSchedule::ClosedLoop { .. }) {
+                    self.post(receiver, &text, sent.len()).await;
                     sent.push(Instant::now());
                 }
             }
@@ -190,8 +194,8 @@ impl Client {
         times
     }
 
-    async fn say(&mut self, receiver: &str, text: &str, number: usize) {
-        let cid = format!("{}-{number}", self.number);
+    async fn post(&mut self, receiver: &str, text: &str, number: usize) {
+        let cid = format!("{}-{number}", self.index);
         let message =
             json!({"action": "MESSAGE", "receiver": [receiver], "content": text, "cid": cid});
         self.send(&message).await;
@@ -199,7 +203,7 @@ impl Client {
 }
 
 /// Which message of this client the line answers, if it does: its `cid` is what a message ends with.
-fn answered(line: &[u8], client: usize) -> Option<usize> {
+fn acknowledged_message(line: &[u8], client: usize) -> Option<usize> {
     let end = &line[line.len().saturating_sub(48)..];
     let (_, cid) = std::str::from_utf8(end).ok()?.rsplit_once(r#""cid":""#)?;
     let (author, number) = cid.split_once('"')?.0.split_once('-')?;

@@ -39,8 +39,8 @@ fn main() {
 }
 
 /// One line of the table.
-fn line(what: &str, measured: &str, promised: &str) {
-    println!("{what:58} {measured:>22} {promised:>11}");
+fn print_row(label: &str, measured: &str, target: &str) {
+    println!("{label:58} {measured:>22} {target:>11}");
 }
 
 /// The middle of these times and the slowest hundredth of them.
@@ -51,14 +51,14 @@ fn quantiles(mut times: Vec<Duration>) -> (Duration, Duration) {
 }
 
 /// A line of both.
-fn report(what: &str, times: Vec<Duration>, promised: &str) {
+fn print_latencies(label: &str, times: Vec<Duration>, target: &str) {
     let (middle, slow) = quantiles(times);
-    line(what, &format!("{middle:.1?}, p99 {slow:.1?}"), promised);
+    print_row(label, &format!("{middle:.1?}, p99 {slow:.1?}"), target);
 }
 
 /// What the server's process holds in memory now and has held at most, in MiB.
 fn memory(server: &Server) -> (f64, f64) {
-    let status = fs::read_to_string(format!("/proc/{}/status", process(server))).unwrap();
+    let status = fs::read_to_string(format!("/proc/{}/status", pid(server))).unwrap();
     let field = |name: &str| {
         let line = status.lines().find(|line| line.starts_with(name)).unwrap();
         line.split_whitespace().nth(1).unwrap().parse::<f64>().unwrap() / 1_024.0
@@ -67,14 +67,14 @@ fn memory(server: &Server) -> (f64, f64) {
 }
 
 /// How long the server has been on a processor.
-fn processor(server: &Server) -> Duration {
-    let stat = fs::read_to_string(format!("/proc/{}/stat", process(server))).unwrap();
+fn cpu_time(server: &Server) -> Duration {
+    let stat = fs::read_to_string(format!("/proc/{}/stat", pid(server))).unwrap();
     let (_, fields) = stat.rsplit_once(')').unwrap();
     let ticks = fields.split_whitespace().skip(11).take(2);
     Duration::from_millis(ticks.map(|ticks| ticks.parse::<u64>().unwrap() * 10).sum())
 }
 
 /// The server's process: it writes its number into the lock of its folder.
-fn process(server: &Server) -> String {
+fn pid(server: &Server) -> String {
     fs::read_to_string(server.folder().path().join("lock")).unwrap().trim().to_owned()
 }

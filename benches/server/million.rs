@@ -11,37 +11,41 @@ use tempfile::TempDir;
 
 use super::support::screen::Screen;
 use super::support::{Ours, Server, serve};
-use super::talk::batch;
-use super::{line, memory, report};
+use super::talk::append_batch;
+use super::{memory, print_latencies, print_row};
 
 const MESSAGES: u32 = 1_000_000;
 
 pub(super) fn run() {
     let folder = tempfile::tempdir().unwrap();
-    fill(folder.path());
-    let (server, start) = start(folder);
-    line("a log of 1,000,000: from its start until it listens", &format!("{start:.1?}"), "1s");
+    fill_log(folder.path());
+    let (server, start) = start_server(folder);
+    print_row("a log of 1,000,000: from its start until it listens", &format!("{start:.1?}"), "1s");
     let mut ann = Ours::join(&server, "Ann");
-    joining(&server, &mut ann);
-    history(&mut ann);
+    measure_join(&server, &mut ann);
+    measure_history(&mut ann);
     for pattern in ["999983", "lunch", "zebra", r"(please|deploy) .*\d5$"] {
-        search(&mut ann, pattern);
+        measure_search(&mut ann, pattern);
     }
-    alone(&mut ann);
+    measure_single_message(&mut ann);
     let (now, most) = memory(&server);
-    line("its memory after all that, and at most", &format!("{now:.0}, {most:.0} MiB"), "100 MiB");
+    print_row(
+        "its memory after all that, and at most",
+        &format!("{now:.0}, {most:.0} MiB"),
+        "100 MiB",
+    );
 }
 
 /// Fills the log by its own means.
-fn fill(folder: &Path) {
+fn fill_log(folder: &Path) {
     let mut store = SqliteStore::open(folder).unwrap();
     let mut next = 0;
     while next < MESSAGES {
-        batch(&mut store, &mut next, 500);
+        append_batch(&mut store, &mut next, 500);
     }
 }
 
-fn start(folder: TempDir) -> (Server, Duration) {
+fn start_server(folder: TempDir) -> (Server, Duration) {
     let mut command = serve(&folder, &["--listen", "127.0.0.1:0", "--no-rate-limits"]);
     command.stdout(Stdio::piped());
     let begun = Instant::now();
@@ -51,7 +55,7 @@ fn start(folder: TempDir) -> (Server, Duration) {
 
 /// From the start of `chat join` in a terminal until the newest messages are on its screen: a first time,
 /// which makes the key, and then with that key.
-fn joining(server: &Server, ann: &mut Ours) {
+fn measure_join(server: &Server, ann: &mut Ours) {
     let newest = "this is the newest";
     ann.say(newest);
     ann.wait_for("content", newest);
@@ -73,33 +77,33 @@ fn joining(server: &Server, ann: &mut Ours) {
         later.push(took);
         home = kept;
     }
-    line(
+    print_row(
         "    `chat join`: from its start to the first full screen",
         &format!("{first:.1?}"),
         "100ms",
     );
-    report("    the same with the key of before", later, "100ms");
+    print_latencies("    the same with the key of before", later, "100ms");
 }
 
-fn ask(ann: &mut Ours, question: &Value, answer: &str) -> (Value, Duration) {
+fn request(ann: &mut Ours, question: &Value, answer: &str) -> (Value, Duration) {
     let begun = Instant::now();
     ann.send(question);
     (ann.wait_for("action", answer), begun.elapsed())
 }
 
-fn history(ann: &mut Ours) {
+fn measure_history(ann: &mut Ours) {
     let mut times = Vec::new();
     for n in 0..500_u32 {
         let before = n.wrapping_mul(2_654_435_761) % MESSAGES + 200;
         let question = json!({"action": "HISTORY", "cid": "h", "before": before});
-        let (page, took) = ask(ann, &question, "HISTORY");
+        let (page, took) = request(ann, &question, "HISTORY");
         assert_eq!(page["messages"].as_array().unwrap().len(), 100);
         times.push(took);
     }
-    report("    a page of 100 messages somewhere in it", times, "5ms");
+    print_latencies("    a page of 100 messages somewhere in it", times, "5ms");
 }
 
-fn search(ann: &mut Ours, pattern: &str) {
+fn measure_search(ann: &mut Ours, pattern: &str) {
     let question = json!({"action": "SEARCH", "cid": "s", "content": pattern});
     let begun = Instant::now();
     ann.send(&question);
@@ -115,7 +119,7 @@ fn search(ann: &mut Ours, pattern: &str) {
             let first = first.map_or_else(|| "none".to_owned(), |first| format!("{first:.1?}"));
             let measured = format!("{first}, {all:.1?}");
             let end = found["end"].as_str().unwrap();
-            line(
+            print_row(
                 &format!("    search for {pattern}: first hit, end ({end}, {hits})"),
                 &measured,
                 "50ms, 1s",
@@ -125,7 +129,7 @@ fn search(ann: &mut Ours, pattern: &str) {
     }
 }
 
-fn alone(ann: &mut Ours) {
+fn measure_single_message(ann: &mut Ours) {
     let times = (0..500)
         .map(|n| {
             let begun = Instant::now();
@@ -137,5 +141,5 @@ fn alone(ann: &mut Ours) {
             begun.elapsed()
         })
         .collect();
-    report("    a message, alone, until it is acknowledged", times, "");
+    print_latencies("    a message, alone, until it is acknowledged", times, "");
 }

@@ -3,42 +3,44 @@
 use std::fmt::Write as _;
 use std::io::Write as _;
 
-use super::local::{Local, clean};
-use super::serve::size;
+use super::local_server::{LocalServer, cleaned};
+use super::serve::format_bytes;
 use crate::protocol::id::{MessageId, UserId};
-use crate::server::admin::{Act, Answer, Connection, Open, ShutOut, Stats, Who};
+use crate::server::admin::{
+    AdminCommand, AdminReply, BanInfo, ConnectionInfo, InviteInfo, ServerStats, UserSelector,
+};
 use crate::tls::fingerprint::Fingerprint;
 
 /// What can follow `chat admin`.
 #[derive(Debug, clap::Args)]
-pub(super) struct Args {
+pub(super) struct AdminArgs {
     #[command(subcommand)]
-    action: Action,
+    action: AdminAction,
     #[command(flatten)]
-    local: Local,
+    server: LocalServer,
     /// Print one JSON object
     #[arg(long, global = true)]
     json: bool,
 }
 
 #[derive(Debug, clap::Subcommand)]
-enum Action {
+enum AdminAction {
     /// Who is here, who is shut out, and which invites are open
     List,
     /// End connections; whoever it was may come back
     Kick {
         /// An ID, a key's fingerprint, or an address (such as 203.0.113.7 or 203.0.113.0/24)
-        who: Who,
+        target: UserSelector,
     },
     /// Shut somebody out, at once and for good; an ID stands for its key
     Ban {
         /// An ID, a key's fingerprint, or an address (such as 203.0.113.7 or 203.0.113.0/24)
-        who: Who,
+        target: UserSelector,
     },
     /// Shut somebody out no longer
     Unban {
         /// As for `ban`
-        who: Who,
+        target: UserSelector,
     },
     /// Remove a message for everybody
     Delete {
@@ -57,73 +59,78 @@ enum Action {
 }
 
 /// Asks the server, and prints what it says.
-pub(super) async fn run(args: Args) -> anyhow::Result<()> {
+pub(super) async fn run(args: AdminArgs) -> anyhow::Result<()> {
     let act = match args.action {
-        Action::List => Act::List,
-        Action::Kick { who } => Act::Kick { who },
-        Action::Ban { who } => Act::Ban { who },
-        Action::Unban { who } => Act::Unban { who },
-        Action::Delete { message } => Act::Delete { id: message },
-        Action::Rebind { id, fingerprint } => Act::Rebind { user: id, key: fingerprint },
-        Action::Stats => Act::Stats,
+        AdminAction::List => AdminCommand::List,
+        AdminAction::Kick { target: who } => AdminCommand::Kick { who },
+        AdminAction::Ban { target: who } => AdminCommand::Ban { who },
+        AdminAction::Unban { target: who } => AdminCommand::Unban { who },
+        AdminAction::Delete { message } => AdminCommand::Delete { id: message },
+        AdminAction::Rebind { id, fingerprint } => {
+            AdminCommand::Rebind { user: id, key: fingerprint }
+        }
+        AdminAction::Stats => AdminCommand::Stats,
     };
-    let answer = args.local.ask(&act).await?;
-    let words = if args.json { serde_json::to_string(&answer)? + "\n" } else { show(&answer) };
+    let answer = args.server.request(&act).await?;
+    let words =
+        if args.json { serde_json::to_string(&answer)? + "\n" } else { format_reply(&answer) };
     let mut out = std::io::stdout().lock();
     out.write_all(words.as_bytes())?;
     Ok(out.flush()?)
 }
 
 /// An answer as people read it.
-fn show(answer: &Answer) -> String {
+fn format_reply(answer: &AdminReply) -> String {
     match answer {
-        Answer::Done { text } | Answer::Refused { error: text } => clean(text) + "\n",
-        Answer::List { here, banned, invites } => show_list(here, banned, invites),
-        Answer::Stats(stats) => show_stats(stats),
-        Answer::Invited { listening, fingerprint } => format!("{listening} {fingerprint}\n"),
+        AdminReply::Done { text } | AdminReply::Refused { error: text } => cleaned(text) + "\n",
+        AdminReply::List { connections: here, banned, invites } => {
+            format_list(here, banned, invites)
+        }
+        AdminReply::Stats(stats) => format_stats(stats),
+        AdminReply::Invited { listening, fingerprint } => format!("{listening} {fingerprint}\n"),
     }
 }
 
-fn show_list(here: &[Connection], banned: &[ShutOut], invites: &[Open]) -> String {
+fn format_list(here: &[ConnectionInfo], banned: &[BanInfo], invites: &[InviteInfo]) -> String {
     let mut rows = vec![("ID".to_owned(), "ADDRESS".to_owned(), "KEY".to_owned())];
-    rows.extend(here.iter().map(|Connection { user, address, key }| {
-        let key = key.as_ref().map_or_else(|| "none".to_owned(), Who::to_string);
+    rows.extend(here.iter().map(|ConnectionInfo { user, address, key }| {
+        let key = key.as_ref().map_or_else(|| "none".to_owned(), UserSelector::to_string);
         (user.to_string(), address.to_string(), key)
     }));
     let users = rows.iter().map(|(user, ..)| user.chars().count()).max().unwrap_or(0);
     let addresses = rows.iter().map(|(_, address, _)| address.len()).max().unwrap_or(0);
-    let mut words = String::new();
+    let mut text = String::new();
     for (user, address, key) in &rows {
         // Writing to a String does not fail.
-        writeln!(words, "{user:users$}  {address:addresses$}  {key}").unwrap_or_default();
+        writeln!(text, "{user:users$}  {address:addresses$}  {key}").unwrap_or_default();
     }
-    for ShutOut { who, ids } in banned {
+    for BanInfo { who, ids } in banned {
         let ids = ids.iter().map(ToString::to_string);
         let who: Vec<_> = std::iter::once(who.to_string()).chain(ids).collect();
-        writeln!(words, "shut out: {}", who.join("  ")).unwrap_or_default();
+        writeln!(text, "shut out: {}", who.join("  ")).unwrap_or_default();
     }
-    for Open { uses, expires } in invites {
+    for InviteInfo { uses, expires } in invites {
         let until = chrono::DateTime::from_timestamp_millis(*expires).unwrap_or_default();
         let until = until.with_timezone(&chrono::Local).format("%Y-%m-%d %H:%M");
-        writeln!(words, "open invite: for {uses} more, until {until}").unwrap_or_default();
+        writeln!(text, "open invite: for {uses} more, until {until}").unwrap_or_default();
     }
-    words
+    text
 }
 
-fn show_stats(stats: &Stats) -> String {
-    let Stats { people, connections, ids, messages, bytes, uptime, memory } = stats;
-    let memory = memory.map_or_else(|| "unknown".to_owned(), size);
+fn format_stats(stats: &ServerStats) -> String {
+    let ServerStats { users: people, connections, ids, messages, bytes, uptime, memory } = stats;
+    let memory = memory.map_or_else(|| "unknown".to_owned(), format_bytes);
     format!(
         "people here   {people}\nconnections   {connections}\nIDs           {ids}\n\
          messages      {messages}\non disk       {}\nmemory        {memory}\n\
          up for        {}\n",
-        size(*bytes),
-        time(*uptime)
+        format_bytes(*bytes),
+        format_uptime(*uptime)
     )
 }
 
 /// A time in seconds, as people say it.
-fn time(seconds: u64) -> String {
+fn format_uptime(seconds: u64) -> String {
     let (days, hours, minutes) = (seconds / 86_400, seconds / 3_600 % 24, seconds / 60 % 60);
     match (days, hours) {
         (0, 0) => format!("{minutes} min"),
@@ -137,19 +144,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_list_is_read_at_a_glance_and_fits_a_terminal() {
-        let key: Who = "SHA256:9ekmIZbWsgyWTPBUUUYXPQ6nPRXM2yPMMz1vpCoVOyg".parse().unwrap();
+    fn list_is_aligned_and_fits_80_columns() {
+        let key: UserSelector =
+            "SHA256:9ekmIZbWsgyWTPBUUUYXPQ6nPRXM2yPMMz1vpCoVOyg".parse().unwrap();
         let here = [("Ann_9908", "127.0.0.1", Some(key.clone())), ("Tom_8386", "10.0.0.7", None)]
-            .map(|(user, address, key)| Connection {
+            .map(|(user, address, key)| ConnectionInfo {
                 user: user.parse().unwrap(),
                 address: address.parse().unwrap(),
                 key,
             });
         let banned = [
-            ShutOut { who: key, ids: vec!["Ann_9908".parse().unwrap()] },
-            ShutOut { who: "10.0.0.0/8".parse().unwrap(), ids: Vec::new() },
+            BanInfo { who: key, ids: vec!["Ann_9908".parse().unwrap()] },
+            BanInfo { who: "10.0.0.0/8".parse().unwrap(), ids: Vec::new() },
         ];
-        let words = show_list(&here, &banned, &[]);
+        let words = format_list(&here, &banned, &[]);
         insta::assert_snapshot!(words, @r"
         ID        ADDRESS    KEY
         Ann_9908  127.0.0.1  SHA256:9ekmIZbWsgyWTPBUUUYXPQ6nPRXM2yPMMz1vpCoVOyg
@@ -161,9 +169,10 @@ mod tests {
     }
 
     #[test]
-    fn figures_are_said_as_people_say_them() {
-        let stats = Stats { messages: 3, bytes: 41_000, uptime: 90_061, ..Stats::default() };
-        insta::assert_snapshot!(show_stats(&stats), @r"
+    fn stats_are_formatted_with_units() {
+        let stats =
+            ServerStats { messages: 3, bytes: 41_000, uptime: 90_061, ..ServerStats::default() };
+        insta::assert_snapshot!(format_stats(&stats), @r"
         people here   0
         connections   0
         IDs           0
@@ -172,6 +181,6 @@ mod tests {
         memory        unknown
         up for        1 d 1 h
         ");
-        assert_eq!([59, 61, 3_661].map(time), ["0 min", "1 min", "1 h 1 min"]);
+        assert_eq!([59, 61, 3_661].map(format_uptime), ["0 min", "1 min", "1 h 1 min"]);
     }
 }

@@ -8,51 +8,51 @@ use crate::protocol::text::SafeText;
 
 /// How the program ends. The numbers are promised to scripts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Exit {
+pub enum ExitStatus {
     /// Everything was done.
-    Done = 0,
+    Success = 0,
     /// Something failed.
     Failed = 1,
     /// The command line makes no sense; clap says so by the same number.
     Usage = 2,
     /// It is not the right server: its key is not the one that was pinned, or in the link, or its
     /// certificate not one that `--ca` trusts.
-    KeyMismatch = 3,
+    UntrustedServer = 3,
     /// The server refused.
     Refused = 4,
 }
 
-/// An error with an exit status other than [`Exit::Failed`].
+/// An error with an exit status other than [`Exit::EarlierFailure`].
 #[derive(Debug, Error)]
 #[error("{message}")]
-pub struct Failure {
+pub struct CliError {
     /// How the program ends.
-    pub exit: Exit,
+    pub status: ExitStatus,
     /// What is wrong, and what to do.
     pub message: String,
 }
 
-impl Failure {
+impl CliError {
     /// What the server does not want.
     pub fn refused(reason: &SafeText) -> Self {
-        Self { exit: Exit::Refused, message: reason.one_line() }
+        Self { status: ExitStatus::Refused, message: reason.one_line() }
     }
 
     /// It is not the right server.
     pub fn untrusted(reason: &SafeText) -> Self {
-        Self { exit: Exit::KeyMismatch, message: reason.to_string() }
+        Self { status: ExitStatus::UntrustedServer, message: reason.to_string() }
     }
 }
 
-impl Exit {
+impl ExitStatus {
     /// The status that an error brings, wherever in its chain.
-    pub fn of(error: &anyhow::Error) -> Self {
-        error.downcast_ref::<Failure>().map_or(Self::Failed, |failure| failure.exit)
+    pub fn from_error(error: &anyhow::Error) -> Self {
+        error.downcast_ref::<CliError>().map_or(Self::Failed, |failure| failure.status)
     }
 }
 
-impl From<Exit> for ExitCode {
-    fn from(exit: Exit) -> Self {
+impl From<ExitStatus> for ExitCode {
+    fn from(exit: ExitStatus) -> Self {
         Self::from(exit as u8)
     }
 }

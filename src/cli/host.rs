@@ -7,60 +7,60 @@ use anyhow::Context as _;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::join::{self, Person};
-use super::{logging, serve, signals, who};
+use super::join::{self, ClientArgs};
+use super::{identity_args, logging, serve, signals};
 use crate::client::address::ServerAddress;
-use crate::client::trust::Trust;
+use crate::client::trust::TrustMode;
 use crate::protocol::text::SafeText;
 use crate::server::{self, Server};
 
 /// What can follow `chat host`.
 #[derive(Debug, clap::Args)]
 #[group(skip)]
-pub(super) struct Args {
+pub(super) struct HostArgs {
     #[command(flatten)]
-    server: serve::Args,
+    server: serve::ServeArgs,
     #[command(flatten)]
-    person: Person,
+    client: ClientArgs,
 }
 
 /// Serves, and joins, until the person leaves: the server ends with its host.
-pub(super) async fn run(args: Args) -> anyhow::Result<()> {
-    args.person.who.name()?;
+pub(super) async fn run(args: HostArgs) -> anyhow::Result<()> {
+    args.client.identity.name()?;
     // A log would be written over the full screen.
-    if args.person.is_plain() || !std::io::stderr().is_terminal() {
-        logging::to_stderr();
+    if args.client.is_plain() || !std::io::stderr().is_terminal() {
+        logging::init();
     }
-    let own = who::identity()?.fingerprint.digest();
+    let own = identity_args::client_identity()?.fingerprint.digest();
     let server = serve::bind(&args.server, Some(own)).await;
-    let server = server.map_err(|error| explain(error, &args.server))?;
-    let ready = serve::ready_lines(&server, &args.server);
-    serve::print_ready(&ready);
+    let server = server.map_err(|error| explain_address_in_use(error, &args.server))?;
+    let ready = serve::startup_lines(&server, &args.server);
+    serve::print_startup_lines(&ready);
     let stop = CancellationToken::new();
-    signals::heeded(&stop, host(server, &ready, args.person, &stop)).await
+    signals::with_shutdown_signals(&stop, serve_and_join(server, &ready, args.client, &stop)).await
 }
 
-async fn host(
+async fn serve_and_join(
     server: Server,
     ready: &str,
-    person: Person,
+    person: ClientArgs,
     stop: &CancellationToken,
 ) -> anyhow::Result<()> {
     let notices = ready.lines().map(SafeText::clean).collect();
-    let address = reachable(server.local_addr());
-    let trust = Trust::Key(server.fingerprint());
+    let address = connect_address(server.local_addr());
+    let trust = TrustMode::Exactly(server.fingerprint());
     let closing = CancellationToken::new();
     let tasks = TaskTracker::new();
     let serving = tasks.spawn(server.run(closing.clone()));
     let link = ServerAddress::from(address).into();
-    let outcome = join::enter(person, link, trust, notices, stop).await;
+    let outcome = join::run_client(person, link, trust, notices, stop).await;
     closing.cancel();
     serving.await.context("the server has crashed")??;
     outcome
 }
 
 /// Where this process reaches what listens on `address`.
-fn reachable(address: SocketAddr) -> SocketAddr {
+fn connect_address(address: SocketAddr) -> SocketAddr {
     let ip = match address.ip() {
         ip if !ip.is_unspecified() => ip,
         IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
@@ -70,12 +70,14 @@ fn reachable(address: SocketAddr) -> SocketAddr {
 }
 
 /// Where the port is taken, somebody may host already.
-fn explain(error: anyhow::Error, args: &serve::Args) -> anyhow::Error {
-    let Some(server::Error::InUse(address)) = error.downcast_ref() else { return error };
+fn explain_address_in_use(error: anyhow::Error, args: &serve::ServeArgs) -> anyhow::Error {
+    let Some(server::ServerError::AddressInUse(address)) = error.downcast_ref() else {
+        return error;
+    };
     let hint = format!(
         "something listens on {address} already. If that is a chat server, join it: chat join {}\n\
          Or take another port: chat host --listen {}:0",
-        reachable(*address),
+        connect_address(*address),
         args.listen.host
     );
     error.context(hint)

@@ -9,51 +9,52 @@ use anyhow::bail;
 use qrcode::render::unicode::Dense1x2;
 use qrcode::{EcLevel, QrCode};
 
-use super::local::Local;
+use super::local_server::LocalServer;
 use super::serve::join_address;
 use crate::client::address::{DEFAULT_PORT, ServerAddress};
-use crate::client::link::Link;
+use crate::client::link::ServerLink;
 use crate::protocol::invite::Invite;
-use crate::server::admin::{Act, Answer};
-use crate::server::limits::{INVITE_SECONDS, INVITE_USES};
+use crate::server::admin::{AdminCommand, AdminReply};
+use crate::server::limits::{INVITE_MAX_SECONDS, INVITE_MAX_USES};
 
 /// The light frame around the picture, in modules: one line of text above and below. The standard wants
 /// four (ISO/IEC 18004 §6.3.8); with two the picture fits 80x24 together with its link.
-const FRAME: usize = 2;
+const QUIET_ZONE: usize = 2;
 
 /// What can follow `chat invite`.
 #[derive(Debug, clap::Args)]
-pub(super) struct Args {
+pub(super) struct InviteArgs {
     /// How many people it lets in
     #[arg(
         long, value_name = "N", default_value_t = 1,
-        value_parser = clap::value_parser!(u32).range(1..=i64::from(INVITE_USES))
+        value_parser = clap::value_parser!(u32).range(1..=i64::from(INVITE_MAX_USES))
     )]
     uses: u32,
     /// For how long: 90m, 24h, 7d
-    #[arg(long = "for", value_name = "TIME", default_value = "24h", value_parser = seconds)]
-    lives: u32,
+    #[arg(long = "for", value_name = "TIME", default_value = "24h", value_parser = parse_lifetime)]
+    lifetime: u32,
     /// The name or address under which others reach this machine [default: found out]
     #[arg(long, value_name = "HOST")]
     host: Option<ServerAddress>,
     #[command(flatten)]
-    local: Local,
+    server: LocalServer,
 }
 
 /// Prints the link, and on a terminal what goes with it.
-pub(super) async fn run(args: Args) -> anyhow::Result<()> {
+pub(super) async fn run(args: InviteArgs) -> anyhow::Result<()> {
     let invite = Invite::new(rand::random());
-    let act = Act::Invite { invite: invite.clone(), uses: args.uses, seconds: args.lives };
-    let Answer::Invited { listening, fingerprint } = args.local.ask(&act).await? else {
+    let act =
+        AdminCommand::Invite { invite: invite.clone(), uses: args.uses, seconds: args.lifetime };
+    let AdminReply::Invited { listening, fingerprint } = args.server.request(&act).await? else {
         bail!("the server is of another version: start it anew");
     };
     let server = match args.host {
         Some(host) => format!("{}:{}", bracketed(host.host()), listening.port()).parse()?,
-        None => outward(listening),
+        None => public_address(listening),
     };
-    let link = Link { server, pin: Some(fingerprint), invite: Some(invite) }.to_string();
+    let link = ServerLink { server, pin: Some(fingerprint), invite: Some(invite) }.to_string();
     let mut out = std::io::stdout().lock();
-    if let Some(picture) = room().and_then(|room| picture(&link, room)) {
+    if let Some(picture) = terminal_size().and_then(|room| qr_code(&link, room)) {
         out.write_all(picture.as_bytes())?;
     }
     writeln!(out, "{link}")?;
@@ -67,7 +68,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
 }
 
 /// Where others reach what listens on `address`.
-fn outward(address: SocketAddr) -> ServerAddress {
+fn public_address(address: SocketAddr) -> ServerAddress {
     ServerAddress::from(join_address(address).unwrap_or(address))
 }
 
@@ -76,7 +77,7 @@ fn bracketed(host: &str) -> String {
 }
 
 /// A time as people write it, in seconds.
-fn seconds(text: &str) -> Result<u32, String> {
+fn parse_lifetime(text: &str) -> Result<u32, String> {
     let (digits, unit) = text.split_at_checked(text.len().saturating_sub(1)).unwrap_or_default();
     let unit = match unit {
         "m" => 60,
@@ -88,12 +89,12 @@ fn seconds(text: &str) -> Result<u32, String> {
     let number = digits.and_then(|digits| digits.parse::<u32>().ok());
     number
         .and_then(|number| number.checked_mul(unit))
-        .filter(|seconds| (1..=INVITE_SECONDS).contains(seconds))
-        .ok_or_else(|| format!("an invite lives from 1m to {}d", INVITE_SECONDS / 86_400))
+        .filter(|seconds| (1..=INVITE_MAX_SECONDS).contains(seconds))
+        .ok_or_else(|| format!("an invite lives from 1m to {}d", INVITE_MAX_SECONDS / 86_400))
 }
 
 /// Columns and lines of the terminal that standard output is, if it is one.
-fn room() -> Option<(usize, usize)> {
+fn terminal_size() -> Option<(usize, usize)> {
     let out = std::io::stdout();
     let size = rustix::termios::tcgetwinsize(&out).ok().filter(|_| out.is_terminal())?;
     Some((usize::from(size.ws_col), usize::from(size.ws_row)))
@@ -101,11 +102,11 @@ fn room() -> Option<(usize, usize)> {
 
 /// The link as a QR code, if it fits beside the link itself and the prompt that follows. Black on white,
 /// whatever the colours of the terminal are: not every reader reads it the other way round.
-fn picture(link: &str, (columns, lines): (usize, usize)) -> Option<String> {
+fn qr_code(link: &str, (columns, lines): (usize, usize)) -> Option<String> {
     // The port that is meant anyway is left out: the code is a size smaller for it.
     let short = link.replacen(&format!(":{DEFAULT_PORT}/"), "/", 1);
     let code = QrCode::with_error_correction_level(short, EcLevel::L).ok()?;
-    let width = code.width() + 2 * FRAME;
+    let width = code.width() + 2 * QUIET_ZONE;
     let needed = width.div_ceil(2) + link.len().div_ceil(columns.max(1)) + 1;
     if width > columns || needed > lines {
         return None;
@@ -116,7 +117,7 @@ fn picture(link: &str, (columns, lines): (usize, usize)) -> Option<String> {
         .light_color(Dense1x2::Light)
         .quiet_zone(false)
         .build();
-    let side = " ".repeat(FRAME);
+    let side = " ".repeat(QUIET_ZONE);
     let above = " ".repeat(code.width());
     let rows = std::iter::once(above.as_str()).chain(blocks.lines()).chain([above.as_str()]);
     let mut picture = String::new();
@@ -132,24 +133,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times_as_people_write_them() {
+    fn invite_lifetime_is_bounded() {
         for (text, found) in [("1m", 60), ("24h", 86_400), ("7d", 604_800), ("30d", 2_592_000)] {
-            assert_eq!(seconds(text), Ok(found));
+            assert_eq!(parse_lifetime(text), Ok(found));
         }
         for wrong in ["", "h", "24", "0h", "31d", "-1h", "+1h", "1.5h", "1w", "4294967295d", "1€"]
         {
-            assert!(seconds(wrong).is_err(), "{wrong}");
+            assert!(parse_lifetime(wrong).is_err(), "{wrong}");
         }
     }
 
     #[test]
-    fn the_picture_is_there_where_there_is_room_and_fits_a_usual_terminal() {
+    fn qr_code_fits_80x24_or_is_left_out() {
         let link = format!(
             "chat://192.168.178.20:65432/#pin={}&invite={}",
             "x".repeat(43),
             "x".repeat(22)
         );
-        let picture = picture(&link, (80, 24)).unwrap();
+        let picture = qr_code(&link, (80, 24)).unwrap();
         let rows: Vec<_> = picture.lines().collect();
         assert!(rows.len() + 3 <= 24, "with the link and a prompt: {} rows", rows.len());
         for row in rows {
@@ -158,7 +159,7 @@ mod tests {
             assert!(blocks.chars().all(|c| " ▀▄█".contains(c)), "{blocks:?}");
             assert_eq!(blocks.chars().count(), 41);
         }
-        assert_eq!(super::picture(&link, (80, 23)), None);
-        assert_eq!(super::picture(&link, (40, 60)), None);
+        assert_eq!(super::qr_code(&link, (80, 23)), None);
+        assert_eq!(super::qr_code(&link, (40, 60)), None);
     }
 }

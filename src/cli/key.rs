@@ -6,19 +6,19 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, ensure};
 
-use super::config;
+use super::listen_address;
 use crate::tls::client::ClientIdentity;
-use crate::tls::keyfile::{self, Import, KeyError};
+use crate::tls::keyfile::{self, ImportOutcome, KeyFileError};
 
 /// What can follow `chat key`.
 #[derive(Debug, clap::Args)]
-pub(super) struct Args {
+pub(super) struct KeyArgs {
     #[command(subcommand)]
-    verb: Verb,
+    command: KeyCommand,
 }
 
 #[derive(Debug, clap::Subcommand)]
-enum Verb {
+enum KeyCommand {
     /// Print the fingerprint of your key, and where it is
     Show,
     /// Write your key to a new file, encrypted by a passphrase
@@ -37,50 +37,52 @@ enum Verb {
 }
 
 /// Shows, writes or takes a key.
-pub(super) fn run(args: Args) -> anyhow::Result<()> {
-    let place = config::client_folder()?.join("id.pem");
-    match args.verb {
-        Verb::Show => {
-            let own = ClientIdentity::open(&place)?;
-            say(&format!("{}\n{}", own.fingerprint, place.display()))
+pub(super) fn run(args: KeyArgs) -> anyhow::Result<()> {
+    let path = listen_address::client_folder()?.join("id.pem");
+    match args.command {
+        KeyCommand::Show => {
+            let own = ClientIdentity::open(&path)?;
+            print_line(&format!("{}\n{}", own.fingerprint, path.display()))
         }
-        Verb::Export { file } => {
-            let own = ClientIdentity::open(&place)?;
-            ensure!(!file.exists(), KeyError::Exists(file));
-            keyfile::export(&own, &file, &passphrase(true)?)?;
-            say(&format!(
+        KeyCommand::Export { file } => {
+            let own = ClientIdentity::open(&path)?;
+            ensure!(!file.exists(), KeyFileError::Exists(file));
+            keyfile::export(&own, &file, &read_passphrase(true)?)?;
+            print_line(&format!(
                 "{} is in {}: whoever has the file and its passphrase is you",
                 own.fingerprint,
                 file.display()
             ))
         }
-        Verb::Import { file, replace } => {
+        KeyCommand::Import { file, replace } => {
             // Nobody is asked for the passphrase of a file that is not there.
             File::open(&file).with_context(|| format!("cannot read {}", file.display()))?;
-            let (own, import) = keyfile::import(&file, &passphrase(false)?, &place, replace)?;
+            let (own, import) = keyfile::import(&file, &read_passphrase(false)?, &path, replace)?;
             let end = match import {
-                Import::New => String::new(),
-                Import::Same => " already".to_owned(),
-                Import::Replaced(old) => format!("; the old one is kept in {}", old.display()),
+                ImportOutcome::New => String::new(),
+                ImportOutcome::Unchanged => " already".to_owned(),
+                ImportOutcome::Replaced(old) => {
+                    format!("; the old one is kept in {}", old.display())
+                }
             };
-            say(&format!("{} is your key here{end}", own.fingerprint))
+            print_line(&format!("{} is your key here{end}", own.fingerprint))
         }
     }
 }
 
-fn say(line: &str) -> anyhow::Result<()> {
+fn print_line(line: &str) -> anyhow::Result<()> {
     writeln!(std::io::stdout(), "{line}").context("cannot write to standard output")
 }
 
 /// From the terminal, unseen; or the first line of standard input, where that is no terminal.
-fn passphrase(is_new: bool) -> anyhow::Result<String> {
+fn read_passphrase(is_new: bool) -> anyhow::Result<String> {
     if !std::io::stdin().is_terminal() {
         let mut line = String::new();
         std::io::stdin().read_line(&mut line).context("cannot read the passphrase")?;
-        return checked(line.trim_end_matches(['\n', '\r']).to_owned());
+        return require_nonempty(line.trim_end_matches(['\n', '\r']).to_owned());
     }
     let ask = |prompt| rpassword::prompt_password(prompt).context("cannot ask for the passphrase");
-    let first = checked(ask("Passphrase of the file: ")?)?;
+    let first = require_nonempty(ask("Passphrase of the file: ")?)?;
     if is_new {
         ensure!(
             first == ask("The same again: ")?,
@@ -90,7 +92,7 @@ fn passphrase(is_new: bool) -> anyhow::Result<String> {
     Ok(first)
 }
 
-fn checked(passphrase: String) -> anyhow::Result<String> {
+fn require_nonempty(passphrase: String) -> anyhow::Result<String> {
     ensure!(!passphrase.is_empty(), "without a passphrase anybody who has the file would be you");
     Ok(passphrase)
 }

@@ -16,7 +16,7 @@ use crate::protocol::text::SafeText;
 
 /// Logs to standard error what `CHAT_LOG` asks for (`debug`, `chat::server=debug`, …), or else what an
 /// operator should know.
-pub(super) fn to_stderr() {
+pub(super) fn init() {
     let filter = EnvFilter::try_from_env("CHAT_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
     subscriber(filter, std::io::stderr, std::io::stderr().is_terminal()).init();
 }
@@ -30,12 +30,12 @@ where
         .with_env_filter(filter)
         .with_writer(writer)
         .with_ansi(is_coloured)
-        .fmt_fields(fields())
+        .fmt_fields(field_formatter())
         .finish()
 }
 
 /// The words of an event on one line, and then its fields, each quoted unless it is a plain word.
-fn fields() -> impl for<'w> FormatFields<'w> {
+fn field_formatter() -> impl for<'w> FormatFields<'w> {
     debug_fn(|to: &mut Writer<'_>, field: &Field, value: &dyn Debug| {
         let value = format!("{value:?}");
         if field.name() == "message" {
@@ -72,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_is_one_line_whatever_is_in_its_fields() {
+    fn log_event_is_one_line_with_quoted_fields() {
         let sink = Sink::default();
         let writer = sink.clone();
         let subscriber = subscriber(EnvFilter::new("trace"), move || writer.clone(), false);

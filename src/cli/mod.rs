@@ -2,16 +2,17 @@
 //!
 //! Each subcommand is a file of its own; nothing is decided here.
 
-mod access;
+mod access_args;
 mod admin;
-pub mod config;
 pub mod exit;
-mod handles;
+mod fd_limit;
 mod host;
+mod identity_args;
 mod invite;
 mod join;
 mod key;
-mod local;
+pub mod listen_address;
+mod local_server;
 mod logging;
 mod plain;
 mod send;
@@ -19,14 +20,13 @@ mod serve;
 pub mod settings;
 mod signals;
 mod tail;
-mod who;
 
 use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
-use self::exit::Exit;
+use self::exit::ExitStatus;
 use crate::protocol::text::SafeText;
 
 /// A group chat for the terminal that a team can run by itself and trust.
@@ -40,45 +40,45 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run a server
-    Serve(serve::Args),
+    Serve(serve::ServeArgs),
     /// Join a server, full screen
-    Join(join::Args),
+    Join(join::JoinArgs),
     /// Run a server and join it, in one
-    Host(host::Args),
+    Host(host::HostArgs),
     /// Send one message, from a script
-    Send(send::Args),
+    Send(send::SendArgs),
     /// Print the last messages, and those to come
-    Tail(tail::Args),
+    Tail(tail::TailArgs),
     /// The key by which servers know you: show it, or take it to another machine
-    Key(key::Args),
+    Key(key::KeyArgs),
     /// Make a link that lets somebody into the server on this machine
-    Invite(invite::Args),
+    Invite(invite::InviteArgs),
     /// See and change what happens on the server on this machine
-    Admin(admin::Args),
+    Admin(admin::AdminArgs),
 }
 
 /// Does what the command line says.
 pub fn main() -> ExitCode {
-    let settings = settings::of_user();
+    let settings = settings::load();
     let known = settings.as_ref().ok().cloned().unwrap_or_default();
-    let mut command = known.into_defaults(Cli::command());
+    let mut command = known.apply_as_defaults(Cli::command());
     let parsed = command.try_get_matches_from_mut(std::env::args_os());
     let cli = match parsed.and_then(|matches| Cli::from_arg_matches(&matches)) {
         Ok(cli) => cli,
-        Err(error) => return misused(&error.format(&mut command)),
+        Err(error) => return report_usage(&error.format(&mut command)),
     };
     // Help is given in any case.
     if let Err(error) = settings {
-        return report(Err(error)).into();
+        return report_outcome(Err(error)).into();
     }
     let exit = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => {
             let outcome = runtime.block_on(run(cli.command));
             // Not dropped: that would wait for a thread that reads standard input.
             runtime.shutdown_background();
-            report(outcome)
+            report_outcome(outcome)
         }
-        Err(error) => report(Err(error.into())),
+        Err(error) => report_outcome(Err(error.into())),
     };
     exit.into()
 }
@@ -99,24 +99,24 @@ async fn run(command: Command) -> anyhow::Result<()> {
 
 /// Help and the version go out as they are; what is wrong repeats words that may come from anywhere (a
 /// link, say).
-fn misused(error: &clap::Error) -> ExitCode {
+fn report_usage(error: &clap::Error) -> ExitCode {
     if error.use_stderr() {
-        complain(&error.to_string());
-        return Exit::Usage.into();
+        print_stderr(&error.to_string());
+        return ExitStatus::Usage.into();
     }
     // Where standard output is closed, nobody wanted it.
     error.print().unwrap_or_default();
-    Exit::Done.into()
+    ExitStatus::Success.into()
 }
 
 /// The one way out for an error: whatever it repeats (the words of a server, of a certificate, the name
 /// of a file) is cleaned. Where standard error is closed, the exit status still tells.
-fn complain(error: &str) {
+fn print_stderr(error: &str) {
     writeln!(std::io::stderr(), "{}", SafeText::clean(error)).unwrap_or_default();
 }
 
-fn report(outcome: anyhow::Result<()>) -> Exit {
-    let Err(error) = outcome else { return Exit::Done };
-    complain(&format!("error: {error:#}"));
-    Exit::of(&error)
+fn report_outcome(outcome: anyhow::Result<()>) -> ExitStatus {
+    let Err(error) = outcome else { return ExitStatus::Success };
+    print_stderr(&format!("error: {error:#}"));
+    ExitStatus::from_error(&error)
 }

@@ -17,9 +17,9 @@ use clap::{Arg, ArgMatches, Command};
 use serde::{Deserialize, Deserializer};
 use thiserror::Error;
 
-use super::config::{Address, config_folder};
-use super::exit::{Exit, Failure};
-use crate::client::link::Link;
+use super::exit::{CliError, ExitStatus};
+use super::listen_address::{ListenAddress, config_folder};
+use crate::client::link::ServerLink;
 use crate::protocol::id::{Name, UserId};
 use crate::protocol::text::SafeText;
 
@@ -27,24 +27,24 @@ use crate::protocol::text::SafeText;
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 #[expect(dead_code, reason = "read for its mistakes; clap gets the words of the file")]
-struct Keys {
+struct ConfigFile {
     ca: Option<PathBuf>,
     certs: Option<PathBuf>,
     data: Option<PathBuf>,
-    #[serde(default, deserialize_with = "parsed")]
+    #[serde(default, deserialize_with = "parsed_text")]
     id: Option<UserId>,
     invite_only: Option<bool>,
     keep: Option<u32>,
-    listen: Option<Address>,
+    listen: Option<ListenAddress>,
     messages_per_second: Option<NonZeroU32>,
-    #[serde(default, deserialize_with = "parsed")]
+    #[serde(default, deserialize_with = "parsed_text")]
     name: Option<Name>,
     no_rate_limits: Option<bool>,
     open: Option<bool>,
     per_address: Option<NonZeroU32>,
     plain: Option<bool>,
-    #[serde(default, deserialize_with = "parsed")]
-    server: Option<Link>,
+    #[serde(default, deserialize_with = "parsed_text")]
+    server: Option<ServerLink>,
 }
 
 /// What can stand behind a key.
@@ -63,16 +63,16 @@ pub struct Settings(BTreeMap<String, String>);
 /// What is wrong with a file, with the line.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("{0}")]
-pub struct Mistake(String);
+pub struct SettingsError(String);
 
 impl FromStr for Settings {
-    type Err = Mistake;
+    type Err = SettingsError;
 
-    fn from_str(text: &str) -> Result<Self, Mistake> {
+    fn from_str(text: &str) -> Result<Self, SettingsError> {
         let mistake = |error: toml::de::Error| {
-            Mistake(SafeText::clean(&error.to_string()).as_str().trim_end().to_owned())
+            SettingsError(SafeText::clean(&error.to_string()).as_str().trim_end().to_owned())
         };
-        toml::from_str::<Keys>(text).map_err(mistake)?;
+        toml::from_str::<ConfigFile>(text).map_err(mistake)?;
         let said: BTreeMap<String, Said> = toml::from_str(text).map_err(mistake)?;
         let words = |said| match said {
             Said::Flag(is_set) => is_set.to_string(),
@@ -85,9 +85,9 @@ impl FromStr for Settings {
 
 impl Settings {
     /// The same command line, with these as its defaults.
-    pub(super) fn into_defaults(self, command: Command) -> Command {
+    pub(super) fn apply_as_defaults(self, command: Command) -> Command {
         command.mut_subcommands(|subcommand| {
-            subcommand.mut_args(|arg| match self.0.get(&key(&arg)) {
+            subcommand.mut_args(|arg| match self.0.get(&setting_key(&arg)) {
                 Some(value) if arg.get_env().is_some() => arg.default_value(value.clone()),
                 Some(_) | None => arg,
             })
@@ -97,34 +97,34 @@ impl Settings {
 
 /// Which of two arguments was said in the stronger place: command line, variable, file. Nothing when
 /// both were typed: that is for whoever typed them to solve.
-pub(super) fn stronger(matches: &ArgMatches, one: &str, other: &str) -> Option<Ordering> {
+pub(super) fn compare_sources(matches: &ArgMatches, one: &str, other: &str) -> Option<Ordering> {
     let [one, other] = [one, other].map(|argument| matches.value_source(argument));
     let both_typed = one == Some(ValueSource::CommandLine) && one == other;
     (!both_typed).then(|| one.cmp(&other))
 }
 
 /// What an argument is called in the file.
-fn key(arg: &Arg) -> String {
+fn setting_key(arg: &Arg) -> String {
     arg.get_id().as_str().replace('_', "-")
 }
 
 /// What the user's file says; nothing where there is none.
-pub(super) fn of_user() -> anyhow::Result<Settings> {
+pub(super) fn load() -> anyhow::Result<Settings> {
     let Some(path) = config_folder().map(|folder| folder.join("config.toml")) else {
         return Ok(Settings::default());
     };
-    let wrong = |why: &dyn fmt::Display| {
+    let invalid = |why: &dyn fmt::Display| {
         let message = format!("{}: {why}\ncorrect it, or take it away", path.display());
-        Failure { exit: Exit::Usage, message }
+        CliError { status: ExitStatus::Usage, message }
     };
     match std::fs::read_to_string(&path) {
-        Ok(text) => Ok(text.parse().map_err(|mistake| wrong(&mistake))?),
+        Ok(text) => Ok(text.parse().map_err(|mistake| invalid(&mistake))?),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(Settings::default()),
-        Err(error) => Err(wrong(&error).into()),
+        Err(error) => Err(invalid(&error).into()),
     }
 }
 
-fn parsed<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
+fn parsed_text<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
 where
     D: Deserializer<'de>,
     T: FromStr<Err: fmt::Display>,
@@ -140,7 +140,7 @@ mod tests {
     use super::*;
     use crate::cli::Cli;
 
-    const ALL: &str = r#"
+    const ALL_SETTINGS: &str = r#"
         ca = "system"
         certs = "/etc/chat"
         data = "/srv/chat"
@@ -158,17 +158,17 @@ mod tests {
     "#;
 
     #[test]
-    fn a_file_can_say_what_variables_and_flags_can_and_the_readme_tells_it() {
+    fn every_environment_variable_is_a_setting_listed_in_readme() {
         let mut found: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for subcommand in Cli::command().get_subcommands() {
             for arg in subcommand.get_arguments().filter(|arg| arg.get_env().is_some()) {
-                let key = key(arg);
+                let key = setting_key(arg);
                 let variable = format!("CHAT_{}", key.replace('-', "_").to_uppercase());
                 assert_eq!(arg.get_env().unwrap(), variable.as_str());
                 found.entry(key).or_default().push(format!("`{}`", subcommand.get_name()));
             }
         }
-        let keys = ALL.parse::<Settings>().unwrap().0;
+        let keys = ALL_SETTINGS.parse::<Settings>().unwrap().0;
         assert!(keys.keys().eq(found.keys()), "{keys:?} {found:?}");
         let readme = include_str!("../../README.md");
         let (_, table) = readme.split_once("| setting | of | meaning |").unwrap();
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_named_with_its_line() {
+    fn settings_error_names_line_and_key() {
         for (text, words) in [
             ("\nlisen = 'x'", ["line 2", "unknown field `lisen`", "`listen`"]),
             ("open = true\nkeep = 'long'", ["line 2", "invalid type: string", "u32"]),

@@ -12,7 +12,7 @@ use thiserror::Error;
 pub const DEFAULT_PORT: u16 = 65432;
 
 /// The longest host name, in bytes (RFC 1035 §2.3.4, without the final dot).
-const HOST_BYTES: usize = 253;
+const MAX_HOST_BYTES: usize = 253;
 
 /// The host and the port of a server.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -28,10 +28,10 @@ pub enum AddressError {
     #[error(
         "a server is HOST, HOST:PORT, [IPV6]:PORT or chat://HOST:PORT (such as 127.0.0.1:65432)"
     )]
-    Server,
+    Malformed,
     /// A port that is none.
     #[error("a port is a number from 1 to 65535 (`chat serve` takes {DEFAULT_PORT} by itself)")]
-    Port,
+    BadPort,
 }
 
 impl ServerAddress {
@@ -62,14 +62,14 @@ impl FromStr for ServerAddress {
     type Err = AddressError;
 
     fn from_str(text: &str) -> Result<Self, AddressError> {
-        let (host, port) = split_port(text.trim())?;
+        let (host, port) = split_host_port(text.trim())?;
         let port = match port {
             None => DEFAULT_PORT,
             Some(digits) => digits
                 .parse()
                 .ok()
                 .filter(|port| *port > 0 && digits.bytes().all(|b| b.is_ascii_digit()))
-                .ok_or(AddressError::Port)?,
+                .ok_or(AddressError::BadPort)?,
         };
         // One name, however it is written: it is looked up among those that are known.
         Ok(Self { host: host.to_ascii_lowercase(), port })
@@ -87,21 +87,21 @@ impl fmt::Display for ServerAddress {
 }
 
 /// The host and the digits of the port.
-fn split_port(text: &str) -> Result<(&str, Option<&str>), AddressError> {
+fn split_host_port(text: &str) -> Result<(&str, Option<&str>), AddressError> {
     if let Some((host, after)) = text.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
         return match (is_ipv6(host), after.strip_prefix(':')) {
             (true, Some(port)) => Ok((host, Some(port))),
             (true, None) if after.is_empty() => Ok((host, None)),
-            (true | false, Some(_) | None) => Err(AddressError::Server),
+            (true | false, Some(_) | None) => Err(AddressError::Malformed),
         };
     }
     if is_ipv6(text) {
         return Ok((text, None));
     }
     match text.split_once(':') {
-        None if is_name(text) => Ok((text, None)),
-        Some((host, port)) if is_name(host) && !port.contains(':') => Ok((host, Some(port))),
-        None | Some(_) => Err(AddressError::Server),
+        None if is_host_name(text) => Ok((text, None)),
+        Some((host, port)) if is_host_name(host) && !port.contains(':') => Ok((host, Some(port))),
+        None | Some(_) => Err(AddressError::Malformed),
     }
 }
 
@@ -113,10 +113,10 @@ fn is_ipv6(text: &str) -> bool {
 }
 
 /// A host's name or an IPv4 address; names of other scripts come as their `xn--` form.
-fn is_name(text: &str) -> bool {
+fn is_host_name(text: &str) -> bool {
     let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_');
-    let begins_well = text.bytes().next().is_some_and(|b| b.is_ascii_alphanumeric());
-    begins_well && text.len() <= HOST_BYTES && text.bytes().all(allowed)
+    let starts_alphanumeric = text.bytes().next().is_some_and(|b| b.is_ascii_alphanumeric());
+    starts_alphanumeric && text.len() <= MAX_HOST_BYTES && text.bytes().all(allowed)
 }
 
 #[cfg(test)]
@@ -124,7 +124,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn all_ways_to_say_where_a_server_is() {
+    fn addresses_parse_and_print_canonically() {
         for (text, shown) in [
             ("127.0.0.1", "127.0.0.1:65432"),
             ("Example.ORG:7000", "example.org:7000"),
@@ -142,23 +142,23 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_server_is_refused() {
-        use AddressError::{Port, Server};
+    fn malformed_addresses_are_rejected() {
+        use AddressError::{BadPort, Malformed};
         for (text, error) in [
-            ("", Server),
-            ("two words", Server),
-            ("tom@example.org", Server),
-            ("-oProxy", Server),
-            ("[::1", Server),
-            ("[::1]7000", Server),
-            ("[example.org]:7000", Server),
-            ("1::2::3", Server),
-            ("x\x1b[31m", Server),
-            ("example.org:", Port),
-            ("example.org:0", Port),
-            ("example.org:+1", Port),
-            ("example.org:70000", Port),
-            ("https://example.org", Port),
+            ("", Malformed),
+            ("two words", Malformed),
+            ("tom@example.org", Malformed),
+            ("-oProxy", Malformed),
+            ("[::1", Malformed),
+            ("[::1]7000", Malformed),
+            ("[example.org]:7000", Malformed),
+            ("1::2::3", Malformed),
+            ("x\x1b[31m", Malformed),
+            ("example.org:", BadPort),
+            ("example.org:0", BadPort),
+            ("example.org:+1", BadPort),
+            ("example.org:70000", BadPort),
+            ("https://example.org", BadPort),
         ] {
             assert_eq!(text.parse::<ServerAddress>(), Err(error), "{text:?}");
         }

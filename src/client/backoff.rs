@@ -10,13 +10,13 @@ use rand::RngExt as _;
 use rand::rngs::SmallRng;
 
 /// The limit of the first pause.
-const FIRST: Duration = Duration::from_millis(500);
+const INITIAL_LIMIT: Duration = Duration::from_millis(500);
 
 /// The limit of every later pause: what a person waits without looking whether it still works.
-const LONGEST: Duration = Duration::from_secs(30);
+const MAX_LIMIT: Duration = Duration::from_secs(30);
 
 /// A connection that held this long was a good one, and the pauses begin anew.
-const LASTED: Duration = LONGEST;
+const RESET_AFTER: Duration = MAX_LIMIT;
 
 /// The pauses of one client.
 #[derive(Debug)]
@@ -27,16 +27,16 @@ pub(super) struct Backoff {
 
 impl Backoff {
     pub(super) fn new(rng: SmallRng) -> Self {
-        Self { rng, limit: FIRST }
+        Self { rng, limit: INITIAL_LIMIT }
     }
 
     /// The pause after an attempt that failed, or a connection that held for `lasted`.
-    pub(super) fn pause(&mut self, lasted: Duration) -> Duration {
-        if lasted >= LASTED {
-            self.limit = FIRST;
+    pub(super) fn next_pause(&mut self, connected_for: Duration) -> Duration {
+        if connected_for >= RESET_AFTER {
+            self.limit = INITIAL_LIMIT;
         }
         let limit = self.limit;
-        self.limit = (limit * 2).min(LONGEST);
+        self.limit = (limit * 2).min(MAX_LIMIT);
         self.rng.random_range(Duration::ZERO..=limit)
     }
 }
@@ -47,35 +47,35 @@ mod tests {
 
     use super::*;
 
-    fn longest_of_many(failures: usize, lasted: Duration) -> Duration {
+    fn longest_pause(failures: usize, connected_for: Duration) -> Duration {
         let pause = |seed| {
             let mut backoff = Backoff::new(SmallRng::seed_from_u64(seed));
             for _ in 0..failures {
-                backoff.pause(Duration::ZERO);
+                backoff.next_pause(Duration::ZERO);
             }
-            backoff.pause(lasted)
+            backoff.next_pause(connected_for)
         };
         (0..1_000).map(pause).max().unwrap()
     }
 
     #[test]
-    fn the_limit_doubles_up_to_half_a_minute() {
+    fn limit_doubles_up_to_30_seconds() {
         for (failures, limit) in [(0, 0.5), (1, 1.0), (2, 2.0), (5, 16.0), (6, 30.0), (1_000, 30.0)]
         {
-            let longest = longest_of_many(failures, Duration::ZERO).as_secs_f64();
+            let longest = longest_pause(failures, Duration::ZERO).as_secs_f64();
             assert!((limit * 0.95..=limit).contains(&longest), "{failures} failures: {longest}");
         }
     }
 
     #[test]
-    fn a_connection_that_lasted_makes_the_pauses_short_again() {
-        assert!(longest_of_many(10, LASTED) <= FIRST);
-        assert!(longest_of_many(10, LASTED / 2) > FIRST);
+    fn lasting_connection_resets_the_limit() {
+        assert!(longest_pause(10, RESET_AFTER) <= INITIAL_LIMIT);
+        assert!(longest_pause(10, RESET_AFTER / 2) > INITIAL_LIMIT);
     }
 
     #[test]
-    fn two_clients_do_not_come_back_together() {
-        let pause = |seed| Backoff::new(SmallRng::seed_from_u64(seed)).pause(Duration::ZERO);
+    fn clients_draw_different_pauses() {
+        let pause = |seed| Backoff::new(SmallRng::seed_from_u64(seed)).next_pause(Duration::ZERO);
         assert_ne!(pause(1), pause(2));
         assert_eq!(pause(1), pause(1), "the seed decides");
     }

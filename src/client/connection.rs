@@ -13,79 +13,81 @@ use tokio::io::{ReadHalf, WriteHalf};
 use tokio::sync::{mpsc, watch};
 
 use super::cursor::Cursor;
-use super::driver::Outlet;
-use super::outbox::task::Word;
-use super::pace::{Pace, Pulse};
-use super::{Event, REQUESTS};
+use super::driver::EventSender;
+use super::outbox::task::OutboxSignal;
+use super::throttle::{Keepalive, SendThrottle};
+use super::{ClientEvent, REQUEST_QUEUE};
 use crate::protocol::decoder::Decoder;
 use crate::protocol::error::{ErrorCode, Refusal};
-use crate::protocol::event::{self, Refused, Welcome};
-use crate::protocol::id::{ClientId, Seq, UserId};
+use crate::protocol::event::{self, ErrorReply, Welcome};
+use crate::protocol::id::{Cid, Seq, UserId};
 use crate::protocol::limits::{self, Limits};
-use crate::protocol::request::{Login, PROTOCOL, Request};
+use crate::protocol::request::{Login, PROTOCOL_VERSION, Request};
 use crate::protocol::text::SafeText;
 
 /// How much room is made for one read, in bytes: one TLS record.
 const READ_BYTES: usize = 16 * 1024;
 
 /// How long the login may take; the server's own limit is shorter on purpose, as it says why.
-pub(super) const LOGIN_TIME: Duration = Duration::from_secs(15);
+pub(super) const LOGIN_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// How long a server may say nothing before it has told its limits.
-const DEAD_TIME: Duration = Duration::from_secs(limits::DEAD_SECONDS);
+const PRE_LOGIN_READ_TIMEOUT: Duration = Duration::from_secs(limits::KEEPALIVE_TIMEOUT_SECONDS);
 
 /// How long an end may take: the last requests and EXIT go out, and the server hangs up.
-pub(super) const GOODBYE_TIME: Duration = Duration::from_secs(2);
+pub(super) const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Why a connection came to nothing, or to its end.
 #[derive(Debug, Error)]
-pub(super) enum Loss {
+pub(super) enum DisconnectReason {
     /// The server hung up.
     #[error("the server closed the connection")]
-    HungUp,
+    Closed,
     /// It is there no more, and nothing has said so.
     #[error("nothing has come from the server for {} seconds", .0.as_secs())]
-    Silent(Duration),
+    TimedOut(Duration),
     /// It says that it sent more than came, or less.
     #[error("something that the server sent did not arrive")]
-    Missed,
+    EventsLost,
     /// The network, or TLS.
     #[error("the connection broke ({0})")]
-    Broken(#[source] io::Error),
+    Io(#[source] io::Error),
     /// The server said why.
     #[error("{0}")]
-    Told(SafeText),
+    Transient(SafeText),
     /// It sends no JSON objects, or too long ones.
     #[error("what came is not the chat protocol: {0}")]
-    BadStream(#[source] Refusal),
+    BadFrame(#[source] Refusal),
     /// It sends objects that are none of the protocol's.
     #[error("what came is not the chat protocol: {0}")]
     BadEvent(#[source] serde_json::Error),
     /// It sends something else in place of an answer to the login.
     #[error("the server does not answer the login as a chat server does")]
-    NoAnswer,
+    UnexpectedReply,
     /// It sends nothing.
-    #[error("the server does not answer the login within {} seconds", LOGIN_TIME.as_secs())]
+    #[error("the server does not answer the login within {} seconds", LOGIN_TIMEOUT.as_secs())]
     LoginTimeout,
     /// The server does not want this client, and said why.
     #[error("{0}")]
-    Refused(SafeText),
+    Rejected(SafeText),
     /// A server from before our protocol.
-    #[error("this server is too old for this client: it does not speak protocol {PROTOCOL}")]
-    TooOld,
+    #[error(
+        "this server is too old for this client: it does not speak protocol {PROTOCOL_VERSION}"
+    )]
+    UnsupportedServer,
 }
 
-impl Loss {
+impl DisconnectReason {
     /// Why the server ends a connection. Whoever is put out does not come back by itself: to be asked
     /// to leave would mean nothing.
-    fn closing(Refused { code, text, .. }: &Refused) -> Self {
-        let put_out = matches!(code, ErrorCode::Kicked | ErrorCode::Banned);
-        if put_out { Self::Refused(text.clone()) } else { Self::Told(text.clone()) }
+    fn from_closing(ErrorReply { code, text, .. }: &ErrorReply) -> Self {
+        let is_final = matches!(code, ErrorCode::Kicked | ErrorCode::Banned);
+        if is_final { Self::Rejected(text.clone()) } else { Self::Transient(text.clone()) }
     }
 
     /// Whether no other attempt is wanted, or would come to more.
     pub(super) fn is_final(&self) -> bool {
-        matches!(self, Self::Refused(_) | Self::TooOld)
+        matches!(self, Self::Rejected(_) | Self::UnsupportedServer)
     }
 }
 
@@ -102,152 +104,165 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     /// Says who is there, and awaits the answer. There is no time limit in it.
-    pub(super) async fn log_in(&mut self, login: &Login) -> Result<Welcome, Loss> {
-        self.stream.write_all(&login.encode()).await.map_err(Loss::Broken)?;
-        self.stream.flush().await.map_err(Loss::Broken)?;
+    pub(super) async fn log_in(&mut self, login: &Login) -> Result<Welcome, DisconnectReason> {
+        self.stream.write_all(&login.encode()).await.map_err(DisconnectReason::Io)?;
+        self.stream.flush().await.map_err(DisconnectReason::Io)?;
         loop {
-            match next_event(&mut self.stream, &mut self.decoder, DEAD_TIME).await? {
+            match next_event(&mut self.stream, &mut self.decoder, PRE_LOGIN_READ_TIMEOUT).await? {
                 event::Event::LoginPrompt => {}
                 event::Event::Welcome(welcome) if welcome.epoch.is_empty() => {
-                    return Err(Loss::TooOld);
+                    return Err(DisconnectReason::UnsupportedServer);
                 }
                 event::Event::Welcome(welcome) => return Ok(welcome),
-                event::Event::LoginRefused(refused) if may_pass(refused.code) => {
-                    return Err(Loss::Told(refused.text));
+                event::Event::LoginRefused(refused) if is_transient(refused.code) => {
+                    return Err(DisconnectReason::Transient(refused.text));
                 }
-                event::Event::LoginRefused(refused) => return Err(Loss::Refused(refused.text)),
-                event::Event::Closing(refused) => return Err(Loss::closing(&refused)),
-                event::Event::Refused(refused) => return Err(Loss::Told(refused.text)),
-                event::Event::People(_)
+                event::Event::LoginRefused(refused) => {
+                    return Err(DisconnectReason::Rejected(refused.text));
+                }
+                event::Event::Closing(refused) => {
+                    return Err(DisconnectReason::from_closing(&refused));
+                }
+                event::Event::Error(refused) => {
+                    return Err(DisconnectReason::Transient(refused.text));
+                }
+                event::Event::Users(_)
                 | event::Event::Presence { .. }
                 | event::Event::Guests(_)
-                | event::Event::Said(_)
+                | event::Event::Posted(_)
                 | event::Event::Deleted(_)
                 | event::Event::Expired { .. }
                 | event::Event::Live(_)
                 | event::Event::Stored(_)
                 | event::Event::History(_)
-                | event::Event::Found(_)
-                | event::Event::Pong(_) => return Err(Loss::NoAnswer),
+                | event::Event::SearchResults(_)
+                | event::Event::Pong(_) => return Err(DisconnectReason::UnexpectedReply),
             }
         }
     }
 
     /// Carries requests out and events in, until the connection is lost or nobody wants it any more.
     /// In the latter case what comes out of `requests` still goes out, and the server is told.
-    pub(super) async fn carry(
+    pub(super) async fn run(
         self,
         requests: mpsc::Receiver<Vec<u8>>,
-        Pulse { ping, dead }: Pulse,
-        outlet: &Outlet,
-        ears: &mut Ears,
-    ) -> Loss {
+        Keepalive { ping_interval: ping, read_timeout: dead }: Keepalive,
+        events: &EventSender,
+        observer: &mut EventObserver,
+    ) -> DisconnectReason {
         let (reader, writer) = tokio::io::split(self.stream);
-        let has_come = ears.has_come.subscribe();
-        let too_late = async {
-            outlet.over().await;
-            tokio::time::sleep(GOODBYE_TIME).await;
+        let received_up_to = observer.received_up_to.subscribe();
+        let close_timeout = async {
+            events.closed().await;
+            tokio::time::sleep(CLOSE_TIMEOUT).await;
         };
         tokio::select! {
             // What waits goes out before more is read.
             biased;
-            error = write(writer, requests, has_come, ping) => Loss::Broken(error),
-            loss = read(reader, self.decoder, dead, outlet, ears) => loss,
-            () = too_late => Loss::HungUp,
+            error = write_requests(writer, requests, received_up_to, ping) => DisconnectReason::Io(error),
+            loss = read_events(reader, self.decoder, dead, events, observer) => loss,
+            () = close_timeout => DisconnectReason::Closed,
         }
     }
 }
 
 /// What is made of events on their way in: the place in the log, and the answers to the outbox.
 #[derive(Debug)]
-pub(super) struct Ears {
+pub(super) struct EventObserver {
     pub(super) cursor: Cursor,
     /// See [`Cursor::has_come`]: for what goes out.
-    has_come: watch::Sender<Option<Seq>>,
-    words: mpsc::Sender<Word>,
+    received_up_to: watch::Sender<Option<Seq>>,
+    signals: mpsc::Sender<OutboxSignal>,
     /// Where the outbox sends once everything was replayed.
-    line: Option<mpsc::WeakSender<Vec<u8>>>,
+    requests: Option<mpsc::WeakSender<Vec<u8>>>,
     limits: Limits,
     /// Every ID this client has had.
-    yours: BTreeSet<UserId>,
+    own_ids: BTreeSet<UserId>,
 }
 
-impl Ears {
-    pub(super) fn new(cursor: Cursor, words: mpsc::Sender<Word>) -> Self {
-        let (has_come, _) = watch::channel(None);
-        let (limits, yours) = (Limits::default(), BTreeSet::new());
-        Self { cursor, has_come, words, line: None, limits, yours }
+impl EventObserver {
+    pub(super) fn new(cursor: Cursor, signals: mpsc::Sender<OutboxSignal>) -> Self {
+        let (received_up_to, _) = watch::channel(None);
+        let (limits, own_ids) = (Limits::default(), BTreeSet::new());
+        Self { cursor, received_up_to, signals, requests: None, limits, own_ids }
     }
 
     /// Begins a connection.
-    pub(super) async fn welcome(&mut self, welcome: &Welcome, line: mpsc::WeakSender<Vec<u8>>) {
-        self.cursor.welcome(welcome);
-        self.has_come.send_replace(self.cursor.has_come());
-        self.yours.insert(welcome.user.clone());
-        self.line = Some(line);
+    pub(super) async fn on_welcome(
+        &mut self,
+        welcome: &Welcome,
+        requests: mpsc::WeakSender<Vec<u8>>,
+    ) {
+        self.cursor.on_welcome(welcome);
+        self.received_up_to.send_replace(self.cursor.received_up_to());
+        self.own_ids.insert(welcome.user.clone());
+        self.requests = Some(requests);
         self.limits = welcome.limits;
         if !welcome.resumed {
-            self.live().await;
+            self.on_live().await;
         }
     }
 
     /// Ends it.
-    pub(super) async fn lost(&mut self) {
-        self.line = None;
-        self.tell(Word::Lost).await;
+    pub(super) async fn on_disconnect(&mut self) {
+        self.requests = None;
+        self.signal(OutboxSignal::Disconnected).await;
     }
 
-    async fn hear(&mut self, event: &event::Event) -> Result<(), Loss> {
-        self.cursor.note(event).map_err(|_missed| Loss::Missed)?;
+    async fn on_event(&mut self, event: &event::Event) -> Result<(), DisconnectReason> {
+        self.cursor.record(event).map_err(|_missed| DisconnectReason::EventsLost)?;
         match event {
-            event::Event::Live(_) => self.live().await,
-            event::Event::Said(message) if self.yours.contains(&message.sender) => {
-                self.answered(message.cid.as_ref()).await;
+            event::Event::Live(_) => self.on_live().await,
+            event::Event::Posted(message) if self.own_ids.contains(&message.sender) => {
+                self.on_answered(message.cid.as_ref()).await;
             }
-            event::Event::Stored(stored) => self.answered(Some(&stored.cid)).await,
-            event::Event::Refused(Refused {
+            event::Event::Stored(stored) => self.on_answered(Some(&stored.cid)).await,
+            event::Event::Error(ErrorReply {
                 code: ErrorCode::NotStored, cid: Some(cid), ..
             }) => {
-                self.tell(Word::NotStored(cid.clone())).await;
+                self.signal(OutboxSignal::NotStored(cid.clone())).await;
             }
-            event::Event::Refused(refused) => self.answered(refused.cid.as_ref()).await,
-            event::Event::Deleted(_) | event::Event::Expired { .. } => self.tell(Word::Gone).await,
+            event::Event::Error(refused) => self.on_answered(refused.cid.as_ref()).await,
+            event::Event::Deleted(_) | event::Event::Expired { .. } => {
+                self.signal(OutboxSignal::MessageRemoved).await
+            }
             event::Event::LoginPrompt
             | event::Event::Welcome(_)
             | event::Event::LoginRefused(_)
-            | event::Event::People(_)
+            | event::Event::Users(_)
             | event::Event::Presence { .. }
             | event::Event::Guests(_)
-            | event::Event::Said(_)
+            | event::Event::Posted(_)
             | event::Event::History(_)
-            | event::Event::Found(_)
+            | event::Event::SearchResults(_)
             | event::Event::Pong(_)
             | event::Event::Closing(_) => {}
         }
         Ok(())
     }
 
-    async fn live(&mut self) {
-        if let Some(line) = self.line.take().and_then(|line| line.upgrade()) {
-            self.tell(Word::Live(line, Pace::of(&self.limits))).await;
+    async fn on_live(&mut self) {
+        if let Some(requests) = self.requests.take().and_then(|line| line.upgrade()) {
+            self.signal(OutboxSignal::Live(requests, SendThrottle::from_limits(&self.limits)))
+                .await;
         }
     }
 
-    async fn answered(&self, cid: Option<&ClientId>) {
+    async fn on_answered(&self, cid: Option<&Cid>) {
         if let Some(cid) = cid {
-            self.tell(Word::Answered(cid.clone())).await;
+            self.signal(OutboxSignal::Answered(cid.clone())).await;
         }
     }
 
-    async fn tell(&self, word: Word) {
-        if self.words.send(word).await.is_err() {
+    async fn signal(&self, signal: OutboxSignal) {
+        if self.signals.send(signal).await.is_err() {
             // The outbox ends with the client; what it has on disk is sent the next time.
         }
     }
 }
 
 /// Whether the same login may succeed a little later.
-fn may_pass(code: ErrorCode) -> bool {
+fn is_transient(code: ErrorCode) -> bool {
     matches!(
         code,
         ErrorCode::LoginTimeout
@@ -262,105 +277,112 @@ fn may_pass(code: ErrorCode) -> bool {
 async fn next_event(
     reader: &mut (impl AsyncRead + Unpin),
     decoder: &mut Decoder,
-    dead: Duration,
-) -> Result<event::Event, Loss> {
+    read_timeout: Duration,
+) -> Result<event::Event, DisconnectReason> {
     loop {
         while let Some(object) = decoder.next_object() {
-            let object = object.map_err(Loss::BadStream)?;
-            if let Some(event) = event::Event::decode(&object).map_err(Loss::BadEvent)? {
+            let object = object.map_err(DisconnectReason::BadFrame)?;
+            if let Some(event) =
+                event::Event::decode(&object).map_err(DisconnectReason::BadEvent)?
+            {
                 return Ok(event);
             }
         }
         decoder.buffer().reserve(READ_BYTES);
         let read = reader.read_buf(decoder.buffer());
-        match tokio::time::timeout(dead, read).await.map_err(|_elapsed| Loss::Silent(dead))? {
-            Ok(0) => return Err(Loss::HungUp),
+        match tokio::time::timeout(read_timeout, read)
+            .await
+            .map_err(|_elapsed| DisconnectReason::TimedOut(read_timeout))?
+        {
+            Ok(0) => return Err(DisconnectReason::Closed),
             Ok(_) => {}
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Err(Loss::HungUp),
-            Err(error) => return Err(Loss::Broken(error)),
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                return Err(DisconnectReason::Closed);
+            }
+            Err(error) => return Err(DisconnectReason::Io(error)),
         }
     }
 }
 
 /// Reads to the end. While the receiver of the events is busy nothing is read, so the server waits too.
-async fn read<S>(
+async fn read_events<S>(
     mut reader: ReadHalf<S>,
     mut decoder: Decoder,
-    dead: Duration,
-    outlet: &Outlet,
-    ears: &mut Ears,
-) -> Loss
+    read_timeout: Duration,
+    events: &EventSender,
+    observer: &mut EventObserver,
+) -> DisconnectReason
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let mut told = None;
+    let mut closing_reason = None;
     loop {
-        let event = match next_event(&mut reader, &mut decoder, dead).await {
+        let event = match next_event(&mut reader, &mut decoder, read_timeout).await {
             Ok(event) => event,
-            Err(loss) => return told.unwrap_or(loss),
+            Err(loss) => return closing_reason.unwrap_or(loss),
         };
-        if let Err(loss) = ears.hear(&event).await {
+        if let Err(loss) = observer.on_event(&event).await {
             return loss;
         }
-        let has_come = ears.cursor.has_come();
+        let received_up_to = observer.cursor.received_up_to();
         if let event::Event::Closing(refused) = &event {
-            told = Some(Loss::closing(refused));
+            closing_reason = Some(DisconnectReason::from_closing(refused));
         }
-        match outlet.send(Event::Received(event)).await {
+        match events.send(ClientEvent::Received(event)).await {
             // Nobody wants it; but to hang up on unread bytes would take back what was written last.
-            Ok(()) | Err(super::driver::Over) => {}
+            Ok(()) | Err(super::driver::Closed) => {}
         }
-        ears.has_come.send_replace(has_come);
+        observer.received_up_to.send_replace(received_up_to);
     }
 }
 
 /// Writes all requests that wait at once. After the last one, when nobody can send any more, it says
 /// EXIT and leaves the end to the server.
-async fn write<S>(
+async fn write_requests<S>(
     mut writer: WriteHalf<S>,
     mut requests: mpsc::Receiver<Vec<u8>>,
-    has_come: watch::Receiver<Option<Seq>>,
-    ping: Duration,
+    received_up_to: watch::Receiver<Option<Seq>>,
+    ping_interval: Duration,
 ) -> io::Error
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    match write_all(&mut writer, &mut requests, &has_come, ping).await {
+    match write_until_closed(&mut writer, &mut requests, &received_up_to, ping_interval).await {
         Ok(()) => std::future::pending().await,
         Err(error) => {
             // The server may have said why it hung up: the reader gets the time to find it.
-            tokio::time::sleep(GOODBYE_TIME).await;
+            tokio::time::sleep(CLOSE_TIMEOUT).await;
             error
         }
     }
 }
 
-async fn write_all(
+async fn write_until_closed(
     writer: &mut (impl AsyncWrite + Unpin),
     requests: &mut mpsc::Receiver<Vec<u8>>,
-    has_come: &watch::Receiver<Option<Seq>>,
-    silence: Duration,
+    received_up_to: &watch::Receiver<Option<Seq>>,
+    ping_interval: Duration,
 ) -> io::Result<()> {
-    let mut waiting = Vec::with_capacity(REQUESTS);
-    let ping = || Request::Ping(*has_come.borrow()).encode(None);
+    let mut batch = Vec::with_capacity(REQUEST_QUEUE);
+    let ping = || Request::Ping(*received_up_to.borrow()).encode(None);
     loop {
-        let received = requests.recv_many(&mut waiting, REQUESTS);
-        let over = match tokio::time::timeout(silence, received).await {
+        let received = requests.recv_many(&mut batch, REQUEST_QUEUE);
+        let is_last = match tokio::time::timeout(ping_interval, received).await {
             Ok(count) => count == 0,
             Err(_elapsed) => {
-                waiting.push(ping());
+                batch.push(ping());
                 false
             }
         };
-        if over {
-            let all_has_come = has_come.borrow().is_some();
-            waiting.extend(all_has_come.then(ping));
-            waiting.push(Request::Exit.encode(None));
+        if is_last {
+            let has_full_log = received_up_to.borrow().is_some();
+            batch.extend(has_full_log.then(ping));
+            batch.push(Request::Exit.encode(None));
         }
-        writer.write_all(&waiting.concat()).await?;
+        writer.write_all(&batch.concat()).await?;
         writer.flush().await?;
-        waiting.clear();
-        if over {
+        batch.clear();
+        if is_last {
             return writer.shutdown().await;
         }
     }

@@ -11,76 +11,76 @@ use crate::protocol::request::Resume;
 pub(super) struct Cursor {
     epoch: Option<String>,
     /// Everything up to here was handed over...
-    reached: Seq,
+    received: Seq,
     /// ...and for everything up to here the server's count said so, too.
     confirmed: Seq,
     count: u64,
     /// Nothing that could be seen is missing before `reached`.
-    whole: bool,
+    has_full_log: bool,
 }
 
 /// The server has sent what did not come.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Missed;
+pub(super) struct EventsMissed;
 
 impl Cursor {
     /// From where the next login goes on; nothing before the first.
     pub(super) fn resume(&self) -> Option<Resume> {
-        self.epoch.clone().map(|epoch| Resume { after: self.reached, epoch })
+        self.epoch.clone().map(|epoch| Resume { after: self.received, epoch })
     }
 
     /// Begins a connection.
-    pub(super) fn welcome(&mut self, welcome: &Welcome) {
+    pub(super) fn on_welcome(&mut self, welcome: &Welcome) {
         self.count = 0;
         if !welcome.resumed {
             self.epoch = Some(welcome.epoch.clone());
-            (self.reached, self.confirmed) = (welcome.head, welcome.head);
-            self.whole = false;
+            (self.received, self.confirmed) = (welcome.head, welcome.head);
+            self.has_full_log = false;
         }
     }
 
     /// Up to where everything has come that this person may see, as far as that is known.
-    pub(super) fn has_come(&self) -> Option<Seq> {
-        self.whole.then_some(self.reached)
+    pub(super) fn received_up_to(&self) -> Option<Seq> {
+        self.has_full_log.then_some(self.received)
     }
 
     /// Notes what came.
     ///
     /// # Errors
     /// The server has counted otherwise: the next login goes on from where the counts agreed.
-    pub(super) fn note(&mut self, event: &Event) -> Result<(), Missed> {
+    pub(super) fn record(&mut self, event: &Event) -> Result<(), EventsMissed> {
         let seq = match event {
-            Event::Said(message) => message.seq,
+            Event::Posted(message) => message.seq,
             Event::Deleted(deleted) => deleted.seq,
             Event::Expired { seq, .. } => *seq,
             Event::Live(seq) => {
-                self.reached = self.reached.max(*seq);
+                self.received = self.received.max(*seq);
                 return Ok(());
             }
             Event::Pong(count) if *count == self.count => {
-                self.confirmed = self.reached;
+                self.confirmed = self.received;
                 return Ok(());
             }
             Event::Pong(_) => {
-                self.reached = self.confirmed;
-                return Err(Missed);
+                self.received = self.confirmed;
+                return Err(EventsMissed);
             }
             Event::History(page) => {
-                self.whole |= !page.earlier && !page.later;
+                self.has_full_log |= !page.has_earlier && !page.has_later;
                 return Ok(());
             }
             Event::LoginPrompt
             | Event::Welcome(_)
             | Event::LoginRefused(_)
-            | Event::People(_)
+            | Event::Users(_)
             | Event::Presence { .. }
             | Event::Guests(_)
             | Event::Stored(_)
-            | Event::Found(_)
-            | Event::Refused(_)
+            | Event::SearchResults(_)
+            | Event::Error(_)
             | Event::Closing(_) => return Ok(()),
         };
-        self.reached = self.reached.max(seq);
+        self.received = self.received.max(seq);
         self.count += 1;
         Ok(())
     }
@@ -89,7 +89,7 @@ impl Cursor {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::event::Page;
+    use crate::protocol::event::HistoryPage;
     use crate::protocol::id::MessageId;
     use crate::protocol::limits::Limits;
 
@@ -108,42 +108,47 @@ mod tests {
     }
 
     #[test]
-    fn everything_has_come_once_a_page_was_the_whole_history() {
+    fn received_up_to_is_known_once_a_page_holds_the_whole_history() {
         let page = |earlier, later| {
-            Event::History(Page { messages: Vec::new(), earlier, later, cid: None })
+            Event::History(HistoryPage {
+                messages: Vec::new(),
+                has_earlier: earlier,
+                has_later: later,
+                cid: None,
+            })
         };
         let mut cursor = Cursor::default();
-        cursor.welcome(&welcome(7, false));
+        cursor.on_welcome(&welcome(7, false));
         for part in [page(true, false), page(false, true), expired(8)] {
-            cursor.note(&part).unwrap();
-            assert_eq!(cursor.has_come(), None);
+            cursor.record(&part).unwrap();
+            assert_eq!(cursor.received_up_to(), None);
         }
-        cursor.note(&page(false, false)).unwrap();
-        assert_eq!(cursor.has_come(), Some(Seq(8)));
-        cursor.welcome(&welcome(20, true));
-        assert_eq!(cursor.has_come(), Some(Seq(8)), "not replayed yet");
-        cursor.welcome(&welcome(20, false));
-        assert_eq!(cursor.has_come(), None);
+        cursor.record(&page(false, false)).unwrap();
+        assert_eq!(cursor.received_up_to(), Some(Seq(8)));
+        cursor.on_welcome(&welcome(20, true));
+        assert_eq!(cursor.received_up_to(), Some(Seq(8)), "not replayed yet");
+        cursor.on_welcome(&welcome(20, false));
+        assert_eq!(cursor.received_up_to(), None);
     }
 
     #[test]
-    fn goes_on_from_the_last_event_or_from_where_the_counts_agreed() {
+    fn resumes_after_the_last_event_or_the_last_confirmed_count() {
         let mut cursor = Cursor::default();
         assert_eq!(cursor.resume(), None);
-        cursor.welcome(&welcome(7, false));
+        cursor.on_welcome(&welcome(7, false));
         assert_eq!(after(&cursor), 7);
-        cursor.note(&expired(9)).unwrap();
-        cursor.note(&Event::Pong(1)).unwrap();
-        cursor.note(&expired(12)).unwrap();
+        cursor.record(&expired(9)).unwrap();
+        cursor.record(&Event::Pong(1)).unwrap();
+        cursor.record(&expired(12)).unwrap();
         assert_eq!(after(&cursor), 12);
-        assert_eq!(cursor.note(&Event::Pong(3)), Err(Missed));
+        assert_eq!(cursor.record(&Event::Pong(3)), Err(EventsMissed));
         assert_eq!(after(&cursor), 9);
-        cursor.welcome(&welcome(20, true));
+        cursor.on_welcome(&welcome(20, true));
         assert_eq!(after(&cursor), 9, "the head was not replayed yet");
-        cursor.note(&Event::Live(Seq(20))).unwrap();
+        cursor.record(&Event::Live(Seq(20))).unwrap();
         assert_eq!(after(&cursor), 20);
-        cursor.note(&Event::Pong(0)).unwrap();
-        cursor.welcome(&welcome(3, false));
+        cursor.record(&Event::Pong(0)).unwrap();
+        cursor.on_welcome(&welcome(3, false));
         assert_eq!(after(&cursor), 3, "another log");
     }
 }

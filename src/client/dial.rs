@@ -15,7 +15,7 @@ use tokio::task::JoinError;
 use tokio_rustls::client::TlsStream;
 
 use super::address::ServerAddress;
-use super::trust::{Contact, Distrust, Trust};
+use super::trust::{KeyCheck, TrustMode, UntrustedServer};
 use crate::protocol::text::SafeText;
 use crate::tls;
 use crate::tls::client::ClientIdentity;
@@ -23,7 +23,7 @@ use crate::tls::fingerprint::Fingerprint;
 
 /// How long one address, and then the handshake of TLS, may take: far more than the slowest network
 /// needs, and less than a person's patience.
-const CONNECT_TIME: Duration = Duration::from_secs(10);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Makes connections to one server.
 pub trait Connector: Send + 'static {
@@ -33,18 +33,18 @@ pub trait Connector: Send + 'static {
     /// Makes one.
     fn connect(
         &mut self,
-    ) -> impl Future<Output = Result<Reached<Self::Stream>, ConnectError>> + Send;
+    ) -> impl Future<Output = Result<VerifiedStream<Self::Stream>, ConnectError>> + Send;
 }
 
 /// A connection to a server that has shown its key, which is the right one.
 #[derive(Debug)]
-pub struct Reached<S> {
+pub struct VerifiedStream<S> {
     /// What carries the bytes.
     pub stream: S,
     /// The fingerprint of the server's key.
     pub fingerprint: String,
     /// What people have to know who meet this server for the first time.
-    pub first_contact: Option<SafeText>,
+    pub first_contact_notice: Option<SafeText>,
 }
 
 /// Why there is no connection; the texts are for people.
@@ -64,9 +64,9 @@ pub enum ConnectError {
     /// The host is not there, or something swallows what is sent to it.
     #[error(
         "{0} does not answer within {seconds} seconds: is the address right, and no firewall between?",
-        seconds = CONNECT_TIME.as_secs()
+        seconds = CONNECT_TIMEOUT.as_secs()
     )]
-    Silent(ServerAddress),
+    TimedOut(ServerAddress),
     /// Anything else that the network says.
     #[error("can't reach {server} ({source})")]
     Unreachable {
@@ -81,36 +81,36 @@ pub enum ConnectError {
         /// Where it should be.
         server: ServerAddress,
         /// What is wrong.
-        source: tls::Error,
+        source: tls::TlsError,
     },
     /// It can't show that it is the right one.
     #[error("{server} has no certificate to be trusted: nothing was sent. {source}")]
-    Certificate {
+    UntrustedCertificate {
         /// Where it should be.
         server: ServerAddress,
         /// What is wrong.
-        source: tls::Error,
+        source: tls::TlsError,
     },
     /// It has the wrong key, or nobody knows.
     #[error(transparent)]
-    Distrust(#[from] Distrust),
+    Untrusted(#[from] UntrustedServer),
     /// A defect in this program.
     #[error("the server's key could not be judged ({0})")]
-    Unjudged(#[from] JoinError),
+    KeyCheckFailed(#[from] JoinError),
 }
 
 impl ConnectError {
     /// Whether it is a wrong server that answers: another attempt would come to the same.
     pub(super) fn is_final(&self) -> bool {
         match self {
-            Self::Certificate { .. } => true,
-            Self::Distrust(distrust) => distrust.is_final(),
+            Self::UntrustedCertificate { .. } => true,
+            Self::Untrusted(distrust) => distrust.is_final(),
             Self::UnknownHost { .. }
             | Self::Refused(_)
-            | Self::Silent(_)
+            | Self::TimedOut(_)
             | Self::Unreachable { .. }
             | Self::Tls { .. }
-            | Self::Unjudged(_) => false,
+            | Self::KeyCheckFailed(_) => false,
         }
     }
 }
@@ -121,39 +121,48 @@ pub(super) struct Dialer {
     pub(super) server: ServerAddress,
     /// The key that the link wants.
     pub(super) pin: Option<Fingerprint>,
-    pub(super) trust: Trust,
+    pub(super) trust: TrustMode,
     pub(super) identity: Option<Arc<ClientIdentity>>,
 }
 
 impl Connector for Dialer {
     type Stream = TlsStream<TcpStream>;
 
-    async fn connect(&mut self) -> Result<Reached<Self::Stream>, ConnectError> {
-        let stream = self.reach().await?;
-        let shown = tokio::time::timeout(CONNECT_TIME, self.encrypt(stream)).await;
+    async fn connect(&mut self) -> Result<VerifiedStream<Self::Stream>, ConnectError> {
+        let stream = self.connect_tcp().await?;
+        let shown = tokio::time::timeout(CONNECT_TIMEOUT, self.start_tls(stream)).await;
         let (stream, key) = match shown {
             Ok(Ok(shown)) => shown,
-            Ok(Err(source @ (tls::Error::Untrusted(_) | tls::Error::Name(_)))) => {
-                return Err(ConnectError::Certificate { server: self.server.clone(), source });
+            Ok(Err(
+                source @ (tls::TlsError::Untrusted(_) | tls::TlsError::InvalidServerName(_)),
+            )) => {
+                return Err(ConnectError::UntrustedCertificate {
+                    server: self.server.clone(),
+                    source,
+                });
             }
             Ok(Err(source)) => {
                 return Err(ConnectError::Tls { server: self.server.clone(), source });
             }
-            Err(_elapsed) => return Err(ConnectError::Silent(self.server.clone())),
+            Err(_elapsed) => return Err(ConnectError::TimedOut(self.server.clone())),
         };
         let (server, pin, trust) = (self.server.clone(), self.pin, self.trust.clone());
         // It reads and writes a file, and may wait for another client to do the same.
-        let judged = tokio::task::spawn_blocking(move || trust.judge(&server, pin, key)).await?;
+        let judged = tokio::task::spawn_blocking(move || trust.check(&server, pin, key)).await?;
         let first_contact = match judged? {
-            Contact::First => Some(first_contact(&self.server, key)),
-            Contact::Known => None,
+            KeyCheck::FirstContact => Some(first_contact_notice(&self.server, key)),
+            KeyCheck::Known => None,
         };
-        Ok(Reached { stream, fingerprint: key.to_string(), first_contact })
+        Ok(VerifiedStream {
+            stream,
+            fingerprint: key.to_string(),
+            first_contact_notice: first_contact,
+        })
     }
 }
 
 /// What to compare, and with what, in lines that fit beside the people of a small screen.
-fn first_contact(server: &ServerAddress, key: Fingerprint) -> SafeText {
+fn first_contact_notice(server: &ServerAddress, key: Fingerprint) -> SafeText {
     SafeText::clean(&format!(
         "first contact with {server}, whose key is\n{key}\ncompare it with what the server printed when it began\n\
          from now on no other key is taken for this server"
@@ -161,27 +170,29 @@ fn first_contact(server: &ServerAddress, key: Fingerprint) -> SafeText {
 }
 
 impl Dialer {
-    async fn encrypt(
+    async fn start_tls(
         &self,
         stream: TcpStream,
-    ) -> Result<(TlsStream<TcpStream>, Fingerprint), tls::Error> {
+    ) -> Result<(TlsStream<TcpStream>, Fingerprint), tls::TlsError> {
         let (host, identity) = (self.server.host(), self.identity.as_deref());
         match &self.trust {
-            Trust::Authorities(authorities) => {
-                tls::client::connect_vouched(host, stream, identity, authorities).await
+            TrustMode::Authorities(authorities) => {
+                tls::client::connect_verified(host, stream, identity, authorities).await
             }
-            Trust::Pins(_) | Trust::Key(_) => tls::client::connect(host, stream, identity).await,
+            TrustMode::PinOnFirstUse(_) | TrustMode::Exactly(_) => {
+                tls::client::connect_unverified(host, stream, identity).await
+            }
         }
     }
 
     /// Tries all addresses of the host, one after the other; the error is the last one's.
-    async fn reach(&self) -> Result<TcpStream, ConnectError> {
+    async fn connect_tcp(&self) -> Result<TcpStream, ConnectError> {
         let host = self.server.host();
         let unknown = |source| ConnectError::UnknownHost { host: host.to_owned(), source };
         let addresses = tokio::net::lookup_host((host, self.server.port())).await;
         let mut outcome = Err(unknown(io::ErrorKind::NotFound.into()));
         for address in addresses.map_err(unknown)? {
-            outcome = self.reach_address(address).await;
+            outcome = self.connect_address(address).await;
             if outcome.is_ok() {
                 break;
             }
@@ -189,7 +200,7 @@ impl Dialer {
         outcome
     }
 
-    async fn reach_address(&self, address: SocketAddr) -> Result<TcpStream, ConnectError> {
+    async fn connect_address(&self, address: SocketAddr) -> Result<TcpStream, ConnectError> {
         let attempt = async {
             let stream = TcpStream::connect(address).await?;
             // A chat's messages are small and wait for nobody.
@@ -197,14 +208,14 @@ impl Dialer {
             io::Result::Ok(stream)
         };
         let server = || self.server.clone();
-        match tokio::time::timeout(CONNECT_TIME, attempt).await {
+        match tokio::time::timeout(CONNECT_TIMEOUT, attempt).await {
             Ok(Ok(stream)) => Ok(stream),
             Ok(Err(error)) => Err(match error.kind() {
                 io::ErrorKind::ConnectionRefused => ConnectError::Refused(server()),
-                io::ErrorKind::TimedOut => ConnectError::Silent(server()),
+                io::ErrorKind::TimedOut => ConnectError::TimedOut(server()),
                 _ => ConnectError::Unreachable { server: server(), source: error },
             }),
-            Err(_elapsed) => Err(ConnectError::Silent(server())),
+            Err(_elapsed) => Err(ConnectError::TimedOut(server())),
         }
     }
 }
@@ -219,10 +230,10 @@ mod tests {
     use super::*;
     use crate::client::trust::KnownServers;
 
-    async fn connect_to(port: u16) -> Result<Reached<TlsStream<TcpStream>>, ConnectError> {
+    async fn connect_to(port: u16) -> Result<VerifiedStream<TlsStream<TcpStream>>, ConnectError> {
         let server = format!("localhost:{port}").parse().unwrap();
         let folder = tempfile::tempdir().unwrap();
-        let trust = Trust::Pins(KnownServers::open(folder.path()).unwrap());
+        let trust = TrustMode::PinOnFirstUse(KnownServers::open(folder.path()).unwrap());
         Dialer { server, pin: None, trust, identity: None }.connect().await
     }
 
@@ -233,9 +244,9 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_servers_key_is_known_once_connected() {
+    async fn connecting_returns_the_servers_fingerprint() {
         let folder = tempfile::tempdir().unwrap();
-        let identity = tls::server::Identity::open(folder.path()).unwrap();
+        let identity = tls::server::ServerIdentity::open(folder.path()).unwrap();
         let (listener, port) = listen().await;
         let server = async {
             let (stream, _) = listener.accept().await.unwrap();
@@ -245,7 +256,7 @@ mod tests {
         };
         let client = async {
             let mut link = connect_to(port).await.unwrap();
-            let words = link.first_contact.unwrap().to_string();
+            let words = link.first_contact_notice.unwrap().to_string();
             assert!(words.contains(&link.fingerprint), "{words}");
             let mut said = String::new();
             link.stream.read_to_string(&mut said).await.unwrap();
@@ -256,7 +267,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn nobody_there_and_somebody_else_there_are_told_apart() {
+    async fn closed_port_and_other_protocol_have_different_errors() {
         let free = Reserved::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let port = free.local_addr().unwrap().port();
         drop(free);

@@ -10,42 +10,42 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::backoff::Backoff;
-use super::connection::{Connection, Ears, LOGIN_TIME, Loss};
+use super::connection::{Connection, DisconnectReason, EventObserver, LOGIN_TIMEOUT};
 use super::cursor::Cursor;
-use super::dial::{Connector, Reached};
-use super::outbox::task::Word;
-use super::pace::Pulse;
-use super::{Connected, Event, REQUESTS};
+use super::dial::{Connector, VerifiedStream};
+use super::outbox::task::OutboxSignal;
+use super::throttle::Keepalive;
+use super::{ClientEvent, Connected, REQUEST_QUEUE};
 use crate::protocol::request::Login;
 use crate::protocol::text::SafeText;
 
 /// The queue of requests of the connection that stands, if one does. A new connection brings a new
 /// queue, so nothing that was meant for one connection goes out on the next.
-pub(super) type Requests = Option<mpsc::Sender<Vec<u8>>>;
+pub(super) type CurrentRequests = Option<mpsc::Sender<Vec<u8>>>;
 
 /// Nobody wants the connection any more: the client was closed, or its events are dropped.
 #[derive(Debug)]
-pub(super) struct Over;
+pub(super) struct Closed;
 
 /// Where the events go, as long as somebody wants them.
 #[derive(Debug, Clone)]
-pub(super) struct Outlet {
-    pub(super) events: mpsc::Sender<Event>,
+pub(super) struct EventSender {
+    pub(super) events: mpsc::Sender<ClientEvent>,
     pub(super) closing: CancellationToken,
 }
 
-impl Outlet {
+impl EventSender {
     /// Waits while the queue is full.
-    pub(super) async fn send(&self, event: Event) -> Result<(), Over> {
+    pub(super) async fn send(&self, event: ClientEvent) -> Result<(), Closed> {
         tokio::select! {
             biased;
-            () = self.closing.cancelled() => Err(Over),
-            sent = self.events.send(event) => sent.map_err(|_closed| Over),
+            () = self.closing.cancelled() => Err(Closed),
+            sent = self.events.send(event) => sent.map_err(|_closed| Closed),
         }
     }
 
     /// Waits until nobody wants the connection any more.
-    pub(super) async fn over(&self) {
+    pub(super) async fn closed(&self) {
         tokio::select! {
             biased;
             () = self.closing.cancelled() => {}
@@ -54,11 +54,11 @@ impl Outlet {
     }
 
     /// Does `what`, but leaves it when nobody wants the connection any more.
-    async fn unless_over<T>(&self, what: impl Future<Output = T>) -> Result<T, Over> {
+    async fn until_closed<T>(&self, future: impl Future<Output = T>) -> Result<T, Closed> {
         tokio::select! {
             biased;
-            () = self.over() => Err(Over),
-            done = what => Ok(done),
+            () = self.closed() => Err(Closed),
+            done = future => Ok(done),
         }
     }
 }
@@ -70,15 +70,15 @@ pub(super) struct Driver<C> {
     /// Without where to go on from: that changes from login to login.
     login: Login,
     backoff: Backoff,
-    requests: watch::Sender<Requests>,
-    outlet: Outlet,
-    ears: Ears,
+    requests: watch::Sender<CurrentRequests>,
+    events: EventSender,
+    observer: EventObserver,
 }
 
 /// What an attempt came to, and how long it had held then.
-struct Setback {
+struct FailedAttempt {
     reason: SafeText,
-    held: Duration,
+    connected_for: Duration,
 }
 
 impl<C: Connector> Driver<C> {
@@ -86,84 +86,88 @@ impl<C: Connector> Driver<C> {
         connector: C,
         login: Login,
         backoff: Backoff,
-        requests: watch::Sender<Requests>,
-        words: mpsc::Sender<Word>,
-        outlet: Outlet,
+        requests: watch::Sender<CurrentRequests>,
+        signals: mpsc::Sender<OutboxSignal>,
+        events: EventSender,
     ) -> Self {
-        let ears = Ears::new(Cursor::default(), words);
-        Self { connector, login, backoff, requests, outlet, ears }
+        let observer = EventObserver::new(Cursor::default(), signals);
+        Self { connector, login, backoff, requests, events, observer }
     }
 
     /// Runs until the client is closed, the server does not want it, or is a wrong one.
     pub(super) async fn run(mut self) {
-        while self.round().await.is_ok() {}
+        while self.connect_and_pause().await.is_ok() {}
     }
 
-    async fn round(&mut self) -> Result<(), Over> {
-        self.outlet.send(Event::Connecting).await?;
-        let Setback { reason, held } = self.attempt().await?;
-        let retry_in = self.backoff.pause(held);
-        self.outlet.send(Event::Disconnected { reason, retry_in }).await?;
-        self.outlet.unless_over(tokio::time::sleep(retry_in)).await
+    async fn connect_and_pause(&mut self) -> Result<(), Closed> {
+        self.events.send(ClientEvent::Connecting).await?;
+        let FailedAttempt { reason, connected_for } = self.connect_once().await?;
+        let retry_in = self.backoff.next_pause(connected_for);
+        self.events.send(ClientEvent::Disconnected { reason, retry_in }).await?;
+        self.events.until_closed(tokio::time::sleep(retry_in)).await
     }
 
-    async fn attempt(&mut self) -> Result<Setback, Over> {
-        let reached = match self.outlet.unless_over(self.connector.connect()).await? {
+    async fn connect_once(&mut self) -> Result<FailedAttempt, Closed> {
+        let verified = match self.events.until_closed(self.connector.connect()).await? {
             Ok(reached) => reached,
             Err(error) if error.is_final() => {
                 let reason = SafeText::clean(&error.to_string());
-                self.outlet.send(Event::Untrusted { reason }).await?;
-                return Err(Over);
+                self.events.send(ClientEvent::Untrusted { reason }).await?;
+                return Err(Closed);
             }
             Err(error) => {
                 let reason = SafeText::clean(&error.to_string());
-                return Ok(Setback { reason, held: Duration::ZERO });
+                return Ok(FailedAttempt { reason, connected_for: Duration::ZERO });
             }
         };
-        let Reached { stream, fingerprint, first_contact } = reached;
+        let VerifiedStream { stream, fingerprint, first_contact_notice: first_contact } = verified;
         if let Some(words) = first_contact {
-            self.outlet.send(Event::FirstContact(words)).await?;
+            self.events.send(ClientEvent::FirstContact(words)).await?;
         }
         let mut connection = Connection::new(stream);
-        let login = Login { resume: self.ears.cursor.resume(), ..self.login.clone() };
+        let login = Login { resume: self.observer.cursor.resume(), ..self.login.clone() };
         let login = connection.log_in(&login);
-        let answer = self.outlet.unless_over(tokio::time::timeout(LOGIN_TIME, login)).await?;
-        let welcome = match answer.unwrap_or(Err(Loss::LoginTimeout)) {
+        let answer = self.events.until_closed(tokio::time::timeout(LOGIN_TIMEOUT, login)).await?;
+        let welcome = match answer.unwrap_or(Err(DisconnectReason::LoginTimeout)) {
             Ok(welcome) => welcome,
-            Err(loss) => return self.lost(&loss, Duration::ZERO).await,
+            Err(loss) => return self.end_attempt(&loss, Duration::ZERO).await,
         };
-        let (sender, requests) = mpsc::channel(REQUESTS);
-        let replayed = sender.downgrade();
+        let (sender, requests) = mpsc::channel(REQUEST_QUEUE);
+        let weak_sender = sender.downgrade();
         self.requests.send_replace(Some(sender));
-        let since = now();
-        let pulse = Pulse::of(&welcome.limits);
+        let connected_at = now();
+        let keepalive = Keepalive::from_limits(&welcome.limits);
         let connected = Connected { welcome: welcome.clone(), fingerprint };
-        self.outlet.send(Event::Connected(connected)).await?;
-        self.ears.welcome(&welcome, replayed).await;
-        let hang_up = async {
-            self.outlet.over().await;
+        self.events.send(ClientEvent::Connected(connected)).await?;
+        self.observer.on_welcome(&welcome, weak_sender).await;
+        let stop_requests = async {
+            self.events.closed().await;
             // The connection ends once nobody can send over it any more.
             self.requests.send_replace(None);
             std::future::pending().await
         };
-        let loss = tokio::select! {
+        let reason = tokio::select! {
             biased;
-            loss = connection.carry(requests, pulse, &self.outlet, &mut self.ears) => loss,
-            loss = hang_up => loss,
+            loss = connection.run(requests, keepalive, &self.events, &mut self.observer) => loss,
+            loss = stop_requests => loss,
         };
         self.requests.send_replace(None);
-        self.ears.lost().await;
-        self.lost(&loss, now() - since).await
+        self.observer.on_disconnect().await;
+        self.end_attempt(&reason, now() - connected_at).await
     }
 
     /// The end of an attempt, and of all attempts if the loss is final.
-    async fn lost(&mut self, loss: &Loss, held: Duration) -> Result<Setback, Over> {
+    async fn end_attempt(
+        &mut self,
+        loss: &DisconnectReason,
+        connected_for: Duration,
+    ) -> Result<FailedAttempt, Closed> {
         let reason = SafeText::clean(&loss.to_string());
         if loss.is_final() {
-            self.outlet.send(Event::Ended { reason }).await?;
-            return Err(Over);
+            self.events.send(ClientEvent::Ended { reason }).await?;
+            return Err(Closed);
         }
-        Ok(Setback { reason, held })
+        Ok(FailedAttempt { reason, connected_for })
     }
 }
 

@@ -1,6 +1,6 @@
 //! The client without a terminal: one connection that is kept up, and the room as it is seen from here.
 //!
-//! [`connect`] gives a handle for requests and a stream of [`Event`]s; the pure [`state`] turns those
+//! [`connect`] gives a handle for requests and a stream of [`ClientEvent`]s; the pure [`state`] turns those
 //! into what a screen shows. Nothing here knows of a terminal, and nothing of the server's inside.
 
 pub mod address;
@@ -9,13 +9,13 @@ mod connection;
 mod cursor;
 mod dial;
 mod driver;
-pub mod known;
-pub mod line;
+pub mod input;
 pub mod link;
 pub mod outbox;
-mod pace;
-pub mod seen;
+pub mod pins;
+pub mod read_marker;
 pub mod state;
+mod throttle;
 pub mod trust;
 
 #[cfg(test)]
@@ -33,37 +33,37 @@ use tokio_util::task::TaskTracker;
 
 use self::backoff::Backoff;
 use self::dial::Dialer;
-pub use self::dial::{ConnectError, Connector, Reached};
-use self::driver::{Driver, Outlet, Requests};
-use self::link::Link;
-use self::outbox::task::{Order, Task};
-use self::outbox::{Outbox, Unsent};
-use self::pace::Pace;
-use self::trust::Trust;
+pub use self::dial::{ConnectError, Connector, VerifiedStream};
+use self::driver::{CurrentRequests, Driver, EventSender};
+use self::link::ServerLink;
+use self::outbox::task::{OutboxCommand, OutboxTask};
+use self::outbox::{Outbox, UnsentMessage};
+use self::throttle::SendThrottle;
+use self::trust::TrustMode;
 use crate::protocol;
 use crate::protocol::event::Welcome;
-use crate::protocol::id::{ClientId, Name, UserId};
+use crate::protocol::id::{Cid, Name, UserId};
 use crate::protocol::request::{Dialect, Login, Request};
 use crate::protocol::text::SafeText;
 use crate::tls::client::ClientIdentity;
 
 /// How many events wait for the receiver; when they are full the driver waits, and so the server.
-const EVENTS: usize = 1_024;
+const EVENT_QUEUE: usize = 1_024;
 
 /// How many requests wait for the connection; when they are full sending fails.
-const REQUESTS: usize = 64;
+const REQUEST_QUEUE: usize = 64;
 
 /// What a client needs to know.
 #[derive(Debug)]
-pub struct Options {
+pub struct ClientOptions {
     /// The way to the server.
-    pub link: Link,
+    pub link: ServerLink,
     /// The name to log in with.
     pub name: Name,
     /// The key by which the server knows the client again; without one each login is somebody new.
     pub identity: Option<Arc<ClientIdentity>>,
     /// By what the server is known to be the right one.
-    pub trust: Trust,
+    pub trust: TrustMode,
     /// The one of its IDs that the client wants; without it, the server chooses.
     pub id: Option<UserId>,
     /// What waits to be said; the default one forgets it with the process.
@@ -73,8 +73,8 @@ pub struct Options {
 /// A handle on the connection; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Client {
-    requests: watch::Receiver<Requests>,
-    orders: mpsc::Sender<Order>,
+    requests: watch::Receiver<CurrentRequests>,
+    commands: mpsc::Sender<OutboxCommand>,
     closing: CancellationToken,
     tasks: TaskTracker,
 }
@@ -90,52 +90,54 @@ pub enum SendError {
     Busy,
 }
 
-/// Begins to connect, and keeps the connection up until [`Client::close`], or until the receiver of the
+/// Begins to connect, and keeps the connection up until [`Cid::close`], or until the receiver of the
 /// events is dropped. Must be called inside of a tokio runtime.
-pub fn connect(options: Options) -> (Client, mpsc::Receiver<Event>) {
-    let Options { link, name, identity, trust, id, outbox } = options;
-    let Link { server, pin, invite } = link;
-    let login = Login { id, invite, ..login(&name) };
-    connect_by(Dialer { server, pin, trust, identity }, login, outbox, rand::make_rng())
+pub fn connect(options: ClientOptions) -> (Client, mpsc::Receiver<ClientEvent>) {
+    let ClientOptions { link, name, identity, trust, id, outbox } = options;
+    let ServerLink { server, pin, invite } = link;
+    let login = Login { user_id: id, invite, ..login(&name) };
+    connect_with(Dialer { server, pin, trust, identity }, login, outbox, rand::make_rng())
 }
 
 fn login(name: &Name) -> Login {
     let username = name.as_str().to_owned();
-    Login { username, dialect: Dialect::Extended, id: None, invite: None, resume: None }
+    Login { username, dialect: Dialect::Extended, user_id: None, invite: None, resume: None }
 }
 
 /// The same over any sort of connection; `rng` draws the pauses between attempts.
-pub fn connect_by<C: Connector>(
+pub fn connect_with<C: Connector>(
     connector: C,
     login: Login,
     outbox: Outbox,
     rng: SmallRng,
-) -> (Client, mpsc::Receiver<Event>) {
-    let (events, receiver) = mpsc::channel(EVENTS);
-    let (requests, current) = watch::channel(None);
-    let (orders, ordered) = mpsc::channel(REQUESTS);
-    let (words, heard) = mpsc::channel(REQUESTS);
+) -> (Client, mpsc::Receiver<ClientEvent>) {
+    let (events, receiver) = mpsc::channel(EVENT_QUEUE);
+    let (requests, current_requests) = watch::channel(None);
+    let (commands, command_receiver) = mpsc::channel(REQUEST_QUEUE);
+    let (signals, signal_receiver) = mpsc::channel(REQUEST_QUEUE);
     let client = Client {
-        requests: current,
-        orders,
+        requests: current_requests,
+        commands,
         closing: CancellationToken::new(),
         tasks: TaskTracker::new(),
     };
     for unsent in outbox.unsent() {
         // There is room: fewer wait than fit.
-        events.try_send(Event::Kept(unsent.clone())).unwrap_or_default();
+        events.try_send(ClientEvent::Restored(unsent.clone())).unwrap_or_default();
     }
-    let outlet = Outlet { events, closing: client.closing.clone() };
-    let task = Task {
+    let event_sender = EventSender { events, closing: client.closing.clone() };
+    let task = OutboxTask {
         outbox,
-        orders: ordered,
-        words: heard,
-        outlet: outlet.clone(),
-        line: None,
-        pace: Pace::default(),
+        commands: command_receiver,
+        signals: signal_receiver,
+        events: event_sender.clone(),
+        requests: None,
+        throttle: SendThrottle::default(),
     };
     let backoff = Backoff::new(rng);
-    client.tasks.spawn(Driver::new(connector, login, backoff, requests, words, outlet).run());
+    client
+        .tasks
+        .spawn(Driver::new(connector, login, backoff, requests, signals, event_sender).run());
     client.tasks.spawn(task.run());
     client.tasks.close();
     (client, receiver)
@@ -145,17 +147,17 @@ impl Client {
     /// Hands over a request, and the name by which its answer will be known.
     ///
     /// A message with a name goes into the outbox, and is sent as often as it takes until it has its
-    /// answer: [`Event::Sending`] and [`Event::NotSent`] tell of it. Anything else needs a connection;
+    /// answer: [`Event::Sending`] and [`Event::SendFailed`] tell of it. Anything else needs a connection;
     /// what has no answer when that is lost may or may not have reached the server.
     ///
     /// # Errors
     /// See [`SendError`].
-    pub fn try_send(&self, cid: Option<&ClientId>, request: &Request) -> Result<(), SendError> {
+    pub fn try_send(&self, cid: Option<&Cid>, request: &Request) -> Result<(), SendError> {
         if self.closing.is_cancelled() {
             return Err(SendError::NotConnected);
         }
-        if let (Some(cid), Request::Say(say)) = (cid, request) {
-            return Ok(self.orders.try_send(Order::Say(cid.clone(), say.clone()))?);
+        if let (Some(cid), Request::Post(say)) = (cid, request) {
+            return Ok(self.commands.try_send(OutboxCommand::Post(cid.clone(), say.clone()))?);
         }
         let current = self.requests.borrow();
         let queue = current.as_ref().ok_or(SendError::NotConnected)?;
@@ -166,8 +168,8 @@ impl Client {
     ///
     /// # Errors
     /// See [`SendError`].
-    pub fn discard(&self, cid: &ClientId) -> Result<(), SendError> {
-        Ok(self.orders.try_send(Order::Discard(cid.clone()))?)
+    pub fn discard(&self, cid: &Cid) -> Result<(), SendError> {
+        Ok(self.commands.try_send(OutboxCommand::Discard(cid.clone()))?)
     }
 
     /// Sends what was taken, says EXIT and hangs up. No event comes from now on. Takes two seconds at
@@ -189,7 +191,7 @@ impl<T> From<TrySendError<T>> for SendError {
 
 /// What happens on the connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Event {
+pub enum ClientEvent {
     /// An attempt to connect begins.
     Connecting,
     /// This server was never met before, and its key is pinned now: what to compare it with, for people.
@@ -198,14 +200,14 @@ pub enum Event {
     /// the login does not go on from where the one before ended.
     Connected(Connected),
     /// An earlier run has said this, and the server never answered: it waits to be sent.
-    Kept(Unsent),
+    Restored(UnsentMessage),
     /// A message from the outbox goes out over the connection that stands, as fast as the server takes
     /// them.
-    Sending(ClientId),
+    Sending(Cid),
     /// A message was not sent, and is not sent by itself.
     NotSent {
         /// Its name.
-        cid: ClientId,
+        cid: Cid,
         /// Why, for people.
         reason: SafeText,
     },

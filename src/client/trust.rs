@@ -12,36 +12,36 @@ use chrono::{Local, NaiveDate};
 use thiserror::Error;
 
 use super::address::ServerAddress;
-use super::known::{self, LineError, Pin};
+use super::pins::{self, Pin, PinLineError};
 use crate::tls::authorities::Authorities;
 use crate::tls::fingerprint::Fingerprint;
 
 /// How large `known_servers` may be, in bytes: ten thousand servers.
-const FILE_BYTES: u64 = 1024 * 1024;
+const MAX_FILE_BYTES: u64 = 1024 * 1024;
 
 /// By what a server is known to be the right one.
 #[derive(Debug, Clone)]
-pub enum Trust {
+pub enum TrustMode {
     /// It has the key that it had when it was first met.
-    Pins(KnownServers),
+    PinOnFirstUse(KnownServers),
     /// Its certificate is for its name, and comes from one of these.
     Authorities(Authorities),
     /// It has this key: it runs in this process.
-    Key(Fingerprint),
+    Exactly(Fingerprint),
 }
 
 /// How well a server is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Contact {
+pub(super) enum KeyCheck {
     /// For the first time; its key is known from now on.
-    First,
+    FirstContact,
     /// Its key is the expected one.
     Known,
 }
 
 /// Why nothing is sent to a server.
 #[derive(Debug, Error)]
-pub enum Distrust {
+pub enum UntrustedServer {
     /// It had another key.
     #[error(
         "the key of {} has changed: nothing was sent\n  pinned  {} (since {})\n  now     {key}\n\
@@ -50,7 +50,7 @@ pub enum Distrust {
          remove line {} of {}:\n  {} {} {}",
         pin.server, pin.key, pin.since, pin.line, file.display(), pin.server, pin.key, pin.since
     )]
-    Changed {
+    KeyChanged {
         /// Its line.
         pin: Box<Pin>,
         /// The key that it has shown.
@@ -60,34 +60,34 @@ pub enum Distrust {
     },
     /// The link speaks of another.
     #[error(
-        "the key of {server} is not the one in the link: nothing was sent\n  link    {wanted}\n  server  \
+        "the key of {server} is not the one in the link: nothing was sent\n  link    {expected}\n  server  \
          {key}\nSomebody may be in between, to read along. Or the link is old: ask whoever runs the server \
          for another"
     )]
-    NotInLink {
+    LinkMismatch {
         /// The server.
         server: ServerAddress,
         /// The key in the link.
-        wanted: Fingerprint,
+        expected: Fingerprint,
         /// The key that it has shown.
         key: Fingerprint,
     },
     /// Another program has taken its place.
     #[error("what answers at {0} is not the server of this program: nothing was sent")]
-    NotThis(ServerAddress),
+    NotOwnServer(ServerAddress),
     /// Nobody can say.
     #[error(transparent)]
-    File(#[from] FileError),
+    KnownServers(#[from] KnownServersError),
 }
 
 /// What is wrong with `known_servers`.
 #[derive(Debug, Error)]
-pub enum FileError {
+pub enum KnownServersError {
     /// It can't be read or written.
-    #[error("cannot {doing} {}: {source}", file.display())]
+    #[error("cannot {action} {}: {source}", file.display())]
     Io {
         /// What was tried.
-        doing: &'static str,
+        action: &'static str,
         /// The file.
         file: PathBuf,
         /// Why not.
@@ -95,44 +95,48 @@ pub enum FileError {
     },
     /// It makes no sense.
     #[error("{}: {source}", file.display())]
-    Line {
+    BadLine {
         /// The file.
         file: PathBuf,
         /// Where.
-        source: LineError,
+        source: PinLineError,
     },
 }
 
-impl Distrust {
+impl UntrustedServer {
     /// Whether another attempt would come to the same.
     pub(super) fn is_final(&self) -> bool {
         match self {
-            Self::Changed { .. } | Self::NotInLink { .. } | Self::NotThis(_) => true,
-            Self::File(_) => false,
+            Self::KeyChanged { .. } | Self::LinkMismatch { .. } | Self::NotOwnServer(_) => true,
+            Self::KnownServers(_) => false,
         }
     }
 }
 
-impl Trust {
+impl TrustMode {
     /// Judges the key that a server has shown; `wanted` is the one in the link. What is new is noted.
-    pub(super) fn judge(
+    pub(super) fn check(
         &self,
         server: &ServerAddress,
-        wanted: Option<Fingerprint>,
+        expected: Option<Fingerprint>,
         key: Fingerprint,
-    ) -> Result<Contact, Distrust> {
-        if let Some(wanted) = wanted.filter(|wanted| *wanted != key) {
-            return Err(Distrust::NotInLink { server: server.clone(), wanted, key });
+    ) -> Result<KeyCheck, UntrustedServer> {
+        if let Some(wanted) = expected.filter(|wanted| *wanted != key) {
+            return Err(UntrustedServer::LinkMismatch {
+                server: server.clone(),
+                expected: wanted,
+                key,
+            });
         }
         match self {
-            Self::Pins(known) => match known.judge(server, key)? {
+            Self::PinOnFirstUse(known) => match known.check(server, key)? {
                 // Who brought the key in a link has nothing to compare any more.
-                Contact::First if wanted.is_some() => Ok(Contact::Known),
+                KeyCheck::FirstContact if expected.is_some() => Ok(KeyCheck::Known),
                 contact => Ok(contact),
             },
-            Self::Authorities(_) => Ok(Contact::Known),
-            Self::Key(own) if *own == key => Ok(Contact::Known),
-            Self::Key(_) => Err(Distrust::NotThis(server.clone())),
+            Self::Authorities(_) => Ok(KeyCheck::Known),
+            Self::Exactly(own) if *own == key => Ok(KeyCheck::Known),
+            Self::Exactly(_) => Err(UntrustedServer::NotOwnServer(server.clone())),
         }
     }
 }
@@ -148,14 +152,14 @@ impl KnownServers {
     ///
     /// # Errors
     /// There is one that can't be read, or makes no sense.
-    pub fn open(folder: &Path) -> Result<Self, FileError> {
+    pub fn open(folder: &Path) -> Result<Self, KnownServersError> {
         let known = Self { file: folder.join("known_servers") };
         known.read()?;
         Ok(known)
     }
 
     /// Several clients may meet a server at once: the first one's word counts.
-    fn judge(&self, server: &ServerAddress, key: Fingerprint) -> Result<Contact, Distrust> {
+    fn check(&self, server: &ServerAddress, key: Fingerprint) -> Result<KeyCheck, UntrustedServer> {
         let (_, pins) = self.read()?;
         if let Some(contact) = self.compare(pins, server, key)? {
             return Ok(contact);
@@ -165,8 +169,8 @@ impl KnownServers {
         if let Some(contact) = self.compare(pins, server, key)? {
             return Ok(contact);
         }
-        self.write(&known::with(&text, server, key, today()))?;
-        Ok(Contact::First)
+        self.replace(&pins::append(&text, server, key, today()))?;
+        Ok(KeyCheck::FirstContact)
     }
 
     fn compare(
@@ -174,22 +178,26 @@ impl KnownServers {
         pins: Vec<Pin>,
         server: &ServerAddress,
         key: Fingerprint,
-    ) -> Result<Option<Contact>, Distrust> {
+    ) -> Result<Option<KeyCheck>, UntrustedServer> {
         match pins.into_iter().find(|pin| pin.server == *server) {
             None => Ok(None),
-            Some(pin) if pin.key == key => Ok(Some(Contact::Known)),
+            Some(pin) if pin.key == key => Ok(Some(KeyCheck::Known)),
             Some(pin) => {
                 let (pin, file) = (Box::new(pin), self.file.clone());
-                Err(Distrust::Changed { pin, key, file })
+                Err(UntrustedServer::KeyChanged { pin, key, file })
             }
         }
     }
 
-    fn read(&self) -> Result<(String, Vec<Pin>), FileError> {
+    fn read(&self) -> Result<(String, Vec<Pin>), KnownServersError> {
         let mut text = String::new();
         let read = File::open(&self.file).and_then(|file| {
-            let size = file.take(FILE_BYTES + 1).read_to_string(&mut text)?;
-            if size as u64 > FILE_BYTES { Err(io::ErrorKind::FileTooLarge.into()) } else { Ok(()) }
+            let size = file.take(MAX_FILE_BYTES + 1).read_to_string(&mut text)?;
+            if size as u64 > MAX_FILE_BYTES {
+                Err(io::ErrorKind::FileTooLarge.into())
+            } else {
+                Ok(())
+            }
         });
         match read {
             Err(source) if source.kind() != io::ErrorKind::NotFound => {
@@ -197,14 +205,14 @@ impl KnownServers {
             }
             Ok(()) | Err(_) => {}
         }
-        match known::parse(&text) {
+        match pins::parse(&text) {
             Ok(pins) => Ok((text, pins)),
-            Err(source) => Err(FileError::Line { file: self.file.clone(), source }),
+            Err(source) => Err(KnownServersError::BadLine { file: self.file.clone(), source }),
         }
     }
 
     /// Makes the folder, for its owner alone. The lock is held for as long as the file is.
-    fn lock(&self) -> Result<File, FileError> {
+    fn lock(&self) -> Result<File, KnownServersError> {
         let folder = self.file.parent().unwrap_or_else(|| Path::new("."));
         let locked = || {
             DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
@@ -216,7 +224,7 @@ impl KnownServers {
     }
 
     /// The old text or the new one, but never half of it.
-    fn write(&self, text: &str) -> Result<(), FileError> {
+    fn replace(&self, text: &str) -> Result<(), KnownServersError> {
         let new = self.file.with_extension("new");
         let written = || {
             let mut file = OpenOptions::new();
@@ -228,9 +236,9 @@ impl KnownServers {
         written().map_err(self.failed("write"))
     }
 
-    fn failed(&self, doing: &'static str) -> impl FnOnce(io::Error) -> FileError {
+    fn failed(&self, doing: &'static str) -> impl FnOnce(io::Error) -> KnownServersError {
         let file = self.file.clone();
-        move |source| FileError::Io { doing, file, source }
+        move |source| KnownServersError::Io { action: doing, file, source }
     }
 }
 
@@ -255,12 +263,12 @@ mod tests {
     }
 
     #[test]
-    fn a_key_is_pinned_once_and_no_other_is_taken_then() {
+    fn first_key_is_pinned_and_another_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let known = KnownServers::open(&folder.path().join("client")).unwrap();
-        assert_eq!(known.judge(&server(), key(OLD)).unwrap(), Contact::First);
-        assert_eq!(known.judge(&server(), key(OLD)).unwrap(), Contact::Known);
-        let words = known.judge(&server(), key(NEW)).unwrap_err().to_string();
+        assert_eq!(known.check(&server(), key(OLD)).unwrap(), KeyCheck::FirstContact);
+        assert_eq!(known.check(&server(), key(OLD)).unwrap(), KeyCheck::Known);
+        let words = known.check(&server(), key(NEW)).unwrap_err().to_string();
         let file = folder.path().join("client/known_servers");
         let line = fs::read_to_string(&file).unwrap();
         for told in [OLD, NEW, &format!("remove line 1 of {}", file.display()), line.trim()] {
@@ -268,49 +276,53 @@ mod tests {
         }
         assert_eq!(fs::read_to_string(&file).unwrap(), line, "nothing is replaced");
         let elsewhere = "example.org:7001".parse().unwrap();
-        assert_eq!(known.judge(&elsewhere, key(NEW)).unwrap(), Contact::First);
+        assert_eq!(known.check(&elsewhere, key(NEW)).unwrap(), KeyCheck::FirstContact);
         fs::write(&file, "").unwrap();
-        assert_eq!(known.judge(&server(), key(NEW)).unwrap(), Contact::First, "its line is gone");
+        assert_eq!(
+            known.check(&server(), key(NEW)).unwrap(),
+            KeyCheck::FirstContact,
+            "its line is gone"
+        );
     }
 
     #[test]
-    fn a_link_says_which_key_it_has_to_be_and_does_not_overrule_what_is_pinned() {
+    fn pin_in_link_is_required_and_does_not_override_known_servers() {
         let folder = tempfile::tempdir().unwrap();
-        let trust = Trust::Pins(KnownServers::open(folder.path()).unwrap());
-        let wrong = trust.judge(&server(), Some(key(NEW)), key(OLD)).unwrap_err();
-        assert!(matches!(wrong, Distrust::NotInLink { .. }), "{wrong}");
+        let trust = TrustMode::PinOnFirstUse(KnownServers::open(folder.path()).unwrap());
+        let wrong = trust.check(&server(), Some(key(NEW)), key(OLD)).unwrap_err();
+        assert!(matches!(wrong, UntrustedServer::LinkMismatch { .. }), "{wrong}");
         assert!(!folder.path().join("known_servers").exists(), "nothing is pinned by that");
-        assert_eq!(trust.judge(&server(), Some(key(OLD)), key(OLD)).unwrap(), Contact::Known);
-        assert_eq!(trust.judge(&server(), None, key(OLD)).unwrap(), Contact::Known);
-        let changed = trust.judge(&server(), Some(key(NEW)), key(NEW)).unwrap_err();
-        assert!(matches!(changed, Distrust::Changed { .. }), "{changed}");
+        assert_eq!(trust.check(&server(), Some(key(OLD)), key(OLD)).unwrap(), KeyCheck::Known);
+        assert_eq!(trust.check(&server(), None, key(OLD)).unwrap(), KeyCheck::Known);
+        let changed = trust.check(&server(), Some(key(NEW)), key(NEW)).unwrap_err();
+        assert!(matches!(changed, UntrustedServer::KeyChanged { .. }), "{changed}");
     }
 
     #[test]
-    fn a_server_of_this_process_is_known_by_its_key_alone() {
-        let trust = Trust::Key(key(OLD));
-        assert_eq!(trust.judge(&server(), None, key(OLD)).unwrap(), Contact::Known);
-        assert!(trust.judge(&server(), None, key(NEW)).is_err());
+    fn own_server_is_checked_by_its_key_alone() {
+        let trust = TrustMode::Exactly(key(OLD));
+        assert_eq!(trust.check(&server(), None, key(OLD)).unwrap(), KeyCheck::Known);
+        assert!(trust.check(&server(), None, key(NEW)).is_err());
     }
 
     #[test]
-    fn clients_that_meet_a_server_at_once_agree_on_one_key() {
+    fn concurrent_first_contacts_pin_one_key() {
         let folder = tempfile::tempdir().unwrap();
         let known = KnownServers::open(folder.path()).unwrap();
         let mut met = Vec::new();
         std::thread::scope(|scope| {
             let known = &known;
-            let start = |text| scope.spawn(move || known.judge(&server(), key(text)));
+            let start = |text| scope.spawn(move || known.check(&server(), key(text)));
             let all = [OLD, NEW, OLD, NEW, OLD, NEW, OLD, NEW].map(start);
             met.extend(all.map(|one| one.join().unwrap().ok()));
         });
         let count = |wanted| met.iter().filter(|one| **one == wanted).count();
-        assert_eq!((count(Some(Contact::First)), count(Some(Contact::Known))), (1, 3));
+        assert_eq!((count(Some(KeyCheck::FirstContact)), count(Some(KeyCheck::Known))), (1, 3));
         assert_eq!(known.read().unwrap().1.len(), 1);
     }
 
     #[test]
-    fn a_file_that_makes_no_sense_is_named_and_nobody_is_trusted() {
+    fn unreadable_known_servers_is_named_and_trusts_no_server() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("known_servers");
         let known = KnownServers::open(folder.path()).unwrap();
@@ -323,7 +335,7 @@ mod tests {
             fs::write(&file, bytes).unwrap();
             for words in [
                 KnownServers::open(folder.path()).unwrap_err().to_string(),
-                known.judge(&server(), key(OLD)).unwrap_err().to_string(),
+                known.check(&server(), key(OLD)).unwrap_err().to_string(),
             ] {
                 assert!(words.contains(told), "{words}");
                 assert!(words.contains(&file.display().to_string()), "{words}");

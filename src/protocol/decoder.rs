@@ -12,11 +12,11 @@ use super::error::Refusal;
 pub struct Decoder {
     buffer: BytesMut,
     /// How much of `buffer` has been looked at.
-    seen: usize,
+    scanned: usize,
     depth: u32,
     in_string: bool,
     escaped: bool,
-    skipping: bool,
+    skipping_garbage: bool,
     limit: usize,
 }
 
@@ -25,11 +25,11 @@ impl Decoder {
     pub fn new(limit: usize) -> Self {
         Self {
             buffer: BytesMut::new(),
-            seen: 0,
+            scanned: 0,
             depth: 0,
             in_string: false,
             escaped: false,
-            skipping: false,
+            skipping_garbage: false,
             limit,
         }
     }
@@ -53,14 +53,14 @@ impl Decoder {
     pub fn next_object(&mut self) -> Option<Result<Bytes, Refusal>> {
         if self.depth == 0 {
             let stray = self.skip_to_object();
-            if stray && !self.skipping {
-                self.skipping = true;
+            if stray && !self.skipping_garbage {
+                self.skipping_garbage = true;
                 return Some(Err(Refusal::BadJson("it must begin with {".to_owned())));
             }
             if self.buffer.is_empty() {
                 return None;
             }
-            self.skipping = false;
+            self.skipping_garbage = false;
         }
         let end = self.find_end();
         if end.unwrap_or(self.buffer.len()) > self.limit {
@@ -68,7 +68,7 @@ impl Decoder {
             return Some(Err(Refusal::FrameTooLong(self.limit)));
         }
         let object = self.buffer.split_to(end?);
-        self.seen = 0;
+        self.scanned = 0;
         Some(Ok(object.freeze()))
     }
 
@@ -81,7 +81,7 @@ impl Decoder {
     }
 
     fn find_end(&mut self) -> Option<usize> {
-        let unseen = self.buffer.get(self.seen..).unwrap_or_default();
+        let unseen = self.buffer.get(self.scanned..).unwrap_or_default();
         for (index, byte) in unseen.iter().enumerate() {
             match (self.in_string, byte) {
                 (true, _) if self.escaped => self.escaped = false,
@@ -92,13 +92,13 @@ impl Decoder {
                 (false, b'}') => {
                     self.depth -= 1;
                     if self.depth == 0 {
-                        return Some(self.seen + index + 1);
+                        return Some(self.scanned + index + 1);
                     }
                 }
                 (true | false, _) => {}
             }
         }
-        self.seen = self.buffer.len();
+        self.scanned = self.buffer.len();
         None
     }
 }
@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn objects_come_whole_however_they_are_cut() {
+    fn objects_are_split_at_any_chunking() {
         let stream = br#"{"a":"}{\"\\"}{"b":{"c":[1,{"d":2}]}}   {"e":"\\\\"}"#;
         let whole = [r#"{"a":"}{\"\\"}"#, r#"{"b":{"c":[1,{"d":2}]}}"#, r#"{"e":"\\\\"}"#];
         for size in 1..=stream.len() {
@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_object_is_said_once_and_skipped() {
+    fn garbage_is_reported_once_and_skipped() {
         let objects = decode(&[b"GET / HTTP", b"/1.1\r\n\r\n", b"{\"a\":1}"], 100);
         assert!(matches!(objects[0], Err(Refusal::BadJson(_))));
         assert_eq!(objects[1], Ok("{\"a\":1}".to_owned()));
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn the_cap_holds_while_reading() {
+    fn oversized_object_is_refused_while_reading() {
         let mut decoder = Decoder::new(1_000);
         decoder.buffer().extend_from_slice(b"{\"a\":\"");
         for _ in 0..20 {
@@ -158,7 +158,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn any_bytes_in_any_pieces_never_panic_nor_outgrow_the_cap(
+        fn arbitrary_input_never_panics_or_exceeds_limit(
             pieces in proptest::collection::vec(
                 proptest::collection::vec(proptest::sample::select(b"{}\"\\a \n[\xff".to_vec()), 0..40), 0..20),
         ) {

@@ -105,10 +105,10 @@ pub enum Refusal {
         "this server lets nobody new in without an invite: ask whoever runs it for a chat:// link (`chat invite` makes one)"
     )]
     InviteNeeded,
-    /// See [`ErrorCode::BadInvite`].
+    /// See [`ErrorCode::InvalidInvite`].
     #[error("the invite is used up, too old, or not complete: ask for a new link")]
     BadInvite,
-    /// See [`ErrorCode::Banned`].
+    /// See [`ErrorCode::BanTarget`].
     #[error("you are shut out of this server: whoever runs it can change that")]
     Banned,
     /// See [`ErrorCode::Kicked`].
@@ -120,7 +120,7 @@ pub enum Refusal {
     )]
     NotYourId(UserId),
     /// See [`ErrorCode::TooManyIds`].
-    #[error("your key has {} IDs already, and more it may not have: {}", .0.len(), list(.0))]
+    #[error("your key has {} IDs already, and more it may not have: {}", .0.len(), join_ids(.0))]
     TooManyIds(Vec<UserId>),
     /// See [`ErrorCode::TooManyConnections`].
     #[error("too many connections come from your address: close one, or wait a minute")]
@@ -138,13 +138,13 @@ pub enum Refusal {
     #[error("a direct message needs at least one recipient other than its sender")]
     NoRecipient,
     /// See [`ErrorCode::UnknownRecipient`].
-    #[error("not here: {}; the message was sent to nobody", list(.0))]
+    #[error("not here: {}; the message was sent to nobody", join_ids(.0))]
     UnknownRecipient(Vec<UserId>),
     /// See [`ErrorCode::TooManyRecipients`].
     #[error("a direct message may name {} people at most", limits::RECIPIENTS)]
     TooManyRecipients,
     /// See [`ErrorCode::BadSeconds`].
-    #[error("a temporary message lives from 1 to {} seconds", limits::TEMPORARY_SECONDS_MAX)]
+    #[error("a temporary message lives from 1 to {} seconds", limits::MAX_TEMPORARY_SECONDS)]
     BadSeconds,
     /// See [`ErrorCode::UnknownMessage`].
     #[error("there is no message {0} that you can see (it may have expired or been removed)")]
@@ -152,7 +152,7 @@ pub enum Refusal {
     /// See [`ErrorCode::BadPattern`].
     #[error("the search expression is broken: {0}")]
     BadPattern(String),
-    /// See [`ErrorCode::NotStored`].
+    /// See [`ErrorCode::WriteFailed`].
     #[error("the server could not store it ({0}): nothing was sent; tell whoever runs the server")]
     NotStored(&'static str),
     /// See [`ErrorCode::NotYours`].
@@ -206,6 +206,6 @@ impl Refusal {
     }
 }
 
-fn list(ids: &[UserId]) -> String {
+fn join_ids(ids: &[UserId]) -> String {
     ids.iter().map(UserId::as_str).collect::<Vec<_>>().join(", ")
 }

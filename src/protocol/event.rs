@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::error::ErrorCode;
-use super::id::{ClientId, MessageId, Seq, UserId};
+use super::id::{Cid, MessageId, Seq, UserId};
 use super::limits::{ERROR_CHARACTERS, Limits};
 use super::message::{Message, Millis};
 use super::text::SafeText;
@@ -18,9 +18,9 @@ pub enum Event {
     /// The login is accepted.
     Welcome(Welcome),
     /// The login is refused.
-    LoginRefused(Refused),
+    LoginRefused(ErrorReply),
     /// `ACTIVE_CLIENT`: everybody who is here, as far as it was told; those who come at once share it.
-    People(Arc<[UserId]>),
+    Users(Arc<[UserId]>),
     /// PRESENCE: who came and who went since the last word on it.
     Presence {
         /// Who came.
@@ -31,7 +31,7 @@ pub enum Event {
     /// GUESTS: of those who are here, or come with the next word, these have shown no key.
     Guests(Vec<UserId>),
     /// MESSAGE, TEMPORARY or REPLY.
-    Said(Message),
+    Posted(Message),
     /// DELETE: its author has removed a message.
     Deleted(Deleted),
     /// OUTDATED: a temporary message has expired.
@@ -44,17 +44,17 @@ pub enum Event {
     /// LIVE: everything up to here has been sent again; what comes now is new.
     Live(Seq),
     /// STORED: a request that is repeated was done before; nothing was done now.
-    Stored(Stored),
+    Stored(StoredReply),
     /// HISTORY: the answer to a question about what was said before.
-    History(Page),
+    History(HistoryPage),
     /// FOUND: some hits of a search; more follow unless it is done.
-    Found(Found),
+    SearchResults(SearchResults),
     /// PONG: how many events of the log were sent on this connection.
     Pong(u64),
     /// ERROR: the server did not do what it was asked.
-    Refused(Refused),
+    Error(ErrorReply),
     /// CLOSING: the server ends the connection.
-    Closing(Refused),
+    Closing(ErrorReply),
 }
 
 /// What a session learns at its login.
@@ -77,31 +77,31 @@ pub struct Welcome {
 
 /// What came of a request the first time.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Stored {
+pub struct StoredReply {
     /// The place in the order of what came of it.
     pub seq: Seq,
     /// The message.
     pub id: MessageId,
     /// The request.
-    pub cid: ClientId,
+    pub cid: Cid,
 }
 
 /// A part of the history.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Page {
+pub struct HistoryPage {
     /// The messages, oldest first.
     pub messages: Vec<Message>,
     /// Whether there are earlier ones.
-    pub earlier: bool,
+    pub has_earlier: bool,
     /// Whether there are later ones.
-    pub later: bool,
+    pub has_later: bool,
     /// The question.
-    pub cid: Option<ClientId>,
+    pub cid: Option<Cid>,
 }
 
 /// Some hits of a search.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Found {
+pub struct SearchResults {
     /// The messages, newest first.
     pub messages: Vec<Message>,
     /// How many messages have been searched so far.
@@ -109,7 +109,7 @@ pub struct Found {
     /// Whether that was all; without it, why not.
     pub end: SearchEnd,
     /// The question.
-    pub cid: Option<ClientId>,
+    pub cid: Option<Cid>,
 }
 
 /// How far a search is.
@@ -136,41 +136,41 @@ pub struct Deleted {
     /// The message.
     pub id: MessageId,
     /// Its author.
-    pub by: UserId,
+    pub author: UserId,
     /// The author's own name for the request.
-    pub cid: Option<ClientId>,
+    pub cid: Option<Cid>,
 }
 
 /// Why the server did not do something.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refused {
+pub struct ErrorReply {
     /// The reason, for programs.
     pub code: ErrorCode,
     /// The reason, for people.
     pub text: SafeText,
     /// The request that this answers.
-    pub cid: Option<ClientId>,
+    pub cid: Option<Cid>,
 }
 
 impl Event {
     /// The message that nobody may show any more after this event.
-    pub fn removes(&self) -> Option<MessageId> {
+    pub fn removed_message(&self) -> Option<MessageId> {
         match self {
             Self::Deleted(deleted) => Some(deleted.id),
             Self::Expired { id, .. } => Some(*id),
             Self::LoginPrompt
             | Self::Welcome(_)
             | Self::LoginRefused(_)
-            | Self::People(_)
+            | Self::Users(_)
             | Self::Presence { .. }
             | Self::Guests(_)
-            | Self::Said(_)
+            | Self::Posted(_)
             | Self::Live(_)
             | Self::Stored(_)
             | Self::History(_)
-            | Self::Found(_)
+            | Self::SearchResults(_)
             | Self::Pong(_)
-            | Self::Refused(_)
+            | Self::Error(_)
             | Self::Closing(_) => None,
         }
     }
@@ -178,29 +178,29 @@ impl Event {
     /// Its place in the order of the log, if it is an event of the log.
     pub fn seq(&self) -> Option<Seq> {
         match self {
-            Self::Said(message) => Some(message.seq),
+            Self::Posted(message) => Some(message.seq),
             Self::Deleted(deleted) => Some(deleted.seq),
             Self::Expired { seq, .. } => Some(*seq),
             Self::LoginPrompt
             | Self::Welcome(_)
             | Self::LoginRefused(_)
-            | Self::People(_)
+            | Self::Users(_)
             | Self::Presence { .. }
             | Self::Guests(_)
             | Self::Live(_)
             | Self::Stored(_)
             | Self::History(_)
-            | Self::Found(_)
+            | Self::SearchResults(_)
             | Self::Pong(_)
-            | Self::Refused(_)
+            | Self::Error(_)
             | Self::Closing(_) => None,
         }
     }
 }
 
-impl Refused {
+impl ErrorReply {
     /// The answer to a request that was named `cid`. Long words (of all that was wrong, say) are cut.
-    pub fn new(refusal: &super::error::Refusal, cid: Option<ClientId>) -> Self {
+    pub fn new(refusal: &super::error::Refusal, cid: Option<Cid>) -> Self {
         let text: String = refusal.to_string().chars().take(ERROR_CHARACTERS).collect();
         Self { code: refusal.code(), text: SafeText::clean(&text), cid }
     }

@@ -16,7 +16,7 @@ use super::text::SafeText;
 
 /// How long a text is looked at as a name at all, in bytes: any name fits, also one that is not
 /// composed yet.
-const NAME_BYTES_READ: usize = 16 * limits::NAME_CHARACTERS;
+const MAX_NAME_INPUT_BYTES: usize = 16 * limits::NAME_CHARACTERS;
 
 /// Why a text is not an identifier.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
@@ -34,8 +34,8 @@ pub enum IdError {
     #[error("a message's id is a number of six digits or more (such as 235467)")]
     Message,
     /// Not a client's name for what it sends.
-    #[error("a `cid` is 1 to {} visible ASCII characters", limits::CLIENT_ID_BYTES)]
-    Client,
+    #[error("a `cid` is 1 to {} visible ASCII characters", limits::CID_BYTES)]
+    Cid,
 }
 
 /// The name that a person chose: `Bob`. Letters and digits of one script, `-` and `.`, composed (NFC).
@@ -53,7 +53,7 @@ impl Name {
     /// The skeletons of UTS #39 (§4) are equal where characters look alike (`0` and `O`, `1`, `l` and
     /// `I`, `rn` and `m`, letters of other scripts), but tell capitals from small letters; which comes
     /// first, then, makes a difference: `Ivan` is like `ivan` by the first, and like `lvan` by the second.
-    pub fn looks(&self) -> [String; 2] {
+    pub fn skeletons(&self) -> [String; 2] {
         let of_small = skeleton(&self.0.to_lowercase()).collect();
         [of_small, skeleton(&self.0).collect::<String>().to_lowercase()]
     }
@@ -63,7 +63,7 @@ impl FromStr for Name {
     type Err = IdError;
 
     fn from_str(text: &str) -> Result<Self, IdError> {
-        if text.len() > NAME_BYTES_READ {
+        if text.len() > MAX_NAME_INPUT_BYTES {
             return Err(IdError::Name);
         }
         let composed: String = text.trim().nfc().collect();
@@ -158,24 +158,24 @@ impl fmt::Display for MessageId {
 
 /// The client's own name for something it sends (`cid`): it comes back in the answer.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct ClientId(Arc<str>);
+pub struct Cid(Arc<str>);
 
-impl ClientId {
+impl Cid {
     /// The name as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
-impl FromStr for ClientId {
+impl FromStr for Cid {
     type Err = IdError;
 
     fn from_str(text: &str) -> Result<Self, IdError> {
-        let fits = (1..=limits::CLIENT_ID_BYTES).contains(&text.len());
+        let fits = (1..=limits::CID_BYTES).contains(&text.len());
         if fits && text.bytes().all(|b| b.is_ascii_graphic()) {
             Ok(Self(Arc::from(text)))
         } else {
-            Err(IdError::Client)
+            Err(IdError::Cid)
         }
     }
 }
@@ -216,7 +216,7 @@ macro_rules! text_id {
     )*};
 }
 
-text_id!(Name, UserId, ClientId);
+text_id!(Name, UserId, Cid);
 
 impl Serialize for MessageId {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -227,7 +227,7 @@ impl Serialize for MessageId {
 impl<'de> Deserialize<'de> for MessageId {
     /// A string of digits, or a number as the original's report prints it.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        super::loose::text(deserializer)?
+        super::lenient::optional_string(deserializer)?
             .unwrap_or_default()
             .parse()
             .map_err(serde::de::Error::custom)

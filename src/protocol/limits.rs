@@ -29,13 +29,13 @@ pub const NAME_CHARACTERS: usize = 24;
 pub const RECIPIENTS: usize = 256;
 
 /// The longest name a client may give to what it sends (`cid`), in bytes: a UUID with room to spare.
-pub const CLIENT_ID_BYTES: usize = 64;
+pub const CID_BYTES: usize = 64;
 
 /// How long a temporary message lives when its sender says nothing, in seconds, as in the original.
-pub const TEMPORARY_SECONDS: u32 = 10;
+pub const DEFAULT_TEMPORARY_SECONDS: u32 = 10;
 
 /// The longest life a temporary message may ask for, in seconds: a week.
-pub const TEMPORARY_SECONDS_MAX: u32 = 7 * 24 * 60 * 60;
+pub const MAX_TEMPORARY_SECONDS: u32 = 7 * 24 * 60 * 60;
 
 /// The longest words of an error, in characters, so that an original client can read them at once.
 pub const ERROR_CHARACTERS: usize = 400;
@@ -52,10 +52,10 @@ pub const PING_SECONDS: u64 = 20;
 
 /// How long either side hears nothing before it takes the connection for dead, in seconds: two lost
 /// pings.
-pub const DEAD_SECONDS: u64 = 45;
+pub const KEEPALIVE_TIMEOUT_SECONDS: u64 = 45;
 
 /// How long a `cid` is remembered after its first use, in days.
-pub const CLIENT_ID_DAYS: u64 = 7;
+pub const CID_DAYS: u64 = 7;
 
 /// How many combining marks one base character may carry. Real scripts need up to four;
 /// more is a "Zalgo" flood that draws over the lines of others.
@@ -104,11 +104,11 @@ impl Default for Limits {
             frame_bytes: FRAME_BYTES,
             content_characters: CONTENT_CHARACTERS,
             recipients: RECIPIENTS,
-            temporary_seconds: TEMPORARY_SECONDS_MAX,
+            temporary_seconds: MAX_TEMPORARY_SECONDS,
             pattern_bytes: PATTERN_BYTES,
             page_messages: PAGE_MESSAGES,
             ping_seconds: PING_SECONDS,
-            dead_seconds: DEAD_SECONDS,
+            dead_seconds: KEEPALIVE_TIMEOUT_SECONDS,
             rates: None,
         }
     }

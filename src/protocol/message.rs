@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use chrono::{DateTime, FixedOffset};
 
-use super::id::{ClientId, MessageId, Seq, UserId};
+use super::id::{Cid, MessageId, Seq, UserId};
 use super::text::SafeText;
 
 /// Milliseconds since 1970, by the server's clock.
@@ -15,13 +15,13 @@ pub type Millis = i64;
 pub enum Audience {
     /// Everybody in the room.
     Everyone,
-    /// These people alone. On a [`Message`] the sender is never among them.
+    /// These people alone. On a [`UiEvent`] the sender is never among them.
     Only(BTreeSet<UserId>),
 }
 
 impl Audience {
     /// The people who are named; `None` for everybody.
-    pub fn named(&self) -> Option<&BTreeSet<UserId>> {
+    pub fn recipients(&self) -> Option<&BTreeSet<UserId>> {
         match self {
             Self::Everyone => None,
             Self::Only(people) => Some(people),
@@ -30,7 +30,7 @@ impl Audience {
 
     /// Whether the message is for named people alone.
     pub fn is_private(&self) -> bool {
-        self.named().is_some()
+        self.recipients().is_some()
     }
 }
 
@@ -39,7 +39,7 @@ impl Audience {
 ///
 /// This is the one rule. The live feed and the log's lists for pages and replays are made by it; what is
 /// looked up (to search, to quote, to reply, to remove) is held against [`can_see`], which asks it.
-pub fn readers<'a, Id: Eq + ?Sized>(
+pub fn viewers<'a, Id: Eq + ?Sized>(
     author: &'a Id,
     recipients: Option<impl IntoIterator<Item = &'a Id>>,
 ) -> Option<impl Iterator<Item = &'a Id>> {
@@ -52,12 +52,12 @@ pub fn can_see<'a, Id: Eq + ?Sized>(
     author: &'a Id,
     recipients: Option<impl IntoIterator<Item = &'a Id>>,
 ) -> bool {
-    readers(author, recipients).is_none_or(|mut people| people.any(|person| person == viewer))
+    viewers(author, recipients).is_none_or(|mut people| people.any(|person| person == viewer))
 }
 
 /// What sort of message it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Kind {
+pub enum MessageKind {
     /// MESSAGE.
     Plain,
     /// TEMPORARY: nobody may show it from this moment on.
@@ -87,29 +87,29 @@ pub struct Message {
     /// Who gets it.
     pub audience: Audience,
     /// What sort it is.
-    pub kind: Kind,
+    pub kind: MessageKind,
     /// The text.
     pub content: SafeText,
     /// When the server took it, in the server's time zone.
     pub at: DateTime<FixedOffset>,
     /// The sender's own name for it.
-    pub cid: Option<ClientId>,
+    pub cid: Option<Cid>,
 }
 
 impl Message {
     /// When it expires, by the server's clock in milliseconds.
     pub fn expires(&self) -> Option<Millis> {
         match self.kind {
-            Kind::Temporary { expires } => Some(expires),
-            Kind::Plain | Kind::Reply { .. } => None,
+            MessageKind::Temporary { expires } => Some(expires),
+            MessageKind::Plain | MessageKind::Reply { .. } => None,
         }
     }
 
     /// The message that this one replies to.
     pub fn reply_to(&self) -> Option<MessageId> {
         match self.kind {
-            Kind::Reply { to } => Some(to),
-            Kind::Plain | Kind::Temporary { .. } => None,
+            MessageKind::Reply { to } => Some(to),
+            MessageKind::Plain | MessageKind::Temporary { .. } => None,
         }
     }
 }

@@ -5,19 +5,19 @@
 //!
 #![doc = include_str!("PROTOCOL.md")]
 
+mod codec;
 pub mod decoder;
 pub mod error;
 pub mod event;
 pub mod id;
 pub mod invite;
+mod lenient;
 pub mod limits;
-mod loose;
 pub mod message;
 pub mod query;
 pub mod rate;
 pub mod request;
 pub mod text;
-mod wire;
 
 #[cfg(test)]
 mod tests;

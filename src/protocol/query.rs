@@ -9,7 +9,7 @@ use super::message::Millis;
 
 /// Which part of the history is wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum History {
+pub enum HistoryQuery {
     /// The last messages before a place in the order, or the last of all.
     Before(Option<Seq>),
     /// A message, with what was said before and after it.
@@ -18,7 +18,7 @@ pub enum History {
 
 /// What is searched for: all of it has to fit.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Find {
+pub struct SearchQuery {
     /// A regular expression; an empty one ends the search that is under way.
     pub pattern: String,
     /// Whether capitals differ from small letters.
@@ -33,12 +33,12 @@ pub struct Find {
     pub before: Option<Millis>,
 }
 
-impl Find {
+impl SearchQuery {
     /// Checks what can be checked without compiling the expression.
     ///
     /// # Errors
     /// The expression is longer than [`limits::PATTERN_BYTES`].
-    pub fn checked(self) -> Result<Self, Refusal> {
+    pub fn validated(self) -> Result<Self, Refusal> {
         if self.pattern.len() > limits::PATTERN_BYTES {
             return Err(Refusal::BadPattern(format!(
                 "an expression may have {} bytes at most",

@@ -6,26 +6,26 @@
 use serde::{Deserialize, Serialize};
 
 use super::error::Refusal;
-use super::id::{ClientId, IdError, MessageId, Seq, UserId};
+use super::id::{Cid, IdError, MessageId, Seq, UserId};
 use super::invite::Invite;
 use super::limits;
 use super::message::Audience;
-use super::query::{Find, History};
+use super::query::{HistoryQuery, SearchQuery};
 use super::text::SafeText;
 
 /// What a client asks for after its login.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Request {
     /// MESSAGE, TEMPORARY or REPLY.
-    Say(Say),
+    Post(Post),
     /// DELETE.
     Delete(MessageId),
     /// SEARCH without an expression: an original client says so after it has searched by itself.
-    Search,
+    LocalSearch,
     /// SEARCH with an expression.
-    Find(Find),
+    SearchHistory(SearchQuery),
     /// HISTORY.
-    History(History),
+    History(HistoryQuery),
     /// PING: is the connection alive, and has everything come? With the place up to which the person
     /// has had everything, if the client knows.
     Ping(Option<Seq>),
@@ -35,18 +35,18 @@ pub enum Request {
 
 /// A message that somebody wants to send.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Say {
+pub struct Post {
     /// Who is to get it; the sender may be among them, and is then ignored.
     pub audience: Audience,
     /// What sort it is.
-    pub kind: SayKind,
+    pub kind: PostKind,
     /// The text, neither blank nor longer than [`limits::CONTENT_CHARACTERS`].
     pub content: SafeText,
 }
 
 /// What sort of message is to be sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SayKind {
+pub enum PostKind {
     /// MESSAGE.
     Plain,
     /// TEMPORARY, gone after so many seconds.
@@ -69,7 +69,7 @@ pub struct Login {
     /// Which protocol the client speaks.
     pub dialect: Dialect,
     /// The one of its IDs that a client of ours wants; without it, the server chooses.
-    pub id: Option<UserId>,
+    pub user_id: Option<UserId>,
     /// What lets somebody in who has no ID yet.
     pub invite: Option<Invite>,
     /// From where a client of ours goes on.
@@ -95,21 +95,21 @@ pub enum Dialect {
 }
 
 /// The number that a client of ours sends as `protocol`.
-pub const PROTOCOL: u32 = 1;
+pub const PROTOCOL_VERSION: u32 = 1;
 
 /// The envelope as it stands on the wire, from a client; unknown fields are ignored.
 #[derive(Debug, Default, Deserialize)]
-struct Incoming {
+struct IncomingEnvelope {
     action: Option<String>,
     #[serde(default)]
     receiver: Option<Vec<String>>,
-    #[serde(default, deserialize_with = "super::loose::text")]
+    #[serde(default, deserialize_with = "super::lenient::optional_string")]
     content: Option<String>,
     #[serde(default)]
     private: Option<bool>,
-    #[serde(default, deserialize_with = "super::loose::text")]
+    #[serde(default, deserialize_with = "super::lenient::optional_string")]
     optional: Option<String>,
-    #[serde(default, deserialize_with = "super::loose::text")]
+    #[serde(default, deserialize_with = "super::lenient::optional_string")]
     cid: Option<String>,
     #[serde(default)]
     seconds: Option<u32>,
@@ -138,9 +138,9 @@ struct Incoming {
 }
 
 /// A request with the name that its client gave to it; or why it is none, with the same name.
-pub type Decoded = (Option<ClientId>, Result<Request, Refusal>);
+pub type DecodedRequest = (Option<Cid>, Result<Request, Refusal>);
 
-fn parse(object: &[u8]) -> Result<Incoming, Refusal> {
+fn parse(object: &[u8]) -> Result<IncomingEnvelope, Refusal> {
     serde_json::from_slice(object).map_err(|error| match error.classify() {
         serde_json::error::Category::Data => Refusal::BadRequest(error.to_string()),
         serde_json::error::Category::Io
@@ -161,7 +161,7 @@ impl Login {
             return Err(Refusal::LoginFirst);
         };
         match incoming.protocol {
-            Some(version) if version >= PROTOCOL => {}
+            Some(version) if version >= PROTOCOL_VERSION => {}
             // An original client is asked for nothing but its name.
             Some(_) | None => return Ok(Self::original(username)),
         }
@@ -170,18 +170,18 @@ impl Login {
         let id = incoming.user_id.as_deref().map(str::parse).transpose().map_err(bad_request)?;
         let invite = incoming.invite.as_deref().map(str::parse).transpose();
         let invite = invite.map_err(|_invalid| Refusal::BadInvite)?;
-        Ok(Self { username, dialect: Dialect::Extended, id, invite, resume })
+        Ok(Self { username, dialect: Dialect::Extended, user_id: id, invite, resume })
     }
 
     /// What an original client of that name says.
     pub fn original(username: String) -> Self {
-        Self { username, dialect: Dialect::Original, id: None, invite: None, resume: None }
+        Self { username, dialect: Dialect::Original, user_id: None, invite: None, resume: None }
     }
 
     /// The bytes of a login of ours.
     pub fn encode(&self) -> Vec<u8> {
         #[derive(Serialize)]
-        struct Outgoing<'a> {
+        struct LoginEnvelope<'a> {
             action: &'a str,
             protocol: u32,
             username: &'a str,
@@ -192,11 +192,11 @@ impl Login {
             #[serde(flatten, skip_serializing_if = "Option::is_none")]
             resume: Option<&'a Resume>,
         }
-        to_line(&Outgoing {
+        to_line(&LoginEnvelope {
             action: "LOGIN",
-            protocol: PROTOCOL,
+            protocol: PROTOCOL_VERSION,
             username: &self.username,
-            user_id: self.id.as_ref(),
+            user_id: self.user_id.as_ref(),
             invite: self.invite.as_ref(),
             resume: self.resume.as_ref(),
         })
@@ -205,40 +205,40 @@ impl Login {
 
 impl Request {
     /// Reads one object of a client that has logged in.
-    pub fn decode(object: &[u8]) -> Decoded {
+    pub fn decode(object: &[u8]) -> DecodedRequest {
         let incoming = match parse(object) {
             Ok(incoming) => incoming,
             Err(refusal) => return (None, Err(refusal)),
         };
         match incoming.cid.as_deref().map(str::parse).transpose() {
-            Ok(cid) => (cid, Self::from_incoming(incoming)),
+            Ok(cid) => (cid, Self::from_envelope(incoming)),
             Err(error) => (None, Err(bad_request(error))),
         }
     }
 
-    fn from_incoming(incoming: Incoming) -> Result<Self, Refusal> {
+    fn from_envelope(incoming: IncomingEnvelope) -> Result<Self, Refusal> {
         match incoming.action.as_deref() {
-            Some("MESSAGE") => say(incoming, SayKind::Plain),
+            Some("MESSAGE") => parse_post(incoming, PostKind::Plain),
             Some("TEMPORARY") => {
-                let seconds = incoming.seconds.unwrap_or(limits::TEMPORARY_SECONDS);
-                if !(1..=limits::TEMPORARY_SECONDS_MAX).contains(&seconds) {
+                let seconds = incoming.seconds.unwrap_or(limits::DEFAULT_TEMPORARY_SECONDS);
+                if !(1..=limits::MAX_TEMPORARY_SECONDS).contains(&seconds) {
                     return Err(Refusal::BadSeconds);
                 }
-                say(incoming, SayKind::Temporary { seconds })
+                parse_post(incoming, PostKind::Temporary { seconds })
             }
             Some("REPLY") => {
-                let to = message_id(incoming.optional.as_deref())?;
-                say(incoming, SayKind::Reply { to })
+                let to = parse_message_id(incoming.optional.as_deref())?;
+                parse_post(incoming, PostKind::Reply { to })
             }
             Some("DELETE") => {
                 let content = incoming.content.as_deref().filter(|content| !content.is_empty());
                 let id = content.or(incoming.optional.as_deref());
-                Ok(Self::Delete(message_id(id)?))
+                Ok(Self::Delete(parse_message_id(id)?))
             }
             Some("SEARCH") => match incoming.content {
-                None => Ok(Self::Search),
-                Some(pattern) => Ok(Self::Find(
-                    Find {
+                None => Ok(Self::LocalSearch),
+                Some(pattern) => Ok(Self::SearchHistory(
+                    SearchQuery {
                         pattern,
                         match_case: incoming.case,
                         from: incoming.from,
@@ -246,15 +246,15 @@ impl Request {
                         after: incoming.after,
                         before: incoming.before,
                     }
-                    .checked()?,
+                    .validated()?,
                 )),
             },
             Some("HISTORY") => Ok(Self::History(match (incoming.around, incoming.before) {
-                (Some(id), _) => History::Around(id),
+                (Some(id), _) => HistoryQuery::Around(id),
                 (None, Some(before)) => {
-                    History::Before(Some(Seq(u64::try_from(before).unwrap_or_default())))
+                    HistoryQuery::Before(Some(Seq(u64::try_from(before).unwrap_or_default())))
                 }
-                (None, None) => History::Before(None),
+                (None, None) => HistoryQuery::Before(None),
             })),
             Some("PING") => {
                 let up_to = incoming.after.and_then(|after| u64::try_from(after).ok());
@@ -268,12 +268,12 @@ impl Request {
     }
 
     /// The bytes of a request of ours.
-    pub fn encode(&self, cid: Option<&ClientId>) -> Vec<u8> {
-        to_line(&Outgoing::new(self, cid))
+    pub fn encode(&self, cid: Option<&Cid>) -> Vec<u8> {
+        to_line(&OutgoingEnvelope::new(self, cid))
     }
 }
 
-fn message_id(text: Option<&str>) -> Result<MessageId, Refusal> {
+fn parse_message_id(text: Option<&str>) -> Result<MessageId, Refusal> {
     text.unwrap_or_default().parse().map_err(bad_request)
 }
 
@@ -281,7 +281,7 @@ fn bad_request(error: IdError) -> Refusal {
     Refusal::BadRequest(error.to_string())
 }
 
-fn say(incoming: Incoming, kind: SayKind) -> Result<Request, Refusal> {
+fn parse_post(incoming: IncomingEnvelope, kind: PostKind) -> Result<Request, Refusal> {
     let content = SafeText::clean(incoming.content.as_deref().unwrap_or_default());
     if content.is_blank() {
         return Err(Refusal::EmptyContent);
@@ -290,20 +290,20 @@ fn say(incoming: Incoming, kind: SayKind) -> Result<Request, Refusal> {
     if characters > limits::CONTENT_CHARACTERS {
         return Err(Refusal::ContentTooLong(characters));
     }
-    let audience = audience(&incoming.receiver.unwrap_or_default(), incoming.private, kind)?;
-    Ok(Request::Say(Say { audience, kind, content }))
+    let audience = parse_audience(&incoming.receiver.unwrap_or_default(), incoming.private, kind)?;
+    Ok(Request::Post(Post { audience, kind, content }))
 }
 
 /// `"all"` is public. An original client's reply names whom it computed from the message replied to,
 /// and says with `private` whether that one was: only there does `private` decide anything.
-fn audience(
+fn parse_audience(
     receiver: &[String],
     private: Option<bool>,
-    kind: SayKind,
+    kind: PostKind,
 ) -> Result<Audience, Refusal> {
-    let to_all = receiver.iter().any(|id| id == "all");
-    let is_reply = matches!(kind, SayKind::Reply { .. });
-    if to_all || (is_reply && (private == Some(false) || receiver.is_empty())) {
+    let names_all = receiver.iter().any(|id| id == "all");
+    let is_reply = matches!(kind, PostKind::Reply { .. });
+    if names_all || (is_reply && (private == Some(false) || receiver.is_empty())) {
         return Ok(Audience::Everyone);
     }
     match receiver.len() {
@@ -311,17 +311,17 @@ fn audience(
         count if count > limits::RECIPIENTS => return Err(Refusal::TooManyRecipients),
         _ => {}
     }
-    let people = receiver
+    let recipients = receiver
         .iter()
         .map(|id| id.parse::<UserId>())
         .collect::<Result<_, _>>()
         .map_err(bad_request)?;
-    Ok(Audience::Only(people))
+    Ok(Audience::Only(recipients))
 }
 
 /// The envelope as it stands on the wire, from a client of ours.
 #[derive(Serialize)]
-struct Outgoing<'a> {
+struct OutgoingEnvelope<'a> {
     action: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     receiver: Option<Vec<String>>,
@@ -334,7 +334,7 @@ struct Outgoing<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     seconds: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    cid: Option<&'a ClientId>,
+    cid: Option<&'a Cid>,
     #[serde(skip_serializing_if = "Option::is_none")]
     after: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -349,9 +349,9 @@ struct Outgoing<'a> {
     case: bool,
 }
 
-impl<'a> Outgoing<'a> {
-    fn new(request: &'a Request, cid: Option<&'a ClientId>) -> Self {
-        let bare = |action| Self {
+impl<'a> OutgoingEnvelope<'a> {
+    fn new(request: &'a Request, cid: Option<&'a Cid>) -> Self {
+        let with_action = |action| Self {
             action,
             receiver: None,
             private: None,
@@ -367,43 +367,45 @@ impl<'a> Outgoing<'a> {
             case: false,
         };
         match request {
-            Request::Search => bare("SEARCH"),
-            Request::Exit => bare("EXIT"),
-            Request::Ping(up_to) => Self { after: up_to.map(number), ..bare("PING") },
-            Request::History(History::Around(id)) => Self { around: Some(*id), ..bare("HISTORY") },
-            Request::History(History::Before(before)) => {
-                Self { before: before.map(number), ..bare("HISTORY") }
+            Request::LocalSearch => with_action("SEARCH"),
+            Request::Exit => with_action("EXIT"),
+            Request::Ping(up_to) => Self { after: up_to.map(seq_to_number), ..with_action("PING") },
+            Request::History(HistoryQuery::Around(id)) => {
+                Self { around: Some(*id), ..with_action("HISTORY") }
             }
-            Request::Find(find) => Self {
-                content: Some(find.pattern.clone()),
-                case: find.match_case,
-                from: find.from.as_deref(),
-                to: find.to.as_ref(),
-                after: find.after,
-                before: find.before,
-                ..bare("SEARCH")
+            Request::History(HistoryQuery::Before(before)) => {
+                Self { before: before.map(seq_to_number), ..with_action("HISTORY") }
+            }
+            Request::SearchHistory(query) => Self {
+                content: Some(query.pattern.clone()),
+                case: query.match_case,
+                from: query.from.as_deref(),
+                to: query.to.as_ref(),
+                after: query.after,
+                before: query.before,
+                ..with_action("SEARCH")
             },
-            Request::Delete(id) => Self { content: Some(id.to_string()), ..bare("DELETE") },
-            Request::Say(said) => {
-                let named = match said.kind {
-                    SayKind::Plain => bare("MESSAGE"),
-                    SayKind::Temporary { seconds } => {
-                        Self { seconds: Some(seconds), ..bare("TEMPORARY") }
+            Request::Delete(id) => Self { content: Some(id.to_string()), ..with_action("DELETE") },
+            Request::Post(post) => {
+                let base = match post.kind {
+                    PostKind::Plain => with_action("MESSAGE"),
+                    PostKind::Temporary { seconds } => {
+                        Self { seconds: Some(seconds), ..with_action("TEMPORARY") }
                     }
-                    SayKind::Reply { to } => Self { optional: Some(to), ..bare("REPLY") },
+                    PostKind::Reply { to } => Self { optional: Some(to), ..with_action("REPLY") },
                 };
                 Self {
-                    receiver: Some(super::wire::receivers(&said.audience)),
-                    private: Some(said.audience.is_private()),
-                    content: Some(said.content.as_str().to_owned()),
-                    ..named
+                    receiver: Some(super::codec::receiver_list(&post.audience)),
+                    private: Some(post.audience.is_private()),
+                    content: Some(post.content.as_str().to_owned()),
+                    ..base
                 }
             }
         }
     }
 }
 
-fn number(seq: Seq) -> i64 {
+fn seq_to_number(seq: Seq) -> i64 {
     i64::try_from(seq.0).unwrap_or(i64::MAX)
 }
 

@@ -7,13 +7,13 @@ use chrono::DateTime;
 use proptest::prelude::*;
 
 use super::error::{ErrorCode, Refusal};
-use super::event::{Deleted, Event, Refused, Welcome};
-use super::id::{ClientId, MessageId, Name, Seq, UserId};
+use super::event::{Deleted, ErrorReply, Event, Welcome};
+use super::id::{Cid, MessageId, Name, Seq, UserId};
 use super::invite::Invite;
 use super::limits::{self, Limits, Rates};
-use super::message::{Audience, Kind, Message};
-use super::rate::{Bucket, Rate};
-use super::request::{Dialect, Login, Request, Resume, Say, SayKind};
+use super::message::{Audience, Message, MessageKind};
+use super::rate::{Rate, TokenBucket};
+use super::request::{Dialect, Login, Post, PostKind, Request, Resume};
 use super::text::SafeText;
 
 fn user() -> impl Strategy<Value = UserId> {
@@ -25,7 +25,7 @@ fn message_id() -> impl Strategy<Value = MessageId> {
     (100_000..10_000_000_u32).prop_map(|number| MessageId::from_number(number).unwrap())
 }
 
-fn cid() -> impl Strategy<Value = Option<ClientId>> {
+fn cid() -> impl Strategy<Value = Option<Cid>> {
     proptest::option::of("[!-~]{1,64}".prop_map(|text| text.parse().unwrap()))
 }
 
@@ -42,9 +42,9 @@ fn audience() -> impl Strategy<Value = Audience> {
 
 fn message() -> impl Strategy<Value = Message> {
     let kind = prop_oneof![
-        Just(Kind::Plain),
-        (0..4_000_000_000_000_i64).prop_map(|expires| Kind::Temporary { expires }),
-        message_id().prop_map(|to| Kind::Reply { to }),
+        Just(MessageKind::Plain),
+        (0..4_000_000_000_000_i64).prop_map(|expires| MessageKind::Temporary { expires }),
+        message_id().prop_map(|to| MessageKind::Reply { to }),
     ];
     (
         any::<u64>(),
@@ -72,8 +72,9 @@ fn message() -> impl Strategy<Value = Message> {
 
 fn event() -> impl Strategy<Value = Event> {
     let people = || proptest::collection::vec(user(), 0..300);
-    let refused =
-        || (text(), cid()).prop_map(|(text, cid)| Refused { code: ErrorCode::NotYours, text, cid });
+    let refused = || {
+        (text(), cid()).prop_map(|(text, cid)| ErrorReply { code: ErrorCode::NotYours, text, cid })
+    };
     prop_oneof![
         Just(Event::LoginPrompt),
         (user(), "[a-z0-9]{1,20}", any::<u64>(), any::<i64>(), any::<u32>()).prop_map(
@@ -92,28 +93,29 @@ fn event() -> impl Strategy<Value = Event> {
             }
         ),
         refused().prop_map(Event::LoginRefused),
-        people().prop_map(|people| Event::People(people.into())),
+        people().prop_map(|people| Event::Users(people.into())),
         people().prop_map(Event::Guests),
         (people(), people()).prop_map(|(joined, left)| Event::Presence { joined, left }),
-        message().prop_map(Event::Said),
-        (any::<u64>(), message_id(), user(), cid())
-            .prop_map(|(seq, id, by, cid)| Event::Deleted(Deleted { seq: Seq(seq), id, by, cid })),
+        message().prop_map(Event::Posted),
+        (any::<u64>(), message_id(), user(), cid()).prop_map(|(seq, id, author, cid)| {
+            Event::Deleted(Deleted { seq: Seq(seq), id, author, cid })
+        }),
         (any::<u64>(), message_id()).prop_map(|(seq, id)| Event::Expired { seq: Seq(seq), id }),
-        refused().prop_map(Event::Refused),
+        refused().prop_map(Event::Error),
         refused().prop_map(Event::Closing),
     ]
 }
 
 proptest! {
     #[test]
-    fn every_event_comes_back_as_it_went(event in event()) {
+    fn events_round_trip(event in event()) {
         let bytes = event.encode();
         prop_assert_eq!(bytes.iter().position(|b| *b == b'\n'), Some(bytes.len() - 1), "one line");
         prop_assert_eq!(Event::decode(&bytes).unwrap(), Some(event));
     }
 
     #[test]
-    fn an_original_client_can_read_every_event_at_once(event in event()) {
+    fn events_for_original_clients_fit_one_read(event in event()) {
         if let Some(bytes) = event.encode_for_original() {
             prop_assert!(bytes.len() <= limits::ORIGINAL_FRAME_BYTES, "{} bytes", bytes.len());
             let object: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
@@ -124,34 +126,34 @@ proptest! {
     }
 
     #[test]
-    fn every_request_comes_back_as_it_went(
+    fn requests_round_trip(
         audience in audience(), content in "[^\\s].{0,80}", kind in 0..3, to in message_id(), cid in cid(),
     ) {
         let content = SafeText::clean(&content);
         prop_assume!(!content.is_blank());
         let kind = match kind {
-            0 => SayKind::Plain,
-            1 => SayKind::Temporary { seconds: 60 },
-            _ => SayKind::Reply { to },
+            0 => PostKind::Plain,
+            1 => PostKind::Temporary { seconds: 60 },
+            _ => PostKind::Reply { to },
         };
-        let request = Request::Say(Say { audience, kind, content });
+        let request = Request::Post(Post { audience, kind, content });
         prop_assert_eq!(Request::decode(&request.encode(cid.as_ref())), (cid.clone(), Ok(request)));
         let delete = Request::Delete(to);
         prop_assert_eq!(Request::decode(&delete.encode(cid.as_ref())), (cid, Ok(delete)));
     }
 
     #[test]
-    fn hostile_objects_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+    fn decoding_arbitrary_bytes_never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
         drop((Request::decode(&bytes), Login::decode(&bytes), Event::decode(&bytes)));
     }
 }
 
 #[test]
-fn an_original_clients_objects_are_understood() {
+fn requests_of_original_clients_are_decoded() {
     let id = |text: &str| text.parse::<UserId>().unwrap();
     let decode = |object: &str| Request::decode(object.as_bytes()).1;
-    let say =
-        |audience, kind| Ok(Request::Say(Say { audience, kind, content: SafeText::clean("hi") }));
+    let post =
+        |audience, kind| Ok(Request::Post(Post { audience, kind, content: SafeText::clean("hi") }));
     let only = |ids: &[&str]| Audience::Only(ids.iter().map(|i| id(i)).collect::<BTreeSet<_>>());
     let envelope = |action: &str, receiver: &str, private: bool, optional: &str| {
         format!(
@@ -161,37 +163,40 @@ fn an_original_clients_objects_are_understood() {
     };
     assert_eq!(
         decode(&envelope("MESSAGE", r#"["all"]"#, false, "null")),
-        say(Audience::Everyone, SayKind::Plain)
+        post(Audience::Everyone, PostKind::Plain)
     );
     assert_eq!(
         decode(&envelope("MESSAGE", r#"["Ann_1234", "Kim_9021"]"#, true, "null")),
-        say(only(&["Ann_1234", "Kim_9021"]), SayKind::Plain)
+        post(only(&["Ann_1234", "Kim_9021"]), PostKind::Plain)
     );
     assert_eq!(
         decode(&envelope("TEMPORARY", r#"["all"]"#, false, "null")),
-        say(Audience::Everyone, SayKind::Temporary { seconds: limits::TEMPORARY_SECONDS })
+        post(
+            Audience::Everyone,
+            PostKind::Temporary { seconds: limits::DEFAULT_TEMPORARY_SECONDS }
+        )
     );
     let to = "235467".parse().unwrap();
     for optional in ["235467", "\"235467\""] {
         assert_eq!(
             decode(&envelope("REPLY", r#"["Ann_1234"]"#, true, optional)),
-            say(only(&["Ann_1234"]), SayKind::Reply { to })
+            post(only(&["Ann_1234"]), PostKind::Reply { to })
         );
         assert_eq!(
             decode(&envelope("REPLY", r#"["all", "Ann_1234"]"#, false, optional)),
-            say(Audience::Everyone, SayKind::Reply { to })
+            post(Audience::Everyone, PostKind::Reply { to })
         );
         let delete = format!(r#"{{"action": "DELETE", "optional": {optional}, "content": null}}"#);
         assert_eq!(decode(&delete), Ok(Request::Delete(to)));
         let delete = format!(r#"{{"action": "DELETE", "content": {optional}}}"#);
         assert_eq!(decode(&delete), Ok(Request::Delete(to)));
     }
-    assert_eq!(decode(r#"{"action": "SEARCH", "content": null}"#), Ok(Request::Search));
+    assert_eq!(decode(r#"{"action": "SEARCH", "content": null}"#), Ok(Request::LocalSearch));
     assert_eq!(decode(r#"{"action": "EXIT"}"#), Ok(Request::Exit));
 }
 
 #[test]
-fn each_wrong_object_has_its_own_code() {
+fn invalid_request_gets_the_right_error_code() {
     let long = "x".repeat(limits::CONTENT_CHARACTERS + 1);
     let people = (0..=limits::RECIPIENTS).map(|n| format!("\"Bob_{n:04}\"")).collect::<Vec<_>>();
     let cases = [
@@ -239,18 +244,18 @@ fn each_wrong_object_has_its_own_code() {
 }
 
 #[test]
-fn logins_of_both_dialects() {
+fn logins_of_both_dialects_are_decoded() {
     let login = |object: &str| Login::decode(object.as_bytes()).unwrap();
     assert_eq!(login(r#"{"username": "Tom", "user_id": "Tom_8386"}"#).dialect, Dialect::Original);
     let ours = Login {
         dialect: Dialect::Extended,
-        id: Some("Tom_8386".parse().unwrap()),
+        user_id: Some("Tom_8386".parse().unwrap()),
         invite: Some(Invite::new([7; 16])),
         resume: Some(Resume { after: Seq(498), epoch: "b7k2m9x4".to_owned() }),
         ..Login::original("Tom".to_owned())
     };
     assert_eq!(Login::decode(&ours.encode()), Ok(ours.clone()));
-    let without = Login { id: None, invite: None, resume: None, ..ours };
+    let without = Login { user_id: None, invite: None, resume: None, ..ours };
     assert_eq!(Login::decode(&without.encode()), Ok(without));
     for invite in ["", "short", "mN0aW5kZXJzLWtlZXBlcg==", "mN0aW5kZXJzLWtlZXBlc+"] {
         let login = format!(r#"{{"username": "Tom", "protocol": 1, "invite": "{invite}"}}"#);
@@ -259,7 +264,7 @@ fn logins_of_both_dialects() {
 }
 
 #[test]
-fn names_and_ids_parse_or_say_why() {
+fn names_and_ids_are_validated() {
     for good in ["Bob", "Ann-Lee", "a", "Zoë", "王芳", "Анна", "user.7"] {
         let name: Name = good.parse().unwrap();
         assert_eq!(UserId::new(&name, 7).to_string(), format!("{good}_0007"));
@@ -305,9 +310,9 @@ const RATE: Rate = Rate { burst: 3, per_second: 2 };
 
 #[test]
 #[expect(clippy::disallowed_methods, reason = "a moment to count from")]
-fn a_burst_is_free_and_then_each_waits_for_its_turn() {
+fn bucket_allows_a_burst_then_the_rate() {
     let start = Instant::now();
-    let mut bucket = Bucket::default();
+    let mut bucket = TokenBucket::default();
     // When something comes, how much of it, and how long it waits, in milliseconds.
     for (at, count, wait) in [
         (0, 1, 0),
@@ -324,7 +329,7 @@ fn a_burst_is_free_and_then_each_waits_for_its_turn() {
         (60_000, 8, 1_500),
     ] {
         let now = start + Duration::from_millis(at);
-        let ready = bucket.ready(RATE, now, count);
+        let ready = bucket.ready_at(RATE, now, count);
         assert_eq!(bucket.take(RATE, now, count), ready);
         assert_eq!((ready - now).as_millis(), wait, "at {at}");
     }
@@ -334,13 +339,13 @@ fn a_burst_is_free_and_then_each_waits_for_its_turn() {
 
 #[test]
 #[expect(clippy::disallowed_methods, reason = "a moment to count from")]
-fn what_is_more_than_a_burst_comes_when_nothing_is_missing() {
+fn full_bucket_allows_more_than_a_burst() {
     let start = Instant::now();
-    let mut bucket = Bucket::default();
+    let mut bucket = TokenBucket::default();
     assert_eq!(bucket.take(RATE, start, 100), start, "or it could never come");
     assert!(!bucket.try_take(RATE, start));
     assert!(bucket.try_take(RATE, start + Duration::from_secs(49)));
     let hostile = Rate { burst: 0, per_second: 0 };
-    let ready = Bucket::default().take(hostile, start, u32::MAX);
+    let ready = TokenBucket::default().take(hostile, start, u32::MAX);
     assert_eq!(ready, start);
 }

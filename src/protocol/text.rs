@@ -25,7 +25,7 @@ impl SafeText {
         if trimmed.bytes().all(|b| b == b'\n' || (b' '..=b'~').contains(&b)) {
             Self(Arc::from(trimmed))
         } else {
-            Self(Arc::from(clean_slowly(trimmed).trim_end()))
+            Self(Arc::from(clean_chars(trimmed).trim_end()))
         }
     }
 
@@ -45,7 +45,7 @@ impl SafeText {
     }
 }
 
-fn clean_slowly(text: &str) -> String {
+fn clean_chars(text: &str) -> String {
     let mut cleaned = String::with_capacity(text.len());
     // At the beginning of a line a mark would stand on what is drawn before it.
     let mut marks = COMBINING_MARKS;
@@ -127,7 +127,7 @@ impl Serialize for SafeText {
 
 impl<'de> Deserialize<'de> for SafeText {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = super::loose::text(deserializer)?;
+        let text = super::lenient::optional_string(deserializer)?;
         Ok(Self::clean(&text.unwrap_or_default()))
     }
 }
@@ -137,7 +137,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_that_speaks_to_a_terminal_survives() {
+    fn control_and_hidden_characters_are_removed() {
         let cases = [
             ("plain text, nothing to do", "plain text, nothing to do"),
             ("\x1b]0;title\x07red\x1b[31m", "]0;titlered[31m"),
@@ -160,7 +160,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn cleaning_leaves_text_alone_and_is_done_once(text in "\\PC*|[\\x00-\\u{300}\\u{2000}-\\u{2070}a]*") {
+        fn cleaning_is_idempotent(text in "\\PC*|[\\x00-\\u{300}\\u{2000}-\\u{2070}a]*") {
             let once = SafeText::clean(&text);
             let speaks = |c: char| (c.is_control() && c != '\n' && c != '\t') || is_hidden(c);
             proptest::prop_assert!(!once.as_str().contains(speaks));

@@ -10,10 +10,10 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_util::task::TaskTracker;
 
-use super::admission::{Door, Verdict};
-use super::hub::{Peer, SessionId};
-use super::limits::{ACCEPT_PAUSE, HANDSHAKE_TIMEOUT};
-use super::session::{self, Room};
+use super::connection_limit::{ConnectionDecision, ConnectionLimiter};
+use super::hub::{PeerInfo, SessionId};
+use super::limits::{ACCEPT_RETRY_DELAY, HANDSHAKE_TIMEOUT};
+use super::session::{self, SessionContext};
 use crate::protocol::error::Refusal;
 use crate::tls;
 
@@ -40,42 +40,44 @@ impl Listener for TcpListener {
 /// Takes connections.
 pub(super) struct Acceptor {
     pub(super) tls: TlsAcceptor,
-    pub(super) room: Room,
+    pub(super) context: SessionContext,
     pub(super) tasks: TaskTracker,
-    pub(super) door: Door,
+    pub(super) limiter: ConnectionLimiter,
 }
 
 impl Acceptor {
     /// Takes connections until `stop`.
     pub(super) async fn run(self, listener: impl Listener) {
         let mut next = 0;
-        while let Some(accepted) = self.room.stop.run_until_cancelled(listener.accept()).await {
+        while let Some(accepted) = self.context.stop.run_until_cancelled(listener.accept()).await {
             match accepted {
                 Ok((stream, peer)) => {
-                    self.take(SessionId(next), stream, peer);
+                    self.spawn_connection(SessionId(next), stream, peer);
                     next += 1;
                 }
                 Err(error) => {
                     tracing::warn!(%error, "a connection could not be taken");
-                    sleep(ACCEPT_PAUSE).await;
+                    sleep(ACCEPT_RETRY_DELAY).await;
                 }
             }
         }
     }
 
     /// Takes one connection, or drops it.
-    pub(super) fn take<IO>(&self, session: SessionId, stream: IO, peer: SocketAddr)
+    pub(super) fn spawn_connection<IO>(&self, session: SessionId, stream: IO, peer: SocketAddr)
     where
         IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let Some((verdict, place)) = self.door.knock((self.room.clock)().mono, peer.ip()) else {
+        let Some((verdict, place)) =
+            self.limiter.try_acquire((self.context.clock)().monotonic, peer.ip())
+        else {
             tracing::debug!(%peer, "dropped: too many connections");
             return;
         };
-        let (tls, room) = (self.tls.clone(), self.room.clone());
+        let (tls, room) = (self.tls.clone(), self.context.clone());
         self.tasks.spawn(async move {
             // Boxed: what a handshake takes would be kept for as long as the connection lasts.
-            let shaking = Box::pin(place.shake(encrypt(tls, stream)));
+            let shaking = Box::pin(place.run_handshake(tls_handshake(tls, stream)));
             match room.stop.run_until_cancelled(shaking).await.flatten() {
                 Some(Ok(stream)) => serve(verdict, session, stream, peer, room).await,
                 Some(Err(error)) => tracing::debug!(%peer, %error, "no encrypted connection"),
@@ -87,23 +89,23 @@ impl Acceptor {
 }
 
 async fn serve<IO>(
-    verdict: Verdict,
+    verdict: ConnectionDecision,
     session: SessionId,
     stream: Box<TlsStream<IO>>,
     peer: SocketAddr,
-    room: Room,
+    room: SessionContext,
 ) where
     IO: AsyncRead + AsyncWrite + Unpin + Send,
 {
     match verdict {
-        Verdict::Enter => {
+        ConnectionDecision::Accept => {
             tracing::debug!(session = session.0, %peer, "connected");
-            let key = tls::server::client_key(&stream);
-            let peer = Peer { key, address: peer.ip().to_canonical() };
+            let key = tls::server::client_key_hash(&stream);
+            let peer = PeerInfo { key, address: peer.ip().to_canonical() };
             session::run(stream, session, peer, room).await;
             tracing::debug!(session = session.0, "ended");
         }
-        Verdict::Refuse => {
+        ConnectionDecision::Refuse => {
             tracing::warn!(%peer, "refused: too many connections from there (see --per-address)");
             session::refuse(stream, &Refusal::TooManyConnections).await;
         }
@@ -111,7 +113,7 @@ async fn serve<IO>(
 }
 
 /// Boxed: the stream is handed on through several futures, each of which would keep room for it.
-async fn encrypt<IO: AsyncRead + AsyncWrite + Unpin>(
+async fn tls_handshake<IO: AsyncRead + AsyncWrite + Unpin>(
     tls: TlsAcceptor,
     stream: IO,
 ) -> io::Result<Box<TlsStream<IO>>> {
@@ -130,45 +132,48 @@ mod tests {
     use crate::server::limits::{
         CONNECTIONS_PER_ADDRESS, HANDSHAKE_TIMEOUT, HANDSHAKES_PER_ADDRESS,
     };
-    use crate::server::tests::{Rig, mono};
+    use crate::server::tests::{ServerHarness, monotonic_now};
 
     /// An acceptor, and connections to it that come from wherever a test says.
-    struct Street {
+    struct AcceptorHarness {
         acceptor: Acceptor,
-        next: u64,
+        next_session: u64,
         _certificates: tempfile::TempDir,
-        _rig: Rig,
+        _harness: ServerHarness,
     }
 
-    impl Street {
+    impl AcceptorHarness {
         fn new() -> Self {
             let certificates = tempfile::tempdir().unwrap();
-            let identity = tls::server::Identity::open(certificates.path()).unwrap();
-            let rig = Rig::start();
-            let (room, tasks) = (rig.room.clone(), rig.tasks.clone());
-            let door = Door::new(Some(CONNECTIONS_PER_ADDRESS));
-            let acceptor = Acceptor { tls: identity.acceptor, room, tasks, door };
-            Self { acceptor, next: 0, _certificates: certificates, _rig: rig }
+            let identity = tls::server::ServerIdentity::open(certificates.path()).unwrap();
+            let rig = ServerHarness::start();
+            let (room, tasks) = (rig.context.clone(), rig.tasks.clone());
+            let door = ConnectionLimiter::new(Some(CONNECTIONS_PER_ADDRESS));
+            let acceptor = Acceptor { tls: identity.acceptor, context: room, tasks, limiter: door };
+            Self { acceptor, next_session: 0, _certificates: certificates, _harness: rig }
         }
 
         /// A connection on which nothing was said yet.
-        fn knock(&mut self, from: &str) -> DuplexStream {
+        fn connect_raw(&mut self, from: &str) -> DuplexStream {
             let (near, far) = tokio::io::duplex(65_536);
-            self.next += 1;
+            self.next_session += 1;
             let peer = SocketAddr::new(from.parse().unwrap(), 50_000);
-            self.acceptor.take(SessionId(self.next), far, peer);
+            self.acceptor.spawn_connection(SessionId(self.next_session), far, peer);
             near
         }
 
         /// An encrypted one; nothing if it was dropped.
-        async fn enter(&mut self, from: &str) -> Option<TlsStream<DuplexStream>> {
-            let stream = self.knock(from);
-            tls::client::connect("localhost", stream, None).await.ok().map(|(stream, _)| stream)
+        async fn connect_tls(&mut self, from: &str) -> Option<TlsStream<DuplexStream>> {
+            let stream = self.connect_raw(from);
+            tls::client::connect_unverified("localhost", stream, None)
+                .await
+                .ok()
+                .map(|(stream, _)| stream)
         }
     }
 
     /// The first thing that the server says.
-    async fn greeting(stream: &mut TlsStream<DuplexStream>) -> Event {
+    async fn first_event(stream: &mut TlsStream<DuplexStream>) -> Event {
         use tokio::io::AsyncReadExt as _;
         let mut decoder = Decoder::new(usize::MAX);
         loop {
@@ -180,37 +185,37 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn one_connection_too_many_from_an_address_is_told_so() {
-        let mut street = Street::new();
+    async fn connection_over_the_address_limit_is_refused_with_a_reason() {
+        let mut street = AcceptorHarness::new();
         let mut inside = Vec::new();
         for _ in 0..CONNECTIONS_PER_ADDRESS {
-            let mut stream = street.enter("192.0.2.1").await.unwrap();
-            assert_eq!(greeting(&mut stream).await, Event::LoginPrompt);
+            let mut stream = street.connect_tls("192.0.2.1").await.unwrap();
+            assert_eq!(first_event(&mut stream).await, Event::LoginPrompt);
             inside.push(stream);
         }
-        let mut refused = street.enter("192.0.2.1").await.unwrap();
-        match greeting(&mut refused).await {
+        let mut refused = street.connect_tls("192.0.2.1").await.unwrap();
+        match first_event(&mut refused).await {
             Event::LoginRefused(why) => assert_eq!(why.code, ErrorCode::TooManyConnections),
             other => panic!("{other:?}"),
         }
-        let mut other = street.enter("192.0.2.2").await.unwrap();
-        assert_eq!(greeting(&mut other).await, Event::LoginPrompt);
+        let mut other = street.connect_tls("192.0.2.2").await.unwrap();
+        assert_eq!(first_event(&mut other).await, Event::LoginPrompt);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn silent_connections_from_an_address_keep_only_it_waiting_and_not_for_long() {
-        let mut street = Street::new();
+    async fn unfinished_handshakes_block_only_their_own_address() {
+        let mut street = AcceptorHarness::new();
         let silent: Vec<_> =
-            (0..HANDSHAKES_PER_ADDRESS).map(|_| street.knock("192.0.2.1")).collect();
-        assert!(street.enter("192.0.2.1").await.is_none(), "dropped");
-        assert!(street.enter("192.0.2.2").await.is_some());
-        let start = mono();
+            (0..HANDSHAKES_PER_ADDRESS).map(|_| street.connect_raw("192.0.2.1")).collect();
+        assert!(street.connect_tls("192.0.2.1").await.is_none(), "dropped");
+        assert!(street.connect_tls("192.0.2.2").await.is_some());
+        let start = monotonic_now();
         for mut stream in silent {
             let mut nothing = Vec::new();
             tokio::io::AsyncReadExt::read_to_end(&mut stream, &mut nothing).await.unwrap();
             assert!(nothing.is_empty());
         }
-        assert_eq!(mono() - start, HANDSHAKE_TIMEOUT);
-        assert!(street.enter("192.0.2.1").await.is_some());
+        assert_eq!(monotonic_now() - start, HANDSHAKE_TIMEOUT);
+        assert!(street.connect_tls("192.0.2.1").await.is_some());
     }
 }

@@ -17,7 +17,7 @@ use crate::tls::fingerprint::Fingerprint;
 /// What is asked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "act", rename_all = "snake_case", deny_unknown_fields)]
-pub enum Act {
+pub enum AdminCommand {
     /// Who is here, who is shut out, and which invites are open.
     List,
     /// How much there is of everything.
@@ -25,17 +25,17 @@ pub enum Act {
     /// End connections.
     Kick {
         /// Whose.
-        who: Who,
+        who: UserSelector,
     },
     /// Shut somebody out, and end their connections.
     Ban {
         /// Whom.
-        who: Who,
+        who: UserSelector,
     },
     /// Shut somebody out no longer.
     Unban {
         /// Whom.
-        who: Who,
+        who: UserSelector,
     },
     /// Remove a message for everybody.
     Delete {
@@ -61,14 +61,14 @@ pub enum Act {
     },
 }
 
-impl Act {
+impl AdminCommand {
     /// Whether anything changes by it.
-    pub fn changes(&self) -> bool {
+    pub fn changes_state(&self) -> bool {
         !matches!(self, Self::List | Self::Stats)
     }
 }
 
-impl fmt::Display for Act {
+impl fmt::Display for AdminCommand {
     /// As it would be typed; the secret of an invite is not said.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -88,7 +88,7 @@ impl fmt::Display for Act {
 
 /// Whom an act is about.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Who {
+pub enum UserSelector {
     /// Whoever has this ID.
     User(UserId),
     /// Whoever holds this key.
@@ -102,20 +102,20 @@ pub enum Who {
 #[error(
     "WHO is an ID (Bob_4572), the fingerprint of a key (SHA256:…) or an address (203.0.113.7, 2001:db8::/48)"
 )]
-pub struct WhoError;
+pub struct UserSelectorError;
 
-impl FromStr for Who {
-    type Err = WhoError;
+impl FromStr for UserSelector {
+    type Err = UserSelectorError;
 
-    fn from_str(word: &str) -> Result<Self, WhoError> {
+    fn from_str(word: &str) -> Result<Self, UserSelectorError> {
         let user = || word.parse().ok().map(Self::User);
         let key = || word.parse().ok().map(Self::Key);
         let network = || word.parse().ok().map(Self::Network);
-        user().or_else(key).or_else(network).ok_or(WhoError)
+        user().or_else(key).or_else(network).ok_or(UserSelectorError)
     }
 }
 
-impl fmt::Display for Who {
+impl fmt::Display for UserSelector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::User(user) => user.fmt(f),
@@ -125,13 +125,13 @@ impl fmt::Display for Who {
     }
 }
 
-impl Serialize for Who {
+impl Serialize for UserSelector {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         text::serialize(self, serializer)
     }
 }
 
-impl<'de> Deserialize<'de> for Who {
+impl<'de> Deserialize<'de> for UserSelector {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         text::deserialize(deserializer)
     }
@@ -140,7 +140,7 @@ impl<'de> Deserialize<'de> for Who {
 /// What comes of an act.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "answer", rename_all = "snake_case")]
-pub enum Answer {
+pub enum AdminReply {
     /// It is done, and on disk.
     Done {
         /// What, in words.
@@ -154,14 +154,14 @@ pub enum Answer {
     /// The answer to [`Act::List`].
     List {
         /// The connections of everybody who is here.
-        here: Vec<Connection>,
+        connections: Vec<ConnectionInfo>,
         /// Who is shut out.
-        banned: Vec<ShutOut>,
+        banned: Vec<BanInfo>,
         /// The invites that let somebody in still.
-        invites: Vec<Open>,
+        invites: Vec<InviteInfo>,
     },
-    /// The answer to [`Act::Stats`].
-    Stats(Stats),
+    /// The answer to [`Act::ServerStats`].
+    Stats(ServerStats),
     /// The answer to [`Act::Invite`]: what stands in the link beside the secret.
     Invited {
         /// Where the server listens.
@@ -174,27 +174,27 @@ pub enum Answer {
 
 /// One connection of somebody.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Connection {
+pub struct ConnectionInfo {
     /// Whose.
     pub user: UserId,
     /// From where.
     pub address: IpAddr,
     /// The fingerprint of their key, if they have one.
-    pub key: Option<Who>,
+    pub key: Option<UserSelector>,
 }
 
 /// Somebody who is shut out.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ShutOut {
+pub struct BanInfo {
     /// A key, or an address.
-    pub who: Who,
+    pub who: UserSelector,
     /// The IDs that belong to the key: by them people know who that is.
     pub ids: Vec<UserId>,
 }
 
 /// An invite that lets somebody in still.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Open {
+pub struct InviteInfo {
     /// How many more people.
     pub uses: u32,
     /// Until when.
@@ -203,9 +203,9 @@ pub struct Open {
 
 /// How much there is.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Stats {
+pub struct ServerStats {
     /// How many people are here.
-    pub people: usize,
+    pub users: usize,
     /// Over how many connections.
     pub connections: usize,
     /// How many IDs belong to keys.
@@ -250,32 +250,35 @@ mod tests {
     use super::*;
 
     #[test]
-    fn everybody_can_be_named_and_everything_comes_back_from_the_socket() {
+    fn commands_round_trip_through_json() {
         let key = "SHA256:9ekmIZbWsgyWTPBUUUYXPQ6nPRXM2yPMMz1vpCoVOyg";
         for word in ["Bob_4572", key, "203.0.113.0/24", "2001:db8::/64"] {
-            let who: Who = word.parse().unwrap();
+            let who: UserSelector = word.parse().unwrap();
             assert_eq!(who.to_string(), word);
             for act in [
-                Act::Kick { who: who.clone() },
-                Act::Ban { who },
-                Act::Rebind { user: "Bob_4572".parse().unwrap(), key: key.parse().unwrap() },
-                Act::Delete { id: "235467".parse().unwrap() },
-                Act::Invite { invite: Invite::new([7; 16]), uses: 3, seconds: 60 },
+                AdminCommand::Kick { who: who.clone() },
+                AdminCommand::Ban { who },
+                AdminCommand::Rebind {
+                    user: "Bob_4572".parse().unwrap(),
+                    key: key.parse().unwrap(),
+                },
+                AdminCommand::Delete { id: "235467".parse().unwrap() },
+                AdminCommand::Invite { invite: Invite::new([7; 16]), uses: 3, seconds: 60 },
             ] {
                 let line = serde_json::to_string(&act).unwrap();
-                assert_eq!(serde_json::from_str::<Act>(&line).unwrap(), act, "{line}");
+                assert_eq!(serde_json::from_str::<AdminCommand>(&line).unwrap(), act, "{line}");
             }
         }
         for word in ["", "Bob", "SHA256:", "SHA256:AAAA", "203.0.113.0/33", "all", "Bob_4572 "] {
-            assert_eq!(word.parse::<Who>(), Err(WhoError), "{word:?}");
+            assert_eq!(word.parse::<UserSelector>(), Err(UserSelectorError), "{word:?}");
         }
     }
 
     #[test]
-    fn the_audit_log_does_not_get_the_secret_of_an_invite() {
+    fn invite_secret_is_not_displayed() {
         let invite = Invite::new([7; 16]);
         let secret = invite.to_string();
-        let act = Act::Invite { invite, uses: 3, seconds: 60 };
+        let act = AdminCommand::Invite { invite, uses: 3, seconds: 60 };
         assert_eq!(act.to_string(), "invite --uses 3 --for 60s");
         assert!(!format!("{act:?}").contains(&secret));
     }

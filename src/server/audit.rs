@@ -15,16 +15,16 @@ pub(super) const FILE: &str = "audit.log";
 
 /// The file, open.
 #[derive(Debug)]
-pub(super) struct Audit(File);
+pub(super) struct AuditLog(File);
 
-impl Audit {
+impl AuditLog {
     pub(super) fn open(path: &Path) -> io::Result<Self> {
         let mut options = OpenOptions::new();
         options.append(true).create(true).mode(0o600).open(path).map(Self)
     }
 
     /// Notes who does what, when; on disk when this returns.
-    pub(super) fn note(&self, at: DateTime<FixedOffset>, uid: u32, act: &str) -> io::Result<()> {
+    pub(super) fn record(&self, at: DateTime<FixedOffset>, uid: u32, act: &str) -> io::Result<()> {
         let at = at.to_rfc3339_opts(SecondsFormat::Millis, true);
         // In one piece, which no other comes between.
         let line = format!("{at} uid={uid} act={act:?}\n");
@@ -38,12 +38,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_act_is_one_quoted_line_and_none_is_lost_at_the_next_start() {
+    fn each_command_is_one_quoted_line_and_reopening_appends() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(FILE);
         let at = DateTime::from_timestamp_millis(1_800_000_000_000).unwrap().fixed_offset();
         for act in ["ban Bob_4572", "a\n2027 uid=0 act=\"b\" \u{1b}[2J"] {
-            Audit::open(&path).unwrap().note(at, 1_000, act).unwrap();
+            AuditLog::open(&path).unwrap().record(at, 1_000, act).unwrap();
         }
         let text = std::fs::read_to_string(path).unwrap();
         let begin = "2027-01-15T08:00:00.000Z uid=1000 act=";

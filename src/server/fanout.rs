@@ -10,31 +10,31 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::hub::{Recipients, SessionId};
-use super::limits::{GATHERED_BYTES, OUTBOX_BEHIND};
-use super::outbox::{Behind, Frame, NotTaken, Outbox};
+use super::hub::{SessionId, SessionSet};
+use super::limits::{FANOUT_BATCH_BYTES, SEND_QUEUE_LAG_BYTES};
+use super::send_queue::{CatchUpFrom, Frame, PushError, SendQueue};
 use crate::protocol::error::Refusal;
-use crate::protocol::event::{Event, Refused};
+use crate::protocol::event::{ErrorReply, Event};
 use crate::protocol::id::{Seq, UserId};
 use crate::protocol::request::Dialect;
 
 /// The outboxes of all sessions that are logged in.
 #[derive(Debug)]
 pub(super) struct Fanout {
-    members: BTreeMap<SessionId, Member>,
+    subscribers: BTreeMap<SessionId, Subscriber>,
     n_originals: usize,
     /// The last event of the log that was handed out or gathered.
     head: Seq,
-    gathered: Gathered,
+    batch: Batch,
     ended: Vec<SessionId>,
-    n_behind: usize,
+    n_lagging: usize,
     /// The list of people that was sent last: all who come within one pause get the same.
-    people: Option<(Arc<[UserId]>, Bytes)>,
+    user_list: Option<(Arc<[UserId]>, Bytes)>,
 }
 
 /// Events for everybody that have not been handed out.
 #[derive(Debug, Default)]
-struct Gathered {
+struct Batch {
     bytes: Vec<u8>,
     /// For original clients: each piece travels by itself.
     for_originals: Vec<(Seq, Bytes)>,
@@ -43,9 +43,9 @@ struct Gathered {
 }
 
 #[derive(Debug)]
-struct Member {
+struct Subscriber {
     dialect: Dialect,
-    outbox: Arc<Outbox>,
+    queue: Arc<SendQueue>,
     feed: Feed,
 }
 
@@ -53,28 +53,28 @@ struct Member {
 #[derive(Debug, PartialEq, Eq)]
 enum Feed {
     /// It is not logged in yet.
-    None,
+    NotLoggedIn,
     /// From here, as far as they come after this place; it has, or has been handed, all before.
     Live(UserId, Seq),
     /// From the log, for now.
-    Log(UserId),
+    CatchingUp(UserId),
 }
 
 /// One event, encoded for each dialect when first needed.
-struct Encoded<'a> {
+struct EncodedEvent<'a> {
     event: &'a Event,
-    ours: OnceCell<Bytes>,
+    extended: OnceCell<Bytes>,
     original: OnceCell<Option<Bytes>>,
 }
 
-impl<'a> Encoded<'a> {
+impl<'a> EncodedEvent<'a> {
     fn new(event: &'a Event) -> Self {
-        Self { event, ours: OnceCell::new(), original: OnceCell::new() }
+        Self { event, extended: OnceCell::new(), original: OnceCell::new() }
     }
 
     fn for_dialect(&self, dialect: Dialect) -> Option<Bytes> {
         match dialect {
-            Dialect::Extended => Some(self.ours.get_or_init(|| self.event.encode()).clone()),
+            Dialect::Extended => Some(self.extended.get_or_init(|| self.event.encode()).clone()),
             Dialect::Original => {
                 self.original.get_or_init(|| self.event.encode_for_original()).clone()
             }
@@ -86,41 +86,42 @@ impl Fanout {
     /// Nobody yet, before a log whose last event is `head`.
     pub(super) fn new(head: Seq) -> Self {
         Self {
-            members: BTreeMap::new(),
+            subscribers: BTreeMap::new(),
             n_originals: 0,
             head,
-            gathered: Gathered::default(),
+            batch: Batch::default(),
             ended: Vec::new(),
-            n_behind: 0,
-            people: None,
+            n_lagging: 0,
+            user_list: None,
         }
     }
 
     /// A session that is about to log in.
-    pub(super) fn add(&mut self, session: SessionId, dialect: Dialect, outbox: Arc<Outbox>) {
+    pub(super) fn add(&mut self, session: SessionId, dialect: Dialect, outbox: Arc<SendQueue>) {
         self.n_originals += usize::from(dialect == Dialect::Original);
-        self.members.insert(session, Member { dialect, outbox, feed: Feed::None });
+        self.subscribers
+            .insert(session, Subscriber { dialect, queue: outbox, feed: Feed::NotLoggedIn });
     }
 
     /// A session gets the events of the log from now on, and those after `after` first.
-    pub(super) fn feed(&mut self, session: SessionId, viewer: UserId, after: Option<Seq>) {
+    pub(super) fn subscribe(&mut self, session: SessionId, viewer: UserId, after: Option<Seq>) {
         self.flush();
-        let Some(member) = self.members.get_mut(&session) else { return };
-        member.outbox.admit();
+        let Some(member) = self.subscribers.get_mut(&session) else { return };
+        member.queue.mark_logged_in();
         match after {
             None => member.feed = Feed::Live(viewer, self.head),
-            Some(after) => member.fall_behind(viewer, after),
+            Some(after) => member.start_catch_up(viewer, after),
         }
     }
 
     /// A session has read the log up to `looked`: back to the live feed, if that is not further.
-    pub(super) fn level(&mut self, session: SessionId, looked: Seq) {
+    pub(super) fn caught_up(&mut self, session: SessionId, looked: Seq) {
         self.flush();
-        let Some(member) = self.members.get_mut(&session) else { return };
-        let Feed::Log(viewer) = &member.feed else { return };
+        let Some(member) = self.subscribers.get_mut(&session) else { return };
+        let Feed::CatchingUp(viewer) = &member.feed else { return };
         let viewer = viewer.clone();
         if looked < self.head {
-            member.fall_behind(viewer, looked);
+            member.start_catch_up(viewer, looked);
             return;
         }
         member.feed = Feed::Live(viewer, looked);
@@ -128,34 +129,34 @@ impl Fanout {
     }
 
     /// The way to one session.
-    pub(super) fn outbox(&self, session: SessionId) -> Option<Arc<Outbox>> {
-        self.members.get(&session).map(|member| Arc::clone(&member.outbox))
+    pub(super) fn queue(&self, session: SessionId) -> Option<Arc<SendQueue>> {
+        self.subscribers.get(&session).map(|member| Arc::clone(&member.queue))
     }
 
     /// Tells somebody something.
-    pub(super) fn tell(&mut self, to: Recipients, event: &Event) {
+    pub(super) fn deliver(&mut self, to: SessionSet, event: &Event) {
         match to {
-            Recipients::Everyone => self.gather(event),
-            Recipients::These(sessions) => self.send(&sessions, event),
-            Recipients::One(session) => self.send(&[session], event),
+            SessionSet::All => self.add_to_batch(event),
+            SessionSet::Many(sessions) => self.send(&sessions, event),
+            SessionSet::One(session) => self.send(&[session], event),
         }
     }
 
     /// Ends a session after all that was sent to it.
     pub(super) fn close(&mut self, session: SessionId) {
         self.flush();
-        self.remove(session, Outbox::close);
+        self.remove(session, SendQueue::close);
     }
 
     /// Hands out what was gathered.
     pub(super) fn flush(&mut self) {
-        let Gathered { bytes, for_originals, first, count } = std::mem::take(&mut self.gathered);
+        let Batch { bytes, for_originals, first, count } = std::mem::take(&mut self.batch);
         if bytes.is_empty() {
             return;
         }
         let ours = Bytes::from(bytes);
-        self.n_behind = 0;
-        for (session, member) in &mut self.members {
+        self.n_lagging = 0;
+        for (session, member) in &mut self.subscribers {
             let backlog = match member.dialect {
                 Dialect::Extended => {
                     member.push_events(Frame::Bytes(ours.clone(), count), first, self.head)
@@ -165,21 +166,21 @@ impl Fanout {
                 }),
             };
             match backlog {
-                Ok(bytes) => self.n_behind += usize::from(bytes > OUTBOX_BEHIND),
-                Err(reason) => self.ended.push(end(*session, member, reason)),
+                Ok(bytes) => self.n_lagging += usize::from(bytes > SEND_QUEUE_LAG_BYTES),
+                Err(reason) => self.ended.push(end_session(*session, member, reason)),
             }
         }
     }
 
     /// Whether most sessions were behind at the last message to everybody: it is not they who are slow.
-    pub(super) fn is_behind(&self) -> bool {
-        self.n_behind * 2 > self.members.len()
+    pub(super) fn most_sessions_lag(&self) -> bool {
+        self.n_lagging * 2 > self.subscribers.len()
     }
 
     /// Counts again who is behind.
-    pub(super) fn recount(&mut self) {
-        let behind = |member: &&Member| member.outbox.weight() > OUTBOX_BEHIND;
-        self.n_behind = self.members.values().filter(behind).count();
+    pub(super) fn recount_lagging(&mut self) {
+        let behind = |member: &&Subscriber| member.queue.weight() > SEND_QUEUE_LAG_BYTES;
+        self.n_lagging = self.subscribers.values().filter(behind).count();
     }
 
     /// The sessions that were closed because they took too little; the hub has to be told.
@@ -194,32 +195,33 @@ impl Fanout {
     /// Says goodbye to everybody.
     pub(super) fn close_all(&mut self, reason: &Refusal) {
         self.flush();
-        let sessions: Vec<SessionId> = self.members.keys().copied().collect();
-        self.send(&sessions, &Event::Closing(Refused::new(reason, None)));
-        for member in std::mem::take(&mut self.members).into_values() {
-            member.outbox.close();
+        let sessions: Vec<SessionId> = self.subscribers.keys().copied().collect();
+        self.send(&sessions, &Event::Closing(ErrorReply::new(reason, None)));
+        for member in std::mem::take(&mut self.subscribers).into_values() {
+            member.queue.close();
         }
     }
 
-    fn gather(&mut self, event: &Event) {
+    fn add_to_batch(&mut self, event: &Event) {
         let Some(seq) = event.seq() else {
             // Who waits to be let in is told nothing.
-            let inside = self.members.iter().filter(|(_, member)| member.feed != Feed::None);
+            let inside =
+                self.subscribers.iter().filter(|(_, member)| member.feed != Feed::NotLoggedIn);
             let inside: Vec<SessionId> = inside.map(|(session, _)| *session).collect();
             self.send(&inside, event);
             return;
         };
-        if self.gathered.bytes.is_empty() {
-            self.gathered.first = seq;
+        if self.batch.bytes.is_empty() {
+            self.batch.first = seq;
         }
         self.head = seq;
-        self.gathered.count += 1;
-        self.gathered.bytes.extend_from_slice(&event.encode());
+        self.batch.count += 1;
+        self.batch.bytes.extend_from_slice(&event.encode());
         if self.n_originals > 0 {
             let piece = event.encode_for_original().map(|piece| (seq, piece));
-            self.gathered.for_originals.extend(piece);
+            self.batch.for_originals.extend(piece);
         }
-        if self.gathered.bytes.len() >= GATHERED_BYTES {
+        if self.batch.bytes.len() >= FANOUT_BATCH_BYTES {
             self.flush();
         }
     }
@@ -228,40 +230,40 @@ impl Fanout {
         self.flush();
         let seq = event.seq();
         self.head = seq.unwrap_or(self.head);
-        let encoded = Encoded::new(event);
-        if let (Event::People(people), Some((known, bytes))) = (event, &self.people)
+        let encoded = EncodedEvent::new(event);
+        if let (Event::Users(people), Some((known, bytes))) = (event, &self.user_list)
             && Arc::ptr_eq(people, known)
         {
-            encoded.ours.set(bytes.clone()).ok();
+            encoded.extended.set(bytes.clone()).ok();
         }
         for session in sessions {
-            let Some(member) = self.members.get_mut(session) else { continue };
+            let Some(member) = self.subscribers.get_mut(session) else { continue };
             let Some(bytes) = encoded.for_dialect(member.dialect) else { continue };
             let taken = match seq {
                 Some(seq) => member.push_events(Frame::Bytes(bytes, 1), seq, seq),
-                None => member.outbox.push(Frame::Bytes(bytes, 0)),
+                None => member.queue.push(Frame::Bytes(bytes, 0)),
             };
             if let Err(reason) = taken {
-                self.ended.push(end(*session, member, reason));
+                self.ended.push(end_session(*session, member, reason));
             }
         }
-        if let (Event::People(people), Some(bytes)) = (event, encoded.ours.into_inner()) {
-            self.people = Some((Arc::clone(people), bytes));
+        if let (Event::Users(people), Some(bytes)) = (event, encoded.extended.into_inner()) {
+            self.user_list = Some((Arc::clone(people), bytes));
         }
     }
 
-    fn remove(&mut self, session: SessionId, last: impl FnOnce(&Outbox)) {
-        if let Some(member) = self.members.remove(&session) {
+    fn remove(&mut self, session: SessionId, last: impl FnOnce(&SendQueue)) {
+        if let Some(member) = self.subscribers.remove(&session) {
             self.n_originals -= usize::from(member.dialect == Dialect::Original);
-            last(&member.outbox);
+            last(&member.queue);
         }
     }
 }
 
-impl Member {
+impl Subscriber {
     /// Hands over events from `first` to `last` of the log, unless it gets them from there; says how
     /// much waits then.
-    fn push_events(&mut self, frame: Frame, first: Seq, last: Seq) -> Result<usize, NotTaken> {
+    fn push_events(&mut self, frame: Frame, first: Seq, last: Seq) -> Result<usize, PushError> {
         let Feed::Live(viewer, has) = &self.feed else { return Ok(0) };
         let (viewer, has) = (viewer.clone(), *has);
         if last <= has {
@@ -269,30 +271,30 @@ impl Member {
         }
         if first <= has {
             // Some of it came by the log already.
-            self.fall_behind(viewer, has);
+            self.start_catch_up(viewer, has);
             return Ok(0);
         }
-        match self.outbox.push(frame) {
-            Err(NotTaken::Full) => {
-                self.fall_behind(viewer, Seq(first.0 - 1));
+        match self.queue.push(frame) {
+            Err(PushError::Full) => {
+                self.start_catch_up(viewer, Seq(first.0 - 1));
                 Ok(0)
             }
-            taken @ (Ok(_) | Err(NotTaken::Closed)) => taken,
+            taken @ (Ok(_) | Err(PushError::Closed)) => taken,
         }
     }
 
-    fn fall_behind(&mut self, viewer: UserId, after: Seq) {
-        self.feed = Feed::Log(viewer.clone());
-        self.outbox.fall_behind(Behind { viewer, after });
+    fn start_catch_up(&mut self, viewer: UserId, after: Seq) {
+        self.feed = Feed::CatchingUp(viewer.clone());
+        self.queue.start_catch_up(CatchUpFrom { viewer, after });
     }
 }
 
-fn end(session: SessionId, member: &Member, reason: NotTaken) -> SessionId {
-    if reason == NotTaken::Full {
+fn end_session(session: SessionId, member: &Subscriber, reason: PushError) -> SessionId {
+    if reason == PushError::Full {
         tracing::info!(session = session.0, "closed: too slow for what was sent to it");
-        let event = Event::Closing(Refused::new(&Refusal::TooSlow, None));
-        let last = Encoded::new(&event).for_dialect(member.dialect);
-        member.outbox.abandon(last);
+        let event = Event::Closing(ErrorReply::new(&Refusal::TooSlow, None));
+        let last = EncodedEvent::new(&event).for_dialect(member.dialect);
+        member.queue.discard_and_close(last);
     }
     session
 }

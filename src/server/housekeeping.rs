@@ -8,24 +8,26 @@ use std::sync::Arc;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
-use super::limits::{OVERWRITE_AFTER, OVERWRITE_AGAIN, RESUME_TIME, SWEEP_EVERY, SWEEP_SOON};
-use super::shell::{Clock, Command, HubSender};
+use super::limits::{
+    RESUME_WINDOW, SCRUB_DELAY, SCRUB_RETRY, SWEEP_INTERVAL, SWEEP_SHORT_INTERVAL,
+};
+use super::shell::{Clock, HubCommand, HubSender};
 use crate::protocol::id::Seq;
-use crate::store::handle::Handles;
-use crate::store::{Overwritten, Retention, StoreError};
+use crate::store::worker::LogHandles;
+use crate::store::{Retention, ScrubOutcome, StoreError};
 
 /// Keeps the log in order.
 pub(super) struct Housekeeping {
-    pub(super) log: Handles,
+    pub(super) log: LogHandles,
     pub(super) hub: HubSender,
-    pub(super) changes: Arc<Changes>,
+    pub(super) changes: Arc<LogChanges>,
     pub(super) retention: Retention,
     pub(super) clock: Clock,
 }
 
 /// Where the heart leaves word.
 #[derive(Debug, Default)]
-pub(super) struct Changes {
+pub(super) struct LogChanges {
     /// Something was removed.
     pub(super) removed: Notify,
     /// Something was written to the log.
@@ -33,11 +35,11 @@ pub(super) struct Changes {
 }
 
 /// When there is something to do.
-struct Due {
-    sweep: Instant,
-    overwrite: Option<Instant>,
+struct Schedule {
+    next_sweep: Instant,
+    next_scrub: Option<Instant>,
     /// When something was written last.
-    written: Instant,
+    last_write: Instant,
 }
 
 impl Housekeeping {
@@ -45,21 +47,21 @@ impl Housekeeping {
     pub(super) async fn run(self) {
         let start = self.now();
         // What was removed right before the last stop is overwritten, too.
-        let overwrite = Some(start + OVERWRITE_AFTER);
-        let mut due = Due { sweep: start, overwrite, written: start };
+        let overwrite = Some(start + SCRUB_DELAY);
+        let mut due = Schedule { next_sweep: start, next_scrub: overwrite, last_write: start };
         let mut is_failing = false;
         loop {
             let done = tokio::select! {
                 biased;
-                () = sleep_until(due.sweep) => self.sweep(&mut due).await,
-                () = reached(due.overwrite) => self.overwrite(&mut due).await,
+                () = sleep_until(due.next_sweep) => self.sweep(&mut due).await,
+                () = sleep_until_due(due.next_scrub) => self.scrub(&mut due).await,
                 () = self.changes.removed.notified() => {
-                    due.overwrite_after(self.now());
+                    due.schedule_scrub(self.now());
                     continue;
                 }
-                () = self.changes.written.notified(), if self.keeps_nothing() => {
-                    due.written = self.now();
-                    due.sweep = due.sweep.min(due.written + RESUME_TIME + SWEEP_SOON);
+                () = self.changes.written.notified(), if self.has_zero_retention() => {
+                    due.last_write = self.now();
+                    due.next_sweep = due.next_sweep.min(due.last_write + RESUME_WINDOW + SWEEP_SHORT_INTERVAL);
                     continue;
                 }
             };
@@ -73,56 +75,56 @@ impl Housekeeping {
     }
 
     fn now(&self) -> Instant {
-        (self.clock)().mono
+        (self.clock)().monotonic
     }
 
     /// Whether messages go as soon as they may.
-    fn keeps_nothing(&self) -> bool {
+    fn has_zero_retention(&self) -> bool {
         self.retention == Retention::Days(0)
     }
 
-    async fn sweep(&self, due: &mut Due) -> Result<(), StoreError> {
+    async fn sweep(&self, due: &mut Schedule) -> Result<(), StoreError> {
         // Should it fail.
-        due.sweep = self.now() + SWEEP_SOON;
+        due.next_sweep = self.now() + SWEEP_SHORT_INTERVAL;
         loop {
-            let swept = self.log.store.sweep((self.clock)().millis(), self.retention).await?;
-            if !swept.freed.is_empty() {
-                due.overwrite_after(self.now());
+            let swept = self.log.writer.sweep((self.clock)().millis(), self.retention).await?;
+            if !swept.freed_ids.is_empty() {
+                due.schedule_scrub(self.now());
             }
-            let horizon: Seq = self.log.reads.read(|reader| reader.horizon()).await?;
+            let horizon: Seq = self.log.readers.read(|reader| reader.horizon()).await?;
             // Without a hub the server is stopping.
-            drop(self.hub.send(Command::Horizon(horizon)).await);
-            drop(self.hub.send(Command::Freed(swept.freed)).await);
-            if !swept.more {
+            drop(self.hub.send(HubCommand::Horizon(horizon)).await);
+            drop(self.hub.send(HubCommand::IdsFreed(swept.freed_ids)).await);
+            if !swept.has_more {
                 break;
             }
         }
         let now = self.now();
-        if !self.keeps_nothing() || now > due.written + RESUME_TIME {
-            due.sweep = now + SWEEP_EVERY;
+        if !self.has_zero_retention() || now > due.last_write + RESUME_WINDOW {
+            due.next_sweep = now + SWEEP_INTERVAL;
         }
         Ok(())
     }
 
-    async fn overwrite(&self, due: &mut Due) -> Result<(), StoreError> {
+    async fn scrub(&self, due: &mut Schedule) -> Result<(), StoreError> {
         // Should it fail.
-        due.overwrite = Some(self.now() + OVERWRITE_AFTER);
-        due.overwrite = match self.log.store.overwrite().await? {
-            Overwritten::Done => None,
-            Overwritten::Busy => Some(self.now() + OVERWRITE_AGAIN),
+        due.next_scrub = Some(self.now() + SCRUB_DELAY);
+        due.next_scrub = match self.log.writer.scrub().await? {
+            ScrubOutcome::Done => None,
+            ScrubOutcome::Busy => Some(self.now() + SCRUB_RETRY),
         };
         Ok(())
     }
 }
 
-impl Due {
+impl Schedule {
     /// Something was removed whose text is still in the files.
-    fn overwrite_after(&mut self, now: Instant) {
-        self.overwrite = self.overwrite.or(Some(now + OVERWRITE_AFTER));
+    fn schedule_scrub(&mut self, now: Instant) {
+        self.next_scrub = self.next_scrub.or(Some(now + SCRUB_DELAY));
     }
 }
 
-async fn reached(at: Option<Instant>) {
+async fn sleep_until_due(at: Option<Instant>) {
     match at {
         Some(at) => sleep_until(at).await,
         None => std::future::pending().await,

@@ -5,20 +5,20 @@
 
 mod accept;
 pub mod admin;
-mod admission;
+pub mod admin_socket;
 mod audit;
-mod desk;
+mod connection_limit;
 mod fanout;
 mod housekeeping;
 pub mod hub;
+mod hub_task;
 pub mod limits;
-mod outbox;
-mod rates;
-mod removed;
-mod search;
+mod queries;
+mod rate_limit;
+mod recent_removals;
+mod send_queue;
 mod session;
 mod shell;
-pub mod socket;
 
 #[cfg(test)]
 mod tests;
@@ -37,27 +37,27 @@ use tokio_util::task::TaskTracker;
 
 use self::accept::Acceptor;
 pub use self::accept::Listener;
-use self::admission::Door;
-use self::desk::Desk;
+use self::admin_socket::{AdminSocket, AdminSocketError};
+use self::connection_limit::ConnectionLimiter;
 use self::fanout::Fanout;
-use self::housekeeping::{Changes, Housekeeping};
-use self::hub::{Access, Hub};
-use self::rates::People;
-use self::removed::Removed;
-use self::session::Room;
+use self::housekeeping::{Housekeeping, LogChanges};
+use self::hub::{AccessMode, Hub};
+use self::hub_task::HubTask;
+use self::rate_limit::RateLimiter;
+use self::recent_removals::RecentRemovals;
+use self::session::SessionContext;
 pub use self::shell::Clock;
-use self::socket::{AdminSocket, SocketError};
 use crate::protocol::limits::{Limits, Rates};
-use crate::store::handle::{self, Handles, Threads};
 use crate::store::sqlite::SqliteStore;
-use crate::store::{Opened, Retention, Size, Store as _, StoreError};
+use crate::store::worker::{self, LogHandles, LogThreads};
+use crate::store::{LogSize, LogSnapshot, Retention, Store as _, StoreError};
 use crate::tls;
 use crate::tls::fingerprint::Fingerprint;
-use crate::tls::server::Identity;
+use crate::tls::server::ServerIdentity;
 
 /// What a server needs to know.
 #[derive(Debug, Clone)]
-pub struct Options {
+pub struct ServerOptions {
     /// Where to listen: the first of these that can be had.
     pub listen: Vec<SocketAddr>,
     /// The folder of `cert.pem` and `key.pem`; they are made if neither is there.
@@ -67,37 +67,37 @@ pub struct Options {
     /// How long messages are kept.
     pub retention: Retention,
     /// Who is let in.
-    pub access: Access,
+    pub access: AccessMode,
     /// What people are held to.
-    pub bounds: Bounds,
+    pub limits: ServerLimits,
 }
 
 /// What people are held to: by default to nothing.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Bounds {
+pub struct ServerLimits {
     /// How many connections one address may have.
-    pub per_address: Option<u32>,
+    pub connections_per_address: Option<u32>,
     /// How fast one person is heard.
     pub rates: Option<Rates>,
 }
 
 /// Why a server can't run. The texts say what to do.
 #[derive(Debug, Error)]
-pub enum Error {
+pub enum ServerError {
     /// The certificate can't be used.
     #[error(transparent)]
-    Certificate(#[from] tls::Error),
+    Certificate(#[from] tls::TlsError),
     /// The log can't be used.
     #[error(transparent)]
     Log(#[from] StoreError),
     /// There can be no local socket.
     #[error(transparent)]
-    Socket(#[from] SocketError),
+    Socket(#[from] AdminSocketError),
     /// The port is taken.
     #[error(
         "cannot listen on {0}: the address is in use (is another server running? --listen takes another address, and port 0 any free port)"
     )]
-    InUse(SocketAddr),
+    AddressInUse(SocketAddr),
     /// The address can't be listened on.
     #[error("cannot listen on {address}: {source} (--listen takes another address)")]
     Listen {
@@ -108,7 +108,7 @@ pub enum Error {
     },
     /// The listening socket is of no use.
     #[error("the listening socket failed: {0}")]
-    Listening(#[source] io::Error),
+    ListenSocket(#[source] io::Error),
     /// A defect in this program.
     #[error("the server's heart has stopped; that is a defect of this program: please report it")]
     HubStopped,
@@ -119,11 +119,11 @@ pub enum Error {
 pub struct Server {
     listener: TcpListener,
     address: SocketAddr,
-    identity: Identity,
+    identity: ServerIdentity,
     store: SqliteStore,
     admin: AdminSocket,
-    opened: Opened,
-    options: Options,
+    snapshot: LogSnapshot,
+    options: ServerOptions,
 }
 
 impl Server {
@@ -131,14 +131,14 @@ impl Server {
     ///
     /// # Errors
     /// See [`enum@Error`].
-    pub async fn bind(options: Options) -> Result<Self, Error> {
-        let identity = Identity::open(&options.certs)?;
-        let listener = listen(&options.listen).await?;
-        let address = listener.local_addr().map_err(Error::Listening)?;
+    pub async fn bind(options: ServerOptions) -> Result<Self, ServerError> {
+        let identity = ServerIdentity::open(&options.certs)?;
+        let listener = bind_first(&options.listen).await?;
+        let address = listener.local_addr().map_err(ServerError::ListenSocket)?;
         let mut store = SqliteStore::open(&options.data)?;
-        let opened = store.opened()?;
+        let opened = store.snapshot()?;
         let admin = AdminSocket::bind(&options.data, address, identity.fingerprint())?;
-        Ok(Self { listener, address, identity, store, admin, opened, options })
+        Ok(Self { listener, address, identity, store, admin, snapshot: opened, options })
     }
 
     /// Where it listens.
@@ -147,13 +147,13 @@ impl Server {
     }
 
     /// Who is let in.
-    pub fn access(&self) -> Access {
+    pub fn access(&self) -> AccessMode {
         self.options.access
     }
 
     /// How large the log is.
-    pub fn log_size(&self) -> Size {
-        self.opened.size
+    pub fn log_size(&self) -> LogSize {
+        self.snapshot.size
     }
 
     /// The fingerprint of its key.
@@ -162,27 +162,27 @@ impl Server {
     }
 
     /// Its certificate, which can be read again while it serves.
-    pub fn identity(&self) -> Identity {
+    pub fn identity(&self) -> ServerIdentity {
         self.identity.clone()
     }
 
-    /// See [`Parts::run`].
+    /// See [`ServerParts::run`].
     ///
     /// # Errors
     /// As there; or the log gets no threads.
-    pub async fn run(self, stop: CancellationToken) -> Result<(), Error> {
-        let (log, threads) = handle::start(self.store)?;
-        let parts = Parts {
+    pub async fn run(self, stop: CancellationToken) -> Result<(), ServerError> {
+        let (log, threads) = worker::spawn_threads(self.store)?;
+        let parts = ServerParts {
             listener: self.listener,
             identity: self.identity,
             log,
             threads,
-            opened: self.opened,
+            snapshot: self.snapshot,
             retention: self.options.retention,
             access: self.options.access,
             admin: Some(self.admin),
-            bounds: self.options.bounds,
-            clock: shell::clock,
+            limits: self.options.limits,
+            clock: shell::system_clock,
             seed: rand::random(),
         };
         parts.run(stop).await
@@ -192,54 +192,54 @@ impl Server {
 /// What a server is put together from. [`Server`] has what is real; a simulation brings a network, a
 /// clock, a log and dice of its own.
 #[derive(Debug)]
-pub struct Parts<L> {
+pub struct ServerParts<L> {
     /// Where connections come from.
     pub listener: L,
     /// What encrypts them.
-    pub identity: Identity,
+    pub identity: ServerIdentity,
     /// The ways to the log.
-    pub log: Handles,
+    pub log: LogHandles,
     /// What is waited for at the end, so that all is written.
-    pub threads: Threads,
+    pub threads: LogThreads,
     /// What was in the log when it was opened.
-    pub opened: Opened,
+    pub snapshot: LogSnapshot,
     /// How long messages are kept.
     pub retention: Retention,
     /// Who is let in.
-    pub access: Access,
+    pub access: AccessMode,
     /// Where whoever runs the server is heard.
     pub admin: Option<AdminSocket>,
     /// What people are held to.
-    pub bounds: Bounds,
+    pub limits: ServerLimits,
     /// What tells the time.
     pub clock: Clock,
     /// What the dice begin with.
     pub seed: u64,
 }
 
-impl<L: Listener> Parts<L> {
+impl<L: Listener> ServerParts<L> {
     /// Serves until `stop`; then tells the clients, sends what is left to be sent, and returns within
     /// five seconds.
     ///
     /// # Errors
     /// [`Error::HubStopped`] alone: what clients do never ends a server.
-    pub async fn run(self, stop: CancellationToken) -> Result<(), Error> {
+    pub async fn run(self, stop: CancellationToken) -> Result<(), ServerError> {
         let Self {
             listener,
             identity,
             log,
             threads,
-            opened,
+            snapshot: opened,
             retention,
-            bounds,
+            limits: bounds,
             access,
             admin,
             clock,
             seed,
         } = self;
         let tasks = TaskTracker::new();
-        let (hub, commands) = shell::channel();
-        let changes = Arc::<Changes>::default();
+        let (hub, commands) = shell::hub_channel();
+        let changes = Arc::<LogChanges>::default();
         let keeping = Housekeeping {
             log: log.clone(),
             hub: hub.clone(),
@@ -249,38 +249,50 @@ impl<L: Listener> Parts<L> {
         };
         let keeping = tasks.spawn(stop.clone().run_until_cancelled_owned(keeping.run()));
         if let Some(admin) = admin {
-            let admin = admin.run(hub.clone(), log.reads.clone(), tasks.clone(), stop.clone());
+            let admin = admin.run(hub.clone(), log.readers.clone(), tasks.clone(), stop.clone());
             tasks.spawn(stop.clone().run_until_cancelled_owned(admin));
         }
-        let removed = Arc::<Removed>::default();
-        let reads = log.reads.clone();
-        let people = bounds.rates.map(|rates| Arc::new(People::new(rates)));
+        let removed = Arc::<RecentRemovals>::default();
+        let reads = log.readers.clone();
+        let people = bounds.rates.map(|rates| Arc::new(RateLimiter::new(rates)));
         let (hushed, stopped) = (Arc::clone(&removed), stop.clone());
-        let room = Room { hub, reads, removed: hushed, clock, people, stop: stopped };
+        let room = SessionContext {
+            hub,
+            reads,
+            recent_removals: hushed,
+            clock,
+            rate_limiter: people,
+            stop: stopped,
+        };
         let head = opened.head;
         let told = Limits { rates: bounds.rates, ..Limits::default() };
         let heart = Hub::new(seed, access, &opened).with_limits(told);
         drop(opened);
-        let desk = Desk::new(heart, Fanout::new(head), log, removed, tasks.clone());
+        let desk = HubTask::new(heart, Fanout::new(head), log, removed, tasks.clone());
         let mut heart = tasks.spawn(shell::run(desk, commands, clock, changes, stop.clone()));
-        let door = Door::new(bounds.per_address);
-        let acceptor = Acceptor { tls: identity.acceptor, room, tasks: tasks.clone(), door };
+        let door = ConnectionLimiter::new(bounds.connections_per_address);
+        let acceptor =
+            Acceptor { tls: identity.acceptor, context: room, tasks: tasks.clone(), limiter: door };
         tokio::select! {
             biased;
             () = acceptor.run(listener) => {}
             ended = &mut heart => {
                 if ended.is_err() || !stop.is_cancelled() {
-                    return Err(Error::HubStopped);
+                    return Err(ServerError::HubStopped);
                 }
             }
         }
-        end(&tasks, &keeping, threads).await;
+        wait_for_tasks(&tasks, &keeping, threads).await;
         Ok(())
     }
 }
 
 /// Waits for what is still to be sent and written.
-async fn end(tasks: &TaskTracker, keeping: &JoinHandle<Option<()>>, threads: Threads) {
+async fn wait_for_tasks(
+    tasks: &TaskTracker,
+    keeping: &JoinHandle<Option<()>>,
+    threads: LogThreads,
+) {
     tracing::info!("stopping");
     tasks.close();
     if timeout(limits::SHUTDOWN_GRACE, tasks.wait()).await.is_err() {
@@ -293,18 +305,18 @@ async fn end(tasks: &TaskTracker, keeping: &JoinHandle<Option<()>>, threads: Thr
 }
 
 /// Listens on the first address that can be had; the first that can't is named otherwise.
-async fn listen(addresses: &[SocketAddr]) -> Result<TcpListener, Error> {
+async fn bind_first(addresses: &[SocketAddr]) -> Result<TcpListener, ServerError> {
     let mut failed = None;
     for address in addresses {
         match TcpListener::bind(address).await {
             Ok(listener) => return Ok(listener),
             Err(source) if source.kind() == io::ErrorKind::AddrInUse => {
-                failed.get_or_insert(Error::InUse(*address));
+                failed.get_or_insert(ServerError::AddressInUse(*address));
             }
             Err(source) => {
-                failed.get_or_insert(Error::Listen { address: *address, source });
+                failed.get_or_insert(ServerError::Listen { address: *address, source });
             }
         }
     }
-    Err(failed.unwrap_or_else(|| Error::Listening(io::ErrorKind::InvalidInput.into())))
+    Err(failed.unwrap_or_else(|| ServerError::ListenSocket(io::ErrorKind::InvalidInput.into())))
 }

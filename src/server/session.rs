@@ -6,37 +6,38 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, Wr
 use tokio::time::{sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::hub::{Peer, SessionId};
+use super::hub::{PeerInfo, SessionId};
 use super::limits::{
-    CATCH_UP, CLOSING_GRACE, DEAD, LINGER, LOGIN_TIMEOUT, READ_BYTES, RECORD, STALLED,
+    CATCH_UP_PAGE, CLOSING_GRACE, KEEPALIVE_TIMEOUT, LINGER, LOGIN_TIMEOUT, READ_BYTES,
+    TLS_RECORD_BYTES, WRITE_TIMEOUT,
 };
-use super::outbox::{Behind, Frame, Outbox, Taken};
-use super::rates::{Allowance, Asked, People};
-use super::removed::Removed;
-use super::shell::{Clock, Command, HubSender};
+use super::rate_limit::{Cost, RateLimiter, SessionRateLimit};
+use super::recent_removals::RecentRemovals;
+use super::send_queue::{CatchUpFrom, Frame, SendQueue, SendQueueItem};
+use super::shell::{Clock, HubCommand, HubSender};
 use crate::protocol::decoder::Decoder;
 use crate::protocol::error::Refusal;
-use crate::protocol::event::{Event, Refused};
+use crate::protocol::event::{ErrorReply, Event};
 use crate::protocol::id::Seq;
 use crate::protocol::limits::{FRAME_BYTES, LOGIN_FRAME_BYTES};
-use crate::protocol::request::{Decoded, Dialect, Login, Request};
+use crate::protocol::request::{DecodedRequest, Dialect, Login, Request};
 use crate::store::View;
-use crate::store::handle::ReadHandle;
+use crate::store::worker::ReaderHandle;
 
 /// What all sessions share.
 #[derive(Debug, Clone)]
-pub(super) struct Room {
+pub(super) struct SessionContext {
     pub(super) hub: HubSender,
-    pub(super) reads: ReadHandle,
-    pub(super) removed: Arc<Removed>,
+    pub(super) reads: ReaderHandle,
+    pub(super) recent_removals: Arc<RecentRemovals>,
     pub(super) clock: Clock,
     /// How fast people are heard; nothing where everybody is heard as fast as may be.
-    pub(super) people: Option<Arc<People>>,
+    pub(super) rate_limiter: Option<Arc<RateLimiter>>,
     pub(super) stop: CancellationToken,
 }
 
 /// Serves one connection until either side ends it.
-pub(super) async fn run<IO>(io: IO, session: SessionId, peer: Peer, room: Room)
+pub(super) async fn run<IO>(io: IO, session: SessionId, peer: PeerInfo, room: SessionContext)
 where
     IO: AsyncRead + AsyncWrite + Send,
 {
@@ -44,7 +45,7 @@ where
     let mut decoder = Decoder::new(LOGIN_FRAME_BYTES);
     let login = tokio::select! {
         biased;
-        login = timeout(LOGIN_TIMEOUT, log_in(&mut reader, &mut writer, &mut decoder)) => {
+        login = timeout(LOGIN_TIMEOUT, read_login(&mut reader, &mut writer, &mut decoder)) => {
             login.unwrap_or(Some(Err(Refusal::LoginTimeout)))
         }
         () = room.stop.cancelled() => Some(Err(Refusal::ShuttingDown)),
@@ -52,72 +53,73 @@ where
     match login {
         Some(Ok(login)) => {
             let dialect = login.dialect;
-            let inside = Inside { session, room, dialect, outbox: Arc::default() };
+            let inside = Session { id: session, context: room, dialect, queue: Arc::default() };
             inside.serve(login, peer, &mut reader, &mut writer, decoder).await;
         }
-        Some(Err(refusal)) => say_no(&mut writer, &refusal).await,
+        Some(Err(refusal)) => send_login_refusal(&mut writer, &refusal).await,
         None => {}
     }
-    end(reader, writer).await;
+    shut_down(reader, writer).await;
 }
 
 /// Ends a connection before its login, and says why.
 pub(super) async fn refuse<IO: AsyncRead + AsyncWrite>(io: IO, refusal: &Refusal) {
     let (reader, mut writer) = tokio::io::split(io);
-    say_no(&mut writer, refusal).await;
-    end(reader, writer).await;
+    send_login_refusal(&mut writer, refusal).await;
+    shut_down(reader, writer).await;
 }
 
-async fn say_no<IO: AsyncWrite>(writer: &mut WriteHalf<IO>, refusal: &Refusal) {
-    let event = Event::LoginRefused(Refused::new(refusal, None));
+async fn send_login_refusal<IO: AsyncWrite>(writer: &mut WriteHalf<IO>, refusal: &Refusal) {
+    let event = Event::LoginRefused(ErrorReply::new(refusal, None));
     // Whoever does not even take this is gone, or will be.
-    drop(timeout(CLOSING_GRACE, send(writer, &event.encode())).await);
+    drop(timeout(CLOSING_GRACE, write_all(writer, &event.encode())).await);
 }
 
 /// Asks for the login and reads it; nothing when the client is gone.
-async fn log_in<IO: AsyncRead + AsyncWrite>(
+async fn read_login<IO: AsyncRead + AsyncWrite>(
     reader: &mut ReadHalf<IO>,
     writer: &mut WriteHalf<IO>,
     decoder: &mut Decoder,
 ) -> Option<Result<Login, Refusal>> {
-    send(writer, &Event::LoginPrompt.encode()).await.ok()?;
+    write_all(writer, &Event::LoginPrompt.encode()).await.ok()?;
     loop {
         if let Some(object) = decoder.next_object() {
             return Some(object.and_then(|bytes| Login::decode(&bytes)));
         }
-        read(reader, decoder).await?;
+        read_some(reader, decoder).await?;
     }
 }
 
 /// A session that the hub knows of.
-struct Inside {
-    session: SessionId,
-    room: Room,
+struct Session {
+    id: SessionId,
+    context: SessionContext,
     dialect: Dialect,
-    outbox: Arc<Outbox>,
+    queue: Arc<SendQueue>,
 }
 
-impl Inside {
+impl Session {
     async fn serve<IO: AsyncRead + AsyncWrite>(
         self,
         login: Login,
-        peer: Peer,
+        peer: PeerInfo,
         reader: &mut ReadHalf<IO>,
         writer: &mut WriteHalf<IO>,
         decoder: Decoder,
     ) {
-        let people = self.room.people.as_ref();
-        let allowance = people.map(|people| people.allow((self.room.clock)().mono, peer.key));
-        let outbox = Arc::clone(&self.outbox);
-        let arrived = Command::Login { session: self.session, login, peer, outbox };
-        if self.room.hub.send(arrived).await.is_err() {
+        let people = self.context.rate_limiter.as_ref();
+        let allowance =
+            people.map(|people| people.session((self.context.clock)().monotonic, peer.key));
+        let outbox = Arc::clone(&self.queue);
+        let arrived = HubCommand::Login { session: self.id, login, peer, queue: outbox };
+        if self.context.hub.send(arrived).await.is_err() {
             return;
         }
         let sending = async {
             tokio::select! {
                 biased;
-                _ = self.send_all(writer) => {}
-                () = async { self.outbox.closing().await; sleep(CLOSING_GRACE).await } => {}
+                _ = self.write_loop(writer) => {}
+                () = async { self.queue.closed().await; sleep(CLOSING_GRACE).await } => {}
             }
         };
         tokio::pin!(sending);
@@ -127,25 +129,25 @@ impl Inside {
             () = &mut sending => {}
             // Before the hub has let it in, nothing that it says is even looked at.
             () = async {
-                self.outbox.admitted().await;
-                self.receive_all(reader, decoder, allowance).await;
+                self.queue.logged_in().await;
+                self.read_loop(reader, decoder, allowance).await;
             } => {
                 // What it asked for last is still answered.
-                if self.room.hub.send(Command::Left(self.session)).await.is_ok() {
+                if self.context.hub.send(HubCommand::Disconnected(self.id)).await.is_ok() {
                     sending.await;
                 }
             }
         }
         // The hub may have stopped.
-        drop(self.room.hub.send(Command::Left(self.session)).await);
+        drop(self.context.hub.send(HubCommand::Disconnected(self.id)).await);
     }
 
     /// Hands on what the client asks for, until it goes, falls silent, or can't be understood any more.
-    async fn receive_all<IO: AsyncRead>(
+    async fn read_loop<IO: AsyncRead>(
         &self,
         reader: &mut ReadHalf<IO>,
         mut decoder: Decoder,
-        mut allowance: Option<Allowance>,
+        mut allowance: Option<SessionRateLimit>,
     ) {
         decoder.set_limit(FRAME_BYTES);
         let mut has_come = None;
@@ -155,38 +157,39 @@ impl Inside {
                     Ok(bytes) => Request::decode(&bytes),
                     Err(refusal) => (None, Err(refusal)),
                 };
-                let request = match self.in_turn(&mut allowance, Asked::by(&request)).await {
-                    Ok(()) => request,
-                    Err(flooding) => (None, Err(flooding)),
-                };
-                if !self.hand_on(request, &mut has_come).await {
+                let request =
+                    match self.wait_for_rate_limit(&mut allowance, Cost::of(&request)).await {
+                        Ok(()) => request,
+                        Err(flooding) => (None, Err(flooding)),
+                    };
+                if !self.forward(request, &mut has_come).await {
                     return;
                 }
             }
-            let read = read(reader, &mut decoder);
+            let read = read_some(reader, &mut decoder);
             let alive = match self.dialect {
-                Dialect::Extended => timeout(DEAD, read).await.ok().flatten(),
+                Dialect::Extended => timeout(KEEPALIVE_TIMEOUT, read).await.ok().flatten(),
                 // It does not ping.
                 Dialect::Original => read.await,
             };
             let Some(count) = alive else { return };
-            let bytes = Asked::Bytes(count.try_into().unwrap_or(u32::MAX));
-            if let Err(flooding) = self.in_turn(&mut allowance, Some(bytes)).await {
-                self.hand_on((None, Err(flooding)), &mut has_come).await;
+            let bytes = Cost::Bytes(count.try_into().unwrap_or(u32::MAX));
+            if let Err(flooding) = self.wait_for_rate_limit(&mut allowance, Some(bytes)).await {
+                self.forward((None, Err(flooding)), &mut has_come).await;
                 return;
             }
         }
     }
 
     /// Waits until it is this person's turn. Meanwhile nothing is read.
-    async fn in_turn(
+    async fn wait_for_rate_limit(
         &self,
-        allowance: &mut Option<Allowance>,
-        asked: Option<Asked>,
+        allowance: &mut Option<SessionRateLimit>,
+        asked: Option<Cost>,
     ) -> Result<(), Refusal> {
         let (Some(allowance), Some(asked)) = (allowance, asked) else { return Ok(()) };
-        let now = (self.room.clock)().mono;
-        let due = allowance.ask(now, asked)?;
+        let now = (self.context.clock)().monotonic;
+        let due = allowance.charge(now, asked)?;
         if due > now {
             sleep_until(due).await;
         }
@@ -194,30 +197,34 @@ impl Inside {
     }
 
     /// Hands on a request; whether there can be another.
-    async fn hand_on(&self, request: Decoded, has_come: &mut Option<Seq>) -> bool {
+    async fn forward(&self, request: DecodedRequest, has_come: &mut Option<Seq>) -> bool {
         if let (_, Ok(Request::Ping(up_to))) = request {
             // Whoever takes no answers is closed for what else it does not take.
-            self.outbox.push(Frame::Pong).ok();
+            self.queue.push(Frame::Pong).ok();
             if up_to <= *has_come {
                 return true;
             }
             *has_come = up_to;
         }
         let is_last = matches!(request.1, Err(Refusal::FrameTooLong(_) | Refusal::Flooding));
-        let command = Command::Request { session: self.session, request };
-        self.room.hub.send(command).await.is_ok() && !is_last
+        let command = HubCommand::Request { session: self.id, request };
+        self.context.hub.send(command).await.is_ok() && !is_last
     }
 
     /// Writes what comes into the outbox, as much at a time as waits there, and what the log has when
     /// that is where to go on.
-    async fn send_all<IO: AsyncWrite>(&self, writer: &mut WriteHalf<IO>) -> std::io::Result<()> {
+    async fn write_loop<IO: AsyncWrite>(&self, writer: &mut WriteHalf<IO>) -> std::io::Result<()> {
         let mut frames = Vec::new();
         let mut n_events = 0;
         loop {
-            match self.outbox.take(&mut frames).await {
-                Taken::Frames => self.send_frames(writer, &mut frames, &mut n_events).await?,
-                Taken::Behind(behind) => self.catch_up(writer, behind, &mut n_events).await?,
-                Taken::Closed => return Ok(()),
+            match self.queue.take(&mut frames).await {
+                SendQueueItem::Frames => {
+                    self.send_frames(writer, &mut frames, &mut n_events).await?
+                }
+                SendQueueItem::CatchUp(behind) => {
+                    self.catch_up(writer, behind, &mut n_events).await?
+                }
+                SendQueueItem::Closed => return Ok(()),
             }
         }
     }
@@ -239,12 +246,12 @@ impl Inside {
             });
         }
         match (self.dialect, pieces.as_slice()) {
-            (Dialect::Extended, [piece]) => send(writer, piece).await?,
-            (Dialect::Extended, several) => send(writer, &several.concat()).await?,
+            (Dialect::Extended, [piece]) => write_all(writer, piece).await?,
+            (Dialect::Extended, several) => write_all(writer, &several.concat()).await?,
             // Flushed one by one: TLS makes a record of each then, and of nothing but it.
             (Dialect::Original, each) => {
                 for piece in each {
-                    send(writer, piece).await?;
+                    write_all(writer, piece).await?;
                 }
             }
         }
@@ -255,22 +262,24 @@ impl Inside {
     async fn catch_up<IO: AsyncWrite>(
         &self,
         writer: &mut WriteHalf<IO>,
-        Behind { viewer, after }: Behind,
+        CatchUpFrom { viewer, after }: CatchUpFrom,
         n_events: &mut u64,
     ) -> std::io::Result<()> {
-        let (user, now) = (viewer.clone(), (self.room.clock)().millis());
-        let page = self
-            .room
-            .reads
-            .read(move |reader| reader.events_after(View { viewer: &user, now }, after, CATCH_UP));
+        let (user, now) = (viewer.clone(), (self.context.clock)().millis());
+        let page = self.context.reads.read(move |reader| {
+            reader.events_after(View { viewer: &user, now }, after, CATCH_UP_PAGE)
+        });
         let page = match page.await {
             Ok(Some(page)) => page,
             Ok(None) => return Err(std::io::Error::other("the log does not go back so far")),
             Err(error) => return Err(std::io::Error::other(error)),
         };
         // Answers that wait were read before what is removed in this page; later ones know of it.
-        page.events.iter().filter_map(Event::removes).for_each(|id| self.room.removed.note(id));
-        let mut waiting = self.outbox.drain();
+        page.events
+            .iter()
+            .filter_map(Event::removed_message)
+            .for_each(|id| self.context.recent_removals.record(id));
+        let mut waiting = self.queue.drain();
         self.send_frames(writer, &mut waiting, n_events).await?;
         let encoded = page.events.iter().filter_map(|event| match self.dialect {
             Dialect::Extended => Some(event.encode()),
@@ -278,26 +287,32 @@ impl Inside {
         });
         let mut frames = encoded.map(|bytes| Frame::Bytes(bytes, 1)).collect();
         self.send_frames(writer, &mut frames, n_events).await?;
-        if page.events.len() == CATCH_UP {
-            self.outbox.fall_behind(Behind { viewer, after: page.looked });
+        if page.events.len() == CATCH_UP_PAGE {
+            self.queue.start_catch_up(CatchUpFrom { viewer, after: page.complete_to });
         } else {
-            let command = Command::Level { session: self.session, looked: page.looked };
-            self.room.hub.send(command).await.map_err(std::io::Error::other)?;
+            let command = HubCommand::CaughtUp { session: self.id, up_to: page.complete_to };
+            self.context.hub.send(command).await.map_err(std::io::Error::other)?;
         }
         Ok(())
     }
 }
 
 /// Writes in pieces: each has to be taken in time, however long the whole takes.
-async fn send<IO: AsyncWrite>(writer: &mut WriteHalf<IO>, bytes: &[u8]) -> std::io::Result<()> {
-    for piece in bytes.chunks(RECORD) {
-        timeout(STALLED, writer.write_all(piece)).await??;
+async fn write_all<IO: AsyncWrite>(
+    writer: &mut WriteHalf<IO>,
+    bytes: &[u8],
+) -> std::io::Result<()> {
+    for piece in bytes.chunks(TLS_RECORD_BYTES) {
+        timeout(WRITE_TIMEOUT, writer.write_all(piece)).await??;
     }
-    timeout(STALLED, writer.flush()).await?
+    timeout(WRITE_TIMEOUT, writer.flush()).await?
 }
 
 /// Reads on, and says how many bytes; nothing when there is no more.
-async fn read<IO: AsyncRead>(reader: &mut ReadHalf<IO>, decoder: &mut Decoder) -> Option<usize> {
+async fn read_some<IO: AsyncRead>(
+    reader: &mut ReadHalf<IO>,
+    decoder: &mut Decoder,
+) -> Option<usize> {
     let buffer = decoder.buffer();
     buffer.reserve(READ_BYTES);
     match reader.read_buf(buffer).await {
@@ -307,7 +322,7 @@ async fn read<IO: AsyncRead>(reader: &mut ReadHalf<IO>, decoder: &mut Decoder) -
 }
 
 /// Ends the connection so that the last word arrives.
-async fn end<IO: AsyncRead + AsyncWrite>(reader: ReadHalf<IO>, mut writer: WriteHalf<IO>) {
+async fn shut_down<IO: AsyncRead + AsyncWrite>(reader: ReadHalf<IO>, mut writer: WriteHalf<IO>) {
     let mut reader = reader;
     let ending = async {
         writer.shutdown().await?;

@@ -9,7 +9,7 @@ use thiserror::Error;
 
 /// Somebody who is shut out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Banned {
+pub enum BanTarget {
     /// Whoever holds this key: the SHA-256 of the public key.
     Key([u8; 32]),
     /// Whoever comes from here.
@@ -87,7 +87,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn networks_as_people_write_them() {
+    fn networks_are_parsed_and_matched() {
         for (written, shown, inside, outside) in [
             ("203.0.113.7", "203.0.113.7/32", "203.0.113.7", "203.0.113.8"),
             ("203.0.113.7/24", "203.0.113.0/24", "::ffff:203.0.113.9", "203.0.114.7"),

@@ -12,7 +12,7 @@ use thiserror::Error;
 pub enum StoreError {
     /// The folder or a file in it can't be made, opened or locked.
     #[error("cannot use {path}: {source}")]
-    Folder {
+    FileAccess {
         /// The file or folder.
         path: PathBuf,
         /// What the system says.
@@ -28,28 +28,28 @@ pub enum StoreError {
     },
     /// The log was written by a later version of this program. It is left as it was.
     #[error(
-        "{path} was written by a newer version of this program (format {found}, and this one knows \
-         up to {known}): use that version, or another folder"
+        "{path} was written by a newer version of this program (format {format}, and this one knows \
+         up to {supported}): use that version, or another folder"
     )]
-    Newer {
+    NewerFormat {
         /// The file.
         path: PathBuf,
         /// Its format.
-        found: i64,
+        format: i64,
         /// The latest that is known here.
-        known: i64,
+        supported: i64,
     },
     /// The file is something else. It is left as it was.
     #[error("{0} is not a log of this program: choose another folder")]
-    Foreign(PathBuf),
+    NotALog(PathBuf),
     /// The program was linked with a library that can damage the log.
     #[error(
         "this program was built with SQLite {0}, which can damage data: 3.51.3 or later is needed"
     )]
-    Library(&'static str),
+    SqliteTooOld(&'static str),
     /// No room. It can be tried again.
     #[error("the disk is full: nothing can be stored until there is room")]
-    Full,
+    DiskFull,
     /// Another process is writing to the file. It can be tried again.
     #[error("another process is writing to the log")]
     Busy,
@@ -58,40 +58,40 @@ pub enum StoreError {
     Io(#[source] Arc<rusqlite::Error>),
     /// What is in the log can't be.
     #[error("the log is damaged: {0}")]
-    Damaged(String),
+    Corrupt(String),
     /// After an earlier failure nothing is certain any more, so nothing more is written.
     #[error("nothing can be stored since an earlier failure: start the server anew")]
-    Failed,
+    EarlierFailure,
     /// SQLite does not do what it is asked.
     #[error("the log cannot be used: {0}")]
     Sqlite(#[source] Arc<rusqlite::Error>),
     /// The system gives no thread.
     #[error("cannot start a thread for the log: {0}")]
-    Thread(#[source] Arc<io::Error>),
+    SpawnThread(#[source] Arc<io::Error>),
     /// The log's thread has ended.
     #[error("the log is closed")]
     Closed,
 }
 
 impl StoreError {
-    pub(super) fn folder(path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
-        move |source| Self::Folder { path: path.into(), source: Arc::new(source) }
+    pub(super) fn file_access(path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
+        move |source| Self::FileAccess { path: path.into(), source: Arc::new(source) }
     }
 
     /// Whether the same may be tried again, with nothing done so far.
-    pub fn may_pass(&self) -> bool {
-        matches!(self, Self::Full | Self::Busy)
+    pub fn is_transient(&self) -> bool {
+        matches!(self, Self::DiskFull | Self::Busy)
     }
 }
 
 impl From<rusqlite::Error> for StoreError {
     fn from(error: rusqlite::Error) -> Self {
         match error.sqlite_error_code() {
-            Some(ErrorCode::DiskFull) => Self::Full,
+            Some(ErrorCode::DiskFull) => Self::DiskFull,
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::Busy,
             Some(ErrorCode::SystemIoFailure) => Self::Io(Arc::new(error)),
             Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
-                Self::Damaged(error.to_string())
+                Self::Corrupt(error.to_string())
             }
             Some(_) | None => Self::Sqlite(Arc::new(error)),
         }

@@ -4,53 +4,54 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::{Bound, ControlFlow};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use super::row::{self, recipients};
+use super::row::{self, join_recipients};
 use super::{
-    Append, Around, Banned, CID_KEPT, Candidate, Events, First, MARK_KEPT, Metadata, NewMessage,
-    OpenInvite, Opened, Outcome, Overwritten, Page, Reader, Retention, Scanned, Size, Store,
-    StoreError, Swept, View, tick,
+    Append, BanTarget, CID_RETENTION, EventPage, LogSize, LogSnapshot, MessageMetadata,
+    MessagePage, MessagesAround, NewMessage, OpenInvite, Outcome, PriorOutcome, Reader, Retention,
+    ScanResult, ScanRow, ScrubOutcome, Store, StoreError, SweepReport, TOMBSTONE_RETENTION, View,
+    advance_clock,
 };
 use crate::protocol::event::{Deleted, Event};
-use crate::protocol::id::{ClientId, MessageId, Seq, UserId};
+use crate::protocol::id::{Cid, MessageId, Seq, UserId};
 use crate::protocol::message::{Audience, Message, Millis, can_see};
 
 /// The log in memory. A clone is the same log, opened again.
 #[derive(Debug, Clone, Default)]
-pub struct MemoryStore(Arc<RwLock<State>>);
+pub struct MemoryStore(Arc<RwLock<LogState>>);
 
 /// A reader of the log in memory.
 #[derive(Debug)]
-pub struct MemoryReader(Arc<RwLock<State>>);
+pub struct MemoryReader(Arc<RwLock<LogState>>);
 
 #[derive(Debug, Default)]
-struct State {
+struct LogState {
     head: Seq,
     clock: Millis,
     horizon: Seq,
-    messages: BTreeMap<Seq, Stored>,
-    marks: BTreeMap<Seq, Mark>,
-    sent: BTreeMap<Seq, Sent>,
-    registered: BTreeMap<UserId, Registered>,
+    messages: BTreeMap<Seq, MessageEntry>,
+    tombstones: BTreeMap<Seq, Tombstone>,
+    sent_requests: BTreeMap<Seq, SentRequest>,
+    accounts: BTreeMap<UserId, Account>,
     invites: BTreeMap<[u8; 32], OpenInvite>,
-    banned: BTreeSet<Banned>,
+    bans: BTreeSet<BanTarget>,
 }
 
 #[derive(Debug)]
-struct Stored {
+struct MessageEntry {
     message: Message,
     /// As in [`Candidate`].
     recipients: Option<String>,
 }
 
 #[derive(Debug)]
-struct Registered {
+struct Account {
     key: [u8; 32],
     at: Millis,
-    seen: Seq,
+    delivered: Seq,
 }
 
 #[derive(Debug)]
-struct Mark {
+struct Tombstone {
     event: Event,
     id: MessageId,
     sender: UserId,
@@ -59,51 +60,51 @@ struct Mark {
 }
 
 #[derive(Debug)]
-struct Sent {
+struct SentRequest {
     sender: UserId,
-    cid: ClientId,
+    cid: Cid,
     id: MessageId,
-    deletes: bool,
+    is_delete: bool,
     at: Millis,
 }
 
 impl Store for MemoryStore {
     type Reader = MemoryReader;
 
-    fn opened(&mut self) -> Result<Opened, StoreError> {
-        Ok(read(&self.0).opened())
+    fn snapshot(&mut self) -> Result<LogSnapshot, StoreError> {
+        Ok(read_lock(&self.0).snapshot())
     }
 
-    fn reader(&self) -> Result<MemoryReader, StoreError> {
+    fn open_reader(&self) -> Result<MemoryReader, StoreError> {
         Ok(MemoryReader(Arc::clone(&self.0)))
     }
 
     fn append(&mut self, now: Millis, batch: &[Append]) -> Result<Vec<Outcome>, StoreError> {
-        let mut state = write(&self.0);
+        let mut state = write_lock(&self.0);
         batch.iter().map(|append| state.append(now, append)).collect()
     }
 
-    fn sweep(&mut self, now: Millis, retention: Retention) -> Result<Swept, StoreError> {
-        Ok(Swept { freed: write(&self.0).sweep(now, retention), more: false })
+    fn sweep(&mut self, now: Millis, retention: Retention) -> Result<SweepReport, StoreError> {
+        Ok(SweepReport { freed_ids: write_lock(&self.0).sweep(now, retention), has_more: false })
     }
 
-    fn overwrite(&mut self) -> Result<Overwritten, StoreError> {
-        Ok(Overwritten::Done)
+    fn scrub(&mut self) -> Result<ScrubOutcome, StoreError> {
+        Ok(ScrubOutcome::Done)
     }
 }
 
-fn read(state: &RwLock<State>) -> RwLockReadGuard<'_, State> {
+fn read_lock(state: &RwLock<LogState>) -> RwLockReadGuard<'_, LogState> {
     state.read().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn write(state: &RwLock<State>) -> RwLockWriteGuard<'_, State> {
+fn write_lock(state: &RwLock<LogState>) -> RwLockWriteGuard<'_, LogState> {
     state.write().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl State {
-    fn opened(&self) -> Opened {
+impl LogState {
+    fn snapshot(&self) -> LogSnapshot {
         let all = self.messages.values().map(|stored| &stored.message);
-        let marks = self.marks.values();
+        let marks = self.tombstones.values();
         let said = all.clone().map(|message| (&message.sender, &message.audience));
         let mut private = BTreeSet::new();
         for (sender, audience) in
@@ -113,82 +114,89 @@ impl State {
                 private.extend(people.iter().chain([sender]).cloned());
             }
         }
-        Opened {
+        LogSnapshot {
             epoch: "memory".to_owned(),
             head: self.head,
             horizon: self.horizon,
             size: self.size(),
-            ids: all.clone().map(|message| message.id).chain(marks.map(|mark| mark.id)).collect(),
-            temporary: all.filter_map(|message| Some((message.id, message.expires()?))).collect(),
+            used_ids: all
+                .clone()
+                .map(|message| message.id)
+                .chain(marks.map(|mark| mark.id))
+                .collect(),
+            expirations: all.filter_map(|message| Some((message.id, message.expires()?))).collect(),
             registered: self.registered(),
             invites: self.invites.values().copied().collect(),
-            banned: self.banned.iter().copied().collect(),
-            private: private.into_iter().collect(),
+            bans: self.bans.iter().copied().collect(),
+            direct_message_users: private.into_iter().collect(),
         }
     }
 
     fn append(&mut self, now: Millis, append: &Append) -> Result<Outcome, StoreError> {
         Ok(match append {
-            Append::Say(new) => match self.first(now, &new.sender, new.cid.as_ref()) {
+            Append::Post(new) => match self.prior_outcome(now, &new.sender, new.cid.as_ref()) {
                 Some(first) => Outcome::Repeated(first),
-                None => self.say(new)?,
+                None => self.post(new)?,
             },
-            Append::Delete { id, by, cid } => match self.first(now, by, cid.as_ref()) {
-                Some(first) => Outcome::Repeated(first),
-                None => self.delete(now, *id, by, cid.as_ref()),
-            },
-            Append::Expire { id } => match self.take(*id) {
+            Append::Delete { id, author: by, cid } => {
+                match self.prior_outcome(now, by, cid.as_ref()) {
+                    Some(first) => Outcome::Repeated(first),
+                    None => self.delete(now, *id, by, cid.as_ref()),
+                }
+            }
+            Append::Expire { id } => match self.remove_message(*id) {
                 Some(message) => {
-                    let seq = self.mark(now, message, |seq| Event::Expired { seq, id: *id });
+                    let seq =
+                        self.add_tombstone(now, message, |seq| Event::Expired { seq, id: *id });
                     Outcome::Expired { seq, id: *id }
                 }
-                None => Outcome::Gone,
+                None => Outcome::NotFound,
             },
-            Append::Remove { id } => match self.take(*id) {
+            Append::Remove { id } => match self.remove_message(*id) {
                 Some(message) => {
                     let (by, audience) = (message.sender.clone(), message.audience.clone());
-                    let event = |seq| Deleted { seq, id: *id, by: by.clone(), cid: None };
-                    let seq = self.mark(now, message, |seq| Event::Deleted(event(seq)));
+                    let event = |seq| Deleted { seq, id: *id, author: by.clone(), cid: None };
+                    let seq = self.add_tombstone(now, message, |seq| Event::Deleted(event(seq)));
                     Outcome::Removed { deleted: event(seq), audience }
                 }
-                None => Outcome::Gone,
+                None => Outcome::NotFound,
             },
             Append::Register { user, key, invite } => {
                 self.register(now, user, *key, invite.as_ref())
             }
             Append::Rebind { user, key } => {
-                if let Some(registered) = self.registered.get_mut(user) {
+                if let Some(registered) = self.accounts.get_mut(user) {
                     (registered.key, registered.at) = (*key, now);
                 }
-                Outcome::Noted
+                Outcome::Done
             }
             Append::Invite(invite) => {
                 self.invites.insert(invite.hash, *invite);
-                Outcome::Noted
+                Outcome::Done
             }
             Append::Ban(banned) => {
-                self.banned.insert(*banned);
-                Outcome::Noted
+                self.bans.insert(*banned);
+                Outcome::Done
             }
             Append::Unban(banned) => {
-                self.banned.remove(banned);
-                Outcome::Noted
+                self.bans.remove(banned);
+                Outcome::Done
             }
-            Append::Seen { user, up_to } => {
-                if let Some(Registered { seen, .. }) = self.registered.get_mut(user) {
+            Append::Delivered { user, up_to } => {
+                if let Some(Account { delivered: seen, .. }) = self.accounts.get_mut(user) {
                     *seen = (*seen).max(*up_to);
                 }
-                Outcome::Noted
+                Outcome::Done
             }
         })
     }
 
-    fn size(&self) -> Size {
-        Size { messages: self.messages.len() as u64, bytes: 0 }
+    fn size(&self) -> LogSize {
+        LogSize { messages: self.messages.len() as u64, bytes: 0 }
     }
 
     fn registered(&self) -> Vec<(UserId, [u8; 32])> {
-        let mut all: Vec<_> = self.registered.iter().collect();
+        let mut all: Vec<_> = self.accounts.iter().collect();
         all.sort_by_key(|(_, registered)| registered.at);
         all.into_iter().map(|(user, registered)| (user.clone(), registered.key)).collect()
     }
@@ -200,107 +208,114 @@ impl State {
         key: [u8; 32],
         invite: Option<&[u8; 32]>,
     ) -> Outcome {
-        match self.registered.get(user) {
+        match self.accounts.get(user) {
             Some(held) if held.key == key => return Outcome::Registered,
-            Some(_) => return Outcome::NotYourKey,
+            Some(_) => return Outcome::KeyMismatch,
             None => {}
         }
         if let Some(hash) = invite {
-            let Some(open) = self.invites.get_mut(hash).filter(|open| open.is_good(now)) else {
-                return Outcome::BadInvite;
+            let Some(open) = self.invites.get_mut(hash).filter(|open| open.is_usable(now)) else {
+                return Outcome::InvalidInvite;
             };
             open.uses -= 1;
             self.invites.retain(|_, open| open.uses > 0);
         }
-        self.registered.insert(user.clone(), Registered { key, at: now, seen: Seq(0) });
+        self.accounts.insert(user.clone(), Account { key, at: now, delivered: Seq(0) });
         Outcome::Registered
     }
 
-    fn say(&mut self, new: &NewMessage) -> Result<Outcome, StoreError> {
-        if self.find(new.id).is_some() {
+    fn post(&mut self, new: &NewMessage) -> Result<Outcome, StoreError> {
+        if self.find_message(new.id).is_some() {
             return Ok(Outcome::IdTaken);
         }
-        self.clock = tick(self.clock, new.at.timestamp_millis());
+        self.clock = advance_clock(self.clock, new.at.timestamp_millis());
         let message = Message {
-            seq: self.next(),
+            seq: self.next_seq(),
             id: new.id,
             sender: new.sender.clone(),
             guest: new.guest,
             audience: new.audience.clone(),
             kind: new.kind,
             content: new.content.clone(),
-            at: row::moment(self.clock, new.at.offset().local_minus_utc())?,
+            at: row::to_datetime(self.clock, new.at.offset().local_minus_utc())?,
             cid: new.cid.clone(),
         };
-        let recipients = recipients(&message.audience);
-        self.messages.insert(message.seq, Stored { message: message.clone(), recipients });
-        self.remember(&new.sender, new.cid.as_ref(), new.id, false);
-        Ok(Outcome::Said(message))
+        let recipients = join_recipients(&message.audience);
+        self.messages.insert(message.seq, MessageEntry { message: message.clone(), recipients });
+        self.remember_cid(&new.sender, new.cid.as_ref(), new.id, false);
+        Ok(Outcome::Posted(message))
     }
 
-    fn delete(
-        &mut self,
-        now: Millis,
-        id: MessageId,
-        by: &UserId,
-        cid: Option<&ClientId>,
-    ) -> Outcome {
-        if self.find(id).is_none_or(|message| !is_alive(message, now)) {
-            return Outcome::Gone;
+    fn delete(&mut self, now: Millis, id: MessageId, by: &UserId, cid: Option<&Cid>) -> Outcome {
+        if self.find_message(id).is_none_or(|message| !is_unexpired(message, now)) {
+            return Outcome::NotFound;
         }
-        let Some(message) = self.take(id) else { return Outcome::Gone };
-        let event = |seq| Deleted { seq, id, by: by.clone(), cid: cid.cloned() };
-        let seq = self.mark(now, message, |seq| Event::Deleted(event(seq)));
-        self.remember(by, cid, id, true);
+        let Some(message) = self.remove_message(id) else { return Outcome::NotFound };
+        let event = |seq| Deleted { seq, id, author: by.clone(), cid: cid.cloned() };
+        let seq = self.add_tombstone(now, message, |seq| Event::Deleted(event(seq)));
+        self.remember_cid(by, cid, id, true);
         Outcome::Deleted(event(seq))
     }
 
-    fn next(&mut self) -> Seq {
+    fn next_seq(&mut self) -> Seq {
         self.head = Seq(self.head.0 + 1);
         self.head
     }
 
-    fn find(&self, id: MessageId) -> Option<&Message> {
+    fn find_message(&self, id: MessageId) -> Option<&Message> {
         let mut all = self.messages.values().map(|stored| &stored.message);
         all.find(|message| message.id == id)
     }
 
-    fn take(&mut self, id: MessageId) -> Option<Message> {
-        let seq = self.find(id)?.seq;
+    fn remove_message(&mut self, id: MessageId) -> Option<Message> {
+        let seq = self.find_message(id)?.seq;
         self.messages.remove(&seq).map(|stored| stored.message)
     }
 
-    fn mark(&mut self, now: Millis, message: Message, event: impl Fn(Seq) -> Event) -> Seq {
-        self.clock = tick(self.clock, now);
-        let seq = self.next();
+    fn add_tombstone(
+        &mut self,
+        now: Millis,
+        message: Message,
+        event: impl Fn(Seq) -> Event,
+    ) -> Seq {
+        self.clock = advance_clock(self.clock, now);
+        let seq = self.next_seq();
         let Message { id, sender, audience, .. } = message;
-        self.marks.insert(seq, Mark { event: event(seq), id, sender, audience, at: self.clock });
+        self.tombstones
+            .insert(seq, Tombstone { event: event(seq), id, sender, audience, at: self.clock });
         seq
     }
 
-    fn first(&self, now: Millis, sender: &UserId, cid: Option<&ClientId>) -> Option<First> {
-        let oldest = tick(self.clock, now) - CID_KEPT;
-        let is_it =
-            |sent: &Sent| sent.sender == *sender && Some(&sent.cid) == cid && sent.at > oldest;
-        let (&seq, sent) = self.sent.iter().find(|(_, sent)| is_it(sent))?;
+    fn prior_outcome(
+        &self,
+        now: Millis,
+        sender: &UserId,
+        cid: Option<&Cid>,
+    ) -> Option<PriorOutcome> {
+        let oldest = advance_clock(self.clock, now) - CID_RETENTION;
+        let is_it = |sent: &SentRequest| {
+            sent.sender == *sender && Some(&sent.cid) == cid && sent.at > oldest
+        };
+        let (&seq, sent) = self.sent_requests.iter().find(|(_, sent)| is_it(sent))?;
         let id = sent.id;
-        Some(if sent.deletes {
-            First::Deleted(Deleted { seq, id, by: sender.clone(), cid: cid.cloned() })
+        Some(if sent.is_delete {
+            PriorOutcome::Deleted(Deleted { seq, id, author: sender.clone(), cid: cid.cloned() })
         } else {
             match self.messages.get(&seq) {
-                Some(Stored { message, .. }) if is_alive(message, now) => {
-                    First::Said(message.clone())
+                Some(MessageEntry { message, .. }) if is_unexpired(message, now) => {
+                    PriorOutcome::Posted(message.clone())
                 }
-                Some(_) | None => First::SaidAndGone { seq, id },
+                Some(_) | None => PriorOutcome::PostedThenRemoved { seq, id },
             }
         })
     }
 
-    fn remember(&mut self, sender: &UserId, cid: Option<&ClientId>, id: MessageId, deletes: bool) {
+    fn remember_cid(&mut self, sender: &UserId, cid: Option<&Cid>, id: MessageId, deletes: bool) {
         if let Some(cid) = cid.cloned() {
-            self.sent.retain(|_, sent| sent.sender != *sender || sent.cid != cid);
-            let sent = Sent { sender: sender.clone(), cid, id, deletes, at: self.clock };
-            self.sent.insert(self.head, sent);
+            self.sent_requests.retain(|_, sent| sent.sender != *sender || sent.cid != cid);
+            let sent =
+                SentRequest { sender: sender.clone(), cid, id, is_delete: deletes, at: self.clock };
+            self.sent_requests.insert(self.head, sent);
         }
     }
 
@@ -310,7 +325,7 @@ impl State {
             let old = self.messages.values().map(|stored| &stored.message);
             let old = old.take_while(|message| message.at.timestamp_millis() < cutoff);
             let goes = |message: &&Message| {
-                message.expires().is_none() && !self.is_waited_for(now, message)
+                message.expires().is_none() && !self.is_undelivered(now, message)
             };
             let gone: Vec<_> = old.filter(goes).map(|message| (message.seq, message.id)).collect();
             for (seq, id) in gone {
@@ -319,38 +334,42 @@ impl State {
                 freed.push(id);
             }
         }
-        let old = now - MARK_KEPT;
-        while let Some(first) = self.marks.first_entry().filter(|mark| mark.get().at < old) {
+        let old = now - TOMBSTONE_RETENTION;
+        while let Some(first) = self.tombstones.first_entry().filter(|mark| mark.get().at < old) {
             self.horizon = self.horizon.max(*first.key());
             freed.push(first.remove().id);
         }
-        let old = now - CID_KEPT;
-        while let Some(first) = self.sent.first_entry().filter(|sent| sent.get().at < old) {
+        let old = now - CID_RETENTION;
+        while let Some(first) = self.sent_requests.first_entry().filter(|sent| sent.get().at < old)
+        {
             first.remove();
         }
         self.invites.retain(|_, open| open.expires > now);
         freed
     }
 
-    fn is_waited_for(&self, now: Millis, message: &Message) -> bool {
+    fn is_undelivered(&self, now: Millis, message: &Message) -> bool {
         let Audience::Only(people) = &message.audience else { return false };
-        let waits = |user| self.registered.get(user).is_some_and(|who| who.seen < message.seq);
-        message.at.timestamp_millis() >= now - MARK_KEPT && people.iter().any(waits)
+        let waits = |user| self.accounts.get(user).is_some_and(|who| who.delivered < message.seq);
+        message.at.timestamp_millis() >= now - TOMBSTONE_RETENTION && people.iter().any(waits)
     }
 
-    fn seen<'a>(&'a self, view: View<'a>) -> impl DoubleEndedIterator<Item = &'a Message> {
+    fn visible_messages<'a>(
+        &'a self,
+        view: View<'a>,
+    ) -> impl DoubleEndedIterator<Item = &'a Message> {
         let all = self.messages.values().map(|stored| &stored.message);
-        all.filter(move |message| is_seen(message, view))
+        all.filter(move |message| is_visible(message, view))
     }
 }
 
-fn is_alive(message: &Message, now: Millis) -> bool {
+fn is_unexpired(message: &Message, now: Millis) -> bool {
     message.expires().is_none_or(|expires| expires > now)
 }
 
-fn is_seen(message: &Message, view: View<'_>) -> bool {
+fn is_visible(message: &Message, view: View<'_>) -> bool {
     let Message { sender, audience, .. } = message;
-    can_see(view.viewer, sender, audience.named()) && is_alive(message, view.now)
+    can_see(view.viewer, sender, audience.recipients()) && is_unexpired(message, view.now)
 }
 
 impl Reader for MemoryReader {
@@ -359,15 +378,18 @@ impl Reader for MemoryReader {
         view: View<'_>,
         after: Seq,
         limit: usize,
-    ) -> Result<Option<Events>, StoreError> {
-        let state = read(&self.0);
+    ) -> Result<Option<EventPage>, StoreError> {
+        let state = read_lock(&self.0);
         if after < state.horizon {
             return Ok(None);
         }
         let viewer = view.viewer;
-        let of_viewer = |mark: &Mark| can_see(viewer, &mark.sender, mark.audience.named());
-        let said = state.seen(view).map(|message| (message.seq, Event::Said(message.clone())));
-        let marks = state.marks.iter().filter(|(_, mark)| of_viewer(mark));
+        let of_viewer =
+            |mark: &Tombstone| can_see(viewer, &mark.sender, mark.audience.recipients());
+        let said = state
+            .visible_messages(view)
+            .map(|message| (message.seq, Event::Posted(message.clone())));
+        let marks = state.tombstones.iter().filter(|(_, mark)| of_viewer(mark));
         let marks = marks.map(|(seq, mark)| (*seq, mark.event.clone()));
         let all: BTreeMap<Seq, Event> = said.chain(marks).collect();
         let later = all.range((Bound::Excluded(after), Bound::Unbounded));
@@ -375,7 +397,7 @@ impl Reader for MemoryReader {
         let full = page.last().filter(|_| page.len() == limit.max(1));
         let looked = full.map_or(state.head, |(seq, _)| **seq);
         let events = page.into_iter().map(|(_, event)| event.clone()).collect();
-        Ok(Some(Events { events, looked }))
+        Ok(Some(EventPage { events, complete_to: looked }))
     }
 
     fn history(
@@ -383,13 +405,13 @@ impl Reader for MemoryReader {
         view: View<'_>,
         before: Option<Seq>,
         limit: usize,
-    ) -> Result<Page, StoreError> {
-        let state = read(&self.0);
+    ) -> Result<MessagePage, StoreError> {
+        let state = read_lock(&self.0);
         let is_before = |message: &&Message| before.is_none_or(|before| message.seq < before);
-        let mut all = state.seen(view).filter(is_before).rev();
+        let mut all = state.visible_messages(view).filter(is_before).rev();
         let mut messages: Vec<_> = all.by_ref().take(limit).cloned().collect();
         messages.reverse();
-        Ok(Page { messages, more: all.next().is_some() })
+        Ok(MessagePage { messages, has_earlier: all.next().is_some() })
     }
 
     fn around(
@@ -397,30 +419,41 @@ impl Reader for MemoryReader {
         view: View<'_>,
         id: MessageId,
         limit: usize,
-    ) -> Result<Option<Around>, StoreError> {
-        let state = read(&self.0);
-        let all: Vec<_> = state.seen(view).collect();
+    ) -> Result<Option<MessagesAround>, StoreError> {
+        let state = read_lock(&self.0);
+        let all: Vec<_> = state.visible_messages(view).collect();
         let Some(at) = all.iter().position(|message| message.id == id) else { return Ok(None) };
         let (from, to) = (at.saturating_sub(limit), all.len().min(at + limit + 1));
         let (earlier, later) = (from > 0, to < all.len());
         let messages = all.into_iter().take(to).skip(from).cloned().collect();
-        Ok(Some(Around { messages, earlier, later }))
+        Ok(Some(MessagesAround { messages, has_earlier: earlier, has_later: later }))
     }
 
-    fn message(&mut self, view: View<'_>, id: MessageId) -> Result<Option<Metadata>, StoreError> {
-        let state = read(&self.0);
-        Ok(state.seen(view).find(|message| message.id == id).map(|message| Metadata {
-            seq: message.seq,
-            sender: message.sender.clone(),
-            audience: message.audience.clone(),
-            kind: message.kind,
+    fn metadata(
+        &mut self,
+        view: View<'_>,
+        id: MessageId,
+    ) -> Result<Option<MessageMetadata>, StoreError> {
+        let state = read_lock(&self.0);
+        Ok(state.visible_messages(view).find(|message| message.id == id).map(|message| {
+            MessageMetadata {
+                seq: message.seq,
+                sender: message.sender.clone(),
+                audience: message.audience.clone(),
+                kind: message.kind,
+            }
         }))
     }
 
     fn messages(&mut self, view: View<'_>, places: &[Seq]) -> Result<Vec<Message>, StoreError> {
-        let state = read(&self.0);
+        let state = read_lock(&self.0);
         let at = |place| state.messages.get(place).map(|stored| &stored.message);
-        Ok(places.iter().filter_map(at).filter(|message| is_seen(message, view)).cloned().collect())
+        Ok(places
+            .iter()
+            .filter_map(at)
+            .filter(|message| is_visible(message, view))
+            .cloned()
+            .collect())
     }
 
     fn scan(
@@ -428,38 +461,38 @@ impl Reader for MemoryReader {
         view: View<'_>,
         before: Option<Seq>,
         rows: usize,
-        each: &mut dyn FnMut(&Candidate<'_>) -> ControlFlow<()>,
-    ) -> Result<Scanned, StoreError> {
-        let state = read(&self.0);
+        each: &mut dyn FnMut(&ScanRow<'_>) -> ControlFlow<()>,
+    ) -> Result<ScanResult, StoreError> {
+        let state = read_lock(&self.0);
         let (mut shown, mut next) = (0, None);
         let before = before.unwrap_or(Seq(u64::MAX));
         for (looked, (seq, stored)) in (1..).zip(state.messages.range(..before).rev()) {
             let mut flow = ControlFlow::Continue(());
-            if is_seen(&stored.message, view) {
+            if is_visible(&stored.message, view) {
                 shown += 1;
-                flow = each(&stored.candidate());
+                flow = each(&stored.scan_row());
             }
             if looked == rows.max(1) || flow.is_break() {
                 next = Some(*seq);
                 break;
             }
         }
-        Ok(Scanned { shown, next })
+        Ok(ScanResult { visited: shown, next })
     }
 
     fn horizon(&mut self) -> Result<Seq, StoreError> {
-        Ok(read(&self.0).horizon)
+        Ok(read_lock(&self.0).horizon)
     }
 
-    fn size(&mut self) -> Result<Size, StoreError> {
-        Ok(read(&self.0).size())
+    fn size(&mut self) -> Result<LogSize, StoreError> {
+        Ok(read_lock(&self.0).size())
     }
 }
 
-impl Stored {
-    fn candidate(&self) -> Candidate<'_> {
+impl MessageEntry {
+    fn scan_row(&self) -> ScanRow<'_> {
         let message = &self.message;
-        Candidate {
+        ScanRow {
             seq: message.seq,
             sender: message.sender.as_str(),
             at: message.at.timestamp_millis(),

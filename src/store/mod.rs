@@ -9,10 +9,10 @@
 
 pub mod ban;
 pub mod error;
-pub mod handle;
 pub mod memory;
 mod row;
 pub mod sqlite;
+pub mod worker;
 
 #[cfg(test)]
 mod tests;
@@ -21,32 +21,32 @@ use std::ops::ControlFlow;
 
 use chrono::{DateTime, FixedOffset};
 
-pub use self::ban::{Banned, Network};
+pub use self::ban::{BanTarget, Network};
 pub use self::error::StoreError;
-pub use self::row::Candidate;
+pub use self::row::ScanRow;
 use crate::protocol::event::{Deleted, Event};
-use crate::protocol::id::{ClientId, MessageId, Seq, UserId};
-use crate::protocol::message::{Audience, Kind, Message, Millis};
+use crate::protocol::id::{Cid, MessageId, Seq, UserId};
+use crate::protocol::message::{Audience, Message, MessageKind, Millis};
 use crate::protocol::text::SafeText;
 
 /// One day.
 const DAY: Millis = 24 * 60 * 60 * 1_000;
 
-/// How long a [`ClientId`] is remembered, whatever becomes of the message: longer than any client
+/// How long a [`Cid`] is remembered, whatever becomes of the message: longer than any client
 /// goes on to resend (PROTOCOL.md).
-pub const CID_KEPT: Millis = 7 * DAY;
+pub const CID_RETENTION: Millis = 7 * DAY;
 
 /// How long it is remembered that a message is gone, so that people who were away learn of it: a long
 /// holiday. Also how long a direct message waits for somebody, when nothing else is kept that long.
-pub const MARK_KEPT: Millis = 90 * DAY;
+pub const TOMBSTONE_RETENTION: Millis = 90 * DAY;
 
 /// How long every message is kept, even when nothing is: a connection that was lost for so long
 /// comes back to everything that was said.
-pub const RESUME_KEPT: Millis = 10 * 60 * 1_000;
+pub const MIN_RETENTION: Millis = 10 * 60 * 1_000;
 
 /// How far the log's clock may be ahead of the server's. A time that goes back by less stands still
 /// in the log; by more, the earlier time was wrong, and the log goes back, too.
-pub const CLOCK_BACK: Millis = 60 * 60 * 1_000;
+pub const MAX_CLOCK_AHEAD: Millis = 60 * 60 * 1_000;
 
 /// How many rows of each sort one [`Store::sweep`] looks at: a few milliseconds, in which no message
 /// is taken.
@@ -58,13 +58,13 @@ pub trait Store: Send + 'static {
     type Reader: Reader + Send + 'static;
 
     /// What is there; asked once, at the start.
-    fn opened(&mut self) -> Result<Opened, StoreError>;
+    fn snapshot(&mut self) -> Result<LogSnapshot, StoreError>;
 
     /// One more reader.
-    fn reader(&self) -> Result<Self::Reader, StoreError>;
+    fn open_reader(&self) -> Result<Self::Reader, StoreError>;
 
     /// Does all of `batch`, in order, in one transaction: when this returns, it is on disk. After an
-    /// error nothing of it has happened, and nothing but [`StoreError::Full`] and
+    /// error nothing of it has happened, and nothing but [`StoreError::DiskFull`] and
     /// [`StoreError::Busy`] goes away by itself: a store that can't be sure what the disk holds takes
     /// nothing more.
     ///
@@ -72,13 +72,13 @@ pub trait Store: Send + 'static {
     /// [`CLOCK_BACK`]; messages are stamped by it.
     fn append(&mut self, now: Millis, batch: &[Append]) -> Result<Vec<Outcome>, StoreError>;
 
-    /// Removes some of what is kept no longer; to be called again while [`Swept::more`].
+    /// Removes some of what is kept no longer; to be called again while [`SweepReport::more`].
     ///
     /// Rows are looked at from the oldest up to the first that is young enough.
-    fn sweep(&mut self, now: Millis, retention: Retention) -> Result<Swept, StoreError>;
+    fn sweep(&mut self, now: Millis, retention: Retention) -> Result<SweepReport, StoreError>;
 
     /// Makes sure that no text that was removed is left in the files.
-    fn overwrite(&mut self) -> Result<Overwritten, StoreError>;
+    fn scrub(&mut self) -> Result<ScrubOutcome, StoreError>;
 }
 
 /// A reader of the log. Each call sees one moment of it, with all that was committed before.
@@ -92,7 +92,7 @@ pub trait Reader {
         view: View<'_>,
         after: Seq,
         limit: usize,
-    ) -> Result<Option<Events>, StoreError>;
+    ) -> Result<Option<EventPage>, StoreError>;
 
     /// The last `limit` messages before `before`, or the last of all.
     fn history(
@@ -100,7 +100,7 @@ pub trait Reader {
         view: View<'_>,
         before: Option<Seq>,
         limit: usize,
-    ) -> Result<Page, StoreError>;
+    ) -> Result<MessagePage, StoreError>;
 
     /// A message with at most `limit` before and `limit` after it; `None` if there is none such.
     fn around(
@@ -108,10 +108,14 @@ pub trait Reader {
         view: View<'_>,
         id: MessageId,
         limit: usize,
-    ) -> Result<Option<Around>, StoreError>;
+    ) -> Result<Option<MessagesAround>, StoreError>;
 
     /// What decides who may reply to a message or remove it; `None` if there is none such.
-    fn message(&mut self, view: View<'_>, id: MessageId) -> Result<Option<Metadata>, StoreError>;
+    fn metadata(
+        &mut self,
+        view: View<'_>,
+        id: MessageId,
+    ) -> Result<Option<MessageMetadata>, StoreError>;
 
     /// The messages at these places, without those that are not there.
     fn messages(&mut self, view: View<'_>, places: &[Seq]) -> Result<Vec<Message>, StoreError>;
@@ -124,19 +128,19 @@ pub trait Reader {
         view: View<'_>,
         before: Option<Seq>,
         rows: usize,
-        each: &mut dyn FnMut(&Candidate<'_>) -> ControlFlow<()>,
-    ) -> Result<Scanned, StoreError>;
+        each: &mut dyn FnMut(&ScanRow<'_>) -> ControlFlow<()>,
+    ) -> Result<ScanResult, StoreError>;
 
     /// The earliest place from where [`Reader::events_after`] is still complete.
     fn horizon(&mut self) -> Result<Seq, StoreError>;
 
     /// How much there is. Counts, and so takes some milliseconds for each 100,000 messages.
-    fn size(&mut self) -> Result<Size, StoreError>;
+    fn size(&mut self) -> Result<LogSize, StoreError>;
 }
 
 /// How large a log is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Size {
+pub struct LogSize {
     /// How many messages there are.
     pub messages: u64,
     /// How much room the log takes, in bytes.
@@ -156,15 +160,15 @@ pub struct View<'a> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Append {
     /// Somebody says something.
-    Say(NewMessage),
+    Post(NewMessage),
     /// A message is removed. Whether `by` may do that is decided before.
     Delete {
         /// Which.
         id: MessageId,
         /// By whom.
-        by: UserId,
+        author: UserId,
         /// That person's name for the request.
-        cid: Option<ClientId>,
+        cid: Option<Cid>,
     },
     /// The time of a temporary message is up.
     Expire {
@@ -195,12 +199,12 @@ pub enum Append {
     /// An invite is made.
     Invite(OpenInvite),
     /// Somebody is shut out.
-    Ban(Banned),
+    Ban(BanTarget),
     /// Somebody is shut out no longer.
-    Unban(Banned),
+    Unban(BanTarget),
     /// Somebody who is registered has everything up to here. May lag behind: it decides only how long
     /// direct messages wait.
-    Seen {
+    Delivered {
         /// Who.
         user: UserId,
         /// Up to where.
@@ -221,7 +225,7 @@ pub struct OpenInvite {
 
 impl OpenInvite {
     /// Whether it lets somebody in now.
-    pub fn is_good(&self, now: Millis) -> bool {
+    pub fn is_usable(&self, now: Millis) -> bool {
         self.uses > 0 && self.expires > now
     }
 }
@@ -233,25 +237,25 @@ pub struct NewMessage {
     pub id: MessageId,
     /// Who says it.
     pub sender: UserId,
-    /// See [`Message::guest`].
+    /// See [`UiEvent::guest`].
     pub guest: bool,
     /// Who gets it.
     pub audience: Audience,
     /// What sort it is.
-    pub kind: Kind,
+    pub kind: MessageKind,
     /// The text.
     pub content: SafeText,
     /// When, in the server's time zone; kept to the millisecond.
     pub at: DateTime<FixedOffset>,
     /// The sender's name for it.
-    pub cid: Option<ClientId>,
+    pub cid: Option<Cid>,
 }
 
 /// What came of an [`Append`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
     /// It is said.
-    Said(Message),
+    Posted(Message),
     /// It is removed.
     Deleted(Deleted),
     /// It is removed by whoever runs the server.
@@ -269,28 +273,28 @@ pub enum Outcome {
         id: MessageId,
     },
     /// Nothing was done: this sender's `cid` was seen before, and this came of it then.
-    Repeated(First),
+    Repeated(PriorOutcome),
     /// Nothing was done: there is no such message any more.
-    Gone,
+    NotFound,
     /// Nothing was done: another message has that id. Draw again.
     IdTaken,
     /// The ID belongs to this key, now or since long.
     Registered,
     /// Nothing was done: the ID belongs to another key.
-    NotYourKey,
+    KeyMismatch,
     /// Nothing was done: the invite lets nobody in any more.
-    BadInvite,
+    InvalidInvite,
     /// It is noted.
-    Noted,
+    Done,
 }
 
 /// What came of a request that is now repeated.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum First {
+pub enum PriorOutcome {
     /// This was said.
-    Said(Message),
+    Posted(Message),
     /// Something was said, but its text is gone since.
-    SaidAndGone {
+    PostedThenRemoved {
         /// Its place in the order.
         seq: Seq,
         /// The message.
@@ -302,7 +306,7 @@ pub enum First {
 
 /// What a log contains when it is opened.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Opened {
+pub struct LogSnapshot {
     /// The random identity of the log, made with it.
     pub epoch: String,
     /// The last number given.
@@ -310,21 +314,21 @@ pub struct Opened {
     /// See [`Reader::horizon`].
     pub horizon: Seq,
     /// How much there is.
-    pub size: Size,
+    pub size: LogSize,
     /// The ids that no new message may have, in no order: those of all messages, and of those that
     /// are gone as long as that is remembered.
-    pub ids: Vec<MessageId>,
+    pub used_ids: Vec<MessageId>,
     /// When the temporary messages expire; also those whose time was up while nobody was there.
-    pub temporary: Vec<(MessageId, Millis)>,
+    pub expirations: Vec<(MessageId, Millis)>,
     /// The IDs that belong to keys, in the order in which they came to them.
     pub registered: Vec<(UserId, [u8; 32])>,
     /// The invites that may let somebody in still; also those whose time is up.
     pub invites: Vec<OpenInvite>,
     /// Who is shut out.
-    pub banned: Vec<Banned>,
+    pub bans: Vec<BanTarget>,
     /// Everybody with direct messages in the log. Whoever gets one of these IDs reads them: they are
     /// for nobody new.
-    pub private: Vec<UserId>,
+    pub direct_message_users: Vec<UserId>,
 }
 
 /// How long messages are kept. Direct messages stay up to [`MARK_KEPT`] while somebody registered has
@@ -342,23 +346,23 @@ impl Retention {
     fn cutoff(self, now: Millis) -> Option<Millis> {
         match self {
             Self::Forever => None,
-            Self::Days(days) => Some(now - (Millis::from(days) * DAY).max(RESUME_KEPT)),
+            Self::Days(days) => Some(now - (Millis::from(days) * DAY).max(MIN_RETENTION)),
         }
     }
 }
 
 /// What one [`Store::sweep`] did.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Swept {
+pub struct SweepReport {
     /// Ids that are free again; the messages that had them are gone.
-    pub freed: Vec<MessageId>,
+    pub freed_ids: Vec<MessageId>,
     /// Whether there is more to remove already.
-    pub more: bool,
+    pub has_more: bool,
 }
 
 /// Whether [`Store::overwrite`] came through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Overwritten {
+pub enum ScrubOutcome {
     /// No removed text is left.
     Done,
     /// A reader held on to it. To be tried again.
@@ -367,37 +371,37 @@ pub enum Overwritten {
 
 /// Some events in order.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Events {
+pub struct EventPage {
     /// What the viewer may see: [`Event::Said`], [`Event::Deleted`] and [`Event::Expired`].
     pub events: Vec<Event>,
     /// Everything up to here is in `events` or not for the viewer: ask for what is after it. When
     /// there is no more, this is the last number given; what is committed later has a later number.
-    pub looked: Seq,
+    pub complete_to: Seq,
 }
 
 /// Some messages, oldest first.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Page {
+pub struct MessagePage {
     /// The messages.
     pub messages: Vec<Message>,
     /// Whether there are earlier ones.
-    pub more: bool,
+    pub has_earlier: bool,
 }
 
 /// Some messages around one, oldest first.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Around {
+pub struct MessagesAround {
     /// The messages.
     pub messages: Vec<Message>,
     /// Whether there are earlier ones.
-    pub earlier: bool,
+    pub has_earlier: bool,
     /// Whether there are later ones.
-    pub later: bool,
+    pub has_later: bool,
 }
 
 /// A message without its text.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Metadata {
+pub struct MessageMetadata {
     /// Its place in the order.
     pub seq: Seq,
     /// Who wrote it.
@@ -405,19 +409,19 @@ pub struct Metadata {
     /// Who got it.
     pub audience: Audience,
     /// What sort it is.
-    pub kind: Kind,
+    pub kind: MessageKind,
 }
 
 /// What a [`Reader::scan`] did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Scanned {
+pub struct ScanResult {
     /// How many messages were shown.
-    pub shown: u64,
+    pub visited: u64,
     /// From where to go on; `None` at the beginning of the log.
     pub next: Option<Seq>,
 }
 
 /// The log's time: the server's, but never back by less than [`CLOCK_BACK`].
-fn tick(clock: Millis, now: Millis) -> Millis {
-    if clock.saturating_sub(now) > CLOCK_BACK { now } else { clock.max(now) }
+fn advance_clock(clock: Millis, now: Millis) -> Millis {
+    if clock.saturating_sub(now) > MAX_CLOCK_AHEAD { now } else { clock.max(now) }
 }

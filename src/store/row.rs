@@ -4,14 +4,14 @@ use std::fmt;
 
 use chrono::{DateTime, FixedOffset};
 
-use super::{Metadata, StoreError, View};
-use crate::protocol::id::{ClientId, MessageId, Seq, UserId};
-use crate::protocol::message::{Audience, Kind, Message, Millis, can_see};
+use super::{MessageMetadata, StoreError, View};
+use crate::protocol::id::{Cid, MessageId, Seq, UserId};
+use crate::protocol::message::{Audience, Message, MessageKind, Millis, can_see};
 use crate::protocol::text::SafeText;
 
 /// As much of a message as a search looks at: reading a column more, a million times, is felt.
 #[derive(Clone, Copy)]
-pub struct Candidate<'a> {
+pub struct ScanRow<'a> {
     /// Its place in the order.
     pub seq: Seq,
     /// Who wrote it.
@@ -26,17 +26,18 @@ pub struct Candidate<'a> {
     pub(super) expires: Option<Millis>,
 }
 
-impl fmt::Debug for Candidate<'_> {
+impl fmt::Debug for ScanRow<'_> {
     /// Without the text, which never reaches a log.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Candidate").field("seq", &self.seq).finish_non_exhaustive()
     }
 }
 
-impl Candidate<'_> {
+impl ScanRow<'_> {
     /// Whether `user` is named among the recipients; nobody is when it is for everybody.
-    pub fn names(&self, user: &UserId) -> bool {
-        self.recipients.is_some_and(|named| names(named).any(|name| name == user.as_str()))
+    pub fn is_recipient(&self, user: &UserId) -> bool {
+        self.recipients
+            .is_some_and(|named| split_recipients(named).any(|name| name == user.as_str()))
     }
 
     pub(super) fn is_visible(&self, view: View<'_>) -> bool {
@@ -52,17 +53,17 @@ fn is_visible(
     expires: Option<Millis>,
 ) -> bool {
     expires.is_none_or(|expires| expires > view.now)
-        && can_see(view.viewer.as_str(), sender, recipients.map(names))
+        && can_see(view.viewer.as_str(), sender, recipients.map(split_recipients))
 }
 
 /// The IDs in a list as it lies in the log.
-pub(super) fn names(recipients: &str) -> impl Iterator<Item = &str> {
+pub(super) fn split_recipients(recipients: &str) -> impl Iterator<Item = &str> {
     recipients.split(' ').filter(|name| !name.is_empty())
 }
 
 /// A message as it lies in the log.
 #[derive(Clone, Copy)]
-pub(super) struct Row<'a> {
+pub(super) struct MessageRow<'a> {
     pub(super) seq: Seq,
     pub(super) id: u32,
     pub(super) sender: &'a str,
@@ -78,45 +79,45 @@ pub(super) struct Row<'a> {
     pub(super) guest: bool,
 }
 
-impl Row<'_> {
+impl MessageRow<'_> {
     pub(super) fn is_visible(&self, view: View<'_>) -> bool {
         is_visible(view, self.sender, self.recipients, self.expires)
     }
 
     /// The message as a value.
-    pub(super) fn message(&self) -> Result<Message, StoreError> {
-        let Metadata { seq, sender, audience, kind } = self.metadata()?;
+    pub(super) fn to_message(&self) -> Result<Message, StoreError> {
+        let MessageMetadata { seq, sender, audience, kind } = self.to_metadata()?;
         Ok(Message {
             seq,
-            id: message_id(self.id)?,
+            id: parse_message_id(self.id)?,
             sender,
             guest: self.guest,
             audience,
             kind,
             content: SafeText::clean(self.content),
-            at: moment(self.at, self.zone)?,
-            cid: client_id(self.cid)?,
+            at: to_datetime(self.at, self.zone)?,
+            cid: parse_cid(self.cid)?,
         })
     }
 
     /// All but the text.
-    pub(super) fn metadata(&self) -> Result<Metadata, StoreError> {
+    pub(super) fn to_metadata(&self) -> Result<MessageMetadata, StoreError> {
         let kind = match (self.expires, self.reply_to) {
-            (Some(expires), _) => Kind::Temporary { expires },
-            (None, Some(to)) => Kind::Reply { to: message_id(to)? },
-            (None, None) => Kind::Plain,
+            (Some(expires), _) => MessageKind::Temporary { expires },
+            (None, Some(to)) => MessageKind::Reply { to: parse_message_id(to)? },
+            (None, None) => MessageKind::Plain,
         };
-        Ok(Metadata {
+        Ok(MessageMetadata {
             seq: self.seq,
-            sender: user_id(self.sender)?,
-            audience: audience(self.recipients)?,
+            sender: parse_user_id(self.sender)?,
+            audience: parse_audience(self.recipients)?,
             kind,
         })
     }
 }
 
 /// The recipients as they lie in the log.
-pub(super) fn recipients(audience: &Audience) -> Option<String> {
+pub(super) fn join_recipients(audience: &Audience) -> Option<String> {
     match audience {
         Audience::Everyone => None,
         Audience::Only(people) => {
@@ -125,30 +126,30 @@ pub(super) fn recipients(audience: &Audience) -> Option<String> {
     }
 }
 
-pub(super) fn audience(recipients: Option<&str>) -> Result<Audience, StoreError> {
+pub(super) fn parse_audience(recipients: Option<&str>) -> Result<Audience, StoreError> {
     let Some(recipients) = recipients else { return Ok(Audience::Everyone) };
-    names(recipients).map(user_id).collect::<Result<_, _>>().map(Audience::Only)
+    split_recipients(recipients).map(parse_user_id).collect::<Result<_, _>>().map(Audience::Only)
 }
 
-pub(super) fn user_id(text: &str) -> Result<UserId, StoreError> {
-    text.parse().map_err(|error| damaged("a user's ID", error))
+pub(super) fn parse_user_id(text: &str) -> Result<UserId, StoreError> {
+    text.parse().map_err(|error| corrupt("a user's ID", error))
 }
 
-pub(super) fn client_id(text: Option<&str>) -> Result<Option<ClientId>, StoreError> {
-    text.map(str::parse).transpose().map_err(|error| damaged("a client's id", error))
+pub(super) fn parse_cid(text: Option<&str>) -> Result<Option<Cid>, StoreError> {
+    text.map(str::parse).transpose().map_err(|error| corrupt("a client's id", error))
 }
 
-pub(super) fn message_id(number: u32) -> Result<MessageId, StoreError> {
-    MessageId::from_number(number).ok_or_else(|| damaged("a message's id", number))
+pub(super) fn parse_message_id(number: u32) -> Result<MessageId, StoreError> {
+    MessageId::from_number(number).ok_or_else(|| corrupt("a message's id", number))
 }
 
 /// A moment in a time zone `zone` seconds east of Greenwich.
-pub(super) fn moment(at: Millis, zone: i32) -> Result<DateTime<FixedOffset>, StoreError> {
-    let zone = FixedOffset::east_opt(zone).ok_or_else(|| damaged("a time zone", zone))?;
-    let at = DateTime::from_timestamp_millis(at).ok_or_else(|| damaged("a time", at))?;
+pub(super) fn to_datetime(at: Millis, zone: i32) -> Result<DateTime<FixedOffset>, StoreError> {
+    let zone = FixedOffset::east_opt(zone).ok_or_else(|| corrupt("a time zone", zone))?;
+    let at = DateTime::from_timestamp_millis(at).ok_or_else(|| corrupt("a time", at))?;
     Ok(at.with_timezone(&zone))
 }
 
-fn damaged(what: &str, found: impl fmt::Display) -> StoreError {
-    StoreError::Damaged(format!("{what}: {found}"))
+fn corrupt(what: &str, found: impl fmt::Display) -> StoreError {
+    StoreError::Corrupt(format!("{what}: {found}"))
 }

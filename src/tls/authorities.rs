@@ -7,7 +7,7 @@ use tokio_rustls::rustls::RootCertStore;
 use tokio_rustls::rustls::client::WebPkiServerVerifier;
 use tokio_rustls::rustls::pki_types::CertificateDer;
 
-use super::{Error, pem, provider};
+use super::{TlsError, pem, provider};
 
 /// Certificate authorities; a server's certificate has to come from one of them.
 #[derive(Debug, Clone)]
@@ -18,23 +18,25 @@ impl Authorities {
     ///
     /// # Errors
     /// It can't be read, or has none in it.
-    pub fn from_file(file: &Path) -> Result<Self, Error> {
-        Self::new(pem::certificates(file)?)?
-            .ok_or_else(|| Error::Nothing { wanted: "usable certificate", path: file.to_owned() })
+    pub fn from_file(file: &Path) -> Result<Self, TlsError> {
+        Self::new(pem::certificates(file)?)?.ok_or_else(|| TlsError::MissingPemItem {
+            item: "usable certificate",
+            path: file.to_owned(),
+        })
     }
 
     /// Those that the system trusts.
     ///
     /// # Errors
     /// It trusts none.
-    pub fn of_system() -> Result<Self, Error> {
+    pub fn from_system() -> Result<Self, TlsError> {
         let found = rustls_native_certs::load_native_certs();
-        Self::new(found.certs)?.ok_or_else(|| Error::NoAuthorities {
-            why: found.errors.first().map_or_else(String::new, |error| format!(": {error}")),
+        Self::new(found.certs)?.ok_or_else(|| TlsError::NoAuthorities {
+            detail: found.errors.first().map_or_else(String::new, |error| format!(": {error}")),
         })
     }
 
-    fn new(certificates: Vec<CertificateDer<'static>>) -> Result<Option<Self>, Error> {
+    fn new(certificates: Vec<CertificateDer<'static>>) -> Result<Option<Self>, TlsError> {
         let mut roots = RootCertStore::empty();
         // The stores of systems have some that nobody can read.
         roots.add_parsable_certificates(certificates);
@@ -43,7 +45,9 @@ impl Authorities {
         }
         let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider());
         Ok(Some(Self(
-            verifier.build().map_err(|error| Error::NoAuthorities { why: format!(": {error}") })?,
+            verifier
+                .build()
+                .map_err(|error| TlsError::NoAuthorities { detail: format!(": {error}") })?,
         )))
     }
 }
@@ -58,15 +62,15 @@ mod tests {
 
     use super::*;
     use crate::tls::client;
-    use crate::tls::server::Identity;
+    use crate::tls::server::ServerIdentity;
 
     /// An authority, and a server with a certificate from it.
-    struct Stage {
+    struct CaFixture {
         folder: tempfile::TempDir,
         issuer: Issuer<'static, KeyPair>,
     }
 
-    impl Stage {
+    impl CaFixture {
         fn new(name: &str) -> Self {
             let folder = tempfile::tempdir().unwrap();
             let mut params = CertificateParams::new(Vec::new()).unwrap();
@@ -91,27 +95,27 @@ mod tests {
             let certificate = params.signed_by(&key, &self.issuer).unwrap().pem();
             fs::write(self.folder.path().join("cert.pem"), certificate).unwrap();
             fs::write(self.folder.path().join("key.pem"), key.serialize_pem()).unwrap();
-            let identity = Identity::open(self.folder.path()).unwrap();
+            let identity = ServerIdentity::open(self.folder.path()).unwrap();
             let (near, far) = tokio::io::duplex(64 * 1024);
             let (seen, _) = tokio::join!(
-                client::connect_vouched("localhost", near, None, trusted),
+                client::connect_verified("localhost", near, None, trusted),
                 identity.acceptor.accept(far)
             );
             let error = seen.err()?;
-            assert!(matches!(error, Error::Untrusted(_)), "{error}");
+            assert!(matches!(error, TlsError::Untrusted(_)), "{error}");
             Some(error.to_string())
         }
     }
 
     #[tokio::test]
-    async fn a_certificate_has_to_be_for_the_name_in_its_time_and_from_the_authority() {
-        let (stage, other) = (Stage::new("one"), Stage::new("other"));
-        let trusted = Authorities::from_file(&stage.folder.path().join("ca.pem")).unwrap();
-        assert_eq!(stage.connect("localhost", 4_000, &trusted).await, None);
+    async fn certificate_name_validity_and_issuer_are_checked() {
+        let (ca, other_ca) = (CaFixture::new("one"), CaFixture::new("other"));
+        let trusted = Authorities::from_file(&ca.folder.path().join("ca.pem")).unwrap();
+        assert_eq!(ca.connect("localhost", 4_000, &trusted).await, None);
         for (from, name, year, words) in [
-            (&stage, "localhost", 2_020, "expired"),
-            (&stage, "elsewhere", 4_000, "not valid for name \"localhost\""),
-            (&other, "localhost", 4_000, "UnknownIssuer"),
+            (&ca, "localhost", 2_020, "expired"),
+            (&ca, "elsewhere", 4_000, "not valid for name \"localhost\""),
+            (&other_ca, "localhost", 4_000, "UnknownIssuer"),
         ] {
             let error = from.connect(name, year, &trusted).await.unwrap();
             assert!(error.contains(words), "{error}");
@@ -119,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_without_authorities_is_named() {
+    fn ca_file_without_certificates_is_reported() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("ca.pem");
         for text in ["", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"] {

@@ -21,12 +21,12 @@ use tokio_rustls::rustls::client::{Resumption, WebPkiServerVerifier};
 use tokio_rustls::rustls::crypto::{CryptoProvider, verify_tls13_signature};
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use tokio_rustls::rustls::{
-    ClientConfig, DigitallySignedStruct, Error as TlsError, SignatureScheme,
+    ClientConfig, DigitallySignedStruct, Error as RustlsError, SignatureScheme,
 };
 
 use super::authorities::Authorities;
 use super::fingerprint::Fingerprint;
-use super::{Error, VERSIONS, pem, provider, selfsigned};
+use super::{TlsError, VERSIONS, pem, provider, self_signed};
 
 /// The key by which servers know a client again, with a certificate that says nothing else.
 pub struct ClientIdentity {
@@ -51,36 +51,36 @@ impl ClientIdentity {
     /// # Errors
     /// The file can't be read or made, is no private key, or others may read it, too. It is then left as
     /// it is.
-    pub fn open(file: &Path) -> Result<Self, Error> {
-        let failed = |doing, source| Error::File { doing, path: file.to_owned(), source };
-        let made = |source| Error::Making { path: file.to_owned(), source };
+    pub fn open(file: &Path) -> Result<Self, TlsError> {
+        let failed = |action, source| TlsError::File { action, path: file.to_owned(), source };
+        let made = |source| TlsError::Generate { path: file.to_owned(), source };
         if !file.exists() {
-            let _lock = selfsigned::lock(file.parent().unwrap_or_else(|| Path::new(".")))?;
+            let _lock = self_signed::lock(file.parent().unwrap_or_else(|| Path::new(".")))?;
             if !file.exists() {
                 let new = KeyPair::generate_for(&PKCS_ED25519).map_err(made)?;
-                selfsigned::write_new(file, 0o600, &new.serialize_pem())
+                self_signed::write_new(file, 0o600, &new.serialize_pem())
                     .map_err(|source| failed("make", source))?;
             }
         }
         let found = fs::metadata(file).map_err(|source| failed("read", source))?;
         if found.mode() & 0o077 != 0 {
-            return Err(Error::Readable(file.to_owned()));
+            return Err(TlsError::KeyReadableByOthers(file.to_owned()));
         }
         let text = fs::read_to_string(file).map_err(|source| failed("read", source))?;
-        Self::of(&text, file)
+        Self::from_pem(&text, file)
     }
 
     /// The identity of a key in PEM, which came from `file`.
-    pub(super) fn of(text: &str, file: &Path) -> Result<Self, Error> {
+    pub(super) fn from_pem(text: &str, file: &Path) -> Result<Self, TlsError> {
         let key = pem::private_key_in(text.as_bytes(), file)?;
-        let certificate =
-            self_signed(text).map_err(|source| Error::Making { path: file.to_owned(), source })?;
-        let fingerprint = Fingerprint::of(&certificate)?;
+        let certificate = self_signed_certificate(text)
+            .map_err(|source| TlsError::Generate { path: file.to_owned(), source })?;
+        let fingerprint = Fingerprint::of_certificate(&certificate)?;
         Ok(Self { certificate, key, fingerprint })
     }
 }
 
-fn self_signed(key: &str) -> Result<CertificateDer<'static>, rcgen::Error> {
+fn self_signed_certificate(key: &str) -> Result<CertificateDer<'static>, rcgen::Error> {
     let mut wanted = CertificateParams::new(Vec::new())?;
     wanted.distinguished_name.push(DnType::CommonName, "chat client");
     Ok(wanted.self_signed(&KeyPair::from_pem(key)?)?.into())
@@ -91,40 +91,40 @@ fn self_signed(key: &str) -> Result<CertificateDer<'static>, rcgen::Error> {
 ///
 /// # Errors
 /// The other side does not speak TLS 1.3, or can't prove that it holds its certificate's key.
-pub async fn connect<IO>(
+pub async fn connect_unverified<IO>(
     host: &str,
     stream: IO,
     identity: Option<&ClientIdentity>,
-) -> Result<(TlsStream<IO>, Fingerprint), Error>
+) -> Result<(TlsStream<IO>, Fingerprint), TlsError>
 where
     IO: AsyncRead + AsyncWrite + Unpin,
 {
     // What can't be a name (`_` in it, say) is not worth failing for: the name is not looked at.
     let name = ServerName::try_from(host.to_owned())
         .unwrap_or_else(|_| ServerName::IpAddress(Ipv4Addr::LOCALHOST.into()));
-    encrypt(name, stream, config(Arc::new(HoldsItsKey(provider())), identity)?).await
+    handshake(name, stream, config(Arc::new(AnyServerCert(provider())), identity)?).await
 }
 
 /// Encrypts `stream`, and makes sure that the other side is `host`: one of the authorities says so.
 ///
 /// # Errors
 /// As [`connect`], and [`Error::Untrusted`] if nobody says so.
-pub async fn connect_vouched<IO>(
+pub async fn connect_verified<IO>(
     host: &str,
     stream: IO,
     identity: Option<&ClientIdentity>,
     authorities: &Authorities,
-) -> Result<(TlsStream<IO>, Fingerprint), Error>
+) -> Result<(TlsStream<IO>, Fingerprint), TlsError>
 where
     IO: AsyncRead + AsyncWrite + Unpin,
 {
-    let name =
-        ServerName::try_from(host.to_owned()).map_err(|_invalid| Error::Name(host.to_owned()))?;
+    let name = ServerName::try_from(host.to_owned())
+        .map_err(|_invalid| TlsError::InvalidServerName(host.to_owned()))?;
     let verifier: Arc<dyn ServerCertVerifier> = Arc::<WebPkiServerVerifier>::clone(&authorities.0);
-    let connected = encrypt(name, stream, config(verifier, identity)?).await;
+    let connected = handshake(name, stream, config(verifier, identity)?).await;
     connected.map_err(|error| match &error {
-        Error::Handshake(broken) => match broken.get_ref().and_then(|why| why.downcast_ref()) {
-            Some(why @ TlsError::InvalidCertificate(_)) => Error::Untrusted(why.clone()),
+        TlsError::Handshake(broken) => match broken.get_ref().and_then(|why| why.downcast_ref()) {
+            Some(why @ RustlsError::InvalidCertificate(_)) => TlsError::Untrusted(why.clone()),
             Some(_) | None => error,
         },
         _ => error,
@@ -134,7 +134,7 @@ where
 pub(super) fn config(
     verifier: Arc<dyn ServerCertVerifier>,
     identity: Option<&ClientIdentity>,
-) -> Result<ClientConfig, Error> {
+) -> Result<ClientConfig, TlsError> {
     let config = ClientConfig::builder_with_provider(provider())
         .with_protocol_versions(VERSIONS)?
         .dangerous()
@@ -149,27 +149,28 @@ pub(super) fn config(
     Ok(config)
 }
 
-pub(super) async fn encrypt<IO>(
+pub(super) async fn handshake<IO>(
     name: ServerName<'static>,
     stream: IO,
     config: ClientConfig,
-) -> Result<(TlsStream<IO>, Fingerprint), Error>
+) -> Result<(TlsStream<IO>, Fingerprint), TlsError>
 where
     IO: AsyncRead + AsyncWrite + Unpin,
 {
     let connector = TlsConnector::from(Arc::new(config));
-    let stream = connector.connect(name, stream).await.map_err(Error::Handshake)?;
+    let stream = connector.connect(name, stream).await.map_err(TlsError::Handshake)?;
     let (_, session) = stream.get_ref();
-    let own = session.peer_certificates().and_then(<[_]>::first).ok_or(Error::Anonymous)?;
-    let fingerprint = Fingerprint::of(own)?;
+    let own =
+        session.peer_certificates().and_then(<[_]>::first).ok_or(TlsError::NoServerCertificate)?;
+    let fingerprint = Fingerprint::of_certificate(own)?;
     Ok((stream, fingerprint))
 }
 
 /// Takes any certificate, but only from whoever holds its key.
 #[derive(Debug)]
-pub(super) struct HoldsItsKey(pub(super) Arc<CryptoProvider>);
+pub(super) struct AnyServerCert(pub(super) Arc<CryptoProvider>);
 
-impl ServerCertVerifier for HoldsItsKey {
+impl ServerCertVerifier for AnyServerCert {
     fn verify_server_cert(
         &self,
         _: &CertificateDer<'_>,
@@ -177,7 +178,7 @@ impl ServerCertVerifier for HoldsItsKey {
         _: &ServerName<'_>,
         _: &[u8],
         _: UnixTime,
-    ) -> Result<ServerCertVerified, TlsError> {
+    ) -> Result<ServerCertVerified, RustlsError> {
         Ok(ServerCertVerified::assertion())
     }
 
@@ -186,8 +187,8 @@ impl ServerCertVerifier for HoldsItsKey {
         _: &[u8],
         _: &CertificateDer<'_>,
         _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, TlsError> {
-        Err(TlsError::General("TLS 1.2 is not spoken here".to_owned()))
+    ) -> Result<HandshakeSignatureValid, RustlsError> {
+        Err(RustlsError::General("TLS 1.2 is not spoken here".to_owned()))
     }
 
     fn verify_tls13_signature(
@@ -195,7 +196,7 @@ impl ServerCertVerifier for HoldsItsKey {
         message: &[u8],
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, TlsError> {
+    ) -> Result<HandshakeSignatureValid, RustlsError> {
         let algorithms = &self.0.signature_verification_algorithms;
         verify_tls13_signature(message, certificate, signed, algorithms)
     }

@@ -10,7 +10,7 @@ use base64::prelude::{BASE64_STANDARD_NO_PAD, BASE64_URL_SAFE_NO_PAD};
 use tokio_rustls::rustls::crypto::aws_lc_rs::cipher_suite::TLS13_AES_128_GCM_SHA256;
 use tokio_rustls::rustls::pki_types::CertificateDer;
 
-use super::Error;
+use super::TlsError;
 
 /// SHA-256 of a certificate's public key (its `SubjectPublicKeyInfo`), shown as ssh shows a key's:
 /// `SHA256:` and base64 without padding.
@@ -22,7 +22,7 @@ impl Fingerprint {
     ///
     /// # Errors
     /// It is not an X.509 certificate.
-    pub fn of(certificate: &CertificateDer<'_>) -> Result<Self, Error> {
+    pub fn of_certificate(certificate: &CertificateDer<'_>) -> Result<Self, TlsError> {
         let key = webpki::EndEntityCert::try_from(certificate)?.subject_public_key_info();
         Ok(Self(sha256(&key)))
     }
@@ -34,7 +34,7 @@ impl Fingerprint {
 pub struct FingerprintError;
 
 /// SHA-256 in hexadecimal digits: a file name that is safe, whatever was hashed.
-pub fn hex_digest(bytes: &[u8]) -> String {
+pub fn sha256_hex(bytes: &[u8]) -> String {
     let nibbles = sha256(bytes).into_iter().flat_map(|byte| [byte >> 4, byte & 15]);
     nibbles.filter_map(|nibble| char::from_digit(nibble.into(), 16)).collect()
 }
@@ -60,7 +60,7 @@ impl Fingerprint {
     }
 
     /// As it stands in a link, where `+` and `/` would mean something else.
-    pub fn in_link(self) -> String {
+    pub fn to_url_safe(self) -> String {
         BASE64_URL_SAFE_NO_PAD.encode(self.0)
     }
 }
@@ -94,10 +94,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn both_forms_are_read_and_half_of_one_is_not() {
+    fn fingerprint_parses_both_encodings() {
         let fingerprint = Fingerprint([0xfb; 32]);
         let shown = fingerprint.to_string();
-        for text in [&shown, &format!(" {shown}=\n"), &fingerprint.in_link()] {
+        for text in [&shown, &format!(" {shown}=\n"), &fingerprint.to_url_safe()] {
             assert_eq!(text.parse(), Ok(fingerprint), "{text:?}");
         }
         for wrong in ["", "SHA256:", "SHA1:abc", shown.split_at(49).0, &format!("{shown}A")] {

@@ -7,11 +7,11 @@ pub mod client;
 pub mod fingerprint;
 pub mod keyfile;
 mod pem;
-mod selfsigned;
+mod self_signed;
 pub mod server;
 
 #[cfg(test)]
-mod attacks;
+mod attack_tests;
 #[cfg(test)]
 mod tests;
 
@@ -25,12 +25,12 @@ use tokio_rustls::rustls::crypto::{CryptoProvider, aws_lc_rs};
 
 /// What can be wrong with certificates, keys and handshakes. The texts say what to do.
 #[derive(Debug, Error)]
-pub enum Error {
+pub enum TlsError {
     /// A file or folder can't be read or made.
-    #[error("cannot {doing} {}: {source}", path.display())]
+    #[error("cannot {action} {}: {source}", path.display())]
     File {
         /// What was tried.
-        doing: &'static str,
+        action: &'static str,
         /// The file or folder.
         path: PathBuf,
         /// Why not.
@@ -41,12 +41,12 @@ pub enum Error {
         "others on this machine can read your key {path}, and who has it is you: chmod 600 {path}",
         path = .0.display()
     )]
-    Readable(PathBuf),
+    KeyReadableByOthers(PathBuf),
     /// The file has nothing of the sort in it.
-    #[error("there is no {wanted} in {}: it must be a PEM file with a -----BEGIN ...----- line", path.display())]
-    Nothing {
+    #[error("there is no {item} in {}: it must be a PEM file with a -----BEGIN ...----- line", path.display())]
+    MissingPemItem {
         /// A certificate, or a private key.
-        wanted: &'static str,
+        item: &'static str,
         /// The file.
         path: PathBuf,
     },
@@ -71,7 +71,7 @@ pub enum Error {
     },
     /// Certificate and key can't be used, or don't belong together.
     #[error("{} and {} cannot be used together: {source}", certificate.display(), key.display())]
-    Unusable {
+    UnusableKeyPair {
         /// The certificate's file.
         certificate: PathBuf,
         /// The key's file.
@@ -81,7 +81,7 @@ pub enum Error {
     },
     /// A certificate could not be made.
     #[error("cannot make a certificate for the key {}: {source}", path.display())]
-    Making {
+    Generate {
         /// The key's file.
         path: PathBuf,
         /// Why not.
@@ -89,10 +89,10 @@ pub enum Error {
     },
     /// The certificate is none.
     #[error("not a certificate: {0}")]
-    Certificate(#[from] webpki::Error),
+    InvalidCertificate(#[from] webpki::Error),
     /// The library refuses what it was set up with.
     #[error(transparent)]
-    Tls(#[from] rustls::Error),
+    Config(#[from] rustls::Error),
     /// The connection failed before it was encrypted.
     #[error("the encrypted connection failed: {0}")]
     Handshake(#[source] io::Error),
@@ -104,16 +104,16 @@ pub enum Error {
     Untrusted(rustls::Error),
     /// No certificate is for such a host.
     #[error("a certificate can't be checked against {0:?}: give the server by its name")]
-    Name(String),
+    InvalidServerName(String),
     /// Nobody vouches for anybody.
-    #[error("this system names no certificate authorities{why} (--ca FILE does)")]
+    #[error("this system names no certificate authorities{detail} (--ca FILE does)")]
     NoAuthorities {
         /// Why not.
-        why: String,
+        detail: String,
     },
     /// The other side showed no certificate.
     #[error("the server showed no certificate")]
-    Anonymous,
+    NoServerCertificate,
 }
 
 fn provider() -> Arc<CryptoProvider> {

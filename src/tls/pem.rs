@@ -5,19 +5,19 @@ use std::path::Path;
 
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
-use super::Error;
+use super::TlsError;
 
 /// All certificates of a file, the server's own first.
 ///
 /// # Errors
 /// The file can't be read, is damaged, or has none in it.
-pub(super) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Error> {
+pub(super) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let text = read(path)?;
     let found: Vec<_> = rustls_pemfile::certs(&mut text.as_slice())
         .collect::<Result<_, _>>()
-        .map_err(|source| Error::Pem { path: path.to_owned(), source })?;
+        .map_err(|source| TlsError::Pem { path: path.to_owned(), source })?;
     if found.is_empty() {
-        return Err(Error::Nothing { wanted: "certificate", path: path.to_owned() });
+        return Err(TlsError::MissingPemItem { item: "certificate", path: path.to_owned() });
     }
     Ok(found)
 }
@@ -26,7 +26,7 @@ pub(super) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, 
 ///
 /// # Errors
 /// The file can't be read, is damaged, or has none in it.
-pub(super) fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, Error> {
+pub(super) fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
     private_key_in(&read(path)?, path)
 }
 
@@ -34,15 +34,19 @@ pub(super) fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, Error> 
 pub(super) fn private_key_in(
     mut text: &[u8],
     path: &Path,
-) -> Result<PrivateKeyDer<'static>, Error> {
+) -> Result<PrivateKeyDer<'static>, TlsError> {
     rustls_pemfile::private_key(&mut text)
-        .map_err(|source| Error::Pem { path: path.to_owned(), source })?
-        .ok_or_else(|| Error::Nothing {
-            wanted: "private key without a password",
+        .map_err(|source| TlsError::Pem { path: path.to_owned(), source })?
+        .ok_or_else(|| TlsError::MissingPemItem {
+            item: "private key without a password",
             path: path.to_owned(),
         })
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, Error> {
-    fs::read(path).map_err(|source| Error::File { doing: "read", path: path.to_owned(), source })
+fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
+    fs::read(path).map_err(|source| TlsError::File {
+        action: "read",
+        path: path.to_owned(),
+        source,
+    })
 }

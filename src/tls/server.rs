@@ -12,121 +12,122 @@ use tokio_rustls::rustls::server::danger::{ClientCertVerified, ClientCertVerifie
 use tokio_rustls::rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert};
 use tokio_rustls::rustls::sign::CertifiedKey;
 use tokio_rustls::rustls::{
-    CertificateError, DigitallySignedStruct, DistinguishedName, Error as TlsError, ServerConfig,
+    CertificateError, DigitallySignedStruct, DistinguishedName, Error as RustlsError, ServerConfig,
     SignatureScheme,
 };
 use tokio_rustls::server::TlsStream;
 
 use super::fingerprint::Fingerprint;
-use super::{Error, VERSIONS, pem, provider, selfsigned};
+use super::{TlsError, VERSIONS, pem, provider, self_signed};
 
 /// The longest certificate that a client may show, in bytes: ours have some 300.
-const CERTIFICATE_BYTES: usize = 4 * 1024;
+const MAX_CLIENT_CERT_BYTES: usize = 4 * 1024;
 
 /// A server's certificate, ready for use. Clones share it: one that is read again is read for all.
 #[derive(Clone)]
-pub struct Identity {
+pub struct ServerIdentity {
     /// Makes encrypted streams of plain ones.
     pub acceptor: TlsAcceptor,
     folder: PathBuf,
-    shown: Arc<Shown>,
+    certificate: Arc<ReloadableCert>,
 }
 
 /// What is shown to those who connect from now on.
-struct Shown(RwLock<(Arc<CertifiedKey>, Fingerprint)>);
+struct ReloadableCert(RwLock<(Arc<CertifiedKey>, Fingerprint)>);
 
-impl std::fmt::Debug for Shown {
+impl std::fmt::Debug for ReloadableCert {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("Shown").field(&self.now().1).finish()
+        f.debug_tuple("Shown").field(&self.current().1).finish()
     }
 }
 
-impl std::fmt::Debug for Identity {
+impl std::fmt::Debug for ServerIdentity {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let mut identity = f.debug_struct("Identity");
         identity.field("fingerprint", &self.fingerprint()).finish_non_exhaustive()
     }
 }
 
-impl Shown {
+impl ReloadableCert {
     /// Nothing is left half done under this lock: what a panic leaves there is whole.
-    fn now(&self) -> (Arc<CertifiedKey>, Fingerprint) {
+    fn current(&self) -> (Arc<CertifiedKey>, Fingerprint) {
         self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
-impl ResolvesServerCert for Shown {
+impl ResolvesServerCert for ReloadableCert {
     fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(self.now().0)
+        Some(self.current().0)
     }
 }
 
-impl Identity {
+impl ServerIdentity {
     /// Reads `cert.pem` and `key.pem` from `folder`, and makes them if neither is there.
     ///
     /// # Errors
     /// A file can't be read, made or understood, or the two don't belong together.
-    pub fn open(folder: &Path) -> Result<Self, Error> {
-        selfsigned::ensure(folder, &folder.join("cert.pem"), &folder.join("key.pem"))?;
-        let shown = Arc::new(Shown(RwLock::new(read(folder)?)));
-        let config = config(Arc::new(AnyKey(provider())), Arc::<Shown>::clone(&shown))?;
+    pub fn open(folder: &Path) -> Result<Self, TlsError> {
+        self_signed::create_if_missing(folder, &folder.join("cert.pem"), &folder.join("key.pem"))?;
+        let shown = Arc::new(ReloadableCert(RwLock::new(load(folder)?)));
+        let config =
+            config(Arc::new(AnyClientCert(provider())), Arc::<ReloadableCert>::clone(&shown))?;
         let acceptor = TlsAcceptor::from(Arc::new(config));
-        Ok(Self { acceptor, folder: folder.to_owned(), shown })
+        Ok(Self { acceptor, folder: folder.to_owned(), certificate: shown })
     }
 
     /// What the server's people tell its users, so that they can compare.
     pub fn fingerprint(&self) -> Fingerprint {
-        self.shown.now().1
+        self.certificate.current().1
     }
 
     /// Reads the files again, for those who connect from now on; nobody is disconnected.
     ///
     /// # Errors
-    /// As [`Identity::open`]; then what was shown before is shown on.
-    pub fn reload(&self) -> Result<(), Error> {
-        let read = read(&self.folder)?;
-        *self.shown.0.write().unwrap_or_else(PoisonError::into_inner) = read;
+    /// As [`ServerIdentity::open`]; then what was shown before is shown on.
+    pub fn reload(&self) -> Result<(), TlsError> {
+        let read = load(&self.folder)?;
+        *self.certificate.0.write().unwrap_or_else(PoisonError::into_inner) = read;
         Ok(())
     }
 }
 
-fn read(folder: &Path) -> Result<(Arc<CertifiedKey>, Fingerprint), Error> {
+fn load(folder: &Path) -> Result<(Arc<CertifiedKey>, Fingerprint), TlsError> {
     let (certificate, key) = (folder.join("cert.pem"), folder.join("key.pem"));
-    warn_of_readable(&key);
+    warn_if_readable_by_others(&key);
     let chain = pem::certificates(&certificate)?;
-    let own = chain.first().ok_or(Error::Anonymous)?;
-    let fingerprint = Fingerprint::of(own)?;
+    let own = chain.first().ok_or(TlsError::NoServerCertificate)?;
+    let fingerprint = Fingerprint::of_certificate(own)?;
     let pair = CertifiedKey::from_der(chain, pem::private_key(&key)?, &provider())
-        .map_err(|source| Error::Unusable { certificate, key, source })?;
+        .map_err(|source| TlsError::UnusableKeyPair { certificate, key, source })?;
     Ok((Arc::new(pair), fingerprint))
 }
 
 pub(super) fn config(
     verifier: Arc<dyn ClientCertVerifier>,
-    shown: Arc<dyn ResolvesServerCert>,
-) -> Result<ServerConfig, Error> {
+    certificate: Arc<dyn ResolvesServerCert>,
+) -> Result<ServerConfig, TlsError> {
     let mut config = ServerConfig::builder_with_provider(provider())
         .with_protocol_versions(VERSIONS)?
         .with_client_cert_verifier(verifier)
-        .with_cert_resolver(shown);
+        .with_cert_resolver(certificate);
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
     Ok(config)
 }
 
 /// The SHA-256 of the public key that the client has shown and proved to hold, if it has shown one.
-pub fn client_key<IO>(stream: &TlsStream<IO>) -> Option<[u8; 32]> {
+pub fn client_key_hash<IO>(stream: &TlsStream<IO>) -> Option<[u8; 32]> {
     let (_, session) = stream.get_ref();
     let own = session.peer_certificates()?.first()?;
-    Fingerprint::of(own).ok().map(Fingerprint::digest)
+    Fingerprint::of_certificate(own).ok().map(Fingerprint::digest)
 }
 
 /// Takes any client's certificate, or none; but only from whoever holds its key. Who that is, the
 /// server knows by the key alone.
 #[derive(Debug)]
-pub(super) struct AnyKey(pub(super) Arc<CryptoProvider>);
+pub(super) struct AnyClientCert(pub(super) Arc<CryptoProvider>);
 
-impl ClientCertVerifier for AnyKey {
+impl ClientCertVerifier for AnyClientCert {
     fn client_auth_mandatory(&self) -> bool {
         false
     }
@@ -140,9 +141,11 @@ impl ClientCertVerifier for AnyKey {
         end_entity: &CertificateDer<'_>,
         _: &[CertificateDer<'_>],
         _: UnixTime,
-    ) -> Result<ClientCertVerified, TlsError> {
-        match Fingerprint::of(end_entity) {
-            Ok(_) if end_entity.len() <= CERTIFICATE_BYTES => Ok(ClientCertVerified::assertion()),
+    ) -> Result<ClientCertVerified, RustlsError> {
+        match Fingerprint::of_certificate(end_entity) {
+            Ok(_) if end_entity.len() <= MAX_CLIENT_CERT_BYTES => {
+                Ok(ClientCertVerified::assertion())
+            }
             Ok(_) | Err(_) => Err(CertificateError::BadEncoding.into()),
         }
     }
@@ -152,8 +155,8 @@ impl ClientCertVerifier for AnyKey {
         _: &[u8],
         _: &CertificateDer<'_>,
         _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, TlsError> {
-        Err(TlsError::General("TLS 1.2 is not spoken here".to_owned()))
+    ) -> Result<HandshakeSignatureValid, RustlsError> {
+        Err(RustlsError::General("TLS 1.2 is not spoken here".to_owned()))
     }
 
     fn verify_tls13_signature(
@@ -161,7 +164,7 @@ impl ClientCertVerifier for AnyKey {
         message: &[u8],
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, TlsError> {
+    ) -> Result<HandshakeSignatureValid, RustlsError> {
         let algorithms = &self.0.signature_verification_algorithms;
         verify_tls13_signature(message, certificate, signed, algorithms)
     }
@@ -171,7 +174,7 @@ impl ClientCertVerifier for AnyKey {
     }
 }
 
-fn warn_of_readable(key: &Path) {
+fn warn_if_readable_by_others(key: &Path) {
     let mode = std::fs::metadata(key).map_or(0, |found| found.permissions().mode());
     if mode & 0o077 != 0 {
         tracing::warn!(file = %key.display(), "others can read the server's private key: chmod 600 it");

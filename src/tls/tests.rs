@@ -9,36 +9,36 @@ use rcgen::KeyPair;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 
-use super::server::Identity;
+use super::server::ServerIdentity;
 use super::{VERSIONS, client, provider};
 
-fn refused(folder: &Path) -> String {
-    Identity::open(folder).unwrap_err().to_string()
+fn open_error(folder: &Path) -> String {
+    ServerIdentity::open(folder).unwrap_err().to_string()
 }
 
 #[test]
-fn the_first_start_makes_a_key_for_its_owner_alone() {
+fn first_start_creates_an_owner_only_key() {
     let folder = tempfile::tempdir().unwrap();
     let certs = folder.path().join("new/certs");
-    let first = Identity::open(&certs).unwrap();
+    let first = ServerIdentity::open(&certs).unwrap();
     let mode = fs::metadata(certs.join("key.pem")).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
-    assert_eq!(Identity::open(&certs).unwrap().fingerprint(), first.fingerprint());
+    assert_eq!(ServerIdentity::open(&certs).unwrap().fingerprint(), first.fingerprint());
 
     fs::remove_file(certs.join("cert.pem")).unwrap();
     assert_eq!(
-        Identity::open(&certs).unwrap().fingerprint(),
+        ServerIdentity::open(&certs).unwrap().fingerprint(),
         first.fingerprint(),
         "the key is kept"
     );
 }
 
 #[test]
-fn servers_that_start_at_once_agree_on_one_key() {
+fn concurrent_starts_create_one_key() {
     let folder = tempfile::tempdir().unwrap();
     let mut fingerprints = Vec::new();
     std::thread::scope(|scope| {
-        let start = || scope.spawn(|| Identity::open(folder.path()).unwrap());
+        let start = || scope.spawn(|| ServerIdentity::open(folder.path()).unwrap());
         let started = [(); 8].map(|()| start());
         fingerprints.extend(started.map(|start| start.join().unwrap().fingerprint()));
     });
@@ -46,58 +46,60 @@ fn servers_that_start_at_once_agree_on_one_key() {
 }
 
 #[test]
-fn wrong_files_are_named() {
+fn invalid_files_are_named_in_errors() {
     let folder = tempfile::tempdir().unwrap();
     let (cert, key) = (folder.path().join("cert.pem"), folder.path().join("key.pem"));
-    Identity::open(folder.path()).unwrap();
+    ServerIdentity::open(folder.path()).unwrap();
     let good = fs::read_to_string(&cert).unwrap();
 
     let other = KeyPair::generate().unwrap().serialize_pem();
     fs::write(&key, other).unwrap();
-    assert!(refused(folder.path()).contains("cannot be used together"));
+    assert!(open_error(folder.path()).contains("cannot be used together"));
 
     fs::write(&key, "not a key").unwrap();
-    assert!(refused(folder.path()).contains("no private key without a password in"));
+    assert!(open_error(folder.path()).contains("no private key without a password in"));
     fs::write(&key, "-----BEGIN PRIVATE KEY-----\n%%%\n-----END PRIVATE KEY-----\n").unwrap();
-    assert!(refused(folder.path()).contains("key.pem is damaged"));
+    assert!(open_error(folder.path()).contains("key.pem is damaged"));
 
     fs::write(&cert, good.replace("CERTIFICATE", "PHOTOGRAPH")).unwrap();
-    assert!(refused(folder.path()).contains("no certificate in"));
+    assert!(open_error(folder.path()).contains("no certificate in"));
     fs::write(&cert, "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n").unwrap();
-    assert!(refused(folder.path()).contains("not a certificate"));
+    assert!(open_error(folder.path()).contains("not a certificate"));
 
     fs::remove_file(&key).unwrap();
-    assert!(refused(folder.path()).contains("put the key there"));
+    assert!(open_error(folder.path()).contains("put the key there"));
     fs::write(&cert, good).unwrap();
     fs::create_dir(&key).unwrap();
-    assert!(refused(folder.path()).contains("cannot read"));
+    assert!(open_error(folder.path()).contains("cannot read"));
 }
 
 #[tokio::test]
-async fn keys_of_all_common_sorts_work() {
+async fn common_key_types_work() {
     for sort in [&rcgen::PKCS_RSA_SHA256, &rcgen::PKCS_ECDSA_P384_SHA384, &rcgen::PKCS_ED25519] {
         let folder = tempfile::tempdir().unwrap();
         let key = KeyPair::generate_for(sort).unwrap();
         fs::write(folder.path().join("key.pem"), key.serialize_pem()).unwrap();
-        let identity = Identity::open(folder.path()).unwrap();
+        let identity = ServerIdentity::open(folder.path()).unwrap();
         let (near, far) = tokio::io::duplex(4_096);
-        let (seen, taken) =
-            tokio::join!(client::connect("localhost", near, None), identity.acceptor.accept(far));
+        let (seen, taken) = tokio::join!(
+            client::connect_unverified("localhost", near, None),
+            identity.acceptor.accept(far)
+        );
         taken.unwrap();
         assert_eq!(seen.unwrap().1, identity.fingerprint(), "{sort:?}");
     }
 }
 
 #[tokio::test]
-async fn what_is_not_tls_is_refused() {
+async fn non_tls_server_is_refused() {
     use tokio::io::AsyncWriteExt;
     let (near, mut far) = tokio::io::duplex(4_096);
     far.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await.unwrap();
-    assert!(client::connect("localhost", near, None).await.is_err());
+    assert!(client::connect_unverified("localhost", near, None).await.is_err());
 }
 
 #[test]
-fn a_client_makes_its_key_once_for_itself_alone() {
+fn client_key_is_created_once_and_owner_only() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("client/id.pem");
     let mut fingerprints = Vec::new();
@@ -119,9 +121,9 @@ fn a_client_makes_its_key_once_for_itself_alone() {
 }
 
 #[tokio::test]
-async fn a_client_shows_its_key_to_a_server_that_asks() {
+async fn client_presents_its_certificate() {
     let folder = tempfile::tempdir().unwrap();
-    Identity::open(folder.path()).unwrap();
+    ServerIdentity::open(folder.path()).unwrap();
     let own = client::ClientIdentity::open(&folder.path().join("id.pem")).unwrap();
     let mut roots = tokio_rustls::rustls::RootCertStore::empty();
     let (near, far) = tokio::io::duplex(4_096);
@@ -138,8 +140,10 @@ async fn a_client_shows_its_key_to_a_server_that_asks() {
         .with_single_cert(chain, super::pem::private_key(&folder.path().join("key.pem")).unwrap())
         .unwrap();
     let acceptor = TlsAcceptor::from(Arc::new(config));
-    let (_, refused) =
-        tokio::join!(client::connect("localhost", near, Some(&own)), acceptor.accept(far));
+    let (_, refused) = tokio::join!(
+        client::connect_unverified("localhost", near, Some(&own)),
+        acceptor.accept(far)
+    );
     // It was shown, and this verifier knows it not: who shows none is refused for that.
     let error = refused.unwrap_err().to_string();
     assert!(
@@ -149,13 +153,15 @@ async fn a_client_shows_its_key_to_a_server_that_asks() {
 }
 
 #[tokio::test]
-async fn a_renewed_certificate_is_shown_to_the_next_and_a_broken_one_to_nobody() {
+async fn reload_uses_a_new_certificate_and_rejects_a_broken_one() {
     let folder = tempfile::tempdir().unwrap();
-    let identity = Identity::open(folder.path()).unwrap();
+    let identity = ServerIdentity::open(folder.path()).unwrap();
     let seen = async || {
         let (near, far) = tokio::io::duplex(4_096);
-        let (seen, taken) =
-            tokio::join!(client::connect("localhost", near, None), identity.acceptor.accept(far));
+        let (seen, taken) = tokio::join!(
+            client::connect_unverified("localhost", near, None),
+            identity.acceptor.accept(far)
+        );
         taken.unwrap();
         seen.unwrap().1
     };
@@ -166,7 +172,7 @@ async fn a_renewed_certificate_is_shown_to_the_next_and_a_broken_one_to_nobody()
     assert_eq!((seen().await, identity.fingerprint()), (first, first));
     fs::remove_file(folder.path().join("cert.pem")).unwrap();
     identity.reload().unwrap_err();
-    let other = Identity::open(folder.path()).unwrap().fingerprint();
+    let other = ServerIdentity::open(folder.path()).unwrap().fingerprint();
     identity.reload().unwrap();
     assert_ne!(other, first);
     assert_eq!((seen().await, identity.fingerprint()), (other, other));

@@ -12,36 +12,36 @@ use super::wrap::shorten;
 use crate::protocol::id::{MessageId, UserId};
 
 /// Below this width bubbles lose their walls: the cells are needed for text.
-pub const WALLS_FROM: u16 = 50;
+pub const MIN_WIDTH_FOR_WALLS: u16 = 50;
 
 /// A bubble is at most this wide: longer lines are hard to read.
-const WIDEST: u16 = 76;
+const MAX_BUBBLE_WIDTH: u16 = 76;
 
 /// Up to this width a bubble may take more than its share of a small screen...
-const NARROW: u16 = 60;
+const NARROW_BUBBLE_WIDTH: u16 = 60;
 
 /// ...as long as it stays this far from the other side, so that one sees whose it is.
-const SHIFT: u16 = 8;
+const OPPOSITE_MARGIN: u16 = 8;
 
 /// What follows the ID of somebody who has shown no key.
-pub const GUEST: &str = " (?)";
+pub const GUEST_MARK: &str = " (?)";
 
 /// Rows of cells, each with its place from the left.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Block {
     /// From top to bottom.
-    pub rows: Vec<Row>,
+    pub rows: Vec<BlockRow>,
 }
 
 /// One row of a block.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Row {
+pub struct BlockRow {
     /// How many cells are free on its left.
     pub x: u16,
     /// What stands there.
     pub line: Line<'static>,
     /// The message that a click leads to, if the row quotes one.
-    pub quotes: Option<MessageId>,
+    pub quoted_message: Option<MessageId>,
 }
 
 /// On which side a bubble stands.
@@ -65,26 +65,26 @@ pub struct Bubble<'a> {
     /// The wrapped text.
     pub text: &'a [String],
     /// The style of the text.
-    pub style: Style,
+    pub text_style: Style,
     /// The style of the frame.
-    pub frame: Style,
+    pub border_style: Style,
     /// What stands in the lower frame.
-    pub tag: Option<Span<'static>>,
+    pub footer: Option<Span<'static>>,
     /// Whether the bubble ends here.
     pub last: bool,
     /// Whether the message is picked.
     pub picked: bool,
     /// How many cells its inside has.
-    pub inside: u16,
+    pub inner_width: u16,
 }
 
 /// How many cells the text of a bubble may have, where the conversation has `width`.
-pub fn inside_width(width: u16) -> u16 {
-    if width < WALLS_FROM {
+pub fn max_inner_width(width: u16) -> u16 {
+    if width < MIN_WIDTH_FOR_WALLS {
         return width.saturating_sub(2).max(1);
     }
     let share = width / 100 * 72 + width % 100 * 72 / 100;
-    share.max((width - SHIFT).min(NARROW)).min(WIDEST) - 4
+    share.max((width - OPPOSITE_MARGIN).min(NARROW_BUBBLE_WIDTH)).min(MAX_BUBBLE_WIDTH) - 4
 }
 
 impl Bubble<'_> {
@@ -95,57 +95,61 @@ impl Bubble<'_> {
         let spans =
             |spans: &[Span<'_>]| spans.iter().map(|span| span.content.width()).sum::<usize>();
         let header = self.header.as_deref().map_or(0, |header| spans(header) + 1);
-        let tag = self.tag.as_ref().map_or(0, |tag| tag.content.width() + 2);
+        let tag = self.footer.as_ref().map_or(0, |tag| tag.content.width() + 2);
         u16::try_from(text.max(quote).max(header).max(tag)).unwrap_or(u16::MAX)
     }
 
     /// Its rows, in a conversation of `width` cells.
-    pub fn rows(self, width: u16, theme: Theme) -> Vec<Row> {
-        if width < WALLS_FROM {
-            self.open_rows(width, theme)
+    pub fn rows(self, width: u16, theme: Theme) -> Vec<BlockRow> {
+        if width < MIN_WIDTH_FOR_WALLS {
+            self.borderless_rows(width, theme)
         } else {
-            self.walled_rows(width, theme)
+            self.bordered_rows(width, theme)
         }
     }
 
-    fn walled_rows(self, width: u16, theme: Theme) -> Vec<Row> {
-        let inside = self.inside;
+    fn bordered_rows(self, width: u16, theme: Theme) -> Vec<BlockRow> {
+        let inner_width = self.inner_width;
         let x = match self.side {
             Side::Left => 1,
-            Side::Right => width.saturating_sub(inside + 5),
+            Side::Right => width.saturating_sub(inner_width + 5),
         };
-        let frame =
-            if self.picked { self.frame.remove_modifier(Modifier::DIM) } else { self.frame };
-        let walled = |spans: Vec<Span<'static>>| {
+        let frame = if self.picked {
+            self.border_style.remove_modifier(Modifier::DIM)
+        } else {
+            self.border_style
+        };
+        let bordered = |spans: Vec<Span<'static>>| {
             let used: usize = spans.iter().map(|span| span.content.width()).sum();
-            let padding = " ".repeat(usize::from(inside).saturating_sub(used));
+            let padding = " ".repeat(usize::from(inner_width).saturating_sub(used));
             let mut line = vec![Span::styled("│ ", frame)];
             line.extend(spans);
             line.push(Span::raw(padding));
             line.push(Span::styled(" │", frame));
             Line::from(line)
         };
-        let row = |line, quotes| Row { x, line, quotes };
+        let row = |line, quotes| BlockRow { x, line, quoted_message: quotes };
         let mut rows = Vec::with_capacity(self.text.len() + 3);
         if let Some(header) = self.header {
-            rows.push(row(edge('╭', '╮', header, self.side, inside, frame), None));
+            rows.push(row(border_line('╭', '╮', header, self.side, inner_width, frame), None));
         }
         if let Some((quote, id)) = self.quote {
-            rows.push(row(walled(quote_spans(&quote, inside, theme)), Some(id)));
+            rows.push(row(bordered(quote_spans(&quote, inner_width, theme)), Some(id)));
         }
-        let style = text_style(self.style, self.picked, theme);
+        let style = text_style(self.text_style, self.picked, theme);
         for line in self.text {
-            rows.push(row(walled(vec![Span::styled(line.clone(), style)]), None));
+            rows.push(row(bordered(vec![Span::styled(line.clone(), style)]), None));
         }
         if self.last {
-            let tag = self.tag.map(|tag| vec![shorten_span(&tag, inside)]).unwrap_or_default();
-            rows.push(row(edge('╰', '╯', tag, Side::Right, inside, frame), None));
+            let tag =
+                self.footer.map(|tag| vec![shorten_span(&tag, inner_width)]).unwrap_or_default();
+            rows.push(row(border_line('╰', '╯', tag, Side::Right, inner_width, frame), None));
         }
         rows
     }
 
     /// On a narrow screen: the same without walls.
-    fn open_rows(self, width: u16, theme: Theme) -> Vec<Row> {
+    fn borderless_rows(self, width: u16, theme: Theme) -> Vec<BlockRow> {
         let mut rows = Vec::with_capacity(self.text.len() + 3);
         let side = self.side;
         let mut push = |spans: Vec<Span<'static>>, quotes| {
@@ -155,19 +159,19 @@ impl Bubble<'_> {
                 Side::Left => 0,
                 Side::Right => width.saturating_sub(used),
             };
-            rows.push(Row { x, line, quotes });
+            rows.push(BlockRow { x, line, quoted_message: quotes });
         };
         if let Some(header) = self.header {
-            push(fit(header, width), None);
+            push(shorten_spans(header, width), None);
         }
         if let Some((quote, id)) = self.quote {
             push(quote_spans(&quote, width, theme), Some(id));
         }
-        let style = text_style(self.style, self.picked, theme);
+        let style = text_style(self.text_style, self.picked, theme);
         for line in self.text {
             push(vec![Span::styled(line.clone(), style)], None);
         }
-        if let Some(tag) = self.tag {
+        if let Some(tag) = self.footer {
             push(vec![shorten_span(&tag, width)], None);
         }
         rows
@@ -175,12 +179,12 @@ impl Bubble<'_> {
 }
 
 fn text_style(style: Style, picked: bool, theme: Theme) -> Style {
-    if picked { style.patch(theme.picked()) } else { style }
+    if picked { style.patch(theme.selection()) } else { style }
 }
 
 fn quote_spans(quote: &str, width: u16, theme: Theme) -> Vec<Span<'static>> {
     let quote = shorten(quote, usize::from(width).saturating_sub(2));
-    vec![Span::styled("┃ ", theme.own()), Span::styled(quote, theme.quiet())]
+    vec![Span::styled("┃ ", theme.own()), Span::styled(quote, theme.dim())]
 }
 
 fn shorten_span(span: &Span<'static>, width: u16) -> Span<'static> {
@@ -189,19 +193,19 @@ fn shorten_span(span: &Span<'static>, width: u16) -> Span<'static> {
 }
 
 /// An upper or lower edge with words in it, on the side given.
-fn edge(
+fn border_line(
     left: char,
     right: char,
     words: Vec<Span<'static>>,
     side: Side,
-    inside: u16,
+    inner_width: u16,
     frame: Style,
 ) -> Line<'static> {
-    let room = inside + 2;
-    let words = fit(words, inside);
+    let available = inner_width + 2;
+    let words = shorten_spans(words, inner_width);
     let used: usize = words.iter().map(|span| span.content.width()).sum();
     let (used, gaps) = if used == 0 { (0, 0) } else { (used, 2) };
-    let rest = usize::from(room).saturating_sub(used + gaps);
+    let rest = usize::from(available).saturating_sub(used + gaps);
     let gap = || Span::raw(if gaps == 0 { "" } else { " " });
     let (before, after) = match side {
         Side::Left => (rest.min(1), rest.saturating_sub(1)),
@@ -215,49 +219,49 @@ fn edge(
 }
 
 /// The beginning of some words in at most `width` cells.
-fn fit(words: Vec<Span<'static>>, width: u16) -> Vec<Span<'static>> {
-    let mut room = usize::from(width);
-    let mut fitting = Vec::with_capacity(words.len());
+fn shorten_spans(words: Vec<Span<'static>>, width: u16) -> Vec<Span<'static>> {
+    let mut available = usize::from(width);
+    let mut shortened = Vec::with_capacity(words.len());
     for span in words {
-        let text = shorten(&span.content, room);
-        room = room.saturating_sub(text.width());
-        fitting.push(Span::styled(text, span.style));
+        let text = shorten(&span.content, available);
+        available = available.saturating_sub(text.width());
+        shortened.push(Span::styled(text, span.style));
     }
-    fitting
+    shortened
 }
 
 /// A quiet line in the middle: a day, who came and went, the connection.
-pub fn quiet_row(text: &str, width: u16, theme: Theme) -> Row {
+pub fn centered_row(text: &str, width: u16, theme: Theme) -> BlockRow {
     let text = shorten(text, usize::from(width).saturating_sub(2));
     let used = u16::try_from(text.width()).unwrap_or(width);
     let x = width.saturating_sub(used) / 2;
-    Row { x, line: Line::styled(text, theme.quiet()), quotes: None }
+    BlockRow { x, line: Line::styled(text, theme.dim()), quoted_message: None }
 }
 
 /// The separator above the first entry of a day.
-pub fn day_row(at: DateTime<FixedOffset>, width: u16, theme: Theme) -> Row {
-    quiet_row(&at.format("─── %a %-d %b %Y ───").to_string(), width, theme)
+pub fn day_separator(at: DateTime<FixedOffset>, width: u16, theme: Theme) -> BlockRow {
+    centered_row(&at.format("─── %a %-d %b %Y ───").to_string(), width, theme)
 }
 
 /// The separator above what is new.
-pub fn rule_row(text: &str, width: u16, theme: Theme) -> Row {
-    quiet_row(&format!("─── {text} ───"), width, theme)
+pub fn separator(text: &str, width: u16, theme: Theme) -> BlockRow {
+    centered_row(&format!("─── {text} ───"), width, theme)
 }
 
 /// An ID, marked if there was no key behind it (the help explains the mark).
-pub fn marked(id: &UserId, guest: bool) -> String {
-    format!("{id}{}", if guest { GUEST } else { "" })
+pub fn display_name(id: &UserId, guest: bool) -> String {
+    format!("{id}{}", if guest { GUEST_MARK } else { "" })
 }
 
 /// The header of a message: who, to whom, when.
 pub fn header(
-    who: Option<(&UserId, bool)>,
+    sender: Option<(&UserId, bool)>,
     to: Option<String>,
     at: DateTime<FixedOffset>,
     theme: Theme,
 ) -> Vec<Span<'static>> {
     let mut spans = Vec::with_capacity(5);
-    let who = who.map(|(id, guest)| Span::styled(marked(id, guest), theme.name(id)));
+    let who = sender.map(|(id, guest)| Span::styled(display_name(id, guest), theme.name(id)));
     match (who, to) {
         (Some(who), None) => spans.extend([who, Span::raw(" ")]),
         (Some(who), Some(to)) => spans.extend([
@@ -268,6 +272,6 @@ pub fn header(
         (None, Some(to)) => spans.push(Span::styled(format!("→ {to} private "), theme.private())),
         (None, None) => {}
     }
-    spans.push(Span::styled(at.format("%H:%M").to_string(), theme.quiet()));
+    spans.push(Span::styled(at.format("%H:%M").to_string(), theme.dim()));
     spans
 }

@@ -14,7 +14,7 @@ pub struct Chord {
 
 impl Chord {
     /// What was pressed. A capital letter counts as itself, not as a letter with shift.
-    pub fn of(event: KeyEvent) -> Self {
+    pub fn from_event(event: KeyEvent) -> Self {
         let kept = KeyModifiers::CONTROL | KeyModifiers::ALT | KeyModifiers::SHIFT;
         let modifiers = event.modifiers & kept;
         match event.code {
@@ -30,7 +30,7 @@ impl Chord {
     }
 
     /// The event that a terminal would send for it.
-    pub fn event(self) -> KeyEvent {
+    pub fn to_event(self) -> KeyEvent {
         KeyEvent::new(self.code, self.modifiers)
     }
 }
@@ -41,7 +41,7 @@ impl Chord {
 pub struct UnknownKey(String);
 
 /// Keys with names, as they are written and as they are shown.
-const NAMED: [(&str, &str, KeyCode); 16] = [
+const NAMED_KEYS: [(&str, &str, KeyCode); 16] = [
     ("enter", "Enter", KeyCode::Enter),
     ("esc", "Esc", KeyCode::Esc),
     ("tab", "Tab", KeyCode::Tab),
@@ -78,7 +78,8 @@ impl FromStr for Chord {
                 name = rest;
             }
         }
-        let named = NAMED.iter().find(|(known, _, _)| *known == name).map(|(_, _, code)| *code);
+        let named =
+            NAMED_KEYS.iter().find(|(known, _, _)| *known == name).map(|(_, _, code)| *code);
         let function = || name.strip_prefix('f')?.parse().ok().map(KeyCode::F);
         let mut characters = name.chars();
         let code = match (characters.next(), characters.next()) {
@@ -96,7 +97,7 @@ impl fmt::Display for Chord {
                 f.write_str(shown)?;
             }
         }
-        if let Some((_, shown, _)) = NAMED.iter().find(|(_, _, code)| *code == self.code) {
+        if let Some((_, shown, _)) = NAMED_KEYS.iter().find(|(_, _, code)| *code == self.code) {
             return f.write_str(shown);
         }
         match self.code {

@@ -3,8 +3,8 @@
 
 pub mod bubble;
 pub mod command;
-pub mod complete;
-pub mod compose;
+pub mod completion;
+pub mod composer;
 pub mod conversation;
 pub mod key;
 pub mod layout;
@@ -20,6 +20,6 @@ pub mod wrap;
 #[cfg(test)]
 mod tests;
 
-pub use self::model::Options;
-pub use self::run::{Error, Leave, run};
+pub use self::model::UiOptions;
+pub use self::run::{QuitReason, UiError, run};
 pub use self::theme::Theme;

@@ -3,24 +3,24 @@
 use chrono::{DateTime, FixedOffset};
 use ratatui::layout::Size;
 
-use super::compose::Compose;
-use super::conversation::Cache;
-use super::layout::Areas;
+use super::composer::Composer;
+use super::conversation::BlockCache;
+use super::layout::ScreenLayout;
 use super::overlay::Overlay;
-use super::overlay::found::Found;
+use super::overlay::found::SearchHitList;
 use super::theme::Theme;
 use crate::client;
-use crate::client::seen::SeenFile;
-use crate::client::state::Room;
-use crate::client::state::history::{Edge, Seen};
-use crate::client::state::timeline::Place;
-use crate::protocol::id::{ClientId, MessageId};
+use crate::client::read_marker::ReadMarkerFile;
+use crate::client::state::ChatState;
+use crate::client::state::history::{HistoryBoundary, ReadPosition};
+use crate::client::state::timeline::EntryIndex;
+use crate::protocol::id::{Cid, MessageId};
 use crate::protocol::request::Request;
 use crate::protocol::text::SafeText;
 
 /// What a screen needs to begin.
 #[derive(Debug, Clone)]
-pub struct Options {
+pub struct UiOptions {
     /// The server, as it is shown.
     pub server: String,
     /// What is said in the conversation before anything else, such as how others can join.
@@ -30,20 +30,20 @@ pub struct Options {
     /// What the names of requests begin with; unique among all clients.
     pub cid_prefix: String,
     /// How far one had read when one left the last time, and where to note it this time.
-    pub seen: SeenFile,
+    pub read_marker: ReadMarkerFile,
 }
 
 /// Something that happens to the screen.
 #[derive(Debug, Clone)]
-pub enum Message {
+pub enum UiEvent {
     /// A key, the mouse, a paste, another size.
     Terminal(crossterm::event::Event),
     /// Something on the connection.
-    Client(client::Event),
+    Client(client::ClientEvent),
     /// A request that could not even be handed over.
-    NotSent {
+    SendFailed {
         /// Its name.
-        cid: Option<ClientId>,
+        cid: Option<Cid>,
         /// Why.
         reason: SafeText,
     },
@@ -53,15 +53,15 @@ pub enum Message {
 
 /// Something that the screen wants to be done.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Effect {
+pub enum UiEffect {
     /// Send this to the server.
-    Send(Option<ClientId>, Request),
+    Send(Option<Cid>, Request),
     /// Don't send this message any more: it was taken back.
-    Discard(ClientId),
+    DiscardPending(Cid),
     /// Put this on the clipboard.
     Copy(String),
     /// Take the mouse, or give it back to the terminal.
-    Mouse(bool),
+    CaptureMouse(bool),
     /// Draw everything anew.
     Redraw,
     /// Leave.
@@ -72,28 +72,28 @@ pub enum Effect {
 
 /// A message that can be picked, or another line of the conversation.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum Key {
+pub enum ItemId {
     /// A message of the server's.
     Message(MessageId),
     /// A message that is not confirmed.
-    Pending(ClientId),
+    Pending(Cid),
     /// What there is beyond the conversation.
-    Edge(Edge),
+    Boundary(HistoryBoundary),
     /// Anything else.
-    Other(Place),
+    Other(EntryIndex),
 }
 
 /// How far one has scrolled.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Scroll {
+pub enum Viewport {
     /// Following the newest.
-    Bottom,
+    Live,
     /// The last entry that is seen, and how many of its rows are hidden below.
-    At {
+    Anchored {
         /// The entry.
-        place: Place,
+        entry: EntryIndex,
         /// Its hidden rows.
-        below: i64,
+        hidden_rows: i64,
     },
 }
 
@@ -103,7 +103,7 @@ pub enum Focus {
     /// The input.
     Typing,
     /// A message.
-    Picked(Key),
+    Picked(ItemId),
     /// The people, at this row (0 is everyone).
     People(usize),
 }
@@ -121,7 +121,7 @@ pub struct Notice {
 #[derive(Debug, Clone)]
 pub struct Model {
     /// The room.
-    pub room: Room,
+    pub chat: ChatState,
     /// The server, as it is shown.
     pub server: String,
     /// The styles.
@@ -129,81 +129,81 @@ pub struct Model {
     /// The size of the terminal.
     pub size: Size,
     /// What is being written, and to whom.
-    pub compose: Compose,
+    pub composer: Composer,
     /// What the letters go to, unless something lies on top.
     pub focus: Focus,
     /// What lies on top, the topmost last.
     pub overlays: Vec<Overlay>,
     /// Where the conversation is.
-    pub scroll: Scroll,
+    pub viewport: Viewport,
     /// Rows to scroll by at the next layout; up is positive.
     pub scroll_by: i64,
     /// What the next layout has to show.
-    pub reveal: Option<Key>,
+    pub scroll_into_view: Option<ItemId>,
     /// A message that is to be picked once the conversation around it has come.
-    pub looking: Option<MessageId>,
+    pub pending_jump: Option<MessageId>,
     /// Whether the way back from the past to the present is to be taken.
-    pub returning: bool,
+    pub returning_to_live: bool,
     /// How far everything was on the screen.
-    pub seen: Option<Seen>,
+    pub read_position: Option<ReadPosition>,
     /// How many messages of others came while one was reading further up.
-    pub newer: usize,
+    pub unread_below: usize,
     /// The first row of the people pane that is seen.
     pub people_top: usize,
     /// What the server searches for at the moment.
-    pub finding: Option<ClientId>,
+    pub server_search: Option<Cid>,
     /// The hits of the last search, for going from one to the next.
-    pub found: Option<Found>,
+    pub search_hits: Option<SearchHitList>,
     /// What the status line says.
     pub notice: Option<Notice>,
     /// Whether the mouse is ours.
-    pub mouse: bool,
+    pub mouse_captured: bool,
     /// Whether the next Ctrl-C leaves.
-    pub leaving: bool,
+    pub quit_armed: bool,
     /// Where everything was when it was last laid out: what a click refers to.
-    pub areas: Areas,
+    pub layout: ScreenLayout,
     /// Blocks kept from frame to frame.
-    pub cache: Cache,
+    pub block_cache: BlockCache,
 }
 
 impl Model {
     /// A screen of this size.
-    pub fn new(options: Options, size: Size, now: DateTime<FixedOffset>) -> Self {
-        let mut room = Room::new(&options.cid_prefix);
-        if let Some(seen) = options.seen.read() {
-            room.left_off(seen);
+    pub fn new(options: UiOptions, size: Size, now: DateTime<FixedOffset>) -> Self {
+        let mut chat = ChatState::new(&options.cid_prefix);
+        if let Some(seen) = options.read_marker.read() {
+            chat.set_last_read(seen);
         }
         for notice in options.notices {
-            room.announce(now, notice);
+            chat.add_notice(now, notice);
         }
         Self {
-            room,
+            chat,
             server: options.server,
             theme: options.theme,
             size,
-            compose: Compose::default(),
+            composer: Composer::default(),
             focus: Focus::Typing,
             overlays: Vec::new(),
-            scroll: Scroll::Bottom,
+            viewport: Viewport::Live,
             scroll_by: 0,
-            reveal: None,
-            looking: None,
-            returning: false,
-            seen: None,
-            newer: 0,
+            scroll_into_view: None,
+            pending_jump: None,
+            returning_to_live: false,
+            read_position: None,
+            unread_below: 0,
             people_top: 0,
-            finding: None,
-            found: None,
+            server_search: None,
+            search_hits: None,
             notice: None,
-            mouse: true,
-            leaving: false,
-            areas: Areas::default(),
-            cache: Cache::default(),
+            mouse_captured: true,
+            quit_armed: false,
+            layout: ScreenLayout::default(),
+            block_cache: BlockCache::default(),
         }
     }
 
     /// The picked message, if one is.
-    pub fn picked(&self) -> Option<&Key> {
+    pub fn picked(&self) -> Option<&ItemId> {
         match &self.focus {
             Focus::Picked(key) => Some(key),
             Focus::Typing | Focus::People(_) => None,
@@ -212,55 +212,55 @@ impl Model {
 
     /// Whether there is such a message. What was drawn last may be out of date by a frame: a message on
     /// its way may have arrived since.
-    pub fn has(&self, key: &Key) -> bool {
+    pub fn has_message(&self, key: &ItemId) -> bool {
         match key {
-            Key::Message(id) => self.room.timeline().place(*id).is_some(),
-            Key::Pending(cid) => self.room.pending().iter().any(|pending| pending.cid == *cid),
-            Key::Edge(_) | Key::Other(_) => false,
+            ItemId::Message(id) => self.chat.timeline().index_of(*id).is_some(),
+            ItemId::Pending(cid) => self.chat.pending().iter().any(|pending| pending.cid == *cid),
+            ItemId::Boundary(_) | ItemId::Other(_) => false,
         }
     }
 
     /// Says something in the status line.
-    pub fn tell(&mut self, text: impl Into<String>) {
+    pub fn show_notice(&mut self, text: impl Into<String>) {
         self.notice = Some(Notice { text: text.into(), is_error: false });
     }
 
     /// Says in the status line what went wrong.
-    pub fn complain(&mut self, text: impl Into<String>) {
+    pub fn show_error(&mut self, text: impl Into<String>) {
         self.notice = Some(Notice { text: text.into(), is_error: true });
     }
 
     /// When the screen changes by itself, if nothing happens before: a message expires, something
     /// counts down, a search goes on.
     pub fn next_wake(&self, now: DateTime<FixedOffset>) -> Option<DateTime<FixedOffset>> {
-        if self.is_searching() || super::update::wants_history(self) {
+        if self.is_searching() || super::update::can_request_history(self) {
             return Some(now);
         }
-        let expiry = self.room.next_expiry().and_then(DateTime::from_timestamp_millis);
-        let second = (self.areas.conversation.counting || self.is_waiting()).then(|| {
-            let server = self.room.server_time(now);
+        let expiry = self.chat.next_expiry().and_then(DateTime::from_timestamp_millis);
+        let second = (self.layout.visible.counts_down || self.has_retry_scheduled()).then(|| {
+            let server = self.chat.server_time(now);
             now + chrono::TimeDelta::milliseconds(1_000 - server.rem_euclid(1_000))
         });
         let expiry = expiry.map(|at| at.with_timezone(now.offset()));
-        expiry.into_iter().chain(second).chain(self.search_wake(now)).min()
+        expiry.into_iter().chain(second).chain(self.next_search_wake(now)).min()
     }
 
     /// When the server is to be asked, or a hit expires.
-    fn search_wake(&self, now: DateTime<FixedOffset>) -> Option<DateTime<FixedOffset>> {
+    fn next_search_wake(&self, now: DateTime<FixedOffset>) -> Option<DateTime<FixedOffset>> {
         let Some(Overlay::Search(search)) = self.overlays.last() else { return None };
-        let expiry = search.next_expiry().map(|at| at - self.room.server_time(now));
+        let expiry = search.next_expiry().map(|at| at - self.chat.server_time(now));
         let expiry = expiry.map(|left| now + chrono::TimeDelta::milliseconds(left.max(0)));
-        search.due().filter(|_| self.room.is_online()).into_iter().chain(expiry).min()
+        search.request_due().filter(|_| self.chat.is_online()).into_iter().chain(expiry).min()
     }
 
     fn is_searching(&self) -> bool {
         match self.overlays.last() {
-            Some(Overlay::Search(search)) => !search.is_done(self.room.timeline()),
-            Some(Overlay::Help { .. } | Overlay::Delete(_)) | None => false,
+            Some(Overlay::Search(search)) => !search.is_done(self.chat.timeline()),
+            Some(Overlay::Help { .. } | Overlay::ConfirmDelete(_)) | None => false,
         }
     }
 
-    fn is_waiting(&self) -> bool {
-        matches!(self.room.link(), client::state::Link::Offline { .. })
+    fn has_retry_scheduled(&self) -> bool {
+        matches!(self.chat.connection(), client::state::ConnectionState::Offline { .. })
     }
 }

@@ -12,28 +12,28 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::layout::arrange;
-use super::model::{Effect, Message, Model, Options};
-use super::terminal::Screen;
+use super::model::{Model, UiEffect, UiEvent, UiOptions};
+use super::terminal::TerminalGuard;
 use super::update::update;
 use super::view::view;
-use crate::client::seen::SeenFile;
-use crate::client::state::history::Seen;
-use crate::client::state::{Link, Room};
-use crate::client::{Client, Event};
+use crate::client::read_marker::ReadMarkerFile;
+use crate::client::state::history::ReadPosition;
+use crate::client::state::{ChatState, ConnectionState};
+use crate::client::{Client, ClientEvent};
 use crate::protocol::text::SafeText;
 
 /// How soon after one frame the next may come: more often nobody sees it.
-const FRAME: Duration = Duration::from_millis(16);
+const FRAME_INTERVAL: Duration = Duration::from_millis(16);
 
 /// How often it is noted how far one has read: what a crash may make new once more.
-const NOTE: Duration = Duration::from_secs(5);
+const READ_MARKER_INTERVAL: Duration = Duration::from_secs(5);
 
 /// How many things are taken in before drawing, at the most.
-const BATCH: usize = 256;
+const MAX_EVENTS_PER_FRAME: usize = 256;
 
 /// Why there is no screen, or none any more.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub enum UiError {
     /// The terminal can't be used.
     #[error("the terminal does not work: {0} (`--plain` works without one)")]
     Terminal(#[from] std::io::Error),
@@ -44,21 +44,23 @@ pub enum Error {
 
 /// Why the screen is left.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Leave {
+pub enum QuitReason {
     /// The person, or the system, wants it.
-    Wish,
+    Requested,
     /// It is not the right server, and this is why.
     Untrusted(SafeText),
     /// The server does not want this person, and this is why.
     Refused(SafeText),
 }
 
-impl Leave {
+impl QuitReason {
     /// The person leaves: out of what?
-    fn by_wish(room: &Room) -> Self {
-        match room.link() {
-            Link::Ended { reason } => Self::Refused(reason.clone()),
-            Link::Connecting | Link::Online { .. } | Link::Offline { .. } => Self::Wish,
+    fn on_quit(chat: &ChatState) -> Self {
+        match chat.connection() {
+            ConnectionState::Ended { reason } => Self::Refused(reason.clone()),
+            ConnectionState::Connecting
+            | ConnectionState::Online { .. }
+            | ConnectionState::Offline { .. } => Self::Requested,
         }
     }
 }
@@ -69,125 +71,130 @@ impl Leave {
 /// # Errors
 /// See [`enum@Error`].
 pub async fn run(
-    options: Options,
+    options: UiOptions,
     client: &Client,
-    events: mpsc::Receiver<Event>,
-    until: &CancellationToken,
-) -> Result<Leave, Error> {
-    let mut screen = Screen::enter()?;
-    let mut seen = Noted { file: options.seen.clone(), last: None, at: instant() };
-    let mut model = Model::new(options, screen.terminal.size()?, now());
+    events: mpsc::Receiver<ClientEvent>,
+    shutdown: &CancellationToken,
+) -> Result<QuitReason, UiError> {
+    let mut terminal = TerminalGuard::enter()?;
+    let mut read_marker = ReadMarkerWriter {
+        file: options.read_marker.clone(),
+        written: None,
+        written_at: instant(),
+    };
+    let mut model = Model::new(options, terminal.screen.size()?, now());
     // A terminal that did work fails only when it is gone: a good end, and nobody is left to tell.
-    let left = show(&mut model, &mut screen, client, events, &mut seen, until).await;
-    seen.note(model.seen);
-    let left = left.unwrap_or(Leave::Wish);
-    if screen.panicked().is_cancelled() { Err(Error::Panicked) } else { Ok(left) }
+    let reason =
+        event_loop(&mut model, &mut terminal, client, events, &mut read_marker, shutdown).await;
+    read_marker.write_if_changed(model.read_position);
+    let left = reason.unwrap_or(QuitReason::Requested);
+    if terminal.panicked().is_cancelled() { Err(UiError::Panicked) } else { Ok(left) }
 }
 
 /// How far one has read, as it was noted last.
-struct Noted {
-    file: SeenFile,
-    last: Option<Seen>,
-    at: Instant,
+struct ReadMarkerWriter {
+    file: ReadMarkerFile,
+    written: Option<ReadPosition>,
+    written_at: Instant,
 }
 
-impl Noted {
+impl ReadMarkerWriter {
     /// Notes it if it is new. Where it can't be written only a line is missing the next time.
-    fn note(&mut self, seen: Option<Seen>) {
-        if let Some(seen) = seen.filter(|seen| self.last.as_ref() != Some(seen)) {
+    fn write_if_changed(&mut self, position: Option<ReadPosition>) {
+        if let Some(seen) = position.filter(|seen| self.written.as_ref() != Some(seen)) {
             self.file.write(&seen).ok();
-            (self.last, self.at) = (Some(seen), instant());
+            (self.written, self.written_at) = (Some(seen), instant());
         }
     }
 }
 
-async fn show(
+async fn event_loop(
     model: &mut Model,
-    screen: &mut Screen,
+    terminal: &mut TerminalGuard,
     client: &Client,
-    mut events: mpsc::Receiver<Event>,
-    seen: &mut Noted,
-    until: &CancellationToken,
-) -> std::io::Result<Leave> {
-    let (mut input, panicked) = (EventStream::new(), screen.panicked());
+    mut events: mpsc::Receiver<ClientEvent>,
+    read_marker: &mut ReadMarkerWriter,
+    shutdown: &CancellationToken,
+) -> std::io::Result<QuitReason> {
+    let (mut input, panicked) = (EventStream::new(), terminal.panicked());
     let mut next_frame = Some(instant());
-    let mut drawn = instant();
+    let mut last_frame = instant();
     loop {
         if next_frame.is_some_and(|at| at <= instant()) {
-            draw(model, screen)?;
-            if seen.at + NOTE <= instant() {
-                seen.note(model.seen.clone());
+            draw(model, terminal)?;
+            if read_marker.written_at + READ_MARKER_INTERVAL <= instant() {
+                read_marker.write_if_changed(model.read_position.clone());
             }
-            (drawn, next_frame) = (instant(), None);
+            (last_frame, next_frame) = (instant(), None);
         }
-        let message = tokio::select! {
+        let event = tokio::select! {
             biased;
-            () = until.cancelled() => return Ok(Leave::Wish),
-            () = panicked.cancelled() => return Ok(Leave::Wish),
+            () = shutdown.cancelled() => return Ok(QuitReason::Requested),
+            () = panicked.cancelled() => return Ok(QuitReason::Requested),
             event = input.next() => match event {
-                Some(event) => Message::Terminal(event?),
-                None => return Ok(Leave::Wish),
+                Some(event) => UiEvent::Terminal(event?),
+                None => return Ok(QuitReason::Requested),
             },
-            Some(event) = events.recv() => Message::Client(event),
-            () = reached(next_frame) => continue,
-            () = reached(wake(model)) => Message::Tick,
+            Some(event) = events.recv() => UiEvent::Client(event),
+            () = sleep_until(next_frame) => continue,
+            () = sleep_until(next_wake(model)) => UiEvent::Tick,
         };
-        let waiting = std::iter::from_fn(|| events.try_recv().ok().map(Message::Client));
-        for message in std::iter::once(message).chain(waiting).take(BATCH) {
-            for effect in update(model, now(), message) {
-                if let Some(left) = perform(model, screen, client, effect)? {
+        let queued = std::iter::from_fn(|| events.try_recv().ok().map(UiEvent::Client));
+        for event in std::iter::once(event).chain(queued).take(MAX_EVENTS_PER_FRAME) {
+            for effect in update(model, now(), event) {
+                if let Some(left) = perform(model, terminal, client, effect)? {
                     return Ok(left);
                 }
             }
         }
-        next_frame = Some(drawn + FRAME);
+        next_frame = Some(last_frame + FRAME_INTERVAL);
     }
 }
 
 /// Does what the screen wants; why to leave, if so.
 fn perform(
     model: &mut Model,
-    screen: &mut Screen,
+    terminal: &mut TerminalGuard,
     client: &Client,
-    effect: Effect,
-) -> std::io::Result<Option<Leave>> {
+    effect: UiEffect,
+) -> std::io::Result<Option<QuitReason>> {
     match effect {
-        Effect::Send(cid, request) => {
+        UiEffect::Send(cid, request) => {
             if let Err(error) = client.try_send(cid.as_ref(), &request) {
                 let reason = SafeText::clean(&error.to_string());
-                update(model, now(), Message::NotSent { cid, reason });
+                update(model, now(), UiEvent::SendFailed { cid, reason });
             }
         }
-        Effect::Discard(cid) => {
+        UiEffect::DiscardPending(cid) => {
             if let Err(error) = client.discard(&cid) {
-                model.complain(error.to_string());
+                model.show_error(error.to_string());
             }
         }
-        Effect::Copy(text) => screen.copy(&text)?,
-        Effect::Mouse(ours) => screen.mouse(ours)?,
-        Effect::Redraw => screen.terminal.clear()?,
-        Effect::Quit => return Ok(Some(Leave::by_wish(&model.room))),
-        Effect::Untrusted(reason) => return Ok(Some(Leave::Untrusted(reason))),
+        UiEffect::Copy(text) => terminal.copy_to_clipboard(&text)?,
+        UiEffect::CaptureMouse(ours) => terminal.capture_mouse(ours)?,
+        UiEffect::Redraw => terminal.screen.clear()?,
+        UiEffect::Quit => return Ok(Some(QuitReason::on_quit(&model.chat))),
+        UiEffect::Untrusted(reason) => return Ok(Some(QuitReason::Untrusted(reason))),
     }
     Ok(None)
 }
 
-fn draw(model: &mut Model, screen: &mut Screen) -> std::io::Result<()> {
+fn draw(model: &mut Model, terminal: &mut TerminalGuard) -> std::io::Result<()> {
     let now = now();
-    screen.draw(|frame| {
+    terminal.draw(|frame| {
         model.size = frame.area().as_size();
         arrange(model, now);
         view(model, now, frame);
     })
 }
 
-fn wake(model: &Model) -> Option<Instant> {
+fn next_wake(model: &Model) -> Option<Instant> {
     let now = now();
     let wait = model.next_wake(now)? - now;
     Some(instant() + wait.to_std().unwrap_or_default())
 }
 
-async fn reached(at: Option<Instant>) {
+async fn sleep_until(at: Option<Instant>) {
     match at {
         Some(at) => tokio::time::sleep_until(at).await,
         None => std::future::pending().await,

@@ -21,30 +21,30 @@ const MOUSE_OFF: &str = "\x1b[?1006l\x1b[?1002l\x1b[?1000l";
 
 /// The terminal while it is ours. Dropping it gives it back.
 #[derive(Debug)]
-pub struct Screen {
+pub struct TerminalGuard {
     /// What is drawn to.
-    pub terminal: DefaultTerminal,
+    pub screen: DefaultTerminal,
     panicked: CancellationToken,
 }
 
-impl Screen {
+impl TerminalGuard {
     /// Takes the terminal: another screen, raw keys, the mouse, pastes as one event.
     ///
     /// # Errors
     /// There is no terminal, or it does not answer.
     pub fn enter() -> io::Result<Self> {
         let terminal = ratatui::try_init()?;
-        let restore = std::panic::take_hook();
+        let previous_hook = std::panic::take_hook();
         let panicked = CancellationToken::new();
-        let noted = panicked.clone();
+        let panic_flag = panicked.clone();
         std::panic::set_hook(Box::new(move |panic| {
             let _out = io::stdout().lock();
-            noted.cancel();
+            panic_flag.cancel();
             // What can't be given back any more can't be reported either: the panic itself counts.
-            leave().ok();
-            restore(panic);
+            disable_modes().ok();
+            previous_hook(panic);
         }));
-        let screen = Self { terminal, panicked };
+        let screen = Self { screen: terminal, panicked };
         execute!(
             io::stdout(),
             EnableBracketedPaste,
@@ -62,7 +62,7 @@ impl Screen {
     pub fn draw(&mut self, view: impl FnOnce(&mut Frame<'_>)) -> io::Result<()> {
         let _out = io::stdout().lock();
         if !self.panicked.is_cancelled() {
-            self.terminal.draw(view)?;
+            self.screen.draw(view)?;
         }
         Ok(())
     }
@@ -77,8 +77,8 @@ impl Screen {
     /// # Errors
     /// The terminal is gone.
     #[expect(clippy::unused_self, reason = "only who has taken the terminal may change it")]
-    pub fn mouse(&mut self, ours: bool) -> io::Result<()> {
-        execute!(io::stdout(), Print(if ours { MOUSE_ON } else { MOUSE_OFF }))
+    pub fn capture_mouse(&mut self, capture: bool) -> io::Result<()> {
+        execute!(io::stdout(), Print(if capture { MOUSE_ON } else { MOUSE_OFF }))
     }
 
     /// Puts a text on the clipboard, through the terminal (OSC 52), so that it works over SSH as well.
@@ -86,24 +86,24 @@ impl Screen {
     /// # Errors
     /// The terminal is gone.
     #[expect(clippy::unused_self, reason = "only who has taken the terminal may change it")]
-    pub fn copy(&mut self, text: &str) -> io::Result<()> {
+    pub fn copy_to_clipboard(&mut self, text: &str) -> io::Result<()> {
         execute!(io::stdout(), clipboard::CopyToClipboard::to_clipboard_from(text))
     }
 }
 
-impl Drop for Screen {
+impl Drop for TerminalGuard {
     fn drop(&mut self) {
         if self.panicked.is_cancelled() {
             // It is given back, and what stands below must not be written over.
             return;
         }
         // Nobody is left to tell, and standard error may be the terminal that is gone.
-        leave().ok();
+        disable_modes().ok();
         ratatui::try_restore().ok();
     }
 }
 
-fn leave() -> io::Result<()> {
+fn disable_modes() -> io::Result<()> {
     let mut out = io::stdout();
     queue!(out, Print(MOUSE_OFF), PopKeyboardEnhancementFlags, DisableBracketedPaste)?;
     out.flush()

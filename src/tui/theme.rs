@@ -17,7 +17,7 @@ pub enum Theme {
 }
 
 /// Colours for names; none that says something elsewhere.
-const NAMES: [Color; 4] = [Color::Cyan, Color::Green, Color::LightCyan, Color::LightGreen];
+const NAME_COLOURS: [Color; 4] = [Color::Cyan, Color::Green, Color::LightCyan, Color::LightGreen];
 
 #[expect(clippy::unused_self, reason = "whoever draws need not know which styles have colours")]
 impl Theme {
@@ -29,7 +29,7 @@ impl Theme {
     }
 
     /// Frames, hints, everything that is not the matter itself.
-    pub fn quiet(self) -> Style {
+    pub fn dim(self) -> Style {
         // Not DarkGray: several popular palettes make it the background.
         Style::new().add_modifier(Modifier::DIM)
     }
@@ -47,7 +47,7 @@ impl Theme {
     /// The name of a person: the same colour wherever it stands.
     pub fn name(self, id: &UserId) -> Style {
         let sum = id.as_str().bytes().fold(7_usize, |sum, b| sum.wrapping_mul(31) ^ usize::from(b));
-        let colour = NAMES.get(sum % NAMES.len()).copied().unwrap_or(Color::Cyan);
+        let colour = NAME_COLOURS.get(sum % NAME_COLOURS.len()).copied().unwrap_or(Color::Cyan);
         self.colour(colour).add_modifier(Modifier::BOLD)
     }
 
@@ -62,7 +62,7 @@ impl Theme {
     }
 
     /// What vanishes.
-    pub fn temporary(self) -> Style {
+    pub fn warning(self) -> Style {
         self.colour(Color::Yellow)
     }
 
@@ -72,22 +72,22 @@ impl Theme {
     }
 
     /// What went well.
-    pub fn good(self) -> Style {
+    pub fn success(self) -> Style {
         self.colour(Color::Green)
     }
 
     /// What is gone.
-    pub fn gone(self) -> Style {
-        self.quiet().add_modifier(Modifier::ITALIC)
+    pub fn removed(self) -> Style {
+        self.dim().add_modifier(Modifier::ITALIC)
     }
 
     /// What is picked.
-    pub fn picked(self) -> Style {
+    pub fn selection(self) -> Style {
         Style::new().add_modifier(Modifier::REVERSED)
     }
 
     /// What a search found.
-    pub fn hit(self) -> Style {
+    pub fn search_match(self) -> Style {
         self.colour(Color::Yellow).add_modifier(Modifier::REVERSED | Modifier::BOLD)
     }
 

@@ -88,7 +88,7 @@ fn wrap_paragraph(paragraph: &str, width: usize, lines: &mut Vec<String>) {
             }
             continue;
         }
-        if used + cells > width && used > 0 && cells <= width && breaks_before(word) {
+        if used + cells > width && used > 0 && cells <= width && can_break_before(word) {
             lines.push(line.trim_end().to_owned());
             line.clear();
             used = 0;
@@ -110,7 +110,7 @@ fn wrap_paragraph(paragraph: &str, width: usize, lines: &mut Vec<String>) {
 }
 
 /// Punctuation stays with the word before it.
-fn breaks_before(word: &str) -> bool {
+fn can_break_before(word: &str) -> bool {
     word.chars()
         .next()
         .is_some_and(|c| c.is_alphanumeric() || !c.is_ascii() || "([{<\"'#@./~-".contains(c))
@@ -121,7 +121,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn words_stay_whole_where_they_can() {
+    fn wrap_breaks_between_words_then_graphemes() {
         let cases: [(&str, usize, &[&str]); 9] = [
             ("", 5, &[""]),
             ("one two three", 8, &["one two", "three"]),
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_drawn_is_as_wide_as_its_characters() {
+    fn drawable_width_is_sum_of_characters() {
         for (text, drawn) in [
             ("👩\u{200d}👩\u{200d}👧 👍🏽!", "👩👩👧 👍!"),
             ("❤\u{fe0f}\t1\u{fe0f}\u{20e3}", "❤    1\u{20e3}"),
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_short_enough_stays() {
+    fn shorten_keeps_text_that_fits() {
         assert_eq!(shorten("hello", 5), "hello");
         assert_eq!(shorten("hello!", 5), "hell…");
         assert_eq!(shorten("你好吗", 5), "你好…");
@@ -162,7 +162,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn nothing_is_wider_than_asked_and_nothing_is_lost(text in "[a-z你👍é \n\t.,]{0,200}", width in 2..40_usize) {
+        fn wrap_respects_width_and_keeps_all_text(text in "[a-z你👍é \n\t.,]{0,200}", width in 2..40_usize) {
             let lines = wrap(&text, width);
             for line in &lines {
                 proptest::prop_assert!(line.width() <= width, "{:?}", line);

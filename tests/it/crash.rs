@@ -8,70 +8,75 @@ use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 
 use crate::support::checker::{Report, check};
-use crate::support::load::{Member, Stage};
-use crate::support::{Server, serve, tell, times};
+use crate::support::load_client::{LoadClient, LoadCoordinator};
+use crate::support::{TestServer, count_from_env, print_result, serve_command};
 
 const CLIENTS: usize = 6;
 
 /// A server on the same folder, on any port.
-fn command(server: &Server) -> Command {
-    serve(server.folder(), &["--listen", "127.0.0.1:0", "--no-rate-limits"])
+fn restart_command(server: &TestServer) -> Command {
+    serve_command(server.data_folder(), &["--listen", "127.0.0.1:0", "--no-rate-limits"])
 }
 
 /// Has clients talk while `fate` befalls the server `times` times, and judges what they noted. Fate
 /// leaves a server that runs.
-fn ordeal(
-    name: &str,
-    mut server: Server,
+fn run_with_faults(
+    fault_name: &str,
+    mut server: TestServer,
     times: usize,
-    mut fate: impl FnMut(&mut Server, &Stage, &mut StdRng),
+    mut inject_fault: impl FnMut(&mut TestServer, &LoadCoordinator, &mut StdRng),
 ) -> Report {
-    let stage = Stage::new(CLIENTS);
+    let stage = LoadCoordinator::new(CLIENTS);
     let mut dice = StdRng::seed_from_u64(1);
-    stage.server_is_at(server.address);
-    let certificate = server.certificate();
+    stage.set_server_address(server.address);
+    let certificate = server.certificate_path();
     let mut members: Vec<_> =
-        (0..CLIENTS).map(|number| Member::join(number, &certificate, &stage)).collect();
+        (0..CLIENTS).map(|number| LoadClient::join(number, &certificate, &stage)).collect();
     std::thread::scope(|scope| {
         for member in &mut members {
             scope.spawn(|| member.run(&stage));
         }
         for _ in 0..times {
-            stage.wait_for(dice.random_range(1..150));
-            fate(&mut server, &stage, &mut dice);
-            stage.server_is_at(server.address);
+            stage.wait_for_acknowledgements(dice.random_range(1..150));
+            inject_fault(&mut server, &stage, &mut dice);
+            stage.set_server_address(server.address);
         }
-        stage.wait_for(1);
-        stage.is_over();
+        stage.wait_for_acknowledgements(1);
+        stage.finish();
     });
     let history = members.into_iter().map(|member| member.finish(&stage)).collect();
     server.signal("TERM");
-    assert!(server.wait_for_end().success(), "{}", server.log());
-    let log = rusqlite::Connection::open(server.folder().path().join("log.db")).unwrap();
+    assert!(server.wait_for_exit().success(), "{}", server.log());
+    let log = rusqlite::Connection::open(server.data_folder().path().join("log.db")).unwrap();
     let found = log.query_row("PRAGMA integrity_check", (), |row| row.get::<_, String>(0));
     assert_eq!(found.unwrap(), "ok");
     let report = check(&history);
-    tell(&format!("{times} {name}: {report}"));
+    print_result(&format!("{times} {fault_name}: {report}"));
     assert!(report.acknowledged > times && report.removed > 0, "{report}");
     report
 }
 
 #[test]
-fn a_killed_server_loses_and_doubles_nothing() {
-    let report = ordeal("kills", Server::start(), times("CHAT_KILLS", 5), |server, _, _| {
-        server.kill();
-        let again = command(server);
-        assert!(server.restart(again), "{}", server.log());
-    });
+fn delivery_is_exactly_once_after_kill() {
+    let report = run_with_faults(
+        "kills",
+        TestServer::start(),
+        count_from_env("CHAT_KILLS", 5),
+        |server, _, _| {
+            server.kill();
+            let again = restart_command(server);
+            assert!(server.restart(again), "{}", server.log());
+        },
+    );
     assert!(report.is_clean(), "{report}");
 }
 
 #[test]
-fn a_stopped_server_loses_and_doubles_nothing() {
-    let report = ordeal("stops", Server::start(), 3, |server, _, _| {
+fn delivery_is_exactly_once_after_stop() {
+    let report = run_with_faults("stops", TestServer::start(), 3, |server, _, _| {
         server.signal("TERM");
-        assert!(server.wait_for_end().success(), "{}", server.log());
-        let again = command(server);
+        assert!(server.wait_for_exit().success(), "{}", server.log());
+        let again = restart_command(server);
         assert!(server.restart(again), "{}", server.log());
     });
     assert!(report.is_clean(), "{report}");
@@ -83,70 +88,78 @@ mod disk {
     use tempfile::TempDir;
 
     use super::*;
-    use crate::support::disk::Disk;
+    use crate::support::faulty_disk::FaultyDisk;
 
     /// A server on a disk that may give it trouble.
-    fn server() -> Option<(Server, Disk)> {
+    fn server() -> Option<(TestServer, FaultyDisk)> {
         let folder = TempDir::new().unwrap();
-        let disk = Disk::of(folder.path())?;
-        let mut command = serve(&folder, &["--listen", "127.0.0.1:0", "--no-rate-limits"]);
-        disk.under(&mut command);
-        Some((Server::spawn(folder, command), disk))
+        let disk = FaultyDisk::create(folder.path())?;
+        let mut command = serve_command(&folder, &["--listen", "127.0.0.1:0", "--no-rate-limits"]);
+        disk.attach(&mut command);
+        Some((TestServer::spawn(folder, command), disk))
     }
 
     /// Cuts the power at any moment of what the server does next, its start included; on a disk that
     /// lies, if it does.
-    fn cut_power(server: &mut Server, stage: &Stage, dice: &mut StdRng, disk: &Disk, lies: bool) {
+    fn cut_power(
+        server: &mut TestServer,
+        stage: &LoadCoordinator,
+        dice: &mut StdRng,
+        disk: &FaultyDisk,
+        lies: bool,
+    ) {
         server.kill();
-        disk.lose_power(dice);
-        let mut again = command(server);
-        disk.under(&mut again).env("DISK_CUT", dice.random_range(0..1_500).to_string());
+        disk.cut_power(dice);
+        let mut again = restart_command(server);
+        disk.attach(&mut again).env("DISK_CUT", dice.random_range(0..1_500).to_string());
         if lies {
             again.env("DISK_LIES", "yes");
         }
         if server.restart(again) {
-            stage.server_is_at(server.address);
-            server.wait_for_end();
+            stage.set_server_address(server.address);
+            server.wait_for_exit();
         }
-        disk.lose_power(dice);
-        let mut again = command(server);
-        disk.under(&mut again);
+        disk.cut_power(dice);
+        let mut again = restart_command(server);
+        disk.attach(&mut again);
         assert!(server.restart(again), "{}", server.log());
     }
 
     #[test]
-    fn a_power_cut_loses_and_doubles_nothing() {
+    fn delivery_is_exactly_once_after_power_cut() {
         let Some((server, disk)) = server() else { return };
-        let times = times("CHAT_POWER_CUTS", 10);
-        let report = ordeal("power cuts", server, times.div_ceil(2), |server, stage, dice| {
-            cut_power(server, stage, dice, &disk, false);
-        });
+        let times = count_from_env("CHAT_POWER_CUTS", 10);
+        let report =
+            run_with_faults("power cuts", server, times.div_ceil(2), |server, stage, dice| {
+                cut_power(server, stage, dice, &disk, false);
+            });
         assert!(report.is_clean(), "{report}");
     }
 
     #[test]
-    fn the_power_cuts_can_tell_whether_the_disk_is_waited_for() {
+    fn lost_writes_on_a_lying_disk_are_detected() {
         let Some((server, disk)) = server() else { return };
-        let report = ordeal("power cuts of a disk that lies", server, 3, |server, stage, dice| {
-            cut_power(server, stage, dice, &disk, true);
-        });
+        let report =
+            run_with_faults("power cuts of a disk that lies", server, 3, |server, stage, dice| {
+                cut_power(server, stage, dice, &disk, true);
+            });
         assert!(report.lost > 0, "{report}");
     }
 
-    fn say(cid: &str) -> Value {
+    fn post_request(cid: &str) -> Value {
         json!({"action": "MESSAGE", "receiver": ["all"], "content": cid, "cid": cid})
     }
 
     #[test]
-    fn a_full_disk_refuses_messages_and_nothing_else() {
+    fn full_disk_refuses_only_writes() {
         let Some((mut server, disk)) = server() else { return };
-        let (mut ann, mut bob) = (server.ours("Ann"), server.ours("Bob"));
-        ann.send(&say("before"));
+        let (mut ann, mut bob) = (server.join("Ann"), server.join("Bob"));
+        ann.send(&post_request("before"));
         bob.wait_for("cid", "before");
 
-        disk.has("full");
+        disk.fail_with("full");
         for attempt in ["one", "two"] {
-            ann.send(&say(attempt));
+            ann.send(&post_request(attempt));
             let refused = ann.wait_for("cid", attempt);
             assert_eq!(
                 (&refused["action"], &refused["code"]),
@@ -157,42 +170,42 @@ mod disk {
         assert!(server.log().contains("the disk is full"), "{}", server.log());
         bob.send(&json!({"action": "HISTORY", "cid": "page"}));
         assert_eq!(contents(&bob.wait_for("cid", "page")), ["before"]);
-        server.ours("Tom");
+        server.join("Tom");
 
-        disk.is_well();
-        ann.send(&say("two"));
+        disk.repair();
+        ann.send(&post_request("two"));
         assert_eq!(ann.wait_for("cid", "two")["action"], "MESSAGE");
         assert_eq!(bob.wait_for("action", "MESSAGE")["content"], "two", "one was not stored");
         server.signal("TERM");
-        assert!(server.wait_for_end().success());
-        let again = command(&server);
+        assert!(server.wait_for_exit().success());
+        let again = restart_command(&server);
         assert!(server.restart(again));
-        let mut bob = server.ours("Bob");
+        let mut bob = server.join("Bob");
         bob.send(&json!({"action": "HISTORY", "cid": "page"}));
         assert_eq!(contents(&bob.wait_for("cid", "page")), ["before", "two"]);
     }
 
     #[test]
-    fn a_broken_disk_is_not_trusted_again() {
+    fn failed_sync_refuses_writes_until_restart() {
         let Some((mut server, disk)) = server() else { return };
-        let mut ann = server.ours("Ann");
-        ann.send(&say("before"));
+        let mut ann = server.join("Ann");
+        ann.send(&post_request("before"));
         ann.wait_for("cid", "before");
-        disk.has("broken");
-        ann.send(&say("one"));
+        disk.fail_with("broken");
+        ann.send(&post_request("one"));
         assert_eq!(ann.wait_for("cid", "one")["code"], "not_stored");
-        disk.is_well();
-        ann.send(&say("two"));
+        disk.repair();
+        ann.send(&post_request("two"));
         let refused = ann.wait_for("cid", "two");
         assert_eq!(refused["code"], "not_stored", "what the disk has is unknown: {refused}");
         ann.send(&json!({"action": "HISTORY", "cid": "page"}));
         assert_eq!(contents(&ann.wait_for("cid", "page"))[0], "before");
         server.signal("TERM");
-        server.wait_for_end();
-        let again = command(&server);
+        server.wait_for_exit();
+        let again = restart_command(&server);
         assert!(server.restart(again), "{}", server.log());
-        let mut ann = server.ours("Ann");
-        ann.send(&say("three"));
+        let mut ann = server.join("Ann");
+        ann.send(&post_request("three"));
         assert_eq!(ann.wait_for("cid", "three")["action"], "MESSAGE");
     }
 

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use chat::client::line::DOT_COMMANDS;
+use chat::client::input::DOT_COMMANDS;
 use chat::protocol::error::ErrorCode;
 use chat::protocol::event::Event;
 use chat::protocol::limits;
@@ -11,7 +11,7 @@ use chat::protocol::request::{Login, Request};
 use chat::tui::command;
 use serde_json::Value;
 
-use crate::tree;
+use crate::source_tree;
 
 const PROTOCOL_MD: &str = "src/protocol/PROTOCOL.md";
 const DOCUMENTS: [&str; 5] =
@@ -19,48 +19,48 @@ const DOCUMENTS: [&str; 5] =
 
 /// An example of PROTOCOL.md: what stands behind its fence, and what is in it.
 struct Example {
-    sort: String,
+    block_type: String,
     json: String,
 }
 
-fn examples() -> Vec<Example> {
-    let text = tree::read(PROTOCOL_MD);
+fn protocol_examples() -> Vec<Example> {
+    let text = source_tree::read(PROTOCOL_MD);
     let mut examples = Vec::new();
     let mut lines = text.lines();
     while let Some(line) = lines.next() {
         if let Some(sort) = line.strip_prefix("```") {
             let json =
                 lines.by_ref().take_while(|line| *line != "```").collect::<Vec<_>>().join("\n");
-            examples.push(Example { sort: sort.to_owned(), json });
+            examples.push(Example { block_type: sort.to_owned(), json });
         }
     }
     examples
 }
 
-fn value(json: &[u8]) -> Value {
+fn parse_json(json: &[u8]) -> Value {
     serde_json::from_slice(json).unwrap()
 }
 
 #[test]
-fn every_example_of_the_protocol_is_what_the_code_says() {
+fn protocol_examples_match_the_codec() {
     let mut last_event = None;
-    for Example { sort, json } in examples() {
+    for Example { block_type: sort, json } in protocol_examples() {
         let bytes = json.as_bytes();
         match sort.as_str() {
             "json server" => {
                 let event = Event::decode(bytes).unwrap().unwrap();
-                assert_eq!(value(&event.encode()), value(bytes), "{json}");
+                assert_eq!(parse_json(&event.encode()), parse_json(bytes), "{json}");
                 last_event = Some(event);
             }
             "json server original" => {
                 let event = last_event.as_ref().unwrap();
                 let bytes = event.encode_for_original().unwrap();
-                assert_eq!(value(&bytes), value(json.as_bytes()), "{json}");
+                assert_eq!(parse_json(&bytes), parse_json(json.as_bytes()), "{json}");
             }
             "json client" | "json client original" => {
-                let encoded = encoded_again(bytes);
+                let encoded = reencode(bytes);
                 if sort == "json client" {
-                    assert_eq!(value(&encoded), value(bytes), "{json}");
+                    assert_eq!(parse_json(&encoded), parse_json(bytes), "{json}");
                 }
             }
             other => panic!("a block of `{other}`: {json}"),
@@ -69,7 +69,7 @@ fn every_example_of_the_protocol_is_what_the_code_says() {
 }
 
 /// What a client says, read and written again.
-fn encoded_again(bytes: &[u8]) -> Vec<u8> {
+fn reencode(bytes: &[u8]) -> Vec<u8> {
     if let Ok(login) = Login::decode(bytes) {
         return login.encode();
     }
@@ -78,13 +78,13 @@ fn encoded_again(bytes: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn every_action_has_its_example() {
+fn every_action_has_an_example() {
     let actions = |sort: &str| -> BTreeSet<String> {
-        examples()
+        protocol_examples()
             .iter()
-            .filter(|example| example.sort == sort)
+            .filter(|example| example.block_type == sort)
             .filter_map(|example| {
-                Some(value(example.json.as_bytes()).get("action")?.as_str()?.to_owned())
+                Some(parse_json(example.json.as_bytes()).get("action")?.as_str()?.to_owned())
             })
             .collect()
     };
@@ -94,7 +94,7 @@ fn every_action_has_its_example() {
         .collect();
     assert_eq!(actions("json server"), from_server);
 
-    let source = tree::read("src/protocol/request.rs");
+    let source = source_tree::read("src/protocol/request.rs");
     let from_client: BTreeSet<_> = source
         .split("Some(\"")
         .skip(1)
@@ -104,8 +104,8 @@ fn every_action_has_its_example() {
 }
 
 #[test]
-fn every_error_code_is_in_the_table() {
-    let text = tree::read(PROTOCOL_MD);
+fn error_code_table_is_complete() {
+    let text = source_tree::read(PROTOCOL_MD);
     let (_, section) = text.split_once("## Error codes").unwrap();
     let (section, _) = section.split_once("\n## ").unwrap();
     let documented: BTreeSet<_> = section
@@ -123,7 +123,7 @@ fn every_error_code_is_in_the_table() {
 
 /// The variants of an enum, by its source, but for the one that stands for all unknown ones.
 fn variants(path: &str, declaration: &str) -> Vec<String> {
-    let source = tree::read(path);
+    let source = source_tree::read(path);
     let (_, body) = source.split_once(declaration).unwrap();
     let (body, _) = body.split_once("\n}").unwrap();
     body.lines()
@@ -147,13 +147,13 @@ fn snake_case(variant: &str) -> String {
 }
 
 #[test]
-fn every_limit_is_in_the_table() {
-    let text = tree::read(PROTOCOL_MD);
+fn limits_table_matches_the_constants() {
+    let text = source_tree::read(PROTOCOL_MD);
     let (_, section) = text.split_once("## Limits").unwrap();
     let (section, _) = section.split_once("\n## ").unwrap();
     let documented = numbers(&section.replace(',', ""));
     let seconds = |seconds: u64| usize::try_from(seconds).unwrap();
-    let of_code = [
+    let constants = [
         limits::CONTENT_CHARACTERS,
         limits::LOGIN_FRAME_BYTES,
         limits::FRAME_BYTES,
@@ -161,20 +161,20 @@ fn every_limit_is_in_the_table() {
         limits::ORIGINAL_FRAME_BYTES,
         limits::NAME_CHARACTERS,
         limits::RECIPIENTS,
-        limits::CLIENT_ID_BYTES,
-        limits::TEMPORARY_SECONDS as usize,
-        limits::TEMPORARY_SECONDS_MAX as usize,
+        limits::CID_BYTES,
+        limits::DEFAULT_TEMPORARY_SECONDS as usize,
+        limits::MAX_TEMPORARY_SECONDS as usize,
         limits::ERROR_CHARACTERS,
         limits::PATTERN_BYTES,
         limits::PAGE_MESSAGES,
         seconds(limits::PING_SECONDS),
-        seconds(limits::DEAD_SECONDS),
-        seconds(limits::CLIENT_ID_DAYS),
+        seconds(limits::KEEPALIVE_TIMEOUT_SECONDS),
+        seconds(limits::CID_DAYS),
         limits::COMBINING_MARKS,
     ];
-    assert_eq!(documented, of_code);
-    let declared = tree::read("src/protocol/limits.rs").matches("pub const ").count();
-    assert_eq!(declared, of_code.len(), "a limit is missing in this test");
+    assert_eq!(documented, constants);
+    let declared = source_tree::read("src/protocol/limits.rs").matches("pub const ").count();
+    assert_eq!(declared, constants.len(), "a limit is missing in this test");
 }
 
 fn numbers(text: &str) -> Vec<usize> {
@@ -182,7 +182,7 @@ fn numbers(text: &str) -> Vec<usize> {
 }
 
 #[test]
-fn the_readme_lists_the_commands() {
+fn readme_command_table_is_current() {
     let row = |(typed, about): (String, &str)| format!("| `{typed}` | {about} |");
     let commands = DOT_COMMANDS
         .iter()
@@ -192,33 +192,33 @@ fn the_readme_lists_the_commands() {
         .into_iter()
         .chain(commands)
         .collect();
-    assert_eq!(between("README.md", "commands"), table.join("\n"));
+    assert_eq!(text_between_markers("README.md", "commands"), table.join("\n"));
 }
 
 #[test]
-fn the_readme_lists_the_keys() {
-    assert_eq!(between("README.md", "keys"), command::markdown().trim());
+fn readme_key_table_is_current() {
+    assert_eq!(text_between_markers("README.md", "keys"), command::markdown_table().trim());
 }
 
 /// What stands in a document between `<!-- name -->` and `<!-- /name -->`.
-fn between(path: &str, name: &str) -> String {
-    let text = tree::read(path);
+fn text_between_markers(path: &str, name: &str) -> String {
+    let text = source_tree::read(path);
     let (_, rest) = text.split_once(&format!("<!-- {name} -->")).unwrap();
     let (inside, _) = rest.split_once(&format!("<!-- /{name} -->")).unwrap();
     inside.trim().to_owned()
 }
 
 #[test]
-fn every_link_leads_to_a_file() {
+fn relative_links_resolve() {
     for document in DOCUMENTS {
-        let text = tree::read(document);
+        let text = source_tree::read(document);
         let folder = document.rsplit_once('/').map_or("", |(folder, _)| folder);
         for rest in text.split("](").skip(1) {
             let target = rest.split_once(')').unwrap().0;
             let path = target.split('#').next().unwrap();
             if !path.is_empty() && !path.contains("://") {
                 let path = format!("{folder}/{path}");
-                let found = tree::exists(path.trim_start_matches('/'));
+                let found = source_tree::exists(path.trim_start_matches('/'));
                 assert!(found, "{document} links to {target}");
             }
         }
@@ -226,25 +226,25 @@ fn every_link_leads_to_a_file() {
 }
 
 #[test]
-fn architecture_names_tests_that_exist_and_stays_short() {
-    let text = tree::read("ARCHITECTURE.md");
+fn architecture_names_existing_tests() {
+    let text = source_tree::read("ARCHITECTURE.md");
     assert!(text.lines().count() <= 240, "{} lines", text.lines().count());
-    tests_exist(&text, "## Promises");
-    tests_exist(&text, "## Invariants");
+    check_named_tests(&text, "## Promises");
+    check_named_tests(&text, "## Invariants");
 }
 
 #[test]
-fn security_names_tests_that_exist() {
-    tests_exist(&tree::read("SECURITY.md"), "## What is done against what");
+fn security_names_existing_tests() {
+    check_named_tests(&source_tree::read("SECURITY.md"), "## What is done against what");
 }
 
 /// Every row of the table in this section names in its last column tests that there are.
-fn tests_exist(document: &str, section: &str) {
+fn check_named_tests(document: &str, section: &str) {
     let (_, section) = document.split_once(section).unwrap();
     let (section, _) = section.split_once("\n## ").unwrap();
     let code: String = ["src", "tests"]
         .iter()
-        .flat_map(|folder| tree::rust_files(folder))
+        .flat_map(|folder| source_tree::rust_files(folder))
         .map(|file| file.text)
         .collect();
     let rows: Vec<_> = section.lines().filter(|line| line.starts_with("| ")).skip(2).collect();
@@ -260,9 +260,9 @@ fn tests_exist(document: &str, section: &str) {
 }
 
 #[test]
-fn every_file_says_what_it_is_and_is_short() {
+fn every_source_file_has_a_header() {
     for folder in ["src", "tests", "benches"] {
-        for file in tree::rust_files(folder) {
+        for file in source_tree::rust_files(folder) {
             assert!(file.text.starts_with("//! "), "{} begins without //!", file.path);
             let lines = file.text.lines().count();
             assert!(lines <= 500, "{} has {lines} lines", file.path);

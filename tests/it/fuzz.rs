@@ -13,9 +13,9 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use chat::cli::settings::Settings;
-use chat::client::known;
-use chat::client::line::Line;
-use chat::client::link::Link;
+use chat::client::input::UserInput;
+use chat::client::link::ServerLink;
+use chat::client::pins;
 use chat::protocol::decoder::Decoder;
 use chat::protocol::event::Event;
 use chat::protocol::id::{Name, UserId};
@@ -26,13 +26,13 @@ use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 
 use crate::support::hostile::foreign;
-use crate::support::tell;
+use crate::support::print_result;
 
 /// How many inputs of each target the suite tries.
-const TRIES: usize = 3_000;
+const INPUTS_PER_TARGET: usize = 3_000;
 
 /// What the formats are made of: few inputs would find it by chance.
-const WORDS: [&str; 50] = [
+const DICTIONARY: [&str; 50] = [
     "{",
     "}",
     "\"",
@@ -89,7 +89,7 @@ const WORDS: [&str; 50] = [
 struct Fuzzer {
     target: &'static str,
     corpus: Vec<Vec<u8>>,
-    dice: StdRng,
+    rng: StdRng,
     seed: u64,
 }
 
@@ -101,8 +101,8 @@ impl Fuzzer {
         files.sort();
         let corpus: Vec<_> = files.iter().map(|file| fs::read(file).unwrap()).collect();
         assert!(!corpus.is_empty(), "nothing to begin with for {target}");
-        let seed = if seconds().is_some() { rand::random() } else { 1 };
-        Self { target, corpus, dice: StdRng::seed_from_u64(seed), seed }
+        let seed = if time_limit().is_some() { rand::random() } else { 1 };
+        Self { target, corpus, rng: StdRng::seed_from_u64(seed), seed }
     }
 
     /// Feeds `check`, which panics where a promise is broken.
@@ -110,31 +110,34 @@ impl Fuzzer {
         let start = now();
         let mut n_inputs = self.corpus.len();
         for index in 0..self.corpus.len() {
-            Self::try_one(self.target, &self.corpus[index], &check);
+            Self::check_input(self.target, &self.corpus[index], &check);
         }
         loop {
-            let is_over = match seconds() {
+            let is_over = match time_limit() {
                 Some(time) => start.elapsed() >= time,
-                None => n_inputs >= TRIES,
+                None => n_inputs >= INPUTS_PER_TARGET,
             };
             if is_over {
                 break;
             }
-            let input = self.changed();
-            Self::try_one(self.target, &input, &check);
+            let input = self.mutated_input();
+            Self::check_input(self.target, &input, &check);
             n_inputs += 1;
         }
-        tell(&format!("{}: {n_inputs} inputs, seed {}, no failure", self.target, self.seed));
+        print_result(&format!(
+            "{}: {n_inputs} inputs, seed {}, no failure",
+            self.target, self.seed
+        ));
     }
 
-    fn try_one(target: &str, input: &[u8], check: &impl Fn(&[u8])) {
+    fn check_input(target: &str, input: &[u8], check: &impl Fn(&[u8])) {
         let held = catch_unwind(AssertUnwindSafe(|| check(input))).is_ok();
         assert!(held, "keep this in tests/corpus/{target}: {}", input.escape_ascii());
     }
 
     /// Some of the corpus, with up to eight changes.
-    fn changed(&mut self) -> Vec<u8> {
-        let dice = &mut self.dice;
+    fn mutated_input(&mut self) -> Vec<u8> {
+        let dice = &mut self.rng;
         let mut input = self.corpus[dice.random_range(0..self.corpus.len())].clone();
         for _ in 0..dice.random_range(1..=8) {
             let at = dice.random_range(0..=input.len());
@@ -154,7 +157,7 @@ impl Fuzzer {
                 3 => input.insert(at, dice.random()),
                 4 if at < input.len() => input[at] ^= 1 << dice.random_range(0..8),
                 _ => {
-                    let word = WORDS[dice.random_range(0..WORDS.len())];
+                    let word = DICTIONARY[dice.random_range(0..DICTIONARY.len())];
                     input.splice(at..at, word.bytes());
                 }
             }
@@ -165,7 +168,7 @@ impl Fuzzer {
 }
 
 /// For how long, if somebody wants more than the suite does.
-fn seconds() -> Option<Duration> {
+fn time_limit() -> Option<Duration> {
     let seconds = std::env::var("CHAT_FUZZ_SECONDS").ok()?;
     Some(Duration::from_secs(seconds.parse().unwrap()))
 }
@@ -176,7 +179,7 @@ fn now() -> Instant {
 }
 
 /// The objects in a stream that comes in pieces of this size.
-fn objects(stream: &[u8], size: usize) -> Vec<Option<Vec<u8>>> {
+fn decode_in_chunks(stream: &[u8], size: usize) -> Vec<Option<Vec<u8>>> {
     let mut decoder = Decoder::new(1_000);
     let mut found = Vec::new();
     for piece in stream.chunks(size) {
@@ -190,12 +193,12 @@ fn objects(stream: &[u8], size: usize) -> Vec<Option<Vec<u8>>> {
 }
 
 #[test]
-fn any_stream_is_cut_into_objects_and_each_is_understood_or_refused() {
+fn frames_decode_or_fail_cleanly() {
     Fuzzer::new("stream").run(|stream| {
-        let whole = objects(stream, usize::MAX);
+        let whole = decode_in_chunks(stream, usize::MAX);
         let whole: Vec<_> = whole.into_iter().flatten().collect();
         if stream.len() <= 1_000 {
-            let pieces: Vec<_> = objects(stream, 3).into_iter().flatten().collect();
+            let pieces: Vec<_> = decode_in_chunks(stream, 3).into_iter().flatten().collect();
             assert_eq!(whole, pieces, "however it is cut");
         }
         for object in &whole {
@@ -211,7 +214,7 @@ fn any_stream_is_cut_into_objects_and_each_is_understood_or_refused() {
 }
 
 #[test]
-fn any_text_becomes_one_that_nothing_foreign_is_in() {
+fn cleaned_text_is_safe() {
     Fuzzer::new("text").run(|bytes| {
         let text = String::from_utf8_lossy(bytes);
         let clean = SafeText::clean(&text);
@@ -225,15 +228,15 @@ fn any_text_becomes_one_that_nothing_foreign_is_in() {
             assert_eq!(id.as_str().parse(), Ok(id.clone()));
             assert_eq!(id.name(), name.as_str());
         }
-        drop(Line::parse(&text));
+        drop(UserInput::parse(&text));
     });
 }
 
 #[test]
-fn any_link_is_written_as_it_is_read_or_refused() {
+fn links_round_trip_or_are_refused() {
     Fuzzer::new("link").run(|bytes| {
         let text = String::from_utf8_lossy(bytes);
-        match text.parse::<Link>() {
+        match text.parse::<ServerLink>() {
             Ok(link) => {
                 let shown = link.to_string();
                 assert!(shown.bytes().all(|b| b.is_ascii_graphic()), "{shown:?}");
@@ -245,15 +248,15 @@ fn any_link_is_written_as_it_is_read_or_refused() {
 }
 
 #[test]
-fn any_file_of_pins_is_understood_or_its_line_is_named() {
+fn pin_files_parse_or_name_the_bad_line() {
     let (server, key) =
         ("new.example.org:1".parse().unwrap(), "SHA256:".to_owned() + &"A".repeat(43));
     let (key, since) = (key.parse().unwrap(), NaiveDate::from_ymd_opt(2026, 11, 22).unwrap());
     Fuzzer::new("pins").run(|bytes| {
         let text = String::from_utf8_lossy(bytes);
-        match known::parse(&text) {
+        match pins::parse(&text) {
             Ok(pins) => {
-                let more = known::parse(&known::with(&text, &server, key, since)).unwrap();
+                let more = pins::parse(&pins::append(&text, &server, key, since)).unwrap();
                 assert_eq!(more[..pins.len()], pins, "no pin is lost or changed by another");
                 assert_eq!((&more[pins.len()].server, more.len()), (&server, pins.len() + 1));
             }
@@ -263,7 +266,7 @@ fn any_file_of_pins_is_understood_or_its_line_is_named() {
 }
 
 #[test]
-fn any_settings_are_understood_or_their_mistake_is_named() {
+fn settings_parse_or_name_the_error() {
     Fuzzer::new("settings").run(|bytes| {
         let text = String::from_utf8_lossy(bytes);
         if let Err(mistake) = text.parse::<Settings>() {

@@ -4,19 +4,19 @@
 use serde_json::{Value, json};
 
 use crate::support::hostile::{foreign, foreign_to_the_screen, texts};
-use crate::support::liar::{Liar, message, welcome};
-use crate::support::screen::{ROOMY, Screen, key};
-use crate::support::{Server, serve};
+use crate::support::malicious_server::{MaliciousServer, login_reply, public_message};
+use crate::support::pty::{DEFAULT_SIZE, PtyProgram, key};
+use crate::support::{TestServer, serve_command};
 
 /// A server that says all of it: as messages of the history and live ones, as errors, as its last word.
-fn liar(texts: &[String]) -> Liar {
+fn start_malicious_server(texts: &[String]) -> MaliciousServer {
     let texts = texts.to_vec();
-    Liar::start(move |asked| {
+    MaliciousServer::start(move |asked| {
         let messages = |texts: &[String]| -> Vec<Value> {
-            texts.iter().enumerate().map(|(index, text)| message(index + 1, text)).collect()
+            texts.iter().enumerate().map(|(index, text)| public_message(index + 1, text)).collect()
         };
         match asked["action"].as_str() {
-            Some("LOGIN") => welcome(texts.len()),
+            Some("LOGIN") => login_reply(texts.len()),
             Some("HISTORY") => {
                 // From the end to the beginning, a page at a time.
                 let end = asked["before"]
@@ -31,10 +31,11 @@ fn liar(texts: &[String]) -> Liar {
             }
             // What comes once somebody speaks: everything, and then the end.
             Some("MESSAGE") => {
-                let said = |(index, text): (usize, &String)| message(texts.len() + index + 1, text);
+                let said =
+                    |(index, text): (usize, &String)| public_message(texts.len() + index + 1, text);
                 let wrong = json!({"action": "ERROR", "code": "not_yours", "error": texts.join(" "),
                     "cid": asked["cid"]});
-                let end = message(9_999, "<the end>");
+                let end = public_message(9_999, "<the end>");
                 texts.iter().enumerate().map(said).chain([wrong, end]).collect()
             }
             Some(_) | None => Vec::new(),
@@ -43,26 +44,26 @@ fn liar(texts: &[String]) -> Liar {
 }
 
 /// `chat` with these arguments on a terminal, until it ends by itself.
-fn printed(arguments: &[&str]) -> String {
-    Screen::spawn(arguments, ROOMY).raw_at_the_end()
+fn terminal_output(arguments: &[&str]) -> String {
+    PtyProgram::spawn(arguments, DEFAULT_SIZE).raw_until_exit()
 }
 
 /// Lines on a terminal end as terminals want it; nothing else may be foreign.
 #[track_caller]
-fn is_clean(raw: &str, texts: &[String]) {
+fn assert_safe_output(raw: &str, texts: &[String]) {
     assert_eq!(foreign(&raw.replace("\r\n", "\n")), None, "in one of {texts:?}");
     let first = texts.first().unwrap().split(' ').next().unwrap();
     assert!(raw.contains(first), "{first} is not shown: {raw}");
 }
 
 #[test]
-fn a_hostile_server_reaches_no_terminal_through_the_full_screen() {
+fn screen_contains_no_control_sequences_from_server() {
     for texts in texts().chunks(450) {
-        let liar = liar(texts);
+        let liar = start_malicious_server(texts);
         let address = liar.address.to_string();
-        let mut screen = Screen::spawn(&["join", &address, "--name", "Bob"], (2_200, 120));
+        let mut screen = PtyProgram::spawn(&["join", &address, "--name", "Bob"], (2_200, 120));
         screen.wait_for("you are Bob_");
-        screen.say("now");
+        screen.submit("now");
         screen.wait_for("<the end>");
         let contents = screen.contents();
         for text in texts {
@@ -70,33 +71,40 @@ fn a_hostile_server_reaches_no_terminal_through_the_full_screen() {
             assert!(contents.contains(number), "{number} is not shown");
         }
         screen.keys(key::CTRL_Q);
-        assert_eq!(foreign_to_the_screen(&screen.raw_at_the_end()), None);
+        assert_eq!(foreign_to_the_screen(&screen.raw_until_exit()), None);
     }
 }
 
 #[test]
-fn a_hostile_server_reaches_no_terminal_through_lines() {
+fn line_output_contains_no_control_sequences_from_server() {
     for texts in texts().chunks(900) {
-        let liar = liar(texts);
+        let liar = start_malicious_server(texts);
         let address = liar.address.to_string();
-        let mut plain = Screen::spawn(&["join", &address, "--name", "Bob", "--plain"], ROOMY);
+        let mut plain =
+            PtyProgram::spawn(&["join", &address, "--name", "Bob", "--plain"], DEFAULT_SIZE);
         plain.wait_for("-- you are Bob_");
-        plain.say("now");
+        plain.submit("now");
         plain.wait_for("<the end>");
-        plain.say(".exit");
-        is_clean(&plain.raw_at_the_end(), texts);
-        is_clean(&printed(&["tail", &address, "--name", "Bob", "-n", "900"]), texts);
-        is_clean(&printed(&["tail", &address, "--name", "Bob", "-n", "900", "--json"]), texts);
+        plain.submit(".exit");
+        assert_safe_output(&plain.raw_until_exit(), texts);
+        assert_safe_output(
+            &terminal_output(&["tail", &address, "--name", "Bob", "-n", "900"]),
+            texts,
+        );
+        assert_safe_output(
+            &terminal_output(&["tail", &address, "--name", "Bob", "-n", "900", "--json"]),
+            texts,
+        );
         // The server's words for why not.
-        is_clean(&printed(&["send", &address, "--name", "Bob", "hello"]), texts);
+        assert_safe_output(&terminal_output(&["send", &address, "--name", "Bob", "hello"]), texts);
     }
 }
 
 #[test]
-fn a_hostile_refusal_reaches_no_terminal() {
+fn login_refusal_is_printed_safely() {
     for texts in texts().chunks(900) {
         let words = texts.join(" ");
-        let liar = Liar::start(move |_| {
+        let liar = MaliciousServer::start(move |_| {
             vec![json!({"status": "ERROR", "code": "bad_name", "error": words})]
         });
         let address = liar.address.to_string();
@@ -105,13 +113,13 @@ fn a_hostile_refusal_reaches_no_terminal() {
             &["tail", &address, "--name", "Bob"],
             &["send", &address, "--name", "Bob", "hello"],
         ] {
-            is_clean(&printed(program), texts);
+            assert_safe_output(&terminal_output(program), texts);
         }
     }
 }
 
 #[test]
-fn what_is_wrong_with_hostile_arguments_is_said_in_clean_words() {
+fn hostile_arguments_are_reported_safely() {
     let hostile = "x\x1b]0;title\x07\u{9b}2J\u{202e}\u{200b}";
     let link = format!("chat://{hostile}");
     for arguments in [
@@ -124,23 +132,23 @@ fn what_is_wrong_with_hostile_arguments_is_said_in_clean_words() {
         &[hostile],
         &["join", &format!("--{hostile}")],
     ] {
-        let raw = printed(arguments);
+        let raw = terminal_output(arguments);
         assert!(raw.contains("error: "), "{arguments:?}: {raw}");
         assert_eq!(foreign(&raw.replace("\r\n", "\n")), None, "{arguments:?}");
     }
 }
 
 #[test]
-fn the_server_cleans_for_clients_that_do_not() {
+fn server_sanitizes_text_for_other_clients() {
     let folder = tempfile::TempDir::new().unwrap();
-    let mut command = serve(&folder, &["--listen", "127.0.0.1:0", "--no-rate-limits"]);
+    let mut command = serve_command(&folder, &["--listen", "127.0.0.1:0", "--no-rate-limits"]);
     command.env("CHAT_LOG", "trace");
-    let server = Server::spawn(folder, command);
-    let (mut eve, mut ann) = (server.ours("Eve"), server.ours("Ann"));
+    let server = TestServer::spawn(folder, command);
+    let (mut eve, mut ann) = (server.join("Eve"), server.join("Ann"));
     let texts = texts();
     for batch in texts.chunks(50) {
         for text in batch {
-            eve.say(text);
+            eve.post(text);
         }
         for text in batch {
             let said = ann.wait_for("action", "MESSAGE");
@@ -165,7 +173,7 @@ fn the_server_cleans_for_clients_that_do_not() {
         }
     }
     for name in texts.iter().step_by(19) {
-        let mut wire = crate::support::Wire::connect(&server);
+        let mut wire = crate::support::TlsConnection::connect(&server);
         wire.send(
             json!({"action": "LOGIN", "protocol": 1, "username": name}).to_string().as_bytes(),
         );
@@ -176,7 +184,7 @@ fn the_server_cleans_for_clients_that_do_not() {
         let answer = String::from_utf8(answer).unwrap();
         assert!(answer.contains("bad_name"), "{answer}");
     }
-    eve.say("the end");
+    eve.post("the end");
     let next = ann.wait_for("action", "MESSAGE");
     assert_eq!(next["content"], "the end", "nobody else heard of it");
     let log = server.log();

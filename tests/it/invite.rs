@@ -8,17 +8,19 @@ use std::path::Path;
 use serde_json::json;
 use tempfile::TempDir;
 
-use crate::support::{Key, Ours, Server, Wire, chat, serve, trusting};
+use crate::support::{
+    ClientKey, TestClient, TestServer, TlsConnection, chat_command, serve_command, tls_config,
+};
 
-fn invite_only() -> Server {
+fn start_invite_only_server() -> TestServer {
     let folder = TempDir::new().unwrap();
-    let command = serve(&folder, &["--listen", "127.0.0.1:0", "--invite-only"]);
-    Server::spawn(folder, command)
+    let command = serve_command(&folder, &["--listen", "127.0.0.1:0", "--invite-only"]);
+    TestServer::spawn(folder, command)
 }
 
 /// The link of a new invite.
-fn link(server: &Server, arguments: &[&str]) -> String {
-    let (status, words, _) = server.local(&[&["invite"], arguments].concat());
+fn create_invite(server: &TestServer, arguments: &[&str]) -> String {
+    let (status, words, _) = server.run_local(&[&["invite"], arguments].concat());
     assert_eq!(status, Some(0));
     let lines: Vec<_> = words.lines().collect();
     assert_eq!(lines.len(), 1, "where no terminal is, there is the link alone: {words}");
@@ -27,62 +29,72 @@ fn link(server: &Server, arguments: &[&str]) -> String {
 }
 
 /// Says something by `chat send`; the exit status, and what was complained of.
-fn say(home: &Path, server: &str, name: &str) -> (Option<i32>, String) {
-    let said = chat(home, &["send", server, "--name", name, "--timeout", "10", "--", "hello"]);
+fn send_message(home: &Path, server: &str, name: &str) -> (Option<i32>, String) {
+    let said =
+        chat_command(home, &["send", server, "--name", name, "--timeout", "10", "--", "hello"]);
     let output = { said }.output().unwrap();
     (output.status.code(), String::from_utf8(output.stderr).unwrap())
 }
 
 /// A login with a key and an invite, over a connection of its own.
-fn log_in(server: &Server, key: &Key, invite: Option<&str>) -> Result<Ours, String> {
+fn log_in(
+    server: &TestServer,
+    key: &ClientKey,
+    invite: Option<&str>,
+) -> Result<TestClient, String> {
     let tcp = TcpStream::connect(server.address).unwrap();
-    let wire = Wire::open(tcp, trusting(&server.certificate(), Some(key))).unwrap();
+    let wire = TlsConnection::try_handshake(tcp, tls_config(&server.certificate_path(), Some(key)))
+        .unwrap();
     let login = json!({"action": "LOGIN", "protocol": 1, "username": "Bob", "invite": invite});
-    Ours::log_in(wire, &login).map_err(|refused| refused["code"].as_str().unwrap().to_owned())
+    TestClient::log_in(wire, &login).map_err(|refused| refused["code"].as_str().unwrap().to_owned())
 }
 
-fn secret(link: &str) -> &str {
+fn invite_secret(link: &str) -> &str {
     link.split_once("&invite=").unwrap().1
 }
 
 #[test]
-fn an_invite_lets_one_person_in_for_good_and_the_next_one_is_told() {
-    let server = invite_only();
+fn invite_admits_one_user_and_rejects_the_next() {
+    let server = start_invite_only_server();
     let (ann, bob) = (TempDir::new().unwrap(), TempDir::new().unwrap());
     let address = server.address.to_string();
-    let (status, words) = say(ann.path(), &address, "Ann");
+    let (status, words) = send_message(ann.path(), &address, "Ann");
     assert_eq!(status, Some(4));
     assert!(words.contains("without an invite") && words.contains("chat://"), "{words}");
 
-    let link = link(&server, &[]);
-    assert_eq!(say(ann.path(), &link, "Ann"), (Some(0), String::new()));
-    let (status, words) = say(bob.path(), &link, "Bob");
+    let link = create_invite(&server, &[]);
+    assert_eq!(send_message(ann.path(), &link, "Ann"), (Some(0), String::new()));
+    let (status, words) = send_message(bob.path(), &link, "Bob");
     assert_eq!(status, Some(4));
     assert!(words.contains("ask for a new link"), "{words}");
-    assert_eq!(say(ann.path(), &address, "Ann").0, Some(0), "who has an ID just comes back");
-    assert_eq!(say(ann.path(), &link, "Ann").0, Some(0), "with the old link as well");
+    assert_eq!(
+        send_message(ann.path(), &address, "Ann").0,
+        Some(0),
+        "who has an ID just comes back"
+    );
+    assert_eq!(send_message(ann.path(), &link, "Ann").0, Some(0), "with the old link as well");
 
-    let words = server.administer(&["list"]);
+    let words = server.run_admin(&["list"]);
     assert!(!words.contains("open invite"), "{words}");
-    let (_, words, _) = server.local(&["invite", "--uses", "0"]);
+    let (_, words, _) = server.run_local(&["invite", "--uses", "0"]);
     assert_eq!(words, "");
 }
 
 #[test]
-fn a_server_that_other_machines_can_reach_lets_nobody_new_in_without_an_invite() {
+fn public_server_requires_an_invite_by_default() {
     let folder = TempDir::new().unwrap();
-    let command = serve(&folder, &["--listen", "0.0.0.0:0"]);
-    let mut server = Server::spawn(folder, command);
+    let command = serve_command(&folder, &["--listen", "0.0.0.0:0"]);
+    let mut server = TestServer::spawn(folder, command);
     server.address.set_ip(Ipv4Addr::LOCALHOST.into());
-    assert_eq!(log_in(&server, &Key::new(), None).err().unwrap(), "invite_needed");
-    let link = link(&server, &[]);
-    assert!(log_in(&server, &Key::new(), Some(secret(&link))).is_ok());
+    assert_eq!(log_in(&server, &ClientKey::new(), None).err().unwrap(), "invite_needed");
+    let link = create_invite(&server, &[]);
+    assert!(log_in(&server, &ClientKey::new(), Some(invite_secret(&link))).is_ok());
 }
 
 #[test]
-fn original_clients_and_clients_without_a_key_are_told_why_they_stay_out() {
-    let server = invite_only();
-    let mut tom = Wire::connect(&server);
+fn keyless_clients_are_refused_with_the_reason() {
+    let server = start_invite_only_server();
+    let mut tom = TlsConnection::connect(&server);
     tom.recv();
     tom.send(br#"{"username": "Tom"}"#);
     let refused: serde_json::Value = serde_json::from_slice(&tom.recv()).unwrap();
@@ -90,23 +102,26 @@ fn original_clients_and_clients_without_a_key_are_told_why_they_stay_out() {
     assert!(refused["error"].as_str().unwrap().contains("ask whoever runs it"));
     assert!(tom.recv().is_empty());
 
-    let link = link(&server, &[]);
-    let login =
-        json!({"action": "LOGIN", "protocol": 1, "username": "Tom", "invite": secret(&link)});
-    let refused = Ours::log_in(Wire::connect(&server), &login).err().unwrap();
+    let link = create_invite(&server, &[]);
+    let login = json!({"action": "LOGIN", "protocol": 1, "username": "Tom", "invite": invite_secret(&link)});
+    let refused = TestClient::log_in(TlsConnection::connect(&server), &login).err().unwrap();
     assert_eq!(refused["code"], "invite_needed");
-    let next = log_in(&server, &Key::new(), Some(secret(&link)));
+    let next = log_in(&server, &ClientKey::new(), Some(invite_secret(&link)));
     assert!(next.is_ok(), "it was not used up by that");
 }
 
 #[test]
 #[expect(clippy::needless_collect, reason = "all are under way before one is waited for")]
-fn an_invite_for_three_lets_in_three_of_many_at_once() {
-    let server = invite_only();
-    let link = link(&server, &["--uses", "3", "--for", "10m"]);
+fn invite_for_three_admits_three_concurrent_logins() {
+    let server = start_invite_only_server();
+    let link = create_invite(&server, &["--uses", "3", "--for", "10m"]);
     let outcomes: Vec<_> = std::thread::scope(|scope| {
         let many: Vec<_> = (0..12)
-            .map(|_| scope.spawn(|| log_in(&server, &Key::new(), Some(secret(&link))).map(drop)))
+            .map(|_| {
+                scope.spawn(|| {
+                    log_in(&server, &ClientKey::new(), Some(invite_secret(&link))).map(drop)
+                })
+            })
             .collect();
         many.into_iter().map(|one| one.join().unwrap()).collect()
     });
@@ -116,47 +131,48 @@ fn an_invite_for_three_lets_in_three_of_many_at_once() {
 }
 
 #[test]
-fn a_crash_gives_no_invite_back_and_takes_no_id() {
-    let mut server = invite_only();
+fn crash_keeps_redeemed_invites_and_ids() {
+    let mut server = start_invite_only_server();
     for _ in 0..5 {
-        let (bob, eve) = (Key::new(), Key::new());
-        let link = link(&server, &[]);
-        let id = log_in(&server, &bob, Some(secret(&link))).unwrap().id;
+        let (bob, eve) = (ClientKey::new(), ClientKey::new());
+        let link = create_invite(&server, &[]);
+        let id = log_in(&server, &bob, Some(invite_secret(&link))).unwrap().id;
         server.kill();
-        let command = serve(server.folder(), &["--listen", "127.0.0.1:0", "--invite-only"]);
+        let command =
+            serve_command(server.data_folder(), &["--listen", "127.0.0.1:0", "--invite-only"]);
         assert!(server.restart(command));
-        assert_eq!(log_in(&server, &eve, Some(secret(&link))).err().unwrap(), "bad_invite");
+        assert_eq!(log_in(&server, &eve, Some(invite_secret(&link))).err().unwrap(), "bad_invite");
         assert_eq!(log_in(&server, &bob, None).unwrap().id, id);
     }
 }
 
 #[test]
-fn the_secret_of_an_invite_is_in_no_file_and_no_log() {
+fn invite_secret_is_never_stored_or_logged() {
     let folder = TempDir::new().unwrap();
-    let mut command = serve(&folder, &["--listen", "127.0.0.1:0", "--invite-only"]);
+    let mut command = serve_command(&folder, &["--listen", "127.0.0.1:0", "--invite-only"]);
     command.env("CHAT_LOG", "trace");
-    let server = Server::spawn(folder, command);
-    let link = link(&server, &[]);
-    log_in(&server, &Key::new(), Some(secret(&link))).unwrap();
+    let server = TestServer::spawn(folder, command);
+    let link = create_invite(&server, &[]);
+    log_in(&server, &ClientKey::new(), Some(invite_secret(&link))).unwrap();
     let mut n_files = 0;
-    for file in fs::read_dir(server.folder().path()).unwrap() {
+    for file in fs::read_dir(server.data_folder().path()).unwrap() {
         let file = file.unwrap().path();
         if file.is_file() {
             n_files += 1;
             let text = String::from_utf8_lossy(&fs::read(&file).unwrap()).into_owned();
-            assert!(!text.contains(secret(&link)), "{}", file.display());
+            assert!(!text.contains(invite_secret(&link)), "{}", file.display());
         }
     }
     assert!(n_files >= 4, "the log, what it was written ahead to, what was logged, and the audit");
 }
 
 #[test]
-fn the_host_of_an_invite_only_server_needs_no_invite() {
+fn host_needs_no_invite_for_its_own_server() {
     let (home, other) = (TempDir::new().unwrap(), TempDir::new().unwrap());
     let data = home.path().join("data");
     let arguments =
         ["host", "--name", "Ann", "--plain", "--listen", "127.0.0.1:0", "--invite-only"];
-    let mut command = chat(home.path(), &arguments);
+    let mut command = chat_command(home.path(), &arguments);
     command.arg("--data").arg(&data).stdin(std::process::Stdio::piped());
     let mut host = command.spawn().unwrap();
     let mut lines = std::io::BufRead::lines(std::io::BufReader::new(host.stdout.take().unwrap()));
@@ -165,7 +181,7 @@ fn the_host_of_an_invite_only_server_needs_no_invite() {
         |words: &str| lines.by_ref().map(Result::unwrap).any(|line| line.contains(words));
     assert!(until("nobody new comes in without an invite"));
     assert!(until("you are Ann_"));
-    assert_eq!(say(other.path(), &address, "Eve").0, Some(4));
+    assert_eq!(send_message(other.path(), &address, "Eve").0, Some(4));
     drop(host.stdin.take());
     assert_eq!(host.wait().unwrap().code(), Some(0));
 }

@@ -9,13 +9,13 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use crate::support::alone;
+use crate::support::isolate_environment;
 
 /// Longer than anything takes on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// A running `chat`, read line by line. It is killed when dropped.
-struct Process {
+struct ChatProcess {
     child: Child,
     stdin: Option<ChildStdin>,
     lines: Receiver<String>,
@@ -24,11 +24,11 @@ struct Process {
     _home: TempDir,
 }
 
-impl Process {
+impl ChatProcess {
     fn start(args: &[&str]) -> Self {
         let home = tempfile::tempdir().unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_chat"));
-        alone(&mut command, home.path());
+        isolate_environment(&mut command, home.path());
         let mut child = command
             .args(args)
             .env("CHAT_HOME", home.path())
@@ -39,8 +39,8 @@ impl Process {
             .unwrap();
         let (sender, lines) = channel();
         let complaints = sender.clone();
-        follow(child.stdout.take().unwrap(), move |line| sender.send(line).is_ok());
-        follow(child.stderr.take().unwrap(), move |line| complaints.send(line).is_ok());
+        forward_lines(child.stdout.take().unwrap(), move |line| sender.send(line).is_ok());
+        forward_lines(child.stderr.take().unwrap(), move |line| complaints.send(line).is_ok());
         Self { stdin: child.stdin.take(), child, lines, seen: Vec::new(), _home: home }
     }
 
@@ -57,7 +57,7 @@ impl Process {
     /// The next line with these words in it.
     fn wait_for(&mut self, words: &str) -> String {
         loop {
-            match self.lines.recv_timeout(PATIENCE) {
+            match self.lines.recv_timeout(TIMEOUT) {
                 Ok(line) => {
                     assert!(!line.contains('\x1b'), "an escape sequence in {line:?}");
                     self.seen.push(line.clone());
@@ -88,7 +88,7 @@ impl Process {
         drop(self.stdin.take());
         let mut seen = std::mem::take(&mut self.seen);
         loop {
-            match self.lines.recv_timeout(PATIENCE) {
+            match self.lines.recv_timeout(TIMEOUT) {
                 Ok(line) => seen.push(line),
                 Err(RecvTimeoutError::Disconnected) => break,
                 Err(RecvTimeoutError::Timeout) => panic!("no end after\n{}", seen.join("\n")),
@@ -98,7 +98,7 @@ impl Process {
     }
 }
 
-impl Drop for Process {
+impl Drop for ChatProcess {
     fn drop(&mut self) {
         // It may have ended by itself.
         self.child.kill().unwrap_or_default();
@@ -106,7 +106,10 @@ impl Drop for Process {
     }
 }
 
-fn follow(reader: impl Read + Send + 'static, send: impl Fn(String) -> bool + Send + 'static) {
+fn forward_lines(
+    reader: impl Read + Send + 'static,
+    send: impl Fn(String) -> bool + Send + 'static,
+) {
     std::thread::spawn(move || {
         for line in BufReader::new(reader).lines() {
             if !send(line.unwrap()) {
@@ -117,21 +120,27 @@ fn follow(reader: impl Read + Send + 'static, send: impl Fn(String) -> bool + Se
 }
 
 /// A server of the test's own.
-struct Server {
-    process: Process,
+struct PlainServer {
+    process: ChatProcess,
     address: String,
     data: TempDir,
 }
 
-impl Server {
+impl PlainServer {
     fn start() -> Self {
         Self::at("127.0.0.1:0", tempfile::tempdir().unwrap())
     }
 
     fn at(address: &str, data: TempDir) -> Self {
         let folder = data.path().to_str().unwrap();
-        let mut process =
-            Process::start(&["serve", "--no-rate-limits", "--listen", address, "--data", folder]);
+        let mut process = ChatProcess::start(&[
+            "serve",
+            "--no-rate-limits",
+            "--listen",
+            address,
+            "--data",
+            folder,
+        ]);
         let address = process.wait_for("listening on ").replace("listening on ", "");
         Self { process, address, data }
     }
@@ -143,10 +152,10 @@ fn message_id(line: &str) -> &str {
 }
 
 #[test]
-fn people_talk_reply_and_delete() {
-    let server = Server::start();
-    let mut ann = Process::join(&server.address, "Ann");
-    let mut bob = Process::join(&server.address, "Bob");
+fn users_post_reply_and_delete() {
+    let server = PlainServer::start();
+    let mut ann = ChatProcess::join(&server.address, "Ann");
+    let mut bob = ChatProcess::join(&server.address, "Bob");
     bob.wait_for(&format!("-- here: {}", ann.id()));
     ann.wait_for(&format!("-- {} joined", bob.id()));
     bob.type_line("hello \x1b[31mthere");
@@ -169,11 +178,11 @@ fn people_talk_reply_and_delete() {
 }
 
 #[test]
-fn a_direct_message_reaches_its_people_alone() {
-    let server = Server::start();
-    let mut ann = Process::join(&server.address, "Ann");
-    let mut kim = Process::join(&server.address, "Kim");
-    let mut bob = Process::join(&server.address, "Bob");
+fn direct_message_reaches_only_its_recipients() {
+    let server = PlainServer::start();
+    let mut ann = ChatProcess::join(&server.address, "Ann");
+    let mut kim = ChatProcess::join(&server.address, "Kim");
+    let mut bob = ChatProcess::join(&server.address, "Bob");
     bob.type_line("@Ann psst");
     bob.wait_for(&format!("you -> {} (private): psst", ann.id()));
     ann.wait_for(&format!("{} -> you (private): psst", bob.id()));
@@ -185,10 +194,10 @@ fn a_direct_message_reaches_its_people_alone() {
 }
 
 #[test]
-fn a_temporary_message_vanishes() {
-    let server = Server::start();
-    let mut ann = Process::join(&server.address, "Ann");
-    let mut bob = Process::join(&server.address, "Bob");
+fn temporary_message_expires() {
+    let server = PlainServer::start();
+    let mut ann = ChatProcess::join(&server.address, "Ann");
+    let mut bob = ChatProcess::join(&server.address, "Bob");
     bob.type_line(".temp 1 soon gone");
     let line = ann.wait_for("(for 1 s): soon gone");
     ann.wait_for(&format!("message {} of {} has expired", message_id(&line), bob.id()));
@@ -197,25 +206,25 @@ fn a_temporary_message_vanishes() {
 }
 
 #[test]
-fn a_lost_server_is_said_and_found_again() {
-    let server = Server::start();
-    let mut ann = Process::join(&server.address, "Ann");
-    let Server { mut process, address, data } = server;
+fn client_reconnects_after_server_loss() {
+    let server = PlainServer::start();
+    let mut ann = ChatProcess::join(&server.address, "Ann");
+    let PlainServer { mut process, address, data } = server;
     process.child.kill().unwrap();
     assert!(ann.wait_for("-- disconnected: ").contains("; trying again in "));
     ann.type_line("typed while away");
     ann.wait_for("is `chat serve` running there?");
-    let _server = Server::at(&address, data);
+    let _server = PlainServer::at(&address, data);
     ann.wait_for("-- connected again");
     ann.wait_for("you: typed while away");
 }
 
 #[test]
-fn a_long_file_arrives_whole_and_in_order() {
+fn piped_file_arrives_complete_and_in_order() {
     const LINES: usize = 1_000;
-    let server = Server::start();
-    let mut ann = Process::join(&server.address, "Ann");
-    let mut bob = Process::join(&server.address, "Bob");
+    let server = PlainServer::start();
+    let mut ann = ChatProcess::join(&server.address, "Ann");
+    let mut bob = ChatProcess::join(&server.address, "Bob");
     for number in 0..LINES {
         bob.type_line(&format!("line {number}"));
     }
@@ -229,19 +238,19 @@ fn a_long_file_arrives_whole_and_in_order() {
 }
 
 #[test]
-fn a_signal_is_a_good_end() {
-    let server = Server::start();
+fn signal_exits_with_success() {
+    let server = PlainServer::start();
     for signal in ["TERM", "HUP", "INT"] {
-        let bob = Process::join(&server.address, "Bob");
+        let bob = ChatProcess::join(&server.address, "Bob");
         bob.signal(signal);
         assert_eq!(bob.finish().0.code(), Some(0), "{signal}");
     }
 }
 
 #[test]
-fn a_reader_that_goes_away_is_a_good_end() {
-    let server = Server::start();
-    let mut ann = Process::join(&server.address, "Ann");
+fn closed_stdout_exits_with_success() {
+    let server = PlainServer::start();
+    let mut ann = ChatProcess::join(&server.address, "Ann");
     let home = tempfile::tempdir().unwrap();
     let mut child = Command::new(env!("CARGO_BIN_EXE_chat"))
         .env("CHAT_HOME", home.path())
@@ -257,7 +266,7 @@ fn a_reader_that_goes_away_is_a_good_end() {
 }
 
 #[test]
-fn wrong_usage_says_what_to_do() {
+fn usage_errors_say_what_to_do() {
     for (args, words) in [
         (&["join", "--name", "two words", "--plain"][..], "a name is"),
         (&["join", "https://example.org", "--name", "Bob", "--plain"], "chat://"),
@@ -266,7 +275,7 @@ fn wrong_usage_says_what_to_do() {
             "pin in this link is not complete",
         ),
     ] {
-        let (status, printed) = Process::start(args).finish();
+        let (status, printed) = ChatProcess::start(args).finish();
         assert_eq!(status.code(), Some(2), "{args:?}: {printed}");
         assert!(printed.contains(words), "{args:?}: {printed}");
     }
@@ -281,19 +290,19 @@ fn wrong_usage_says_what_to_do() {
 }
 
 #[test]
-fn whoever_is_put_out_hears_why_and_does_not_come_back() {
-    let server = crate::support::Server::start();
-    let mut bob = Process::join(&server.link(), "Bob");
-    server.administer(&["kick", bob.id()]);
+fn kicked_client_prints_the_reason_and_exits() {
+    let server = crate::support::TestServer::start();
+    let mut bob = ChatProcess::join(&server.pinned_link(), "Bob");
+    server.run_admin(&["kick", bob.id()]);
     bob.wait_for("error: whoever runs the server has ended your connection");
     assert_eq!(bob.child.wait().unwrap().code(), Some(4));
-    assert_eq!(server.administer(&["list"]).lines().count(), 1, "nobody is there");
+    assert_eq!(server.run_admin(&["list"]).lines().count(), 1, "nobody is there");
 }
 
 #[test]
-fn a_refused_login_has_its_own_status() {
+fn refused_login_has_its_own_exit_status() {
     let data = tempfile::tempdir().unwrap();
-    let identity = chat::tls::server::Identity::open(data.path()).unwrap();
+    let identity = chat::tls::server::ServerIdentity::open(data.path()).unwrap();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
     let address = listener.local_addr().unwrap().to_string();
@@ -306,31 +315,31 @@ fn a_refused_login_has_its_own_status() {
         stream.shutdown().await.unwrap();
     });
     let (status, printed) =
-        Process::start(&["join", &address, "--name", "Bob", "--plain"]).finish();
+        ChatProcess::start(&["join", &address, "--name", "Bob", "--plain"]).finish();
     assert_eq!(status.code(), Some(4), "{printed}");
     assert!(printed.contains("not you"), "{printed}");
 }
 
 #[test]
-fn a_host_is_server_and_client_and_takes_the_server_along() {
+fn host_runs_server_and_client_and_stops_both() {
     let data = tempfile::tempdir().unwrap();
     let folder = data.path().to_str().unwrap();
     let args = ["host", "--name", "Alice", "--plain", "--data", folder, "--listen"];
-    let mut alice = Process::start(&[&args[..], &["127.0.0.1:0"]].concat());
+    let mut alice = ChatProcess::start(&[&args[..], &["127.0.0.1:0"]].concat());
     let address = alice.wait_for("listening on ").replace("listening on ", "");
     alice.wait_for(&format!("chat join {address} "));
     alice.wait_for("-- you are Alice_");
-    let mut bob = Process::join(&address, "Bob");
+    let mut bob = ChatProcess::join(&address, "Bob");
     bob.type_line("hello");
     alice.wait_for(": hello");
 
-    let (status, printed) = Process::start(&[&args[..], &[&address]].concat()).finish();
+    let (status, printed) = ChatProcess::start(&[&args[..], &[&address]].concat()).finish();
     assert_eq!(status.code(), Some(1));
     assert!(printed.contains(&format!("join it: chat join {address}")), "{printed}");
 
     assert_eq!(alice.finish().0.code(), Some(0));
     bob.wait_for("-- disconnected: the server is shutting down");
 
-    let mut alice = Process::start(&[&args[..], &["0.0.0.0:0", "--open"]].concat());
+    let mut alice = ChatProcess::start(&[&args[..], &["0.0.0.0:0", "--open"]].concat());
     alice.wait_for("open to anybody who can reach this port");
 }

@@ -8,17 +8,17 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use crate::support::{Server, chat};
+use crate::support::{TestServer, chat_command};
 
 /// Runs `chat send` to this server, and gives its status, its output and its complaints.
-fn send(server: &Server, arguments: &[&str]) -> (Option<i32>, String, String) {
+fn run_send(server: &TestServer, arguments: &[&str]) -> (Option<i32>, String, String) {
     let home = TempDir::new().unwrap();
-    let link = server.link();
+    let link = server.pinned_link();
     let all = [&["send", &link, "--name", "ci"], arguments].concat();
-    read(chat(home.path(), &all).output().unwrap())
+    check_output(chat_command(home.path(), &all).output().unwrap())
 }
 
-fn read(output: Output) -> (Option<i32>, String, String) {
+fn check_output(output: Output) -> (Option<i32>, String, String) {
     let text = |bytes| String::from_utf8(bytes).unwrap();
     let (stdout, stderr) = (text(output.stdout), text(output.stderr));
     assert!(!stdout.contains('\x1b') && !stderr.contains('\x1b'), "{stdout:?} {stderr:?}");
@@ -26,64 +26,65 @@ fn read(output: Output) -> (Option<i32>, String, String) {
 }
 
 #[test]
-fn the_id_is_printed_once_the_message_is_stored() {
-    let server = Server::start();
-    let mut ann = server.ours("Ann");
-    let (status, printed, complaints) = send(&server, &["the", "build", "is green"]);
+fn id_is_printed_after_the_message_is_stored() {
+    let server = TestServer::start();
+    let mut ann = server.join("Ann");
+    let (status, printed, complaints) = run_send(&server, &["the", "build", "is green"]);
     assert_eq!((status, complaints.as_str()), (Some(0), ""));
     let said = ann.wait_for("action", "MESSAGE");
     assert_eq!(said["content"], "the build is green");
     assert!(said["sender"].as_str().unwrap().starts_with("ci_"), "{said}");
     assert_eq!(printed, format!("{}\n", said["id"].as_str().unwrap()));
-    send(&server, &["--", "--reply:1"]);
+    run_send(&server, &["--", "--reply:1"]);
     assert_eq!(ann.wait_for("action", "MESSAGE")["content"], "--reply:1");
 }
 
 #[test]
-fn a_text_can_come_through_a_pipe() {
-    let server = Server::start();
-    let mut ann = server.ours("Ann");
+fn text_is_read_from_stdin() {
+    let server = TestServer::start();
+    let mut ann = server.join("Ann");
     let address = server.address.to_string();
     for arguments in [&["send", &address, "--name", "ci"][..], &["send", &address, "-"]] {
         let home = TempDir::new().unwrap();
-        let mut command = chat(home.path(), arguments);
+        let mut command = chat_command(home.path(), arguments);
         let mut child = command.env("USER", "ci").stdin(Stdio::piped()).spawn().unwrap();
         child.stdin.take().unwrap().write_all(b"two\nlines\n").unwrap();
-        assert_eq!(read(child.wait_with_output().unwrap()).0, Some(0));
+        assert_eq!(check_output(child.wait_with_output().unwrap()).0, Some(0));
         assert_eq!(ann.wait_for("action", "MESSAGE")["content"], "two\nlines");
     }
 }
 
 #[test]
-fn a_message_can_be_private_a_reply_or_temporary() {
-    let server = Server::start();
-    let (mut ann, mut bob) = (server.ours("Ann"), server.ours("Bob"));
-    let (status, id, _) = send(&server, &["--to", &ann.id.clone(), "for Ann"]);
+fn flags_select_recipients_reply_and_lifetime() {
+    let server = TestServer::start();
+    let (mut ann, mut bob) = (server.join("Ann"), server.join("Bob"));
+    let (status, id, _) = run_send(&server, &["--to", &ann.id.clone(), "for Ann"]);
     assert_eq!(status, Some(0));
     let said = ann.wait_for("action", "MESSAGE");
     assert_eq!((&said["private"], &said["receiver"]), (&json!(true), &json!([ann.id])));
-    send(&server, &["--temp=60", "for a minute"]);
+    run_send(&server, &["--temp=60", "for a minute"]);
     let said = bob.wait_for("content", "for a minute");
     assert_eq!(said["expires"].as_i64().unwrap() - said["at"].as_i64().unwrap(), 60_000);
-    send(&server, &["--temp", "for ten seconds"]);
+    run_send(&server, &["--temp", "for ten seconds"]);
     let said = bob.wait_for("action", "TEMPORARY");
     assert_eq!(said["content"], "for ten seconds", "what was private did not come here");
-    let (status, _, complaints) = send(&server, &["--reply", id.trim(), "not mine to see"]);
+    let (status, _, complaints) = run_send(&server, &["--reply", id.trim(), "not mine to see"]);
     assert_eq!(status, Some(4), "it is another ci: {complaints}");
-    ann.say("a question");
+    ann.post("a question");
     let id = bob.wait_for("content", "a question")["id"].as_str().unwrap().to_owned();
-    assert_eq!(send(&server, &["--reply", &id, "an answer"]).0, Some(0));
+    assert_eq!(run_send(&server, &["--reply", &id, "an answer"]).0, Some(0));
     assert_eq!(bob.wait_for("action", "REPLY")["optional"], id.as_str());
 }
 
 #[test]
-fn one_machine_is_one_person() {
-    let server = Server::start();
-    let mut ann = server.ours("Ann");
+fn same_key_keeps_the_same_id() {
+    let server = TestServer::start();
+    let mut ann = server.join("Ann");
     let (home, address) = (TempDir::new().unwrap(), server.address.to_string());
     let mut sender = || {
-        let output =
-            chat(home.path(), &["send", &address, "--name", "ci", "hello"]).output().unwrap();
+        let output = chat_command(home.path(), &["send", &address, "--name", "ci", "hello"])
+            .output()
+            .unwrap();
         assert!(output.status.success());
         ann.wait_for("action", "MESSAGE")["sender"].clone()
     };
@@ -91,8 +92,8 @@ fn one_machine_is_one_person() {
 }
 
 #[test]
-fn what_fails_says_why_and_has_its_status() {
-    let server = Server::start();
+fn failures_print_the_reason_and_set_the_exit_status() {
+    let server = TestServer::start();
     let long = "x".repeat(CONTENT_CHARACTERS + 1);
     for (arguments, expected, words) in [
         (&["--to", "Nobody_1234", "hello"][..], 4, "not here: Nobody_1234"),
@@ -104,20 +105,21 @@ fn what_fails_says_why_and_has_its_status() {
         (&["--temp=0", "hello"], 2, "0 is not in"),
         (&["--to", "Bob", "hello"], 2, "such as Bob_4572"),
     ] {
-        let (status, printed, complaints) = send(&server, arguments);
+        let (status, printed, complaints) = run_send(&server, arguments);
         assert_eq!((status, printed.as_str()), (Some(expected), ""), "{complaints}");
         assert!(complaints.contains(words), "{complaints}");
     }
 }
 
 #[test]
-fn a_server_that_is_not_there_is_waited_for_no_longer_than_asked() {
+fn timeout_limits_the_wait_for_a_missing_server() {
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = free.local_addr().unwrap().to_string();
     drop(free);
     let home = TempDir::new().unwrap();
     let arguments = ["send", &address, "--name", "ci", "--timeout", "1", "hello"];
-    let (status, printed, complaints) = read(chat(home.path(), &arguments).output().unwrap());
+    let (status, printed, complaints) =
+        check_output(chat_command(home.path(), &arguments).output().unwrap());
     assert_eq!((status, printed.as_str()), (Some(1), ""));
     assert!(complaints.contains("not confirmed within 1 s (nobody answers"), "{complaints}");
     assert!(complaints.ends_with("it was not sent\n"), "{complaints}");
@@ -125,9 +127,9 @@ fn a_server_that_is_not_there_is_waited_for_no_longer_than_asked() {
 
 /// The connection is lost between the request and its answer, when nobody can know what became of it.
 #[test]
-fn what_has_no_answer_is_sent_again_under_the_same_name() {
+fn unanswered_request_is_resent_with_the_same_cid() {
     let data = TempDir::new().unwrap();
-    let identity = chat::tls::server::Identity::open(data.path()).unwrap();
+    let identity = chat::tls::server::ServerIdentity::open(data.path()).unwrap();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
     let address = listener.local_addr().unwrap().to_string();
@@ -163,8 +165,9 @@ fn what_has_no_answer_is_sent_again_under_the_same_name() {
         cids
     });
     let home = TempDir::new().unwrap();
-    let output = chat(home.path(), &["send", &address, "--name", "ci", "hello"]).output().unwrap();
-    let (status, printed, complaints) = read(output);
+    let output =
+        chat_command(home.path(), &["send", &address, "--name", "ci", "hello"]).output().unwrap();
+    let (status, printed, complaints) = check_output(output);
     assert_eq!((status, printed.as_str()), (Some(0), "234567\n"), "{complaints}");
     let cids = runtime.block_on(seen).unwrap();
     assert_eq!(cids[0], cids[1]);

@@ -8,67 +8,70 @@ use std::time::{Duration, Instant};
 use chat::tls;
 use tempfile::TempDir;
 
-use crate::support::{Server, chat, serve};
+use crate::support::{TestServer, chat_command, serve_command};
 
 /// What a server says that can't start: its status and its words.
-fn fails(folder: &TempDir, arguments: &[&str]) -> (Option<i32>, String) {
-    let Output { status, stderr, stdout } = serve(folder, arguments).output().unwrap();
+fn run_failing_serve(folder: &TempDir, arguments: &[&str]) -> (Option<i32>, String) {
+    let Output { status, stderr, stdout } = serve_command(folder, arguments).output().unwrap();
     assert!(stdout.is_empty(), "nothing is ready");
     (status.code(), String::from_utf8(stderr).unwrap())
 }
 
 #[test]
-fn the_ready_lines_say_all_that_others_need() {
-    let mut server = Server::start();
-    let fingerprint = server.line();
-    assert_eq!(server.line(), format!("join with: chat join {} --name YOURNAME", server.address));
+fn ready_lines_show_address_fingerprint_and_join_command() {
+    let mut server = TestServer::start();
+    let fingerprint = server.next_line();
+    assert_eq!(
+        server.next_line(),
+        format!("join with: chat join {} --name YOURNAME", server.address)
+    );
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let (_, seen) = runtime.block_on(async {
         let stream = tokio::net::TcpStream::connect(server.address).await.unwrap();
-        tls::client::connect("localhost", stream, None).await.unwrap()
+        tls::client::connect_unverified("localhost", stream, None).await.unwrap()
     });
     assert_eq!(fingerprint, format!("fingerprint {seen}"));
 }
 
 #[test]
-fn names_and_version_six_addresses_can_be_listened_on() {
+fn hostname_and_ipv6_addresses_can_be_listened_on() {
     for listen in ["localhost:0", "[::1]:0"] {
         let folder = TempDir::new().unwrap();
-        let command = serve(&folder, &["--listen", listen]);
-        let server = Server::spawn(folder, command);
+        let command = serve_command(&folder, &["--listen", listen]);
+        let server = TestServer::spawn(folder, command);
         assert!(server.address.ip().is_loopback());
-        server.ours("Ann");
+        server.join("Ann");
     }
 }
 
 #[test]
-fn the_environment_sets_what_flags_do_not() {
+fn environment_applies_without_a_flag() {
     let folder = TempDir::new().unwrap();
     let certs = TempDir::new().unwrap();
-    let mut command = serve(&folder, &["--listen", "127.0.0.1:0"]);
+    let mut command = serve_command(&folder, &["--listen", "127.0.0.1:0"]);
     command.env("CHAT_CERTS", certs.path()).env("CHAT_LISTEN", "nonsense:1");
-    let server = Server::spawn(folder, command);
+    let server = TestServer::spawn(folder, command);
     assert!(certs.path().join("key.pem").exists());
-    assert!(!server.certificate().exists());
+    assert!(!server.certificate_path().exists());
 }
 
 #[test]
-fn the_file_sets_what_the_environment_does_not() {
+fn config_file_applies_without_flag_or_environment() {
     let folder = TempDir::new().unwrap();
     let file = folder.path().join("config/chat/config.toml");
     fs::create_dir_all(file.parent().unwrap()).unwrap();
     let [ours, theirs] = ["ours", "theirs"].map(|name| folder.path().join(name));
     let text = |listen| format!("listen = {listen:?}\ncerts = {:?}\n", ours.to_str().unwrap());
     fs::write(&file, text("127.0.0.1:0")).unwrap();
-    Server::spawn(TempDir::new().unwrap(), serve(&folder, &[]));
+    TestServer::spawn(TempDir::new().unwrap(), serve_command(&folder, &[]));
     assert!(ours.join("key.pem").exists());
-    let mut command = serve(&folder, &[]);
+    let mut command = serve_command(&folder, &[]);
     command.env("CHAT_CERTS", &theirs);
-    Server::spawn(TempDir::new().unwrap(), command);
+    TestServer::spawn(TempDir::new().unwrap(), command);
     assert!(theirs.join("key.pem").exists());
 
     fs::write(&file, text("nonsense:port")).unwrap();
-    let (status, words) = fails(&folder, &[]);
+    let (status, words) = run_failing_serve(&folder, &[]);
     assert_eq!(status, Some(2));
     for said in [file.to_str().unwrap(), "line 1", "nonsense:port", "correct it"] {
         assert!(words.contains(said), "{words}");
@@ -77,45 +80,45 @@ fn the_file_sets_what_the_environment_does_not() {
 
 #[test]
 #[expect(clippy::disallowed_methods, reason = "it is a real process that has to end in time")]
-fn a_stop_tells_the_clients_and_ends_well() {
+fn shutdown_notifies_clients_and_exits_with_success() {
     for signal in ["TERM", "INT"] {
-        let server = Server::start();
-        let (mut ann, mut tom) = (server.ours("Ann"), server.original("Tom"));
+        let server = TestServer::start();
+        let (mut ann, mut tom) = (server.join("Ann"), server.join_original("Tom"));
         let start = Instant::now();
         server.signal(signal);
         assert_eq!(ann.wait_for("action", "CLOSING")["code"], "shutting_down");
         assert_eq!(ann.next(), None);
-        assert!(tom.wire.recv().is_empty());
-        assert_eq!(server.wait().code(), Some(0));
+        assert!(tom.connection.recv().is_empty());
+        assert_eq!(server.into_exit_status().code(), Some(0));
         assert!(start.elapsed() < Duration::from_secs(5));
     }
 }
 
 #[test]
-fn an_address_that_is_taken_is_named() {
+fn occupied_address_is_reported() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     let folder = TempDir::new().unwrap();
-    let (status, words) = fails(&folder, &["--listen", &address]);
+    let (status, words) = run_failing_serve(&folder, &["--listen", &address]);
     assert_eq!(status, Some(1));
     assert!(words.contains(&address) && words.contains("--listen takes another"), "{words}");
 }
 
 /// Which line says who is let in, where other machines can reach the server.
-fn who_is_let_in(server: &mut Server) -> String {
-    server.line();
-    server.line();
-    server.line()
+fn login_policy_line(server: &mut TestServer) -> String {
+    server.next_line();
+    server.next_line();
+    server.next_line()
 }
 
 #[test]
-fn other_machines_are_let_in_only_when_asked_to_and_the_ready_lines_say_it() {
+fn reachable_server_requires_invites_unless_open_and_says_so() {
     const LISTEN: [&str; 3] = ["serve", "--listen", "0.0.0.0:0"];
     let folder = tempfile::Builder::new().prefix("it's here ").tempdir().unwrap();
-    let mut command = chat(folder.path(), &[&LISTEN[..], &["--data", "."]].concat());
+    let mut command = chat_command(folder.path(), &[&LISTEN[..], &["--data", "."]].concat());
     command.current_dir(folder.path());
     let data = fs::canonicalize(folder.path()).unwrap();
-    let line = who_is_let_in(&mut Server::spawn(folder, command));
+    let line = login_policy_line(&mut TestServer::spawn(folder, command));
     let (_, to_make_one) = line.split_once("without an invite; to make one: chat ").unwrap();
     let words = shlex::split(to_make_one).unwrap();
     assert_eq!(words, ["invite", "--data", data.to_str().unwrap()], "in any folder");
@@ -123,58 +126,60 @@ fn other_machines_are_let_in_only_when_asked_to_and_the_ready_lines_say_it() {
     let folder = TempDir::new().unwrap();
     let data = folder.path().join("chat");
     let arguments = [&LISTEN[..], &["--data", data.to_str().unwrap()]].concat();
-    let mut command = chat(folder.path(), &arguments);
+    let mut command = chat_command(folder.path(), &arguments);
     command.env("XDG_DATA_HOME", folder.path());
-    let line = who_is_let_in(&mut Server::spawn(folder, command));
+    let line = login_policy_line(&mut TestServer::spawn(folder, command));
     assert!(line.ends_with("to make one: chat invite"), "it looks there by itself: {line}");
 
     let folder = TempDir::new().unwrap();
-    let command = serve(&folder, &["--listen", "0.0.0.0:0", "--open"]);
-    let mut server = Server::spawn(folder, command);
-    assert_eq!(who_is_let_in(&mut server), "open to anybody who can reach this port");
-    server.ours("Ann");
+    let command = serve_command(&folder, &["--listen", "0.0.0.0:0", "--open"]);
+    let mut server = TestServer::spawn(folder, command);
+    assert_eq!(login_policy_line(&mut server), "open to anybody who can reach this port");
+    server.join("Ann");
 }
 
 #[test]
-fn wrong_usage_has_its_own_status() {
+fn usage_errors_have_their_own_exit_status() {
     let folder = TempDir::new().unwrap();
     for arguments in [&["--listen", "host:port"][..], &["--listen", ":1"], &["--no-such-flag"]] {
-        assert_eq!(fails(&folder, arguments).0, Some(2), "{arguments:?}");
+        assert_eq!(run_failing_serve(&folder, arguments).0, Some(2), "{arguments:?}");
     }
-    let (status, words) = fails(&folder, &["--listen", "no-such-host.invalid:1"]);
+    let (status, words) = run_failing_serve(&folder, &["--listen", "no-such-host.invalid:1"]);
     assert_eq!(status, Some(1));
     assert!(words.contains("no-such-host.invalid"), "{words}");
 }
 
 #[test]
-fn a_broken_certificate_is_named() {
+fn broken_certificate_is_reported() {
     let folder = TempDir::new().unwrap();
     let certs = folder.path().join("certs");
     fs::create_dir(&certs).unwrap();
     fs::write(certs.join("cert.pem"), "not a certificate").unwrap();
     let listen = ["--listen", "127.0.0.1:0"];
-    let (status, words) = fails(&folder, &listen);
+    let (status, words) = run_failing_serve(&folder, &listen);
     assert_eq!(status, Some(1));
     assert!(words.contains("key.pem") && words.contains("put the key there"), "{words}");
     fs::write(certs.join("key.pem"), "not a key").unwrap();
-    let (_, words) = fails(&folder, &listen);
+    let (_, words) = run_failing_serve(&folder, &listen);
     assert!(words.contains("no certificate in") && words.contains("cert.pem"), "{words}");
 
     let blocked = folder.path().join("file");
     fs::write(&blocked, "").unwrap();
-    let (_, words) =
-        fails(&folder, &["--listen", "127.0.0.1:0", "--certs", blocked.to_str().unwrap()]);
+    let (_, words) = run_failing_serve(
+        &folder,
+        &["--listen", "127.0.0.1:0", "--certs", blocked.to_str().unwrap()],
+    );
     assert!(words.contains("cannot make") && words.contains("file"), "{words}");
 }
 
 #[test]
-fn no_message_gets_into_the_log() {
+fn message_text_is_never_logged() {
     let folder = TempDir::new().unwrap();
-    let mut command = serve(&folder, &["--listen", "127.0.0.1:0"]);
+    let mut command = serve_command(&folder, &["--listen", "127.0.0.1:0"]);
     command.env("CHAT_LOG", "trace");
-    let server = Server::spawn(folder, command);
-    let mut ann = server.ours("Ann");
-    ann.say("marzipan");
+    let server = TestServer::spawn(folder, command);
+    let mut ann = server.join("Ann");
+    ann.post("marzipan");
     ann.wait_for("content", "marzipan");
     ann.send(&serde_json::json!({"action": "MESSAGE", "private": "marzipan"}));
     ann.wait_for("code", "bad_request");

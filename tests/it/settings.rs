@@ -6,17 +6,17 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
-use crate::support::{Server, chat, serve};
+use crate::support::{TestServer, chat_command, serve_command};
 
 /// Makes the user's settings say this.
-fn write(folder: &TempDir, settings: &str) {
+fn write_config(folder: &TempDir, settings: &str) {
     let file = folder.path().join("config/chat/config.toml");
     fs::create_dir_all(file.parent().unwrap()).unwrap();
     fs::write(file, settings).unwrap();
 }
 
 /// The lines that a server starts with, or its exit status.
-fn ready(mut command: Command) -> Result<Vec<String>, Option<i32>> {
+fn ready_lines(mut command: Command) -> Result<Vec<String>, Option<i32>> {
     let mut child = command.spawn().unwrap();
     let mut lines = Vec::new();
     for line in BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap) {
@@ -33,14 +33,14 @@ fn ready(mut command: Command) -> Result<Vec<String>, Option<i32>> {
 }
 
 #[test]
-fn the_later_wins_file_variable_flag() {
+fn flag_overrides_environment_overrides_file() {
     let folder = TempDir::new().unwrap();
     let listens = |variable: Option<&str>, flag: &[&str]| {
-        let mut command = serve(&folder, flag);
+        let mut command = serve_command(&folder, flag);
         command.envs(variable.map(|address| ("CHAT_LISTEN", address)));
-        ready(command).unwrap().concat()
+        ready_lines(command).unwrap().concat()
     };
-    write(&folder, "listen = '127.0.0.1:0'");
+    write_config(&folder, "listen = '127.0.0.1:0'");
     assert!(listens(None, &[]).starts_with("listening on 127.0.0.1:"));
     assert!(listens(Some("[::1]:0"), &[]).starts_with("listening on [::1]:"));
     let flag = listens(Some("[::1]:0"), &["--listen", "0.0.0.0:0"]);
@@ -51,13 +51,13 @@ fn the_later_wins_file_variable_flag() {
 /// flags.
 fn is_open(folder: &TempDir, [file, variables, flags]: [&[&str]; 3]) -> Result<bool, Option<i32>> {
     let settings: Vec<_> = file.iter().map(|key| format!("{key} = true\n")).collect();
-    write(folder, &settings.concat());
-    let mut command = serve(folder, &["--listen", "0.0.0.0:0"]);
+    write_config(folder, &settings.concat());
+    let mut command = serve_command(folder, &["--listen", "0.0.0.0:0"]);
     for key in variables {
         command.env(format!("CHAT_{}", key.replace('-', "_").to_uppercase()), "true");
     }
     command.args(flags.iter().map(|key| format!("--{key}")));
-    let lines = ready(command)?;
+    let lines = ready_lines(command)?;
     let told = |words: &str| lines.iter().any(|line| line.starts_with(words));
     let is_open = told("open to anybody who can reach this port");
     assert_ne!(is_open, told("nobody new comes in without an invite"), "{lines:?}");
@@ -65,7 +65,7 @@ fn is_open(folder: &TempDir, [file, variables, flags]: [&[&str]; 3]) -> Result<b
 }
 
 #[test]
-fn open_and_invite_only_are_as_the_strongest_place_says() {
+fn login_policy_comes_from_the_strongest_source() {
     const NOTHING: &[&str] = &[];
     const OPEN: &[&str] = &["open"];
     const INVITE_ONLY: &[&str] = &["invite-only"];
@@ -89,12 +89,13 @@ fn open_and_invite_only_are_as_the_strongest_place_says() {
 }
 
 #[test]
-fn of_a_name_and_an_id_that_contradict_the_one_in_the_stronger_place_counts() {
-    let server = Server::start();
-    let mut ann = server.ours("Ann");
-    let (home, link) = (TempDir::new().unwrap(), server.link());
+fn conflicting_name_and_id_are_decided_by_the_strongest_source() {
+    let server = TestServer::start();
+    let mut ann = server.join("Ann");
+    let (home, link) = (TempDir::new().unwrap(), server.pinned_link());
     let mut sender = |variables: &[(&str, &str)], flags: &[&str]| {
-        let mut command = chat(home.path(), &[&["send", &link][..], flags, &["hello"]].concat());
+        let mut command =
+            chat_command(home.path(), &[&["send", &link][..], flags, &["hello"]].concat());
         let output = command.envs(variables.iter().copied()).output().unwrap();
         let complaints = String::from_utf8(output.stderr).unwrap();
         if !output.status.success() {
@@ -105,11 +106,11 @@ fn of_a_name_and_an_id_that_contradict_the_one_in_the_stronger_place_counts() {
     let bob = sender(&[], &["--name", "Bob"]).unwrap();
     let tom = [("CHAT_NAME", "Tom")];
     assert_eq!(sender(&tom, &["--id", &bob]), Ok(bob.clone()));
-    write(&home, "name = 'Tom'");
+    write_config(&home, "name = 'Tom'");
     assert_eq!(sender(&[], &["--id", &bob]), Ok(bob.clone()));
     assert_eq!(sender(&[("CHAT_ID", &bob)], &[]), Ok(bob.clone()));
     assert_eq!(sender(&[], &["--id", &bob, "--name", "Bob"]), Ok(bob.clone()));
-    write(&home, &format!("name = 'Tom'\nid = '{bob}'"));
+    write_config(&home, &format!("name = 'Tom'\nid = '{bob}'"));
     assert_eq!(sender(&[], &[]), Ok(bob.clone()), "in one place, the ID");
     assert!(sender(&tom, &[]).unwrap().starts_with("Tom_"));
     let (status, complaints) = sender(&[], &["--id", &bob, "--name", "Tom"]).unwrap_err();

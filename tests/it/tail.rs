@@ -5,19 +5,19 @@ use std::process::{Child, ChildStdout, Command};
 
 use serde_json::Value;
 
-use crate::support::screen::Screen;
-use crate::support::{Ours, Server, chat};
+use crate::support::pty::PtyProgram;
+use crate::support::{TestClient, TestServer, chat_command};
 
 /// `chat tail` to this server.
-fn tail(server: &Server, arguments: &[&str]) -> Command {
-    let home = server.folder().path().join("home");
-    let link = server.link();
-    chat(&home, &[&["tail", &link, "--name", "log"], arguments].concat())
+fn tail_command(server: &TestServer, arguments: &[&str]) -> Command {
+    let home = server.data_folder().path().join("home");
+    let link = server.pinned_link();
+    chat_command(&home, &[&["tail", &link, "--name", "log"], arguments].concat())
 }
 
 /// All that it prints.
-fn printed(server: &Server, arguments: &[&str]) -> String {
-    let output = tail(server, arguments).output().unwrap();
+fn tail_output(server: &TestServer, arguments: &[&str]) -> String {
+    let output = tail_command(server, arguments).output().unwrap();
     assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(!text.contains('\x1b'), "{text:?}");
@@ -25,10 +25,10 @@ fn printed(server: &Server, arguments: &[&str]) -> String {
 }
 
 /// Says so many messages, each its number, and waits until they are stored.
-fn say(ann: &mut Ours, numbers: std::ops::Range<usize>) {
+fn post_numbers(ann: &mut TestClient, numbers: std::ops::Range<usize>) {
     let last = numbers.end - 1;
     for number in numbers {
-        ann.say(&number.to_string());
+        ann.post(&number.to_string());
     }
     ann.wait_for("content", &last.to_string());
 }
@@ -42,14 +42,14 @@ fn contents(json: &str) -> Vec<String> {
 }
 
 /// A tail that follows.
-struct Following {
+struct FollowingTail {
     child: Child,
     lines: Lines<BufReader<ChildStdout>>,
 }
 
-impl Following {
-    fn start(server: &Server, arguments: &[&str]) -> Self {
-        let mut child = tail(server, &[&["--follow"], arguments].concat()).spawn().unwrap();
+impl FollowingTail {
+    fn start(server: &TestServer, arguments: &[&str]) -> Self {
+        let mut child = tail_command(server, &[&["--follow"], arguments].concat()).spawn().unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
         Self { child, lines }
     }
@@ -63,7 +63,7 @@ impl Following {
     }
 }
 
-impl Drop for Following {
+impl Drop for FollowingTail {
     fn drop(&mut self) {
         // It may have ended by itself.
         self.child.kill().unwrap_or_default();
@@ -72,71 +72,71 @@ impl Drop for Following {
 }
 
 #[test]
-fn a_tail_that_is_put_out_ends() {
-    let server = Server::start();
-    say(&mut server.ours("Ann"), 0..1);
-    let mut following = Following::start(&server, &["-n", "1"]);
+fn kicked_tail_exits() {
+    let server = TestServer::start();
+    post_numbers(&mut server.join("Ann"), 0..1);
+    let mut following = FollowingTail::start(&server, &["-n", "1"]);
     following.line();
-    let list = server.administer(&["list"]);
+    let list = server.run_admin(&["list"]);
     let id = list.split_whitespace().find(|word| word.starts_with("log_")).unwrap();
-    server.administer(&["kick", id]);
+    server.run_admin(&["kick", id]);
     assert_eq!(following.child.wait().unwrap().code(), Some(4), "it does not come back");
 }
 
 #[test]
-fn the_last_messages_are_printed_oldest_first() {
-    let server = Server::start();
-    assert_eq!(printed(&server, &[]), "");
-    let (mut ann, bob) = (server.ours("Ann"), server.ours("Bob"));
-    say(&mut ann, 0..12);
+fn last_messages_are_printed_oldest_first() {
+    let server = TestServer::start();
+    assert_eq!(tail_output(&server, &[]), "");
+    let (mut ann, bob) = (server.join("Ann"), server.join("Bob"));
+    post_numbers(&mut ann, 0..12);
     ann.send(&serde_json::json!({
         "action": "MESSAGE", "receiver": [bob.id], "content": "for Bob", "cid": "private"
     }));
     let private = ann.wait_for("cid", "private");
-    let text = printed(&server, &[]);
+    let text = tail_output(&server, &[]);
     let lines: Vec<_> = text.lines().collect();
     assert_eq!(lines.len(), 10, "{text}");
     for (line, number) in lines.iter().zip(2..12) {
         assert!(line.ends_with(&format!("] {} (not verified): {number}", ann.id)), "{line}");
     }
     assert!(!text.contains(private["id"].as_str().unwrap()));
-    assert_eq!(contents(&printed(&server, &["--json", "-n", "2"])), ["10", "11"]);
-    assert_eq!(printed(&server, &["-n", "0"]), "");
+    assert_eq!(contents(&tail_output(&server, &["--json", "-n", "2"])), ["10", "11"]);
+    assert_eq!(tail_output(&server, &["-n", "0"]), "");
 }
 
 #[test]
-fn more_than_a_page_comes_whole() {
-    let server = Server::start();
-    let mut ann = server.ours("Ann");
-    say(&mut ann, 0..250);
+fn history_longer_than_a_page_is_complete() {
+    let server = TestServer::start();
+    let mut ann = server.join("Ann");
+    post_numbers(&mut ann, 0..250);
     let expected: Vec<String> = (20..250).map(|number: usize| number.to_string()).collect();
-    assert_eq!(contents(&printed(&server, &["--json", "-n", "230"])), expected);
-    assert_eq!(contents(&printed(&server, &["--json", "-n", "2000"])).len(), 250);
+    assert_eq!(contents(&tail_output(&server, &["--json", "-n", "230"])), expected);
+    assert_eq!(contents(&tail_output(&server, &["--json", "-n", "2000"])).len(), 250);
 }
 
 #[test]
-fn on_a_terminal_a_long_history_tells_how_far_it_is_and_takes_that_back() {
-    let server = Server::start();
-    let mut ann = server.ours("Ann");
-    say(&mut ann, 0..110);
-    let tail = ["tail", &server.link(), "--name", "log", "-n", "2000"];
-    let screen = Screen::spawn(&tail, (120, 80));
+fn progress_is_shown_on_a_terminal_and_erased() {
+    let server = TestServer::start();
+    let mut ann = server.join("Ann");
+    post_numbers(&mut ann, 0..110);
+    let tail = ["tail", &server.pinned_link(), "--name", "log", "-n", "2000"];
+    let screen = PtyProgram::spawn(&tail, (120, 80));
     screen.wait_for(": 109");
     assert_eq!(screen.row_of(": 0"), 0, "nothing is left above");
     assert_eq!(screen.count("of 2000 messages"), 0);
-    assert!(screen.raw_at_the_end().contains("\r100 of 2000 messages "));
+    assert!(screen.raw_until_exit().contains("\r100 of 2000 messages "));
 }
 
 #[test]
-fn what_comes_follows_the_history_without_a_gap_or_a_double() {
+fn live_messages_follow_history_without_gap_or_duplicate() {
     const MESSAGES: usize = 1_000;
-    let server = Server::start();
-    let mut ann = server.ours("Ann");
-    say(&mut ann, 0..200);
+    let server = TestServer::start();
+    let mut ann = server.join("Ann");
+    post_numbers(&mut ann, 0..200);
     let mut seqs = Vec::new();
     std::thread::scope(|scope| {
-        scope.spawn(|| say(&mut ann, 200..MESSAGES));
-        let mut log = Following::start(&server, &["--json", "-n", "100000"]);
+        scope.spawn(|| post_numbers(&mut ann, 200..MESSAGES));
+        let mut log = FollowingTail::start(&server, &["--json", "-n", "100000"]);
         for number in 0..MESSAGES {
             let object = log.json();
             assert_eq!(object["content"], number.to_string());
@@ -147,12 +147,12 @@ fn what_comes_follows_the_history_without_a_gap_or_a_double() {
 }
 
 #[test]
-fn a_removed_message_is_told() {
-    let server = Server::start();
-    let mut ann = server.ours("Ann");
-    say(&mut ann, 0..2);
-    let mut lines = Following::start(&server, &[]);
-    let mut objects = Following::start(&server, &["--json", "-n", "1"]);
+fn removed_message_is_reported() {
+    let server = TestServer::start();
+    let mut ann = server.join("Ann");
+    post_numbers(&mut ann, 0..2);
+    let mut lines = FollowingTail::start(&server, &[]);
+    let mut objects = FollowingTail::start(&server, &["--json", "-n", "1"]);
     let id = objects.json()["id"].as_str().unwrap().to_owned();
     assert!(lines.line().ends_with(": 0") && lines.line().ends_with(": 1"));
     ann.send(&serde_json::json!({"action": "DELETE", "content": id}));
@@ -160,16 +160,16 @@ fn a_removed_message_is_told() {
     assert_eq!((&removed["action"], &removed["content"]), (&"DELETE".into(), &id.as_str().into()));
     let words = format!(" -- message {id} was removed by {}", ann.id);
     assert!(lines.line().ends_with(&words), "{words}");
-    assert_eq!(contents(&printed(&server, &["--json"])), ["0"]);
+    assert_eq!(contents(&tail_output(&server, &["--json"])), ["0"]);
 }
 
 #[test]
-fn a_signal_and_a_closed_pipe_are_good_ends() {
-    let server = Server::start();
-    let mut ann = server.ours("Ann");
-    say(&mut ann, 0..1);
+fn signal_and_closed_pipe_exit_with_success() {
+    let server = TestServer::start();
+    let mut ann = server.join("Ann");
+    post_numbers(&mut ann, 0..1);
     for signal in ["INT", "TERM"] {
-        let mut log = Following::start(&server, &[]);
+        let mut log = FollowingTail::start(&server, &[]);
         log.line();
         let id = log.child.id().to_string();
         assert!(
@@ -177,19 +177,19 @@ fn a_signal_and_a_closed_pipe_are_good_ends() {
         );
         assert_eq!(log.child.wait().unwrap().code(), Some(0), "{signal}");
     }
-    let mut child = tail(&server, &["--follow"]).spawn().unwrap();
+    let mut child = tail_command(&server, &["--follow"]).spawn().unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     lines.next().unwrap().unwrap();
     drop(lines);
-    say(&mut ann, 1..2);
+    post_numbers(&mut ann, 1..2);
     let output = child.wait_with_output().unwrap();
     assert_eq!((output.status.code(), output.stderr.as_slice()), (Some(0), &b""[..]));
 }
 
 #[test]
-fn a_server_that_is_not_there_is_named() {
-    let server = Server::start();
-    let mut command = tail(&server, &["--follow"]);
+fn unreachable_server_is_reported() {
+    let server = TestServer::start();
+    let mut command = tail_command(&server, &["--follow"]);
     let address = server.address.to_string();
     drop(server);
     let output = command.output().unwrap();

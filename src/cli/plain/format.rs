@@ -7,61 +7,65 @@ use std::fmt::Write as _;
 
 use chrono::{DateTime, FixedOffset};
 
-use crate::client::state::Room;
-use crate::client::state::timeline::{Crowd, Fate, Said};
+use crate::client::state::ChatState;
+use crate::client::state::timeline::{MessageState, NameList, TimelineMessage};
 use crate::protocol::id::UserId;
-use crate::protocol::message::{Audience, Kind, Message};
+use crate::protocol::message::{Audience, Message, MessageKind};
 use crate::protocol::text::SafeText;
 
 /// Whoever has shown no key.
-const GUEST: &str = "not verified";
+const UNVERIFIED: &str = "not verified";
 
 /// What stands before every further line of a message.
 const INDENT: &str = "    ";
 
 /// A message: `12:03 [235467] Ann_1180 -> you, Kim_9021 (private): text`.
 pub(in crate::cli) fn message(
-    room: &Room,
+    state: &ChatState,
     now: DateTime<FixedOffset>,
     message: &Message,
 ) -> String {
     let mut line = clock(message.at, now);
     let Message { id, sender, audience, content, .. } = message;
     // Writing to a string cannot fail.
-    write!(line, " [{id}] {}", who(room, sender)).unwrap_or_default();
+    write!(line, " [{id}] {}", display_name(state, sender)).unwrap_or_default();
     if let Audience::Only(people) = audience {
-        let people: Vec<&str> = people.iter().map(|id| who(room, id)).collect();
+        let people: Vec<&str> = people.iter().map(|id| display_name(state, id)).collect();
         write!(line, " -> {}", people.join(", ")).unwrap_or_default();
     }
-    let marks = marks(message);
-    if !marks.is_empty() {
-        write!(line, " ({})", marks.join(", ")).unwrap_or_default();
+    let labels = labels(message);
+    if !labels.is_empty() {
+        write!(line, " ({})", labels.join(", ")).unwrap_or_default();
     }
     write!(line, ": {}", indented(content)).unwrap_or_default();
     line
 }
 
 /// A message whose text is gone.
-pub(super) fn gone(now: DateTime<FixedOffset>, said: &Said) -> String {
-    let words = match said.fate {
-        Fate::Readable => "can be read",
-        Fate::Removed => "was removed by its author",
-        Fate::Expired => "has expired",
+pub(super) fn tombstone(now: DateTime<FixedOffset>, entry: &TimelineMessage) -> String {
+    let words = match entry.state {
+        MessageState::Readable => "can be read",
+        MessageState::Removed => "was removed by its author",
+        MessageState::Expired => "has expired",
     };
-    notice(now, &format!("message {} of {} {words}", said.message.id, said.message.sender))
+    notice(now, &format!("message {} of {} {words}", entry.message.id, entry.message.sender))
 }
 
 /// Who came and who went; nothing for nobody.
-pub(super) fn presence(now: DateTime<FixedOffset>, joined: &Crowd, left: &Crowd) -> Vec<String> {
-    let line = |people: &Crowd, did: &str| {
-        (people.count() > 0).then(|| notice(now, &format!("{} {did}", people.words())))
+pub(super) fn presence(
+    now: DateTime<FixedOffset>,
+    joined: &NameList,
+    left: &NameList,
+) -> Vec<String> {
+    let line = |people: &NameList, did: &str| {
+        (people.count() > 0).then(|| notice(now, &format!("{} {did}", people.summary())))
     };
     [line(joined, "joined"), line(left, "left")].into_iter().flatten().collect()
 }
 
 /// Who is here.
-pub(super) fn people(now: DateTime<FixedOffset>, room: &Room) -> String {
-    match list(room, room.people()) {
+pub(super) fn online_users(now: DateTime<FixedOffset>, state: &ChatState) -> String {
+    match join_names(state, state.online_users()) {
         names if names.is_empty() => notice(now, "nobody else is here"),
         names => notice(now, &format!("here: {names}")),
     }
@@ -79,20 +83,20 @@ fn clock(at: DateTime<FixedOffset>, now: DateTime<FixedOffset>) -> String {
     at.format(if is_today { "%H:%M" } else { "%Y-%m-%d %H:%M" }).to_string()
 }
 
-fn who<'a>(room: &Room, id: &'a UserId) -> &'a str {
-    if room.is_you(id) { "you" } else { id.as_str() }
+fn display_name<'a>(state: &ChatState, id: &'a UserId) -> &'a str {
+    if state.is_own_id(id) { "you" } else { id.as_str() }
 }
 
-fn marks(message: &Message) -> Vec<String> {
+fn labels(message: &Message) -> Vec<String> {
     let private = message.audience.is_private().then(|| "private".to_owned());
-    let guest = message.guest.then(|| GUEST.to_owned());
+    let guest = message.guest.then(|| UNVERIFIED.to_owned());
     let kind = match message.kind {
-        Kind::Plain => None,
-        Kind::Temporary { expires } => {
+        MessageKind::Plain => None,
+        MessageKind::Temporary { expires } => {
             let seconds = (expires - message.at.timestamp_millis()).max(0) / 1_000;
             Some(format!("for {seconds} s"))
         }
-        Kind::Reply { to } => Some(format!("reply to {to}")),
+        MessageKind::Reply { to } => Some(format!("reply to {to}")),
     };
     guest.into_iter().chain(private).chain(kind).collect()
 }
@@ -101,7 +105,8 @@ fn indented(content: &SafeText) -> String {
     content.as_str().replace('\n', &format!("\n{INDENT}"))
 }
 
-fn list<'a>(room: &Room, people: impl IntoIterator<Item = &'a UserId>) -> String {
-    let name = |id| if room.is_guest(id) { format!("{id} ({GUEST})") } else { id.to_string() };
+fn join_names<'a>(state: &ChatState, people: impl IntoIterator<Item = &'a UserId>) -> String {
+    let name =
+        |id| if state.is_guest(id) { format!("{id} ({UNVERIFIED})") } else { id.to_string() };
     people.into_iter().map(name).collect::<Vec<_>>().join(", ")
 }

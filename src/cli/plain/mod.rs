@@ -4,9 +4,9 @@
 //! sequence leaves it.
 
 pub(super) mod format;
-mod input;
+mod line_reader;
 mod past;
-mod talk;
+mod session;
 
 #[cfg(test)]
 mod tests;
@@ -20,17 +20,17 @@ use tokio::io::{AsyncWriteExt as _, BufReader, Stdin};
 use tokio::sync::mpsc::Receiver;
 use tokio_util::sync::CancellationToken;
 
-use self::input::{Input, Lines};
-use self::talk::{Effect, Talk};
-use super::exit::Failure;
-use crate::client::{Client, Event};
+use self::line_reader::{LineInput, LineReader};
+use self::session::{LineEffect, LineSession};
+use super::exit::CliError;
+use crate::client::{Client, ClientEvent};
 use crate::protocol::limits;
 
 /// How long another answer is waited for after the end of the input.
-const ANSWER_TIME: Duration = Duration::from_secs(5);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How many events are taken, and then printed, at once.
-const BATCH: usize = 256;
+const EVENT_BATCH: usize = 256;
 
 /// Talks until the input ends, `.exit` is typed, nobody reads the output any more, or `stop`.
 ///
@@ -38,128 +38,133 @@ const BATCH: usize = 256;
 /// The server refused the login; some of what was typed has no answer; a stream broke.
 pub(super) async fn run(
     client: &Client,
-    events: Receiver<Event>,
+    events: Receiver<ClientEvent>,
     stop: &CancellationToken,
 ) -> anyhow::Result<()> {
-    let talk =
-        Talk::new(&format!("{:016x}", rand::random::<u64>()), std::io::stdin().is_terminal());
-    let input = Lines::new(BufReader::new(tokio::io::stdin()));
-    let mut shell = Shell { client, events, input, talk };
-    if stop.run_until_cancelled(shell.run()).await.unwrap_or(Ok(Next::Left))? == Next::Left {
+    let session = LineSession::new(
+        &format!("{:016x}", rand::random::<u64>()),
+        std::io::stdin().is_terminal(),
+    );
+    let input = LineReader::new(BufReader::new(tokio::io::stdin()));
+    let mut plain_client = PlainClient { client, events, input, session };
+    if stop.run_until_cancelled(plain_client.run()).await.unwrap_or(Ok(LoopState::Stopped))?
+        == LoopState::Stopped
+    {
         return Ok(());
     }
-    match shell.talk.unconfirmed() {
+    match plain_client.session.unconfirmed() {
         0 => Ok(()),
         count => bail!("the server has not confirmed everything ({count} not confirmed)"),
     }
 }
 
-struct Shell<'a> {
+struct PlainClient<'a> {
     client: &'a Client,
-    events: Receiver<Event>,
-    input: Lines<BufReader<Stdin>>,
-    talk: Talk,
+    events: Receiver<ClientEvent>,
+    input: LineReader<BufReader<Stdin>>,
+    session: LineSession,
 }
 
 /// How it goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Next {
+enum LoopState {
     /// As before.
-    Talk,
+    Running,
     /// There is no more input: only answers are waited for.
-    Settle,
+    Draining,
     /// Nobody reads what would be printed.
-    Left,
+    Stopped,
 }
 
-impl Shell<'_> {
-    async fn run(&mut self) -> anyhow::Result<Next> {
+impl PlainClient<'_> {
+    async fn run(&mut self) -> anyhow::Result<LoopState> {
         loop {
-            match self.talk().await? {
-                Next::Talk => {}
-                Next::Settle => break,
-                Next::Left => return Ok(Next::Left),
+            match self.step().await? {
+                LoopState::Running => {}
+                LoopState::Draining => break,
+                LoopState::Stopped => return Ok(LoopState::Stopped),
             }
         }
-        while self.talk.waiting() > 0 {
-            match tokio::time::timeout(ANSWER_TIME, self.answer()).await {
-                Ok(Ok(Next::Talk | Next::Settle)) => {}
+        while self.session.unanswered_count() > 0 {
+            match tokio::time::timeout(ANSWER_TIMEOUT, self.next_answer()).await {
+                Ok(Ok(LoopState::Running | LoopState::Draining)) => {}
                 Ok(other) => return other,
                 Err(_elapsed) => break,
             }
         }
-        Ok(Next::Settle)
+        Ok(LoopState::Draining)
     }
 
     /// Listens until there is another answer.
-    async fn answer(&mut self) -> anyhow::Result<Next> {
-        let waiting = self.talk.waiting();
-        while self.talk.waiting() >= waiting {
-            if self.listen().await? == Next::Left {
-                return Ok(Next::Left);
+    async fn next_answer(&mut self) -> anyhow::Result<LoopState> {
+        let waiting = self.session.unanswered_count();
+        while self.session.unanswered_count() >= waiting {
+            if self.next_events().await? == LoopState::Stopped {
+                return Ok(LoopState::Stopped);
             }
         }
-        Ok(Next::Talk)
+        Ok(LoopState::Running)
     }
 
-    async fn talk(&mut self) -> anyhow::Result<Next> {
-        let mut batch = Vec::with_capacity(BATCH);
+    async fn step(&mut self) -> anyhow::Result<LoopState> {
+        let mut batch = Vec::with_capacity(EVENT_BATCH);
         let effects = tokio::select! {
-            count = self.events.recv_many(&mut batch, BATCH) => {
-                if count == 0 { return Ok(Next::Left) }
-                self.heard(batch)
+            count = self.events.recv_many(&mut batch, EVENT_BATCH) => {
+                if count == 0 { return Ok(LoopState::Stopped) }
+                self.on_events(batch)
             }
-            line = self.input.next(), if self.talk.wants_input() => {
+            line = self.input.next(), if self.session.accepts_input() => {
                 match line.context("cannot read standard input")? {
-                    Some(Input::Line(line)) => self.talk.type_line(now(), &line),
-                    Some(Input::TooLong) => vec![Effect::Complain(too_long())],
-                    None => return Ok(Next::Settle),
+                    Some(LineInput::Line(line)) => self.session.on_line(now(), &line),
+                    Some(LineInput::TooLong) => vec![LineEffect::PrintError(line_too_long())],
+                    None => return Ok(LoopState::Draining),
                 }
             }
-            () = reached(self.talk.deadline()) => self.talk.tick(now()),
+            () = sleep_until(self.session.deadline()) => self.session.tick(now()),
         };
         self.perform(effects).await
     }
 
-    async fn listen(&mut self) -> anyhow::Result<Next> {
-        let mut batch = Vec::with_capacity(BATCH);
-        if self.events.recv_many(&mut batch, BATCH).await == 0 {
-            return Ok(Next::Left);
+    async fn next_events(&mut self) -> anyhow::Result<LoopState> {
+        let mut batch = Vec::with_capacity(EVENT_BATCH);
+        if self.events.recv_many(&mut batch, EVENT_BATCH).await == 0 {
+            return Ok(LoopState::Stopped);
         }
-        let effects = self.heard(batch);
+        let effects = self.on_events(batch);
         self.perform(effects).await
     }
 
-    fn heard(&mut self, batch: Vec<Event>) -> Vec<Effect> {
+    fn on_events(&mut self, batch: Vec<ClientEvent>) -> Vec<LineEffect> {
         let now = now();
-        batch.into_iter().flat_map(|event| self.talk.happen(now, event)).collect()
+        batch.into_iter().flat_map(|event| self.session.on_event(now, event)).collect()
     }
 
-    async fn perform(&mut self, effects: Vec<Effect>) -> anyhow::Result<Next> {
-        let mut next = Next::Talk;
+    async fn perform(&mut self, effects: Vec<LineEffect>) -> anyhow::Result<LoopState> {
+        let mut next = LoopState::Running;
         let mut ended = None;
         let mut lines = String::new();
         for effect in effects {
             match effect {
-                Effect::Print(line) => {
+                LineEffect::Print(line) => {
                     lines.push_str(&line);
                     lines.push('\n');
                 }
-                Effect::Complain(line) => complain(&line),
-                Effect::Send(cid, request) => {
+                LineEffect::PrintError(line) => print_error(&line),
+                LineEffect::Send(cid, request) => {
                     if let Err(error) = self.client.try_send(Some(&cid), &request)
-                        && let Some(Effect::Complain(line)) = self.talk.not_sent(&cid, error)
+                        && let Some(LineEffect::PrintError(line)) =
+                            self.session.not_sent(&cid, error)
                     {
-                        complain(&line);
+                        print_error(&line);
                     }
                 }
-                Effect::Leave => next = Next::Settle,
-                Effect::Refused(reason) => ended = Some(Failure::refused(&reason)),
-                Effect::Untrusted(reason) => ended = Some(Failure::untrusted(&reason)),
+                LineEffect::Quit => next = LoopState::Draining,
+                LineEffect::Refused(reason) => ended = Some(CliError::refused(&reason)),
+                LineEffect::Untrusted(reason) => ended = Some(CliError::untrusted(&reason)),
             }
         }
         if !lines.is_empty() && !print(&lines).await? {
-            return Ok(Next::Left);
+            return Ok(LoopState::Stopped);
         }
         ended.map_or(Ok(next), |failure| Err(failure.into()))
     }
@@ -180,18 +185,18 @@ pub(super) async fn print(lines: &str) -> anyhow::Result<bool> {
 }
 
 /// Where standard error is closed, there is nobody to tell.
-fn complain(line: &str) {
+fn print_error(line: &str) {
     writeln!(std::io::stderr(), "error: {line}").unwrap_or_default();
 }
 
-async fn reached(at: Option<DateTime<FixedOffset>>) {
+async fn sleep_until(at: Option<DateTime<FixedOffset>>) {
     match at {
         Some(at) => tokio::time::sleep((at - now()).to_std().unwrap_or_default()).await,
         None => std::future::pending().await,
     }
 }
 
-fn too_long() -> String {
+fn line_too_long() -> String {
     format!(
         "that line is too long: a message has {} characters at most",
         limits::CONTENT_CHARACTERS

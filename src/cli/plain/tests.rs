@@ -4,15 +4,17 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 
-use super::talk::{Effect, Talk};
+use super::session::{LineEffect, LineSession};
 use super::*;
 use crate::client::{Connected, SendError};
 use crate::protocol::error::Refusal;
-use crate::protocol::event::{Deleted, Event as Said, Found, Page, Refused, SearchEnd, Welcome};
-use crate::protocol::id::{ClientId, MessageId, Seq, UserId};
+use crate::protocol::event::{
+    Deleted, ErrorReply, Event as Said, HistoryPage, SearchEnd, SearchResults, Welcome,
+};
+use crate::protocol::id::{Cid, MessageId, Seq, UserId};
 use crate::protocol::limits::Limits;
-use crate::protocol::message::{Audience, Kind, Message};
-use crate::protocol::request::{Request, Say, SayKind};
+use crate::protocol::message::{Audience, Message, MessageKind};
+use crate::protocol::request::{Post, PostKind, Request};
 use crate::protocol::text::SafeText;
 
 /// 12:03 in a zone two hours east of Greenwich.
@@ -25,7 +27,7 @@ fn id(text: &str) -> UserId {
     text.parse().unwrap()
 }
 
-fn number(number: u32) -> MessageId {
+fn message_id(number: u32) -> MessageId {
     MessageId::from_number(number).unwrap()
 }
 
@@ -36,11 +38,11 @@ fn only(people: &[&str]) -> Audience {
 fn message(number_: u32, sender: &str, text: &str) -> Message {
     Message {
         seq: Seq(u64::from(number_)),
-        id: number(number_),
+        id: message_id(number_),
         sender: id(sender),
         guest: false,
         audience: Audience::Everyone,
-        kind: Kind::Plain,
+        kind: MessageKind::Plain,
         content: SafeText::clean(text),
         at: at(0).to_utc().fixed_offset(),
         cid: None,
@@ -48,41 +50,41 @@ fn message(number_: u32, sender: &str, text: &str) -> Message {
 }
 
 /// What a heart says to one event or line, as one would read it.
-fn read(effects: Vec<Effect>) -> String {
+fn render(effects: Vec<LineEffect>) -> String {
     let lines = effects.into_iter().map(|effect| match effect {
-        Effect::Print(line) => line,
-        Effect::Complain(line) => format!("! {line}"),
-        Effect::Send(cid, _) => format!("sent {cid}"),
-        Effect::Leave => "leave".to_owned(),
-        Effect::Refused(reason) => format!("refused: {reason}"),
-        Effect::Untrusted(reason) => format!("untrusted: {reason}"),
+        LineEffect::Print(line) => line,
+        LineEffect::PrintError(line) => format!("! {line}"),
+        LineEffect::Send(cid, _) => format!("sent {cid}"),
+        LineEffect::Quit => "leave".to_owned(),
+        LineEffect::Refused(reason) => format!("refused: {reason}"),
+        LineEffect::Untrusted(reason) => format!("untrusted: {reason}"),
     });
     lines.collect::<Vec<_>>().join("\n")
 }
 
-fn hear(talk: &mut Talk, event: Said) -> String {
-    read(talk.happen(at(0), Event::Received(event)))
+fn receive(talk: &mut LineSession, event: Said) -> String {
+    render(talk.on_event(at(0), ClientEvent::Received(event)))
 }
 
-fn type_line(talk: &mut Talk, line: &str) -> String {
-    read(talk.type_line(at(0), line))
+fn type_line(talk: &mut LineSession, line: &str) -> String {
+    render(talk.on_line(at(0), line))
 }
 
 /// The one request that a line makes.
-fn sent(talk: &mut Talk, line: &str) -> (ClientId, Request) {
-    let mut effects = talk.type_line(at(0), line);
+fn send_line(talk: &mut LineSession, line: &str) -> (Cid, Request) {
+    let mut effects = talk.on_line(at(0), line);
     match effects.pop() {
-        Some(Effect::Send(cid, request)) if effects.is_empty() => (cid, request),
+        Some(LineEffect::Send(cid, request)) if effects.is_empty() => (cid, request),
         other => panic!("{line:?}: {effects:?} {other:?}"),
     }
 }
 
-fn connect(talk: &mut Talk) -> String {
+fn connect(talk: &mut LineSession) -> String {
     connect_at(talk, Seq(0))
 }
 
 /// Connects to a log that ends at `head`.
-fn connect_at(talk: &mut Talk, head: Seq) -> String {
+fn connect_at(talk: &mut LineSession, head: Seq) -> String {
     let welcome = Welcome {
         user: id("Bob_1234"),
         epoch: "e".to_owned(),
@@ -92,20 +94,20 @@ fn connect_at(talk: &mut Talk, head: Seq) -> String {
         limits: Limits::default(),
     };
     let connected = Connected { welcome, fingerprint: "SHA256:x".to_owned() };
-    read(talk.happen(at(0), Event::Connected(connected)))
+    render(talk.on_event(at(0), ClientEvent::Connected(connected)))
 }
 
 /// Bob, in a room with two Kims and an Ann.
-fn online() -> Talk {
-    let mut talk = Talk::new("test", true);
+fn online() -> LineSession {
+    let mut talk = LineSession::new("test", true);
     connect(&mut talk);
     let people = ["Ann_1180", "Kim_9021", "Kim_9022"].map(id);
-    hear(&mut talk, Said::People(people.into()));
+    receive(&mut talk, Said::Users(people.into()));
     talk
 }
 
 #[test]
-fn messages_are_lines() {
+fn message_format() {
     let expires = (at(0) + TimeDelta::seconds(10)).timestamp_millis();
     let plain = message(100_001, "Ann_1180", "hello");
     let cases = [
@@ -119,12 +121,12 @@ fn messages_are_lines() {
             "12:03 [100001] you -> Ann_1180 (private): hello",
         ),
         (
-            Message { kind: Kind::Reply { to: number(235_467) }, ..plain.clone() },
+            Message { kind: MessageKind::Reply { to: message_id(235_467) }, ..plain.clone() },
             "12:03 [100001] Ann_1180 (reply to 235467): hello",
         ),
         (
             Message {
-                kind: Kind::Temporary { expires },
+                kind: MessageKind::Temporary { expires },
                 audience: only(&["Bob_1234"]),
                 ..plain.clone()
             },
@@ -140,70 +142,71 @@ fn messages_are_lines() {
     ];
     for (message, line) in cases {
         let mut talk = online();
-        assert_eq!(hear(&mut talk, Said::Said(message)), line);
+        assert_eq!(receive(&mut talk, Said::Posted(message)), line);
     }
 }
 
 #[test]
-fn comings_goings_and_the_connection_are_notices() {
-    let mut talk = Talk::new("test", true);
-    assert!(!talk.wants_input(), "what is typed before the login waits");
+fn presence_and_connection_changes_are_notices() {
+    let mut talk = LineSession::new("test", true);
+    assert!(!talk.accepts_input(), "what is typed before the login waits");
     assert_eq!(connect(&mut talk), "12:03 -- you are Bob_1234");
-    assert!(!talk.wants_input(), "nor before it is known who is here");
-    assert_eq!(hear(&mut talk, Said::People([].into())), "12:03 -- nobody else is here");
-    assert!(talk.wants_input());
+    assert!(!talk.accepts_input(), "nor before it is known who is here");
+    assert_eq!(receive(&mut talk, Said::Users([].into())), "12:03 -- nobody else is here");
+    assert!(talk.accepts_input());
     let mut presence = |seconds, joined: &[&str], left: &[&str]| {
         let ids = |ids: &[&str]| ids.iter().copied().map(id).collect();
         let said = Said::Presence { joined: ids(joined), left: ids(left) };
-        read(talk.happen(at(seconds), Event::Received(said)))
+        render(talk.on_event(at(seconds), ClientEvent::Received(said)))
     };
     assert_eq!(presence(0, &["Bob_1234", "Kim_9022"], &[]), "12:03 -- Kim_9022 joined");
     assert_eq!(
         presence(2, &["Ann_1180", "Kim_9021"], &["Kim_9022"]),
         "12:03 -- Ann_1180, Kim_9021 joined\n12:03 -- Kim_9022 left"
     );
-    hear(&mut talk, Said::Guests(vec![id("Kim_9021")]));
+    receive(&mut talk, Said::Guests(vec![id("Kim_9021")]));
     assert_eq!(
-        hear(&mut talk, Said::People([id("Ann_1180"), id("Kim_9021")].into())),
+        receive(&mut talk, Said::Users([id("Ann_1180"), id("Kim_9021")].into())),
         "12:03 -- here: Ann_1180, Kim_9021 (not verified)"
     );
     let reason = SafeText::clean("the server is shutting down");
-    let lost = Event::Disconnected { reason, retry_in: Duration::from_millis(2_400) };
+    let lost = ClientEvent::Disconnected { reason, retry_in: Duration::from_millis(2_400) };
     assert_eq!(
-        read(talk.happen(at(0), lost)),
+        render(talk.on_event(at(0), lost)),
         "12:03 -- disconnected: the server is shutting down; trying again in 3 s"
     );
-    assert!(!talk.wants_input());
+    assert!(!talk.accepts_input());
     assert!(connect(&mut talk).contains("connected again, as Bob_1234"));
     let reason = SafeText::clean("no");
-    assert!(read(talk.happen(at(0), Event::Ended { reason })).ends_with("refused: no"));
+    assert!(render(talk.on_event(at(0), ClientEvent::Ended { reason })).ends_with("refused: no"));
 }
 
 #[test]
-fn what_is_typed_becomes_requests() {
+fn typed_line_becomes_request() {
     let mut talk = online();
-    hear(&mut talk, Said::Said(message(100_001, "Ann_1180", "public")));
+    receive(&mut talk, Said::Posted(message(100_001, "Ann_1180", "public")));
     let private = Message {
         audience: only(&["Bob_1234", "Kim_9021"]),
         ..message(100_002, "Ann_1180", "private")
     };
-    hear(&mut talk, Said::Said(private));
-    let say =
-        |audience, kind, text| Request::Say(Say { audience, kind, content: SafeText::clean(text) });
-    let reply = |to| SayKind::Reply { to: number(to) };
+    receive(&mut talk, Said::Posted(private));
+    let say = |audience, kind, text| {
+        Request::Post(Post { audience, kind, content: SafeText::clean(text) })
+    };
+    let reply = |to| PostKind::Reply { to: message_id(to) };
     for (line, request) in [
-        ("hello", say(Audience::Everyone, SayKind::Plain, "hello")),
-        ("@Ann_1180 @kim_9021 hi", say(only(&["Ann_1180"]), SayKind::Plain, "hi")),
-        ("@ann hi", say(only(&["Ann_1180"]), SayKind::Plain, "hi")),
-        (".temp 60 gone", say(Audience::Everyone, SayKind::Temporary { seconds: 60 }, "gone")),
+        ("hello", say(Audience::Everyone, PostKind::Plain, "hello")),
+        ("@Ann_1180 @kim_9021 hi", say(only(&["Ann_1180"]), PostKind::Plain, "hi")),
+        ("@ann hi", say(only(&["Ann_1180"]), PostKind::Plain, "hi")),
+        (".temp 60 gone", say(Audience::Everyone, PostKind::Temporary { seconds: 60 }, "gone")),
         (".reply 100001 yes", say(Audience::Everyone, reply(100_001), "yes")),
         (".reply 100002 yes", say(only(&["Ann_1180", "Kim_9021"]), reply(100_002), "yes")),
-        (".delete 100001", Request::Delete(number(100_001))),
+        (".delete 100001", Request::Delete(message_id(100_001))),
     ] {
         if line.contains("kim_9021") {
             assert!(type_line(&mut talk, line).starts_with("! nobody here is called kim_9021"));
         } else {
-            assert_eq!(sent(&mut talk, line).1, request, "{line:?}");
+            assert_eq!(send_line(&mut talk, line).1, request, "{line:?}");
         }
     }
     assert_eq!(type_line(&mut talk, ".exit"), "leave");
@@ -211,7 +214,7 @@ fn what_is_typed_becomes_requests() {
 }
 
 #[test]
-fn what_cannot_be_done_goes_to_nobody() {
+fn invalid_line_is_reported_and_not_sent() {
     let mut talk = online();
     for (line, words) in [
         ("@Kim hi", "Kim may be Kim_9021 or Kim_9022"),
@@ -225,67 +228,70 @@ fn what_cannot_be_done_goes_to_nobody() {
         let said = type_line(&mut talk, line);
         assert!(said.starts_with("! ") && said.contains(words), "{line:?}: {said}");
     }
-    assert!(talk.waiting() == 0);
+    assert!(talk.unanswered_count() == 0);
 }
 
 #[test]
-fn answers_are_waited_for_by_name() {
+fn answers_are_matched_by_cid() {
     let mut talk = online();
-    let (said, _) = sent(&mut talk, "hello");
-    let (deleted, _) = sent(&mut talk, ".delete 100001");
-    let (wrong, _) = sent(&mut talk, ".delete 100002");
-    let (lost, _) = sent(&mut talk, "into the void");
-    let (unsent, _) = sent(&mut talk, "too much");
-    hear(
+    let (said, _) = send_line(&mut talk, "hello");
+    let (deleted, _) = send_line(&mut talk, ".delete 100001");
+    let (wrong, _) = send_line(&mut talk, ".delete 100002");
+    let (lost, _) = send_line(&mut talk, "into the void");
+    let (unsent, _) = send_line(&mut talk, "too much");
+    receive(
         &mut talk,
-        Said::Said(Message { cid: Some(said.clone()), ..message(100_009, "Ann_1180", "x") }),
+        Said::Posted(Message { cid: Some(said.clone()), ..message(100_009, "Ann_1180", "x") }),
     );
-    hear(
+    receive(
         &mut talk,
-        Said::Said(Message { cid: Some(said), ..message(100_001, "Bob_1234", "hello") }),
+        Said::Posted(Message { cid: Some(said), ..message(100_001, "Bob_1234", "hello") }),
     );
     let by = id("Bob_1234");
-    let gone = Deleted { seq: Seq(2), id: number(100_001), by, cid: Some(deleted) };
+    let gone = Deleted { seq: Seq(2), id: message_id(100_001), author: by, cid: Some(deleted) };
     assert_eq!(
-        hear(&mut talk, Said::Deleted(gone)),
+        receive(&mut talk, Said::Deleted(gone)),
         "12:03 -- message 100001 of Bob_1234 was removed by its author"
     );
-    let refused = Refused::new(&Refusal::NotYours(number(100_002)), Some(wrong));
-    assert!(hear(&mut talk, Said::Refused(refused)).starts_with("! message 100002 is not yours"));
+    let refused = ErrorReply::new(&Refusal::NotYours(message_id(100_002)), Some(wrong));
+    assert!(receive(&mut talk, Said::Error(refused)).starts_with("! message 100002 is not yours"));
     let complaint = talk.not_sent(&unsent, SendError::Busy).into_iter().collect();
-    assert!(read(complaint).ends_with(": too much"));
-    assert!(talk.waiting() > 0, "{lost} has no answer");
+    assert!(render(complaint).ends_with(": too much"));
+    assert!(talk.unanswered_count() > 0, "{lost} has no answer");
     let reason = SafeText::clean("gone");
-    let effects = talk.happen(at(0), Event::Disconnected { reason, retry_in: Duration::ZERO });
-    assert!(!read(effects).contains("not confirmed"), "{lost} is sent again by itself");
-    assert!(talk.waiting() > 0);
-    let kept = talk.happen(at(0), Event::NotSent { cid: lost, reason: SafeText::clean("too old") });
-    assert_eq!(read(kept), "! too old: into the void");
-    assert!(talk.waiting() == 0);
+    let effects =
+        talk.on_event(at(0), ClientEvent::Disconnected { reason, retry_in: Duration::ZERO });
+    assert!(!render(effects).contains("not confirmed"), "{lost} is sent again by itself");
+    assert!(talk.unanswered_count() > 0);
+    let kept = talk
+        .on_event(at(0), ClientEvent::NotSent { cid: lost, reason: SafeText::clean("too old") });
+    assert_eq!(render(kept), "! too old: into the void");
+    assert!(talk.unanswered_count() == 0);
     assert_eq!(talk.unconfirmed(), 2);
 }
 
 #[test]
-fn a_long_file_is_taken_in_as_fast_as_it_is_answered() {
+fn input_waits_while_too_many_requests_are_unanswered() {
     let mut talk = online();
     let mut cids = Vec::new();
-    while talk.wants_input() {
-        cids.push(sent(&mut talk, "line").0);
+    while talk.accepts_input() {
+        cids.push(send_line(&mut talk, "line").0);
     }
     assert!(cids.len() < 64, "{}", cids.len());
-    hear(
+    receive(
         &mut talk,
-        Said::Said(Message { cid: cids.pop(), ..message(100_001, "Bob_1234", "line") }),
+        Said::Posted(Message { cid: cids.pop(), ..message(100_001, "Bob_1234", "line") }),
     );
-    assert!(talk.wants_input());
+    assert!(talk.accepts_input());
 }
 
 #[test]
-fn what_was_said_last_is_shown_to_whoever_types() {
-    let mut talk = Talk::new("test", true);
+fn recent_messages_are_shown_on_a_terminal_only() {
+    let mut talk = LineSession::new("test", true);
     connect_at(&mut talk, Seq(200_000));
-    let asked = talk.happen(at(0), Event::Received(Said::People([].into())));
-    let [Effect::Print(_), Effect::Send(cid, Request::History(_))] = asked.as_slice() else {
+    let asked = talk.on_event(at(0), ClientEvent::Received(Said::Users([].into())));
+    let [LineEffect::Print(_), LineEffect::Send(cid, Request::History(_))] = asked.as_slice()
+    else {
         panic!("{asked:?}");
     };
     let yesterday = |text| Message { at: at(-24 * 60 * 60), ..message(100_001, "Ann_1180", text) };
@@ -294,54 +300,61 @@ fn what_was_said_last_is_shown_to_whoever_types() {
         (message.id, message.seq) = (MessageId::from_number(number).unwrap(), Seq(number.into()));
     }
     messages.push(message(100_030, "Kim_9021", "before you came"));
-    assert!(hear(&mut talk, Said::Said(message(100_031, "Ann_1180", "already here"))).len() > 1);
-    let page = Page { messages, earlier: true, later: false, cid: Some(cid.clone()) };
-    let lines = hear(&mut talk, Said::History(page));
+    assert!(
+        receive(&mut talk, Said::Posted(message(100_031, "Ann_1180", "already here"))).len() > 1
+    );
+    let page =
+        HistoryPage { messages, has_earlier: true, has_later: false, cid: Some(cid.clone()) };
+    let lines = receive(&mut talk, Said::History(page));
     let lines: Vec<_> = lines.lines().collect();
     assert_eq!(lines.len(), 15);
     assert_eq!(lines[0], "2025-04-19 12:03 [100016] Ann_1180: too long ago");
     assert_eq!(lines[14], "12:03 [100030] Kim_9021: before you came");
 
-    let mut pipe = Talk::new("test", false);
+    let mut pipe = LineSession::new("test", false);
     connect_at(&mut pipe, Seq(200_000));
-    assert_eq!(hear(&mut pipe, Said::People([].into())), "12:03 -- nobody else is here");
+    assert_eq!(receive(&mut pipe, Said::Users([].into())), "12:03 -- nobody else is here");
 }
 
 #[test]
-fn the_server_searches_what_is_not_here() {
-    let mut talk = Talk::new("test", false);
+fn search_asks_the_server_for_older_messages() {
+    let mut talk = LineSession::new("test", false);
     connect_at(&mut talk, Seq(200_000));
-    hear(&mut talk, Said::People([].into()));
-    hear(&mut talk, Said::Said(message(200_001, "Ann_1180", "lunch now")));
-    let (cid, request) = sent(&mut talk, ".search lunch from:ann");
-    let Request::Find(find) = request else { panic!("{request:?}") };
+    receive(&mut talk, Said::Users([].into()));
+    receive(&mut talk, Said::Posted(message(200_001, "Ann_1180", "lunch now")));
+    let (cid, request) = send_line(&mut talk, ".search lunch from:ann");
+    let Request::SearchHistory(find) = request else { panic!("{request:?}") };
     assert_eq!((find.pattern.as_str(), find.from.as_deref()), ("lunch", Some("ann")));
-    let found =
-        |messages, end| Said::Found(Found { messages, searched: 7, end, cid: Some(cid.clone()) });
+    let found = |messages, end| {
+        Said::SearchResults(SearchResults { messages, searched: 7, end, cid: Some(cid.clone()) })
+    };
     let first =
         vec![message(200_001, "Ann_1180", "lunch now"), message(150_000, "Ann_1180", "lunch then")];
-    assert_eq!(hear(&mut talk, found(first, SearchEnd::Searching)), "");
-    assert!(talk.waiting() > 0);
+    assert_eq!(receive(&mut talk, found(first, SearchEnd::Searching)), "");
+    assert!(talk.unanswered_count() > 0);
     let last = vec![message(100_000, "Ann_1180", "first lunch")];
     assert_eq!(
-        hear(&mut talk, found(last, SearchEnd::TooMany)),
+        receive(&mut talk, found(last, SearchEnd::TooMany)),
         "12:03 [100000] Ann_1180: first lunch\n\
          12:03 [150000] Ann_1180: lunch then\n\
          12:03 [200001] Ann_1180: lunch now\n\
          12:03 -- 3 found, the newest of more"
     );
-    assert!(talk.waiting() == 0);
+    assert!(talk.unanswered_count() == 0);
 }
 
 #[test]
-fn searching_prints_what_can_still_be_read() {
+fn search_skips_expired_messages() {
     let mut talk = online();
     let expires = (at(0) + TimeDelta::seconds(10)).timestamp_millis();
-    hear(&mut talk, Said::Said(message(100_001, "Ann_1180", "Lunch at one?")));
-    hear(&mut talk, Said::Said(message(100_002, "Ann_1180", "something else")));
+    receive(&mut talk, Said::Posted(message(100_001, "Ann_1180", "Lunch at one?")));
+    receive(&mut talk, Said::Posted(message(100_002, "Ann_1180", "something else")));
     let temporary = message(100_003, "Ann_1180", "lunch is secret");
-    hear(&mut talk, Said::Said(Message { kind: Kind::Temporary { expires }, ..temporary }));
-    hear(&mut talk, Said::Said(message(100_004, "Kim_9021", "no lunch")));
+    receive(
+        &mut talk,
+        Said::Posted(Message { kind: MessageKind::Temporary { expires }, ..temporary }),
+    );
+    receive(&mut talk, Said::Posted(message(100_004, "Kim_9021", "no lunch")));
     assert_eq!(
         type_line(&mut talk, ".search lunch"),
         "12:03 [100001] Ann_1180: Lunch at one?\n\
@@ -350,38 +363,42 @@ fn searching_prints_what_can_still_be_read() {
          12:03 -- 3 found"
     );
     assert_eq!(
-        read(talk.type_line(at(11), ".search secret")),
+        render(talk.on_line(at(11), ".search secret")),
         "12:03 -- message 100003 of Ann_1180 has expired\n12:03 -- 0 found"
     );
 }
 
 #[test]
-fn comings_and_goings_are_told_at_once_and_then_together() {
+fn presence_is_shown_immediately_then_batched() {
     let mut talk = online();
-    let crowd = |from: u32, to: u32| (from..to).map(|n| id(&format!("Guest_{n}"))).collect();
-    let comes = |from, to| Said::Presence { joined: crowd(from, to), left: vec![] };
-    let goes = |from, to| Said::Presence { joined: vec![], left: crowd(from, to) };
-    let told = |talk: &mut Talk, millis, said| {
+    let user_ids = |from: u32, to: u32| (from..to).map(|n| id(&format!("Guest_{n}"))).collect();
+    let joined = |from, to| Said::Presence { joined: user_ids(from, to), left: vec![] };
+    let left = |from, to| Said::Presence { joined: vec![], left: user_ids(from, to) };
+    let presence_at = |talk: &mut LineSession, millis, said| {
         let now = at(0) + TimeDelta::milliseconds(millis);
-        read(talk.happen(now, Event::Received(said)))
+        render(talk.on_event(now, ClientEvent::Received(said)))
     };
-    assert_eq!(told(&mut talk, 0, comes(1000, 1001)), "12:03 -- Guest_1000 joined");
+    assert_eq!(presence_at(&mut talk, 0, joined(1000, 1001)), "12:03 -- Guest_1000 joined");
     assert_eq!(talk.deadline(), None);
     for turn in 1..8 {
         assert_eq!(
-            told(&mut talk, 250 * i64::from(turn), comes(1000 + 10 * turn, 1010 + 10 * turn)),
+            presence_at(
+                &mut talk,
+                250 * i64::from(turn),
+                joined(1000 + 10 * turn, 1010 + 10 * turn)
+            ),
             ""
         );
     }
-    assert_eq!(told(&mut talk, 1_900, goes(1010, 1013)), "");
+    assert_eq!(presence_at(&mut talk, 1_900, left(1010, 1013)), "");
     let due = talk.deadline().unwrap();
     assert_eq!(due, at(0) + TimeDelta::seconds(2));
     assert!(talk.tick(due - TimeDelta::milliseconds(1)).is_empty());
     assert_eq!(
-        read(talk.tick(due)),
+        render(talk.tick(due)),
         "12:03 -- 70 people joined\n12:03 -- Guest_1010, Guest_1011, Guest_1012 left"
     );
     assert_eq!(talk.deadline(), None, "nothing more to tell");
-    assert_eq!(told(&mut talk, 2_100, comes(3000, 3001)), "");
+    assert_eq!(presence_at(&mut talk, 2_100, joined(3000, 3001)), "");
     assert_eq!(talk.deadline(), Some(at(0) + TimeDelta::seconds(4)));
 }

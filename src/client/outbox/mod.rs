@@ -3,7 +3,7 @@
 //! The pure part is `queue`; `disk` keeps it beyond a crash; `task` carries it to a connection. The
 //! server knows each message by its `cid`, so sending one again does no harm, and not sending it would.
 
-mod disk;
+mod file;
 mod queue;
 pub(super) mod task;
 
@@ -15,30 +15,30 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
-use self::disk::Disk;
-use self::queue::Queue;
+use self::file::OutboxFile;
+use self::queue::OutboxQueue;
 use super::address::ServerAddress;
-use crate::protocol::id::ClientId;
+use crate::protocol::id::Cid;
 use crate::protocol::message::Millis;
-use crate::protocol::request::Say;
-use crate::tls::fingerprint::hex_digest;
+use crate::protocol::request::Post;
+use crate::tls::fingerprint::sha256_hex;
 
 /// A message that the server has not answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Unsent {
+pub struct UnsentMessage {
     /// The name that its answer will carry.
-    pub cid: ClientId,
+    pub cid: Cid,
     /// What was said.
-    pub say: Say,
+    pub post: Post,
     /// When, by this machine's clock.
     pub at: Millis,
 }
 
 /// A file or folder of the outbox can't be used.
 #[derive(Debug, Error)]
-#[error("cannot {doing} {}: {source}", path.display())]
-pub struct Error {
-    doing: &'static str,
+#[error("cannot {action} {}: {source}", path.display())]
+pub struct OutboxError {
+    action: &'static str,
     path: PathBuf,
     source: io::Error,
 }
@@ -46,8 +46,8 @@ pub struct Error {
 /// What waits for one server, and was said by one person.
 #[derive(Debug, Default)]
 pub struct Outbox {
-    queue: Queue,
-    disk: Option<Disk>,
+    queue: OutboxQueue,
+    file: Option<OutboxFile>,
 }
 
 impl Outbox {
@@ -56,19 +56,19 @@ impl Outbox {
     ///
     /// # Errors
     /// A file can't be made, read or written.
-    pub fn open(folder: &Path, server: &ServerAddress, whose: &str) -> Result<Self, Error> {
-        let (disk, left) = Disk::open(folder, &file_stem(server, whose))?;
-        Ok(Self { queue: Queue::new(left), disk: Some(disk) })
+    pub fn open(folder: &Path, server: &ServerAddress, user: &str) -> Result<Self, OutboxError> {
+        let (disk, left) = OutboxFile::open(folder, &file_stem(server, user))?;
+        Ok(Self { queue: OutboxQueue::new(left), file: Some(disk) })
     }
 
-    pub(super) fn unsent(&self) -> impl Iterator<Item = &Unsent> {
+    pub(super) fn unsent(&self) -> impl Iterator<Item = &UnsentMessage> {
         self.queue.unsent()
     }
 }
 
 /// A safe file name for what belongs to one server and person: nobody's text is a path.
-pub fn file_stem(server: &ServerAddress, whose: &str) -> String {
-    let mut digest = hex_digest(format!("{server}\n{whose}").as_bytes());
+pub fn file_stem(server: &ServerAddress, user: &str) -> String {
+    let mut digest = sha256_hex(format!("{server}\n{user}").as_bytes());
     digest.truncate(32);
     digest
 }

@@ -5,154 +5,157 @@
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
-use super::disk::{Disk, may_keep};
-use super::{Outbox, Unsent};
-use crate::client::driver::{Outlet, Over};
-use crate::client::pace::Pace;
-use crate::client::{Event, REQUESTS};
-use crate::protocol::id::ClientId;
+use super::file::{OutboxFile, may_persist};
+use super::{Outbox, UnsentMessage};
+use crate::client::driver::{Closed, EventSender};
+use crate::client::throttle::SendThrottle;
+use crate::client::{ClientEvent, REQUEST_QUEUE};
+use crate::protocol::id::Cid;
 use crate::protocol::message::Millis;
-use crate::protocol::request::{Request, Say};
+use crate::protocol::request::{Post, Request};
 use crate::protocol::text::SafeText;
 
 /// What the person wants.
 #[derive(Debug)]
-pub(in crate::client) enum Order {
+pub(in crate::client) enum OutboxCommand {
     /// Say this, under this name.
-    Say(ClientId, Say),
+    Post(Cid, Post),
     /// Don't say what was not sent yet, or refused.
-    Discard(ClientId),
+    Discard(Cid),
 }
 
 /// What the connection brings.
 #[derive(Debug)]
-pub(in crate::client) enum Word {
+pub(in crate::client) enum OutboxSignal {
     /// The server has said everything that it had to say, and takes requests here, at this pace.
-    Live(mpsc::Sender<Vec<u8>>, Pace),
+    Live(mpsc::Sender<Vec<u8>>, SendThrottle),
     /// There is no connection any more.
-    Lost,
+    Disconnected,
     /// The server has done it, or never will.
-    Answered(ClientId),
+    Answered(Cid),
     /// The server can't store it now.
-    NotStored(ClientId),
+    NotStored(Cid),
     /// A message is gone: no trace of it must stay.
-    Gone,
+    MessageRemoved,
 }
 
 /// What comes next.
-enum Next {
-    Hear(Word),
-    Obey,
-    Sent(Option<ClientId>),
+enum Step {
+    Signal(OutboxSignal),
+    Commands,
+    Sent(Option<Cid>),
 }
 
 /// The task.
 #[derive(Debug)]
-pub(in crate::client) struct Task {
+pub(in crate::client) struct OutboxTask {
     pub(in crate::client) outbox: Outbox,
-    pub(in crate::client) orders: mpsc::Receiver<Order>,
-    pub(in crate::client) words: mpsc::Receiver<Word>,
-    pub(in crate::client) outlet: Outlet,
-    pub(in crate::client) line: Option<mpsc::Sender<Vec<u8>>>,
-    pub(in crate::client) pace: Pace,
+    pub(in crate::client) commands: mpsc::Receiver<OutboxCommand>,
+    pub(in crate::client) signals: mpsc::Receiver<OutboxSignal>,
+    pub(in crate::client) events: EventSender,
+    pub(in crate::client) requests: Option<mpsc::Sender<Vec<u8>>>,
+    pub(in crate::client) throttle: SendThrottle,
 }
 
-impl Task {
+impl OutboxTask {
     /// Runs until nobody wants the connection any more. What was taken until then is on disk, and is
     /// handed over if a connection stands.
     pub(in crate::client) async fn run(mut self) {
         while self.step().await.is_ok() {}
         // The connection must not wait for who hears no more.
-        self.words.close();
-        self.orders.close();
-        let mut orders = Vec::with_capacity(REQUESTS);
-        while self.orders.recv_many(&mut orders, REQUESTS).await > 0 {
-            if self.obey(&mut orders).await.is_err() {
+        self.signals.close();
+        self.commands.close();
+        let mut commands = Vec::with_capacity(REQUEST_QUEUE);
+        while self.commands.recv_many(&mut commands, REQUEST_QUEUE).await > 0 {
+            if self.on_commands(&mut commands).await.is_err() {
                 // There is nobody to tell; what is on disk is said the next time.
             }
         }
         // What the server does not take by then is on disk.
-        let now = mono();
-        while self.line.is_some() && self.outbox.queue.next().is_some() {
-            match hand_over(self.line.as_ref(), self.outbox.queue.next(), now).await {
-                Some(cid) => self.outbox.queue.sent(&cid),
-                None => self.line = None,
+        let now = now();
+        while self.requests.is_some() && self.outbox.queue.next().is_some() {
+            match send_when_due(self.requests.as_ref(), self.outbox.queue.next(), now).await {
+                Some(cid) => self.outbox.queue.mark_sent(&cid),
+                None => self.requests = None,
             }
         }
     }
 
-    async fn step(&mut self) -> Result<(), Over> {
-        let mut orders = Vec::with_capacity(REQUESTS);
+    async fn step(&mut self) -> Result<(), Closed> {
+        let mut commands = Vec::with_capacity(REQUEST_QUEUE);
         let waits = self.outbox.queue.next().is_some();
-        let due = Instant::from_std(self.pace.due(mono().into_std()));
+        let due = Instant::from_std(self.throttle.ready_at(now().into_std()));
         let next = tokio::select! {
             biased;
-            () = self.outlet.over() => return Err(Over),
-            word = self.words.recv() => Next::Hear(word.ok_or(Over)?),
-            count = self.orders.recv_many(&mut orders, REQUESTS) => match count {
-                0 => return Err(Over),
-                _ => Next::Obey,
+            () = self.events.closed() => return Err(Closed),
+            word = self.signals.recv() => Step::Signal(word.ok_or(Closed)?),
+            count = self.commands.recv_many(&mut commands, REQUEST_QUEUE) => match count {
+                0 => return Err(Closed),
+                _ => Step::Commands,
             },
-            handed = hand_over(self.line.as_ref(), self.outbox.queue.next(), due), if waits => {
-                Next::Sent(handed)
+            handed = send_when_due(self.requests.as_ref(), self.outbox.queue.next(), due), if waits => {
+                Step::Sent(handed)
             }
         };
         match next {
-            Next::Hear(word) => self.hear(word).await,
-            Next::Obey => self.obey(&mut orders).await,
-            Next::Sent(Some(cid)) => {
-                self.outbox.queue.sent(&cid);
-                self.pace.sent(mono().into_std());
+            Step::Signal(word) => self.on_signal(word).await,
+            Step::Commands => self.on_commands(&mut commands).await,
+            Step::Sent(Some(cid)) => {
+                self.outbox.queue.mark_sent(&cid);
+                self.throttle.record_send(now().into_std());
                 Ok(())
             }
-            Next::Sent(None) => {
-                self.line = None;
+            Step::Sent(None) => {
+                self.requests = None;
                 Ok(())
             }
         }
     }
 
-    async fn hear(&mut self, word: Word) -> Result<(), Over> {
-        match word {
-            Word::Live(line, pace) => {
-                (self.line, self.pace) = (Some(line), pace);
-                for cid in self.outbox.queue.connected(now()) {
+    async fn on_signal(&mut self, signal: OutboxSignal) -> Result<(), Closed> {
+        match signal {
+            OutboxSignal::Live(line, pace) => {
+                (self.requests, self.throttle) = (Some(line), pace);
+                for cid in self.outbox.queue.on_connect(unix_millis()) {
                     let reason = "it waited for more than 6 days, and is not sent by itself";
-                    self.outlet.send(not_sent(cid, reason)).await?;
+                    self.events.send(not_sent(cid, reason)).await?;
                 }
                 for cid in self.outbox.queue.waiting() {
-                    self.outlet.send(Event::Sending(cid.clone())).await?;
+                    self.events.send(ClientEvent::Sending(cid.clone())).await?;
                 }
             }
-            Word::Lost => {
-                self.line = None;
-                self.outbox.queue.lost();
+            OutboxSignal::Disconnected => {
+                self.requests = None;
+                self.outbox.queue.on_disconnect();
             }
-            Word::Answered(cid) => self.answered(cid).await,
-            Word::NotStored(cid) => self.outbox.queue.hold(&cid),
-            Word::Gone => {
-                let kept = self.kept();
-                self.on_disk(move |disk| disk.scrub(kept.iter())).await.unwrap_or_default();
+            OutboxSignal::Answered(cid) => self.remove(cid).await,
+            OutboxSignal::NotStored(cid) => self.outbox.queue.defer(&cid),
+            OutboxSignal::MessageRemoved => {
+                let kept = self.persistent();
+                self.with_file(move |disk| disk.scrub(kept.iter())).await.unwrap_or_default();
             }
         }
         Ok(())
     }
 
     /// Puts what is to be said on disk, all at once; nothing is sent that is not there.
-    async fn obey(&mut self, orders: &mut Vec<Order>) -> Result<(), Over> {
+    async fn on_commands(&mut self, commands: &mut Vec<OutboxCommand>) -> Result<(), Closed> {
         let mut new = Vec::new();
-        for order in orders.drain(..) {
-            match order {
-                Order::Say(cid, say) => new.push(Unsent { cid, say, at: now() }),
-                Order::Discard(cid) => self.answered(cid).await,
+        for command in commands.drain(..) {
+            match command {
+                OutboxCommand::Post(cid, say) => {
+                    new.push(UnsentMessage { cid, post: say, at: unix_millis() })
+                }
+                OutboxCommand::Discard(cid) => self.remove(cid).await,
             }
         }
         if new.is_empty() {
             return Ok(());
         }
         let outcome = if self.outbox.queue.has_room_for(new.len()) {
-            let kept: Vec<Unsent> = new.iter().filter(|one| may_keep(one)).cloned().collect();
-            self.on_disk(move |disk| disk.append(&kept))
+            let kept: Vec<UnsentMessage> =
+                new.iter().filter(|one| may_persist(one)).cloned().collect();
+            self.with_file(move |disk| disk.append(&kept))
                 .await
                 .map_err(|error| format!("this machine's disk does not take it: {error}"))
         } else {
@@ -162,71 +165,73 @@ impl Task {
             match &outcome {
                 Ok(()) => {
                     let cid = unsent.cid.clone();
-                    self.outbox.queue.add(unsent);
-                    if self.line.is_some() {
-                        self.outlet.send(Event::Sending(cid)).await?;
+                    self.outbox.queue.push(unsent);
+                    if self.requests.is_some() {
+                        self.events.send(ClientEvent::Sending(cid)).await?;
                     }
                 }
-                Err(reason) => self.outlet.send(not_sent(unsent.cid, reason)).await?,
+                Err(reason) => self.events.send(not_sent(unsent.cid, reason)).await?,
             }
         }
         Ok(())
     }
 
-    async fn answered(&mut self, cid: ClientId) {
+    async fn remove(&mut self, cid: Cid) {
         if self.outbox.queue.remove(&cid) {
-            let kept = self.kept();
+            let kept = self.persistent();
             // Where that fails the message is sent once more after a restart, and known by its `cid`.
-            self.on_disk(move |disk| disk.answered(&[cid], kept.iter())).await.unwrap_or_default();
+            self.with_file(move |disk| disk.record_answers(&[cid], kept.iter()))
+                .await
+                .unwrap_or_default();
         }
     }
 
-    fn kept(&self) -> Vec<Unsent> {
-        self.outbox.queue.unsent().filter(|unsent| may_keep(unsent)).cloned().collect()
+    fn persistent(&self) -> Vec<UnsentMessage> {
+        self.outbox.queue.unsent().filter(|unsent| may_persist(unsent)).cloned().collect()
     }
 
     /// Does `work` on a thread that may wait for the disk; without a disk there is nothing to do.
-    async fn on_disk(
+    async fn with_file(
         &mut self,
-        work: impl FnOnce(&mut Disk) -> std::io::Result<()> + Send + 'static,
+        work: impl FnOnce(&mut OutboxFile) -> std::io::Result<()> + Send + 'static,
     ) -> std::io::Result<()> {
-        let Some(mut disk) = self.outbox.disk.take() else { return Ok(()) };
+        let Some(mut disk) = self.outbox.file.take() else { return Ok(()) };
         let done = tokio::task::spawn_blocking(move || {
             let outcome = work(&mut disk);
             (disk, outcome)
         });
         let (disk, outcome) = done.await.map_err(std::io::Error::other)?;
-        self.outbox.disk = Some(disk);
+        self.outbox.file = Some(disk);
         outcome
     }
 }
 
 /// Hands a message to the connection when it is due, and gives its name; nothing if the connection is
 /// gone. Waits while the connection takes nothing, or there is none.
-async fn hand_over(
-    line: Option<&mpsc::Sender<Vec<u8>>>,
-    unsent: Option<&Unsent>,
+async fn send_when_due(
+    requests: Option<&mpsc::Sender<Vec<u8>>>,
+    unsent: Option<&UnsentMessage>,
     due: Instant,
-) -> Option<ClientId> {
-    let (Some(line), Some(unsent)) = (line, unsent) else {
+) -> Option<Cid> {
+    let (Some(line), Some(unsent)) = (requests, unsent) else {
         return std::future::pending().await;
     };
     sleep_until(due).await;
     let room = line.reserve().await.ok()?;
-    room.send(Request::Say(unsent.say.clone()).encode(Some(&unsent.cid)));
+    room.send(Request::Post(unsent.post.clone()).encode(Some(&unsent.cid)));
     Some(unsent.cid.clone())
 }
 
-fn not_sent(cid: ClientId, reason: &str) -> Event {
-    Event::NotSent { cid, reason: SafeText::clean(reason) }
+fn not_sent(cid: Cid, reason: &str) -> ClientEvent {
+    ClientEvent::NotSent { cid, reason: SafeText::clean(reason) }
 }
 
 #[expect(clippy::disallowed_methods, reason = "this is the shell")]
-fn now() -> Millis {
+fn unix_millis() -> Millis {
     chrono::Utc::now().timestamp_millis()
 }
 
 #[expect(clippy::disallowed_methods, reason = "this is the shell")]
-fn mono() -> Instant {
+fn now() -> Instant {
     Instant::now()
 }

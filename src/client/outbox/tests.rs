@@ -4,37 +4,37 @@ use std::fs;
 
 use super::*;
 use crate::protocol::message::Audience;
-use crate::protocol::request::SayKind;
+use crate::protocol::request::PostKind;
 use crate::protocol::text::SafeText;
 
 const DAY: Millis = 24 * 60 * 60 * 1_000;
 
-fn unsent(cid: &str, at: Millis) -> Unsent {
-    let say = Say {
+fn unsent(cid: &str, at: Millis) -> UnsentMessage {
+    let say = Post {
         audience: Audience::Only(["Ann_1180".parse().unwrap()].into()),
-        kind: SayKind::Reply { to: "235467".parse().unwrap() },
+        kind: PostKind::Reply { to: "235467".parse().unwrap() },
         content: SafeText::clean(&format!("{cid}: ü\n\"quoted\"")),
     };
-    Unsent { cid: cid.parse().unwrap(), say, at }
+    UnsentMessage { cid: cid.parse().unwrap(), post: say, at }
 }
 
-fn names(left: &[Unsent]) -> Vec<&str> {
+fn cids(left: &[UnsentMessage]) -> Vec<&str> {
     left.iter().map(|unsent| unsent.cid.as_str()).collect()
 }
 
-fn open(folder: &Path) -> (Disk, Vec<Unsent>) {
-    Disk::open(folder, "stem").unwrap()
+fn open(folder: &Path) -> (OutboxFile, Vec<UnsentMessage>) {
+    OutboxFile::open(folder, "stem").unwrap()
 }
 
 #[test]
-fn a_message_is_sent_again_after_a_loss_and_never_once_it_is_too_old() {
-    let mut queue = Queue::new(vec![unsent("old", 0), unsent("new", 5 * DAY)]);
-    assert!(queue.connected(5 * DAY).is_empty());
-    queue.sent(&"old".parse().unwrap());
+fn unanswered_message_is_resent_until_it_is_too_old() {
+    let mut queue = OutboxQueue::new(vec![unsent("old", 0), unsent("new", 5 * DAY)]);
+    assert!(queue.on_connect(5 * DAY).is_empty());
+    queue.mark_sent(&"old".parse().unwrap());
     assert_eq!(queue.next(), Some(&unsent("new", 5 * DAY)));
-    queue.lost();
+    queue.on_disconnect();
     assert_eq!(queue.next(), Some(&unsent("old", 0)), "in order");
-    assert_eq!(queue.connected(6 * DAY + 1), ["old".parse().unwrap()]);
+    assert_eq!(queue.on_connect(6 * DAY + 1), ["old".parse().unwrap()]);
     assert_eq!(queue.next(), Some(&unsent("new", 5 * DAY)));
     assert!(queue.remove(&"new".parse().unwrap()));
     assert!(!queue.remove(&"new".parse().unwrap()));
@@ -43,13 +43,13 @@ fn a_message_is_sent_again_after_a_loss_and_never_once_it_is_too_old() {
 }
 
 #[test]
-fn what_was_appended_and_not_answered_is_there_after_a_crash() {
+fn unanswered_messages_survive_a_crash() {
     let folder = tempfile::tempdir().unwrap();
     let (mut disk, left) = open(folder.path());
     assert!(left.is_empty());
     let all = [unsent("one", 1), unsent("two", 2), unsent("three", 3)];
     disk.append(&all).unwrap();
-    disk.answered(&["two".parse().unwrap()], [&all[0], &all[2]].into_iter()).unwrap();
+    disk.record_answers(&["two".parse().unwrap()], [&all[0], &all[2]].into_iter()).unwrap();
     drop(disk);
     let (disk, left) = open(folder.path());
     assert_eq!(left, [all[0].clone(), all[2].clone()]);
@@ -59,28 +59,28 @@ fn what_was_appended_and_not_answered_is_there_after_a_crash() {
     let whole = fs::read(&path).unwrap();
     fs::write(&path, &whole[..whole.len() - 5]).unwrap();
     let (mut disk, left) = open(folder.path());
-    assert_eq!(names(&left), ["one"]);
+    assert_eq!(cids(&left), ["one"]);
     disk.append(&[unsent("four", 4)]).unwrap();
     drop(disk);
-    assert_eq!(names(&open(folder.path()).1), ["one", "four"]);
+    assert_eq!(cids(&open(folder.path()).1), ["one", "four"]);
 }
 
 #[test]
-fn what_was_answered_leaves_the_disk() {
+fn answered_message_is_removed_from_the_file() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("stem.0.jsonl");
     let (mut disk, _) = open(folder.path());
     let all = [unsent("one", 1), unsent("two", 2)];
     disk.append(&all).unwrap();
-    disk.answered(&["one".parse().unwrap()], [&all[1]].into_iter()).unwrap();
+    disk.record_answers(&["one".parse().unwrap()], [&all[1]].into_iter()).unwrap();
     disk.scrub([&all[1]].into_iter()).unwrap();
     assert!(!fs::read_to_string(&path).unwrap().contains("one"));
-    disk.answered(&["two".parse().unwrap()], std::iter::empty()).unwrap();
+    disk.record_answers(&["two".parse().unwrap()], std::iter::empty()).unwrap();
     assert_eq!(fs::read(&path).unwrap(), b"");
 }
 
 #[test]
-fn two_processes_have_two_files_and_none_is_left_behind() {
+fn each_process_has_its_own_file_and_unused_files_are_taken_over() {
     let folder = tempfile::tempdir().unwrap();
     let (mut first, _) = open(folder.path());
     let (mut second, _) = open(folder.path());
@@ -88,15 +88,15 @@ fn two_processes_have_two_files_and_none_is_left_behind() {
     second.append(&[unsent("two", 2)]).unwrap();
     drop(second);
     let (second, left) = open(folder.path());
-    assert_eq!(names(&left), ["two"], "the first still has its own");
+    assert_eq!(cids(&left), ["two"], "the first still has its own");
     drop((first, second));
     let (_third, left) = open(folder.path());
-    assert_eq!(names(&left), ["one", "two"]);
+    assert_eq!(cids(&left), ["one", "two"]);
     assert!(!folder.path().join("stem.1.jsonl").exists());
 }
 
 #[test]
-fn a_folder_that_cannot_be_used_is_named() {
+fn unusable_folder_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("a file");
     fs::write(&file, "").unwrap();

@@ -5,8 +5,8 @@
 
 pub mod history;
 mod pending;
-pub mod query;
 pub mod search;
+pub mod search_input;
 pub mod timeline;
 
 #[cfg(test)]
@@ -18,20 +18,20 @@ use std::time::Duration;
 use chrono::{DateTime, FixedOffset};
 use thiserror::Error;
 
-use self::history::{History, Part};
-pub use self::pending::{Delivery, Pending};
-use self::timeline::{Fate, Place, Timeline};
-use super::{Connected, Event};
+use self::history::{HistoryRequest, LoadedHistory};
+pub use self::pending::{Delivery, PendingMessage};
+use self::timeline::{EntryIndex, MessageState, Timeline};
+use super::{ClientEvent, Connected};
 use crate::protocol;
-use crate::protocol::event::{Found, Refused};
-use crate::protocol::id::{ClientId, MessageId, UserId};
+use crate::protocol::event::{ErrorReply, SearchResults};
+use crate::protocol::id::{Cid, MessageId, UserId};
 use crate::protocol::message::{Audience, Millis};
-use crate::protocol::request::{Say, SayKind};
+use crate::protocol::request::{Post, PostKind};
 use crate::protocol::text::SafeText;
 
 /// The state of the connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Link {
+pub enum ConnectionState {
     /// An attempt is under way.
     Connecting,
     /// Logged in.
@@ -57,17 +57,17 @@ pub enum Link {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
     /// A message was added to the conversation.
-    Said(Place),
+    Posted(EntryIndex),
     /// A message was said while the conversation is a part of the past.
-    Elsewhere(UserId),
+    PostedOutOfView(UserId),
     /// A part of the history came.
-    Page(Part),
+    HistoryLoaded(HistoryRequest),
     /// The server found something.
-    Found(Found),
+    SearchResults(SearchResults),
     /// The text of a message is gone.
-    Gone(MessageId),
+    Removed(MessageId),
     /// All that was shown of the conversation is void.
-    Anew,
+    Reset,
     /// People came and went.
     Presence {
         /// Who came.
@@ -76,9 +76,9 @@ pub enum Change {
         left: Vec<UserId>,
     },
     /// The connection's state is another, as these words say.
-    Link(SafeText),
+    Connection(SafeText),
     /// The server refused something.
-    Refused(Refused),
+    Error(ErrorReply),
 }
 
 /// Why a word does not name somebody.
@@ -86,10 +86,10 @@ pub enum Change {
 pub enum ResolveError {
     /// Nobody is called that.
     #[error("nobody here is called {0}")]
-    Nobody(String),
+    Unknown(String),
     /// Several people are.
     #[error("{0} may be {list}: write the whole ID", list = join(.1))]
-    Several(String, Vec<UserId>),
+    Ambiguous(String, Vec<UserId>),
 }
 
 fn join(ids: &[UserId]) -> String {
@@ -98,64 +98,64 @@ fn join(ids: &[UserId]) -> String {
 
 /// The room.
 #[derive(Debug, Clone)]
-pub struct Room {
-    you: Option<UserId>,
+pub struct ChatState {
+    own_id: Option<UserId>,
     /// Every ID this client has had: what was said under them is its own.
-    yours: BTreeSet<UserId>,
-    link: Link,
-    people: BTreeSet<UserId>,
+    own_ids: BTreeSet<UserId>,
+    connection: ConnectionState,
+    online_users: BTreeSet<UserId>,
     guests: BTreeSet<UserId>,
     timeline: Timeline,
-    history: History,
-    pending: Vec<Pending>,
+    history: LoadedHistory,
+    pending: Vec<PendingMessage>,
     /// The server's clock minus ours.
     clock_offset: Millis,
     cid_prefix: String,
-    cids: u64,
+    cid_count: u64,
 }
 
-impl Room {
+impl ChatState {
     /// An empty room. What is sent is named after `cid_prefix`, which has to be unique among all
     /// clients, and made of visible ASCII characters.
     pub fn new(cid_prefix: &str) -> Self {
         Self {
-            you: None,
-            yours: BTreeSet::new(),
-            link: Link::Connecting,
-            people: BTreeSet::new(),
+            own_id: None,
+            own_ids: BTreeSet::new(),
+            connection: ConnectionState::Connecting,
+            online_users: BTreeSet::new(),
             guests: BTreeSet::new(),
             timeline: Timeline::default(),
-            history: History::default(),
+            history: LoadedHistory::default(),
             pending: Vec::new(),
             clock_offset: 0,
             cid_prefix: cid_prefix.to_owned(),
-            cids: 0,
+            cid_count: 0,
         }
     }
 
     /// The ID that the server gave, once there has been a login.
-    pub fn you(&self) -> Option<&UserId> {
-        self.you.as_ref()
+    pub fn own_id(&self) -> Option<&UserId> {
+        self.own_id.as_ref()
     }
 
     /// Whether `user` is, or was before a reconnection, this client.
-    pub fn is_you(&self, user: &UserId) -> bool {
-        self.yours.contains(user)
+    pub fn is_own_id(&self, user: &UserId) -> bool {
+        self.own_ids.contains(user)
     }
 
     /// The state of the connection.
-    pub fn link(&self) -> &Link {
-        &self.link
+    pub fn connection(&self) -> &ConnectionState {
+        &self.connection
     }
 
     /// Whether there is a connection to send over.
     pub fn is_online(&self) -> bool {
-        matches!(self.link, Link::Online { .. })
+        matches!(self.connection, ConnectionState::Online { .. })
     }
 
     /// The others who are here, in the order of their IDs.
-    pub fn people(&self) -> &BTreeSet<UserId> {
-        &self.people
+    pub fn online_users(&self) -> &BTreeSet<UserId> {
+        &self.online_users
     }
 
     /// Whether they have shown no key: anybody may be behind the ID.
@@ -179,39 +179,41 @@ impl Room {
     }
 
     /// Takes in what happened on the connection.
-    pub fn apply(&mut self, now: DateTime<FixedOffset>, event: Event) -> Vec<Change> {
+    pub fn apply(&mut self, now: DateTime<FixedOffset>, event: ClientEvent) -> Vec<Change> {
         match event {
-            Event::Connecting => {
-                self.link = Link::Connecting;
+            ClientEvent::Connecting => {
+                self.connection = ConnectionState::Connecting;
                 Vec::new()
             }
-            Event::FirstContact(words) => {
+            ClientEvent::FirstContact(words) => {
                 let lines = words.as_str().lines().map(SafeText::clean);
-                lines.map(|line| self.notice(now, line)).collect()
+                lines.map(|line| self.connection_notice(now, line)).collect()
             }
-            Event::Connected(connected) => self.connected(now, connected),
-            Event::Received(event) => self.received(now, event),
-            Event::Kept(unsent) => {
-                self.kept(now, unsent);
+            ClientEvent::Connected(connected) => self.on_connected(now, connected),
+            ClientEvent::Received(event) => self.on_server_event(now, event),
+            ClientEvent::Restored(unsent) => {
+                self.restore(now, unsent);
                 Vec::new()
             }
-            Event::Sending(cid) => {
-                self.deliver(&cid, Delivery::Sending);
+            ClientEvent::Sending(cid) => {
+                self.set_delivery(&cid, Delivery::Sending);
                 Vec::new()
             }
-            Event::NotSent { cid, reason } => {
-                self.fail(&cid, reason);
+            ClientEvent::NotSent { cid, reason } => {
+                self.mark_failed(&cid, reason);
                 Vec::new()
             }
-            Event::Disconnected { reason, retry_in } => self.disconnected(now, reason, retry_in),
+            ClientEvent::Disconnected { reason, retry_in } => {
+                self.on_disconnected(now, reason, retry_in)
+            }
             // Whoever shows the room leaves then, and says why.
-            Event::Untrusted { reason } => {
+            ClientEvent::Untrusted { reason } => {
                 self.end(reason);
                 Vec::new()
             }
-            Event::Ended { reason } => {
+            ClientEvent::Ended { reason } => {
                 self.end(reason.clone());
-                vec![self.notice(now, reason)]
+                vec![self.connection_notice(now, reason)]
             }
         }
     }
@@ -219,20 +221,20 @@ impl Room {
     /// Takes away what has expired by now.
     pub fn expire(&mut self, now: DateTime<FixedOffset>) -> Vec<Change> {
         let expired = self.timeline.expire(self.server_time(now));
-        expired.into_iter().map(Change::Gone).collect()
+        expired.into_iter().map(Change::Removed).collect()
     }
 
     /// Says something that is not from the server.
-    pub fn announce(&mut self, now: DateTime<FixedOffset>, text: SafeText) {
-        if self.is_present() {
-            self.timeline.notice(now, text);
+    pub fn add_notice(&mut self, now: DateTime<FixedOffset>, text: SafeText) {
+        if self.shows_latest() {
+            self.timeline.add_notice(now, text);
         }
     }
 
     /// A name for the next request.
-    pub fn next_cid(&mut self) -> Option<ClientId> {
-        self.cids += 1;
-        format!("{}-{}", self.cid_prefix, self.cids).parse().ok()
+    pub fn next_cid(&mut self) -> Option<Cid> {
+        self.cid_count += 1;
+        format!("{}-{}", self.cid_prefix, self.cid_count).parse().ok()
     }
 
     /// Who is meant by a word: an ID, or a name that only one of the people here has.
@@ -240,17 +242,17 @@ impl Room {
     /// # Errors
     /// It is nobody's, or several people's.
     pub fn resolve(&self, word: &str) -> Result<UserId, ResolveError> {
-        if let Some(id) = word.parse().ok().filter(|id| self.people.contains(id)) {
+        if let Some(id) = word.parse().ok().filter(|id| self.online_users.contains(id)) {
             return Ok(id);
         }
         let called: Vec<&UserId> =
-            self.people.iter().filter(|id| id.name().eq_ignore_ascii_case(word)).collect();
+            self.online_users.iter().filter(|id| id.name().eq_ignore_ascii_case(word)).collect();
         match called.as_slice() {
             [id] => Ok((*id).clone()),
-            [] => Err(ResolveError::Nobody(SafeText::clean(word).one_line())),
+            [] => Err(ResolveError::Unknown(SafeText::clean(word).one_line())),
             several => {
                 let several = several.iter().map(|id| (*id).clone()).collect();
-                Err(ResolveError::Several(SafeText::clean(word).one_line(), several))
+                Err(ResolveError::Ambiguous(SafeText::clean(word).one_line(), several))
             }
         }
     }
@@ -258,12 +260,12 @@ impl Room {
     /// Who gets a reply to this message unless something else is chosen: everybody for a public one,
     /// the people of a private one.
     pub fn reply_audience(&self, id: MessageId) -> Audience {
-        match self.timeline.said(id).map(|said| &said.message) {
+        match self.timeline.message(id).map(|said| &said.message) {
             Some(message) => match &message.audience {
                 Audience::Everyone => Audience::Everyone,
                 Audience::Only(people) => {
                     let everyone = people.iter().chain([&message.sender]);
-                    Audience::Only(everyone.filter(|id| !self.is_you(id)).cloned().collect())
+                    Audience::Only(everyone.filter(|id| !self.is_own_id(id)).cloned().collect())
                 }
             },
             None => Audience::Everyone,
@@ -271,26 +273,26 @@ impl Room {
     }
 
     /// A request for a reply to the people of a message.
-    pub fn reply(&self, to: MessageId, content: SafeText) -> Say {
-        Say { audience: self.reply_audience(to), kind: SayKind::Reply { to }, content }
+    pub fn reply(&self, to: MessageId, content: SafeText) -> Post {
+        Post { audience: self.reply_audience(to), kind: PostKind::Reply { to }, content }
     }
 
     fn end(&mut self, reason: SafeText) {
-        self.wait_pending();
-        self.people.clear();
-        self.link = Link::Ended { reason };
+        self.requeue_pending();
+        self.online_users.clear();
+        self.connection = ConnectionState::Ended { reason };
     }
 
-    fn connected(&mut self, now: DateTime<FixedOffset>, connected: Connected) -> Vec<Change> {
+    fn on_connected(&mut self, now: DateTime<FixedOffset>, connected: Connected) -> Vec<Change> {
         let Connected { welcome, fingerprint } = connected;
-        let again = !self.yours.is_empty();
+        let is_reconnect = !self.own_ids.is_empty();
         self.clock_offset = welcome.now - now.timestamp_millis();
-        self.people.clear();
+        self.online_users.clear();
         self.guests.clear();
-        self.yours.insert(welcome.user.clone());
-        self.link = Link::Online { fingerprint };
-        self.history.welcome(&welcome.epoch, welcome.head, welcome.resumed);
-        let words = match (again, welcome.resumed) {
+        self.own_ids.insert(welcome.user.clone());
+        self.connection = ConnectionState::Online { fingerprint };
+        self.history.on_welcome(&welcome.epoch, welcome.head, welcome.resumed);
+        let words = match (is_reconnect, welcome.resumed) {
             (false, _) => format!("you are {}", welcome.user),
             (true, true) => format!("connected again, as {}", welcome.user),
             (true, false) => {
@@ -298,66 +300,67 @@ impl Room {
                 format!("connected again, as {}: all begins anew", welcome.user)
             }
         };
-        self.you = Some(welcome.user);
-        let anew = (again && !welcome.resumed).then_some(Change::Anew);
-        anew.into_iter().chain([self.notice(now, SafeText::clean(&words))]).collect()
+        self.own_id = Some(welcome.user);
+        let reset = (is_reconnect && !welcome.resumed).then_some(Change::Reset);
+        reset.into_iter().chain([self.connection_notice(now, SafeText::clean(&words))]).collect()
     }
 
-    fn disconnected(
+    fn on_disconnected(
         &mut self,
         now: DateTime<FixedOffset>,
         reason: SafeText,
         retry_in: Duration,
     ) -> Vec<Change> {
-        let was_online = matches!(self.link, Link::Online { .. });
-        self.wait_pending();
-        self.people.clear();
+        let was_online = matches!(self.connection, ConnectionState::Online { .. });
+        self.requeue_pending();
+        self.online_users.clear();
         let retry_in = chrono::TimeDelta::from_std(retry_in).unwrap_or_default();
         let retry_at = now + retry_in;
-        self.link = Link::Offline { reason: reason.clone(), retry_at };
+        self.connection = ConnectionState::Offline { reason: reason.clone(), retry_at };
         if !was_online {
-            return vec![Change::Link(reason)];
+            return vec![Change::Connection(reason)];
         }
-        vec![self.notice(now, SafeText::clean(&format!("disconnected: {reason}")))]
+        vec![self.connection_notice(now, SafeText::clean(&format!("disconnected: {reason}")))]
     }
 
-    fn received(
+    fn on_server_event(
         &mut self,
         now: DateTime<FixedOffset>,
         event: protocol::event::Event,
     ) -> Vec<Change> {
         use protocol::event::Event;
         match event {
-            Event::People(people) => {
-                self.people = people.iter().filter(|id| !self.is_you(id)).cloned().collect();
+            Event::Users(people) => {
+                self.online_users =
+                    people.iter().filter(|id| !self.is_own_id(id)).cloned().collect();
                 Vec::new()
             }
-            Event::Presence { joined, left } => self.presence(now, joined, left),
+            Event::Presence { joined, left } => self.on_presence(now, joined, left),
             Event::Guests(guests) => {
                 self.guests.extend(guests);
                 Vec::new()
             }
-            Event::Said(message) => {
+            Event::Posted(message) => {
                 self.confirm(&message);
-                if self.is_present() {
-                    self.timeline.say(message).map(Change::Said).into_iter().collect()
+                if self.shows_latest() {
+                    self.timeline.add(message).map(Change::Posted).into_iter().collect()
                 } else {
-                    vec![Change::Elsewhere(message.sender)]
+                    vec![Change::PostedOutOfView(message.sender)]
                 }
             }
-            Event::Deleted(deleted) => self.forget(deleted.id, Fate::Removed),
-            Event::Expired { id, .. } => self.forget(id, Fate::Expired),
-            Event::Refused(refused) => {
-                self.history.refused(refused.cid.as_ref());
+            Event::Deleted(deleted) => self.remove_text(deleted.id, MessageState::Removed),
+            Event::Expired { id, .. } => self.remove_text(id, MessageState::Expired),
+            Event::Error(refused) => {
+                self.history.on_error(refused.cid.as_ref());
                 if let Some(cid) = &refused.cid {
-                    self.fail(cid, refused.text.clone());
+                    self.mark_failed(cid, refused.text.clone());
                 }
-                vec![Change::Refused(refused)]
+                vec![Change::Error(refused)]
             }
-            Event::History(page) => self.page(page),
-            Event::Found(mut found) => {
-                found.messages.retain(|message| !self.history.is_buried(message.id));
-                vec![Change::Found(found)]
+            Event::History(page) => self.on_history_page(page),
+            Event::SearchResults(mut found) => {
+                found.messages.retain(|message| !self.history.was_removed(message.id));
+                vec![Change::SearchResults(found)]
             }
             Event::Stored(stored) => {
                 self.pending.retain(|pending| pending.cid != stored.cid);
@@ -373,37 +376,37 @@ impl Room {
         }
     }
 
-    fn presence(
+    fn on_presence(
         &mut self,
         now: DateTime<FixedOffset>,
         mut joined: Vec<UserId>,
         mut left: Vec<UserId>,
     ) -> Vec<Change> {
-        left.retain(|id| self.people.remove(id));
+        left.retain(|id| self.online_users.remove(id));
         for id in &left {
             self.guests.remove(id);
         }
-        joined.retain(|id| !self.is_you(id) && self.people.insert(id.clone()));
+        joined.retain(|id| !self.is_own_id(id) && self.online_users.insert(id.clone()));
         if joined.is_empty() && left.is_empty() {
             return Vec::new();
         }
-        if self.is_present() {
-            self.timeline.presence(now, &joined, &left);
+        if self.shows_latest() {
+            self.timeline.add_presence(now, &joined, &left);
         }
         vec![Change::Presence { joined, left }]
     }
 
-    fn forget(&mut self, id: MessageId, fate: Fate) -> Vec<Change> {
-        let is_new = !self.history.is_buried(id);
-        self.history.bury(id);
+    fn remove_text(&mut self, id: MessageId, state: MessageState) -> Vec<Change> {
+        let is_new = !self.history.was_removed(id);
+        self.history.mark_removed(id);
         // It may be known elsewhere, in the hits of a search.
-        let known = self.timeline.said(id).is_some();
-        let taken = self.timeline.forget(id, fate);
-        if taken || (is_new && !known) { vec![Change::Gone(id)] } else { Vec::new() }
+        let known = self.timeline.message(id).is_some();
+        let taken = self.timeline.remove_text(id, state);
+        if taken || (is_new && !known) { vec![Change::Removed(id)] } else { Vec::new() }
     }
 
-    fn notice(&mut self, now: DateTime<FixedOffset>, text: SafeText) -> Change {
-        self.announce(now, text.clone());
-        Change::Link(text)
+    fn connection_notice(&mut self, now: DateTime<FixedOffset>, text: SafeText) -> Change {
+        self.add_notice(now, text.clone());
+        Change::Connection(text)
     }
 }

@@ -2,20 +2,20 @@
 
 use chrono::{DateTime, FixedOffset};
 
-use super::Room;
-use crate::client::outbox::Unsent;
-use crate::protocol::id::ClientId;
+use super::ChatState;
+use crate::client::outbox::UnsentMessage;
+use crate::protocol::id::Cid;
 use crate::protocol::message::Message;
-use crate::protocol::request::{Request, Say};
+use crate::protocol::request::{Post, Request};
 use crate::protocol::text::SafeText;
 
 /// A message of one's own that the server has not confirmed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Pending {
+pub struct PendingMessage {
     /// The name that its answer will carry.
-    pub cid: ClientId,
+    pub cid: Cid,
     /// What was said.
-    pub say: Say,
+    pub post: Post,
     /// When.
     pub at: DateTime<FixedOffset>,
     /// How far it is.
@@ -33,53 +33,53 @@ pub enum Delivery {
     Failed(SafeText),
 }
 
-impl Room {
+impl ChatState {
     /// What the server has not confirmed, oldest first.
-    pub fn pending(&self) -> &[Pending] {
+    pub fn pending(&self) -> &[PendingMessage] {
         &self.pending
     }
 
     /// Notes a message as being sent, and gives what has to be sent for it.
-    pub fn say(&mut self, now: DateTime<FixedOffset>, say: Say) -> Option<(ClientId, Request)> {
+    pub fn post(&mut self, now: DateTime<FixedOffset>, post: Post) -> Option<(Cid, Request)> {
         let cid = self.next_cid()?;
-        self.pending.push(Pending {
+        self.pending.push(PendingMessage {
             cid: cid.clone(),
-            say: say.clone(),
+            post: post.clone(),
             at: now,
             delivery: Delivery::Waiting,
         });
-        Some((cid, Request::Say(say)))
+        Some((cid, Request::Post(post)))
     }
 
     /// Notes that a message could not be sent.
-    pub fn fail(&mut self, cid: &ClientId, reason: SafeText) {
-        self.deliver(cid, Delivery::Failed(reason));
+    pub fn mark_failed(&mut self, cid: &Cid, reason: SafeText) {
+        self.set_delivery(cid, Delivery::Failed(reason));
     }
 
     /// Takes back a message that was not sent.
-    pub fn take_failed(&mut self, cid: &ClientId) -> Option<Say> {
-        let failed = |one: &Pending| matches!(one.delivery, Delivery::Failed(_));
+    pub fn take_failed(&mut self, cid: &Cid) -> Option<Post> {
+        let failed = |one: &PendingMessage| matches!(one.delivery, Delivery::Failed(_));
         let index = self.pending.iter().position(|one| one.cid == *cid && failed(one))?;
-        Some(self.pending.remove(index).say)
+        Some(self.pending.remove(index).post)
     }
 
     /// An earlier run has left this.
-    pub(super) fn kept(&mut self, now: DateTime<FixedOffset>, unsent: Unsent) {
+    pub(super) fn restore(&mut self, now: DateTime<FixedOffset>, unsent: UnsentMessage) {
         let at = DateTime::from_timestamp_millis(unsent.at);
         let at = at.map_or(now, |at| at.with_timezone(now.offset()));
-        let Unsent { cid, say, .. } = unsent;
-        self.pending.push(Pending { cid, say, at, delivery: Delivery::Waiting });
+        let UnsentMessage { cid, post: say, .. } = unsent;
+        self.pending.push(PendingMessage { cid, post: say, at, delivery: Delivery::Waiting });
     }
 
     /// The server has a message of one's own.
     pub(super) fn confirm(&mut self, message: &Message) {
-        if self.is_you(&message.sender) {
+        if self.is_own_id(&message.sender) {
             self.pending.retain(|pending| Some(&pending.cid) != message.cid.as_ref());
         }
     }
 
     /// What has no answer waits for the next connection.
-    pub(super) fn wait_pending(&mut self) {
+    pub(super) fn requeue_pending(&mut self) {
         for pending in &mut self.pending {
             if pending.delivery == Delivery::Sending {
                 pending.delivery = Delivery::Waiting;
@@ -87,7 +87,7 @@ impl Room {
         }
     }
 
-    pub(super) fn deliver(&mut self, cid: &ClientId, delivery: Delivery) {
+    pub(super) fn set_delivery(&mut self, cid: &Cid, delivery: Delivery) {
         if let Some(pending) = self.pending.iter_mut().find(|pending| pending.cid == *cid) {
             pending.delivery = delivery;
         }

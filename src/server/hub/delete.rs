@@ -1,25 +1,28 @@
 //! DELETE: by the author alone, and gone for everybody who has the message.
 
-use super::{Effect, Hub, SessionId, Ticket};
+use super::{Hub, HubEffect, SessionId, WriteContext};
 use crate::protocol::error::Refusal;
-use crate::protocol::id::{ClientId, MessageId, UserId};
+use crate::protocol::id::{Cid, MessageId, UserId};
 use crate::store::Append;
 
 impl Hub {
     pub(super) fn delete(
         &mut self,
         session: SessionId,
-        by: UserId,
-        cid: Option<ClientId>,
+        author: UserId,
+        cid: Option<Cid>,
         id: MessageId,
-        effects: &mut Vec<Effect>,
+        effects: &mut Vec<HubEffect>,
     ) -> Result<(), Refusal> {
-        let entry = self.ledger.visible(id, &by)?;
-        if entry.author != by {
+        let entry = self.message_cache.get_visible(id, &author)?;
+        if entry.author != author {
             return Err(Refusal::NotYours(id));
         }
-        let ticket = Ticket::Delete { session, cid: cid.clone(), id, entry: entry.clone() };
-        effects.push(Effect::Append { ticket, append: Append::Delete { id, by, cid } });
+        let ticket = WriteContext::Delete { session, cid: cid.clone(), id, message: entry.clone() };
+        effects.push(HubEffect::Append {
+            context: ticket,
+            append: Append::Delete { id, author, cid },
+        });
         Ok(())
     }
 }

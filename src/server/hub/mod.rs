@@ -4,26 +4,26 @@
 //! idea's rules are in a file of its own. Nothing is told before it is in the log; nothing is kept of a
 //! message but what the rules need: its text only passes through.
 
-mod administer;
+mod admin;
+mod commit;
+mod confusables;
 mod delete;
-mod delivered;
-mod enter;
+mod delivery;
 mod expiry;
-mod gate;
-mod ids;
-mod ledger;
-mod names;
+mod login;
+mod login_policy;
+mod message_cache;
+mod message_ids;
+mod post;
 mod presence;
-mod roster;
-mod say;
-mod stored;
+mod sessions;
 
 #[cfg(test)]
-mod gate_table;
+mod harness;
 #[cfg(test)]
-mod machine;
+mod login_policy_tests;
 #[cfg(test)]
-mod rig;
+mod model_test;
 #[cfg(test)]
 mod tests;
 
@@ -32,34 +32,34 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 use tokio::time::Instant;
 
-pub use self::administer::Asker;
-use self::delivered::Delivered;
-use self::enter::Waiting;
-use self::expiry::Expiry;
-pub use self::gate::Access;
-use self::gate::Gate;
-use self::ids::Ids;
-use self::ledger::{Entry, Ledger};
+pub use self::admin::AdminRequestId;
+pub use self::commit::WriteContext;
+use self::commit::send_error;
+use self::delivery::DeliveryTracker;
+use self::expiry::ExpiryQueue;
+use self::login::PendingRegistrations;
+pub use self::login_policy::AccessMode;
+use self::login_policy::LoginPolicy;
+use self::message_cache::{CachedMessage, MessageCache};
+use self::message_ids::MessageIdSet;
 use self::presence::Presence;
-use self::roster::Roster;
-pub use self::roster::{Key, Peer};
-pub use self::stored::Ticket;
-use self::stored::refuse;
+use self::sessions::Sessions;
+pub use self::sessions::{KeyHash, PeerInfo};
 use crate::protocol::error::ErrorCode;
-use crate::protocol::event::{Event, Refused};
-use crate::protocol::id::{ClientId, MessageId, Seq, UserId};
+use crate::protocol::event::{ErrorReply, Event};
+use crate::protocol::id::{Cid, MessageId, Seq, UserId};
 use crate::protocol::limits::Limits;
-use crate::protocol::message::{Audience, Millis, readers};
-use crate::protocol::query::{Find, History};
-use crate::protocol::request::{Decoded, Login, Request, Say, SayKind};
-use crate::server::admin::{Act, Answer};
-use crate::store::{Append, Metadata, Opened, Outcome};
+use crate::protocol::message::{Audience, Millis, viewers};
+use crate::protocol::query::{HistoryQuery, SearchQuery};
+use crate::protocol::request::{DecodedRequest, Login, Post, PostKind, Request};
+use crate::server::admin::{AdminCommand, AdminReply};
+use crate::store::{Append, LogSnapshot, MessageMetadata, Outcome};
 
 /// One moment by both clocks: `mono` for pauses, `wall` for what people and other machines see.
 #[derive(Debug, Clone, Copy)]
 pub struct Now {
     /// Never goes back.
-    pub mono: Instant,
+    pub monotonic: Instant,
     /// The server's time, in its time zone.
     pub wall: DateTime<FixedOffset>,
 }
@@ -77,7 +77,7 @@ pub struct SessionId(pub u64);
 
 /// What happens to the room.
 #[derive(Debug)]
-pub enum Input {
+pub enum HubInput {
     /// Somebody logs in.
     Login {
         /// On this connection.
@@ -85,77 +85,77 @@ pub enum Input {
         /// With these words.
         login: Login,
         /// From there.
-        peer: Peer,
+        peer: PeerInfo,
     },
     /// Somebody who is logged in asks for something.
     Request {
         /// On this connection.
         session: SessionId,
         /// What; or why it is not understood.
-        request: Decoded,
+        request: DecodedRequest,
     },
     /// The log has been asked about a message that a request is about.
-    Looked {
+    LookupDone {
         /// On this connection.
         session: SessionId,
         /// The request.
-        request: Decoded,
+        request: DecodedRequest,
         /// The message.
         id: MessageId,
         /// What the log says of it, if the asker may know.
-        found: Option<Metadata>,
+        metadata: Option<MessageMetadata>,
     },
     /// Something is in the log.
-    Stored {
+    Written {
         /// What it was for.
-        ticket: Ticket,
+        context: WriteContext,
         /// What came of it.
         outcome: Outcome,
     },
     /// Something could not be written to the log.
-    NotStored {
+    WriteFailed {
         /// What it was for.
-        ticket: Ticket,
+        context: WriteContext,
         /// Why, in a few words.
         reason: &'static str,
     },
     /// Whoever runs the server asks for something.
-    Administer {
+    Admin {
         /// To be answered.
-        asker: Asker,
+        id: AdminRequestId,
         /// What.
-        act: Act,
+        command: AdminCommand,
     },
     /// These ids are free again.
-    Freed(Vec<MessageId>),
+    IdsFreed(Vec<MessageId>),
     /// Only from here on is the log complete.
     Horizon(Seq),
     /// The connection has ended.
-    Left(SessionId),
+    Disconnected(SessionId),
     /// [`Hub::next_deadline`] is reached.
     Tick,
 }
 
 /// What is to be done.
 #[derive(Debug)]
-pub enum Effect {
+pub enum HubEffect {
     /// Tell somebody something.
     Send {
         /// Whom.
-        to: Recipients,
+        to: SessionSet,
         /// What.
         event: Event,
     },
-    /// Write to the log, in the order of these effects; [`Input::Stored`] or [`Input::NotStored`]
+    /// Write to the log, in the order of these effects; [`Input::Stored`] or [`Input::WriteFailed`]
     /// follows.
     Append {
         /// What it is for.
-        ticket: Ticket,
+        context: WriteContext,
         /// What.
         append: Append,
     },
     /// Ask the log about a message; [`Input::Looked`] follows.
-    Look {
+    Lookup {
         /// For this connection.
         session: SessionId,
         /// As this person.
@@ -163,7 +163,7 @@ pub enum Effect {
         /// About this message.
         id: MessageId,
         /// To go on with this request.
-        request: Decoded,
+        request: DecodedRequest,
     },
     /// Answer a question from the log.
     Read {
@@ -172,20 +172,20 @@ pub enum Effect {
         /// As this person.
         viewer: UserId,
         /// The question's name.
-        cid: Option<ClientId>,
+        cid: Option<Cid>,
         /// The question.
-        query: Query,
+        query: ReadRequest,
     },
     /// Answer whoever runs the server.
-    Answer {
+    AdminReply {
         /// Who asked.
-        asker: Asker,
+        id: AdminRequestId,
         /// What came of it.
-        answer: Answer,
+        reply: AdminReply,
     },
     /// From now on this session gets what its person may see: what the log has after this place, if
     /// there is one, and then what comes.
-    Feed {
+    Subscribe {
         /// The connection.
         session: SessionId,
         /// The person.
@@ -199,67 +199,67 @@ pub enum Effect {
 
 /// A question that the log answers.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Query {
+pub enum ReadRequest {
     /// A page of history.
-    History(History),
+    History(HistoryQuery),
     /// A search.
-    Find(Find),
+    Search(SearchQuery),
 }
 
 /// Whom to tell.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Recipients {
+pub enum SessionSet {
     /// One session.
     One(SessionId),
     /// These sessions.
-    These(Vec<SessionId>),
+    Many(Vec<SessionId>),
     /// All sessions that are logged in.
-    Everyone,
+    All,
 }
 
 /// The state of the room.
 #[derive(Debug)]
 pub struct Hub {
-    roster: Roster,
-    gate: Gate,
-    waiting: Waiting,
-    ledger: Ledger,
-    ids: Ids,
-    expiry: Expiry,
+    sessions: Sessions,
+    login_policy: LoginPolicy,
+    pending_registrations: PendingRegistrations,
+    message_cache: MessageCache,
+    message_ids: MessageIdSet,
+    expiry: ExpiryQueue,
     presence: Presence,
-    delivered: Delivered,
+    delivery: DeliveryTracker,
     head: Seq,
     horizon: Seq,
     epoch: String,
     limits: Limits,
-    dice: StdRng,
+    rng: StdRng,
 }
 
 impl Hub {
     /// The room behind a log, and for whom it is. All that is random in it comes from `seed`.
-    pub fn new(seed: u64, access: Access, log: &Opened) -> Self {
-        let mut ids = Ids::default();
-        for id in &log.ids {
-            ids.insert(*id);
+    pub fn new(seed: u64, access: AccessMode, snapshot: &LogSnapshot) -> Self {
+        let mut message_ids = MessageIdSet::default();
+        for id in &snapshot.used_ids {
+            message_ids.insert(*id);
         }
-        let mut expiry = Expiry::default();
-        for (id, at) in &log.temporary {
+        let mut expiry = ExpiryQueue::default();
+        for (id, at) in &snapshot.expirations {
             expiry.insert(*at, *id, None);
         }
         Self {
-            roster: Roster::new(&log.registered, &log.private),
-            gate: Gate::new(access, &log.invites, &log.banned),
-            waiting: Waiting::default(),
-            ledger: Ledger::default(),
-            ids,
+            sessions: Sessions::new(&snapshot.registered, &snapshot.direct_message_users),
+            login_policy: LoginPolicy::new(access, &snapshot.invites, &snapshot.bans),
+            pending_registrations: PendingRegistrations::default(),
+            message_cache: MessageCache::default(),
+            message_ids,
             expiry,
             presence: Presence::default(),
-            delivered: Delivered::default(),
-            head: log.head,
-            horizon: log.horizon,
-            epoch: log.epoch.clone(),
+            delivery: DeliveryTracker::default(),
+            head: snapshot.head,
+            horizon: snapshot.horizon,
+            epoch: snapshot.epoch.clone(),
             limits: Limits::default(),
-            dice: StdRng::seed_from_u64(seed),
+            rng: StdRng::seed_from_u64(seed),
         }
     }
 
@@ -270,36 +270,38 @@ impl Hub {
     }
 
     /// What follows from an input. Every request but SEARCH and EXIT gets exactly one answer.
-    pub fn handle(&mut self, now: Now, input: Input) -> Vec<Effect> {
+    pub fn handle(&mut self, now: Now, input: HubInput) -> Vec<HubEffect> {
         let mut effects = Vec::new();
-        self.expire(now, &mut effects);
+        self.expire_due(now, &mut effects);
         match input {
-            Input::Login { session, login, peer } => {
+            HubInput::Login { session, login, peer } => {
                 self.log_in(now, session, login, peer, &mut effects);
             }
-            Input::Request { session, request } => {
-                self.request(now, session, request, &mut effects);
+            HubInput::Request { session, request } => {
+                self.on_request(now, session, request, &mut effects);
             }
-            Input::Looked { session, request, id, found } => {
+            HubInput::LookupDone { session, request, id, metadata: found } => {
                 if let Some(found) = found {
-                    let Metadata { sender: author, audience, .. } = found;
-                    self.ledger.insert(id, Entry { author, audience });
+                    let MessageMetadata { sender: author, audience, .. } = found;
+                    self.message_cache.insert(id, CachedMessage { author, audience });
                 }
-                self.answer(now, session, request, &mut effects);
+                self.answer_request(now, session, request, &mut effects);
             }
-            Input::Stored { ticket, outcome } => {
-                self.stored(now, ticket, outcome, &mut effects);
+            HubInput::Written { context: ticket, outcome } => {
+                self.on_written(now, ticket, outcome, &mut effects);
             }
-            Input::NotStored { ticket, reason } => {
-                self.not_stored(now, ticket, reason, &mut effects);
+            HubInput::WriteFailed { context: ticket, reason } => {
+                self.on_write_failed(now, ticket, reason, &mut effects);
             }
-            Input::Administer { asker, act } => self.administer(now, asker, act, &mut effects),
-            Input::Freed(ids) => ids.into_iter().for_each(|id| self.ids.remove(id)),
-            Input::Horizon(horizon) => self.horizon = horizon,
-            Input::Left(session) => self.leave(session),
-            Input::Tick => {}
+            HubInput::Admin { id: asker, command: act } => {
+                self.execute_admin(now, asker, act, &mut effects)
+            }
+            HubInput::IdsFreed(ids) => ids.into_iter().for_each(|id| self.message_ids.remove(id)),
+            HubInput::Horizon(horizon) => self.horizon = horizon,
+            HubInput::Disconnected(session) => self.remove_session(session),
+            HubInput::Tick => {}
         }
-        self.tell_presence(now, &mut effects);
+        self.announce_presence(now, &mut effects);
         effects
     }
 
@@ -311,87 +313,88 @@ impl Hub {
     }
 
     /// What a request is about has to be known: the log is asked first where it is not.
-    fn request(
+    fn on_request(
         &mut self,
         now: Now,
         session: SessionId,
-        request: Decoded,
-        effects: &mut Vec<Effect>,
+        request: DecodedRequest,
+        effects: &mut Vec<HubEffect>,
     ) {
-        let Some(viewer) = self.roster.user(session) else { return };
+        let Some(viewer) = self.sessions.user(session) else { return };
         let about = match &request.1 {
-            Ok(Request::Say(Say { kind: SayKind::Reply { to: id }, .. }) | Request::Delete(id)) => {
-                Some(*id)
-            }
+            Ok(
+                Request::Post(Post { kind: PostKind::Reply { to: id }, .. }) | Request::Delete(id),
+            ) => Some(*id),
             Ok(_) | Err(_) => None,
         };
-        match about.filter(|id| !self.ledger.knows(*id) && self.ids.contains(*id)) {
-            Some(id) => effects.push(Effect::Look { session, viewer, id, request }),
-            None => self.answer(now, session, request, effects),
+        match about.filter(|id| !self.message_cache.contains(*id) && self.message_ids.contains(*id))
+        {
+            Some(id) => effects.push(HubEffect::Lookup { session, viewer, id, request }),
+            None => self.answer_request(now, session, request, effects),
         }
     }
 
-    fn answer(
+    fn answer_request(
         &mut self,
         now: Now,
         session: SessionId,
-        (cid, request): Decoded,
-        effects: &mut Vec<Effect>,
+        (cid, request): DecodedRequest,
+        effects: &mut Vec<HubEffect>,
     ) {
-        let Some(user) = self.roster.user(session) else { return };
+        let Some(user) = self.sessions.user(session) else { return };
         let mut read = |query| {
             let (viewer, cid) = (user.clone(), cid.clone());
-            effects.push(Effect::Read { session, viewer, cid, query });
+            effects.push(HubEffect::Read { session, viewer, cid, query });
             Ok(())
         };
         let outcome = match request {
-            Ok(Request::Say(say)) => self.say(now, session, user, cid.clone(), say, effects),
+            Ok(Request::Post(say)) => self.post(now, session, user, cid.clone(), say, effects),
             Ok(Request::Delete(id)) => self.delete(session, user, cid.clone(), id, effects),
-            Ok(Request::History(history)) => read(Query::History(history)),
-            Ok(Request::Find(find)) => read(Query::Find(find)),
-            Ok(Request::Search) => Ok(()),
+            Ok(Request::History(history)) => read(ReadRequest::History(history)),
+            Ok(Request::SearchHistory(find)) => read(ReadRequest::Search(find)),
+            Ok(Request::LocalSearch) => Ok(()),
             // Answered by the session: it alone knows what has gone out.
             Ok(Request::Ping(up_to)) => {
                 if let Some(up_to) = up_to {
-                    self.has_come(session, up_to, effects);
+                    self.record_delivery(session, up_to, effects);
                 }
                 Ok(())
             }
             Ok(Request::Exit) => {
-                self.close(session, effects);
+                self.close_session(session, effects);
                 Ok(())
             }
             Err(refusal) => Err(refusal),
         };
         let Err(refusal) = outcome else { return };
         let is_last = matches!(refusal.code(), ErrorCode::FrameTooLong | ErrorCode::Flooding);
-        refuse(session, cid, &refusal, effects);
+        send_error(session, cid, &refusal, effects);
         if is_last {
             let (to, event) =
-                (Recipients::One(session), Event::Closing(Refused::new(&refusal, None)));
-            effects.push(Effect::Send { to, event });
-            self.close(session, effects);
+                (SessionSet::One(session), Event::Closing(ErrorReply::new(&refusal, None)));
+            effects.push(HubEffect::Send { to, event });
+            self.close_session(session, effects);
         }
     }
 
-    fn close(&mut self, session: SessionId, effects: &mut Vec<Effect>) {
-        self.leave(session);
-        effects.push(Effect::Close(session));
+    fn close_session(&mut self, session: SessionId, effects: &mut Vec<HubEffect>) {
+        self.remove_session(session);
+        effects.push(HubEffect::Close(session));
     }
 
-    fn leave(&mut self, session: SessionId) {
-        self.waiting.forget(session);
-        if let Some(user) = self.roster.leave(session) {
-            self.presence.left(user);
+    fn remove_session(&mut self, session: SessionId) {
+        self.pending_registrations.remove_session(session);
+        if let Some(user) = self.sessions.remove(session) {
+            self.presence.on_leave(user);
         }
     }
 
     /// Everybody here who has the message: its author and its recipients.
-    fn holders(&self, author: &UserId, audience: &Audience) -> Recipients {
-        match readers(author, audience.named()) {
-            None => Recipients::Everyone,
+    fn audience_sessions(&self, author: &UserId, audience: &Audience) -> SessionSet {
+        match viewers(author, audience.recipients()) {
+            None => SessionSet::All,
             Some(people) => {
-                Recipients::These(people.flat_map(|user| self.roster.sessions_of(user)).collect())
+                SessionSet::Many(people.flat_map(|user| self.sessions.sessions_of(user)).collect())
             }
         }
     }

@@ -10,65 +10,65 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::roster::Roster;
-use super::{Effect, Hub, Now, Recipients, SessionId};
+use super::sessions::Sessions;
+use super::{Hub, HubEffect, Now, SessionId, SessionSet};
 use crate::protocol::event::Event;
 use crate::protocol::id::UserId;
 use crate::protocol::request::Dialect;
-use crate::server::limits::{PRESENCE_PAUSE, PRESENCE_PAUSE_EACH};
+use crate::server::limits::{PRESENCE_INTERVAL, PRESENCE_INTERVAL_PER_SESSION};
 
 /// What has been told, and the changes that have not.
 #[derive(Debug, Default)]
 pub(super) struct Presence {
-    told: BTreeSet<UserId>,
+    announced: BTreeSet<UserId>,
     /// `told`, as newcomers get it, and those in it who have shown no key; made when the first of them
     /// comes.
-    list: Option<(Arc<[UserId]>, Vec<UserId>)>,
+    user_list: Option<(Arc<[UserId]>, Vec<UserId>)>,
     /// None of these is in `told`.
     joined: BTreeSet<UserId>,
     /// All of these are in `told`.
     left: BTreeSet<UserId>,
     /// Whoever came after the last change: an original client that was told of all at its login.
-    last: Option<SessionId>,
+    last_joined: Option<SessionId>,
     /// The pause after the last word lasts until then.
-    quiet_until: Option<Instant>,
+    paused_until: Option<Instant>,
 }
 
 impl Presence {
-    pub(super) fn joined(&mut self, session: SessionId, user: UserId) {
-        self.last = Some(session);
+    pub(super) fn on_join(&mut self, session: SessionId, user: UserId) {
+        self.last_joined = Some(session);
         if !self.left.remove(&user) {
             self.joined.insert(user);
         }
     }
 
     /// Somebody who came and went within one pause is not mentioned.
-    pub(super) fn left(&mut self, user: UserId) {
-        self.last = None;
+    pub(super) fn on_leave(&mut self, user: UserId) {
+        self.last_joined = None;
         if !self.joined.remove(&user) {
             self.left.insert(user);
         }
     }
 
     /// Everybody who has been told of; what is missing comes with the next word.
-    pub(super) fn list(&mut self, roster: &Roster) -> Vec<Event> {
-        let told = &self.told;
+    pub(super) fn initial_events(&mut self, roster: &Sessions) -> Vec<Event> {
+        let told = &self.announced;
         let (people, guests) = self
-            .list
+            .user_list
             .get_or_insert_with(|| (told.iter().cloned().collect(), roster.guests_among(told)));
         let guests = Some(guests.clone()).filter(|guests| !guests.is_empty());
-        let people = Event::People(Arc::clone(people));
+        let people = Event::Users(Arc::clone(people));
         guests.map(Event::Guests).into_iter().chain([people]).collect()
     }
 
     /// Whether others have not been told yet that this person is here.
-    pub(super) fn is_news(&self, user: &UserId) -> bool {
+    pub(super) fn is_unannounced(&self, user: &UserId) -> bool {
         self.joined.contains(user)
     }
 
     /// Ends the pause.
-    pub(super) fn hurry(&mut self) {
-        self.quiet_until = None;
+    pub(super) fn end_pause(&mut self) {
+        self.paused_until = None;
     }
 
     fn is_empty(&self) -> bool {
@@ -77,17 +77,17 @@ impl Presence {
 
     /// When what was gathered is to be told.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        self.quiet_until.filter(|_| !self.is_empty())
+        self.paused_until.filter(|_| !self.is_empty())
     }
 
     /// What everybody does not know yet, as told from now on.
-    fn news(&mut self, roster: &Roster) -> Vec<Event> {
-        self.list = None;
+    fn take_changes(&mut self, roster: &Sessions) -> Vec<Event> {
+        self.user_list = None;
         let (joined, left) = (std::mem::take(&mut self.joined), std::mem::take(&mut self.left));
         for user in &left {
-            self.told.remove(user);
+            self.announced.remove(user);
         }
-        self.told.extend(joined.iter().cloned());
+        self.announced.extend(joined.iter().cloned());
         let guests = Some(roster.guests_among(&joined)).filter(|guests| !guests.is_empty());
         let (joined, left) = (joined.into_iter().collect(), left.into_iter().collect());
         let presence = Event::Presence { joined, left };
@@ -97,25 +97,28 @@ impl Presence {
 
 impl Hub {
     /// Tells everybody what they don't know yet, unless the last word was too short a time ago.
-    pub(super) fn tell_presence(&mut self, now: Now, effects: &mut Vec<Effect>) {
-        let quiet = self.presence.quiet_until.is_some_and(|until| now.mono < until);
-        if quiet || self.presence.is_empty() {
+    pub(super) fn announce_presence(&mut self, now: Now, effects: &mut Vec<HubEffect>) {
+        let is_paused = self.presence.paused_until.is_some_and(|until| now.monotonic < until);
+        if is_paused || self.presence.is_empty() {
             return;
         }
-        let originals = self.roster.sessions().filter(|(_, dialect)| *dialect == Dialect::Original);
-        for (session, _) in originals.filter(|(session, _)| self.presence.last != Some(*session)) {
-            let event = Event::People(self.roster.others(session));
-            effects.push(Effect::Send { to: Recipients::One(session), event });
+        let originals =
+            self.sessions.dialects().filter(|(_, dialect)| *dialect == Dialect::Original);
+        for (session, _) in
+            originals.filter(|(session, _)| self.presence.last_joined != Some(*session))
+        {
+            let event = Event::Users(self.sessions.other_users(session));
+            effects.push(HubEffect::Send { to: SessionSet::One(session), event });
         }
-        for event in self.presence.news(&self.roster) {
-            effects.push(Effect::Send { to: Recipients::Everyone, event });
+        for event in self.presence.take_changes(&self.sessions) {
+            effects.push(HubEffect::Send { to: SessionSet::All, event });
         }
-        self.presence.quiet_until = Some(now.mono + pause(self.presence.told.len()));
+        self.presence.paused_until = Some(now.monotonic + interval(self.presence.announced.len()));
     }
 }
 
 /// How long to be quiet after a word to so many people.
-fn pause(people: usize) -> Duration {
-    let people = u32::try_from(people).unwrap_or(u32::MAX);
-    PRESENCE_PAUSE.max(PRESENCE_PAUSE_EACH.saturating_mul(people))
+fn interval(users: usize) -> Duration {
+    let people = u32::try_from(users).unwrap_or(u32::MAX);
+    PRESENCE_INTERVAL.max(PRESENCE_INTERVAL_PER_SESSION.saturating_mul(people))
 }

@@ -4,7 +4,7 @@
 //! acknowledged. There is no index of the text: reading it all takes less than a second for a million
 //! messages, and an index would cost each message more than it does now.
 
-mod admit;
+mod accounts;
 mod open;
 mod read;
 mod sweep;
@@ -17,9 +17,11 @@ use rusqlite::{
 };
 
 pub use self::read::SqliteReader;
-use self::write::Turn;
-use super::row::{message_id, user_id};
-use super::{Append, Opened, Outcome, Overwritten, Retention, Size, Store, StoreError, Swept};
+use self::write::WriteTxn;
+use super::row::{parse_message_id, parse_user_id};
+use super::{
+    Append, LogSize, LogSnapshot, Outcome, Retention, ScrubOutcome, Store, StoreError, SweepReport,
+};
 use crate::protocol::id::{MessageId, Seq, UserId};
 use crate::protocol::message::Millis;
 
@@ -31,17 +33,17 @@ const CHECKPOINT_PAGES: i64 = 1_000;
 pub struct SqliteStore {
     // Before the folder: the lock goes last.
     db: Connection,
-    log: Log,
+    header: LogHeader,
     /// Where the next sweep begins.
-    swept: Seq,
+    next_sweep: Seq,
     /// Whether the disk has failed, so that nothing is certain any more.
     failed: bool,
-    folder: open::Folder,
+    folder: open::LockedFolder,
 }
 
 /// The row of the table of that name, but for what never changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Log {
+struct LogHeader {
     head: Seq,
     clock: Millis,
     horizon: Seq,
@@ -50,29 +52,29 @@ struct Log {
 impl SqliteStore {
     /// Opens the log in `folder`, or makes it.
     pub fn open(folder: &Path) -> Result<Self, StoreError> {
-        let folder = open::folder(folder)?;
-        let db = open::writer(&folder.file)?;
-        let log = log(&db)?;
-        Ok(Self { db, log, swept: Seq(0), failed: false, folder })
+        let folder = open::lock_folder(folder)?;
+        let db = open::open_writer(&folder.file)?;
+        let log = read_header(&db)?;
+        Ok(Self { db, header: log, next_sweep: Seq(0), failed: false, folder })
     }
 
     /// One transaction: all that `work` does, or nothing.
     fn write<T>(
         &mut self,
         now: Millis,
-        work: impl FnOnce(&mut Turn<'_>) -> Result<T, StoreError>,
+        work: impl FnOnce(&mut WriteTxn<'_>) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         if self.failed {
-            return Err(StoreError::Failed);
+            return Err(StoreError::EarlierFailure);
         }
         let written = self.transact(now, work);
         match &written {
             // What was written is safe, whatever comes of the checkpoint.
             Ok(_) => match self.checkpoint_if_due() {
                 Ok(()) => {}
-                Err(error) => self.failed = !error.may_pass(),
+                Err(error) => self.failed = !error.is_transient(),
             },
-            Err(error) => self.failed = !error.may_pass(),
+            Err(error) => self.failed = !error.is_transient(),
         }
         written
     }
@@ -80,17 +82,17 @@ impl SqliteStore {
     fn transact<T>(
         &mut self,
         now: Millis,
-        work: impl FnOnce(&mut Turn<'_>) -> Result<T, StoreError>,
+        work: impl FnOnce(&mut WriteTxn<'_>) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         let transaction = self.db.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let mut turn = Turn { db: &transaction, now, log: self.log };
+        let mut turn = WriteTxn { db: &transaction, now, header: self.header };
         let done = work(&mut turn)?;
-        let log = turn.log;
-        if log != self.log {
-            save(&transaction, log)?;
+        let log = turn.header;
+        if log != self.header {
+            write_header(&transaction, log)?;
         }
         transaction.commit()?;
-        self.log = log;
+        self.header = log;
         Ok(done)
     }
 
@@ -106,30 +108,30 @@ impl SqliteStore {
 impl Store for SqliteStore {
     type Reader = SqliteReader;
 
-    fn opened(&mut self) -> Result<Opened, StoreError> {
+    fn snapshot(&mut self) -> Result<LogSnapshot, StoreError> {
         let db = self.db.transaction()?;
-        let mut ids = each(&db, "SELECT id FROM message", (), id)?;
-        ids.extend(each(&db, "SELECT id FROM mark", (), id)?);
-        Ok(Opened {
+        let mut ids = query_all(&db, "SELECT id FROM message", (), message_id_column)?;
+        ids.extend(query_all(&db, "SELECT id FROM mark", (), message_id_column)?);
+        Ok(LogSnapshot {
             epoch: db.query_row("SELECT epoch FROM log", (), |row| row.get(0))?,
-            head: self.log.head,
-            horizon: self.log.horizon,
-            size: size(&db)?,
-            ids,
-            temporary: each(
+            head: self.header.head,
+            horizon: self.header.horizon,
+            size: read_size(&db)?,
+            used_ids: ids,
+            expirations: query_all(
                 &db,
                 "SELECT id, expires FROM message WHERE expires IS NOT NULL",
                 (),
-                |row| Ok((id(row)?, row.get(1)?)),
+                |row| Ok((message_id_column(row)?, row.get(1)?)),
             )?,
-            registered: admit::registered(&db)?,
-            invites: admit::invites(&db)?,
-            banned: admit::banned(&db)?,
-            private: each(&db, PRIVATE, (), user)?,
+            registered: accounts::read_registered(&db)?,
+            invites: accounts::read_invites(&db)?,
+            bans: accounts::read_bans(&db)?,
+            direct_message_users: query_all(&db, DIRECT_MESSAGE_USERS, (), user_id_column)?,
         })
     }
 
-    fn reader(&self) -> Result<SqliteReader, StoreError> {
+    fn open_reader(&self) -> Result<SqliteReader, StoreError> {
         SqliteReader::open(&self.folder.file)
     }
 
@@ -137,22 +139,22 @@ impl Store for SqliteStore {
         self.write(now, |turn| batch.iter().map(|append| turn.append(append)).collect())
     }
 
-    fn sweep(&mut self, now: Millis, retention: Retention) -> Result<Swept, StoreError> {
-        let from = self.swept;
+    fn sweep(&mut self, now: Millis, retention: Retention) -> Result<SweepReport, StoreError> {
+        let from = self.next_sweep;
         let (swept, next) = self.write(now, |turn| turn.sweep(retention, from))?;
-        self.swept = next;
+        self.next_sweep = next;
         Ok(swept)
     }
 
-    fn overwrite(&mut self) -> Result<Overwritten, StoreError> {
+    fn scrub(&mut self) -> Result<ScrubOutcome, StoreError> {
         if self.failed {
-            return Err(StoreError::Failed);
+            return Err(StoreError::EarlierFailure);
         }
         match checkpoint(&self.db, "PRAGMA wal_checkpoint(TRUNCATE)") {
-            Ok((0, ..)) => Ok(Overwritten::Done),
-            Ok(_) | Err(StoreError::Busy) => Ok(Overwritten::Busy),
+            Ok((0, ..)) => Ok(ScrubOutcome::Done),
+            Ok(_) | Err(StoreError::Busy) => Ok(ScrubOutcome::Busy),
             Err(error) => {
-                self.failed = !error.may_pass();
+                self.failed = !error.is_transient();
                 Err(error)
             }
         }
@@ -160,7 +162,7 @@ impl Store for SqliteStore {
 }
 
 /// Each reader but '' once, without looking at every row.
-const PRIVATE: &str = "
+const DIRECT_MESSAGE_USERS: &str = "
     WITH RECURSIVE each (reader) AS (
         SELECT min(reader) FROM feed WHERE reader > ''
         UNION ALL
@@ -169,25 +171,29 @@ const PRIVATE: &str = "
     )
     SELECT reader FROM each WHERE reader IS NOT NULL";
 
-fn log(db: &Connection) -> Result<Log, StoreError> {
+fn read_header(db: &Connection) -> Result<LogHeader, StoreError> {
     let log = db.query_row("SELECT head, clock, horizon FROM log", (), |row| {
-        Ok(Log { head: seq(row, 0)?, clock: row.get(1)?, horizon: seq(row, 2)? })
+        Ok(LogHeader {
+            head: seq_column(row, 0)?,
+            clock: row.get(1)?,
+            horizon: seq_column(row, 2)?,
+        })
     });
-    log.optional()?.ok_or_else(|| StoreError::Damaged("it has no head".to_owned()))
+    log.optional()?.ok_or_else(|| StoreError::Corrupt("it has no head".to_owned()))
 }
 
-fn size(db: &Connection) -> Result<Size, StoreError> {
+fn read_size(db: &Connection) -> Result<LogSize, StoreError> {
     let number = |sql| db.query_row(sql, (), |row| row.get::<_, i64>(0));
     let bytes = number("PRAGMA page_count")? * number("PRAGMA page_size")?;
     let messages = number("SELECT count(*) FROM message")?;
-    Ok(Size { messages: messages.cast_unsigned(), bytes: bytes.cast_unsigned() })
+    Ok(LogSize { messages: messages.cast_unsigned(), bytes: bytes.cast_unsigned() })
 }
 
-fn save(db: &Transaction<'_>, log: Log) -> Result<(), StoreError> {
+fn write_header(db: &Transaction<'_>, log: LogHeader) -> Result<(), StoreError> {
     db.prepare_cached("UPDATE log SET head = ?1, clock = ?2, horizon = ?3")?.execute((
-        number(log.head),
+        seq_to_sql(log.head),
         log.clock,
-        number(log.horizon),
+        seq_to_sql(log.horizon),
     ))?;
     Ok(())
 }
@@ -200,7 +206,7 @@ fn checkpoint(db: &Connection, sql: &str) -> Result<(i64, i64, i64), StoreError>
 }
 
 /// All rows of a statement.
-fn each<T>(
+fn query_all<T>(
     db: &Connection,
     sql: &str,
     parameters: impl Params,
@@ -215,27 +221,27 @@ fn each<T>(
     Ok(all)
 }
 
-fn id(row: &SqliteRow<'_>) -> Result<MessageId, StoreError> {
-    message_id(row.get(0)?)
+fn message_id_column(row: &SqliteRow<'_>) -> Result<MessageId, StoreError> {
+    parse_message_id(row.get(0)?)
 }
 
-fn user(row: &SqliteRow<'_>) -> Result<UserId, StoreError> {
-    user_id(&row.get::<_, String>(0)?)
+fn user_id_column(row: &SqliteRow<'_>) -> Result<UserId, StoreError> {
+    parse_user_id(&row.get::<_, String>(0)?)
 }
 
-fn seq(row: &SqliteRow<'_>, column: usize) -> rusqlite::Result<Seq> {
+fn seq_column(row: &SqliteRow<'_>, column: usize) -> rusqlite::Result<Seq> {
     row.get(column).map(|number: i64| Seq(number.cast_unsigned()))
 }
 
 /// A place as SQLite has it. What is out of its range is after everything.
-fn number(seq: Seq) -> i64 {
+fn seq_to_sql(seq: Seq) -> i64 {
     i64::try_from(seq.0).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]
 impl SqliteStore {
     /// What a setting of the writer's connection is.
-    pub(super) fn setting(&self, name: &str) -> String {
+    pub(super) fn pragma(&self, name: &str) -> String {
         self.db
             .pragma_query_value(None, name, |row| {
                 Ok(match row.get_ref(0)? {
@@ -258,7 +264,7 @@ impl SqliteStore {
     }
 
     /// Waits for nobody.
-    pub(super) fn be_impatient(&self) {
+    pub(super) fn disable_busy_timeout(&self) {
         self.db.pragma_update(None, "busy_timeout", 0).unwrap();
     }
 }

@@ -10,10 +10,10 @@ use rusqlite::{Connection, OpenFlags};
 use super::super::StoreError;
 
 /// The file's name in the folder.
-pub(super) const FILE: &str = "log.db";
+pub(super) const LOG_FILE: &str = "log.db";
 
 /// Marks the file as ours: "chat".
-const APPLICATION: i64 = 0x6368_6174;
+const APPLICATION_ID: i64 = 0x6368_6174;
 
 /// The steps from each format to the next.
 const MIGRATIONS: [&str; 3] =
@@ -21,14 +21,14 @@ const MIGRATIONS: [&str; 3] =
 
 /// The format that all steps lead to.
 #[expect(clippy::cast_possible_wrap, reason = "a few steps")]
-const FORMAT: i64 = MIGRATIONS.len() as i64;
+const CURRENT_FORMAT: i64 = MIGRATIONS.len() as i64;
 
 /// Before 3.51.3, two connections that write and checkpoint at once can damage the file
 /// (<https://sqlite.org/wal.html#walresetbug>).
-const LIBRARY: i32 = 3_051_003;
+const MIN_SQLITE_VERSION: i32 = 3_051_003;
 
 /// How long to wait for another process that writes (somebody with the `sqlite3` shell, say).
-const BUSY_MS: u32 = 5_000;
+const BUSY_TIMEOUT_MS: u32 = 5_000;
 
 /// What the writer and each reader keep of the file in memory, in KiB. Small: what is read again was
 /// kept by the system anyway, and larger caches made nothing faster (`benches/store.rs`).
@@ -37,28 +37,28 @@ const READER_CACHE_KIB: u32 = 256;
 
 /// The folder, held until this is dropped.
 #[derive(Debug)]
-pub(super) struct Folder {
+pub(super) struct LockedFolder {
     pub(super) file: PathBuf,
     _lock: File,
 }
 
 /// Makes the folder if need be and locks it.
-pub(super) fn folder(folder: &Path) -> Result<Folder, StoreError> {
-    if rusqlite::version_number() < LIBRARY {
-        return Err(StoreError::Library(rusqlite::version()));
+pub(super) fn lock_folder(folder: &Path) -> Result<LockedFolder, StoreError> {
+    if rusqlite::version_number() < MIN_SQLITE_VERSION {
+        return Err(StoreError::SqliteTooOld(rusqlite::version()));
     }
-    private_folder().create(folder).map_err(StoreError::folder(folder))?;
-    let lock = lock(folder)?;
-    let file = folder.join(FILE);
+    owner_only_folder().create(folder).map_err(StoreError::file_access(folder))?;
+    let lock = acquire_lock(folder)?;
+    let file = folder.join(LOG_FILE);
     // SQLite gives its other files the rights of this one.
-    private_file().open(&file).map_err(StoreError::folder(&file))?;
+    owner_only_file().open(&file).map_err(StoreError::file_access(&file))?;
     sync_folder(folder)?;
-    Ok(Folder { file, _lock: lock })
+    Ok(LockedFolder { file, _lock: lock })
 }
 
-fn lock(folder: &Path) -> Result<File, StoreError> {
+fn acquire_lock(folder: &Path) -> Result<File, StoreError> {
     let path = folder.join("lock");
-    let mut file = private_file().open(&path).map_err(StoreError::folder(&path))?;
+    let mut file = owner_only_file().open(&path).map_err(StoreError::file_access(&path))?;
     match file.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
@@ -71,16 +71,16 @@ fn lock(folder: &Path) -> Result<File, StoreError> {
             };
             return Err(StoreError::Locked { folder: folder.to_owned(), holder });
         }
-        Err(TryLockError::Error(source)) => return Err(StoreError::folder(path)(source)),
+        Err(TryLockError::Error(source)) => return Err(StoreError::file_access(path)(source)),
     }
     file.set_len(0)
         .and_then(|()| file.rewind())
         .and_then(|()| writeln!(file, "{}", std::process::id()))
-        .map_err(StoreError::folder(path))?;
+        .map_err(StoreError::file_access(path))?;
     Ok(file)
 }
 
-fn private_folder() -> fs::DirBuilder {
+fn owner_only_folder() -> fs::DirBuilder {
     let mut builder = fs::DirBuilder::new();
     builder.recursive(true);
     #[cfg(unix)]
@@ -88,7 +88,7 @@ fn private_folder() -> fs::DirBuilder {
     builder
 }
 
-fn private_file() -> OpenOptions {
+fn owner_only_file() -> OpenOptions {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false);
     #[cfg(unix)]
@@ -99,7 +99,7 @@ fn private_file() -> OpenOptions {
 /// A new file is only safe from a power cut when its folder is, too.
 #[cfg(unix)]
 fn sync_folder(folder: &Path) -> Result<(), StoreError> {
-    File::open(folder).and_then(|folder| folder.sync_all()).map_err(StoreError::folder(folder))
+    File::open(folder).and_then(|folder| folder.sync_all()).map_err(StoreError::file_access(folder))
 }
 
 #[cfg(not(unix))]
@@ -108,9 +108,9 @@ fn sync_folder(_: &Path) -> Result<(), StoreError> {
 }
 
 /// The connection of the one writer, with the file in the latest format.
-pub(super) fn writer(file: &Path) -> Result<Connection, StoreError> {
+pub(super) fn open_writer(file: &Path) -> Result<Connection, StoreError> {
     let mut db = connect(file)?;
-    let format = format(&db, file)?;
+    let format = read_format(&db, file)?;
     // Before the first table: SQLite would rewrite the whole file for it later.
     db.pragma_update(None, "journal_mode", "WAL")?;
     db.pragma_update(None, "synchronous", "FULL")?;
@@ -128,7 +128,7 @@ pub(super) fn writer(file: &Path) -> Result<Connection, StoreError> {
 }
 
 /// The connection of a reader.
-pub(super) fn reader(file: &Path) -> Result<Connection, StoreError> {
+pub(super) fn open_reader(file: &Path) -> Result<Connection, StoreError> {
     let db = connect(file)?;
     db.pragma_update(None, "query_only", true)?;
     db.pragma_update(None, "cache_size", -i64::from(READER_CACHE_KIB))?;
@@ -138,7 +138,7 @@ pub(super) fn reader(file: &Path) -> Result<Connection, StoreError> {
 fn connect(file: &Path) -> Result<Connection, StoreError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let db = Connection::open_with_flags(file, flags)?;
-    db.pragma_update(None, "busy_timeout", BUSY_MS)?;
+    db.pragma_update(None, "busy_timeout", BUSY_TIMEOUT_MS)?;
     // No text in temporary files.
     db.pragma_update(None, "temp_store", "MEMORY")?;
     // A file that was made to attack its reader gets no code of its own to run.
@@ -148,9 +148,9 @@ fn connect(file: &Path) -> Result<Connection, StoreError> {
 }
 
 /// The format of the file, 0 if it is new. Changes nothing.
-fn format(db: &Connection, file: &Path) -> Result<usize, StoreError> {
+fn read_format(db: &Connection, file: &Path) -> Result<usize, StoreError> {
     let number = |pragma| db.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0));
-    let foreign = || StoreError::Foreign(file.to_owned());
+    let foreign = || StoreError::NotALog(file.to_owned());
     let (application, found) = match (number("application_id"), number("user_version")) {
         (Ok(application), Ok(found)) => (application, found),
         (Err(error), _) | (_, Err(error)) => {
@@ -161,12 +161,16 @@ fn format(db: &Connection, file: &Path) -> Result<usize, StoreError> {
         }
     };
     let tables: i64 = db.query_row("SELECT count(*) FROM sqlite_schema", (), |row| row.get(0))?;
-    if application != APPLICATION && (application, found, tables) != (0, 0, 0) {
+    if application != APPLICATION_ID && (application, found, tables) != (0, 0, 0) {
         return Err(foreign());
     }
     match usize::try_from(found) {
         Ok(format) if format <= MIGRATIONS.len() => Ok(format),
-        Ok(_) | Err(_) => Err(StoreError::Newer { path: file.to_owned(), found, known: FORMAT }),
+        Ok(_) | Err(_) => Err(StoreError::NewerFormat {
+            path: file.to_owned(),
+            format: found,
+            supported: CURRENT_FORMAT,
+        }),
     }
 }
 
@@ -183,9 +187,9 @@ fn migrate(db: &mut Connection, format: usize) -> Result<(), StoreError> {
     if format == 0 {
         let epoch = Alphanumeric.sample_string(&mut rand::rng(), 16);
         transaction.execute("INSERT INTO log VALUES (1, ?1, 0, 0, 0)", [epoch])?;
-        transaction.pragma_update(None, "application_id", APPLICATION)?;
+        transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
     }
-    transaction.pragma_update(None, "user_version", FORMAT)?;
+    transaction.pragma_update(None, "user_version", CURRENT_FORMAT)?;
     transaction.commit()?;
     Ok(())
 }

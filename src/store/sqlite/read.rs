@@ -8,15 +8,18 @@ use std::path::Path;
 
 use rusqlite::{Connection, Params, Row as SqliteRow};
 
-use super::super::row::{Candidate, Row, client_id, message_id, user_id};
-use super::super::{Around, Events, Metadata, Page, Reader, Scanned, Size, StoreError, View};
-use super::{log, number, open, seq, size};
+use super::super::row::{MessageRow, ScanRow, parse_cid, parse_message_id, parse_user_id};
+use super::super::{
+    EventPage, LogSize, MessageMetadata, MessagePage, MessagesAround, Reader, ScanResult,
+    StoreError, View,
+};
+use super::{open, read_header, read_size, seq_column, seq_to_sql};
 use crate::protocol::event::{Deleted, Event};
 use crate::protocol::id::{MessageId, Seq};
 use crate::protocol::message::{Message, Millis};
 
 /// The columns of a [`Row`], in its order; `$table` is where its place comes from.
-macro_rules! columns {
+macro_rules! message_columns {
     ($table:literal) => {
         concat!(
             $table,
@@ -26,13 +29,13 @@ macro_rules! columns {
 }
 
 /// The messages in one list of the feed on one side of a place; `$reader` is an SQL expression.
-macro_rules! messages {
+macro_rules! messages_in_feed {
     ($first:literal, $reader:literal, $side:literal) => {
         concat!(
             "SELECT ",
             $first,
             // By this SQLite sees that the list is in order already.
-            columns!("feed"),
+            message_columns!("feed"),
             " FROM feed CROSS JOIN message ON message.seq = feed.seq
               WHERE reader = ",
             $reader,
@@ -44,7 +47,7 @@ macro_rules! messages {
 }
 
 /// The marks in one list of the feed after a place, in the columns of messages.
-macro_rules! marks {
+macro_rules! tombstones_in_feed {
     ($reader:literal) => {
         concat!(
             "SELECT 1 AS kind, feed.seq AS seq, id, remover, NULL, 0, 0, NULL, NULL, cid, '', 0
@@ -57,33 +60,34 @@ macro_rules! marks {
 }
 
 const EVENTS_AFTER: &str = concat!(
-    messages!("0 AS kind, ", "''", ">"),
+    messages_in_feed!("0 AS kind, ", "''", ">"),
     " UNION ALL ",
-    messages!("0, ", "?1", ">"),
+    messages_in_feed!("0, ", "?1", ">"),
     " UNION ALL ",
-    marks!("''"),
+    tombstones_in_feed!("''"),
     " UNION ALL ",
-    marks!("?1"),
+    tombstones_in_feed!("?1"),
     " ORDER BY seq LIMIT ?4"
 );
 
 const MESSAGES_BEFORE: &str = concat!(
-    messages!("", "''", "<"),
+    messages_in_feed!("", "''", "<"),
     " UNION ALL ",
-    messages!("", "?1", "<"),
+    messages_in_feed!("", "?1", "<"),
     " ORDER BY seq DESC LIMIT ?4"
 );
 
 const MESSAGES_AFTER: &str = concat!(
-    messages!("", "''", ">"),
+    messages_in_feed!("", "''", ">"),
     " UNION ALL ",
-    messages!("", "?1", ">"),
+    messages_in_feed!("", "?1", ">"),
     " ORDER BY seq LIMIT ?4"
 );
 
-const BY_ID: &str = concat!("SELECT ", columns!("message"), " FROM message WHERE id = ?1");
+const BY_ID: &str = concat!("SELECT ", message_columns!("message"), " FROM message WHERE id = ?1");
 
-const BY_SEQ: &str = concat!("SELECT ", columns!("message"), " FROM message WHERE seq = ?1");
+const BY_SEQ: &str =
+    concat!("SELECT ", message_columns!("message"), " FROM message WHERE seq = ?1");
 
 const SCAN: &str = "SELECT seq, sender, recipients, at, expires, content FROM message
                     WHERE seq < ?1 ORDER BY seq DESC LIMIT ?2";
@@ -96,7 +100,7 @@ pub struct SqliteReader {
 
 impl SqliteReader {
     pub(super) fn open(file: &Path) -> Result<Self, StoreError> {
-        Ok(Self { db: open::reader(file)? })
+        Ok(Self { db: open::open_reader(file)? })
     }
 }
 
@@ -106,23 +110,23 @@ impl Reader for SqliteReader {
         view: View<'_>,
         after: Seq,
         limit: usize,
-    ) -> Result<Option<Events>, StoreError> {
+    ) -> Result<Option<EventPage>, StoreError> {
         let limit = limit.max(1);
         let db = self.db.transaction()?;
-        let log = log(&db)?;
+        let log = read_header(&db)?;
         if after < log.horizon {
             return Ok(None);
         }
         let mut events = Vec::new();
         let mut looked = log.head;
-        visit(&db, EVENTS_AFTER, page(view, after, limit), |row| {
-            events.push(event(row)?);
+        for_each_row(&db, EVENTS_AFTER, page_params(view, after, limit), |row| {
+            events.push(read_event(row)?);
             if events.len() == limit {
-                looked = seq(row, 1)?;
+                looked = seq_column(row, 1)?;
             }
             Ok(ControlFlow::Continue(()))
         })?;
-        Ok(Some(Events { events, looked }))
+        Ok(Some(EventPage { events, complete_to: looked }))
     }
 
     fn history(
@@ -130,11 +134,11 @@ impl Reader for SqliteReader {
         view: View<'_>,
         before: Option<Seq>,
         limit: usize,
-    ) -> Result<Page, StoreError> {
+    ) -> Result<MessagePage, StoreError> {
         let place = before.unwrap_or(Seq(u64::MAX));
-        let (mut messages, more) = messages(&self.db, MESSAGES_BEFORE, view, place, limit)?;
+        let (mut messages, more) = read_messages(&self.db, MESSAGES_BEFORE, view, place, limit)?;
         messages.reverse();
-        Ok(Page { messages, more })
+        Ok(MessagePage { messages, has_earlier: more })
     }
 
     fn around(
@@ -142,29 +146,33 @@ impl Reader for SqliteReader {
         view: View<'_>,
         id: MessageId,
         limit: usize,
-    ) -> Result<Option<Around>, StoreError> {
+    ) -> Result<Option<MessagesAround>, StoreError> {
         let db = self.db.transaction()?;
-        let Some(found) = one(&db, view, id)? else { return Ok(None) };
+        let Some(found) = read_metadata(&db, view, id)? else { return Ok(None) };
         let from = Seq(found.seq.0 + 1);
-        let (mut all, earlier) = messages(&db, MESSAGES_BEFORE, view, from, limit + 1)?;
+        let (mut all, earlier) = read_messages(&db, MESSAGES_BEFORE, view, from, limit + 1)?;
         all.reverse();
-        let (after, later) = messages(&db, MESSAGES_AFTER, view, found.seq, limit)?;
+        let (after, later) = read_messages(&db, MESSAGES_AFTER, view, found.seq, limit)?;
         all.extend(after);
-        Ok(Some(Around { messages: all, earlier, later }))
+        Ok(Some(MessagesAround { messages: all, has_earlier: earlier, has_later: later }))
     }
 
-    fn message(&mut self, view: View<'_>, id: MessageId) -> Result<Option<Metadata>, StoreError> {
-        one(&self.db, view, id)
+    fn metadata(
+        &mut self,
+        view: View<'_>,
+        id: MessageId,
+    ) -> Result<Option<MessageMetadata>, StoreError> {
+        read_metadata(&self.db, view, id)
     }
 
     fn messages(&mut self, view: View<'_>, places: &[Seq]) -> Result<Vec<Message>, StoreError> {
         let db = self.db.transaction()?;
         let mut all = Vec::new();
         for place in places {
-            visit(&db, BY_SEQ, [number(*place)], |row| {
-                let row = message_row(row, 0)?;
+            for_each_row(&db, BY_SEQ, [seq_to_sql(*place)], |row| {
+                let row = read_message_row(row, 0)?;
                 if row.is_visible(view) {
-                    all.push(row.message()?);
+                    all.push(row.to_message()?);
                 }
                 Ok(ControlFlow::Break(()))
             })?;
@@ -177,14 +185,14 @@ impl Reader for SqliteReader {
         view: View<'_>,
         before: Option<Seq>,
         rows: usize,
-        show: &mut dyn FnMut(&Candidate<'_>) -> ControlFlow<()>,
-    ) -> Result<Scanned, StoreError> {
+        show: &mut dyn FnMut(&ScanRow<'_>) -> ControlFlow<()>,
+    ) -> Result<ScanResult, StoreError> {
         let (rows, mut looked, mut shown, mut next) = (rows.max(1), 0, 0, None);
         let place = before.unwrap_or(Seq(u64::MAX));
-        visit(&self.db, SCAN, (number(place), count(rows)), |row| {
+        for_each_row(&self.db, SCAN, (seq_to_sql(place), limit_to_sql(rows)), |row| {
             looked += 1;
             let mut flow = ControlFlow::Continue(());
-            let candidate = candidate(row)?;
+            let candidate = read_scan_row(row)?;
             if candidate.is_visible(view) {
                 shown += 1;
                 flow = show(&candidate);
@@ -194,29 +202,29 @@ impl Reader for SqliteReader {
             }
             Ok(flow)
         })?;
-        Ok(Scanned { shown, next })
+        Ok(ScanResult { visited: shown, next })
     }
 
     fn horizon(&mut self) -> Result<Seq, StoreError> {
-        Ok(log(&self.db)?.horizon)
+        Ok(read_header(&self.db)?.horizon)
     }
 
-    fn size(&mut self) -> Result<Size, StoreError> {
-        size(&self.db)
+    fn size(&mut self) -> Result<LogSize, StoreError> {
+        read_size(&self.db)
     }
 }
 
 /// The parameters of a page: ?1 is who reads, ?2 when, ?3 from where, ?4 how many rows.
-fn page(view: View<'_>, place: Seq, limit: usize) -> (&str, Millis, i64, i64) {
-    (view.viewer.as_str(), view.now, number(place), count(limit))
+fn page_params(view: View<'_>, place: Seq, limit: usize) -> (&str, Millis, i64, i64) {
+    (view.viewer.as_str(), view.now, seq_to_sql(place), limit_to_sql(limit))
 }
 
-fn count(limit: usize) -> i64 {
+fn limit_to_sql(limit: usize) -> i64 {
     i64::try_from(limit).unwrap_or(i64::MAX)
 }
 
 /// At most `limit` messages on one side of a place, and whether there are more.
-fn messages(
+fn read_messages(
     db: &Connection,
     sql: &str,
     view: View<'_>,
@@ -224,23 +232,27 @@ fn messages(
     limit: usize,
 ) -> Result<(Vec<Message>, bool), StoreError> {
     let (mut all, mut more) = (Vec::new(), false);
-    visit(db, sql, page(view, place, limit.saturating_add(1)), |row| {
+    for_each_row(db, sql, page_params(view, place, limit.saturating_add(1)), |row| {
         if all.len() == limit {
             more = true;
         } else {
-            all.push(message_row(row, 0)?.message()?);
+            all.push(read_message_row(row, 0)?.to_message()?);
         }
         Ok(ControlFlow::Continue(()))
     })?;
     Ok((all, more))
 }
 
-fn one(db: &Connection, view: View<'_>, id: MessageId) -> Result<Option<Metadata>, StoreError> {
+fn read_metadata(
+    db: &Connection,
+    view: View<'_>,
+    id: MessageId,
+) -> Result<Option<MessageMetadata>, StoreError> {
     let mut found = None;
-    visit(db, BY_ID, [id.number()], |row| {
-        let row = message_row(row, 0)?;
+    for_each_row(db, BY_ID, [id.number()], |row| {
+        let row = read_message_row(row, 0)?;
         if row.is_visible(view) {
-            found = Some(row.metadata()?);
+            found = Some(row.to_metadata()?);
         }
         Ok(ControlFlow::Break(()))
     })?;
@@ -248,7 +260,7 @@ fn one(db: &Connection, view: View<'_>, id: MessageId) -> Result<Option<Metadata
 }
 
 /// Calls `read` with the rows of a statement until it breaks off.
-fn visit(
+fn for_each_row(
     db: &Connection,
     sql: &str,
     parameters: impl Params,
@@ -264,56 +276,62 @@ fn visit(
     Ok(())
 }
 
-fn event(row: &SqliteRow<'_>) -> Result<Event, StoreError> {
+fn read_event(row: &SqliteRow<'_>) -> Result<Event, StoreError> {
     if row.get::<_, i64>(0)? == 0 {
-        return Ok(Event::Said(message_row(row, 1)?.message()?));
+        return Ok(Event::Posted(read_message_row(row, 1)?.to_message()?));
     }
-    let (seq, id) = (seq(row, 1)?, message_id(row.get(2)?)?);
-    let Some(by) = text_or_null(row, 3)? else { return Ok(Event::Expired { seq, id }) };
-    let cid = client_id(text_or_null(row, 9)?)?;
-    Ok(Event::Deleted(Deleted { seq, id, by: user_id(by)?, cid }))
+    let (seq, id) = (seq_column(row, 1)?, parse_message_id(row.get(2)?)?);
+    let Some(by) = optional_text_column(row, 3)? else { return Ok(Event::Expired { seq, id }) };
+    let cid = parse_cid(optional_text_column(row, 9)?)?;
+    Ok(Event::Deleted(Deleted { seq, id, author: parse_user_id(by)?, cid }))
 }
 
-fn candidate<'a>(row: &'a SqliteRow<'_>) -> Result<Candidate<'a>, StoreError> {
-    Ok(Candidate {
-        seq: seq(row, 0)?,
-        sender: text(row, 1)?,
-        recipients: text_or_null(row, 2)?,
+fn read_scan_row<'a>(row: &'a SqliteRow<'_>) -> Result<ScanRow<'a>, StoreError> {
+    Ok(ScanRow {
+        seq: seq_column(row, 0)?,
+        sender: text_column(row, 1)?,
+        recipients: optional_text_column(row, 2)?,
         at: row.get(3)?,
         expires: row.get(4)?,
-        content: text(row, 5)?,
+        content: text_column(row, 5)?,
     })
 }
 
 /// The row whose columns begin at `first`.
-pub(super) fn message_row<'a>(row: &'a SqliteRow<'_>, first: usize) -> Result<Row<'a>, StoreError> {
-    Ok(Row {
-        seq: seq(row, first)?,
+pub(super) fn read_message_row<'a>(
+    row: &'a SqliteRow<'_>,
+    first: usize,
+) -> Result<MessageRow<'a>, StoreError> {
+    Ok(MessageRow {
+        seq: seq_column(row, first)?,
         id: row.get(first + 1)?,
-        sender: text(row, first + 2)?,
-        recipients: text_or_null(row, first + 3)?,
+        sender: text_column(row, first + 2)?,
+        recipients: optional_text_column(row, first + 3)?,
         at: row.get(first + 4)?,
         zone: row.get(first + 5)?,
         expires: row.get(first + 6)?,
         reply_to: row.get(first + 7)?,
-        cid: text_or_null(row, first + 8)?,
-        content: text(row, first + 9)?,
+        cid: optional_text_column(row, first + 8)?,
+        content: text_column(row, first + 9)?,
         guest: row.get(first + 10)?,
     })
 }
 
-fn text<'a>(row: &'a SqliteRow<'_>, column: usize) -> Result<&'a str, StoreError> {
+fn text_column<'a>(row: &'a SqliteRow<'_>, column: usize) -> Result<&'a str, StoreError> {
     Ok(row.get_ref(column)?.as_str().map_err(rusqlite::Error::from)?)
 }
 
-fn text_or_null<'a>(row: &'a SqliteRow<'_>, column: usize) -> Result<Option<&'a str>, StoreError> {
+fn optional_text_column<'a>(
+    row: &'a SqliteRow<'_>,
+    column: usize,
+) -> Result<Option<&'a str>, StoreError> {
     Ok(row.get_ref(column)?.as_str_or_null().map_err(rusqlite::Error::from)?)
 }
 
 #[cfg(test)]
 impl SqliteReader {
     /// How SQLite goes about each page.
-    pub(crate) fn plans(&self) -> Vec<String> {
+    pub(crate) fn query_plans(&self) -> Vec<String> {
         let plan = |sql: &&str| {
             let sql = format!("EXPLAIN QUERY PLAN {sql}");
             let mut statement = self.db.prepare(&sql).unwrap();

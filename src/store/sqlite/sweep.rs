@@ -1,33 +1,35 @@
 //! Removing from the log in SQLite what is kept no longer, a few rows at a time.
 
-use super::super::row::message_id;
-use super::super::{CID_KEPT, MARK_KEPT, Retention, SWEEP_ROWS, StoreError, Swept};
-use super::write::{Found, Turn, What, readers};
-use super::{each, number, seq};
+use super::super::row::parse_message_id;
+use super::super::{
+    CID_RETENTION, Retention, SWEEP_ROWS, StoreError, SweepReport, TOMBSTONE_RETENTION,
+};
+use super::write::{FeedKind, StoredMessage, WriteTxn, feeds_for};
+use super::{query_all, seq_column, seq_to_sql};
 use crate::protocol::id::{MessageId, Seq};
 use crate::protocol::message::Millis;
 
 /// A message that a sweep looks at.
-struct Candidate {
+struct SweepRow {
     id: MessageId,
     at: Millis,
-    found: Found,
+    message: StoredMessage,
 }
 
-impl Turn<'_> {
+impl WriteTxn<'_> {
     /// One step from `from` on, and where the next one begins.
     pub(super) fn sweep(
         &mut self,
         retention: Retention,
         from: Seq,
-    ) -> Result<(Swept, Seq), StoreError> {
-        let mut swept = Swept::default();
+    ) -> Result<(SweepReport, Seq), StoreError> {
+        let mut swept = SweepReport::default();
         let next = match retention.cutoff(self.now) {
             Some(cutoff) => self.sweep_messages(cutoff, from, &mut swept)?,
             None => Seq(0),
         };
-        self.sweep_marks(&mut swept)?;
-        self.sweep_sent(&mut swept)?;
+        self.sweep_tombstones(&mut swept)?;
+        self.sweep_cids(&mut swept)?;
         self.sweep_invites()?;
         Ok((swept, next))
     }
@@ -36,84 +38,96 @@ impl Turn<'_> {
         &mut self,
         cutoff: Millis,
         from: Seq,
-        swept: &mut Swept,
+        swept: &mut SweepReport,
     ) -> Result<Seq, StoreError> {
-        let candidates = self.candidates(from)?;
+        let candidates = self.next_rows(from)?;
         let full = candidates.len() == usize::from(SWEEP_ROWS);
         let mut next = from;
-        for Candidate { id, at, found } in candidates {
+        for SweepRow { id, at, message: found } in candidates {
             if at >= cutoff {
                 return Ok(Seq(0));
             }
             next = found.seq;
-            if found.expires.is_none() && !self.is_waited_for(at, &found)? {
-                self.erase(&found)?;
-                self.log.horizon = self.log.horizon.max(found.seq);
-                swept.freed.push(id);
+            if found.expires.is_none() && !self.is_undelivered(at, &found)? {
+                self.delete_message(&found)?;
+                self.header.horizon = self.header.horizon.max(found.seq);
+                swept.freed_ids.push(id);
             }
         }
-        swept.more |= full;
+        swept.has_more |= full;
         Ok(if full { next } else { Seq(0) })
     }
 
-    fn candidates(&self, from: Seq) -> Result<Vec<Candidate>, StoreError> {
+    fn next_rows(&self, from: Seq) -> Result<Vec<SweepRow>, StoreError> {
         let sql = "SELECT id, at, seq, sender, recipients, expires FROM message
                    WHERE seq > ?1 ORDER BY seq LIMIT ?2";
-        each(self.db, sql, (number(from), SWEEP_ROWS), |row| {
-            let found = Found {
-                seq: seq(row, 2)?,
+        query_all(self.db, sql, (seq_to_sql(from), SWEEP_ROWS), |row| {
+            let found = StoredMessage {
+                seq: seq_column(row, 2)?,
                 sender: row.get(3)?,
                 recipients: row.get(4)?,
                 expires: row.get(5)?,
             };
-            Ok(Candidate { id: message_id(row.get(0)?)?, at: row.get(1)?, found })
+            Ok(SweepRow { id: parse_message_id(row.get(0)?)?, at: row.get(1)?, message: found })
         })
     }
 
     /// Whether it is for somebody who can come back for it and has not yet.
-    fn is_waited_for(&self, at: Millis, found: &Found) -> Result<bool, StoreError> {
-        let Some(names) = found.recipients.as_deref().filter(|_| at >= self.now - MARK_KEPT) else {
+    fn is_undelivered(&self, at: Millis, found: &StoredMessage) -> Result<bool, StoreError> {
+        let Some(names) =
+            found.recipients.as_deref().filter(|_| at >= self.now - TOMBSTONE_RETENTION)
+        else {
             return Ok(false);
         };
         let mut waits =
             self.db.prepare_cached("SELECT 1 FROM person WHERE user = ?1 AND seen < ?2")?;
         for name in names.split(' ') {
-            if waits.exists((name, number(found.seq)))? {
+            if waits.exists((name, seq_to_sql(found.seq)))? {
                 return Ok(true);
             }
         }
         Ok(false)
     }
 
-    fn sweep_marks(&mut self, swept: &mut Swept) -> Result<(), StoreError> {
+    fn sweep_tombstones(&mut self, swept: &mut SweepReport) -> Result<(), StoreError> {
         let sql = "SELECT at, seq, id, people FROM mark ORDER BY seq LIMIT ?1";
-        let marks = each(self.db, sql, [SWEEP_ROWS], |row| {
+        let marks = query_all(self.db, sql, [SWEEP_ROWS], |row| {
             let people: Option<String> = row.get(3)?;
-            Ok((row.get::<_, Millis>(0)?, seq(row, 1)?, message_id(row.get(2)?)?, people))
+            Ok((
+                row.get::<_, Millis>(0)?,
+                seq_column(row, 1)?,
+                parse_message_id(row.get(2)?)?,
+                people,
+            ))
         })?;
-        let cutoff = self.now - MARK_KEPT;
+        let cutoff = self.now - TOMBSTONE_RETENTION;
         let old: Vec<_> = marks.into_iter().take_while(|(at, ..)| *at < cutoff).collect();
         for (_, seq, id, people) in &old {
-            self.db.prepare_cached("DELETE FROM mark WHERE seq = ?1")?.execute([number(*seq)])?;
+            self.db
+                .prepare_cached("DELETE FROM mark WHERE seq = ?1")?
+                .execute([seq_to_sql(*seq)])?;
             // Its sender is among the people.
-            self.unfeed(What::Mark, *seq, &readers(people.as_deref(), ""))?;
-            self.log.horizon = self.log.horizon.max(*seq);
-            swept.freed.push(*id);
+            self.remove_from_feeds(FeedKind::Tombstone, *seq, &feeds_for(people.as_deref(), ""))?;
+            self.header.horizon = self.header.horizon.max(*seq);
+            swept.freed_ids.push(*id);
         }
-        swept.more |= old.len() == usize::from(SWEEP_ROWS);
+        swept.has_more |= old.len() == usize::from(SWEEP_ROWS);
         Ok(())
     }
 
-    fn sweep_sent(&mut self, swept: &mut Swept) -> Result<(), StoreError> {
+    fn sweep_cids(&mut self, swept: &mut SweepReport) -> Result<(), StoreError> {
         let sql = "SELECT at, seq FROM sent ORDER BY seq LIMIT ?1";
-        let sent =
-            each(self.db, sql, [SWEEP_ROWS], |row| Ok((row.get::<_, Millis>(0)?, seq(row, 1)?)))?;
-        let cutoff = self.now - CID_KEPT;
+        let sent = query_all(self.db, sql, [SWEEP_ROWS], |row| {
+            Ok((row.get::<_, Millis>(0)?, seq_column(row, 1)?))
+        })?;
+        let cutoff = self.now - CID_RETENTION;
         let old = sent.iter().take_while(|(at, _)| *at < cutoff);
         if let Some((_, last)) = old.clone().last() {
-            self.db.prepare_cached("DELETE FROM sent WHERE seq <= ?1")?.execute([number(*last)])?;
+            self.db
+                .prepare_cached("DELETE FROM sent WHERE seq <= ?1")?
+                .execute([seq_to_sql(*last)])?;
         }
-        swept.more |= old.count() == usize::from(SWEEP_ROWS);
+        swept.has_more |= old.count() == usize::from(SWEEP_ROWS);
         Ok(())
     }
 }

@@ -7,45 +7,45 @@ use std::path::Path;
 use rusqlite::Connection;
 
 use super::super::sqlite::SqliteStore;
-use super::super::{Banned, Overwritten, StoreError};
+use super::super::{BanTarget, ScrubOutcome, StoreError};
 use super::*;
 
-fn folder() -> tempfile::TempDir {
+fn temp_folder() -> tempfile::TempDir {
     tempfile::tempdir().unwrap()
 }
 
-fn shell(folder: &Path) -> Connection {
+fn raw_connection(folder: &Path) -> Connection {
     Connection::open(folder.join("log.db")).unwrap()
 }
 
 #[test]
-fn what_was_appended_is_there_after_a_restart() {
-    let folder = folder();
+fn appends_survive_reopening() {
+    let folder = temp_folder();
     let folder = &folder.path().join("made/with/its/parents");
     let mut store = SqliteStore::open(folder).unwrap();
-    let epoch = store.opened().unwrap().epoch;
-    append(&mut store, Append::Say(message(1, "Ann", "text")));
+    let epoch = store.snapshot().unwrap().epoch;
+    append(&mut store, Append::Post(message(1, "Ann", "text")));
     append(&mut store, delete(1, "Ann"));
     drop(store);
     let mut store = SqliteStore::open(folder).unwrap();
-    assert_eq!(store.opened().unwrap().epoch, epoch);
-    let next = said(append(&mut store, Append::Say(message(2, "Ann", "next"))));
+    assert_eq!(store.snapshot().unwrap().epoch, epoch);
+    let next = expect_posted(append(&mut store, Append::Post(message(2, "Ann", "next"))));
     assert_eq!(next.seq, Seq(3), "a number is never given again");
 }
 
 #[test]
-fn every_commit_waits_for_the_disk_and_what_goes_is_overwritten() {
-    let folder = folder();
+fn commits_are_synced_and_deletes_are_secure() {
+    let folder = temp_folder();
     let store = SqliteStore::open(folder.path()).unwrap();
     let settings: Vec<String> = ["journal_mode", "synchronous", "secure_delete", "fullfsync"]
-        .map(|name| store.setting(name))
+        .map(|name| store.pragma(name))
         .into();
     assert_eq!(settings, ["wal", "2", "1", "1"]);
 }
 
 #[test]
-fn a_second_server_is_told_who_has_the_folder() {
-    let folder = folder();
+fn second_server_is_refused_and_the_holder_named() {
+    let folder = temp_folder();
     let store = SqliteStore::open(folder.path()).unwrap();
     let refused = SqliteStore::open(folder.path()).unwrap_err();
     let text = refused.to_string();
@@ -57,64 +57,64 @@ fn a_second_server_is_told_who_has_the_folder() {
 }
 
 #[test]
-fn a_newer_format_is_refused_unharmed() {
-    let folder = folder();
+fn newer_format_is_refused_unchanged() {
+    let folder = temp_folder();
     drop(SqliteStore::open(folder.path()).unwrap());
-    shell(folder.path()).pragma_update(None, "user_version", 7).unwrap();
+    raw_connection(folder.path()).pragma_update(None, "user_version", 7).unwrap();
     let before = fs::read(folder.path().join("log.db")).unwrap();
     let refused = SqliteStore::open(folder.path()).unwrap_err();
-    assert!(matches!(refused, StoreError::Newer { found: 7, .. }), "{refused}");
+    assert!(matches!(refused, StoreError::NewerFormat { format: 7, .. }), "{refused}");
     assert!(refused.to_string().contains("newer version"), "{refused}");
     assert_eq!(fs::read(folder.path().join("log.db")).unwrap(), before);
 }
 
 /// `version1.db` was made by a server of format 1: two keys, two messages, and one that was removed.
 #[test]
-fn a_log_of_the_first_format_is_brought_up_to_date() {
-    let folder = folder();
+fn format_1_log_is_migrated() {
+    let folder = temp_folder();
     fs::write(folder.path().join("log.db"), include_bytes!("version1.db")).unwrap();
     for _ in 0..2 {
         let mut store = SqliteStore::open(folder.path()).unwrap();
-        let opened = store.opened().unwrap();
+        let opened = store.snapshot().unwrap();
         assert_eq!((opened.epoch.as_str(), opened.head), ("MYSccM1IUlB4lDxw", Seq(4)));
         let users: Vec<_> = opened.registered.iter().map(|(user, _)| user.as_str()).collect();
         assert_eq!(users, ["Ann_9908", "Bob_6745"]);
-        let mut reader = store.reader().unwrap();
+        let mut reader = store.open_reader().unwrap();
         let view = View { viewer: &user("Cid"), now: NOW };
         let old = reader.history(view, None, 9).unwrap().messages;
         assert_eq!(texts(&mut reader, "Cid"), ["hello from Ann", "hello from Bob"]);
         assert!(old.iter().all(|message| !message.guest));
-        append(&mut store, Append::Ban(Banned::Key([1; 32])));
-        assert_eq!(store.opened().unwrap().banned, [Banned::Key([1; 32])]);
+        append(&mut store, Append::Ban(BanTarget::Key([1; 32])));
+        assert_eq!(store.snapshot().unwrap().bans, [BanTarget::Key([1; 32])]);
     }
 }
 
 #[test]
-fn something_else_is_refused_unharmed() {
-    let folder = folder();
+fn foreign_file_is_refused_unchanged() {
+    let folder = temp_folder();
     let file = folder.path().join("log.db");
     let refused = || {
         let before = fs::read(&file).unwrap();
         let refused = SqliteStore::open(folder.path()).unwrap_err();
-        assert!(matches!(refused, StoreError::Foreign(_)), "{refused}");
+        assert!(matches!(refused, StoreError::NotALog(_)), "{refused}");
         assert_eq!(fs::read(&file).unwrap(), before);
     };
     fs::write(&file, "no database, but long enough to be taken for one".repeat(100)).unwrap();
     refused();
     fs::remove_file(&file).unwrap();
-    shell(folder.path()).execute_batch("CREATE TABLE accounts (name TEXT)").unwrap();
+    raw_connection(folder.path()).execute_batch("CREATE TABLE accounts (name TEXT)").unwrap();
     refused();
 }
 
 #[cfg(unix)]
 #[test]
-fn nobody_else_on_the_machine_reads_the_log() {
+fn log_files_are_owner_only() {
     use std::os::unix::fs::PermissionsExt;
 
-    let folder = folder();
+    let folder = temp_folder();
     let data = folder.path().join("data");
     let mut store = SqliteStore::open(&data).unwrap();
-    append(&mut store, Append::Say(message(1, "Ann", "text")));
+    append(&mut store, Append::Post(message(1, "Ann", "text")));
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!(mode(&data), 0o700);
     let files: Vec<_> = fs::read_dir(&data).unwrap().map(|file| file.unwrap().path()).collect();
@@ -125,18 +125,18 @@ fn nobody_else_on_the_machine_reads_the_log() {
 }
 
 #[test]
-fn a_full_disk_refuses_and_recovers() {
-    let folder = folder();
+fn full_disk_rejects_appends_and_recovers() {
+    let folder = temp_folder();
     let mut store = SqliteStore::open(folder.path()).unwrap();
-    append(&mut store, Append::Say(message(1, "Ann", "first")));
+    append(&mut store, Append::Post(message(1, "Ann", "first")));
     store.limit_pages(40);
-    let long = |number| Append::Say(message(number, "Ann", &"long ".repeat(700)));
+    let long = |number| Append::Post(message(number, "Ann", &"long ".repeat(700)));
     let error = (2..100).find_map(|number| {
-        let both = [Append::Say(message(1_000 + number, "Ann", "short")), long(number)];
+        let both = [Append::Post(message(1_000 + number, "Ann", "short")), long(number)];
         store.append(NOW, &both).err()
     });
-    assert!(matches!(error, Some(StoreError::Full)), "{error:?}");
-    let mut reader = store.reader().unwrap();
+    assert!(matches!(error, Some(StoreError::DiskFull)), "{error:?}");
+    let mut reader = store.open_reader().unwrap();
     let before = texts(&mut reader, "Bob");
     assert_eq!(before.iter().filter(|text| *text == "short").count(), before.len() / 2);
     store.limit_pages(4_000);
@@ -145,13 +145,13 @@ fn a_full_disk_refuses_and_recovers() {
 }
 
 #[test]
-fn after_a_failure_nothing_more_is_taken() {
-    let folder = folder();
+fn appends_are_rejected_after_a_failure() {
+    let folder = temp_folder();
     let mut store = SqliteStore::open(folder.path()).unwrap();
-    append(&mut store, Append::Say(message(1, "Ann", "text")));
+    append(&mut store, Append::Post(message(1, "Ann", "text")));
     drop(store);
     let file = folder.path().join("log.db");
-    let page: u32 = shell(folder.path())
+    let page: u32 = raw_connection(folder.path())
         .query_row("SELECT rootpage FROM sqlite_schema WHERE name = 'message'", (), |row| {
             row.get(0)
         })
@@ -162,23 +162,23 @@ fn after_a_failure_nothing_more_is_taken() {
     fs::write(&file, bytes).unwrap();
 
     let mut store = SqliteStore::open(folder.path()).unwrap();
-    let say = [Append::Say(message(2, "Ann", "text"))];
+    let say = [Append::Post(message(2, "Ann", "text"))];
     let first = store.append(NOW, &say).unwrap_err();
-    assert!(matches!(first, StoreError::Damaged(_)), "{first}");
-    assert!(!first.may_pass());
+    assert!(matches!(first, StoreError::Corrupt(_)), "{first}");
+    assert!(!first.is_transient());
     let register = register("Ann", 1);
-    assert!(matches!(store.append(NOW, &[register]), Err(StoreError::Failed)));
-    assert!(matches!(store.overwrite(), Err(StoreError::Failed)));
-    assert_eq!(store.reader().unwrap().horizon().unwrap(), Seq(0), "what can be read is read");
+    assert!(matches!(store.append(NOW, &[register]), Err(StoreError::EarlierFailure)));
+    assert!(matches!(store.scrub(), Err(StoreError::EarlierFailure)));
+    assert_eq!(store.open_reader().unwrap().horizon().unwrap(), Seq(0), "what can be read is read");
 }
 
 #[test]
-fn removed_text_is_in_no_file_after_an_overwrite() {
-    let folder = folder();
+fn scrub_erases_removed_text_from_all_files() {
+    let folder = temp_folder();
     let mut store = SqliteStore::open(folder.path()).unwrap();
     let text = |number: u32| format!("<{number}>").repeat(1 + number as usize * 7 % 400);
     for tens in 0..200 {
-        let say = |n| Append::Say(message(n, "Ann", &text(n)));
+        let say = |n| Append::Post(message(n, "Ann", &text(n)));
         store.append(NOW, &(tens * 10..tens * 10 + 10).map(say).collect::<Vec<_>>()).unwrap();
     }
     // One by one and in rows, so that pages are both thinned out and given back.
@@ -188,7 +188,7 @@ fn removed_text_is_in_no_file_after_an_overwrite() {
         store.append(NOW, some).unwrap();
     }
     assert!(numbers_in(folder.path()).into_iter().any(gone));
-    assert_eq!(store.overwrite().unwrap(), Overwritten::Done);
+    assert_eq!(store.scrub().unwrap(), ScrubOutcome::Done);
     let kept: BTreeSet<_> = (0..2_000).filter(|number| !gone(*number)).collect();
     assert_eq!(numbers_in(folder.path()), kept);
 }
@@ -207,31 +207,31 @@ fn numbers_in(folder: &Path) -> BTreeSet<u32> {
 }
 
 #[test]
-fn a_reader_at_work_puts_the_overwrite_off() {
-    let folder = folder();
+fn active_reader_makes_scrub_busy() {
+    let folder = temp_folder();
     let mut store = SqliteStore::open(folder.path()).unwrap();
-    append(&mut store, Append::Say(message(1, "Ann", "text")));
-    let mut reader = store.reader().unwrap();
-    store.be_impatient();
+    append(&mut store, Append::Post(message(1, "Ann", "text")));
+    let mut reader = store.open_reader().unwrap();
+    store.disable_busy_timeout();
     let viewer = user("Bob");
     let view = View { viewer: &viewer, now: NOW };
     let mut busy = None;
     reader
         .scan(view, None, 9, &mut |_| {
             append(&mut store, delete(1, "Ann"));
-            busy = Some(store.overwrite().unwrap());
+            busy = Some(store.scrub().unwrap());
             std::ops::ControlFlow::Continue(())
         })
         .unwrap();
-    assert_eq!(busy, Some(Overwritten::Busy));
-    assert_eq!(store.overwrite().unwrap(), Overwritten::Done);
+    assert_eq!(busy, Some(ScrubOutcome::Busy));
+    assert_eq!(store.scrub().unwrap(), ScrubOutcome::Done);
 }
 
 #[test]
-fn pages_are_read_along_the_lists_without_sorting() {
-    let folder = folder();
+fn pages_are_read_without_sorting() {
+    let folder = temp_folder();
     let store = SqliteStore::open(folder.path()).unwrap();
-    for plan in store.reader().unwrap().plans() {
+    for plan in store.open_reader().unwrap().query_plans() {
         assert!(!plan.contains("TEMP B-TREE"), "{plan}");
         assert!(plan.contains("MERGE (UNION ALL)"), "{plan}");
     }

@@ -1,15 +1,15 @@
 //! One suite for every kind of log, and a machine that compares them over random histories.
 
+mod conformance;
 mod disk;
-mod handle;
-mod machine;
-mod suite;
+mod model_test;
+mod worker;
 
 use chrono::{DateTime, FixedOffset};
 
 use super::{Append, NewMessage, Outcome, Reader, Store, View};
-use crate::protocol::id::{ClientId, MessageId, Seq, UserId};
-use crate::protocol::message::{Audience, Kind, Message, Millis};
+use crate::protocol::id::{Cid, MessageId, Seq, UserId};
+use crate::protocol::message::{Audience, Message, MessageKind, Millis};
 use crate::protocol::text::SafeText;
 
 /// Some moment of 2026.
@@ -23,7 +23,7 @@ fn id(number: u32) -> MessageId {
     MessageId::from_number(100_000 + number).unwrap()
 }
 
-fn cid(name: &str) -> ClientId {
+fn cid(name: &str) -> Cid {
     name.parse().unwrap()
 }
 
@@ -43,7 +43,7 @@ fn message(number: u32, sender: &str, text: &str) -> NewMessage {
         sender: user(sender),
         guest: number.is_multiple_of(3),
         audience: Audience::Everyone,
-        kind: Kind::Plain,
+        kind: MessageKind::Plain,
         content: SafeText::clean(text),
         at: at(NOW),
         cid: None,
@@ -51,7 +51,7 @@ fn message(number: u32, sender: &str, text: &str) -> NewMessage {
 }
 
 fn delete(number: u32, by: &str) -> Append {
-    Append::Delete { id: id(number), by: user(by), cid: None }
+    Append::Delete { id: id(number), author: user(by), cid: None }
 }
 
 fn register(name: &str, key: u8) -> Append {
@@ -69,9 +69,9 @@ fn append_at(store: &mut impl Store, now: Millis, append: Append) -> Outcome {
     outcomes.remove(0)
 }
 
-fn said(outcome: Outcome) -> Message {
+fn expect_posted(outcome: Outcome) -> Message {
     match outcome {
-        Outcome::Said(message) => message,
+        Outcome::Posted(message) => message,
         other => panic!("{other:?}"),
     }
 }

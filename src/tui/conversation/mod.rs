@@ -3,119 +3,119 @@
 //! The work is O(screen): blocks are laid from the bottom edge upwards until the area is full, and what
 //! a block looks like is kept until something about it changes. Both drawing and mouse use the result.
 
-mod look;
-mod slots;
+mod block_cache;
+mod items;
 
 use std::rc::Rc;
 
 use chrono::{DateTime, FixedOffset};
 use ratatui::layout::Rect;
 
-pub use self::look::{Cache, duration, quote_words};
-pub use self::slots::Slots;
-use self::slots::{Item, Slot};
+pub use self::block_cache::{BlockCache, duration, quote_text};
+pub use self::items::Items;
+use self::items::{Item, ItemIndex};
 use super::bubble::Block;
-use super::model::{Key, Scroll};
+use super::model::{ItemId, Viewport};
 use super::theme::Theme;
-use crate::client::state::timeline::{Fate, Place};
+use crate::client::state::timeline::{EntryIndex, MessageState};
 
 /// How many entries from the first one on are near it: the next page is there before it is needed.
-const NEAR: Slot = 10;
+const NEAR_TOP_ITEMS: ItemIndex = 10;
 
 /// A block on the screen.
 #[derive(Debug, Clone)]
-pub struct Placed {
+pub struct PlacedItem {
     /// What it shows.
-    pub key: Key,
+    pub id: ItemId,
     /// The rows of the screen that it has.
     pub area: Rect,
     /// How many of its own rows are cut off above.
-    pub cut: u16,
+    pub rows_cut_above: u16,
     /// Its rows.
     pub block: Rc<Block>,
 }
 
 /// The conversation on the screen.
 #[derive(Debug, Clone, Default)]
-pub struct Conversation {
+pub struct VisibleItems {
     /// From top to bottom.
-    pub placed: Vec<Placed>,
+    pub items: Vec<PlacedItem>,
     /// Whether something on it counts down.
-    pub counting: bool,
+    pub counts_down: bool,
     /// Whether its beginning is seen, or nearly.
     pub near_top: bool,
 }
 
-impl Conversation {
+impl VisibleItems {
     /// The newest message that is seen.
-    pub fn newest(&self) -> Option<Key> {
-        let mut keys = self.placed.iter().rev().map(|placed| &placed.key);
-        keys.find(|key| matches!(key, Key::Message(_) | Key::Pending(_))).cloned()
+    pub fn newest_message(&self) -> Option<ItemId> {
+        let mut keys = self.items.iter().rev().map(|placed| &placed.id);
+        keys.find(|key| matches!(key, ItemId::Message(_) | ItemId::Pending(_))).cloned()
     }
 }
 
 /// Lays the conversation out.
 #[derive(Debug)]
-pub struct Layouter<'a> {
+pub struct LayoutPass<'a> {
     /// What there is.
-    pub slots: Slots<'a>,
+    pub items: Items<'a>,
     /// Kept from frame to frame.
-    pub cache: &'a mut Cache,
+    pub cache: &'a mut BlockCache,
     /// Where it is drawn.
     pub area: Rect,
     /// The message that is picked.
-    pub picked: Option<&'a Key>,
+    pub picked: Option<&'a ItemId>,
     /// The moment.
     pub now: DateTime<FixedOffset>,
     /// The styles.
     pub theme: Theme,
 }
 
-impl Layouter<'_> {
+impl LayoutPass<'_> {
     /// Lays it out; `scroll` is moved by `rows` (up is positive) and set to what there really is.
     pub fn lay_out(
         &mut self,
-        scroll: &mut Scroll,
+        viewport: &mut Viewport,
         rows: i64,
-        reveal: Option<&Key>,
-    ) -> Conversation {
-        self.cache.limit();
-        if self.slots.first() == self.slots.end() || self.area.is_empty() {
-            *scroll = Scroll::Bottom;
-            return Conversation::default();
+        scroll_into_view: Option<&ItemId>,
+    ) -> VisibleItems {
+        self.cache.evict_if_full();
+        if self.items.first() == self.items.end() || self.area.is_empty() {
+            *viewport = Viewport::Live;
+            return VisibleItems::default();
         }
-        let (mut slot, mut below) = self.anchor(scroll);
-        self.move_by(&mut slot, &mut below, rows);
-        if let Some(target) = reveal.and_then(|key| self.slots.slot(key)) {
-            self.reveal(target, &mut slot, &mut below);
+        let (mut slot, mut hidden_rows) = self.anchor(viewport);
+        self.move_by(&mut slot, &mut hidden_rows, rows);
+        if let Some(target) = scroll_into_view.and_then(|key| self.items.index_of(key)) {
+            self.scroll_into_view(target, &mut slot, &mut hidden_rows);
         }
-        let missing = self.missing_above(slot, below);
+        let missing = self.empty_rows_above(slot, hidden_rows);
         if missing > 0 {
-            self.move_by(&mut slot, &mut below, -missing);
+            self.move_by(&mut slot, &mut hidden_rows, -missing);
         }
-        *scroll = if slot + 1 == self.slots.end() && below == 0 {
-            Scroll::Bottom
+        *viewport = if slot + 1 == self.items.end() && hidden_rows == 0 {
+            Viewport::Live
         } else {
-            Scroll::At { place: Place(slot), below }
+            Viewport::Anchored { entry: EntryIndex(slot), hidden_rows }
         };
-        self.place(slot, below)
+        self.place_items(slot, hidden_rows)
     }
 
-    fn anchor(&mut self, scroll: &Scroll) -> (Slot, i64) {
+    fn anchor(&mut self, scroll: &Viewport) -> (ItemIndex, i64) {
         match scroll {
-            Scroll::Bottom => (self.slots.end() - 1, 0),
-            Scroll::At { place, below } => {
-                let slot = place.0.clamp(self.slots.first(), self.slots.end() - 1);
+            Viewport::Live => (self.items.end() - 1, 0),
+            Viewport::Anchored { entry: place, hidden_rows: below } => {
+                let slot = place.0.clamp(self.items.first(), self.items.end() - 1);
                 (slot, (*below).min(self.height(slot) - 1))
             }
         }
     }
 
     /// Moves the bottom edge: `below` rows of `slot` are hidden under it.
-    fn move_by(&mut self, slot: &mut Slot, below: &mut i64, rows: i64) {
+    fn move_by(&mut self, slot: &mut ItemIndex, below: &mut i64, rows: i64) {
         *below += rows;
         while *below >= self.height(*slot) {
-            if *slot == self.slots.first() {
+            if *slot == self.items.first() {
                 *below = self.height(*slot) - 1;
                 return;
             }
@@ -123,7 +123,7 @@ impl Layouter<'_> {
             *slot -= 1;
         }
         while *below < 0 {
-            if *slot + 1 == self.slots.end() {
+            if *slot + 1 == self.items.end() {
                 *below = 0;
                 return;
             }
@@ -133,46 +133,46 @@ impl Layouter<'_> {
     }
 
     /// Moves the edge so that `target` can be seen, with some of what was said before it.
-    fn reveal(&mut self, target: Slot, slot: &mut Slot, below: &mut i64) {
-        let room = i64::from(self.area.height);
+    fn scroll_into_view(&mut self, target: ItemIndex, slot: &mut ItemIndex, below: &mut i64) {
+        let available = i64::from(self.area.height);
         let mut rows = self.height(*slot) - *below;
         let mut top = *slot;
-        while top > target && rows < room {
+        while top > target && rows < available {
             top -= 1;
             rows += self.height(top);
         }
-        let visible = top == target && (target < *slot || *below == 0) && rows <= room;
+        let visible = top == target && (target < *slot || *below == 0) && rows <= available;
         if visible {
             return;
         }
         (*slot, *below) = (target, 0);
-        let height = self.height(target).min(room);
-        self.move_by(slot, below, -((room - height) * 2 / 3));
-        if self.height(target) > room {
-            *below = self.height(target) - room;
+        let height = self.height(target).min(available);
+        self.move_by(slot, below, -((available - height) * 2 / 3));
+        if self.height(target) > available {
+            *below = self.height(target) - available;
         }
     }
 
     /// How many rows stay empty above when the bottom edge is here.
-    fn missing_above(&mut self, slot: Slot, below: i64) -> i64 {
-        let room = i64::from(self.area.height);
+    fn empty_rows_above(&mut self, slot: ItemIndex, below: i64) -> i64 {
+        let available = i64::from(self.area.height);
         let mut rows = -below;
-        for older in (self.slots.first()..=slot).rev() {
+        for older in (self.items.first()..=slot).rev() {
             rows += self.height(older);
-            if rows >= room {
+            if rows >= available {
                 return 0;
             }
         }
-        room - rows
+        available - rows
     }
 
-    fn place(&mut self, slot: Slot, below: i64) -> Conversation {
+    fn place_items(&mut self, slot: ItemIndex, below: i64) -> VisibleItems {
         let mut placed = Vec::new();
         let mut counting = false;
         let mut near_top = false;
         let top = i64::from(self.area.y);
         let mut bottom = i64::from(self.area.bottom()) + below;
-        for older in (self.slots.first()..=slot).rev() {
+        for older in (self.items.first()..=slot).rev() {
             if bottom <= top {
                 break;
             }
@@ -180,35 +180,35 @@ impl Layouter<'_> {
             let start = bottom - rows(&block);
             let visible_start = start.max(top);
             let visible_end = bottom.min(i64::from(self.area.bottom()));
-            counting |= self.counts(older);
-            near_top |= older < self.slots.first() + NEAR;
-            placed.push(Placed {
-                key: self.slots.key(older),
+            counting |= self.counts_down(older);
+            near_top |= older < self.items.first() + NEAR_TOP_ITEMS;
+            placed.push(PlacedItem {
+                id: self.items.id(older),
                 area: Rect {
                     x: self.area.x,
                     y: clamp(visible_start),
                     width: self.area.width,
                     height: clamp(visible_end - visible_start),
                 },
-                cut: clamp(visible_start - start),
+                rows_cut_above: clamp(visible_start - start),
                 block,
             });
             bottom = start;
         }
         placed.reverse();
-        Conversation { placed, counting, near_top }
+        VisibleItems { items: placed, counts_down: counting, near_top }
     }
 
-    fn counts(&self, slot: Slot) -> bool {
-        match self.slots.item(slot) {
-            Some(Item::Said(said)) => {
-                said.fate == Fate::Readable && said.message.expires().is_some()
+    fn counts_down(&self, slot: ItemIndex) -> bool {
+        match self.items.item(slot) {
+            Some(Item::Message(said)) => {
+                said.state == MessageState::Readable && said.message.expires().is_some()
             }
-            Some(Item::Pending(_) | Item::Edge(_) | Item::Other(_)) | None => false,
+            Some(Item::Pending(_) | Item::Boundary(_) | Item::Other(_)) | None => false,
         }
     }
 
-    fn height(&mut self, slot: Slot) -> i64 {
+    fn height(&mut self, slot: ItemIndex) -> i64 {
         rows(&self.block(slot))
     }
 }

@@ -6,8 +6,8 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, BorderType, Clear, Padding, Paragraph, Widget};
 use unicode_width::UnicodeWidthStr;
 
-use crate::client::line::DOT_COMMANDS;
-use crate::client::state::query::WORDS;
+use crate::client::input::DOT_COMMANDS;
+use crate::client::state::search_input::SEARCH_FILTERS;
 use crate::tui::command::{COMMANDS, Scope};
 use crate::tui::theme::Theme;
 use crate::tui::wrap::wrap;
@@ -23,11 +23,11 @@ const MOUSE: [(&str, &str); 6] = [
 ];
 
 /// What is not explained where it stands.
-const SIGNS: [(&str, &str); 1] =
+const MARKS: [(&str, &str); 1] =
     [("Name_1234 (?)", "not verified: they have an original client without a key")];
 
 /// How wide the column of keys is, where there is room.
-const KEYS: usize = 26;
+const KEY_COLUMN_WIDTH: usize = 26;
 
 /// All lines of the help, in `width` cells.
 pub fn lines(width: u16, theme: Theme) -> Vec<Line<'static>> {
@@ -47,18 +47,20 @@ pub fn lines(width: u16, theme: Theme) -> Vec<Line<'static>> {
     section("Commands, typed into the input", std::iter::once(at).chain(dots).collect());
     for (scope, title) in Scope::ALL {
         let bound = COMMANDS.iter().filter(|binding| binding.scope == scope);
-        section(title, bound.map(|b| (b.keys_shown(), b.title.to_owned())).collect());
+        section(title, bound.map(|b| (b.keys_label(), b.description.to_owned())).collect());
     }
     let owned = |(what, does): (&str, &str)| (what.to_owned(), does.to_owned());
-    section("Words that narrow a search", WORDS.into_iter().map(owned).collect());
-    section("Signs", SIGNS.into_iter().map(owned).collect());
+    section("Words that narrow a search", SEARCH_FILTERS.into_iter().map(owned).collect());
+    section("Signs", MARKS.into_iter().map(owned).collect());
     section("The mouse", MOUSE.into_iter().map(owned).collect());
     lines
 }
 
 /// Keys on the left and what they do on the right; below each other where one is too long.
 fn row(keys: &str, what: &str, width: usize, theme: Theme, lines: &mut Vec<Line<'static>>) {
-    let column = if width < 2 * KEYS + 8 { KEYS * 3 / 5 } else { KEYS } + 3;
+    let column =
+        if width < 2 * KEY_COLUMN_WIDTH + 8 { KEY_COLUMN_WIDTH * 3 / 5 } else { KEY_COLUMN_WIDTH }
+            + 3;
     let text = wrap(what, width.saturating_sub(column).max(8));
     let keys = format!("  {keys}");
     let mut text = text.into_iter();
@@ -73,13 +75,13 @@ fn row(keys: &str, what: &str, width: usize, theme: Theme, lines: &mut Vec<Line<
 }
 
 /// How much of the area is inside of the frame.
-fn inside(area: Rect) -> u16 {
+fn inner_width(area: Rect) -> u16 {
     area.width.saturating_sub(4)
 }
 
 /// The furthest one can scroll down.
-pub fn last_top(area: Rect, theme: Theme) -> usize {
-    lines(inside(area), theme).len().saturating_sub(usize::from(area.height.saturating_sub(2)))
+pub fn max_top(area: Rect, theme: Theme) -> usize {
+    lines(inner_width(area), theme).len().saturating_sub(usize::from(area.height.saturating_sub(2)))
 }
 
 /// Draws it.
@@ -89,9 +91,9 @@ pub fn draw(top: usize, area: Rect, theme: Theme, buffer: &mut Buffer) {
         .border_type(BorderType::Rounded)
         .padding(Padding::horizontal(1))
         .title(Span::styled(" Help ", theme.title()));
-    if top < last_top(area, theme) {
-        block = block.title_bottom(Span::styled(" ↓ more ", theme.quiet()));
+    if top < max_top(area, theme) {
+        block = block.title_bottom(Span::styled(" ↓ more ", theme.dim()));
     }
-    let seen = lines(inside(area), theme).into_iter().skip(top).take(usize::from(area.height));
+    let seen = lines(inner_width(area), theme).into_iter().skip(top).take(usize::from(area.height));
     Paragraph::new(seen.collect::<Vec<_>>()).block(block).render(area, buffer);
 }

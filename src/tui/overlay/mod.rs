@@ -6,7 +6,7 @@ pub mod search;
 
 use ratatui::layout::Rect;
 
-use self::search::SearchBox;
+use self::search::SearchOverlay;
 use super::command::Scope;
 use crate::protocol::id::MessageId;
 
@@ -19,9 +19,9 @@ pub enum Overlay {
         top: usize,
     },
     /// The search.
-    Search(Box<SearchBox>),
+    Search(Box<SearchOverlay>),
     /// The question whether to delete a message.
-    Delete(MessageId),
+    ConfirmDelete(MessageId),
 }
 
 impl Overlay {
@@ -30,7 +30,7 @@ impl Overlay {
         match self {
             Self::Help { .. } => Scope::Help,
             Self::Search(_) => Scope::Search,
-            Self::Delete(_) => Scope::Question,
+            Self::ConfirmDelete(_) => Scope::Question,
         }
     }
 }
@@ -40,7 +40,7 @@ pub fn area(overlay: &Overlay, whole: Rect) -> Rect {
     let (width, height) = match overlay {
         Overlay::Help { .. } => (84, whole.height.saturating_sub(2)),
         Overlay::Search(_) => (100, whole.height.saturating_sub(4).min(28)),
-        Overlay::Delete(_) => (48, 4),
+        Overlay::ConfirmDelete(_) => (48, 4),
     };
     // On a small screen an overlay takes all there is.
     let width =

@@ -4,18 +4,18 @@
 use ratatui::backend::{Backend as _, CrosstermBackend};
 use serde_json::{Value, json};
 
-use super::stage::Stage;
+use super::harness::UiHarness;
 use crate::client;
 use crate::protocol::event::Event;
 use crate::protocol::request::Request;
 use crate::protocol::text::SafeText;
-use crate::tui::model::Effect;
+use crate::tui::model::UiEffect;
 
 #[path = "../../../tests/it/support/hostile.rs"]
 mod texts;
 
 /// How many texts are on the screen at once.
-const AT_ONCE: usize = 50;
+const TEXTS_PER_SCREEN: usize = 50;
 
 /// What the server says, as it comes over the wire: cleaning is what the client does with it.
 fn decoded(object: &Value) -> Event {
@@ -33,7 +33,7 @@ fn message(number: usize, text: &str, fields: &Value) -> Value {
 }
 
 /// The bytes that a terminal gets for what is on the screen.
-fn drawn(stage: &Stage) -> String {
+fn terminal_bytes(stage: &UiHarness) -> String {
     let (mut bytes, buffer) = (Vec::new(), stage.buffer());
     let width = usize::from(buffer.area.width);
     let cells = buffer.content.iter().enumerate().map(|(index, cell)| {
@@ -45,25 +45,25 @@ fn drawn(stage: &Stage) -> String {
 }
 
 #[track_caller]
-fn is_clean(stage: &Stage, texts: &[String]) {
-    let found = texts::foreign_to_the_screen(&drawn(stage));
+fn assert_clean(stage: &UiHarness, texts: &[String]) {
+    let found = texts::foreign_to_the_screen(&terminal_bytes(stage));
     assert_eq!(found, None, "one of {texts:?}");
 }
 
 /// Answers the search on the screen, if there is one, with these messages.
-fn answer_search(stage: &mut Stage, messages: &[Value]) {
+fn answer_search(stage: &mut UiHarness, messages: &[Value]) {
     for effect in stage.wait(1).effects() {
-        let Effect::Send(cid, Request::Find(_)) = effect else { continue };
+        let UiEffect::Send(cid, Request::SearchHistory(_)) = effect else { continue };
         let cid = cid.map(|cid| cid.to_string());
         let found = json!({"action": "FOUND", "messages": messages, "searched": 9, "end": "complete", "cid": cid});
-        stage.server(decoded(&found));
+        stage.server_event(decoded(&found));
     }
 }
 
 fn show_everywhere(texts: &[String]) {
-    let mut stage = Stage::new(100, 350);
+    let mut stage = UiHarness::new(100, 350);
     // As bodies: to all, to some, and as an answer to another.
-    stage.server_at_once(texts.iter().enumerate().map(|(index, text)| {
+    stage.server_events(texts.iter().enumerate().map(|(index, text)| {
         let fields = match index % 3 {
             0 => json!({}),
             1 => json!({"receiver": ["Bob_4572"], "private": true, "sender": "Kim_9021"}),
@@ -71,7 +71,7 @@ fn show_everywhere(texts: &[String]) {
         };
         decoded(&message(index + 1, text, &fields))
     }));
-    is_clean(&stage, texts);
+    assert_clean(&stage, texts);
     for text in texts {
         let (number, _) = text.split_once(' ').unwrap();
         assert!(stage.screen().contains(number), "{number} is not shown:\n{}", stage.screen());
@@ -80,16 +80,16 @@ fn show_everywhere(texts: &[String]) {
     // As what is wrong, what ends a connection, and what one wrote oneself.
     let all = texts.join(" ");
     let refused = |action: &str| json!({"action": action, "code": "not_yours", "error": all});
-    stage.server(decoded(&refused("ERROR")));
-    stage.server(decoded(&refused("CLOSING")));
-    is_clean(&stage, texts);
+    stage.server_event(decoded(&refused("ERROR")));
+    stage.server_event(decoded(&refused("CLOSING")));
+    assert_clean(&stage, texts);
     stage.paste(&all).keys(" @");
-    is_clean(&stage, texts);
-    stage.keys("<enter>").handed_over();
-    is_clean(&stage, texts);
+    assert_clean(&stage, texts);
+    stage.keys("<enter>").mark_as_sending();
+    assert_clean(&stage, texts);
     // In the search, as what is searched for and as what is found; and under the help.
     stage.keys("<ctrl-f>").paste(&all);
-    is_clean(&stage, texts);
+    assert_clean(&stage, texts);
     stage.keys("<esc><ctrl-f>in");
     let hits: Vec<_> = texts
         .iter()
@@ -97,29 +97,29 @@ fn show_everywhere(texts: &[String]) {
         .map(|(index, text)| message(index + 1, text, &json!({})))
         .collect();
     answer_search(&mut stage, &hits);
-    is_clean(&stage, texts);
+    assert_clean(&stage, texts);
     stage.keys("<esc><f1>");
-    is_clean(&stage, texts);
+    assert_clean(&stage, texts);
     let reason = SafeText::clean(&all);
-    stage.client(client::Event::Disconnected {
+    stage.client_event(client::ClientEvent::Disconnected {
         reason: reason.clone(),
         retry_in: std::time::Duration::ZERO,
     });
-    stage.client(client::Event::Ended { reason });
-    is_clean(&stage, texts);
+    stage.client_event(client::ClientEvent::Ended { reason });
+    assert_clean(&stage, texts);
 }
 
 #[test]
-fn nothing_hostile_is_drawn_by_any_widget() {
+fn no_widget_draws_control_sequences() {
     let texts = texts::texts();
     assert!(texts.len() >= 2_000, "{} texts", texts.len());
-    for texts in texts.chunks(AT_ONCE) {
+    for texts in texts.chunks(TEXTS_PER_SCREEN) {
         show_everywhere(texts);
     }
 }
 
 #[test]
-fn no_field_that_is_a_name_lets_a_hostile_text_in() {
+fn hostile_names_are_rejected_in_every_field() {
     for text in texts::texts() {
         for object in [
             json!({"action": "ACTIVE_CLIENT", "receiver": [text]}),

@@ -2,14 +2,14 @@
 
 use crossterm::event::MouseEventKind;
 
-use super::stage::Stage;
+use super::harness::UiHarness;
 use crate::protocol::event::Event;
-use crate::protocol::message::{Audience, Kind};
-use crate::tui::model::Effect;
+use crate::protocol::message::{Audience, MessageKind};
+use crate::tui::model::UiEffect;
 
 #[test]
-fn recipients_are_picked_and_dropped_by_clicks() {
-    let mut stage = Stage::new(100, 24);
+fn click_toggles_recipients() {
+    let mut stage = UiHarness::new(100, 24);
     stage.click("[ ] Kim_9021").click("[ ] Ann_1180").shows("[x] Ann_1180").shows("[x] Kim_9021");
     stage.keys("psst<enter>");
     assert_eq!(stage.sent(), ["Only({Ann_1180, Kim_9021}) Plain psst"]);
@@ -19,23 +19,23 @@ fn recipients_are_picked_and_dropped_by_clicks() {
 }
 
 #[test]
-fn a_recipient_who_left_stays_named_until_removed() {
-    let mut stage = Stage::new(100, 24);
+fn absent_recipient_stays_until_removed() {
+    let mut stage = UiHarness::new(100, 24);
     stage.click("[ ] Kim_9021");
-    stage.server(Event::Presence { joined: vec![], left: vec!["Kim_9021".parse().unwrap()] });
+    stage.server_event(Event::Presence { joined: vec![], left: vec!["Kim_9021".parse().unwrap()] });
     stage.shows("[Kim_9021 (left) ×]").keys("psst<enter>");
     assert_eq!(stage.sent(), ["Only({Kim_9021}) Plain psst"], "the server knows who can come back");
     stage.click("[x] Kim_9021 (left)").shows("To: everyone").hides("Kim_9021 (left)");
 }
 
 #[test]
-fn a_click_picks_a_bubble_and_a_quote_leads_to_its_message() {
-    let mut stage = Stage::new(100, 24);
-    let first = stage.says("Ann_1180", "the first of all");
+fn click_picks_message_and_quote_jumps() {
+    let mut stage = UiHarness::new(100, 24);
+    let first = stage.post_to_all("Ann_1180", "the first of all");
     for n in 0..40 {
-        stage.says("Kim_9021", &format!("noise {n}"));
+        stage.post_to_all("Kim_9021", &format!("noise {n}"));
     }
-    stage.said("Ann_1180", Audience::Everyone, Kind::Reply { to: first }, "about that");
+    stage.post("Ann_1180", Audience::Everyone, MessageKind::Reply { to: first }, "about that");
     stage.hides("│ the first of all").click("about that").shows("message 100042");
     stage.click("┃ Ann_1180: the first of all").shows("│ the first of all").shows("message 100001");
     stage
@@ -46,40 +46,40 @@ fn a_click_picks_a_bubble_and_a_quote_leads_to_its_message() {
 }
 
 #[test]
-fn the_wheel_scrolls_what_is_under_the_mouse() {
-    let mut stage = Stage::new(100, 24);
+fn wheel_scrolls_the_pane_under_the_pointer() {
+    let mut stage = UiHarness::new(100, 24);
     for n in 0..60 {
-        stage.says("Kim_9021", &format!("noise {n} end"));
+        stage.post_to_all("Kim_9021", &format!("noise {n} end"));
     }
     stage.shows("noise 59 end").wheel(MouseEventKind::ScrollUp, "noise 59 end");
-    stage.hides("noise 59 end").says("Ann_1180", "fresh");
+    stage.hides("noise 59 end").post_to_all("Ann_1180", "fresh");
     stage.shows("↓ 1 new").click("↓ 1 new").shows("fresh");
     let joined = (0..60).map(|n| format!("User_{n:04}").parse().unwrap()).collect();
-    stage.server(Event::Presence { joined, left: vec![] });
+    stage.server_event(Event::Presence { joined, left: vec![] });
     stage.shows("User_0001").wheel(MouseEventKind::ScrollDown, "User_0001").hides("Ann_1180\n");
     stage.hides("] everyone");
 }
 
 #[test]
-fn a_click_in_the_input_moves_the_cursor() {
-    let mut stage = Stage::new(100, 24);
+fn click_moves_the_input_cursor() {
+    let mut stage = UiHarness::new(100, 24);
     stage.keys("hello world").click("world").keys("big ").keys("<enter>");
     assert_eq!(stage.sent(), ["Everyone Plain hello big world"]);
 }
 
 #[test]
-fn a_click_on_a_hit_jumps_to_it() {
-    let mut stage = Stage::new(100, 24);
+fn click_on_hit_jumps_to_message() {
+    let mut stage = UiHarness::new(100, 24);
     for n in 0..100 {
-        stage.says("Kim_9021", &format!("noise {n} end"));
+        stage.post_to_all("Kim_9021", &format!("noise {n} end"));
     }
     stage.keys("<ctrl-f>noise 7. end").wait(1).click("noise 75 end").hides("Search");
     stage.shows("noise 75 end").keys("r").shows("reply to Kim_9021: noise 75 end");
 }
 
 #[test]
-fn the_mouse_can_be_given_back() {
-    let mut stage = Stage::new(100, 24);
+fn mouse_capture_can_be_toggled() {
+    let mut stage = UiHarness::new(100, 24);
     stage.keys("<alt-m>").shows("the mouse is the terminal's").keys("<alt-m>");
-    assert_eq!(stage.effects(), [Effect::Mouse(false), Effect::Mouse(true)]);
+    assert_eq!(stage.effects(), [UiEffect::CaptureMouse(false), UiEffect::CaptureMouse(true)]);
 }

@@ -1,66 +1,67 @@
 //! When to ask for parts of the history, and what to do when they come.
 
-use super::act::pick;
-use crate::client::state::history::Part;
-use crate::tui::conversation::Cache;
-use crate::tui::model::{Effect, Focus, Key, Model, Scroll};
+use super::commands::pick;
+use crate::client::state::history::HistoryRequest;
+use crate::tui::conversation::BlockCache;
+use crate::tui::model::{Focus, ItemId, Model, UiEffect, Viewport};
 
 /// What has to be asked for now.
-fn wanted(model: &Model) -> Option<Part> {
-    let room = &model.room;
-    if !room.is_online() {
+fn next_request(model: &Model) -> Option<HistoryRequest> {
+    let chat = &model.chat;
+    if !chat.is_online() {
         None
-    } else if model.returning && !room.is_present() {
-        Some(Part::Recent)
-    } else if let Some(id) = model.looking {
-        Some(Part::Around(id))
-    } else if room.lacks_history() {
-        Some(Part::Recent)
-    } else if model.areas.conversation.near_top && room.has_earlier() {
-        Some(Part::Earlier)
+    } else if model.returning_to_live && !chat.shows_latest() {
+        Some(HistoryRequest::Recent)
+    } else if let Some(id) = model.pending_jump {
+        Some(HistoryRequest::Around(id))
+    } else if chat.needs_recent_history() {
+        Some(HistoryRequest::Recent)
+    } else if model.layout.visible.near_top && chat.has_earlier() {
+        Some(HistoryRequest::Earlier)
     } else {
         None
     }
 }
 
 /// Whether something could be asked for at once.
-pub(in crate::tui) fn wants_history(model: &Model) -> bool {
-    !model.room.is_asking() && wanted(model).is_some()
+pub(in crate::tui) fn can_request_history(model: &Model) -> bool {
+    !model.chat.is_loading_history() && next_request(model).is_some()
 }
 
 /// Asks for what is wanted, one part at a time.
-pub(super) fn ask(model: &mut Model) -> Option<Effect> {
-    let part = wanted(model)?;
-    let (cid, request) = model.room.ask(part)?;
-    if model.returning && part == Part::Recent {
-        anew(model);
+pub(super) fn request_next(model: &mut Model) -> Option<UiEffect> {
+    let part = next_request(model)?;
+    let (cid, request) = model.chat.request_history(part)?;
+    if model.returning_to_live && part == HistoryRequest::Recent {
+        reset_view(model);
     }
-    Some(Effect::Send(Some(cid), request))
+    Some(UiEffect::Send(Some(cid), request))
 }
 
 /// A part has come.
-pub(super) fn arrived(model: &mut Model, part: Part) {
+pub(super) fn on_page(model: &mut Model, part: HistoryRequest) {
     // What was seen last says nothing of the top that is there now.
-    model.areas.conversation.near_top = false;
-    let Part::Around(id) = part else { return };
-    if model.looking.take_if(|looking| *looking == id).is_none() {
+    model.layout.visible.near_top = false;
+    let HistoryRequest::Around(id) = part else { return };
+    if model.pending_jump.take_if(|looking| *looking == id).is_none() {
         return;
     }
-    let key = Key::Message(id);
-    if model.has(&key) {
+    let key = ItemId::Message(id);
+    if model.has_message(&key) {
         pick(model, key);
     } else {
-        model.complain(format!("message {id} is gone"));
+        model.show_error(format!("message {id} is gone"));
     }
 }
 
 /// Nothing that was drawn is there any more.
-pub(super) fn anew(model: &mut Model) {
-    model.cache = Cache::default();
-    model.scroll = Scroll::Bottom;
-    model.returning = false;
-    model.areas.conversation.near_top = false;
-    if let Focus::Picked(Key::Message(_) | Key::Edge(_) | Key::Other(_)) = model.focus {
+pub(super) fn reset_view(model: &mut Model) {
+    model.block_cache = BlockCache::default();
+    model.viewport = Viewport::Live;
+    model.returning_to_live = false;
+    model.layout.visible.near_top = false;
+    if let Focus::Picked(ItemId::Message(_) | ItemId::Boundary(_) | ItemId::Other(_)) = model.focus
+    {
         model.focus = Focus::Typing;
     }
 }

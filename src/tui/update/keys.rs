@@ -4,25 +4,29 @@ use chrono::{DateTime, FixedOffset};
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use tui_textarea::{Input, TextArea};
 
-use super::act::act;
-use crate::tui::command::{Command, Scope, lookup};
-use crate::tui::complete::{Completion, propose};
+use super::commands::execute;
+use crate::tui::command::{Scope, UiCommand, lookup};
+use crate::tui::completion::{Completion, propose};
 use crate::tui::key::Chord;
-use crate::tui::model::{Effect, Focus, Model};
+use crate::tui::model::{Focus, Model, UiEffect};
 use crate::tui::overlay::Overlay;
 
 /// Does what a key does.
-pub(super) fn press(model: &mut Model, now: DateTime<FixedOffset>, key: KeyEvent) -> Vec<Effect> {
+pub(super) fn on_key(
+    model: &mut Model,
+    now: DateTime<FixedOffset>,
+    key: KeyEvent,
+) -> Vec<UiEffect> {
     let scope = scope(model);
-    let command = lookup(&[scope, Scope::Anywhere], Chord::of(key));
-    if command != Some(Command::ClearOrQuit) {
-        model.leaving = false;
+    let command = lookup(&[scope, Scope::Anywhere], Chord::from_event(key));
+    if command != Some(UiCommand::ClearOrQuit) {
+        model.quit_armed = false;
     }
     model.notice = None;
     match command {
-        Some(command) if means_something(model, command) => act(model, now, command),
+        Some(command) if is_available(model, command) => execute(model, now, command),
         Some(_) | None => {
-            type_key(model, now, key);
+            type_into_focus(model, now, key);
             Vec::new()
         }
     }
@@ -39,29 +43,29 @@ pub(crate) fn scope(model: &Model) -> Scope {
 }
 
 /// Some keys are text keys as long as there is text.
-fn means_something(model: &Model, command: Command) -> bool {
+fn is_available(model: &Model, command: UiCommand) -> bool {
     match command {
-        Command::Pick => model.compose.is_empty(),
+        UiCommand::PickMessage => model.composer.is_empty(),
         _ => true,
     }
 }
 
-fn type_key(model: &mut Model, now: DateTime<FixedOffset>, key: KeyEvent) {
+fn type_into_focus(model: &mut Model, now: DateTime<FixedOffset>, key: KeyEvent) {
     match (model.overlays.last_mut(), &model.focus) {
         (Some(Overlay::Search(search)), _) => {
-            if key.code != KeyCode::Enter && edit(search.input(), key) {
-                search.restart(&model.room, now);
+            if key.code != KeyCode::Enter && edit_text(search.input_mut(), key) {
+                search.restart(&model.chat, now);
             }
         }
         (None, Focus::Typing) => {
-            if model.compose.is_empty() && matches!(key.code, KeyCode::Home | KeyCode::End) {
+            if model.composer.is_empty() && matches!(key.code, KeyCode::Home | KeyCode::End) {
                 scroll_to_end(model, key.code == KeyCode::Home);
                 return;
             }
-            model.compose.completion = None;
-            edit(&mut model.compose.text, key);
+            model.composer.completion = None;
+            edit_text(&mut model.composer.input, key);
         }
-        (Some(Overlay::Help { .. } | Overlay::Delete(_)), _)
+        (Some(Overlay::Help { .. } | Overlay::ConfirmDelete(_)), _)
         | (None, Focus::Picked(_) | Focus::People(_)) => {}
     }
 }
@@ -69,11 +73,11 @@ fn type_key(model: &mut Model, now: DateTime<FixedOffset>, key: KeyEvent) {
 fn scroll_to_end(model: &mut Model, top: bool) {
     let far = i64::from(u32::MAX);
     model.scroll_by += if top { far } else { -far };
-    model.returning = !top && !model.room.is_present();
+    model.returning_to_live = !top && !model.chat.shows_latest();
 }
 
 /// Edits a text; whether it changed. Line editing is as in a shell where the box has other ideas.
-fn edit(text: &mut TextArea<'static>, key: KeyEvent) -> bool {
+fn edit_text(text: &mut TextArea<'static>, key: KeyEvent) -> bool {
     let control = key.modifiers.contains(KeyModifiers::CONTROL);
     match key.code {
         KeyCode::Char('u') if control => text.delete_line_by_head(),
@@ -86,31 +90,31 @@ fn edit(text: &mut TextArea<'static>, key: KeyEvent) -> bool {
 
 /// Completes the word before the cursor, or goes on to the next proposal.
 pub(super) fn complete(model: &mut Model) {
-    let compose = &mut model.compose;
+    let compose = &mut model.composer;
     if let Some(mut open) = compose.completion.take() {
-        compose.text.delete_line_by_chars(open.inserted);
-        open.chosen = (open.chosen + 1) % open.proposals.len();
-        insert(model, open);
+        compose.input.delete_line_by_chars(open.inserted_chars);
+        open.selected = (open.selected + 1) % open.proposals.len();
+        insert_proposal(model, open);
         return;
     }
-    let cursor = compose.text.cursor();
-    let line = compose.text.lines().get(cursor.0).cloned().unwrap_or_default();
+    let cursor = compose.input.cursor();
+    let line = compose.input.lines().get(cursor.0).cloned().unwrap_or_default();
     let before: String = line.chars().take(cursor.1).collect();
-    match propose(&before, &model.room) {
+    match propose(&before, &model.chat) {
         Some((proposals, replaced)) => {
-            compose.text.delete_line_by_chars(replaced);
-            insert(model, Completion { proposals, chosen: 0, inserted: 0 });
+            compose.input.delete_line_by_chars(replaced);
+            insert_proposal(model, Completion { proposals, selected: 0, inserted_chars: 0 });
         }
         None if compose.is_empty() => model.focus = Focus::People(0),
-        None => model.tell("nothing to complete here (@ for people, . for commands)"),
+        None => model.show_notice("nothing to complete here (@ for people, . for commands)"),
     }
 }
 
-fn insert(model: &mut Model, mut open: Completion) {
-    let Some(proposal) = open.proposals.get(open.chosen) else { return };
-    model.compose.text.insert_str(&proposal.word);
-    open.inserted = proposal.word.chars().count();
-    model.compose.completion = (open.proposals.len() > 1).then_some(open);
+fn insert_proposal(model: &mut Model, mut open: Completion) {
+    let Some(proposal) = open.proposals.get(open.selected) else { return };
+    model.composer.input.insert_str(&proposal.word);
+    open.inserted_chars = proposal.word.chars().count();
+    model.composer.completion = (open.proposals.len() > 1).then_some(open);
 }
 
 /// Deleting backwards, which the box offers one character at a time.

@@ -2,156 +2,164 @@
 //!
 //! Pure: no clock, no socket, no terminal.
 
-mod act;
+mod commands;
 mod history;
 mod keys;
 mod mouse;
 mod search;
 mod send;
 
-pub(super) use history::wants_history;
+pub(super) use history::can_request_history;
 pub(super) use keys::scope;
 
 use chrono::{DateTime, FixedOffset};
 use crossterm::event::{Event, KeyEventKind};
 use ratatui::layout::Size;
 
-use super::model::{Effect, Focus, Key, Message, Model, Scroll};
+use super::model::{Focus, ItemId, Model, UiEffect, UiEvent, Viewport};
 use super::overlay::Overlay;
 use crate::client;
-use crate::client::state::timeline::{Entry, Place};
-use crate::client::state::{Change, Link};
+use crate::client::state::timeline::{EntryIndex, TimelineEntry};
+use crate::client::state::{Change, ConnectionState};
 use crate::protocol::id::MessageId;
 use crate::protocol::text::SafeText;
 
 /// Takes in what happened, and says what is to be done.
-pub fn update(model: &mut Model, now: DateTime<FixedOffset>, message: Message) -> Vec<Effect> {
-    let mut effects = take_in(model, now, message);
-    effects.extend(history::ask(model));
-    effects.extend(search::follow(model, now));
+pub fn update(model: &mut Model, now: DateTime<FixedOffset>, message: UiEvent) -> Vec<UiEffect> {
+    let mut effects = apply_event(model, now, message);
+    effects.extend(history::request_next(model));
+    effects.extend(search::sync_server_search(model, now));
     effects
 }
 
-fn take_in(model: &mut Model, now: DateTime<FixedOffset>, message: Message) -> Vec<Effect> {
+fn apply_event(model: &mut Model, now: DateTime<FixedOffset>, message: UiEvent) -> Vec<UiEffect> {
     match message {
-        Message::Terminal(Event::Key(key)) if key.kind == KeyEventKind::Release => Vec::new(),
-        Message::Terminal(Event::Key(key)) => keys::press(model, now, key),
-        Message::Terminal(Event::Mouse(mouse)) => mouse::act(model, now, mouse),
-        Message::Terminal(Event::Paste(text)) => paste(model, now, &text),
-        Message::Terminal(Event::Resize(width, height)) => {
+        UiEvent::Terminal(Event::Key(key)) if key.kind == KeyEventKind::Release => Vec::new(),
+        UiEvent::Terminal(Event::Key(key)) => keys::on_key(model, now, key),
+        UiEvent::Terminal(Event::Mouse(mouse)) => mouse::on_mouse(model, now, mouse),
+        UiEvent::Terminal(Event::Paste(text)) => on_paste(model, now, &text),
+        UiEvent::Terminal(Event::Resize(width, height)) => {
             model.size = Size { width, height };
             Vec::new()
         }
-        Message::Terminal(Event::FocusGained | Event::FocusLost) => Vec::new(),
-        Message::Client(event) => from_client(model, now, event),
-        Message::NotSent { cid, reason } => {
+        UiEvent::Terminal(Event::FocusGained | Event::FocusLost) => Vec::new(),
+        UiEvent::Client(event) => on_client_event(model, now, event),
+        UiEvent::SendFailed { cid, reason } => {
             if let Some(cid) = cid {
-                model.room.fail(&cid, reason.clone());
+                model.chat.mark_failed(&cid, reason.clone());
             }
-            model.complain(reason.one_line());
+            model.show_error(reason.one_line());
             Vec::new()
         }
-        Message::Tick => tick(model, now),
+        UiEvent::Tick => on_tick(model, now),
     }
 }
 
 /// A paste is text, never a command and never sent by itself, whatever is in it.
-fn paste(model: &mut Model, now: DateTime<FixedOffset>, text: &str) -> Vec<Effect> {
+fn on_paste(model: &mut Model, now: DateTime<FixedOffset>, text: &str) -> Vec<UiEffect> {
     let text = SafeText::clean(text);
     match model.overlays.last_mut() {
         Some(Overlay::Search(search)) => {
-            search.input().insert_str(text.one_line());
-            search.restart(&model.room, now);
+            search.input_mut().insert_str(text.one_line());
+            search.restart(&model.chat, now);
         }
-        Some(Overlay::Help { .. } | Overlay::Delete(_)) => {}
+        Some(Overlay::Help { .. } | Overlay::ConfirmDelete(_)) => {}
         None => {
             model.focus = Focus::Typing;
-            model.compose.completion = None;
-            model.compose.text.insert_str(text.as_str());
+            model.composer.completion = None;
+            model.composer.input.insert_str(text.as_str());
         }
     }
     Vec::new()
 }
 
-fn tick(model: &mut Model, now: DateTime<FixedOffset>) -> Vec<Effect> {
-    for change in model.room.expire(now) {
-        changed(model, change);
+fn on_tick(model: &mut Model, now: DateTime<FixedOffset>) -> Vec<UiEffect> {
+    for change in model.chat.expire(now) {
+        on_change(model, change);
     }
     if let Some(Overlay::Search(search)) = model.overlays.last_mut() {
-        search.step(model.room.timeline());
+        search.step(model.chat.timeline());
     }
     Vec::new()
 }
 
-fn from_client(model: &mut Model, now: DateTime<FixedOffset>, event: client::Event) -> Vec<Effect> {
+fn on_client_event(
+    model: &mut Model,
+    now: DateTime<FixedOffset>,
+    event: client::ClientEvent,
+) -> Vec<UiEffect> {
     let left = match &event {
-        client::Event::Untrusted { reason } => Some(Effect::Untrusted(reason.clone())),
+        client::ClientEvent::Untrusted { reason } => Some(UiEffect::Untrusted(reason.clone())),
         // Where there was nothing to see yet, there is nothing to stay for.
-        client::Event::Ended { .. } if model.room.you().is_none() => Some(Effect::Quit),
-        client::Event::Connecting
-        | client::Event::FirstContact(_)
-        | client::Event::Connected(_)
-        | client::Event::Kept(_)
-        | client::Event::Sending(_)
-        | client::Event::NotSent { .. }
-        | client::Event::Received(_)
-        | client::Event::Disconnected { .. }
-        | client::Event::Ended { .. } => None,
+        client::ClientEvent::Ended { .. } if model.chat.own_id().is_none() => Some(UiEffect::Quit),
+        client::ClientEvent::Connecting
+        | client::ClientEvent::FirstContact(_)
+        | client::ClientEvent::Connected(_)
+        | client::ClientEvent::Restored(_)
+        | client::ClientEvent::Sending(_)
+        | client::ClientEvent::NotSent { .. }
+        | client::ClientEvent::Received(_)
+        | client::ClientEvent::Disconnected { .. }
+        | client::ClientEvent::Ended { .. } => None,
     };
-    for change in model.room.apply(now, event) {
-        changed(model, change);
+    for change in model.chat.apply(now, event) {
+        on_change(model, change);
     }
     left.into_iter().collect()
 }
 
-fn changed(model: &mut Model, change: Change) {
+fn on_change(model: &mut Model, change: Change) {
     match change {
-        Change::Said(place) => said(model, place),
-        Change::Elsewhere(sender) => model.newer += usize::from(!model.room.is_you(&sender)),
-        Change::Page(part) => history::arrived(model, part),
-        Change::Gone(id) => gone(model, id),
-        Change::Refused(refused) => search::refused(model, refused),
-        Change::Found(found) => search::found(model, found),
+        Change::Posted(place) => on_posted(model, place),
+        Change::PostedOutOfView(sender) => {
+            model.unread_below += usize::from(!model.chat.is_own_id(&sender))
+        }
+        Change::HistoryLoaded(part) => history::on_page(model, part),
+        Change::Removed(id) => on_message_unreadable(model, id),
+        Change::Error(refused) => search::on_error(model, refused),
+        Change::SearchResults(found) => search::on_results(model, found),
         Change::Presence { .. } => {}
-        Change::Anew => history::anew(model),
+        Change::Reset => history::reset_view(model),
         // That nothing could be sent is still true when another attempt has failed.
-        Change::Link(_) if matches!(model.room.link(), Link::Offline { .. }) => {
+        Change::Connection(_)
+            if matches!(model.chat.connection(), ConnectionState::Offline { .. }) =>
+        {
             model.notice.take_if(|notice| !notice.is_error);
         }
-        Change::Link(_) => model.notice = None,
+        Change::Connection(_) => model.notice = None,
     }
 }
 
-fn said(model: &mut Model, place: Place) {
-    let Some(Entry::Said(said)) = model.room.timeline().get(place) else { return };
+fn on_posted(model: &mut Model, place: EntryIndex) {
+    let Some(TimelineEntry::Message(said)) = model.chat.timeline().get(place) else { return };
     let message = &said.message;
-    if !model.room.is_you(&message.sender) {
-        model.newer += usize::from(model.scroll != Scroll::Bottom);
+    if !model.chat.is_own_id(&message.sender) {
+        model.unread_below += usize::from(model.viewport != Viewport::Live);
     } else if let Some(cid) = &message.cid
-        && model.focus == Focus::Picked(Key::Pending(cid.clone()))
+        && model.focus == Focus::Picked(ItemId::Pending(cid.clone()))
     {
         // What was picked while it was on its way stays picked now that it has arrived.
-        model.focus = Focus::Picked(Key::Message(message.id));
+        model.focus = Focus::Picked(ItemId::Message(message.id));
     }
 }
 
 /// What can no longer be read can be neither a hit, nor replied to, nor deleted.
-fn gone(model: &mut Model, id: MessageId) {
-    model.cache.forget(id);
+fn on_message_unreadable(model: &mut Model, id: MessageId) {
+    model.block_cache.remove(id);
     model.overlays.retain(|overlay| match overlay {
-        Overlay::Delete(asked) => *asked != id,
+        Overlay::ConfirmDelete(asked) => *asked != id,
         Overlay::Help { .. } | Overlay::Search(_) => true,
     });
     for overlay in &mut model.overlays {
         if let Overlay::Search(search) = overlay {
-            search.forget(id);
+            search.remove(id);
         }
     }
-    if let Some(found) = &mut model.found {
-        found.forget(id);
+    if let Some(found) = &mut model.search_hits {
+        found.remove(id);
     }
-    if model.compose.reply == Some(id) {
-        model.compose.drop_reply();
-        model.complain("the message you were replying to is gone");
+    if model.composer.reply_to == Some(id) {
+        model.composer.cancel_reply();
+        model.show_error("the message you were replying to is gone");
     }
 }

@@ -4,25 +4,27 @@ use chrono::{DateTime, FixedOffset};
 use crossterm::event::{MouseButton, MouseEvent, MouseEventKind};
 use tui_textarea::CursorMove;
 
-use super::act::{jump, pick, scroll, show, to_bottom, toggle};
+use super::commands::{
+    go_to_message, open_selected_hit, pick, scroll, scroll_to_latest, toggle_person,
+};
 use crate::tui::layout::{Chip, Target};
-use crate::tui::model::{Effect, Focus, Key, Model};
+use crate::tui::model::{Focus, ItemId, Model, UiEffect};
 use crate::tui::overlay::Overlay;
 
 /// How many rows the wheel scrolls.
-const WHEEL: i64 = 3;
+const WHEEL_ROWS: i64 = 3;
 
 /// Does what a click or the wheel does.
-pub(super) fn act(
+pub(super) fn on_mouse(
     model: &mut Model,
     _now: DateTime<FixedOffset>,
     mouse: MouseEvent,
-) -> Vec<Effect> {
-    let target = model.areas.at(mouse.column, mouse.row);
+) -> Vec<UiEffect> {
+    let target = model.layout.target_at(mouse.column, mouse.row);
     match mouse.kind {
         MouseEventKind::Down(MouseButton::Left) => click(model, target),
-        MouseEventKind::ScrollUp => wheel(model, &target, WHEEL),
-        MouseEventKind::ScrollDown => wheel(model, &target, -WHEEL),
+        MouseEventKind::ScrollUp => wheel(model, &target, WHEEL_ROWS),
+        MouseEventKind::ScrollDown => wheel(model, &target, -WHEEL_ROWS),
         MouseEventKind::Down(MouseButton::Right | MouseButton::Middle)
         | MouseEventKind::Up(_)
         | MouseEventKind::Drag(_)
@@ -46,19 +48,19 @@ fn wheel(model: &mut Model, target: &Target, rows: i64) {
 fn click(model: &mut Model, target: Target) {
     model.notice = None;
     match target {
-        Target::Person(person) => toggle(model, &person),
-        Target::Chip(Chip::Person(id)) => model.compose.toggle(&id),
-        Target::Chip(Chip::Life) => model.compose.seconds = None,
-        Target::Reply => model.compose.drop_reply(),
-        Target::Entry(key @ (Key::Message(_) | Key::Pending(_))) => {
+        Target::Person(person) => toggle_person(model, &person),
+        Target::Chip(Chip::Person(id)) => model.composer.toggle_recipient(&id),
+        Target::Chip(Chip::Expiry) => model.composer.expires_after = None,
+        Target::Reply => model.composer.cancel_reply(),
+        Target::Item(key @ (ItemId::Message(_) | ItemId::Pending(_))) => {
             let again = model.picked() == Some(&key);
             if again { model.focus = Focus::Typing } else { pick(model, key) }
         }
-        Target::Quote(id) => show(model, id),
-        Target::Pill => to_bottom(model),
+        Target::Quote(id) => go_to_message(model, id),
+        Target::Pill => scroll_to_latest(model),
         Target::Input(row, column) => {
             model.focus = Focus::Typing;
-            let text = &mut model.compose.text;
+            let text = &mut model.composer.input;
             let (top, left) = text.scroll_offset();
             let (row, column) = (usize::from(top + row), usize::from(left + column));
             let to = text.screen_to_data(row, column);
@@ -67,11 +69,13 @@ fn click(model: &mut Model, target: Target) {
         }
         Target::OverlayRow(index) => {
             if let Some(Overlay::Search(search)) = model.overlays.last_mut() {
-                search.choose(index);
+                search.select(index);
             }
-            jump(model);
+            open_selected_hit(model);
         }
-        Target::Entry(Key::Edge(_) | Key::Other(_)) | Target::Talk | Target::People => {
+        Target::Item(ItemId::Boundary(_) | ItemId::Other(_))
+        | Target::Conversation
+        | Target::People => {
             model.focus = Focus::Typing;
         }
         Target::Overlay | Target::Nothing => {}

@@ -2,66 +2,71 @@
 
 use chrono::{DateTime, FixedOffset};
 
-use crate::protocol::event::{Found, Refused, SearchEnd};
-use crate::protocol::query::Find;
+use crate::protocol::event::{ErrorReply, SearchEnd, SearchResults};
+use crate::protocol::query::SearchQuery;
 use crate::protocol::request::Request;
-use crate::tui::model::{Effect, Model};
+use crate::tui::model::{Model, UiEffect};
 use crate::tui::overlay::Overlay;
-use crate::tui::overlay::search::SearchBox;
+use crate::tui::overlay::search::SearchOverlay;
 
-fn open(overlays: &mut [Overlay]) -> Option<&mut SearchBox> {
+fn search_overlay(overlays: &mut [Overlay]) -> Option<&mut SearchOverlay> {
     overlays.iter_mut().find_map(|overlay| match overlay {
         Overlay::Search(search) => Some(search.as_mut()),
-        Overlay::Help { .. } | Overlay::Delete(_) => None,
+        Overlay::Help { .. } | Overlay::ConfirmDelete(_) => None,
     })
 }
 
 /// Asks what is due, and ends on the server what nobody looks at any more.
-pub(super) fn follow(model: &mut Model, now: DateTime<FixedOffset>) -> Option<Effect> {
-    let Some(search) = open(&mut model.overlays) else { return cancel(model) };
-    search.expire(model.room.server_time(now));
-    if !model.room.is_online() {
-        if model.finding.take().is_some() {
-            search.ask_again(now);
+pub(super) fn sync_server_search(
+    model: &mut Model,
+    now: DateTime<FixedOffset>,
+) -> Option<UiEffect> {
+    let Some(search) = search_overlay(&mut model.overlays) else {
+        return cancel_server_search(model);
+    };
+    search.expire(model.chat.server_time(now));
+    if !model.chat.is_online() {
+        if model.server_search.take().is_some() {
+            search.retry_request(now);
         }
         return None;
     }
-    search.due().filter(|due| *due <= now)?;
-    let cid = model.room.next_cid()?;
-    match search.ask(cid.clone()) {
+    search.request_due().filter(|due| *due <= now)?;
+    let cid = model.chat.next_cid()?;
+    match search.take_request(cid.clone()) {
         Some(find) => {
-            model.finding = Some(cid.clone());
-            Some(Effect::Send(Some(cid), Request::Find(find)))
+            model.server_search = Some(cid.clone());
+            Some(UiEffect::Send(Some(cid), Request::SearchHistory(find)))
         }
-        None => cancel(model),
+        None => cancel_server_search(model),
     }
 }
 
 /// A new search ends the one before by itself; without one the server has to be told.
-fn cancel(model: &mut Model) -> Option<Effect> {
-    model.finding.take()?;
-    Some(Effect::Send(None, Request::Find(Find::default())))
+fn cancel_server_search(model: &mut Model) -> Option<UiEffect> {
+    model.server_search.take()?;
+    Some(UiEffect::Send(None, Request::SearchHistory(SearchQuery::default())))
 }
 
 /// The server has found something.
-pub(super) fn found(model: &mut Model, found: Found) {
-    if found.end != SearchEnd::Searching && model.finding == found.cid {
-        model.finding = None;
+pub(super) fn on_results(model: &mut Model, results: SearchResults) {
+    if results.end != SearchEnd::Searching && model.server_search == results.cid {
+        model.server_search = None;
     }
-    if let Some(search) = open(&mut model.overlays)
-        && search.asked(found.cid.as_ref())
+    if let Some(search) = search_overlay(&mut model.overlays)
+        && search.is_current_request(results.cid.as_ref())
     {
-        search.found_there(found, model.room.timeline());
+        search.on_results(results, model.chat.timeline());
     }
 }
 
 /// The server has refused something.
-pub(super) fn refused(model: &mut Model, refused: Refused) {
-    match open(&mut model.overlays) {
-        Some(search) if search.asked(refused.cid.as_ref()) => {
-            model.finding = None;
-            search.refused(refused.text);
+pub(super) fn on_error(model: &mut Model, error: ErrorReply) {
+    match search_overlay(&mut model.overlays) {
+        Some(search) if search.is_current_request(error.cid.as_ref()) => {
+            model.server_search = None;
+            search.on_error(error.text);
         }
-        Some(_) | None => model.complain(refused.text.one_line()),
+        Some(_) | None => model.show_error(error.text.one_line()),
     }
 }

@@ -2,92 +2,92 @@
 
 use chrono::{DateTime, FixedOffset};
 
-use super::act::{delete, open_search};
-use crate::client::line::{Line, LineError, content};
+use super::commands::{delete, open_search};
+use crate::client::input::{CommandError, UserInput, parse_content};
 use crate::protocol::id::MessageId;
 use crate::protocol::message::Audience;
-use crate::protocol::request::Say;
+use crate::protocol::request::Post;
 use crate::protocol::text::SafeText;
-use crate::tui::model::{Effect, Model};
+use crate::tui::model::{Model, UiEffect};
 
 /// Sends what is typed, or does what it says.
-pub(super) fn send(model: &mut Model, now: DateTime<FixedOffset>) -> Vec<Effect> {
-    if model.compose.typed().trim().is_empty() {
+pub(super) fn send(model: &mut Model, now: DateTime<FixedOffset>) -> Vec<UiEffect> {
+    if model.composer.text().trim().is_empty() {
         return Vec::new();
     }
-    let line = match Line::parse(&model.compose.typed()) {
+    let line = match UserInput::parse(&model.composer.text()) {
         Ok(line) => line,
         Err(error) => {
-            model.complain(error.to_string());
+            model.show_error(error.to_string());
             return Vec::new();
         }
     };
     match line {
-        Line::Exit => vec![Effect::Quit],
-        Line::Search(expression) => {
-            model.compose.clear();
+        UserInput::Exit => vec![UiEffect::Quit],
+        UserInput::Search(expression) => {
+            model.composer.clear();
             open_search(model, now, &expression);
             Vec::new()
         }
-        Line::Reply { to, text } if text.is_blank() => {
+        UserInput::Reply { to, text } if text.is_blank() => {
             begin_reply(model, to);
             Vec::new()
         }
-        Line::Delete(id) => {
-            if !model.room.is_online() {
-                return offline(model);
+        UserInput::Delete(id) => {
+            if !model.chat.is_online() {
+                return refuse_offline_delete(model);
             }
-            model.compose.clear();
+            model.composer.clear();
             delete(model, id)
         }
-        Line::Say { text, .. } | Line::Temporary { text, .. } | Line::Reply { text, .. } => {
-            say(model, now, &text)
-        }
+        UserInput::Post { text, .. }
+        | UserInput::Temporary { text, .. }
+        | UserInput::Reply { text, .. } => post(model, now, &text),
     }
 }
 
 fn begin_reply(model: &mut Model, to: MessageId) {
-    if model.room.timeline().said(to).is_none() {
-        model.complain(format!("there is no message {to} here"));
+    if model.chat.timeline().message(to).is_none() {
+        model.show_error(format!("there is no message {to} here"));
         return;
     }
-    model.compose.clear();
-    model.compose.reply_to(to, &model.room);
+    model.composer.clear();
+    model.composer.start_reply(to, &model.chat);
 }
 
-fn say(model: &mut Model, now: DateTime<FixedOffset>, text: &SafeText) -> Vec<Effect> {
-    match ready(model, text) {
+fn post(model: &mut Model, now: DateTime<FixedOffset>, text: &SafeText) -> Vec<UiEffect> {
+    match build_post(model, text) {
         Ok(say) => {
-            model.compose.sent();
-            super::act::to_bottom(model);
-            if !model.room.is_online() {
-                model.tell("not connected: it waits here, and is sent by itself later");
+            model.composer.reset_after_send();
+            super::commands::scroll_to_latest(model);
+            if !model.chat.is_online() {
+                model.show_notice("not connected: it waits here, and is sent by itself later");
             }
-            match model.room.say(now, say) {
-                Some((cid, request)) => vec![Effect::Send(Some(cid), request)],
+            match model.chat.post(now, say) {
+                Some((cid, request)) => vec![UiEffect::Send(Some(cid), request)],
                 None => Vec::new(),
             }
         }
         Err(reason) => {
-            model.complain(reason);
+            model.show_error(reason);
             Vec::new()
         }
     }
 }
 
 /// The message as the To: line promises it.
-fn ready(model: &Model, text: &SafeText) -> Result<Say, String> {
-    let address = model.compose.address(&model.room);
+fn build_post(model: &Model, text: &SafeText) -> Result<Post, String> {
+    let address = model.composer.destination(&model.chat);
     let audience = address.audience.map_err(|error| error.to_string())?;
     if matches!(&audience, Audience::Only(people) if people.is_empty()) {
         return Err("there is nobody left who could read it".to_owned());
     }
-    let content =
-        content(text.as_str(), "the prompt").map_err(|error: LineError| error.to_string())?;
-    Ok(Say { audience, kind: address.kind, content })
+    let content = parse_content(text.as_str(), "the prompt")
+        .map_err(|error: CommandError| error.to_string())?;
+    Ok(Post { audience, kind: address.kind, content })
 }
 
-fn offline(model: &mut Model) -> Vec<Effect> {
-    model.complain("not connected: nothing can be deleted now");
+fn refuse_offline_delete(model: &mut Model) -> Vec<UiEffect> {
+    model.show_error("not connected: nothing can be deleted now");
     Vec::new()
 }

@@ -1,6 +1,6 @@
 //! Drawing: the model and its areas to cells. Reads only, and decides nothing.
 
-pub mod compose;
+pub mod composer;
 mod people;
 mod status;
 mod talk;
@@ -14,17 +14,17 @@ use super::overlay::{Overlay, help};
 
 /// Draws the whole screen, as it was last arranged.
 pub fn view(model: &Model, now: DateTime<FixedOffset>, frame: &mut Frame<'_>) {
-    let areas = &model.areas;
+    let areas = &model.layout;
     let buffer = frame.buffer_mut();
     status::draw_header(model, areas.header, buffer);
     talk::draw(model, buffer);
-    if let Some(pane) = areas.people {
+    if let Some(pane) = areas.people_pane {
         people::draw(model, pane, buffer);
     }
-    compose::draw(model, buffer);
+    composer::draw(model, buffer);
     status::draw_status(model, now, areas.status, buffer);
     let mut cursor = match model.focus {
-        Focus::Typing => compose::cursor(model),
+        Focus::Typing => composer::cursor(model),
         Focus::Picked(_) | Focus::People(_) => None,
     };
     if let (Some(overlay), Some(area)) = (model.overlays.last(), areas.overlay) {
@@ -49,11 +49,11 @@ fn draw_overlay(
             None
         }
         Overlay::Search(search) => {
-            let rows = &model.areas.overlay_rows;
-            let input = search.draw(area, rows, &model.room, now, model.theme, buffer);
-            compose::cursor_in(search.text(), input)
+            let rows = &model.layout.overlay_rows;
+            let input = search.draw(area, rows, &model.chat, now, model.theme, buffer);
+            composer::cursor_in(search.input(), input)
         }
-        Overlay::Delete(id) => {
+        Overlay::ConfirmDelete(id) => {
             status::draw_question(model, *id, area, buffer);
             None
         }

@@ -7,8 +7,8 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, Borders, Clear, Widget};
 
 use crate::protocol::message::Audience;
-use crate::tui::bubble::marked;
-use crate::tui::layout::Person;
+use crate::tui::bubble::display_name;
+use crate::tui::layout::PersonRow;
 use crate::tui::model::{Focus, Model};
 use crate::tui::wrap::shorten;
 
@@ -19,18 +19,18 @@ pub(super) fn draw(model: &Model, pane: Rect, buffer: &mut Buffer) {
         Focus::People(row) => Some(row),
         Focus::Typing | Focus::Picked(_) => None,
     };
-    Block::new().borders(Borders::RIGHT).border_style(theme.quiet()).render(pane, buffer);
+    Block::new().borders(Borders::RIGHT).border_style(theme.dim()).render(pane, buffer);
     let top = Rect { width: pane.width.saturating_sub(1), height: 1, ..pane };
-    let title = format!(" People {}", model.room.people().len());
-    let style = if focused.is_some() { theme.picked() } else { theme.title() };
+    let title = format!(" People {}", model.chat.online_users().len());
+    let style = if focused.is_some() { theme.selection() } else { theme.title() };
     Span::styled(title, style).render(top, buffer);
-    if !model.areas.people_rows.is_empty() {
+    if !model.layout.people_rows.is_empty() {
         draw_hidden_counts(model, top, buffer);
     }
-    for (index, (person, area)) in model.areas.people_rows.iter().enumerate() {
+    for (index, (person, area)) in model.layout.people_rows.iter().enumerate() {
         let (words, style) = row(model, person);
         let is_focused = focused == Some(index + model.people_top);
-        let style = if is_focused { style.patch(theme.picked()) } else { style };
+        let style = if is_focused { style.patch(theme.selection()) } else { style };
         let width = usize::from(area.width.saturating_sub(1));
         let line = format!("{:<width$}", shorten(&words, width));
         Span::styled(line, style).render(*area, buffer);
@@ -39,9 +39,9 @@ pub(super) fn draw(model: &Model, pane: Rect, buffer: &mut Buffer) {
 
 /// How many rows are above and below what is seen.
 fn draw_hidden_counts(model: &Model, top: Rect, buffer: &mut Buffer) {
-    let all = crate::tui::layout::people(model).len();
+    let all = crate::tui::layout::person_rows(model).len();
     let above = model.people_top;
-    let below = all.saturating_sub(above + model.areas.people_rows.len());
+    let below = all.saturating_sub(above + model.layout.people_rows.len());
     let words = match (above, below) {
         (0, 0) => return,
         (0, below) => format!("↓{below} "),
@@ -49,24 +49,24 @@ fn draw_hidden_counts(model: &Model, top: Rect, buffer: &mut Buffer) {
         (above, below) => format!("↑{above} ↓{below} "),
     };
     if top.width > 20 {
-        Line::styled(words, model.theme.quiet()).right_aligned().render(top, buffer);
+        Line::styled(words, model.theme.dim()).right_aligned().render(top, buffer);
     }
 }
 
-fn row(model: &Model, person: &Person) -> (String, Style) {
+fn row(model: &Model, person: &PersonRow) -> (String, Style) {
     let theme = model.theme;
-    let audience = model.compose.address(&model.room).audience;
+    let audience = model.composer.destination(&model.chat).audience;
     let tick = |chosen: bool| if chosen { "[x]" } else { "[ ]" };
     match person {
-        Person::Everyone => {
+        PersonRow::Everyone => {
             let chosen = matches!(audience, Ok(Audience::Everyone));
             (format!(" {} everyone", tick(chosen)), theme.text().add_modifier(Modifier::BOLD))
         }
-        Person::One { id, here } => {
+        PersonRow::User { id, is_online: here } => {
             let chosen = matches!(&audience, Ok(Audience::Only(people)) if people.contains(id));
-            let style = if *here { theme.name(id) } else { theme.gone() };
+            let style = if *here { theme.name(id) } else { theme.removed() };
             let left = if *here { "" } else { " (left)" };
-            let id = marked(id, model.room.is_guest(id));
+            let id = display_name(id, model.chat.is_guest(id));
             (format!(" {} {id}{left}", tick(chosen)), style)
         }
     }

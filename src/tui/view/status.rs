@@ -7,30 +7,30 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, BorderType, Clear, Padding, Paragraph, Widget};
 use unicode_width::UnicodeWidthStr;
 
-use crate::client::state::Link;
+use crate::client::state::ConnectionState;
 use crate::protocol::id::MessageId;
 use crate::tui::command::{Scope, hints};
-use crate::tui::conversation::quote_words;
-use crate::tui::model::{Key, Model};
+use crate::tui::conversation::quote_text;
+use crate::tui::model::{ItemId, Model};
 use crate::tui::update::scope;
 use crate::tui::wrap::shorten;
 
 /// Draws where one is, who is here and who one is: in as many words as there is room for.
 pub(super) fn draw_header(model: &Model, area: Rect, buffer: &mut Buffer) {
     let theme = model.theme;
-    let (sign, word, style) = match model.room.link() {
-        Link::Online { .. } => ("●", "TLS 1.3", theme.good()),
-        Link::Connecting => ("○", "connecting", theme.temporary()),
-        Link::Offline { .. } => ("○", "not connected", theme.error()),
-        Link::Ended { .. } => ("×", "ended", theme.error()),
+    let (sign, word, style) = match model.chat.connection() {
+        ConnectionState::Online { .. } => ("●", "TLS 1.3", theme.success()),
+        ConnectionState::Connecting => ("○", "connecting", theme.warning()),
+        ConnectionState::Offline { .. } => ("○", "not connected", theme.error()),
+        ConnectionState::Ended { .. } => ("×", "ended", theme.error()),
     };
     let server = || Span::raw(format!("{} ", model.server));
     let state = || Span::styled(format!("{sign} {word}"), style);
     let long = || vec![Span::styled(" chat  ", theme.title()), server(), state()];
     let short = || vec![Span::raw(" "), server(), Span::styled(sign, style)];
-    let here = model.room.people().len();
+    let here = model.chat.online_users().len();
     let others = if here == 1 { "other" } else { "others" };
-    let you = model.room.you().map(|id| Span::styled(format!("{id} "), theme.own()));
+    let you = model.chat.own_id().map(|id| Span::styled(format!("{id} "), theme.own()));
     let whole = [Span::raw(format!("{here} {others} here   you are "))];
     let brief = [Span::raw(format!("{here} here (F2)  "))];
     let line = |words: &[Span<'static>]| {
@@ -61,12 +61,12 @@ pub(super) fn draw_status(
 ) {
     let theme = model.theme;
     let cut = |words: String| shorten(&words, usize::from(area.width));
-    let left = match (&model.notice, model.room.link()) {
+    let left = match (&model.notice, model.chat.connection()) {
         (Some(notice), _) => {
-            let style = if notice.is_error { theme.error() } else { theme.good() };
+            let style = if notice.is_error { theme.error() } else { theme.success() };
             Line::styled(cut(format!(" {}", notice.text)), style)
         }
-        (None, Link::Offline { reason, retry_at }) => {
+        (None, ConnectionState::Offline { reason, retry_at }) => {
             let seconds = ((*retry_at - now).num_milliseconds().max(0) + 999) / 1_000;
             let again = if seconds > 0 {
                 format!("again in {seconds} s")
@@ -75,10 +75,12 @@ pub(super) fn draw_status(
             };
             Line::styled(cut(format!(" {again}: {}", reason.one_line())), theme.error())
         }
-        (None, Link::Ended { reason }) => {
+        (None, ConnectionState::Ended { reason }) => {
             Line::styled(cut(format!(" Ctrl-Q leaves: {}", reason.one_line())), theme.error())
         }
-        (None, Link::Connecting | Link::Online { .. }) => hint_line(model, area.width),
+        (None, ConnectionState::Connecting | ConnectionState::Online { .. }) => {
+            hint_line(model, area.width)
+        }
     };
     left.render(area, buffer);
 }
@@ -88,9 +90,9 @@ fn hint_line(model: &Model, width: u16) -> Line<'static> {
     let top = scope(model);
     let mut spans = vec![Span::raw(" ")];
     match model.picked() {
-        Some(Key::Message(id)) => spans.push(Span::raw(format!("message {id}  "))),
-        Some(Key::Pending(_)) => spans.push(Span::raw("not stored yet  ")),
-        Some(Key::Edge(_) | Key::Other(_)) | None => {}
+        Some(ItemId::Message(id)) => spans.push(Span::raw(format!("message {id}  "))),
+        Some(ItemId::Pending(_)) => spans.push(Span::raw("not stored yet  ")),
+        Some(ItemId::Boundary(_) | ItemId::Other(_)) | None => {}
     }
     let anywhere =
         || hints(Scope::Anywhere).filter(|_| matches!(top, Scope::Typing | Scope::Picked));
@@ -103,7 +105,7 @@ fn hint_line(model: &Model, width: u16) -> Line<'static> {
             break;
         }
         spans.push(Span::styled(key, model.theme.key()));
-        spans.push(Span::styled(word, model.theme.quiet()));
+        spans.push(Span::styled(word, model.theme.dim()));
     }
     Line::from(spans)
 }
@@ -113,7 +115,7 @@ pub(super) fn draw_question(model: &Model, id: MessageId, area: Rect, buffer: &m
     let theme = model.theme;
     Clear.render(area, buffer);
     let width = usize::from(area.width.saturating_sub(4));
-    let quote = shorten(&quote_words(&model.room, id), width);
+    let quote = shorten(&quote_text(&model.chat, id), width);
     let answer = Line::from(vec![
         Span::styled("y", theme.key()),
         Span::raw(" delete it for everyone   "),
@@ -125,7 +127,7 @@ pub(super) fn draw_question(model: &Model, id: MessageId, area: Rect, buffer: &m
         .border_style(theme.error())
         .padding(Padding::horizontal(1))
         .title(" Delete this message? ");
-    Paragraph::new(vec![Line::styled(quote, theme.quiet()), answer])
+    Paragraph::new(vec![Line::styled(quote, theme.dim()), answer])
         .block(block)
         .render(area, buffer);
 }

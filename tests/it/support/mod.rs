@@ -5,15 +5,15 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails where its tools do")]
 
 pub(crate) mod checker;
+mod clients;
 #[cfg(target_os = "linux")]
-pub(crate) mod disk;
+pub(crate) mod faulty_disk;
+pub(crate) mod flaky_proxy;
 pub(crate) mod hostile;
-pub(crate) mod liar;
-pub(crate) mod load;
-pub(crate) mod person;
-pub(crate) mod proxy;
-pub(crate) mod screen;
-mod wire;
+pub(crate) mod load_client;
+pub(crate) mod malicious_server;
+pub(crate) mod pty;
+pub(crate) mod test_user;
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
@@ -25,31 +25,31 @@ use std::time::Duration;
 use chat::tls::fingerprint::Fingerprint;
 use tempfile::TempDir;
 
-pub(crate) use self::wire::{Key, Original, Ours, Wire, trusting};
+pub(crate) use self::clients::{ClientKey, OriginalClient, TestClient, TlsConnection, tls_config};
 
 /// Longer than anything takes on a busy machine.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// `chat serve` with these arguments, its data in a folder of its own.
-pub(crate) fn serve(folder: &TempDir, arguments: &[&str]) -> Command {
+pub(crate) fn serve_command(folder: &TempDir, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_chat"));
-    alone(&mut command, folder.path());
+    isolate_environment(&mut command, folder.path());
     command.arg("serve").arg("--data").arg(folder.path()).args(arguments);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }
 
 /// `chat` with these arguments, as somebody whose key lies in this folder.
-pub(crate) fn chat(home: &Path, arguments: &[&str]) -> Command {
+pub(crate) fn chat_command(home: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_chat"));
-    alone(&mut command, home);
+    isolate_environment(&mut command, home);
     command.args(arguments).env("CHAT_HOME", home);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }
 
 /// Keeps the settings of whoever runs the tests away, but for those in this folder.
-pub(crate) fn alone(command: &mut Command, folder: &Path) {
+pub(crate) fn isolate_environment(command: &mut Command, folder: &Path) {
     for (name, _) in
         std::env::vars_os().filter(|(name, _)| name.as_encoded_bytes().starts_with(b"CHAT_"))
     {
@@ -59,7 +59,7 @@ pub(crate) fn alone(command: &mut Command, folder: &Path) {
 }
 
 /// A running server. It is killed when dropped.
-pub(crate) struct Server {
+pub(crate) struct TestServer {
     child: Child,
     stdout: BufReader<ChildStdout>,
     folder: TempDir,
@@ -67,17 +67,17 @@ pub(crate) struct Server {
     pub(crate) address: SocketAddr,
 }
 
-impl Server {
+impl TestServer {
     /// A server on a free port of 127.0.0.1, which hears tests as fast as they talk.
     pub(crate) fn start() -> Self {
         let folder = TempDir::new().unwrap();
-        let command = serve(&folder, &["--listen", "127.0.0.1:0", "--no-rate-limits"]);
+        let command = serve_command(&folder, &["--listen", "127.0.0.1:0", "--no-rate-limits"]);
         Self::spawn(folder, command)
     }
 
     /// The server that `command` describes.
     pub(crate) fn spawn(folder: TempDir, command: Command) -> Self {
-        let (child, stdout, ready) = begin(&folder, command);
+        let (child, stdout, ready) = spawn_server(&folder, command);
         let address = ready.unwrap_or_else(|line| {
             panic!(
                 "no ready line, but {line:?} and {:?}",
@@ -89,18 +89,18 @@ impl Server {
 
     /// Starts it anew after its end, on the same folder; whether it came to be ready.
     pub(crate) fn restart(&mut self, command: Command) -> bool {
-        let (child, stdout, ready) = begin(&self.folder, command);
+        let (child, stdout, ready) = spawn_server(&self.folder, command);
         (self.child, self.stdout) = (child, stdout);
         ready.map(|address| self.address = address).is_ok()
     }
 
     /// The folder of its data.
-    pub(crate) fn folder(&self) -> &TempDir {
+    pub(crate) fn data_folder(&self) -> &TempDir {
         &self.folder
     }
 
     /// The next line of standard output.
-    pub(crate) fn line(&mut self) -> String {
+    pub(crate) fn next_line(&mut self) -> String {
         let mut line = String::new();
         self.stdout.read_line(&mut line).unwrap();
         line.trim_end().to_owned()
@@ -112,44 +112,44 @@ impl Server {
     }
 
     /// The server's certificate.
-    pub(crate) fn certificate(&self) -> PathBuf {
+    pub(crate) fn certificate_path(&self) -> PathBuf {
         self.folder.path().join("certs/cert.pem")
     }
 
     /// The fingerprint of its key.
     pub(crate) fn fingerprint(&self) -> Fingerprint {
-        Fingerprint::of(&Wire::shown(self)).unwrap()
+        Fingerprint::of_certificate(&TlsConnection::server_certificate(self)).unwrap()
     }
 
     /// What leads to it and to no other: whoever has that has nothing to compare.
-    pub(crate) fn link(&self) -> String {
-        format!("chat://{}/#pin={}", self.address, self.fingerprint().in_link())
+    pub(crate) fn pinned_link(&self) -> String {
+        format!("chat://{}/#pin={}", self.address, self.fingerprint().to_url_safe())
     }
 
     /// What `chat` says to whoever runs this server: its status, its words, and its complaints.
-    pub(crate) fn local(&self, arguments: &[&str]) -> (Option<i32>, String, String) {
+    pub(crate) fn run_local(&self, arguments: &[&str]) -> (Option<i32>, String, String) {
         let data = ["--data", self.folder.path().to_str().unwrap()];
-        let mut command = chat(self.folder.path(), &[arguments, &data].concat());
+        let mut command = chat_command(self.folder.path(), &[arguments, &data].concat());
         let Output { status, stdout, stderr } = command.output().unwrap();
         let text = |bytes| String::from_utf8(bytes).unwrap();
         (status.code(), text(stdout), text(stderr))
     }
 
     /// An act of whoever runs this server, which has to be done.
-    pub(crate) fn administer(&self, arguments: &[&str]) -> String {
-        let (status, words, complaints) = self.local(&[&["admin"], arguments].concat());
+    pub(crate) fn run_admin(&self, arguments: &[&str]) -> String {
+        let (status, words, complaints) = self.run_local(&[&["admin"], arguments].concat());
         assert_eq!((status, complaints.as_str()), (Some(0), ""), "{words}");
         words
     }
 
     /// Somebody with the original client.
-    pub(crate) fn original(&self, name: &str) -> Original {
-        Original::join(self, name)
+    pub(crate) fn join_original(&self, name: &str) -> OriginalClient {
+        OriginalClient::join(self, name)
     }
 
     /// Somebody with our client.
-    pub(crate) fn ours(&self, name: &str) -> Ours {
-        Ours::join(self, name)
+    pub(crate) fn join(&self, name: &str) -> TestClient {
+        TestClient::join(self, name)
     }
 
     /// Sends SIGTERM, or another signal.
@@ -170,19 +170,19 @@ impl Server {
     }
 
     /// Waits for its end.
-    pub(crate) fn wait(mut self) -> ExitStatus {
-        self.wait_for_end()
+    pub(crate) fn into_exit_status(mut self) -> ExitStatus {
+        self.wait_for_exit()
     }
 
     /// The same, when it is to be started anew.
-    pub(crate) fn wait_for_end(&mut self) -> ExitStatus {
+    pub(crate) fn wait_for_exit(&mut self) -> ExitStatus {
         let mut rest = String::new();
         self.stdout.read_to_string(&mut rest).unwrap();
         self.child.wait().unwrap()
     }
 
     /// How much memory it uses, in KiB; nothing where the system does not say.
-    pub(crate) fn memory(&self) -> usize {
+    pub(crate) fn resident_kib(&self) -> usize {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()));
         let status = status.unwrap_or_default();
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
@@ -195,7 +195,7 @@ impl Server {
     }
 }
 
-impl Drop for Server {
+impl Drop for TestServer {
     fn drop(&mut self) {
         // It may have ended by itself.
         self.child.kill().unwrap_or_default();
@@ -204,7 +204,7 @@ impl Drop for Server {
 }
 
 /// Starts a server; its first line says where it listens.
-fn begin(
+fn spawn_server(
     folder: &TempDir,
     mut command: Command,
 ) -> (Child, BufReader<ChildStdout>, Result<SocketAddr, String>) {
@@ -218,12 +218,12 @@ fn begin(
 }
 
 /// How often something is done: as often as the environment says, or else so often.
-pub(crate) fn times(variable: &str, default: usize) -> usize {
+pub(crate) fn count_from_env(variable: &str, default: usize) -> usize {
     std::env::var(variable).map_or(default, |times| times.parse().unwrap())
 }
 
 /// Says something to whoever runs the tests (with `--nocapture`).
 #[expect(clippy::print_stdout, reason = "the test runner decides what is shown")]
-pub(crate) fn tell(words: &str) {
+pub(crate) fn print_result(words: &str) {
     println!("{words}");
 }

@@ -6,27 +6,27 @@ use std::time::Duration;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::talk::ann_and_bob;
-use crate::support::screen::{Screen, key};
-use crate::support::{Server, serve};
+use super::talk::join_ann_and_bob;
+use crate::support::pty::{PtyProgram, key};
+use crate::support::{TestServer, serve_command};
 
 #[test]
-fn a_lost_server_is_said_and_found_again() {
+fn client_reconnects_after_server_loss() {
     let data = TempDir::new().unwrap();
     let start = |address: &str| {
-        Server::spawn(TempDir::new().unwrap(), serve(&data, &["--listen", address]))
+        TestServer::spawn(TempDir::new().unwrap(), serve_command(&data, &["--listen", address]))
     };
     let server = start("127.0.0.1:0");
     let address = server.address.to_string();
-    let (mut ann, bob) = ann_and_bob(&server);
-    ann.say("before");
+    let (mut ann, bob) = join_ann_and_bob(&server);
+    ann.submit("before");
     bob.wait_for("│ before");
     drop(server);
     for screen in [&ann, &bob] {
         screen.wait_for("disconnected: ");
         screen.wait_for("not connected");
     }
-    ann.say("is anybody there?");
+    ann.submit("is anybody there?");
     ann.wait_for("waiting…");
     let _server = start(&address);
     for screen in [&ann, &bob] {
@@ -39,19 +39,19 @@ fn a_lost_server_is_said_and_found_again() {
 }
 
 #[test]
-fn who_comes_back_is_the_same_person_and_sees_what_is_new() {
-    let server = Server::start();
-    let (mut ann, mut bob) = ann_and_bob(&server);
-    ann.say("before");
+fn returning_user_keeps_the_id_and_sees_the_unread_marker() {
+    let server = TestServer::start();
+    let (mut ann, mut bob) = join_ann_and_bob(&server);
+    ann.submit("before");
     bob.wait_for("│ before");
     let id = bob.id();
-    bob.say("seen");
+    bob.submit("seen");
     ann.wait_for("│ seen");
-    let home = bob.leave();
+    let home = bob.quit();
     ann.wait_for(&format!("{id} left"));
-    ann.say("meanwhile");
+    ann.submit("meanwhile");
     ann.wait_for("│ meanwhile");
-    let mut bob = Screen::join_again(&server, "Bob", home);
+    let mut bob = PtyProgram::rejoin(&server, "Bob", home);
     bob.wait_for("│ meanwhile");
     bob.wait_for("│ before");
     bob.wait_for("new since you left");
@@ -64,10 +64,10 @@ fn who_comes_back_is_the_same_person_and_sees_what_is_new() {
 }
 
 #[test]
-fn nothing_another_writes_speaks_to_the_terminal() {
-    let server = Server::start();
-    let ann = Screen::join(&server, "Ann");
-    let mut eve = server.original("Eve");
+fn messages_cannot_send_control_sequences() {
+    let server = TestServer::start();
+    let ann = PtyProgram::join(&server, "Ann");
+    let mut eve = server.join_original("Eve");
     for hostile in [
         "\x1b]0;title\x07",
         "\x1b]52;c;cm0gLXJm\x1b\\",
@@ -98,15 +98,15 @@ fn nothing_another_writes_speaks_to_the_terminal() {
 }
 
 #[test]
-fn idle_costs_nothing() {
-    let server = Server::start();
-    let (ann, bob) = ann_and_bob(&server);
+fn idle_client_draws_nothing_and_uses_no_cpu() {
+    let server = TestServer::start();
+    let (ann, bob) = join_ann_and_bob(&server);
     for screen in [&ann, &bob] {
         screen.wait_for_quiet(Duration::from_millis(300));
     }
-    let before = [&ann, &bob].map(|screen| (screen.raw().len(), processor_ticks(screen)));
-    ann.more_within(Duration::from_millis(1_500));
-    let after = [&ann, &bob].map(|screen| (screen.raw().len(), processor_ticks(screen)));
+    let before = [&ann, &bob].map(|screen| (screen.raw().len(), cpu_ticks(screen)));
+    ann.has_output_within(Duration::from_millis(1_500));
+    let after = [&ann, &bob].map(|screen| (screen.raw().len(), cpu_ticks(screen)));
     for (before, after) in before.into_iter().zip(after) {
         assert_eq!(before.0, after.0, "something was written");
         assert!(after.1 - before.1 <= 2, "{} ticks of 10 ms", after.1 - before.1);
@@ -114,7 +114,7 @@ fn idle_costs_nothing() {
 }
 
 /// The processor time that the program has used, as Linux counts it.
-fn processor_ticks(screen: &Screen) -> u64 {
+fn cpu_ticks(screen: &PtyProgram) -> u64 {
     let Ok(stat) = fs::read_to_string(format!("/proc/{}/stat", screen.process_id())) else {
         return 0;
     };
@@ -124,23 +124,24 @@ fn processor_ticks(screen: &Screen) -> u64 {
 }
 
 #[test]
-fn a_host_tells_the_others_how_to_join() {
+fn host_shows_the_join_command() {
     let data = TempDir::new().unwrap();
     let folder = data.path().to_str().unwrap();
-    let mut alice = Screen::spawn(
+    let mut alice = PtyProgram::spawn(
         &["host", "--name", "Alice", "--data", folder, "--listen", "127.0.0.1:0"],
-        crate::support::screen::ROOMY,
+        crate::support::pty::DEFAULT_SIZE,
     );
     alice.wait_for("you are Alice_");
     alice.wait_for("join with: chat join 127.0.0.1:");
     let screen = alice.contents();
     let (_, after) = screen.split_once("join with: chat join ").unwrap();
     let address = after.split_whitespace().next().unwrap();
-    let mut bob = Screen::spawn(&["join", address, "--name", "Bob"], crate::support::screen::ROOMY);
+    let mut bob =
+        PtyProgram::spawn(&["join", address, "--name", "Bob"], crate::support::pty::DEFAULT_SIZE);
     bob.wait_for("you are Bob_");
-    bob.say("hello");
+    bob.submit("hello");
     alice.wait_for("│ hello");
-    alice.say(".exit");
+    alice.submit(".exit");
     bob.wait_for("disconnected: the server is shutting down");
     assert_eq!(alice.finish(), 0);
 }

@@ -1,21 +1,21 @@
 //! People talk: each promise is kept on the screen of the one who speaks and of the one who listens.
 
-use crate::support::Server;
-use crate::support::screen::{ROOMY, Screen, key};
+use crate::support::TestServer;
+use crate::support::pty::{DEFAULT_SIZE, PtyProgram, key};
 
 /// Two people who see each other.
-pub(super) fn ann_and_bob(server: &Server) -> (Screen, Screen) {
-    let ann = Screen::join(server, "Ann");
-    let bob = Screen::join(server, "Bob");
+pub(super) fn join_ann_and_bob(server: &TestServer) -> (PtyProgram, PtyProgram) {
+    let ann = PtyProgram::join(server, "Ann");
+    let bob = PtyProgram::join(server, "Bob");
     ann.wait_for(&format!("→ {} joined", bob.id()));
     bob.wait_for(&format!("[ ] {}", ann.id()));
     (ann, bob)
 }
 
 #[test]
-fn the_first_frame_says_where_one_is_and_what_to_do() {
-    let server = Server::start();
-    let ann = Screen::join(&server, "Ann");
+fn first_frame_shows_server_and_key_hints() {
+    let server = TestServer::start();
+    let ann = PtyProgram::join(&server, "Ann");
     for words in
         ["● TLS 1.3", "0 others here", "[x] everyone", "To: everyone", "F1 help", "Ctrl-Q quit"]
     {
@@ -25,62 +25,65 @@ fn the_first_frame_says_where_one_is_and_what_to_do() {
 }
 
 #[test]
-fn people_talk_in_bubbles_own_right_others_left() {
-    let server = Server::start();
-    let (mut ann, mut bob) = ann_and_bob(&server);
-    ann.say("good morning");
+fn own_bubbles_are_right_and_others_left() {
+    let server = TestServer::start();
+    let (mut ann, mut bob) = join_ann_and_bob(&server);
+    ann.submit("good morning");
     bob.wait_for("│ good morning");
-    bob.say("morning to you");
+    bob.submit("morning to you");
     for (screen, own, other) in
         [(&ann, "good morning", "morning to you"), (&bob, "morning to you", "good morning")]
     {
         let people = screen.find("everyone").1;
         let (own, other) = (screen.find(own).1, screen.find(other).1);
-        assert!(people < other && other < ROOMY.1 / 2 && ROOMY.1 / 2 < own, "{own} {other}");
+        assert!(
+            people < other && other < DEFAULT_SIZE.1 / 2 && DEFAULT_SIZE.1 / 2 < own,
+            "{own} {other}"
+        );
     }
     bob.wait_for(&format!("─ {} ", ann.id()));
 }
 
 #[test]
-fn a_click_on_a_person_makes_a_message_theirs_alone() {
-    let server = Server::start();
-    let (mut ann, bob) = ann_and_bob(&server);
-    let kim = Screen::join(&server, "Kim");
+fn click_on_a_user_makes_the_message_private() {
+    let server = TestServer::start();
+    let (mut ann, bob) = join_ann_and_bob(&server);
+    let kim = PtyProgram::join(&server, "Kim");
     ann.wait_for(&kim.id());
     ann.click(&format!("[ ] {}", bob.id()));
     ann.wait_for(&format!("To: [{} ×] private", bob.id()));
-    ann.say("psst");
+    ann.submit("psst");
     bob.wait_for("│ psst");
     bob.wait_for(&format!("{} → you private", ann.id()));
     ann.click(&format!("[{} ×]", bob.id()));
     ann.wait_for("To: everyone");
-    ann.say("said aloud");
+    ann.submit("said aloud");
     kim.wait_for("│ said aloud");
     assert!(!kim.raw().contains("psst"));
 }
 
 #[test]
-fn a_reply_by_keys_shows_what_it_answers() {
-    let server = Server::start();
-    let (mut ann, mut bob) = ann_and_bob(&server);
-    bob.say("is it deployed?");
+fn reply_by_keys_quotes_the_message() {
+    let server = TestServer::start();
+    let (mut ann, mut bob) = join_ann_and_bob(&server);
+    bob.submit("is it deployed?");
     ann.wait_for("│ is it deployed?");
     ann.keys(key::UP);
     ann.wait_for("r reply");
     ann.keys("r");
     ann.wait_for(&format!("reply to {}: is it deployed?", bob.id()));
-    ann.say("since nine");
+    ann.submit("since nine");
     bob.wait_for("┃ you: is it deployed?");
     assert_eq!(bob.row_of("┃ you: is it") + 1, bob.row_of("│ since nine"));
 }
 
 #[test]
-fn a_deleted_message_vanishes_everywhere() {
-    let server = Server::start();
-    let (mut ann, bob) = ann_and_bob(&server);
-    ann.say("oops");
+fn deleted_message_disappears_on_all_screens() {
+    let server = TestServer::start();
+    let (mut ann, bob) = join_ann_and_bob(&server);
+    ann.submit("oops");
     bob.wait_for("│ oops");
-    ann.wait_gone("sending…");
+    ann.wait_until_gone("sending…");
     ann.keys(key::UP);
     ann.wait_for("d delete");
     ann.keys("d");
@@ -88,31 +91,31 @@ fn a_deleted_message_vanishes_everywhere() {
     ann.keys("y");
     for screen in [&ann, &bob] {
         screen.wait_for("message removed");
-        screen.wait_gone("oops");
+        screen.wait_until_gone("oops");
     }
 }
 
 #[test]
-fn a_temporary_message_counts_down_and_expires() {
-    let server = Server::start();
-    let (mut ann, bob) = ann_and_bob(&server);
-    ann.say(".temp 2 the door code is 4711");
+fn temporary_message_counts_down_and_expires() {
+    let server = TestServer::start();
+    let (mut ann, bob) = join_ann_and_bob(&server);
+    ann.submit(".temp 2 the door code is 4711");
     bob.wait_for("│ the door code is 4711");
     bob.wait_for("gone in 1 s");
     for screen in [&ann, &bob] {
         screen.wait_for("message expired");
-        screen.wait_gone("4711");
+        screen.wait_until_gone("4711");
     }
 }
 
 #[test]
-fn a_search_highlights_what_it_finds_and_jumps_to_it() {
-    let server = Server::start();
-    let mut ann = Screen::join(&server, "Ann");
-    let mut bob = server.ours("Bob");
+fn search_highlights_hits_and_jumps_to_them() {
+    let server = TestServer::start();
+    let mut ann = PtyProgram::join(&server, "Ann");
+    let mut bob = server.join("Bob");
     ann.wait_for("→ Bob_");
     for n in 0..60 {
-        bob.say(&format!("ticket {n} is done"));
+        bob.post(&format!("ticket {n} is done"));
     }
     ann.wait_for("│ ticket 59 is done");
     ann.keys(key::CTRL_F);
@@ -130,5 +133,5 @@ fn a_search_highlights_what_it_finds_and_jumps_to_it() {
     ann.keys(key::ENTER);
     ann.wait_for("hit 4 of 4: n and N go on");
     ann.wait_for("│ ticket 33 is done");
-    ann.wait_gone("ticket 59 is done");
+    ann.wait_until_gone("ticket 59 is done");
 }

@@ -1,13 +1,13 @@
 //! The input: lines of it, and pastes.
 
-use super::talk::ann_and_bob;
-use crate::support::Server;
-use crate::support::screen::key;
+use super::talk::join_ann_and_bob;
+use crate::support::TestServer;
+use crate::support::pty::key;
 
 #[test]
-fn a_message_has_as_many_lines_as_one_likes() {
-    let server = Server::start();
-    let (mut ann, bob) = ann_and_bob(&server);
+fn message_can_have_several_lines() {
+    let server = TestServer::start();
+    let (mut ann, bob) = join_ann_and_bob(&server);
     let lines =
         ["first", key::ALT_ENTER, "second", key::CTRL_J, "third", key::SHIFT_ENTER, "fourth"];
     ann.keys(&lines.concat());
@@ -19,22 +19,22 @@ fn a_message_has_as_many_lines_as_one_likes() {
 }
 
 #[test]
-fn a_paste_is_never_sent_by_itself() {
-    let server = Server::start();
-    let (mut ann, bob) = ann_and_bob(&server);
+fn paste_is_not_sent_automatically() {
+    let server = TestServer::start();
+    let (mut ann, bob) = join_ann_and_bob(&server);
     ann.keys("\x1b[200~pasted\ras it\r\nis\r\x1b[201~");
     ann.wait_for("│ is");
     assert_eq!(ann.count("pasted"), 1, "in the input alone:\n{}", ann.contents());
     assert!(ann.row_of("To: everyone") < ann.row_of("pasted"));
-    ann.say(", and no more");
+    ann.submit(", and no more");
     bob.wait_for("│ is, and no more");
     assert_eq!(bob.row_of("│ pasted") + 2, bob.row_of("│ is, and no more"));
 }
 
 #[test]
-fn whatever_comes_at_once_is_taken() {
-    let server = Server::start();
-    let (mut ann, bob) = ann_and_bob(&server);
-    ann.say(&format!("{}and the end", "word ".repeat(500)));
+fn burst_of_input_is_not_lost() {
+    let server = TestServer::start();
+    let (mut ann, bob) = join_ann_and_bob(&server);
+    ann.submit(&format!("{}and the end", "word ".repeat(500)));
     bob.wait_for("word and the end");
 }

@@ -1,0 +1,236 @@
+//! Random histories against a small model of what each message is and who may know of it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::harness::{HubHarness, post};
+use super::*;
+use crate::protocol::id::MessageId;
+use crate::protocol::request::{Dialect, PostKind};
+
+#[derive(Debug, Clone)]
+enum Step {
+    Join(bool),
+    Leave(usize),
+    Post { author: usize, to: Vec<usize>, kind: u32, target: usize },
+    Delete { author: usize, target: usize },
+    Wait(u64),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let to = proptest::collection::vec(0..8_usize, 0..3);
+    prop_oneof![
+        2 => any::<bool>().prop_map(Step::Join),
+        1 => (0..8_usize).prop_map(Step::Leave),
+        6 => (0..8_usize, to, 0..3_u32, 0..20_usize)
+            .prop_map(|(author, to, kind, target)| Step::Post { author, to, kind, target }),
+        2 => (0..8_usize, 0..20_usize).prop_map(|(author, target)| Step::Delete { author, target }),
+        1 => (0..4_000_u64).prop_map(Step::Wait),
+    ]
+}
+
+/// What is known of a message from having been told of it.
+struct KnownMessage {
+    sender: UserId,
+    sessions: BTreeSet<u64>,
+    expires: Option<Millis>,
+    removed: bool,
+}
+
+#[derive(Default)]
+struct Model {
+    /// Who is here, by session.
+    online: BTreeMap<u64, UserId>,
+    all_users: Vec<UserId>,
+    messages: BTreeMap<MessageId, KnownMessage>,
+    ids: Vec<MessageId>,
+    head: u64,
+    n_joined: u64,
+}
+
+impl Model {
+    fn session(&self, pick: usize) -> Option<u64> {
+        self.online.keys().copied().nth(pick)
+    }
+
+    fn target(&self, pick: usize) -> MessageId {
+        self.ids.get(pick).copied().unwrap_or_else(|| "999999".parse().unwrap())
+    }
+
+    fn run_step(&mut self, room: &mut HubHarness, step: Step) -> Result<(), TestCaseError> {
+        let asker = match step {
+            Step::Join(ours) => {
+                self.n_joined += 1;
+                let dialect = if ours { Dialect::Extended } else { Dialect::Original };
+                let user = room.join(self.n_joined, "Bob", dialect);
+                prop_assert!(!self.all_users.contains(&user), "an ID given twice");
+                self.all_users.push(user.clone());
+                self.online.insert(self.n_joined, user);
+                None
+            }
+            Step::Leave(pick) => {
+                if let Some(session) = self.session(pick) {
+                    self.online.remove(&session);
+                    room.disconnect(session);
+                }
+                None
+            }
+            Step::Post { author: by, to, kind, target } => {
+                let Some(session) = self.session(by) else { return Ok(()) };
+                let people: BTreeSet<_> =
+                    to.iter().filter_map(|pick| self.all_users.get(*pick).cloned()).collect();
+                let audience =
+                    if people.is_empty() { Audience::Everyone } else { Audience::Only(people) };
+                let kind = match kind {
+                    0 => PostKind::Plain,
+                    1 => PostKind::Temporary { seconds: 2 },
+                    _ => PostKind::Reply { to: self.target(target) },
+                };
+                room.request(session, post(audience, kind));
+                Some(session)
+            }
+            Step::Delete { author: by, target } => {
+                let Some(session) = self.session(by) else { return Ok(()) };
+                room.request(session, Request::Delete(self.target(target)));
+                Some(session)
+            }
+            Step::Wait(millis) => {
+                room.wait(Duration::from_millis(millis));
+                None
+            }
+        };
+        self.check(room, asker)
+    }
+
+    fn check(&mut self, room: &mut HubHarness, asker: Option<u64>) -> Result<(), TestCaseError> {
+        let mut answers = 0;
+        let mut events: Vec<(Event, BTreeSet<u64>)> = Vec::new();
+        for (session, event) in room.take_sent() {
+            prop_assert!(self.online.contains_key(&session), "told to somebody who left");
+            match &event {
+                Event::Error(_) => {
+                    prop_assert_eq!(Some(session), asker);
+                    answers += 1;
+                }
+                Event::Posted(_) | Event::Deleted(_) | Event::Expired { .. } => {
+                    match events.last_mut() {
+                        Some((last, to)) if *last == event => {
+                            prop_assert!(to.insert(session), "told twice");
+                        }
+                        Some(_) | None => events.push((event, BTreeSet::from([session]))),
+                    }
+                }
+                Event::LoginPrompt
+                | Event::Welcome(_)
+                | Event::LoginRefused(_)
+                | Event::Users(_)
+                | Event::Presence { .. }
+                | Event::Guests(_)
+                | Event::Live(_)
+                | Event::Stored(_)
+                | Event::History(_)
+                | Event::SearchResults(_)
+                | Event::Pong(_)
+                | Event::Closing(_) => {}
+            }
+        }
+        for (event, to) in events {
+            answers += usize::from(self.on_event(room, &event, &to, asker)?);
+        }
+        prop_assert_eq!(answers, usize::from(asker.is_some()), "exactly one answer to a request");
+        // Whose people have all left, of that nobody was told.
+        for known in self.messages.values_mut() {
+            if !known.removed && known.expires.is_some_and(|at| at <= room.millis()) {
+                let nobody =
+                    known.sessions.iter().all(|session| !self.online.contains_key(session));
+                prop_assert!(nobody, "not expired");
+                known.removed = true;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the event answers the request.
+    fn on_event(
+        &mut self,
+        room: &HubHarness,
+        event: &Event,
+        to: &BTreeSet<u64>,
+        asker: Option<u64>,
+    ) -> Result<bool, TestCaseError> {
+        match event {
+            Event::Posted(message) => {
+                self.advance_head(message.seq)?;
+                prop_assert!(!self.messages.contains_key(&message.id), "an id given twice");
+                let mut people: BTreeSet<_> = self.online.clone().into_iter().collect();
+                people.retain(|(_, user)| {
+                    message.sender == *user
+                        || message.audience.recipients().is_none_or(|named| named.contains(user))
+                });
+                let people: BTreeSet<_> = people.into_iter().map(|(session, _)| session).collect();
+                prop_assert_eq!(to, &people, "the audience alone, and all of it");
+                if let Some(target) = message.reply_to().map(|id| &self.messages[&id]) {
+                    prop_assert!(!target.removed, "a reply to what is gone");
+                    prop_assert!(target.sessions.is_superset(to), "wider than its target");
+                }
+                let known = KnownMessage {
+                    sender: message.sender.clone(),
+                    sessions: match message.audience {
+                        Audience::Everyone => (0..1_000).collect(),
+                        Audience::Only(_) => people,
+                    },
+                    expires: message.expires(),
+                    removed: false,
+                };
+                self.messages.insert(message.id, known);
+                self.ids.push(message.id);
+                Ok(asker.and_then(|asker| self.online.get(&asker)) == Some(&message.sender))
+            }
+            Event::Deleted(deleted) => {
+                self.advance_head(deleted.seq)?;
+                prop_assert_eq!(&self.messages[&deleted.id].sender, &deleted.author);
+                self.remove_message(deleted.id, to)?;
+                Ok(asker.and_then(|asker| self.online.get(&asker)) == Some(&deleted.author))
+            }
+            Event::Expired { seq, id } => {
+                self.advance_head(*seq)?;
+                let expires = self.messages[id].expires;
+                prop_assert!(expires.is_some_and(|at| at <= room.millis()), "too early");
+                self.remove_message(*id, to)?;
+                Ok(false)
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn advance_head(&mut self, seq: Seq) -> Result<(), TestCaseError> {
+        prop_assert!(seq.0 > self.head, "out of order");
+        self.head = seq.0;
+        Ok(())
+    }
+
+    fn remove_message(&mut self, id: MessageId, to: &BTreeSet<u64>) -> Result<(), TestCaseError> {
+        let known = self.messages.get_mut(&id).unwrap();
+        prop_assert!(!known.removed, "gone twice");
+        known.removed = true;
+        let mut people = known.sessions.clone();
+        people.retain(|session| self.online.contains_key(session));
+        prop_assert_eq!(to, &people, "all who have it, and nobody else");
+        Ok(())
+    }
+}
+
+proptest! {
+    #[test]
+    fn random_steps_match_the_model(steps in proptest::collection::vec(step(), 1..60)) {
+        let mut room = HubHarness::new();
+        let mut model = Model::default();
+        for step in steps {
+            model.run_step(&mut room, step)?;
+        }
+        room.wait(Duration::from_secs(3));
+        model.check(&mut room, None)?;
+    }
+}

@@ -1,0 +1,218 @@
+//! Questions to the log: pages of history, and the search, which runs on threads of its own and sends
+//! what it finds as it goes.
+//!
+//! What the asker may see is the reader's business; no page and no count has anything else in it.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::ops::ControlFlow;
+
+use regex::RegexBuilder;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::hub::SessionId;
+use super::limits::{
+    HISTORY_PAGE_BYTES, REGEX_CACHE_BYTES, REGEX_SIZE_BYTES, SEARCH_HITS, SEARCH_SLICE_ROWS,
+    SEARCH_TIMEOUT,
+};
+use crate::protocol::error::Refusal;
+use crate::protocol::event::{ErrorReply, Event, HistoryPage, SearchEnd, SearchResults};
+use crate::protocol::id::{Cid, UserId};
+use crate::protocol::limits::PAGE_MESSAGES;
+use crate::protocol::message::{Message, Millis};
+use crate::protocol::query::{HistoryQuery, SearchQuery};
+use crate::store::{Reader, ScanRow, StoreError, View};
+
+/// A page of history as the answer to its question.
+pub(super) fn history_page(
+    reader: &mut dyn Reader,
+    view: View<'_>,
+    cid: Option<Cid>,
+    query: HistoryQuery,
+) -> Result<Event, StoreError> {
+    let page = match query {
+        HistoryQuery::Before(before) => {
+            let page = reader.history(view, before, PAGE_MESSAGES)?;
+            HistoryPage {
+                messages: page.messages,
+                has_earlier: page.has_earlier,
+                has_later: before.is_some(),
+                cid,
+            }
+        }
+        HistoryQuery::Around(id) => match reader.around(view, id, PAGE_MESSAGES / 2)? {
+            None => return Ok(error_reply(&Refusal::UnknownMessage(id), cid)),
+            Some(around) => HistoryPage {
+                messages: around.messages,
+                has_earlier: around.has_earlier,
+                has_later: around.has_later,
+                cid,
+            },
+        },
+    };
+    Ok(Event::History(trim_page(page, query)))
+}
+
+/// A page that is too long loses its far end.
+fn trim_page(mut page: HistoryPage, query: HistoryQuery) -> HistoryPage {
+    let mut bytes: usize = page.messages.iter().map(|m| m.content.as_str().len()).sum();
+    while bytes > HISTORY_PAGE_BYTES && page.messages.len() > 1 {
+        let is_target_first = match query {
+            HistoryQuery::Before(_) => false,
+            HistoryQuery::Around(id) => page.messages.first().is_some_and(|first| first.id == id),
+        };
+        let gone = if is_target_first {
+            page.has_later = true;
+            page.messages.pop()
+        } else {
+            page.has_earlier = true;
+            Some(page.messages.remove(0))
+        };
+        bytes -= gone.map_or(0, |message| message.content.as_str().len());
+    }
+    page
+}
+
+/// A search that is under way.
+#[derive(Debug)]
+pub(super) struct SearchJob {
+    pub(super) viewer: UserId,
+    pub(super) now: Millis,
+    pub(super) cid: Option<Cid>,
+    pub(super) query: SearchQuery,
+    pub(super) cancelled: CancellationToken,
+    /// When it ends, found or not: also for whoever has waited for others' searches until then.
+    pub(super) deadline: Instant,
+}
+
+/// The searches that were asked for last: one a person, on whichever connection.
+#[derive(Debug, Default)]
+pub(super) struct ActiveSearches {
+    by_user: HashMap<UserId, (SessionId, CancellationToken)>,
+    by_session: HashMap<SessionId, UserId>,
+}
+
+impl ActiveSearches {
+    /// Somebody begins a search, which ends their last one.
+    pub(super) fn start(&mut self, session: SessionId, user: &UserId) -> CancellationToken {
+        let cancelled = CancellationToken::new();
+        self.by_session.insert(session, user.clone());
+        let earlier = self.by_user.insert(user.clone(), (session, cancelled.clone()));
+        if let Some((_, earlier)) = earlier {
+            earlier.cancel();
+        }
+        cancelled
+    }
+
+    /// A session ends, and the search with it that was begun there.
+    pub(super) fn end_session(&mut self, session: SessionId) {
+        let Some(user) = self.by_session.remove(&session) else { return };
+        if let Entry::Occupied(last) = self.by_user.entry(user)
+            && last.get().0 == session
+        {
+            last.remove().1.cancel();
+        }
+    }
+}
+
+/// When a search that is asked for now has to be over.
+pub(super) fn search_deadline() -> Instant {
+    now() + SEARCH_TIMEOUT
+}
+
+impl SearchJob {
+    /// Searches from the newest message to the oldest, and hands what it finds to `tell`, until that
+    /// is no longer wanted.
+    pub(super) fn run(
+        &self,
+        reader: &mut dyn Reader,
+        mut tell: impl FnMut(Event),
+    ) -> Result<(), StoreError> {
+        if self.cancelled.is_cancelled() {
+            tell(self.results(Vec::new(), 0, SearchEnd::Replaced));
+            return Ok(());
+        }
+        if now() > self.deadline {
+            // It has waited for the others all the time.
+            tell(self.results(Vec::new(), 0, SearchEnd::TooLong));
+            return Ok(());
+        }
+        let regex = RegexBuilder::new(&self.query.pattern)
+            .case_insensitive(!self.query.match_case)
+            .size_limit(REGEX_SIZE_BYTES)
+            .dfa_size_limit(REGEX_CACHE_BYTES)
+            .nest_limit(100)
+            .build();
+        let regex = match regex {
+            Ok(regex) => regex,
+            Err(error) => {
+                tell(error_reply(&Refusal::BadPattern(error.to_string()), self.cid.clone()));
+                return Ok(());
+            }
+        };
+        let view = View { viewer: &self.viewer, now: self.now };
+        let (mut before, mut searched, mut n_hits) = (None, 0, 0);
+        loop {
+            let mut hits = Vec::new();
+            let mut is_late = false;
+            let scanned = reader.scan(view, before, SEARCH_SLICE_ROWS, &mut |row| {
+                is_late = self.cancelled.is_cancelled() || now() > self.deadline;
+                if is_late || n_hits == SEARCH_HITS {
+                    return ControlFlow::Break(());
+                }
+                if self.matches_filters(row) && regex.is_match(row.content) {
+                    n_hits += 1;
+                    hits.push(row.seq);
+                }
+                ControlFlow::Continue(())
+            })?;
+            if self.cancelled.is_cancelled() {
+                tell(self.results(Vec::new(), searched, SearchEnd::Replaced));
+                return Ok(());
+            }
+            // It may have looked at nothing but what the viewer can't see.
+            is_late |= scanned.next.is_some() && now() > self.deadline;
+            let mut messages = reader.messages(view, &hits)?;
+            messages.sort_by_key(|message| std::cmp::Reverse(message.seq));
+            searched += scanned.visited;
+            before = scanned.next;
+            let end = match scanned.next {
+                _ if n_hits == SEARCH_HITS => SearchEnd::TooMany,
+                _ if is_late => SearchEnd::TooLong,
+                None => SearchEnd::Complete,
+                Some(_) => SearchEnd::Searching,
+            };
+            tell(self.results(messages, searched, end));
+            if end != SearchEnd::Searching {
+                return Ok(());
+            }
+        }
+    }
+
+    fn results(&self, messages: Vec<Message>, searched: u64, end: SearchEnd) -> Event {
+        Event::SearchResults(SearchResults { messages, searched, end, cid: self.cid.clone() })
+    }
+
+    fn matches_filters(&self, row: &ScanRow<'_>) -> bool {
+        let starts_with = |name: &String| {
+            let beginning = row.sender.get(..name.len());
+            beginning.is_some_and(|beginning| beginning.eq_ignore_ascii_case(name))
+        };
+        let find = &self.query;
+        find.from.as_ref().is_none_or(starts_with)
+            && find.to.as_ref().is_none_or(|to| row.is_recipient(to))
+            && find.after.is_none_or(|after| row.at >= after)
+            && find.before.is_none_or(|before| row.at < before)
+    }
+}
+
+/// The answer to a question that the log can't answer.
+pub(super) fn error_reply(refusal: &Refusal, cid: Option<Cid>) -> Event {
+    Event::Error(ErrorReply::new(refusal, cid))
+}
+
+#[expect(clippy::disallowed_methods, reason = "a search is bounded by the time it takes")]
+fn now() -> Instant {
+    Instant::now()
+}

@@ -1,0 +1,452 @@
+//! What every log promises, one promise a test, run on the log in memory and on the one in SQLite.
+
+use std::ops::ControlFlow;
+
+use super::super::memory::MemoryStore;
+use super::super::sqlite::SqliteStore;
+use super::super::{
+    BanTarget, CID_RETENTION, DAY, MAX_CLOCK_AHEAD, MIN_RETENTION, MessageMetadata, OpenInvite,
+    PriorOutcome, Retention, ScanResult, SweepReport, TOMBSTONE_RETENTION,
+};
+use super::*;
+use crate::protocol::event::{Deleted, Event};
+
+macro_rules! suite {
+    ($($test:ident),* $(,)?) => {
+        mod in_memory {
+            $(#[test] fn $test() { super::$test(super::MemoryStore::default()); })*
+        }
+
+        mod in_sqlite {
+            $(#[test] fn $test() {
+                let folder = tempfile::tempdir().unwrap();
+                let store = super::SqliteStore::open(folder.path()).unwrap();
+                super::$test(store.without_sync());
+            })*
+        }
+    };
+}
+
+suite!(
+    seqs_are_gapless_and_ordered,
+    resend_is_stored_once_and_gets_the_first_outcome,
+    cid_is_remembered_for_seven_days_even_after_removal,
+    direct_messages_are_visible_only_to_their_audience,
+    removed_and_expired_messages_are_never_returned,
+    removals_and_expirations_are_replayed,
+    events_after_returns_everything_in_pages,
+    history_is_paged,
+    around_returns_neighbouring_messages,
+    scan_is_paged_backwards_and_can_stop,
+    small_clock_steps_back_are_ignored,
+    duplicate_id_fails_only_its_own_message,
+    id_belongs_to_one_key,
+    rebind_moves_an_id_to_another_key,
+    invite_registers_at_most_its_number_of_uses,
+    expired_invite_is_rejected_and_swept,
+    ban_is_stored_until_unban,
+    admin_removal_is_reported_as_by_the_author,
+    sweep_removes_no_messages_with_retention_forever,
+    sweep_removes_old_messages_and_moves_the_horizon,
+    zero_retention_keeps_only_undelivered_direct_messages,
+    tombstones_are_kept_for_ninety_days,
+    snapshot_lists_the_contents,
+);
+
+fn seqs_are_gapless_and_ordered(mut store: impl Store) {
+    let batch: Vec<_> = (1..=3).map(|n| Append::Post(message(n, "Ann", &n.to_string()))).collect();
+    let outcomes = store.append(NOW, &batch).unwrap();
+    let numbers: Vec<_> = outcomes.into_iter().map(|outcome| expect_posted(outcome).seq).collect();
+    assert_eq!(numbers, [Seq(1), Seq(2), Seq(3)]);
+    let deleted = append(&mut store, delete(3, "Ann"));
+    assert_eq!(
+        deleted,
+        Outcome::Deleted(Deleted { seq: Seq(4), id: id(3), author: user("Ann"), cid: None })
+    );
+    assert_eq!(append(&mut store, delete(3, "Ann")), Outcome::NotFound);
+    assert_eq!(expect_posted(append(&mut store, Append::Post(message(3, "Bob", "5")))).seq, Seq(5));
+    assert_eq!(store.snapshot().unwrap().head, Seq(5));
+    assert_eq!(texts(&mut store.open_reader().unwrap(), "Cid"), ["1", "2", "5"]);
+}
+
+fn resend_is_stored_once_and_gets_the_first_outcome(mut store: impl Store) {
+    let first = NewMessage { cid: Some(cid("a")), ..message(1, "Ann", "hello") };
+    let again = NewMessage { id: id(2), ..first.clone() };
+    let outcomes = store.append(NOW, &[Append::Post(first), Append::Post(again.clone())]).unwrap();
+    let [Outcome::Posted(hello), second] = outcomes.as_slice() else { panic!("{outcomes:?}") };
+    assert_eq!(*second, Outcome::Repeated(PriorOutcome::Posted(hello.clone())));
+
+    let of_bob = NewMessage { sender: user("Bob"), ..again };
+    assert_eq!(expect_posted(append(&mut store, Append::Post(of_bob))).seq, Seq(2));
+
+    let delete = Append::Delete { id: id(1), author: user("Ann"), cid: Some(cid("b")) };
+    let deleted = append(&mut store, delete.clone());
+    let Outcome::Deleted(event) = deleted else { panic!("{deleted:?}") };
+    assert_eq!(append(&mut store, delete), Outcome::Repeated(PriorOutcome::Deleted(event)));
+}
+
+fn cid_is_remembered_for_seven_days_even_after_removal(mut store: impl Store) {
+    let said_once = NewMessage { cid: Some(cid("a")), ..message(1, "Ann", "hello") };
+    append(&mut store, Append::Post(said_once.clone()));
+    append(&mut store, delete(1, "Ann"));
+    let again = Append::Post(NewMessage { at: at(NOW + CID_RETENTION - 1), ..said_once });
+    let gone = Outcome::Repeated(PriorOutcome::PostedThenRemoved { seq: Seq(1), id: id(1) });
+    store.sweep(NOW + CID_RETENTION - 1, Retention::Days(0)).unwrap();
+    assert_eq!(append_at(&mut store, NOW + CID_RETENTION - 1, again.clone()), gone);
+    let late = expect_posted(append_at(&mut store, NOW + CID_RETENTION, again));
+    assert_eq!(late.seq, Seq(3));
+}
+
+fn direct_messages_are_visible_only_to_their_audience(mut store: impl Store) {
+    let secret =
+        NewMessage { audience: only(&["Bob", "Cid"]), ..message(1, "Ann", "the secret is 42") };
+    append(&mut store, Append::Post(secret));
+    append(&mut store, Append::Post(message(2, "Ann", "hello")));
+    let mut reader = store.open_reader().unwrap();
+    for (viewer, may) in [("Ann", true), ("Bob", true), ("Cid", true), ("Dan", false)] {
+        let who = user(viewer);
+        let view = View { viewer: &who, now: NOW };
+        assert_eq!(texts(&mut reader, viewer).len(), 1 + usize::from(may), "{viewer}");
+        let events = reader.events_after(view, Seq(0), 10).unwrap().unwrap().events;
+        assert_eq!(events.len(), 1 + usize::from(may), "{viewer}");
+        assert_eq!(reader.metadata(view, id(1)).unwrap().is_some(), may, "{viewer}");
+        assert_eq!(reader.messages(view, &[Seq(1)]).unwrap().len(), usize::from(may), "{viewer}");
+        assert_eq!(reader.around(view, id(1), 1).unwrap().is_some(), may, "{viewer}");
+        let mut shown = Vec::new();
+        let scanned = reader.scan(view, None, 10, &mut |row| {
+            shown.push(row.content.to_owned());
+            ControlFlow::Continue(())
+        });
+        assert_eq!(scanned.unwrap().visited, 1 + u64::from(may), "{viewer}");
+        assert_eq!(shown.iter().any(|text| text.contains("secret")), may, "{viewer}");
+    }
+    append(&mut store, delete(1, "Ann"));
+    let (dan, bob) = (user("Dan"), user("Bob"));
+    let after = |reader: &mut _, viewer| {
+        Reader::events_after(reader, View { viewer, now: NOW }, Seq(2), 10).unwrap().unwrap()
+    };
+    assert_eq!(after(&mut reader, &dan).events, []);
+    assert_eq!(after(&mut reader, &dan).complete_to, Seq(3));
+    assert_eq!(after(&mut reader, &bob).events.len(), 1);
+}
+
+fn removed_and_expired_messages_are_never_returned(mut store: impl Store) {
+    let kind = MessageKind::Temporary { expires: NOW + 10 };
+    let brief = NewMessage { kind, cid: Some(cid("a")), ..message(1, "Ann", "brief") };
+    let audience = only(&["Ann"]);
+    append(&mut store, Append::Post(brief.clone()));
+    append(&mut store, Append::Post(NewMessage { audience, ..message(2, "Bob", "removed") }));
+    append(&mut store, delete(2, "Bob"));
+    let mut reader = store.open_reader().unwrap();
+    assert_eq!(texts(&mut reader, "Ann"), ["brief"]);
+
+    // Its time is up, though nobody has said so yet.
+    let viewer = user("Ann");
+    let view = View { viewer: &viewer, now: NOW + 10 };
+    assert!(texts_at(&mut reader, "Ann", NOW + 10).is_empty());
+    assert_eq!(reader.metadata(view, id(1)).unwrap(), None);
+    assert_eq!(reader.around(view, id(1), 1).unwrap(), None);
+    assert_eq!(reader.messages(view, &[Seq(1)]).unwrap(), []);
+    let nothing = ScanResult { visited: 0, next: None };
+    assert_eq!(reader.scan(view, None, 10, &mut |_| panic!("it is gone")).unwrap(), nothing);
+    let events = reader.events_after(view, Seq(0), 10).unwrap().unwrap().events;
+    assert!(matches!(events.as_slice(), [Event::Deleted(_)]), "{events:?}");
+    let gone = Outcome::Repeated(PriorOutcome::PostedThenRemoved { seq: Seq(1), id: id(1) });
+    assert_eq!(append_at(&mut store, NOW + 10, Append::Post(brief)), gone);
+    assert_eq!(append_at(&mut store, NOW + 10, delete(1, "Ann")), Outcome::NotFound);
+
+    let expired = append_at(&mut store, NOW + 10, Append::Expire { id: id(1) });
+    assert_eq!(expired, Outcome::Expired { seq: Seq(4), id: id(1) });
+    assert_eq!(append(&mut store, Append::Expire { id: id(1) }), Outcome::NotFound);
+    assert!(texts(&mut reader, "Ann").is_empty(), "not even by a clock that goes back");
+}
+
+fn removals_and_expirations_are_replayed(mut store: impl Store) {
+    for (number, sender) in [(1, "Ann"), (2, "Bob")] {
+        append(&mut store, Append::Post(message(number, sender, "text")));
+    }
+    append(&mut store, delete(1, "Ann"));
+    append(&mut store, Append::Expire { id: id(2) });
+    let viewer = user("Cid");
+    let view = View { viewer: &viewer, now: NOW };
+    let events = store.open_reader().unwrap().events_after(view, Seq(2), 10).unwrap().unwrap();
+    let author = user("Ann");
+    assert_eq!(
+        events.events,
+        [
+            Event::Deleted(Deleted { seq: Seq(3), id: id(1), author, cid: None }),
+            Event::Expired { seq: Seq(4), id: id(2) },
+        ]
+    );
+}
+
+fn events_after_returns_everything_in_pages(mut store: impl Store) {
+    for number in 1..=9 {
+        // Every third is not for the reader.
+        let audience = if number % 3 == 0 { only(&["Bob"]) } else { Audience::Everyone };
+        append(&mut store, Append::Post(NewMessage { audience, ..message(number, "Ann", "text") }));
+    }
+    let viewer = user("Cid");
+    let view = View { viewer: &viewer, now: NOW };
+    let (mut reader, mut place, mut steps) = (store.open_reader().unwrap(), Seq(0), Vec::new());
+    while place < Seq(9) {
+        let events = reader.events_after(view, place, 2).unwrap().unwrap();
+        place = events.complete_to;
+        steps.push((events.events.len(), place.0));
+    }
+    assert_eq!(steps, [(2, 2), (2, 5), (2, 8), (0, 9)]);
+    let beyond = reader.events_after(view, Seq(u64::MAX), 2).unwrap().unwrap();
+    assert_eq!((beyond.events.len(), beyond.complete_to), (0, Seq(9)));
+}
+
+fn history_is_paged(mut store: impl Store) {
+    for number in 1..=7 {
+        let audience = if number % 2 == 0 { only(&["Bob"]) } else { Audience::Everyone };
+        append(&mut store, Append::Post(NewMessage { audience, ..message(number, "Ann", "text") }));
+    }
+    let mut reader = store.open_reader().unwrap();
+    let mut pages = |viewer: &str| {
+        let (mut before, mut all) = (None, Vec::new());
+        loop {
+            let view = View { viewer: &user(viewer), now: NOW };
+            let page = reader.history(view, before, 3).unwrap();
+            all.push(page.messages.iter().map(|message| message.seq.0).collect::<Vec<_>>());
+            before = page.messages.first().map(|message| message.seq);
+            if !page.has_earlier {
+                return all;
+            }
+        }
+    };
+    assert_eq!(pages("Bob"), [vec![5, 6, 7], vec![2, 3, 4], vec![1]]);
+    assert_eq!(pages("Cid"), [vec![3, 5, 7], vec![1]]);
+}
+
+fn around_returns_neighbouring_messages(mut store: impl Store) {
+    let kind = MessageKind::Reply { to: id(2) };
+    for number in 1..=5 {
+        append(&mut store, Append::Post(NewMessage { kind, ..message(number, "Ann", "text") }));
+    }
+    let viewer = user("Cid");
+    let view = View { viewer: &viewer, now: NOW };
+    let mut reader = store.open_reader().unwrap();
+    let around = reader.around(view, id(4), 2).unwrap().unwrap();
+    assert_eq!(seqs(&around.messages), [2, 3, 4, 5].map(Seq));
+    assert_eq!((around.has_earlier, around.has_later), (true, false));
+    let first = reader.around(view, id(1), 1).unwrap().unwrap();
+    assert_eq!(seqs(&first.messages), [1, 2].map(Seq));
+    assert_eq!((first.has_earlier, first.has_later), (false, true));
+    assert_eq!(reader.around(view, id(9), 2).unwrap(), None);
+    let metadata =
+        MessageMetadata { seq: Seq(4), sender: user("Ann"), audience: Audience::Everyone, kind };
+    assert_eq!(reader.metadata(view, id(4)).unwrap(), Some(metadata));
+}
+
+fn scan_is_paged_backwards_and_can_stop(mut store: impl Store) {
+    for number in 1..=5 {
+        let audience = if number == 4 { only(&["Bob"]) } else { Audience::Everyone };
+        append(&mut store, Append::Post(NewMessage { audience, ..message(number, "Ann", "text") }));
+    }
+    let viewer = user("Cid");
+    let view = View { viewer: &viewer, now: NOW };
+    let mut reader = store.open_reader().unwrap();
+    let mut scan = |before, rows, stop: u64| {
+        let mut shown = Vec::new();
+        let scanned = reader.scan(view, before, rows, &mut |row| {
+            assert!(!row.is_recipient(&user("Bob")));
+            shown.push(row.seq.0);
+            if row.seq.0 == stop { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        });
+        (shown, scanned.unwrap().next)
+    };
+    assert_eq!(scan(None, 2, 0), (vec![5], Some(Seq(4))), "what is not shown is looked at, too");
+    assert_eq!(scan(Some(Seq(4)), 9, 2), (vec![3, 2], Some(Seq(2))));
+    assert_eq!(scan(Some(Seq(2)), 9, 0), (vec![1], None));
+}
+
+fn small_clock_steps_back_are_ignored(mut store: impl Store) {
+    let mut say = |number, now| {
+        let new = NewMessage { at: at(now), ..message(number, "Ann", "text") };
+        let message = expect_posted(append_at(&mut store, now, Append::Post(new)));
+        assert_eq!(message.at.offset().local_minus_utc(), 3_600);
+        message.at.timestamp_millis()
+    };
+    assert_eq!(say(1, NOW), NOW);
+    assert_eq!(say(2, NOW - MAX_CLOCK_AHEAD), NOW);
+    assert_eq!(say(3, NOW + 5), NOW + 5);
+    assert_eq!(say(4, NOW + 4 - MAX_CLOCK_AHEAD), NOW + 4 - MAX_CLOCK_AHEAD, "it was wrong before");
+}
+
+fn duplicate_id_fails_only_its_own_message(mut store: impl Store) {
+    let batch = [(1, "one"), (1, "two"), (2, "three")]
+        .map(|(n, text)| Append::Post(message(n, "Ann", text)));
+    let outcomes = store.append(NOW, &batch).unwrap();
+    let [Outcome::Posted(one), Outcome::IdTaken, Outcome::Posted(three)] = outcomes.as_slice()
+    else {
+        panic!("{outcomes:?}")
+    };
+    assert_eq!((one.seq, three.seq), (Seq(1), Seq(2)));
+}
+
+fn id_belongs_to_one_key(mut store: impl Store) {
+    assert_eq!(append(&mut store, register("Ann", 1)), Outcome::Registered);
+    assert_eq!(append(&mut store, register("Ann", 1)), Outcome::Registered);
+    assert_eq!(append(&mut store, register("Ann", 2)), Outcome::KeyMismatch);
+    assert_eq!(append(&mut store, register("Bob", 1)), Outcome::Registered);
+    let registered = store.snapshot().unwrap().registered;
+    assert_eq!(registered, [(user("Ann"), [1; 32]), (user("Bob"), [1; 32])]);
+}
+
+fn rebind_moves_an_id_to_another_key(mut store: impl Store) {
+    append(&mut store, register("Ann", 1));
+    append_at(&mut store, NOW + 1, register("Bob", 2));
+    append_at(&mut store, NOW + 2, Append::Rebind { user: user("Ann"), key: [2; 32] });
+    append_at(&mut store, NOW + 2, Append::Rebind { user: user("Cid"), key: [2; 32] });
+    assert_eq!(append(&mut store, register("Ann", 1)), Outcome::KeyMismatch);
+    let registered = store.snapshot().unwrap().registered;
+    assert_eq!(registered, [(user("Bob"), [2; 32]), (user("Ann"), [2; 32])], "the latest is last");
+}
+
+fn invite_registers_at_most_its_number_of_uses(mut store: impl Store) {
+    append(&mut store, Append::Invite(OpenInvite { hash: [7; 32], uses: 2, expires: NOW + 1 }));
+    let redeem = |name: &str, key| Append::Register {
+        user: user(name),
+        key: [key; 32],
+        invite: Some([7; 32]),
+    };
+    let batch = [redeem("Ann", 1), redeem("Ann", 1), redeem("Ann", 2), redeem("Bob", 2)];
+    let expected =
+        [Outcome::Registered, Outcome::Registered, Outcome::KeyMismatch, Outcome::Registered];
+    assert_eq!(store.append(NOW, &batch[..3]).unwrap(), expected[..3]);
+    let open = store.snapshot().unwrap().invites;
+    assert_eq!(open, [OpenInvite { hash: [7; 32], uses: 1, expires: NOW + 1 }]);
+    assert_eq!(store.append(NOW, &batch).unwrap(), expected, "who is in already pays nothing");
+    assert_eq!(append(&mut store, redeem("Cid", 3)), Outcome::InvalidInvite);
+    assert_eq!(store.snapshot().unwrap().invites, []);
+    assert_eq!(store.snapshot().unwrap().registered.len(), 2);
+}
+
+fn expired_invite_is_rejected_and_swept(mut store: impl Store) {
+    let invite = |hash, expires| Append::Invite(OpenInvite { hash: [hash; 32], uses: 9, expires });
+    append(&mut store, invite(1, NOW + 10));
+    append(&mut store, invite(2, NOW + 20));
+    let redeem = Append::Register { user: user("Ann"), key: [1; 32], invite: Some([1; 32]) };
+    assert_eq!(append_at(&mut store, NOW + 10, redeem), Outcome::InvalidInvite);
+    store.sweep(NOW + 10, Retention::Forever).unwrap();
+    let hashes: Vec<_> = store.snapshot().unwrap().invites.iter().map(|open| open.hash).collect();
+    assert_eq!(hashes, [[2; 32]]);
+}
+
+fn ban_is_stored_until_unban(mut store: impl Store) {
+    let key = BanTarget::Key([1; 32]);
+    let network = BanTarget::Network("203.0.113.0/24".parse().unwrap());
+    let batch = [key, network, key, network].map(Append::Ban);
+    store.append(NOW, &batch).unwrap();
+    let mut banned = store.snapshot().unwrap().bans;
+    banned.sort();
+    assert_eq!(banned, [key, network]);
+    append(&mut store, Append::Unban(key));
+    append(&mut store, Append::Unban(BanTarget::Key([2; 32])));
+    assert_eq!(store.snapshot().unwrap().bans, [network]);
+    append(&mut store, Append::Unban(network));
+    assert_eq!(store.snapshot().unwrap().bans, []);
+}
+
+fn admin_removal_is_reported_as_by_the_author(mut store: impl Store) {
+    let audience = only(&["Bob"]);
+    let secret = NewMessage { audience: audience.clone(), ..message(1, "Ann", "the secret is 42") };
+    append(&mut store, Append::Post(secret));
+    let deleted = Deleted { seq: Seq(2), id: id(1), author: user("Ann"), cid: None };
+    let removed = append(&mut store, Append::Remove { id: id(1) });
+    assert_eq!(removed, Outcome::Removed { deleted: deleted.clone(), audience });
+    assert_eq!(append(&mut store, Append::Remove { id: id(1) }), Outcome::NotFound);
+    let mut reader = store.open_reader().unwrap();
+    for (viewer, told) in [("Bob", vec![Event::Deleted(deleted)]), ("Dan", vec![])] {
+        let view = View { viewer: &user(viewer), now: NOW };
+        assert_eq!(reader.events_after(view, Seq(0), 9).unwrap().unwrap().events, told);
+    }
+}
+
+fn sweep_removes_no_messages_with_retention_forever(mut store: impl Store) {
+    append(&mut store, Append::Post(message(1, "Ann", "text")));
+    let swept = store.sweep(NOW + 10_000 * DAY, Retention::Forever).unwrap();
+    assert_eq!(swept, SweepReport::default());
+    assert_eq!(texts(&mut store.open_reader().unwrap(), "Bob"), ["text"]);
+}
+
+fn sweep_removes_old_messages_and_moves_the_horizon(mut store: impl Store) {
+    for (number, day) in [(1, 0), (2, 1), (3, 2)] {
+        let at = at(NOW + day * DAY);
+        append(&mut store, Append::Post(NewMessage { at, ..message(number, "Ann", "text") }));
+    }
+    let swept = store.sweep(NOW + 3 * DAY, Retention::Days(2)).unwrap();
+    assert_eq!(swept, SweepReport { freed_ids: vec![id(1)], has_more: false });
+    let mut reader = store.open_reader().unwrap();
+    assert_eq!(reader.horizon().unwrap(), Seq(1));
+    assert_eq!(store.snapshot().unwrap().horizon, Seq(1));
+    let viewer = user("Bob");
+    let view = View { viewer: &viewer, now: NOW };
+    assert_eq!(reader.events_after(view, Seq(0), 9).unwrap(), None);
+    assert_eq!(reader.events_after(view, Seq(1), 9).unwrap().unwrap().events.len(), 2);
+}
+
+fn zero_retention_keeps_only_undelivered_direct_messages(mut store: impl Store) {
+    append(&mut store, register("Bob", 1));
+    let kind = MessageKind::Temporary { expires: NOW + 2 * MIN_RETENTION };
+    let (to_bob, to_cid) = (only(&["Bob", "Cid"]), only(&["Cid"]));
+    append(&mut store, Append::Post(message(1, "Ann", "to all")));
+    append(&mut store, Append::Post(NewMessage { audience: to_bob, ..message(2, "Ann", "waits") }));
+    append(&mut store, Append::Post(NewMessage { audience: to_cid, ..message(3, "Ann", "lost") }));
+    append(&mut store, Append::Post(NewMessage { kind, ..message(4, "Ann", "temporary") }));
+    let none = Retention::Days(0);
+    assert_eq!(store.sweep(NOW + MIN_RETENTION, none).unwrap(), SweepReport::default());
+    store.sweep(NOW + MIN_RETENTION + 1, none).unwrap();
+    let mut reader = store.open_reader().unwrap();
+    assert_eq!(texts(&mut reader, "Bob"), ["waits", "temporary"]);
+
+    append(&mut store, Append::Delivered { user: user("Bob"), up_to: Seq(2) });
+    append(&mut store, Append::Delivered { user: user("Bob"), up_to: Seq(1) });
+    store.sweep(NOW + MIN_RETENTION + 1, none).unwrap();
+    assert_eq!(texts(&mut reader, "Bob"), ["temporary"]);
+
+    let again = NewMessage { audience: only(&["Bob"]), ..message(5, "Ann", "unread") };
+    append(&mut store, Append::Post(again));
+    store.sweep(NOW + TOMBSTONE_RETENTION, none).unwrap();
+    assert_eq!(texts(&mut reader, "Bob"), ["temporary", "unread"]);
+    store.sweep(NOW + TOMBSTONE_RETENTION + 1, none).unwrap();
+    assert_eq!(texts(&mut reader, "Bob"), ["temporary"]);
+}
+
+fn tombstones_are_kept_for_ninety_days(mut store: impl Store) {
+    append(&mut store, Append::Post(message(1, "Ann", "text")));
+    append(&mut store, delete(1, "Ann"));
+    let viewer = user("Bob");
+    let view = View { viewer: &viewer, now: NOW };
+    let mut reader = store.open_reader().unwrap();
+    assert_eq!(
+        store.sweep(NOW + TOMBSTONE_RETENTION, Retention::Forever).unwrap(),
+        SweepReport::default()
+    );
+    assert_eq!(reader.events_after(view, Seq(1), 9).unwrap().unwrap().events.len(), 1);
+    let swept = store.sweep(NOW + TOMBSTONE_RETENTION + 1, Retention::Forever).unwrap();
+    assert_eq!(swept.freed_ids, [id(1)]);
+    assert_eq!(reader.events_after(view, Seq(1), 9).unwrap(), None, "too far back");
+    assert_eq!(reader.events_after(view, Seq(2), 9).unwrap().unwrap().events, []);
+}
+
+fn snapshot_lists_the_contents(mut store: impl Store) {
+    let kind = MessageKind::Temporary { expires: NOW + 10 };
+    append(&mut store, Append::Post(message(1, "Ann", "text")));
+    append(&mut store, Append::Post(NewMessage { kind, ..message(2, "Ann", "brief") }));
+    let audience = only(&["Bob"]);
+    append(&mut store, Append::Post(NewMessage { audience, ..message(3, "Ann", "removed") }));
+    append(&mut store, delete(3, "Ann"));
+    let mut opened = store.snapshot().unwrap();
+    opened.used_ids.sort();
+    assert_eq!(opened.used_ids, [1, 2, 3].map(id), "an id stays taken while its mark is there");
+    assert_eq!(opened.expirations, [(id(2), NOW + 10)]);
+    assert_eq!(opened.size.messages, 2);
+    assert_eq!(store.open_reader().unwrap().size().unwrap(), opened.size);
+    assert_eq!(opened.head, Seq(4));
+    assert_eq!(opened.direct_message_users, [user("Ann"), user("Bob")]);
+    assert!(!opened.epoch.is_empty());
+}

@@ -1,0 +1,396 @@
+//! Random histories, told to the log in memory and to the one in SQLite: the same comes of everything,
+//! everybody sees the same, and nobody sees what is gone or for others, not even in the files.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::ops::ControlFlow;
+
+use proptest::prelude::*;
+use proptest::sample::select;
+use tempfile::TempDir;
+
+use super::super::memory::MemoryStore;
+use super::super::sqlite::SqliteStore;
+use super::super::{
+    BanTarget, DAY, EventPage, LogSnapshot, MessageMetadata, MessagePage, MessagesAround,
+    OpenInvite, PriorOutcome, Retention, ScanResult, ScrubOutcome,
+};
+use super::*;
+use crate::protocol::event::Event;
+
+const USERS: [&str; 3] = ["Ann", "Bob", "Cid"];
+
+/// The last id.
+const ID_COUNT: u32 = 6;
+
+#[derive(Debug, Clone)]
+enum Step {
+    Append(Vec<Action>),
+    Sweep(Retention),
+    Scrub,
+    Reopen,
+    Wait(Millis),
+}
+
+#[derive(Debug, Clone)]
+enum Action {
+    Post {
+        id: u32,
+        by: &'static str,
+        to: Audience,
+        lifetime: Option<Millis>,
+        cid: Option<&'static str>,
+    },
+    Delete {
+        id: u32,
+        by: &'static str,
+        cid: Option<&'static str>,
+    },
+    Expire {
+        id: u32,
+    },
+    Remove {
+        id: u32,
+    },
+    Register {
+        user: &'static str,
+        key: u8,
+        invite: Option<u8>,
+    },
+    Rebind {
+        user: &'static str,
+        key: u8,
+    },
+    Invite {
+        hash: u8,
+        uses: u32,
+        lifetime: Millis,
+    },
+    Ban(BanTarget),
+    Unban(BanTarget),
+    Delivered {
+        user: &'static str,
+        up_to: u64,
+    },
+}
+
+fn user_name() -> impl Strategy<Value = &'static str> {
+    select(&USERS[..])
+}
+
+fn cid_or_none() -> impl Strategy<Value = Option<&'static str>> {
+    select(vec![None, Some("a"), Some("b"), Some("c")])
+}
+
+fn audience() -> impl Strategy<Value = Audience> {
+    prop_oneof![
+        Just(Audience::Everyone),
+        Just(Audience::Only(BTreeSet::new())),
+        proptest::collection::btree_set(user_name(), 1..3)
+            .prop_map(|people| Audience::Only(people.into_iter().map(user).collect())),
+    ]
+}
+
+fn ban_target() -> impl Strategy<Value = BanTarget> {
+    let network = BanTarget::Network("203.0.113.0/24".parse().unwrap());
+    select(vec![BanTarget::Key([0; 32]), BanTarget::Key([1; 32]), network])
+}
+
+fn action() -> impl Strategy<Value = Action> {
+    let lives = select(vec![None, None, Some(100), Some(5_000), Some(2 * DAY)]);
+    prop_oneof![
+        6 => (0..ID_COUNT, user_name(), audience(), lives, cid_or_none())
+            .prop_map(|(id, by, to, lifetime, cid)| Action::Post { id, by, to, lifetime, cid }),
+        2 => (0..ID_COUNT, user_name(), cid_or_none()).prop_map(|(id, by, cid)| Action::Delete { id, by, cid }),
+        1 => (0..ID_COUNT).prop_map(|id| Action::Expire { id }),
+        1 => (0..ID_COUNT).prop_map(|id| Action::Remove { id }),
+        2 => (user_name(), 0..2_u8, proptest::option::of(0..2_u8))
+            .prop_map(|(user, key, invite)| Action::Register { user, key, invite }),
+        1 => (user_name(), 0..2_u8).prop_map(|(user, key)| Action::Rebind { user, key }),
+        1 => (0..2_u8, 1..3_u32, select(vec![100, DAY]))
+            .prop_map(|(hash, uses, lifetime)| Action::Invite { hash, uses, lifetime }),
+        1 => ban_target().prop_map(Action::Ban),
+        1 => ban_target().prop_map(Action::Unban),
+        1 => (user_name(), 0..30_u64).prop_map(|(user, up_to)| Action::Delivered { user, up_to }),
+    ]
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let retention = select(vec![Retention::Forever, Retention::Days(0), Retention::Days(2)]);
+    let wait = select(vec![1, 100, 60_000, 700_000, DAY, 8 * DAY, 91 * DAY, -1_000, -DAY]);
+    prop_oneof![
+        8 => proptest::collection::vec(action(), 1..5).prop_map(Step::Append),
+        1 => retention.prop_map(Step::Sweep),
+        1 => Just(Step::Scrub),
+        1 => Just(Step::Reopen),
+        2 => wait.prop_map(Step::Wait),
+    ]
+}
+
+/// Both logs, and what the test itself knows of what was said.
+struct LogPair {
+    folder: TempDir,
+    sqlite: Option<SqliteStore>,
+    memory: MemoryStore,
+    now: Millis,
+    count: usize,
+    /// The text of each message ever said, by its number, with those who may read it.
+    posted: BTreeMap<Seq, (String, Audience, UserId)>,
+    /// The texts that nobody may ever get again.
+    removed: BTreeSet<String>,
+}
+
+impl LogPair {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let sqlite = Some(SqliteStore::open(folder.path()).unwrap().without_sync());
+        let (posted, removed) = (BTreeMap::new(), BTreeSet::new());
+        let memory = MemoryStore::default();
+        Self { folder, sqlite, memory, now: NOW, count: 0, posted, removed }
+    }
+
+    fn sqlite(&mut self) -> &mut SqliteStore {
+        self.sqlite.as_mut().unwrap()
+    }
+
+    fn step(&mut self, step: Step) {
+        match step {
+            Step::Append(things) => self.append(things),
+            Step::Sweep(retention) => {
+                let now = self.now;
+                let freed = sweep(self.sqlite(), now, retention);
+                assert_eq!(freed, sweep(&mut self.memory, now, retention));
+                self.record_removed();
+            }
+            Step::Scrub => assert_eq!(self.sqlite().scrub().unwrap(), ScrubOutcome::Done),
+            Step::Reopen => {
+                let before = self.sqlite().snapshot().unwrap();
+                self.sqlite = None;
+                self.sqlite = Some(SqliteStore::open(self.folder.path()).unwrap().without_sync());
+                let after = self.sqlite().snapshot().unwrap();
+                assert_eq!(before.epoch, after.epoch);
+            }
+            Step::Wait(pause) => self.now += pause,
+        }
+    }
+
+    fn append(&mut self, things: Vec<Action>) {
+        let batch: Vec<_> = things.into_iter().map(|thing| self.to_append(thing)).collect();
+        let now = self.now;
+        let outcomes = self.sqlite().append(now, &batch).unwrap();
+        assert_eq!(outcomes, self.memory.append(now, &batch).unwrap());
+        for (asked, outcome) in batch.iter().zip(outcomes) {
+            self.record(asked, outcome);
+        }
+        self.record_removed();
+    }
+
+    fn to_append(&mut self, thing: Action) -> Append {
+        self.count += 1;
+        match thing {
+            Action::Post { id: number, by, to, lifetime: lives, cid: name } => {
+                let kind = match lives {
+                    Some(lives) => MessageKind::Temporary { expires: self.now + lives },
+                    None => MessageKind::Plain,
+                };
+                // Some are long enough to need pages of their own.
+                let text = format!("<{}>{}", self.count, "x".repeat(self.count % 7 * 900));
+                Append::Post(NewMessage {
+                    audience: to,
+                    kind,
+                    at: at(self.now),
+                    cid: name.map(cid),
+                    ..message(number, by, &text)
+                })
+            }
+            Action::Delete { id: number, by, cid: name } => {
+                Append::Delete { id: id(number), author: user(by), cid: name.map(cid) }
+            }
+            Action::Expire { id: number } => Append::Expire { id: id(number) },
+            Action::Remove { id: number } => Append::Remove { id: id(number) },
+            Action::Register { user: name, key, invite } => Append::Register {
+                user: user(name),
+                key: [key; 32],
+                invite: invite.map(|hash| [hash; 32]),
+            },
+            Action::Rebind { user: name, key } => {
+                Append::Rebind { user: user(name), key: [key; 32] }
+            }
+            Action::Invite { hash, uses, lifetime: lives } => {
+                let expires = self.now + lives;
+                Append::Invite(OpenInvite { hash: [hash; 32], uses, expires })
+            }
+            Action::Ban(banned) => Append::Ban(banned),
+            Action::Unban(banned) => Append::Unban(banned),
+            Action::Delivered { user: name, up_to } => {
+                Append::Delivered { user: user(name), up_to: Seq(up_to) }
+            }
+        }
+    }
+
+    fn record(&mut self, asked: &Append, outcome: Outcome) {
+        match outcome {
+            Outcome::Posted(message) => {
+                let text = message.content.as_str().to_owned();
+                self.posted.insert(message.seq, (text, message.audience, message.sender));
+            }
+            Outcome::Repeated(PriorOutcome::Posted(first)) => {
+                assert!(!self.removed.contains(first.content.as_str()), "{asked:?}");
+            }
+            Outcome::Repeated(
+                PriorOutcome::Deleted(_) | PriorOutcome::PostedThenRemoved { .. },
+            )
+            | Outcome::Deleted(_)
+            | Outcome::Removed { .. }
+            | Outcome::Expired { .. }
+            | Outcome::NotFound
+            | Outcome::IdTaken
+            | Outcome::Registered
+            | Outcome::KeyMismatch
+            | Outcome::InvalidInvite
+            | Outcome::Done => {}
+        }
+    }
+
+    /// Whatever the log in memory does not have any more, no other may have.
+    fn record_removed(&mut self) {
+        let mut kept = BTreeSet::new();
+        for viewer in USERS {
+            // Even what has expired may still be on disk, until somebody says so.
+            let view = View { viewer: &user(viewer), now: Millis::MIN };
+            let page = self.memory.open_reader().unwrap().history(view, None, usize::MAX).unwrap();
+            kept.extend(page.messages.into_iter().map(|message| message.seq));
+        }
+        let gone = self.posted.iter().filter(|(seq, _)| !kept.contains(seq));
+        self.removed.extend(gone.map(|(_, (text, ..))| text.clone()));
+    }
+
+    fn check(&mut self) {
+        let now = self.now;
+        let (a, b) = (self.sqlite().snapshot().unwrap(), self.memory.snapshot().unwrap());
+        assert_eq!(normalized(a), normalized(b));
+        let mut sqlite = self.sqlite().open_reader().unwrap();
+        let mut memory = self.memory.open_reader().unwrap();
+        assert_eq!(sqlite.horizon().unwrap(), memory.horizon().unwrap());
+        for viewer in USERS.map(user) {
+            let view = View { viewer: &viewer, now };
+            let seen = read_everything(&mut sqlite, view);
+            assert_eq!(seen, self::read_everything(&mut memory, view));
+            let texts = seen.texts();
+            for (text, audience, sender) in self.posted.values() {
+                let may = *sender == viewer
+                    || audience.recipients().is_none_or(|named| named.contains(&viewer));
+                let must_not = !may || self.removed.contains(text);
+                assert!(!(must_not && texts.contains(text.as_str())), "{viewer} sees {text}");
+            }
+        }
+    }
+
+    /// No file has what is gone, and the files are read right: what is not gone is found.
+    fn check_files(&mut self) {
+        assert_eq!(self.sqlite().scrub().unwrap(), ScrubOutcome::Done);
+        let mut bytes = Vec::new();
+        for file in fs::read_dir(self.folder.path()).unwrap() {
+            bytes.extend(fs::read(file.unwrap().path()).unwrap());
+        }
+        let bytes = String::from_utf8_lossy(&bytes);
+        for (text, ..) in self.posted.values() {
+            let token = text.split_inclusive('>').next().unwrap();
+            assert_eq!(bytes.contains(token), !self.removed.contains(text), "{token}");
+        }
+    }
+}
+
+fn sweep(store: &mut impl Store, now: Millis, retention: Retention) -> BTreeSet<MessageId> {
+    let mut freed = BTreeSet::new();
+    loop {
+        let swept = store.sweep(now, retention).unwrap();
+        freed.extend(swept.freed_ids);
+        if !swept.has_more {
+            return freed;
+        }
+    }
+}
+
+fn normalized(mut opened: LogSnapshot) -> LogSnapshot {
+    opened.used_ids.sort();
+    opened.expirations.sort();
+    opened.bans.sort();
+    opened.size.bytes = 0;
+    opened.epoch = String::new();
+    opened
+}
+
+/// All that somebody can read.
+#[derive(Debug, Default, PartialEq)]
+struct ReadResults {
+    events: Vec<Option<EventPage>>,
+    pages: Vec<MessagePage>,
+    around: Vec<Option<MessagesAround>>,
+    metadata: Vec<Option<MessageMetadata>>,
+    scanned: Vec<ScanResult>,
+    rows: Vec<(Seq, String, Millis, String, bool)>,
+    messages: Vec<Message>,
+}
+
+impl ReadResults {
+    fn texts(&self) -> BTreeSet<&str> {
+        let events = self.events.iter().flatten().flat_map(|events| &events.events);
+        let said = events.filter_map(|event| match event {
+            Event::Posted(message) => Some(message),
+            _ => None,
+        });
+        said.chain(self.pages.iter().flat_map(|page| &page.messages))
+            .chain(self.around.iter().flatten().flat_map(|around| &around.messages))
+            .chain(&self.messages)
+            .map(|message| message.content.as_str())
+            .chain(self.rows.iter().map(|(.., text, _)| text.as_str()))
+            .collect()
+    }
+}
+
+fn read_everything(reader: &mut impl Reader, view: View<'_>) -> ReadResults {
+    let mut seen = ReadResults::default();
+    for (place, limit) in [(0, 1), (0, 3), (2, 100), (7, 2), (100, 1)] {
+        seen.events.push(reader.events_after(view, Seq(place), limit).unwrap());
+        seen.pages.push(reader.history(view, Some(Seq(place)), limit).unwrap());
+    }
+    seen.pages.push(reader.history(view, None, 100).unwrap());
+    for number in 0..ID_COUNT {
+        seen.metadata.push(reader.metadata(view, id(number)).unwrap());
+        seen.around.push(reader.around(view, id(number), 2).unwrap());
+    }
+    let places: Vec<_> = (0..20).map(Seq).collect();
+    seen.messages = reader.messages(view, &places).unwrap();
+    let mut before = None;
+    loop {
+        let scanned = reader.scan(view, before, 2, &mut |row| {
+            let (sender, text) = (row.sender.to_owned(), row.content.to_owned());
+            seen.rows.push((row.seq, sender, row.at, text, row.is_recipient(&user("Bob"))));
+            ControlFlow::Continue(())
+        });
+        let scanned = scanned.unwrap();
+        seen.scanned.push(scanned);
+        before = scanned.next;
+        if before.is_none() {
+            return seen;
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+
+    #[test]
+    fn memory_and_sqlite_logs_agree(steps in proptest::collection::vec(step(), 1..25)) {
+        let mut machine = LogPair::new();
+        for (index, step) in steps.into_iter().enumerate() {
+            machine.step(step);
+            if index % 3 == 0 {
+                machine.check();
+            }
+        }
+        machine.check();
+        machine.check_files();
+    }
+}

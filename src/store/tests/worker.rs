@@ -1,0 +1,124 @@
+//! The queues: what waits is committed together and answered one by one, and nothing queued is lost.
+
+use std::sync::{Arc, Mutex};
+
+use super::super::memory::{MemoryReader, MemoryStore};
+use super::super::worker::{self, read_queue, run_reader_task, run_writer_task, write_queue};
+use super::super::{LogSnapshot, Retention, ScrubOutcome, StoreError, SweepReport};
+use super::*;
+
+/// A log that counts what comes in each transaction, and refuses when it is told to.
+struct CountingStore {
+    store: MemoryStore,
+    batches: Arc<Mutex<Vec<usize>>>,
+    full: bool,
+}
+
+impl Store for CountingStore {
+    type Reader = MemoryReader;
+
+    fn snapshot(&mut self) -> Result<LogSnapshot, StoreError> {
+        self.store.snapshot()
+    }
+
+    fn open_reader(&self) -> Result<MemoryReader, StoreError> {
+        self.store.open_reader()
+    }
+
+    fn append(&mut self, now: Millis, batch: &[Append]) -> Result<Vec<Outcome>, StoreError> {
+        self.batches.lock().unwrap().push(batch.len());
+        if self.full { Err(StoreError::DiskFull) } else { self.store.append(now, batch) }
+    }
+
+    fn sweep(&mut self, now: Millis, retention: Retention) -> Result<SweepReport, StoreError> {
+        self.store.sweep(now, retention)
+    }
+
+    fn scrub(&mut self) -> Result<ScrubOutcome, StoreError> {
+        self.store.scrub()
+    }
+}
+
+fn post(number: u32) -> Vec<Append> {
+    vec![Append::Post(message(number, "Ann", "text"))]
+}
+
+#[tokio::test]
+async fn queued_writes_are_batched_and_answered_in_order() {
+    let batches = Arc::default();
+    let store =
+        CountingStore { store: MemoryStore::default(), batches: Arc::clone(&batches), full: false };
+    let (handle, queue) = write_queue();
+    let mut pending = Vec::new();
+    for number in 1..=600 {
+        pending.push(handle.append(NOW, post(number)).await.unwrap());
+    }
+    let work = async move {
+        for (number, pending) in (1..).zip(pending) {
+            let outcomes = pending.wait().await.unwrap();
+            assert!(matches!(&outcomes[..], [Outcome::Posted(said)] if said.seq == Seq(number)));
+        }
+        assert_eq!(handle.sweep(NOW, Retention::Forever).await.unwrap(), SweepReport::default());
+    };
+    tokio::join!(run_writer_task(store, queue, async || {}), work);
+    assert_eq!(*batches.lock().unwrap(), [512, 88]);
+}
+
+#[tokio::test]
+async fn full_disk_is_reported_to_all_waiters() {
+    let store =
+        CountingStore { store: MemoryStore::default(), batches: Arc::default(), full: true };
+    let (handle, queue) = write_queue();
+    let first = handle.append(NOW, post(1)).await.unwrap();
+    let second = handle.append(NOW, post(2)).await.unwrap();
+    drop(handle);
+    run_writer_task(store, queue, async || {}).await;
+    for pending in [first, second] {
+        assert!(matches!(pending.wait().await, Err(StoreError::DiskFull)));
+    }
+}
+
+#[tokio::test]
+async fn closed_log_is_reported() {
+    let (handle, queue) = write_queue();
+    let pending = handle.append(NOW, post(1)).await.unwrap();
+    drop(queue);
+    assert!(matches!(pending.wait().await, Err(StoreError::Closed)));
+    assert!(matches!(handle.scrub().await, Err(StoreError::Closed)));
+}
+
+#[tokio::test]
+async fn reader_runs_the_closure() {
+    let mut store = MemoryStore::default();
+    append(&mut store, Append::Post(message(1, "Ann", "text")));
+    let (handle, queue) = read_queue();
+    let reader = store.open_reader().unwrap();
+    let work = async move {
+        let viewer = user("Bob");
+        let view = move |reader: &mut dyn Reader| {
+            reader.history(View { viewer: &viewer, now: NOW }, None, 9)
+        };
+        assert_eq!(handle.read(view).await.unwrap().messages.len(), 1);
+    };
+    tokio::join!(run_reader_task(reader, queue), work);
+}
+
+#[test]
+fn threads_drain_the_queue_before_exit() {
+    let store = MemoryStore::default();
+    let (handles, threads) = worker::spawn_threads(store.clone()).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(async {
+        for number in 1..=100 {
+            // Nobody waits for the answer.
+            drop(handles.writer.append(NOW, post(number)).await.unwrap());
+        }
+        let failed = handles.readers.read(|_| -> Result<(), _> { panic!("in a reader") }).await;
+        assert!(matches!(failed, Err(StoreError::Closed)));
+        let horizon = handles.readers.read(|reader| reader.horizon()).await;
+        assert_eq!(horizon.unwrap(), Seq(0), "one panic does not end a reader");
+    });
+    drop(handles);
+    threads.join();
+    assert_eq!(store.clone().snapshot().unwrap().head, Seq(100));
+}

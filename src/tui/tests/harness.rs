@@ -1,0 +1,406 @@
+//! A screen without a terminal: keys, clicks and the server's words go in, drawings and requests come
+//! out. Time stands still unless a test moves it.
+
+use chrono::{DateTime, FixedOffset, TimeDelta};
+use crossterm::event::{
+    Event as TerminalEvent, KeyModifiers, MouseButton, MouseEvent, MouseEventKind,
+};
+use ratatui::Terminal;
+use ratatui::backend::TestBackend;
+use ratatui::layout::Size;
+
+use crate::client;
+use crate::client::state::history::ReadPosition;
+use crate::protocol::event::{Deleted, Event, HistoryPage, Welcome};
+use crate::protocol::id::{MessageId, Seq, UserId};
+use crate::protocol::limits::Limits;
+use crate::protocol::message::{Audience, Message as Said, MessageKind};
+use crate::protocol::query::HistoryQuery;
+use crate::protocol::request::Request;
+use crate::protocol::text::SafeText;
+use crate::tui::key::Chord;
+use crate::tui::layout::arrange;
+use crate::tui::model::{Model, UiEffect, UiEvent, UiOptions};
+use crate::tui::theme::Theme;
+use crate::tui::update::update;
+use crate::tui::view::view;
+
+/// The screen under test.
+pub(super) struct UiHarness {
+    pub(super) model: Model,
+    pub(super) now: DateTime<FixedOffset>,
+    terminal: Terminal<TestBackend>,
+    effects: Vec<UiEffect>,
+    last_number: u32,
+}
+
+pub(super) fn id(text: &str) -> UserId {
+    text.parse().unwrap()
+}
+
+pub(super) fn only(ids: &[&str]) -> Audience {
+    Audience::Only(ids.iter().map(|text| id(text)).collect())
+}
+
+impl UiHarness {
+    /// Bob's screen, logged in, with Ann and Kim in the room.
+    pub(super) fn new(width: u16, height: u16) -> Self {
+        let mut stage = Self::offline(width, height);
+        let now = stage.now.timestamp_millis();
+        let head = Seq(0);
+        let limits = Limits::default();
+        let welcome =
+            Welcome { user: id("Bob_4572"), epoch: "e".into(), head, now, resumed: false, limits };
+        let connected =
+            client::Connected { welcome, fingerprint: "SHA256:abcdefghijklmnop".into() };
+        stage.client_event(client::ClientEvent::Connected(connected));
+        stage.server_event(Event::Users([id("Ann_1180"), id("Kim_9021")].into()));
+        stage
+    }
+
+    /// Bob's screen, logged in to a log that has messages up to `head`; they were not asked for yet
+    /// when `seen` says how far Bob had read before.
+    pub(super) fn with_log(head: u64, seen: Option<u64>) -> Self {
+        let mut stage = Self::offline(80, 24);
+        if let Some(seen) = seen {
+            stage.model.chat.set_last_read(ReadPosition { epoch: "e".into(), seq: Seq(seen) });
+        }
+        stage.last_number = u32::try_from(head).unwrap();
+        stage.log_in(false);
+        stage
+    }
+
+    /// Logs in, to go on or to begin anew.
+    pub(super) fn log_in(&mut self, resumed: bool) -> &mut Self {
+        let now = self.now.timestamp_millis();
+        let head = Seq(u64::from(self.last_number));
+        let limits = Limits::default();
+        let welcome =
+            Welcome { user: id("Bob_4572"), epoch: "e".into(), head, now, resumed, limits };
+        let fingerprint = "SHA256:abcdefghijklmnop".into();
+        self.client_event(client::ClientEvent::Connected(client::Connected {
+            welcome,
+            fingerprint,
+        }))
+    }
+
+    /// The message with this number, as the log has it.
+    pub(super) fn logged_message(&self, number: u32) -> Said {
+        let sender = if number.is_multiple_of(2) { "Ann_1180" } else { "Kim_9021" };
+        Said {
+            seq: Seq(u64::from(number)),
+            id: MessageId::from_number(100_000 + number).unwrap(),
+            sender: id(sender),
+            guest: false,
+            audience: Audience::Everyone,
+            kind: MessageKind::Plain,
+            content: SafeText::clean(&format!("message number {number} ")),
+            at: self.now - TimeDelta::seconds(i64::from(self.last_number - number)),
+            cid: None,
+        }
+    }
+
+    /// The server answers everything that was asked about the history; what was asked.
+    pub(super) fn answer_history(&mut self) -> Vec<HistoryQuery> {
+        let mut asked = Vec::new();
+        for effect in std::mem::take(&mut self.effects) {
+            let UiEffect::Send(cid, Request::History(history)) = effect else { continue };
+            asked.push(history);
+            let (from, to) = match history {
+                HistoryQuery::Before(None) => {
+                    (self.last_number.saturating_sub(99), self.last_number + 1)
+                }
+                HistoryQuery::Before(Some(before)) => {
+                    let before = u32::try_from(before.0).unwrap();
+                    (before.saturating_sub(100), before)
+                }
+                HistoryQuery::Around(id) => {
+                    let number = id.to_string().parse::<u32>().unwrap() - 100_000;
+                    (number.saturating_sub(50), (number + 50).min(self.last_number + 1))
+                }
+            };
+            let messages = (from.max(1)..to).map(|number| self.logged_message(number)).collect();
+            let (earlier, later) = (from > 1, to <= self.last_number);
+            self.server_event(Event::History(HistoryPage {
+                messages,
+                has_earlier: earlier,
+                has_later: later,
+                cid,
+            }));
+        }
+        asked
+    }
+
+    /// A screen that has not connected yet.
+    pub(super) fn offline(width: u16, height: u16) -> Self {
+        let now = DateTime::parse_from_rfc3339("2026-11-22T09:12:00+00:00").unwrap();
+        let options = UiOptions {
+            server: "127.0.0.1:65432".into(),
+            notices: Vec::new(),
+            theme: Theme::Colours,
+            cid_prefix: "test".into(),
+            read_marker: client::read_marker::ReadMarkerFile::default(),
+        };
+        let terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
+        let model = Model::new(options, Size { width, height }, now);
+        let mut stage = Self { model, now, terminal, effects: Vec::new(), last_number: 0 };
+        stage.draw();
+        stage
+    }
+
+    fn dispatch(&mut self, message: UiEvent) -> &mut Self {
+        let effects = update(&mut self.model, self.now, message);
+        self.effects.extend(effects);
+        self.draw();
+        self
+    }
+
+    fn draw(&mut self) {
+        // A new one each time: the backend for tests does not know that a wide character covers two
+        // cells, and would show what it covered.
+        let size = self.terminal.size().unwrap();
+        self.terminal = Terminal::new(TestBackend::new(size.width, size.height)).unwrap();
+        let (model, now) = (&mut self.model, self.now);
+        let draw = |frame: &mut ratatui::Frame<'_>| {
+            model.size = frame.area().as_size();
+            arrange(model, now);
+            view(model, now, frame);
+        };
+        self.terminal.draw(draw).unwrap();
+    }
+
+    pub(super) fn client_event(&mut self, event: client::ClientEvent) -> &mut Self {
+        self.dispatch(UiEvent::Client(event))
+    }
+
+    pub(super) fn server_event(&mut self, event: Event) -> &mut Self {
+        self.client_event(client::ClientEvent::Received(event))
+    }
+
+    /// The same for many at once: they are drawn together.
+    pub(super) fn server_events(&mut self, events: impl IntoIterator<Item = Event>) -> &mut Self {
+        for event in events {
+            let message = UiEvent::Client(client::ClientEvent::Received(event));
+            let effects = update(&mut self.model, self.now, message);
+            self.effects.extend(effects);
+        }
+        self.draw();
+        self
+    }
+
+    /// Time passes, and the screen is woken as often as it asked for.
+    pub(super) fn wait(&mut self, seconds: i64) -> &mut Self {
+        let until = self.now + TimeDelta::seconds(seconds);
+        while let Some(wake) = self.model.next_wake(self.now).filter(|wake| *wake <= until) {
+            self.now = wake.max(self.now);
+            self.dispatch(UiEvent::Tick);
+        }
+        self.now = until;
+        self
+    }
+
+    /// The server says that somebody said something; each message has the next number.
+    pub(super) fn post(
+        &mut self,
+        sender: &str,
+        audience: Audience,
+        kind: MessageKind,
+        text: &str,
+    ) -> MessageId {
+        self.last_number += 1;
+        let message_id = MessageId::from_number(100_000 + self.last_number).unwrap();
+        self.server_event(Event::Posted(Said {
+            seq: Seq(u64::from(self.last_number)),
+            id: message_id,
+            sender: id(sender),
+            guest: false,
+            audience,
+            kind,
+            content: SafeText::clean(text),
+            at: self.now,
+            cid: None,
+        }));
+        message_id
+    }
+
+    /// Somebody says something to all.
+    pub(super) fn post_to_all(&mut self, sender: &str, text: &str) -> MessageId {
+        self.post(sender, Audience::Everyone, MessageKind::Plain, text)
+    }
+
+    pub(super) fn deleted(&mut self, id_: MessageId, by: &str) -> &mut Self {
+        self.server_event(Event::Deleted(Deleted {
+            seq: Seq(999),
+            id: id_,
+            author: id(by),
+            cid: None,
+        }))
+    }
+
+    /// The client hands everything to the connection that was sent since the last look; it stays to
+    /// be confirmed.
+    pub(super) fn mark_as_sending(&mut self) -> &mut Self {
+        for effect in self.effects.clone() {
+            if let UiEffect::Send(Some(cid), Request::Post(_)) = effect {
+                self.client_event(client::ClientEvent::Sending(cid));
+            }
+        }
+        self
+    }
+
+    /// The server confirms everything that was sent since the last look.
+    pub(super) fn confirm_sent(&mut self) -> &mut Self {
+        for effect in std::mem::take(&mut self.effects) {
+            let UiEffect::Send(cid, Request::Post(say)) = effect else { continue };
+            self.last_number += 1;
+            let kind = match say.kind {
+                crate::protocol::request::PostKind::Plain => MessageKind::Plain,
+                crate::protocol::request::PostKind::Reply { to } => MessageKind::Reply { to },
+                crate::protocol::request::PostKind::Temporary { seconds } => {
+                    MessageKind::Temporary {
+                        expires: (self.now + TimeDelta::seconds(i64::from(seconds)))
+                            .timestamp_millis(),
+                    }
+                }
+            };
+            self.server_event(Event::Posted(Said {
+                seq: Seq(u64::from(self.last_number)),
+                id: MessageId::from_number(100_000 + self.last_number).unwrap(),
+                sender: id("Bob_4572"),
+                guest: false,
+                audience: say.audience,
+                kind,
+                content: say.content,
+                at: self.now,
+                cid,
+            }));
+        }
+        self
+    }
+
+    /// Presses keys: text, with named keys in `<…>`.
+    pub(super) fn keys(&mut self, keys: &str) -> &mut Self {
+        let mut rest = keys;
+        while let Some(first) = rest.chars().next() {
+            let (name, after) = match rest.strip_prefix('<').and_then(|rest| rest.split_once('>')) {
+                Some((name, after)) => (name.to_owned(), after),
+                None => (first.to_string(), rest.split_at(first.len_utf8()).1),
+            };
+            rest = after;
+            let chord: Chord = match name.as_str() {
+                " " => "space".parse().unwrap(),
+                "-" => "hyphen".parse().unwrap(),
+                name => name.parse().unwrap(),
+            };
+            self.dispatch(UiEvent::Terminal(TerminalEvent::Key(chord.to_event())));
+        }
+        self
+    }
+
+    pub(super) fn paste(&mut self, text: &str) -> &mut Self {
+        self.dispatch(UiEvent::Terminal(TerminalEvent::Paste(text.into())))
+    }
+
+    pub(super) fn resize(&mut self, width: u16, height: u16) -> &mut Self {
+        self.terminal.backend_mut().resize(width, height);
+        self.dispatch(UiEvent::Terminal(TerminalEvent::Resize(width, height)))
+    }
+
+    /// Clicks on the first cell of a text on the screen.
+    pub(super) fn click(&mut self, text: &str) -> &mut Self {
+        let (column, row) = self.find(text);
+        self.mouse(MouseEventKind::Down(MouseButton::Left), column, row)
+    }
+
+    pub(super) fn wheel(&mut self, kind: MouseEventKind, text: &str) -> &mut Self {
+        let (column, row) = self.find(text);
+        self.mouse(kind, column, row)
+    }
+
+    pub(super) fn mouse(&mut self, kind: MouseEventKind, column: u16, row: u16) -> &mut Self {
+        let modifiers = KeyModifiers::NONE;
+        let mouse = MouseEvent { kind, column, row, modifiers };
+        self.dispatch(UiEvent::Terminal(TerminalEvent::Mouse(mouse)))
+    }
+
+    fn find(&self, text: &str) -> (u16, u16) {
+        let buffer = self.terminal.backend().buffer();
+        for y in 0..buffer.area.height {
+            let cells: Vec<&str> =
+                (0..buffer.area.width).map(|x| buffer[(x, y)].symbol()).collect();
+            let line = cells.concat();
+            if let Some(at) = line.find(text) {
+                let mut bytes = 0;
+                let x = cells.iter().position(|cell| {
+                    bytes += cell.len();
+                    bytes > at
+                });
+                return (u16::try_from(x.unwrap()).unwrap(), y);
+            }
+        }
+        panic!("{text:?} is not on the screen:\n{}", self.screen());
+    }
+
+    /// What was to be done since the last look.
+    pub(super) fn effects(&mut self) -> Vec<UiEffect> {
+        std::mem::take(&mut self.effects)
+    }
+
+    /// What was sent since the last look: recipients, kind and text of each message.
+    pub(super) fn sent(&mut self) -> Vec<String> {
+        let requests = self.effects().into_iter().filter_map(|effect| match effect {
+            UiEffect::Send(_, request) => Some(request),
+            UiEffect::DiscardPending(_)
+            | UiEffect::Copy(_)
+            | UiEffect::CaptureMouse(_)
+            | UiEffect::Redraw
+            | UiEffect::Quit
+            | UiEffect::Untrusted(_) => None,
+        });
+        let words = requests.map(|request| match request {
+            Request::Post(say) => {
+                format!("{:?} {:?} {}", say.audience, say.kind, say.content)
+            }
+            other => format!("{other:?}"),
+        });
+        words.collect()
+    }
+
+    /// The rows of the screen, without white space at their ends.
+    pub(super) fn screen(&self) -> String {
+        let buffer = self.terminal.backend().buffer();
+        let row = |y: u16| {
+            let mut line = String::new();
+            let mut covered = 0_usize;
+            for x in 0..buffer.area.width {
+                let symbol = buffer[(x, y)].symbol();
+                if covered == 0 {
+                    line.push_str(symbol);
+                    covered = unicode_width::UnicodeWidthStr::width(symbol).max(1);
+                }
+                covered -= 1;
+            }
+            line.trim_end().to_owned()
+        };
+        (0..buffer.area.height).map(row).collect::<Vec<_>>().join("\n")
+    }
+
+    /// The screen with its colours.
+    pub(super) fn buffer(&self) -> &ratatui::buffer::Buffer {
+        self.terminal.backend().buffer()
+    }
+
+    #[track_caller]
+    pub(super) fn shows(&mut self, text: &str) -> &mut Self {
+        let screen = self.screen();
+        assert!(screen.contains(text), "{text:?} is not on the screen:\n{screen}");
+        self
+    }
+
+    #[track_caller]
+    pub(super) fn hides(&mut self, text: &str) -> &mut Self {
+        let screen = self.screen();
+        assert!(!screen.contains(text), "{text:?} is on the screen:\n{screen}");
+        self
+    }
+}

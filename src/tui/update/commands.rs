@@ -1,0 +1,335 @@
+//! What each command does.
+
+use chrono::{DateTime, FixedOffset};
+
+use super::keys::complete;
+use super::send::send;
+use crate::client::state::ChatState;
+use crate::client::state::timeline::MessageState;
+use crate::protocol::id::MessageId;
+use crate::protocol::request::Request;
+use crate::tui::command::UiCommand;
+use crate::tui::conversation::{Items, duration};
+use crate::tui::layout::{PersonRow, person_rows};
+use crate::tui::model::{Focus, ItemId, Model, UiEffect, Viewport};
+use crate::tui::overlay::search::SearchOverlay;
+use crate::tui::overlay::{Overlay, help};
+
+/// Does it.
+pub(super) fn execute(
+    model: &mut Model,
+    now: DateTime<FixedOffset>,
+    command: UiCommand,
+) -> Vec<UiEffect> {
+    match command {
+        UiCommand::Send => return send(model, now),
+        UiCommand::NewLine => model.composer.input.insert_newline(),
+        UiCommand::Complete => complete(model),
+        UiCommand::Help => model.overlays.push(Overlay::Help { top: 0 }),
+        UiCommand::Search => open_search(model, now, ""),
+        UiCommand::FocusPeople => model.focus = Focus::People(0),
+        UiCommand::ToEveryone => model.composer.recipients.clear(),
+        UiCommand::CycleExpiry => cycle_expiry(model),
+        UiCommand::PageUp => scroll(model, page_rows(model)),
+        UiCommand::PageDown => scroll(model, -page_rows(model)),
+        UiCommand::ScrollToOldest => scroll(model, i64::from(u32::MAX)),
+        UiCommand::ScrollToLatest => scroll_to_latest(model),
+        UiCommand::ToggleMouse => return toggle_mouse(model),
+        UiCommand::Redraw => return vec![UiEffect::Redraw],
+        UiCommand::Quit => return vec![UiEffect::Quit],
+        UiCommand::ClearOrQuit => return clear_or_quit(model),
+        UiCommand::Back => step_back(model),
+        UiCommand::ConfirmDelete => return delete_confirmed(model),
+        UiCommand::PickMessage | UiCommand::PreviousMessage => pick_neighbour(model, now, true),
+        UiCommand::NextMessage => pick_neighbour(model, now, false),
+        UiCommand::ReplyLatest => reply_latest(model),
+        UiCommand::Reply => reply_picked(model),
+        UiCommand::Delete => ask_to_delete(model),
+        UiCommand::Copy => return copy_picked(model),
+        UiCommand::EditFailed => return edit_failed(model),
+        UiCommand::NextHit => go_to_hit(model, true),
+        UiCommand::PreviousHit => go_to_hit(model, false),
+        UiCommand::PersonUp => move_person(model, -1),
+        UiCommand::PersonDown => move_person(model, 1),
+        UiCommand::TogglePerson => toggle_focused_person(model),
+        UiCommand::HitUp => with_search(model, |search, _| search.move_selection(-1)),
+        UiCommand::HitDown => with_search(model, |search, _| search.move_selection(1)),
+        UiCommand::MatchCase => with_search(model, |search, room| search.toggle_case(room, now)),
+        UiCommand::GoToHit => open_selected_hit(model),
+        UiCommand::ScrollUp => scroll(model, 1),
+        UiCommand::ScrollDown => scroll(model, -1),
+    }
+    Vec::new()
+}
+
+/// Opens the search, with something in it.
+pub(super) fn open_search(model: &mut Model, now: DateTime<FixedOffset>, typed: &str) {
+    let search = SearchOverlay::new(typed, &model.chat, now);
+    model.overlays.push(Overlay::Search(Box::new(search)));
+}
+
+/// Scrolls what is on top; up is positive.
+pub(super) fn scroll(model: &mut Model, rows: i64) {
+    let area = model.layout.overlay.unwrap_or_default();
+    match model.overlays.last_mut() {
+        Some(Overlay::Help { top }) => {
+            let last = i64::try_from(help::max_top(area, model.theme)).unwrap_or(i64::MAX);
+            let wanted = i64::try_from(*top).unwrap_or(i64::MAX).saturating_sub(rows);
+            *top = usize::try_from(wanted.clamp(0, last)).unwrap_or_default();
+        }
+        Some(Overlay::Search(search)) => {
+            search.move_selection(isize::try_from(-rows).unwrap_or_default());
+        }
+        Some(Overlay::ConfirmDelete(_)) => {}
+        None => model.scroll_by += rows,
+    }
+}
+
+fn page_rows(model: &Model) -> i64 {
+    let area = model.layout.overlay.unwrap_or(model.layout.conversation);
+    i64::from(area.height.saturating_sub(3).max(1))
+}
+
+/// Back to the newest message.
+pub(super) fn scroll_to_latest(model: &mut Model) {
+    model.viewport = Viewport::Live;
+    model.scroll_by = 0;
+    model.returning_to_live = !model.chat.shows_latest();
+    model.pending_jump = None;
+}
+
+/// Goes to a message, wherever it is.
+pub(super) fn go_to_message(model: &mut Model, id: MessageId) {
+    if model.chat.timeline().message(id).is_some() {
+        pick(model, ItemId::Message(id));
+    } else {
+        model.pending_jump = Some(id);
+        model.returning_to_live = false;
+    }
+}
+
+fn cycle_expiry(model: &mut Model) {
+    if model.composer.reply_to.is_some() {
+        model.show_error("a reply can't be temporary (Esc drops the reply)");
+        return;
+    }
+    model.composer.cycle_expiry();
+    match model.composer.expires_after {
+        Some(seconds) => {
+            let life = duration(i64::from(seconds));
+            model.show_notice(format!("the next message vanishes {life} after it is sent"));
+        }
+        None => model.show_notice("the next message stays"),
+    }
+}
+
+fn toggle_mouse(model: &mut Model) -> Vec<UiEffect> {
+    model.mouse_captured = !model.mouse_captured;
+    if model.mouse_captured {
+        model.show_notice("the mouse works here again");
+    } else {
+        model.show_notice("the mouse is the terminal's: select text; Alt-M takes it back");
+    }
+    vec![UiEffect::CaptureMouse(model.mouse_captured)]
+}
+
+fn clear_or_quit(model: &mut Model) -> Vec<UiEffect> {
+    if model.quit_armed {
+        return vec![UiEffect::Quit];
+    }
+    model.quit_armed = true;
+    model.composer.clear();
+    model.show_notice("Ctrl-C once more leaves");
+    Vec::new()
+}
+
+/// One step back, from the top down to plain typing; never a change of who gets a message but by
+/// dropping a reply.
+fn step_back(model: &mut Model) {
+    if model.overlays.pop().is_some() {
+    } else if model.focus != Focus::Typing {
+        model.focus = Focus::Typing;
+    } else if model.composer.completion.take().is_some() {
+    } else if model.composer.reply_to.is_some() {
+        model.composer.cancel_reply();
+    } else {
+        scroll_to_latest(model);
+    }
+}
+
+/// Picks a message, and shows it.
+pub(super) fn pick(model: &mut Model, key: ItemId) {
+    if !model.has_message(&key) {
+        return;
+    }
+    model.scroll_into_view = Some(key.clone());
+    model.focus = Focus::Picked(key);
+}
+
+fn pick_neighbour(model: &mut Model, now: DateTime<FixedOffset>, older: bool) {
+    let slots = Items { chat: &model.chat, zone: *now.offset() };
+    let next = match &model.focus {
+        Focus::Picked(key) => slots.neighbour(key, older),
+        Focus::Typing | Focus::People(_) => match model.viewport {
+            Viewport::Live => slots.newest(),
+            Viewport::Anchored { .. } => model.layout.visible.newest_message(),
+        },
+    };
+    match next {
+        Some(key) => pick(model, key),
+        None if older => model.show_notice("there is no message to pick"),
+        None => {
+            model.focus = Focus::Typing;
+            scroll_to_latest(model);
+        }
+    }
+}
+
+fn readable_id(model: &Model, key: &ItemId) -> Option<MessageId> {
+    match key {
+        ItemId::Message(id) => {
+            let said = model.chat.timeline().message(*id)?;
+            (said.state == MessageState::Readable).then_some(*id)
+        }
+        ItemId::Pending(_) | ItemId::Boundary(_) | ItemId::Other(_) => None,
+    }
+}
+
+fn picked_readable(model: &mut Model) -> Option<MessageId> {
+    let id = model.picked().and_then(|key| readable_id(model, key));
+    if id.is_none() {
+        model.show_error("that message is gone, or not sent yet");
+    }
+    id
+}
+
+fn reply_picked(model: &mut Model) {
+    if let Some(id) = picked_readable(model) {
+        begin_reply(model, id);
+    }
+}
+
+fn reply_latest(model: &mut Model) {
+    let chat = &model.chat;
+    let mut messages = chat.timeline().newest_first();
+    let latest =
+        messages.find(|message| !chat.is_own_id(&message.sender)).map(|message| message.id);
+    drop(messages);
+    match latest {
+        Some(id) => begin_reply(model, id),
+        None => model.show_error("there is no message to reply to"),
+    }
+}
+
+fn begin_reply(model: &mut Model, id: MessageId) {
+    model.composer.start_reply(id, &model.chat);
+    model.focus = Focus::Typing;
+}
+
+fn ask_to_delete(model: &mut Model) {
+    let Some(id) = picked_readable(model) else { return };
+    let said = model.chat.timeline().message(id);
+    if said.is_some_and(|said| model.chat.is_own_id(&said.message.sender)) {
+        model.overlays.push(Overlay::ConfirmDelete(id));
+    } else {
+        model.show_error("only its author can delete a message");
+    }
+}
+
+fn delete_confirmed(model: &mut Model) -> Vec<UiEffect> {
+    match model.overlays.pop() {
+        Some(Overlay::ConfirmDelete(id)) => {
+            model.focus = Focus::Typing;
+            delete(model, id)
+        }
+        Some(other @ (Overlay::Help { .. } | Overlay::Search(_))) => {
+            model.overlays.push(other);
+            Vec::new()
+        }
+        None => Vec::new(),
+    }
+}
+
+/// Asks the server to delete a message.
+pub(super) fn delete(model: &mut Model, id: MessageId) -> Vec<UiEffect> {
+    vec![UiEffect::Send(model.chat.next_cid(), Request::Delete(id))]
+}
+
+fn copy_picked(model: &mut Model) -> Vec<UiEffect> {
+    let Some(id) = picked_readable(model) else { return Vec::new() };
+    let Some(said) = model.chat.timeline().message(id) else { return Vec::new() };
+    let text = said.message.content.as_str().to_owned();
+    model.show_notice(format!("copied {} characters", text.chars().count()));
+    vec![UiEffect::Copy(text)]
+}
+
+/// Puts a message that was not sent back into the input, with its recipients.
+fn edit_failed(model: &mut Model) -> Vec<UiEffect> {
+    let Some(ItemId::Pending(cid)) = model.picked().cloned() else {
+        model.show_error("this message was sent");
+        return Vec::new();
+    };
+    let Some(say) = model.chat.take_failed(&cid) else {
+        model.show_error("this message is still being sent");
+        return Vec::new();
+    };
+    model.focus = Focus::Typing;
+    model.composer.restore_unsent(say);
+    vec![UiEffect::DiscardPending(cid)]
+}
+
+fn go_to_hit(model: &mut Model, older: bool) {
+    let Some(found) = &mut model.search_hits else {
+        model.show_error("nothing was searched for (Ctrl-F)");
+        return;
+    };
+    match found.advance(older) {
+        Some(id) => {
+            let words = found.position_text();
+            go_to_message(model, id);
+            model.show_notice(words);
+        }
+        None => model.show_notice(if older { "no older hit" } else { "no newer hit" }),
+    }
+}
+
+fn move_person(model: &mut Model, rows: isize) {
+    let last = person_rows(model).len().saturating_sub(1);
+    if let Focus::People(row) = &mut model.focus {
+        *row = row.saturating_add_signed(rows).min(last);
+    }
+}
+
+fn toggle_focused_person(model: &mut Model) {
+    if let Focus::People(row) = model.focus
+        && let Some(person) = person_rows(model).into_iter().nth(row)
+    {
+        toggle_person(model, &person);
+    }
+}
+
+/// Adds a person to the recipients or removes them; everyone removes all.
+pub(super) fn toggle_person(model: &mut Model, person: &PersonRow) {
+    match person {
+        PersonRow::Everyone => model.composer.recipients.clear(),
+        PersonRow::User { id, .. } => model.composer.toggle_recipient(id),
+    }
+}
+
+fn with_search(model: &mut Model, change: impl FnOnce(&mut SearchOverlay, &ChatState)) {
+    if let Some(Overlay::Search(search)) = model.overlays.last_mut() {
+        change(search, &model.chat);
+    }
+}
+
+/// From the search to the chosen message.
+pub(super) fn open_selected_hit(model: &mut Model) {
+    let Some(Overlay::Search(search)) = model.overlays.last() else { return };
+    let Some(found) = search.hit_list() else { return };
+    model.overlays.pop();
+    if let Some(id) = found.current() {
+        go_to_message(model, id);
+        model.show_notice(format!("{}: n and N go on", found.position_text()));
+    }
+    model.search_hits = Some(found);
+}

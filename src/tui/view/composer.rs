@@ -1,0 +1,198 @@
+//! The input with its To: line, the reply, and the proposals of the completion.
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::{Position, Rect};
+use ratatui::style::Style;
+use ratatui::text::{Line, Span};
+use ratatui::widgets::{Block, BorderType, Borders, Clear, Widget};
+use tui_textarea::TextArea;
+use unicode_width::UnicodeWidthStr;
+
+use crate::protocol::limits;
+use crate::protocol::message::Audience;
+use crate::protocol::request::PostKind;
+use crate::tui::bubble::display_name;
+use crate::tui::conversation::{duration, quote_text};
+use crate::tui::layout::Chip;
+use crate::tui::model::Model;
+use crate::tui::wrap::shorten;
+
+/// From this share of the longest message on, the length is shown.
+const SHOW_LENGTH_FROM: usize = limits::CONTENT_CHARACTERS / 2;
+
+/// The line above the input that says who will get it.
+#[derive(Debug, Clone, Default)]
+pub struct ToLine {
+    parts: Vec<(Span<'static>, Option<Chip>)>,
+    expiry: Option<Span<'static>>,
+}
+
+/// The line as it has to be now, in a frame of `width` cells.
+pub fn to_line(model: &Model, width: u16) -> ToLine {
+    let theme = model.theme;
+    let address = model.composer.destination(&model.chat);
+    let mut line = ToLine::default();
+    if let PostKind::Temporary { seconds } = address.kind {
+        let words = format!(" gone after {} × ", duration(i64::from(seconds)));
+        line.expiry = Some(Span::styled(words, theme.warning()));
+    }
+    let taken = line.expiry.as_ref().map_or(0, |life| life.content.width());
+    let room = usize::from(width).saturating_sub(taken + 3);
+    line.push(" To: ".to_owned(), theme.title(), None);
+    match address.audience {
+        Err(error) => line.push(format!("{error} "), theme.error(), None),
+        Ok(Audience::Everyone) => {
+            line.push("everyone ".to_owned(), theme.success(), None);
+        }
+        Ok(Audience::Only(people)) => {
+            let count = people.len();
+            for (index, id) in people.into_iter().enumerate() {
+                let gone = if model.chat.online_users().contains(&id) { "" } else { " (left)" };
+                let cross = if address.is_typed { "" } else { " ×" };
+                let who = display_name(&id, model.chat.is_guest(&id));
+                let words = format!("[{who}{gone}{cross}] ");
+                let rest = format!("and {} more ", count - index);
+                if line.width() + words.width() + rest.width() > room && index > 0 {
+                    line.push(rest, theme.private(), None);
+                    break;
+                }
+                let chip = (!address.is_typed).then(|| Chip::Person(id.clone()));
+                line.push(
+                    shorten(&words, room.saturating_sub(line.width())),
+                    theme.private(),
+                    chip,
+                );
+            }
+            for note in ["private: nobody else sees it ", "private "] {
+                if line.width() + note.width() <= room {
+                    line.push(note.to_owned(), theme.private(), None);
+                    break;
+                }
+            }
+        }
+    }
+    line
+}
+
+impl ToLine {
+    fn push(&mut self, words: String, style: Style, chip: Option<Chip>) {
+        self.parts.push((Span::styled(words, style), chip));
+    }
+
+    fn width(&self) -> usize {
+        self.parts.iter().map(|(span, _)| span.content.width()).sum()
+    }
+
+    /// Where its parts are that can be clicked, in a frame of this area.
+    pub fn chips(&self, frame: Rect) -> Vec<(Chip, Rect)> {
+        if frame.height < 2 {
+            return Vec::new();
+        }
+        let cell = |x: u16, span: &Span<'_>| {
+            let width = u16::try_from(span.content.width()).unwrap_or(u16::MAX);
+            Rect { x, y: frame.y, width, height: 1 }.intersection(frame)
+        };
+        let mut x = frame.x + 1;
+        let mut chips = Vec::new();
+        for (span, chip) in &self.parts {
+            let area = cell(x, span);
+            x = x.saturating_add(area.width);
+            chips.extend(chip.clone().map(|chip| (chip, area)));
+        }
+        if let Some(life) = &self.expiry {
+            let width = u16::try_from(life.content.width()).unwrap_or(u16::MAX);
+            let x = frame.right().saturating_sub(width + 1).max(x);
+            chips.push((Chip::Expiry, cell(x, life)));
+        }
+        chips
+    }
+}
+
+/// Draws it all.
+pub(super) fn draw(model: &Model, buffer: &mut Buffer) {
+    let areas = &model.layout;
+    let theme = model.theme;
+    let frame = areas.composer;
+    if frame.height > 1 {
+        let line = to_line(model, frame.width);
+        let borders = if frame.height > 2 { Borders::ALL } else { Borders::TOP };
+        let border = match model.composer.destination(&model.chat).audience {
+            Ok(Audience::Everyone) => theme.dim(),
+            Ok(Audience::Only(_)) => theme.private(),
+            Err(_) => theme.error(),
+        };
+        Clear.render(frame, buffer);
+        Block::new()
+            .borders(borders)
+            .border_type(BorderType::Rounded)
+            .border_style(border)
+            .title_bottom(Line::from(length_counter(model)).right_aligned())
+            .render(frame, buffer);
+        let to = Line::from(line.parts.into_iter().map(|(span, _)| span).collect::<Vec<_>>());
+        let top = Rect { x: frame.x + 1, width: frame.width.saturating_sub(2), height: 1, ..frame };
+        to.render(top, buffer);
+        if let Some(life) = line.expiry {
+            Line::from(life).right_aligned().render(top, buffer);
+        }
+    }
+    if let (Some(area), Some(id)) = (areas.reply, model.composer.reply_to) {
+        let words = format!("┃ reply to {}", quote_text(&model.chat, id));
+        let words = shorten(&words, usize::from(area.width));
+        Span::styled(words, theme.own()).render(area, buffer);
+    }
+    if !areas.input.is_empty() {
+        (&model.composer.input).render(areas.input, buffer);
+    }
+    draw_proposals(model, buffer);
+}
+
+/// How much is written, once that can become too much.
+fn length_counter(model: &Model) -> Span<'static> {
+    let lines = model.composer.input.lines();
+    let count = lines.iter().map(|line| line.chars().count() + 1).sum::<usize>() - 1;
+    let words = format!(" {count}/{} ", limits::CONTENT_CHARACTERS);
+    match count {
+        ..SHOW_LENGTH_FROM => Span::raw(""),
+        SHOW_LENGTH_FROM..=limits::CONTENT_CHARACTERS => Span::styled(words, model.theme.dim()),
+        _ => Span::styled(words, model.theme.error()),
+    }
+}
+
+/// The proposals, right above the frame.
+fn draw_proposals(model: &Model, buffer: &mut Buffer) {
+    let Some(open) = &model.composer.completion else { return };
+    let frame = model.layout.composer;
+    let longest = open.proposals.iter().map(|p| p.word.width() + p.description.width() + 3).max();
+    let width = longest.unwrap_or(0).min(usize::from(frame.width.saturating_sub(2)));
+    let height = u16::try_from(open.proposals.len()).unwrap_or(0).min(frame.y);
+    let area = Rect {
+        x: frame.x + 1,
+        y: frame.y - height,
+        width: u16::try_from(width).unwrap_or(frame.width),
+        height,
+    };
+    Clear.render(area, buffer);
+    for ((index, proposal), y) in open.proposals.iter().enumerate().zip(area.top()..area.bottom()) {
+        let style =
+            if index == open.selected { model.theme.selection() } else { model.theme.text() };
+        let words = format!(" {} {}", proposal.word, proposal.description);
+        let line = format!("{:<width$}", shorten(&words, width));
+        Span::styled(line, style).render(Rect { y, height: 1, ..area }, buffer);
+    }
+}
+
+/// Where the cursor of the input is.
+pub(super) fn cursor(model: &Model) -> Option<Position> {
+    cursor_in(&model.composer.input, model.layout.input)
+}
+
+/// Where the cursor of a box drawn in `area` is.
+pub(super) fn cursor_in(text: &TextArea<'_>, area: Rect) -> Option<Position> {
+    let (top, left) = text.scroll_offset();
+    let at = text.screen_cursor();
+    let row = u16::try_from(at.row).ok()?.checked_sub(top)?;
+    let column = u16::try_from(at.col).ok()?.checked_sub(left)?;
+    let position =
+        Position { x: area.x + column.min(area.width.saturating_sub(1)), y: area.y + row };
+    area.contains(position).then_some(position)
+}

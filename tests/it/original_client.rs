@@ -1,0 +1,182 @@
+//! The original client, unchanged, with the real server: it reads with one `recv(2048)` a message, and
+//! takes what it gets for one JSON document.
+
+use chat::protocol::limits::CONTENT_CHARACTERS;
+use serde_json::{Value, json};
+
+use crate::support::{TestServer, TlsConnection};
+
+/// What every message of the server has, beside what the case says.
+fn check_message(message: &Value, action: &str, sender: &str, receiver: &[&str], content: &str) {
+    assert_eq!(message["action"], action, "{message}");
+    assert_eq!(message["sender"], sender, "{message}");
+    assert_eq!(message["receiver"], json!(receiver), "{message}");
+    assert_eq!(message["content"], content, "{message}");
+    assert_eq!(message["private"], receiver != ["all"], "{message}");
+    let id = message["id"].as_str().unwrap();
+    assert!(id.len() == 6 && id.bytes().all(|b| b.is_ascii_digit()), "{message}");
+    let time = message["time"].as_str().unwrap();
+    assert!(chrono::NaiveDateTime::parse_from_str(time, "%Y-%m-%d %H:%M:%S").is_ok(), "{message}");
+    for ours in ["seq", "at", "expires", "cid"] {
+        assert!(message.get(ours).is_none(), "{ours} in {message}");
+    }
+}
+
+#[test]
+fn user_list_follows_joins_and_leaves() {
+    let server = TestServer::start();
+    let mut tom = server.join_original("Tom");
+    let ann = server.join_original("Ann");
+    tom.wait_for_users(&[&ann.id]);
+    let kim = server.join("Kim");
+    let mut both = [ann.id.as_str(), kim.id.as_str()];
+    both.sort_unstable();
+    tom.wait_for_users(&both);
+    kim.close();
+    tom.wait_for_users(&[&ann.id]);
+    let mut ann = ann;
+    ann.connection.send(br#"{"action": "EXIT"}"#);
+    tom.wait_for_users(&[]);
+}
+
+#[test]
+fn public_message_reaches_everyone() {
+    let server = TestServer::start();
+    let (mut tom, mut ann) = (server.join_original("Tom"), server.join_original("Ann"));
+    let mut kim = server.join_original("Kim");
+    tom.send("MESSAGE", &["all"], "hello all", &Value::Null);
+    let toms = tom.id.clone();
+    for reader in [&mut tom, &mut ann, &mut kim] {
+        let message = reader.next();
+        check_message(&message, "MESSAGE", &toms, &["all"], "hello all");
+    }
+}
+
+#[test]
+fn direct_messages_can_be_answered_and_deleted() {
+    let server = TestServer::start();
+    let (mut tom, mut ann) = (server.join_original("Tom"), server.join_original("Ann"));
+    let mut kim = server.join_original("Kim");
+    let (toms, anns) = (tom.id.clone(), ann.id.clone());
+
+    tom.send("MESSAGE", &[&anns], "psst", &Value::Null);
+    let direct = tom.next();
+    check_message(&direct, "MESSAGE", &toms, &[&anns], "psst");
+    assert_eq!(ann.next(), direct);
+
+    // The original computes whom a reply goes to: its receivers and its sender.
+    ann.send("REPLY", &[&anns, &toms], "what?", &direct["id"]);
+    let reply = ann.next();
+    check_message(&reply, "REPLY", &anns, &[&toms], "what?");
+    assert_eq!(reply["optional"], direct["id"]);
+    assert_eq!(tom.next(), reply);
+
+    tom.send("DELETE", &[&anns], direct["id"].as_str().unwrap(), &Value::Null);
+    for reader in [&mut tom, &mut ann] {
+        let removed = reader.next();
+        assert_eq!((&removed["action"], &removed["content"]), (&json!("DELETE"), &direct["id"]));
+    }
+    // As in the report: the id in `optional`.
+    ann.send("DELETE", &[], "", &reply["id"]);
+    for reader in [&mut ann, &mut tom] {
+        assert_eq!(reader.next()["content"], reply["id"]);
+    }
+
+    kim.send("MESSAGE", &["all"], "anything for me?", &Value::Null);
+    check_message(&kim.next(), "MESSAGE", &kim.id.clone(), &["all"], "anything for me?");
+}
+
+#[test]
+fn public_reply_accepts_a_numeric_id() {
+    let server = TestServer::start();
+    let (mut tom, mut ann) = (server.join_original("Tom"), server.join_original("Ann"));
+    tom.send("MESSAGE", &["all"], "lunch?", &Value::Null);
+    let message = ann.next();
+    assert_eq!(tom.next(), message);
+    let number: Value = message["id"].as_str().unwrap().parse::<u32>().unwrap().into();
+    ann.send("REPLY", &["all", &tom.id], "yes", &number);
+    for reader in [&mut ann, &mut tom] {
+        let reply = reader.next();
+        assert_eq!((&reply["content"], &reply["optional"]), (&json!("yes"), &message["id"]));
+        assert_eq!(reply["private"], false);
+    }
+}
+
+#[test]
+fn temporary_message_expires_once() {
+    let server = TestServer::start();
+    let (mut tom, mut kim) = (server.join_original("Tom"), server.join("Kim"));
+    tom.send("TEMPORARY", &[&kim.id], "ten seconds", &Value::Null);
+    check_message(&tom.next(), "TEMPORARY", &tom.id.clone(), &[&kim.id], "ten seconds");
+    let seen = kim.wait_for("action", "TEMPORARY");
+    assert_eq!(seen["expires"].as_i64().unwrap() - seen["at"].as_i64().unwrap(), 10_000);
+
+    kim.send(&json!({"action": "TEMPORARY", "receiver": ["all"], "content": "one", "seconds": 1}));
+    let short = tom.next();
+    let gone = tom.next();
+    assert_eq!((&gone["action"], &gone["content"]), (&json!("OUTDATED"), &short["id"]));
+    kim.post("after");
+    assert_eq!(tom.next()["content"], "after", "it is not announced again");
+}
+
+#[test]
+fn search_is_ignored_and_invalid_requests_get_errors() {
+    let server = TestServer::start();
+    let mut tom = server.join_original("Tom");
+    tom.connection.send(br#"{"action": "SEARCH", "content": null}"#);
+    for (object, code) in [
+        (
+            r#"{"action": "MESSAGE", "receiver": ["Zed_1234"], "content": "hi"}"#,
+            "unknown_recipient",
+        ),
+        (r#"{"action": "MESSAGE", "receiver": ["all"], "content": ""}"#, "empty_content"),
+        (r#"{"action": "DELETE", "content": "999999"}"#, "unknown_message"),
+        (r#"{"action": "DANCE"}"#, "unknown_action"),
+        (r#"{"username": "Tom"}"#, "already_logged_in"),
+        (r#"{"action": oops}"#, "bad_json"),
+        (&format!(r#"{{"action": "MESSAGE", "private": "{}"}}"#, "x".repeat(9_000)), "bad_request"),
+    ] {
+        tom.connection.send(object.as_bytes());
+        let error = tom.next();
+        assert_eq!((&error["action"], &error["code"]), (&json!("ERROR"), &json!(code)), "{object}");
+        assert!(!error["error"].as_str().unwrap().is_empty());
+    }
+}
+
+#[test]
+fn every_frame_fits_one_read() {
+    let server = TestServer::start();
+    let (mut tom, mut kim) = (server.join_original("Tom"), server.join("Kim"));
+    let names: Vec<String> = (0..200).map(|n| format!("Nobody-of-that-name_{n:04}")).collect();
+    tom.connection.send(
+        json!({"action": "MESSAGE", "receiver": names, "content": "hi"}).to_string().as_bytes(),
+    );
+    assert_eq!(tom.next()["code"], "unknown_recipient");
+    for text in ["x".repeat(CONTENT_CHARACTERS), "é😀".repeat(CONTENT_CHARACTERS / 2)] {
+        kim.post(&text);
+        let seen = tom.next();
+        let content = seen["content"].as_str().unwrap();
+        assert!(content.ends_with('…') && text.starts_with(content.trim_end_matches('…')));
+    }
+}
+
+#[test]
+fn claimed_id_is_not_granted() {
+    let server = TestServer::start();
+    let tom = server.join_original("Tom");
+    let mut wire = TlsConnection::connect(&server);
+    wire.recv();
+    wire.send(json!({"username": "Tom", "user_id": tom.id}).to_string().as_bytes());
+    let answer: Value = serde_json::from_slice(&wire.recv()).unwrap();
+    assert_eq!(answer["status"], "SUCCESS");
+    assert_ne!(answer["user_id"], tom.id.as_str());
+}
+
+#[test]
+fn forged_sender_is_ignored() {
+    let server = TestServer::start();
+    let (mut tom, mut ann) = (server.join_original("Tom"), server.join_original("Ann"));
+    let forged = json!({"action": "MESSAGE", "sender": tom.id, "id": "123456", "receiver": ["all"], "content": "I am Tom"});
+    ann.connection.send(forged.to_string().as_bytes());
+    assert_eq!(tom.next()["sender"], ann.id.as_str());
+}

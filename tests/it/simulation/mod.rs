@@ -1,0 +1,101 @@
+//! The real server and clients in worlds that are made up: whatever the network and the machines do,
+//! what was promised holds.
+//!
+//! A seed decides all that happens, but only in a fresh process: so each has one of its own, which is
+//! this test again. The suite plays a hundred; `CHAT_SEEDS=10000` plays more, and `CHAT_SEED=7`
+//! that one alone, with everything that was noted.
+
+mod faults;
+mod run;
+
+use std::fmt::Write as _;
+use std::process::{Command, Output};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use crate::support::checker::check;
+use crate::support::{count_from_env, print_result};
+
+/// The one seed that this process is for.
+const SEED_VARIABLE: &str = "CHAT_SEED";
+
+/// The test's own name.
+const TEST_NAME: &str = "simulated::delivery_is_exactly_once_in_simulation";
+
+/// Before each line of what a world tells.
+const OUTPUT_PREFIX: &str = "| ";
+
+#[test]
+fn delivery_is_exactly_once_in_simulation() {
+    if let Ok(seed) = std::env::var(SEED_VARIABLE) {
+        return run_seed(seed.parse().unwrap());
+    }
+    let seeds = count_from_env("CHAT_SEEDS", 100);
+    let next = AtomicUsize::new(1);
+    let processors = std::thread::available_parallelism().unwrap().get();
+    std::thread::scope(|scope| {
+        for _ in 0..processors {
+            scope.spawn(|| {
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed > seeds {
+                        break;
+                    }
+                    let output = run_in_subprocess(seed);
+                    if !output.status.success() {
+                        next.store(seeds + 1, Ordering::Relaxed);
+                        fail_with_seed(seed, &output);
+                    }
+                }
+            });
+        }
+    });
+    print_result(&format!("{seeds} worlds, and nothing was lost, doubled, out of order or back"));
+}
+
+#[test]
+fn simulation_is_deterministic() {
+    for seed in [1, 2, 3] {
+        let (one, again) =
+            (recorded_output(&run_in_subprocess(seed)), recorded_output(&run_in_subprocess(seed)));
+        assert!(one.lines().count() > 100, "{one}");
+        assert!(one == again, "seed {seed} is played in more than one way");
+    }
+    assert_ne!(recorded_output(&run_in_subprocess(1)), recorded_output(&run_in_subprocess(2)));
+}
+
+/// Plays one world in this process, tells what was noted in it, and judges it.
+fn run_seed(seed: u64) {
+    let (history, time) = run::run(seed);
+    let report = check(&history);
+    let mut text = String::new();
+    for (number, notes) in history.iter().enumerate() {
+        for note in notes {
+            writeln!(text, "{OUTPUT_PREFIX}{number} {note:?}").unwrap();
+        }
+    }
+    print_result(&format!("\n{text}{OUTPUT_PREFIX}{time:?}: {report}"));
+    assert!(report.is_clean() && report.acknowledged > 0, "{report}");
+}
+
+fn run_in_subprocess(seed: usize) -> Output {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args([TEST_NAME, "--exact", "--nocapture"]).env(SEED_VARIABLE, seed.to_string());
+    command.output().unwrap()
+}
+
+/// What a world has told.
+fn recorded_output(output: &Output) -> String {
+    let text = String::from_utf8_lossy(&output.stdout);
+    text.lines()
+        .filter(|line| line.starts_with(OUTPUT_PREFIX))
+        .flat_map(|line| [line, "\n"])
+        .collect()
+}
+
+fn fail_with_seed(seed: usize, output: &Output) -> ! {
+    panic!(
+        "seed {seed} went wrong; it is repeated by\n\
+         {SEED_VARIABLE}={seed} cargo test --test it {TEST_NAME} -- --exact --nocapture\n{}",
+        String::from_utf8_lossy(&output.stderr)
+    )
+}

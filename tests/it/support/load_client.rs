@@ -1,0 +1,435 @@
+//! Clients that talk without a pause, take up again whenever the server is back, and note everything.
+//!
+//! What they noted is judged by `checker`. They speak the protocol by themselves, so that no part of
+//! the program vouches for another.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a test fails where its tools do"
+)]
+
+use std::collections::{BTreeMap, VecDeque};
+use std::io;
+use std::net::{SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, OnceLock};
+
+use chat::protocol::decoder::Decoder;
+use rand::rngs::StdRng;
+use rand::{RngExt as _, SeedableRng as _};
+use serde_json::{Value, json};
+use tokio_rustls::rustls::ClientConfig;
+
+use super::checker::{Observation, ReceivedMessage, Timestamp, Token};
+use super::{ClientKey, TIMEOUT, TlsConnection, tls_config};
+
+/// How many requests of one client may wait for their answers.
+const WINDOW: usize = 8;
+
+/// What stands before each token in a message.
+pub(super) const TOKEN_PREFIX: &str = "token-";
+
+/// What all clients share: where the server is, what time it is, and whether to go on.
+pub(crate) struct LoadCoordinator {
+    state: Mutex<CoordinatorState>,
+    changed: Condvar,
+    ticks: AtomicU64,
+    tokens: AtomicU64,
+    /// The IDs that the clients have.
+    users: Vec<OnceLock<String>>,
+}
+
+#[derive(Default)]
+struct CoordinatorState {
+    /// Where the server is, and how often it was started.
+    server: Option<(SocketAddr, u64)>,
+    acknowledged: usize,
+    is_finished: bool,
+}
+
+impl LoadCoordinator {
+    pub(crate) fn new(clients: usize) -> Self {
+        Self {
+            state: Mutex::default(),
+            changed: Condvar::new(),
+            ticks: AtomicU64::new(1),
+            tokens: AtomicU64::new(1),
+            users: (0..clients).map(|_| OnceLock::new()).collect(),
+        }
+    }
+
+    /// The server is here now.
+    pub(crate) fn set_server_address(&self, address: SocketAddr) {
+        self.change(|state| {
+            let starts = state.server.map_or(0, |(_, starts)| starts);
+            state.server = Some((address, starts + 1));
+        });
+    }
+
+    /// Nobody begins anything new; what was begun is brought to its end.
+    pub(crate) fn finish(&self) {
+        self.change(|state| state.is_finished = true);
+    }
+
+    /// Waits until so many more requests are acknowledged.
+    pub(crate) fn wait_for_acknowledgements(&self, more: usize) {
+        let goal = self.state.lock().unwrap().acknowledged + more;
+        self.wait(|state| (state.acknowledged >= goal).then_some(()));
+    }
+
+    /// Where the server is, if it was started more than so many times; waits for it.
+    fn wait_for_server(&self, starts: u64) -> (SocketAddr, u64) {
+        self.wait(|state| state.server.filter(|(_, found)| *found > starts))
+    }
+
+    fn change(&self, change: impl FnOnce(&mut CoordinatorState)) {
+        change(&mut self.state.lock().unwrap());
+        self.changed.notify_all();
+    }
+
+    fn wait<T>(&self, mut condition: impl FnMut(&CoordinatorState) -> Option<T>) -> T {
+        let mut state = self.state.lock().unwrap();
+        loop {
+            if let Some(found) = condition(&state) {
+                return found;
+            }
+            let (next, waited) = self.changed.wait_timeout(state, TIMEOUT).unwrap();
+            assert!(!waited.timed_out(), "nothing goes on");
+            state = next;
+        }
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "what expires does so by the real clock")]
+    fn now(&self) -> Timestamp {
+        let tick = self.ticks.fetch_add(1, Ordering::SeqCst);
+        Timestamp { tick, wall_ms: chrono::Utc::now().timestamp_millis() }
+    }
+}
+
+/// A request that has no answer.
+struct PendingRequest {
+    cid: String,
+    object: Value,
+}
+
+/// One client.
+pub(crate) struct LoadClient {
+    number: usize,
+    config: Arc<ClientConfig>,
+    rng: StdRng,
+    user: String,
+    epoch: String,
+    reached: u64,
+    pending: VecDeque<PendingRequest>,
+    tokens: BTreeMap<String, Token>,
+    /// Stored messages of its own that it may remove.
+    own: Vec<(String, Token)>,
+    page_requested_at: Option<Timestamp>,
+    notes: Vec<Observation>,
+}
+
+/// A connection of one client.
+struct LoadConnection {
+    tls: TlsConnection,
+    decoder: Decoder,
+}
+
+impl LoadConnection {
+    fn send(&mut self, object: &Value) -> io::Result<()> {
+        self.tls.try_send(object.to_string().as_bytes())
+    }
+
+    fn next(&mut self) -> io::Result<Vec<u8>> {
+        loop {
+            if let Some(object) = self.decoder.next_object() {
+                return Ok(object.unwrap().to_vec());
+            }
+            let bytes = self.tls.try_recv()?;
+            if bytes.is_empty() {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            self.decoder.buffer().extend_from_slice(&bytes);
+        }
+    }
+}
+
+impl LoadClient {
+    /// A client that trusts this certificate, and is known to the server from its first message on.
+    pub(crate) fn join(
+        number: usize,
+        certificate: &std::path::Path,
+        coordinator: &LoadCoordinator,
+    ) -> Self {
+        let mut member = Self {
+            number,
+            config: tls_config(certificate, Some(&ClientKey::new())),
+            rng: StdRng::seed_from_u64(number as u64),
+            user: String::new(),
+            epoch: String::new(),
+            reached: 0,
+            pending: VecDeque::new(),
+            tokens: BTreeMap::new(),
+            own: Vec::new(),
+            page_requested_at: None,
+            notes: Vec::new(),
+        };
+        let mut line = member
+            .connect(coordinator, coordinator.wait_for_server(0).0)
+            .expect("the server is there")
+            .0;
+        line.send(&json!({
+            "action": "MESSAGE", "receiver": ["all"], "content": "hello", "cid": "hello"
+        }))
+        .unwrap();
+        while parse_json(&line.next().unwrap())["cid"] != "hello" {}
+        coordinator.users[number].set(member.user.clone()).unwrap();
+        member
+    }
+
+    /// Talks until it is over and everything has its answer.
+    pub(crate) fn run(&mut self, coordinator: &LoadCoordinator) {
+        let mut starts = 0;
+        loop {
+            let (address, found) = coordinator.wait_for_server(starts);
+            let talked = self
+                .connect(coordinator, address)
+                .and_then(|(line, _)| self.exchange(line, coordinator));
+            if talked.is_ok() {
+                return;
+            }
+            starts = found;
+        }
+    }
+
+    /// Reads all that came meanwhile, and then the whole history.
+    pub(crate) fn finish(mut self, coordinator: &LoadCoordinator) -> Vec<Observation> {
+        let (mut line, head) = self.connect(coordinator, coordinator.wait_for_server(0).0).unwrap();
+        while self.reached < head {
+            let object = line.next().unwrap();
+            self.receive(coordinator, &object);
+        }
+        let asked = coordinator.now();
+        let mut pages = Vec::new();
+        let mut before = Value::Null;
+        loop {
+            let mut object = json!({"action": "HISTORY", "cid": "log"});
+            if !before.is_null() {
+                object["before"] = before;
+            }
+            line.send(&object).unwrap();
+            let page = loop {
+                let object = parse_json(&line.next().unwrap());
+                if object["action"] == "HISTORY" {
+                    break object;
+                }
+            };
+            let messages = page["messages"].as_array().unwrap();
+            pages.push(messages.iter().filter_map(received_message).collect::<Vec<_>>());
+            if page["earlier"] != true {
+                break;
+            }
+            before = messages[0]["seq"].clone();
+        }
+        self.notes.push(Observation::FullHistory {
+            requested_at: asked,
+            messages: pages.into_iter().rev().flatten().collect(),
+        });
+        self.notes
+    }
+
+    /// Logs in, and says how far the log has come.
+    fn connect(
+        &mut self,
+        coordinator: &LoadCoordinator,
+        address: SocketAddr,
+    ) -> io::Result<(LoadConnection, u64)> {
+        let wire =
+            TlsConnection::try_handshake(TcpStream::connect(address)?, Arc::clone(&self.config))?;
+        let mut line = LoadConnection { tls: wire, decoder: Decoder::new(usize::MAX) };
+        self.notes.push(Observation::Connecting { at: coordinator.now() });
+        let name = format!("Load{}", self.number);
+        let mut login = json!({"action": "LOGIN", "protocol": 1, "username": name});
+        if !self.epoch.is_empty() {
+            login["epoch"] = json!(self.epoch);
+            login["after"] = json!(self.reached);
+        }
+        line.send(&login)?;
+        let welcome = loop {
+            let object = parse_json(&line.next()?);
+            if object["status"] == "SUCCESS" {
+                break object;
+            }
+        };
+        let head = welcome["head"].as_u64().unwrap();
+        if welcome["resumed"] != true {
+            if !self.epoch.is_empty() {
+                self.notes.push(Observation::NotResumed);
+            }
+            self.reached = head;
+        }
+        welcome["user_id"].as_str().unwrap().clone_into(&mut self.user);
+        welcome["epoch"].as_str().unwrap().clone_into(&mut self.epoch);
+        Ok((line, head))
+    }
+
+    fn exchange(
+        &mut self,
+        mut connection: LoadConnection,
+        coordinator: &LoadCoordinator,
+    ) -> io::Result<()> {
+        // Some people give up.
+        if !self.pending.is_empty() && self.rng.random_ratio(1, 4) {
+            self.pending.pop_front();
+        }
+        for pending in &self.pending {
+            connection.send(&pending.object)?;
+        }
+        self.page_requested_at = Some(coordinator.now());
+        connection.send(&json!({"action": "HISTORY", "cid": "page"}))?;
+        loop {
+            let is_over = coordinator.state.lock().unwrap().is_finished;
+            if is_over && self.pending.is_empty() && self.page_requested_at.is_none() {
+                return Ok(());
+            }
+            while !is_over && self.pending.len() < WINDOW {
+                let pending = self.next_request(coordinator);
+                let sent = connection.send(&pending.object);
+                self.pending.push_back(pending);
+                sent?;
+            }
+            let object = connection.next()?;
+            self.receive(coordinator, &object);
+        }
+    }
+
+    /// The next request.
+    fn next_request(&mut self, coordinator: &LoadCoordinator) -> PendingRequest {
+        let chance = self.rng.random_range(0..100);
+        if chance < 8 && !self.own.is_empty() {
+            let (id, token) = self.own.swap_remove(self.rng.random_range(0..self.own.len()));
+            self.notes.push(Observation::DeleteRequested { token });
+            let cid = format!("d{token}");
+            let object = json!({"action": "DELETE", "content": id, "cid": cid});
+            return PendingRequest { cid, object };
+        }
+        let to = (chance < 30).then(|| {
+            let other = self.rng.random_range(1..coordinator.users.len());
+            vec![(self.number + other) % coordinator.users.len()]
+        });
+        let is_temporary = chance >= 92;
+        let (mut pending, token) = Self::post_request(coordinator, to.as_deref());
+        if is_temporary {
+            pending.object["action"] = json!("TEMPORARY");
+            pending.object["seconds"] = json!(1);
+        }
+        self.notes.push(Observation::Posted { token, recipients: to, is_temporary });
+        pending
+    }
+
+    fn post_request(
+        coordinator: &LoadCoordinator,
+        recipients: Option<&[usize]>,
+    ) -> (PendingRequest, Token) {
+        let token = coordinator.tokens.fetch_add(1, Ordering::SeqCst);
+        let cid = format!("s{token}");
+        let receiver = recipients.map_or_else(
+            || vec!["all"],
+            |to| to.iter().map(|other| coordinator.users[*other].get().unwrap().as_str()).collect(),
+        );
+        let object = json!({
+            "action": "MESSAGE", "receiver": receiver, "content": format!("{TOKEN_PREFIX}{token}."), "cid": cid
+        });
+        (PendingRequest { cid, object }, token)
+    }
+
+    fn receive(&mut self, coordinator: &LoadCoordinator, bytes: &[u8]) {
+        let tokens = find_tokens(bytes);
+        if !tokens.is_empty() {
+            self.notes.push(Observation::RawTokens(tokens));
+        }
+        let object = parse_json(bytes);
+        self.reached = self.reached.max(match object["action"].as_str() {
+            Some("STORED") => 0,
+            _ => object["seq"].as_u64().unwrap_or_default(),
+        });
+        match object["action"].as_str() {
+            Some("MESSAGE" | "TEMPORARY") if received_message(&object).is_some() => {
+                let copy = received_message(&object).expect("a token");
+                let id = object["id"].as_str().unwrap();
+                self.tokens.insert(id.to_owned(), copy.token);
+                if object["sender"] == self.user.as_str() && copy.expires.is_none() {
+                    self.own.push((id.to_owned(), copy.token));
+                }
+                self.notes.push(Observation::Received(copy));
+            }
+            Some("DELETE" | "OUTDATED") => {
+                let token = self.tokens.remove(object["content"].as_str().unwrap());
+                self.notes
+                    .push(Observation::Tombstone { seq: object["seq"].as_u64().unwrap(), token });
+            }
+            Some("HISTORY") => {
+                let messages = object["messages"].as_array().unwrap();
+                // A message may be known by a page alone: removed before the stream came to it, of it
+                // the stream has only the word that it is gone.
+                for (message, copy) in
+                    messages.iter().filter_map(|m| Some((m, received_message(m)?)))
+                {
+                    let id = message["id"].as_str().unwrap();
+                    self.tokens.insert(id.to_owned(), copy.token);
+                }
+                let copies = messages.iter().filter_map(received_message).collect();
+                let asked = self.page_requested_at.take().expect("asked for");
+                self.notes.push(Observation::HistoryPage { requested_at: asked, messages: copies });
+            }
+            _ => {}
+        }
+        self.handle_reply(coordinator, &object);
+    }
+
+    /// Takes an answer to one of its requests.
+    fn handle_reply(&mut self, coordinator: &LoadCoordinator, object: &Value) {
+        let is_own = object["sender"].is_null() || object["sender"] == self.user.as_str();
+        let Some(cid) = object["cid"].as_str().filter(|_| is_own) else { return };
+        let (removes, token) = match cid.split_at(1) {
+            ("s", token) => (false, token.parse().unwrap()),
+            ("d", token) => (true, token.parse().unwrap()),
+            _ => return,
+        };
+        self.pending.retain(|pending| pending.cid != cid);
+        if object["action"] == "ERROR" {
+            // A removal that was done before the connection was lost; the stream brings it.
+            assert_eq!(object["code"], "unknown_message", "{object}");
+            assert!(removes, "{object}");
+            return;
+        }
+        let seq = object["seq"].as_u64().unwrap();
+        self.notes.push(if removes {
+            Observation::DeleteAcknowledged { token, at: coordinator.now() }
+        } else {
+            Observation::Acknowledged { token, seq }
+        });
+        coordinator.change(|state| state.acknowledged += 1);
+    }
+}
+
+fn parse_json(bytes: &[u8]) -> Value {
+    serde_json::from_slice(bytes).unwrap()
+}
+
+fn received_message(object: &Value) -> Option<ReceivedMessage> {
+    let token = find_tokens(object["content"].as_str()?.as_bytes()).pop()?;
+    Some(ReceivedMessage {
+        seq: object["seq"].as_u64()?,
+        token,
+        expires: object["expires"].as_i64(),
+    })
+}
+
+/// Every token in these bytes.
+pub(super) fn find_tokens(bytes: &[u8]) -> Vec<Token> {
+    let text = String::from_utf8_lossy(bytes);
+    let rests = text.split(TOKEN_PREFIX).skip(1);
+    rests.map(|rest| rest.split('.').next().unwrap().parse().unwrap()).collect()
+}

@@ -1,0 +1,451 @@
+//! People who talk through the real client, whatever becomes of their connections, and note everything.
+//!
+//! What they noted is judged by `checker`. They know nothing of networks: who plays them gives them a
+//! client, and another one when its process has ended.
+
+#![expect(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    reason = "a test fails where its tools do"
+)]
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::time::Duration;
+
+use chat::client::{Client, ClientEvent};
+use chat::protocol::event::Event as Said;
+use chat::protocol::id::{Cid, MessageId, Name, Seq, UserId};
+use chat::protocol::message::{Audience, Message, MessageKind};
+use chat::protocol::query::HistoryQuery;
+use chat::protocol::request::{Post, PostKind, Request};
+use chat::protocol::text::SafeText;
+use rand::rngs::StdRng;
+use rand::{RngExt as _, SeedableRng as _};
+use tokio::sync::mpsc::Receiver;
+
+use super::checker::{Observation, ReceivedMessage, Timestamp, Token};
+use super::load_client::{TOKEN_PREFIX, find_tokens};
+
+/// How many of a person's messages may be without an answer.
+const WINDOW: usize = 20;
+
+/// How far the conversation is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum UserPhase {
+    Active,
+    /// Nobody says anything new.
+    Draining,
+    /// Somebody says the last word.
+    FinalMessage,
+    /// It stands at this place: whoever is there has everything.
+    Finished(u64),
+}
+
+/// What all people share: what time it is, who they are, and whether to go on.
+pub(crate) struct UserCoordinator {
+    ticks: Cell<u64>,
+    next_token: Cell<Token>,
+    users: RefCell<Vec<Option<UserId>>>,
+    phase: Cell<UserPhase>,
+    wall_clock: fn() -> i64,
+}
+
+impl UserCoordinator {
+    /// For so many people, by this clock on the wall, in milliseconds.
+    pub(crate) fn new(people: usize, clock: fn() -> i64) -> Rc<Self> {
+        Rc::new(Self {
+            ticks: Cell::new(1),
+            next_token: Cell::new(1),
+            users: RefCell::new(vec![None; people]),
+            phase: Cell::new(UserPhase::Active),
+            wall_clock: clock,
+        })
+    }
+
+    /// Whether the server knows everybody, so that all can be written to.
+    pub(crate) fn all_registered(&self) -> bool {
+        self.users.borrow().iter().all(Option::is_some)
+    }
+
+    /// Nobody says anything new; what was begun is brought to its end.
+    pub(crate) fn stop_posting(&self) {
+        self.phase.set(UserPhase::Draining);
+    }
+
+    /// Now that all have their answers, the first person says the last word, and everybody waits for it
+    /// and reads the whole history.
+    pub(crate) fn post_final_message(&self) {
+        self.phase.set(UserPhase::FinalMessage);
+    }
+
+    fn now(&self) -> Timestamp {
+        let tick = self.ticks.get();
+        self.ticks.set(tick + 1);
+        Timestamp { tick, wall_ms: (self.wall_clock)() }
+    }
+
+    fn token(&self) -> Token {
+        let token = self.next_token.get();
+        self.next_token.set(token + 1);
+        token
+    }
+}
+
+/// Something for the client to do.
+type CidRequest = (Cid, Request);
+
+/// What is known of the whole history, page by page from its end.
+#[derive(Default)]
+enum HistoryScan {
+    #[default]
+    NotStarted,
+    Reading(Timestamp, Vec<Vec<ReceivedMessage>>),
+    Complete,
+}
+
+/// One person.
+pub(crate) struct TestUser {
+    number: usize,
+    coordinator: Rc<UserCoordinator>,
+    rng: StdRng,
+    is_connected: bool,
+    /// Whether this process of the client was logged in before.
+    was_connected: bool,
+    user_id: Option<UserId>,
+    last_seq: u64,
+    /// What has no answer, in the order in which it was said.
+    pending: Vec<CidRequest>,
+    tokens: BTreeMap<MessageId, Token>,
+    /// Stored messages of its own that it may remove.
+    own: Vec<(MessageId, Token)>,
+    page_requested_at: Option<Timestamp>,
+    history: HistoryScan,
+    observations: Vec<Observation>,
+}
+
+impl TestUser {
+    pub(crate) fn new(number: usize, room: &Rc<UserCoordinator>, seed: u64) -> Rc<RefCell<Self>> {
+        Rc::new(RefCell::new(Self {
+            number,
+            coordinator: Rc::clone(room),
+            rng: StdRng::seed_from_u64(seed),
+            is_connected: false,
+            was_connected: false,
+            user_id: None,
+            last_seq: 0,
+            pending: Vec::new(),
+            tokens: BTreeMap::new(),
+            own: Vec::new(),
+            page_requested_at: None,
+            history: HistoryScan::NotStarted,
+            observations: Vec::new(),
+        }))
+    }
+
+    /// The name to log in with.
+    pub(crate) fn name(&self) -> Name {
+        format!("Person{}", self.number).parse().unwrap()
+    }
+
+    /// Whether everything it said has its answer.
+    pub(crate) fn has_no_pending_requests(&self) -> bool {
+        self.pending.is_empty()
+    }
+
+    /// Whether it has everything, and the whole history besides.
+    pub(crate) fn is_finished(&self) -> bool {
+        matches!(self.history, HistoryScan::Complete)
+    }
+
+    /// What it noted.
+    pub(crate) fn observations(&self) -> Vec<Observation> {
+        self.observations.clone()
+    }
+
+    /// The client's process begins. What only its memory had is gone; what its disk has is said again.
+    fn restart(&mut self) -> Vec<CidRequest> {
+        self.is_connected = false;
+        self.was_connected = false;
+        self.page_requested_at = None;
+        self.history = HistoryScan::NotStarted;
+        self.pending.retain(|(_, request)| match request {
+            Request::Post(say) => !matches!(say.kind, PostKind::Temporary { .. }),
+            _ => false,
+        });
+        self.pending.clone()
+    }
+
+    /// What it thinks of doing now.
+    fn next_action(&mut self) -> Option<CidRequest> {
+        let is_known = self.coordinator.users.borrow()[self.number].is_some();
+        if !is_known && self.user_id.is_some() && self.pending.is_empty() {
+            return Some(self.post(PostKind::Plain, None));
+        }
+        match self.coordinator.phase.get() {
+            UserPhase::Active => self.random_action(),
+            UserPhase::FinalMessage if self.number == 0 && self.has_no_pending_requests() => {
+                Some(self.post(PostKind::Plain, None))
+            }
+            UserPhase::Finished(last) if self.last_seq >= last => self.request_history(),
+            UserPhase::Draining | UserPhase::FinalMessage | UserPhase::Finished(_) => None,
+        }
+    }
+
+    fn random_action(&mut self) -> Option<CidRequest> {
+        if !self.coordinator.all_registered() || self.pending.len() >= WINDOW {
+            return None;
+        }
+        match self.rng.random_range(0..100) {
+            0..12 => Some(self.post(PostKind::Plain, None)),
+            12..20 => {
+                let to = self.random_other_user();
+                Some(self.post(PostKind::Plain, Some(to)))
+            }
+            20..23 => {
+                let seconds = self.rng.random_range(1..5);
+                Some(self.post(PostKind::Temporary { seconds }, None))
+            }
+            23..26 if self.is_connected && !self.own.is_empty() => {
+                let (id, token) = self.own.swap_remove(self.rng.random_range(0..self.own.len()));
+                self.observations.push(Observation::DeleteRequested { token });
+                Some(self.track_request(&format!("d{token}"), Request::Delete(id)))
+            }
+            26..28 if self.is_connected && self.page_requested_at.is_none() => {
+                self.page_requested_at = Some(self.coordinator.now());
+                Some(("page".parse().unwrap(), Request::History(HistoryQuery::Before(None))))
+            }
+            _ => None,
+        }
+    }
+
+    fn random_other_user(&mut self) -> usize {
+        let people = self.coordinator.users.borrow().len();
+        (self.number + self.rng.random_range(1..people)) % people
+    }
+
+    fn post(&mut self, kind: PostKind, to: Option<usize>) -> CidRequest {
+        let token = self.coordinator.token();
+        let audience = to.map_or(Audience::Everyone, |to| {
+            Audience::Only(self.coordinator.users.borrow()[to].iter().cloned().collect())
+        });
+        let content = SafeText::clean(&format!("{TOKEN_PREFIX}{token}."));
+        let is_temporary = matches!(kind, PostKind::Temporary { .. });
+        self.observations.push(Observation::Posted {
+            token,
+            recipients: to.map(|to| vec![to]),
+            is_temporary,
+        });
+        let say = Request::Post(Post { audience, kind, content });
+        self.track_request(&format!("s{token}"), say)
+    }
+
+    fn track_request(&mut self, cid: &str, request: Request) -> CidRequest {
+        let cid: Cid = cid.parse().unwrap();
+        self.pending.push((cid.clone(), request.clone()));
+        (cid, request)
+    }
+
+    /// Asks for the whole history, once everything has come.
+    fn request_history(&mut self) -> Option<CidRequest> {
+        if !self.is_connected || !matches!(self.history, HistoryScan::NotStarted) {
+            return None;
+        }
+        self.history = HistoryScan::Reading(self.coordinator.now(), Vec::new());
+        Some(("log".parse().unwrap(), Request::History(HistoryQuery::Before(None))))
+    }
+
+    /// Takes what the client tells, and says what follows from it.
+    fn on_client_event(&mut self, event: ClientEvent) -> Option<CidRequest> {
+        match event {
+            ClientEvent::Connecting => {
+                self.observations.push(Observation::Connecting { at: self.coordinator.now() })
+            }
+            ClientEvent::Connected(connected) => {
+                let welcome = connected.welcome;
+                let (from, to) = (self.last_seq, welcome.head.0);
+                match (self.was_connected, welcome.resumed) {
+                    (false, _) => {
+                        self.observations.push(Observation::Restarted { from, to });
+                        self.last_seq = to;
+                    }
+                    (true, false) => self.observations.push(Observation::NotResumed),
+                    (true, true) => {}
+                }
+                self.is_connected = true;
+                self.was_connected = true;
+                self.user_id = Some(welcome.user);
+            }
+            ClientEvent::Disconnected { .. } => {
+                self.is_connected = false;
+                // These have no answer any more; messages are sent again.
+                self.pending.retain(|(_, request)| matches!(request, Request::Post(_)));
+                self.page_requested_at = None;
+                if !self.is_finished() {
+                    self.history = HistoryScan::NotStarted;
+                }
+            }
+            ClientEvent::NotSent { cid, .. } => drop(self.remove_pending(&cid)),
+            ClientEvent::Restored(_) | ClientEvent::Sending(_) | ClientEvent::FirstContact(_) => {}
+            ClientEvent::Ended { reason } | ClientEvent::Untrusted { reason } => {
+                panic!("{} may not come in: {}", self.number, reason.as_str())
+            }
+            ClientEvent::Received(said) => return self.on_server_event(said),
+        }
+        None
+    }
+
+    fn on_server_event(&mut self, event: Said) -> Option<CidRequest> {
+        let tokens = find_tokens(&event.encode());
+        if !tokens.is_empty() {
+            self.observations.push(Observation::RawTokens(tokens));
+        }
+        match event {
+            Said::Posted(message) => {
+                self.remember_token(&message);
+                let copy = received_message(&message);
+                self.last_seq = self.last_seq.max(copy.seq);
+                self.observations.push(Observation::Received(copy));
+                if self.user_id.as_ref() == Some(&message.sender) {
+                    if copy.expires.is_none() {
+                        self.own.push((message.id, copy.token));
+                    }
+                    self.on_reply(message.cid, copy.seq);
+                }
+            }
+            Said::Deleted(deleted) => {
+                let seq = self.on_tombstone(deleted.seq.0, deleted.id);
+                if self.user_id.as_ref() == Some(&deleted.author) {
+                    self.on_reply(deleted.cid, seq);
+                }
+            }
+            Said::Expired { seq, id } => drop(self.on_tombstone(seq.0, id)),
+            Said::Stored(stored) => self.on_reply(Some(stored.cid), stored.seq.0),
+            Said::History(page) => {
+                page.messages.iter().for_each(|message| self.remember_token(message));
+                let copies = page.messages.iter().map(received_message).collect();
+                if page.cid.is_some_and(|cid| cid.as_str() == "log") {
+                    let before = page.messages.first().map(|message| message.seq);
+                    return self.on_history_page(copies, before.filter(|_| page.has_earlier));
+                }
+                let asked = self.page_requested_at.take().expect("asked for");
+                self.observations
+                    .push(Observation::HistoryPage { requested_at: asked, messages: copies });
+            }
+            Said::Error(refused) => {
+                let cid = refused.cid.expect("about something");
+                // A removal that was done before, and whose answer was lost.
+                assert!(cid.as_str().starts_with('d'), "{cid}: {}", refused.text.as_str());
+                self.remove_pending(&cid);
+            }
+            Said::LoginPrompt
+            | Said::Welcome(_)
+            | Said::LoginRefused(_)
+            | Said::Users(_)
+            | Said::Guests(_)
+            | Said::Presence { .. }
+            | Said::Live(_)
+            | Said::SearchResults(_)
+            | Said::Pong(_)
+            | Said::Closing(_) => {}
+        }
+        None
+    }
+
+    fn remember_token(&mut self, message: &Message) {
+        self.tokens.insert(message.id, received_message(message).token);
+    }
+
+    fn on_tombstone(&mut self, seq: u64, id: MessageId) -> u64 {
+        self.last_seq = self.last_seq.max(seq);
+        let token = self.tokens.remove(&id);
+        self.observations.push(Observation::Tombstone { seq, token });
+        seq
+    }
+
+    /// Takes a page of the whole history, and asks for the one before it.
+    fn on_history_page(
+        &mut self,
+        copies: Vec<ReceivedMessage>,
+        before: Option<Seq>,
+    ) -> Option<CidRequest> {
+        let HistoryScan::Reading(asked, mut pages) = std::mem::take(&mut self.history) else {
+            panic!("nobody asked for that")
+        };
+        pages.push(copies);
+        if before.is_some() {
+            self.history = HistoryScan::Reading(asked, pages);
+            return Some(("log".parse().unwrap(), Request::History(HistoryQuery::Before(before))));
+        }
+        let copies = pages.into_iter().rev().flatten().collect();
+        self.observations.push(Observation::FullHistory { requested_at: asked, messages: copies });
+        self.history = HistoryScan::Complete;
+        None
+    }
+
+    /// The client did not take an order.
+    fn on_send_failed(&mut self, cid: &Cid) {
+        match cid.as_str() {
+            "page" => self.page_requested_at = None,
+            "log" => self.history = HistoryScan::NotStarted,
+            _ => drop(self.remove_pending(cid)),
+        }
+    }
+
+    /// Expects no answer any more; whether one was expected.
+    fn remove_pending(&mut self, cid: &Cid) -> bool {
+        let before = self.pending.len();
+        self.pending.retain(|(pending, _)| pending != cid);
+        self.pending.len() < before
+    }
+
+    fn on_reply(&mut self, cid: Option<Cid>, seq: u64) {
+        let Some(cid) = cid.filter(|cid| self.remove_pending(cid)) else { return };
+        let token = cid.as_str()[1..].parse().unwrap();
+        if cid.as_str().starts_with('d') {
+            self.observations
+                .push(Observation::DeleteAcknowledged { token, at: self.coordinator.now() });
+            return;
+        }
+        self.observations.push(Observation::Acknowledged { token, seq });
+        self.coordinator.users.borrow_mut()[self.number].clone_from(&self.user_id);
+        if self.coordinator.phase.get() == UserPhase::FinalMessage {
+            self.coordinator.phase.set(UserPhase::Finished(seq));
+        }
+    }
+}
+
+fn received_message(message: &Message) -> ReceivedMessage {
+    let token = find_tokens(message.content.as_str().as_bytes()).pop().expect("a token");
+    let expires = match message.kind {
+        MessageKind::Temporary { expires } => Some(expires),
+        MessageKind::Plain | MessageKind::Reply { .. } => None,
+    };
+    ReceivedMessage { seq: message.seq.0, token, expires }
+}
+
+/// Has the person use a client that was just begun, and think of something to do every `pace`, until it
+/// has everything.
+pub(crate) async fn run(
+    person: Rc<RefCell<TestUser>>,
+    (client, mut events): (Client, Receiver<ClientEvent>),
+    action_interval: Duration,
+) {
+    let mut orders = person.borrow_mut().restart();
+    let mut pace = tokio::time::interval(action_interval);
+    while !person.borrow().is_finished() {
+        for (cid, request) in orders.drain(..) {
+            if client.try_send(Some(&cid), &request).is_err() {
+                person.borrow_mut().on_send_failed(&cid);
+            }
+        }
+        orders.extend(tokio::select! {
+            biased;
+            event = events.recv() => person.borrow_mut().on_client_event(event.expect("it goes on")),
+            _ = pace.tick() => person.borrow_mut().next_action(),
+        });
+    }
+    client.close().await;
+}
