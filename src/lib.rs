@@ -1,13 +1,37 @@
-//! `chat`: a group chat for the terminal that a team can run by itself and trust.
+//! A self-hosted group chat for the terminal: a server, a full-screen client and a line-mode client
+//! in one binary, connected over TLS 1.3.
 //!
-//! The crate is built in floors. A floor names only what stands below it, and a test holds it to that
-//! (`tests/it/floors.rs`). `ARCHITECTURE.md` tells the rest.
+//! The binary is the product. The library exists so that the binary, the integration tests and the
+//! benchmarks share one implementation; its API is not stable. To write a client in another
+//! language, read the wire protocol in [`protocol`]. To change the program, start with
+//! `ARCHITECTURE.md` in the repository.
 //!
-//! 1. [`protocol`]: what goes over the wire, as types.
-//! 2. [`tls`]: certificates and encrypted streams; [`store`]: the log on disk.
-//! 3. [`server`] and [`client`], which never name each other.
-//! 4. [`tui`]: the full screen.
-//! 5. [`cli`]: the command line, which names all the others.
+//! # Layers
+//!
+//! A module uses only modules of lower layers. The integration test `layers` enforces this.
+//!
+//! | layer | module | contents |
+//! | --- | --- | --- |
+//! | 5 | [`cli`] | subcommands, flags, settings, logging, the line-mode client |
+//! | 4 | [`tui`] | the full-screen client |
+//! | 3 | [`server`], [`client`] | the two ends of a connection; neither uses the other |
+//! | 2 | [`tls`], [`store`] | certificates and encrypted streams; the log on disk |
+//! | 1 | [`protocol`] | requests, events and their encoding |
+//!
+//! # Functional core, imperative shell
+//!
+//! Decisions are made by pure code: it takes the current time and an input, and returns effects. It
+//! does not await, read a clock or do I/O. The tasks around it wait for input, read the clock and
+//! carry out the effects. The pure parts are [`protocol`], [`server::hub`], [`client::state`] and
+//! most of [`tui`].
+//!
+//! # Where to start
+//!
+//! - [`server::Server`] runs a server.
+//! - [`client::connect`] returns a handle for requests and a stream of events.
+//! - [`protocol::request::Request`] and [`protocol::event::Event`] are what crosses the wire.
+//! - [`protocol::message::can_see`] is the one rule that decides who may see a message.
+//! - [`store::Store`] and [`store::Reader`] are the log, on disk or in memory.
 
 pub mod protocol;
 pub mod store;

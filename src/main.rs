@@ -1,4 +1,4 @@
-//! The program: everything it does is in `chat::cli`.
+//! The `chat` binary; see [`chat::cli`].
 
 fn main() -> std::process::ExitCode {
     chat::cli::main()

@@ -1,8 +1,8 @@
-//! Events to JSON objects, and back.
+//! Events, encoded to and decoded from JSON objects.
 //!
-//! An event is encoded once for all sessions of ours ([`ClientEvent::encode`]) and once for all original
-//! clients ([`ClientEvent::encode_for_original`]), who must get neither what they don't know nor more than
-//! they can read at once.
+//! An event is encoded once for all extended sessions ([`Event::encode`]) and once for all original
+//! clients ([`Event::encode_for_original`]), which get no unknown events or fields and no more bytes
+//! than one of their reads takes.
 
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ use super::message::{Audience, Message, MessageKind, Millis};
 use super::request::{PROTOCOL_VERSION, to_line};
 use super::text::SafeText;
 
-/// Every event but the answer to a login, as it stands on the wire.
+/// The wire form of every event except the reply to a login.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(tag = "action", rename_all = "UPPERCASE")]
 enum WireEvent {
@@ -93,7 +93,7 @@ struct WireMessage {
     guest: bool,
 }
 
-/// A DELETE or an OUTDATED: `content` is the message that is gone.
+/// A DELETE or OUTDATED; `content` is the id of the message.
 #[derive(Debug, Serialize, Deserialize)]
 struct WireRemoval {
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -114,7 +114,7 @@ struct WireError {
     cid: Option<Cid>,
 }
 
-/// The answer to a login: the one object of the original's that has a `status` and no `action`.
+/// The reply to a login: it has a `status` instead of an `action`.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(tag = "status", rename_all = "UPPERCASE")]
 enum LoginReply {
@@ -144,7 +144,7 @@ enum ServerObject {
 }
 
 impl Event {
-    /// The bytes for every session of ours: one JSON object and a line end.
+    /// Encodes the event for extended sessions as one line.
     pub fn encode(&self) -> Bytes {
         match self {
             Self::Welcome(welcome) => encode_line(&LoginReply::Success {
@@ -156,10 +156,10 @@ impl Event {
                 resumed: Some(welcome.resumed),
                 limits: Some(welcome.limits),
             }),
-            Self::LoginRefused(refused) => encode_line(&LoginReply::Error(refused.into())),
+            Self::LoginRefused(reply) => encode_line(&LoginReply::Error(reply.into())),
             Self::LoginPrompt => encode_line(&WireEvent::Login),
-            Self::Users(people) => {
-                encode_line(&WireEvent::ActiveClient { receiver: Arc::clone(people) })
+            Self::Users(users) => {
+                encode_line(&WireEvent::ActiveClient { receiver: Arc::clone(users) })
             }
             Self::Guests(guests) => encode_line(&WireEvent::Guests { receiver: guests.clone() }),
             Self::Presence { joined, left } => {
@@ -194,28 +194,28 @@ impl Event {
                 later: page.has_later,
                 cid: page.cid.clone(),
             }),
-            Self::SearchResults(found) => encode_line(&WireEvent::Found {
-                messages: to_wire_messages(&found.messages),
-                searched: found.searched,
-                end: found.end,
-                cid: found.cid.clone(),
+            Self::SearchResults(results) => encode_line(&WireEvent::Found {
+                messages: to_wire_messages(&results.messages),
+                searched: results.searched,
+                end: results.end,
+                cid: results.cid.clone(),
             }),
             Self::Pong(count) => encode_line(&WireEvent::Pong { count: *count }),
-            Self::Error(refused) => encode_line(&WireEvent::Error(refused.into())),
-            Self::Closing(refused) => encode_line(&WireEvent::Closing(refused.into())),
+            Self::Error(reply) => encode_line(&WireEvent::Error(reply.into())),
+            Self::Closing(reply) => encode_line(&WireEvent::Closing(reply.into())),
         }
     }
 
-    /// The bytes for every original client, cut to what one of its reads takes; `None` for what
-    /// such a client does not know.
+    /// Encodes the event for original clients as one line of at most [`ORIGINAL_FRAME_BYTES`]; longer
+    /// texts and lists are truncated. Returns `None` for events that such a client does not know.
     pub fn encode_for_original(&self) -> Option<Bytes> {
         match self {
             Self::LoginPrompt => Some(self.encode()),
-            Self::LoginRefused(refused) => Some(truncate_text(&refused.text, |error| {
-                encode_line(&LoginReply::Error(error_for_original(refused, error)))
+            Self::LoginRefused(reply) => Some(truncate_text(&reply.text, |text| {
+                encode_line(&LoginReply::Error(error_for_original(reply, text)))
             })),
-            Self::Error(refused) => Some(truncate_text(&refused.text, |error| {
-                encode_line(&WireEvent::Error(error_for_original(refused, error)))
+            Self::Error(reply) => Some(truncate_text(&reply.text, |text| {
+                encode_line(&WireEvent::Error(error_for_original(reply, text)))
             })),
             Self::Welcome(welcome) => Some(encode_line(&LoginReply::Success {
                 user_id: welcome.user.clone(),
@@ -226,8 +226,8 @@ impl Event {
                 resumed: None,
                 limits: None,
             })),
-            Self::Users(people) => Some(truncate(people.len(), |count| {
-                let fitting = people.iter().take(count).cloned().collect();
+            Self::Users(users) => Some(truncate(users.len(), |count| {
+                let fitting = users.iter().take(count).cloned().collect();
                 encode_line(&WireEvent::ActiveClient { receiver: fitting })
             })),
             Self::Presence { .. }
@@ -256,11 +256,11 @@ impl Event {
         }
     }
 
-    /// Reads what a server of ours said to a client of ours; `None` for an event that this version
-    /// does not know.
+    /// Decodes an object that a server sent to an extended client. Returns `None` for an event that
+    /// this version does not know.
     ///
     /// # Errors
-    /// Not JSON, or not as the protocol has it.
+    /// The object is not valid JSON, or a field is missing or invalid.
     pub fn decode(object: &[u8]) -> Result<Option<Self>, serde_json::Error> {
         let event = match serde_json::from_slice(object)? {
             ServerObject::Login(LoginReply::Success {
@@ -279,8 +279,8 @@ impl Event {
                 resumed: resumed.unwrap_or_default(),
                 limits: limits.unwrap_or_default(),
             }),
-            ServerObject::Login(LoginReply::Error(refused)) => Self::LoginRefused(refused.into()),
-            ServerObject::Event(wire) => return wire.into_event(),
+            ServerObject::Login(LoginReply::Error(reply)) => Self::LoginRefused(reply.into()),
+            ServerObject::Event(event) => return event.into_event(),
         };
         Ok(Some(event))
     }
@@ -302,14 +302,14 @@ impl WireEvent {
                 let to = required(message.optional, "optional")?;
                 Event::Posted(message.into_message(MessageKind::Reply { to })?)
             }
-            Self::Delete(mark) => Event::Deleted(Deleted {
-                seq: required(mark.seq, "seq")?,
-                id: mark.content,
-                author: required(mark.sender, "sender")?,
-                cid: mark.cid,
+            Self::Delete(removal) => Event::Deleted(Deleted {
+                seq: required(removal.seq, "seq")?,
+                id: removal.content,
+                author: required(removal.sender, "sender")?,
+                cid: removal.cid,
             }),
-            Self::Outdated(mark) => {
-                Event::Expired { seq: required(mark.seq, "seq")?, id: mark.content }
+            Self::Outdated(removal) => {
+                Event::Expired { seq: required(removal.seq, "seq")?, id: removal.content }
             }
             Self::Live { seq } => Event::Live(seq),
             Self::Stored { seq, id, cid } => Event::Stored(StoredReply { seq, id, cid }),
@@ -326,8 +326,8 @@ impl WireEvent {
                 cid,
             }),
             Self::Pong { count } => Event::Pong(count),
-            Self::Error(refused) => Event::Error(refused.into()),
-            Self::Closing(refused) => Event::Closing(refused.into()),
+            Self::Error(reply) => Event::Error(reply.into()),
+            Self::Closing(reply) => Event::Closing(reply.into()),
             Self::Unknown => return Ok(None),
         }))
     }
@@ -366,16 +366,17 @@ impl WireMessage {
 }
 
 fn to_wire_messages(messages: &[Message]) -> Vec<WireEvent> {
-    let wire =
-        |message: &Message| to_wire_message(message, message.content.clone(), Some(message.seq));
-    messages.iter().map(wire).collect()
+    messages
+        .iter()
+        .map(|message| to_wire_message(message, message.content.clone(), Some(message.seq)))
+        .collect()
 }
 
-fn from_wire_messages(wires: Vec<WireEvent>) -> Result<Vec<Message>, serde_json::Error> {
-    let mut messages = Vec::with_capacity(wires.len());
-    for wire in wires {
-        // A later version may put something else among them.
-        if let Some(Event::Posted(message)) = wire.into_event()? {
+fn from_wire_messages(objects: Vec<WireEvent>) -> Result<Vec<Message>, serde_json::Error> {
+    let mut messages = Vec::with_capacity(objects.len());
+    for object in objects {
+        // Later versions may add other objects to the list.
+        if let Some(Event::Posted(message)) = object.into_event()? {
             messages.push(message);
         }
     }
@@ -386,26 +387,18 @@ fn required<T>(field: Option<T>, name: &'static str) -> Result<T, serde_json::Er
     field.ok_or_else(|| serde::de::Error::missing_field(name))
 }
 
-/// The recipients as the wire lists them.
-pub(super) fn receiver_list(audience: &Audience) -> Vec<String> {
-    match audience {
-        Audience::Everyone => vec!["all".to_owned()],
-        Audience::Only(people) => people.iter().map(ToString::to_string).collect(),
-    }
-}
-
-/// How the original writes a moment.
+/// The format of `time`, from the original protocol.
 fn format_time(at: DateTime<FixedOffset>) -> String {
     at.format("%Y-%m-%d %H:%M:%S").to_string()
 }
 
-/// With its `seq` a message is for sessions of ours, without it for original clients.
+/// The message for extended sessions if `seq` is given, and for original clients otherwise.
 fn to_wire_message(message: &Message, content: SafeText, seq: Option<Seq>) -> WireEvent {
     let extended = seq.is_some();
     let fields = WireMessage {
         id: message.id,
         sender: message.sender.clone(),
-        receiver: receiver_list(&message.audience),
+        receiver: message.audience.receiver_list(),
         content,
         time: format_time(message.at),
         private: message.audience.is_private(),
@@ -423,21 +416,21 @@ fn to_wire_message(message: &Message, content: SafeText, seq: Option<Seq>) -> Wi
     }
 }
 
-/// A message that is too long for an original client loses the end of its text, and a message to
-/// very many people some of their names: it still reads what it can, instead of breaking.
+/// If the message is too long for an original client, the end of its text is cut off, and if it has
+/// very many recipients, some of their names.
 fn encode_message_for_original(message: &Message) -> Bytes {
     let mut shown = message.clone();
-    if let Audience::Only(people) = &mut shown.audience {
-        while people.iter().map(|id| id.as_str().len() + 3).sum::<usize>()
+    if let Audience::Only(recipients) = &mut shown.audience {
+        while recipients.iter().map(|id| id.as_str().len() + 3).sum::<usize>()
             > ORIGINAL_FRAME_BYTES / 2
         {
-            people.pop_last();
+            recipients.pop_last();
         }
     }
     truncate_text(&message.content, |content| encode_line(&to_wire_message(&shown, content, None)))
 }
 
-/// The longest encoding that an original client can read, with as much of `text` as fits.
+/// Encodes as much of `text` as fits into [`ORIGINAL_FRAME_BYTES`].
 fn truncate_text(text: &SafeText, encode: impl Fn(SafeText) -> Bytes) -> Bytes {
     let characters = text.as_str().chars().count();
     truncate(characters, |count| {
@@ -449,7 +442,7 @@ fn truncate_text(text: &SafeText, encode: impl Fn(SafeText) -> Bytes) -> Bytes {
     })
 }
 
-/// The longest encoding that an original client can read, of at most `count` things.
+/// Encodes as many of `count` items as fit into [`ORIGINAL_FRAME_BYTES`], by binary search.
 fn truncate(count: usize, encode: impl Fn(usize) -> Bytes) -> Bytes {
     let whole = encode(count);
     if whole.len() <= ORIGINAL_FRAME_BYTES {
@@ -472,18 +465,18 @@ fn encode_line(value: &impl Serialize) -> Bytes {
 }
 
 impl From<&ErrorReply> for WireError {
-    fn from(refused: &ErrorReply) -> Self {
-        Self { error: refused.text.clone(), code: refused.code, cid: refused.cid.clone() }
+    fn from(reply: &ErrorReply) -> Self {
+        Self { error: reply.text.clone(), code: reply.code, cid: reply.cid.clone() }
     }
 }
 
 impl From<WireError> for ErrorReply {
-    fn from(refused: WireError) -> Self {
-        Self { code: refused.code, text: refused.error, cid: refused.cid }
+    fn from(reply: WireError) -> Self {
+        Self { code: reply.code, text: reply.error, cid: reply.cid }
     }
 }
 
-/// What an original client gets: it has no `cid`.
-fn error_for_original(refused: &ErrorReply, error: SafeText) -> WireError {
-    WireError { error, code: refused.code, cid: None }
+/// The error without its `cid`, for original clients.
+fn error_for_original(reply: &ErrorReply, text: SafeText) -> WireError {
+    WireError { error: text, code: reply.code, cid: None }
 }

@@ -1,17 +1,17 @@
-//! Bytes to JSON objects: over any split or run-together input, with a cap while reading.
+//! Splits a byte stream into JSON objects, with a size limit.
 //!
-//! An original client writes objects with nothing between them, so the ends are found by counting
-//! braces, not by newlines. What is inside of an object is not looked at here.
+//! Original clients write objects without separators, so the decoder finds the end of an object by
+//! counting braces outside strings. It does not parse the object.
 
 use bytes::{Buf, Bytes, BytesMut};
 
 use super::error::Refusal;
 
-/// Cuts a stream of bytes into JSON objects.
+/// Splits a byte stream into JSON objects.
 #[derive(Debug)]
 pub struct Decoder {
     buffer: BytesMut,
-    /// How much of `buffer` has been looked at.
+    /// Number of bytes of `buffer` that have been scanned.
     scanned: usize,
     depth: u32,
     in_string: bool,
@@ -21,7 +21,7 @@ pub struct Decoder {
 }
 
 impl Decoder {
-    /// A decoder that takes objects of at most `limit` bytes.
+    /// Creates a decoder for objects of at most `limit` bytes.
     pub fn new(limit: usize) -> Self {
         Self {
             buffer: BytesMut::new(),
@@ -34,28 +34,29 @@ impl Decoder {
         }
     }
 
-    /// Takes objects of at most `limit` bytes from now on.
+    /// Changes the size limit, in bytes.
     pub fn set_limit(&mut self, limit: usize) {
         self.limit = limit;
     }
 
-    /// Where the next bytes are read into.
+    /// The buffer into which the caller reads the next bytes.
     pub fn buffer(&mut self) -> &mut BytesMut {
         &mut self.buffer
     }
 
-    /// The next whole object.
+    /// Returns the next complete object, or `None` if more bytes are needed.
     ///
     /// # Errors
-    /// [`Refusal::BadJson`] for anything but white space between objects: it is skipped up to the next
-    /// `{` and reported once, and reading can go on. [`Refusal::FrameTooLong`] past the limit: nothing
-    /// of the object is kept, and the stream is of no further use.
+    /// - [`Refusal::BadJson`] if anything but white space stands between objects. The decoder skips it
+    ///   up to the next `{`, reports it once, and can continue.
+    /// - [`Refusal::FrameTooLong`] if an object exceeds the limit. Its bytes are discarded, and the rest
+    ///   of the stream cannot be decoded.
     pub fn next_object(&mut self) -> Option<Result<Bytes, Refusal>> {
         if self.depth == 0 {
             let stray = self.skip_to_object();
             if stray && !self.skipping_garbage {
                 self.skipping_garbage = true;
-                return Some(Err(Refusal::BadJson("it must begin with {".to_owned())));
+                return Some(Err(Refusal::BadJson("expected {".to_owned())));
             }
             if self.buffer.is_empty() {
                 return None;
@@ -72,7 +73,7 @@ impl Decoder {
         Some(Ok(object.freeze()))
     }
 
-    /// Drops what is before the next object; whether that was more than white space.
+    /// Drops all bytes before the next `{`; returns whether they were more than white space.
     fn skip_to_object(&mut self) -> bool {
         let start = self.buffer.iter().position(|b| *b == b'{').unwrap_or(self.buffer.len());
         let stray = self.buffer.iter().take(start).any(|b| !b.is_ascii_whitespace());
@@ -81,8 +82,8 @@ impl Decoder {
     }
 
     fn find_end(&mut self) -> Option<usize> {
-        let unseen = self.buffer.get(self.scanned..).unwrap_or_default();
-        for (index, byte) in unseen.iter().enumerate() {
+        let unscanned = self.buffer.get(self.scanned..).unwrap_or_default();
+        for (index, byte) in unscanned.iter().enumerate() {
             match (self.in_string, byte) {
                 (true, _) if self.escaped => self.escaped = false,
                 (true, b'\\') => self.escaped = true,
@@ -126,7 +127,7 @@ mod tests {
         for size in 1..=stream.len() {
             let pieces: Vec<&[u8]> = stream.chunks(size).collect();
             let objects: Vec<_> = decode(&pieces, 100).into_iter().map(Result::unwrap).collect();
-            assert_eq!(objects, whole, "in pieces of {size}");
+            assert_eq!(objects, whole, "chunks of {size} bytes");
         }
     }
 
@@ -146,14 +147,14 @@ mod tests {
             decoder.buffer().extend_from_slice(&[b'x'; 100]);
             match decoder.next_object() {
                 None => {}
-                Some(refused) => {
-                    assert_eq!(refused, Err(Refusal::FrameTooLong(1_000)));
+                Some(result) => {
+                    assert_eq!(result, Err(Refusal::FrameTooLong(1_000)));
                     assert!(decoder.buffer().is_empty());
                     return;
                 }
             }
         }
-        panic!("2,000 bytes were taken");
+        panic!("2,000 bytes were accepted");
     }
 
     proptest::proptest! {

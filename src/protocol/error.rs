@@ -1,4 +1,4 @@
-//! What a server can refuse, with the stable code of each reason and its words for people.
+//! Reasons for which a server refuses a request or a login, with their stable codes and texts.
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -6,171 +6,148 @@ use thiserror::Error;
 use super::id::{IdError, MessageId, Name, UserId};
 use super::limits;
 
-/// The stable name of a reason, for programs. The words beside it may change, these may not.
+/// The stable code of a [`Refusal`] on the wire, in snake case. Codes never change; texts may.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ErrorCode {
-    /// The bytes were not a JSON object.
+    /// The bytes are not a JSON object.
     BadJson,
-    /// A JSON object, but a field is missing or not what it has to be.
+    /// A field is missing or invalid.
     BadRequest,
-    /// The object is longer than the server takes; the connection is closed.
+    /// The object exceeds the size limit. The connection is closed.
     FrameTooLong,
-    /// The action is not one of the protocol's.
+    /// The action is not part of the protocol.
     UnknownAction,
-    /// Something other than a login came first.
+    /// The first object was not a login.
     LoginFirst,
-    /// A login after the login.
+    /// A second login on the same connection.
     AlreadyLoggedIn,
-    /// The name can't be a name.
+    /// The requested name is invalid.
     BadName,
-    /// The name could be taken for that of somebody else.
+    /// The requested name looks like another name in use.
     ConfusableName,
-    /// Nobody new is let in without an invite.
+    /// The server admits new users only with an invite.
     InviteNeeded,
-    /// The invite is used up, too old, or was never one.
+    /// The invite is used up, expired or unknown.
     BadInvite,
-    /// Whoever runs the server has shut this person out; the connection is closed.
+    /// The user's key or address is banned. The connection is closed.
     Banned,
-    /// Whoever runs the server has ended this connection.
+    /// The administrator closed the connection.
     Kicked,
-    /// The ID asked for belongs to another key, or to none.
+    /// The requested ID does not belong to the client's key.
     NotYourId,
-    /// The key has as many IDs as a key may have.
+    /// The key already has the maximum number of IDs.
     TooManyIds,
-    /// Too much comes from one address.
+    /// Too many connections or new IDs from one address.
     TooManyConnections,
-    /// Far more was asked for than one person may, and for too long; the connection is closed.
+    /// The client exceeded its rate limit for too long. The connection is closed.
     Flooding,
-    /// A message without text.
+    /// The message has no visible text.
     EmptyContent,
-    /// A message of more text than the server takes.
+    /// The text of the message exceeds the limit.
     ContentTooLong,
-    /// A direct message to nobody, or to nobody but its sender.
+    /// A direct message without a recipient other than its sender.
     NoRecipient,
-    /// A recipient who is not there.
+    /// A recipient is neither connected nor a registered ID.
     UnknownRecipient,
-    /// A direct message to more people than the server takes.
+    /// A direct message names too many recipients.
     TooManyRecipients,
-    /// A life of a temporary message that the server does not grant.
+    /// The lifetime of a temporary message is out of range.
     BadSeconds,
-    /// No such message, or none that the sender may see.
+    /// The message does not exist, or the user may not see it.
     UnknownMessage,
-    /// The expression of a search is broken or too large.
+    /// The search expression is invalid, too long or too complex.
     BadPattern,
-    /// The server could not store it: the disk is full, or fails.
+    /// The server could not write to its log: the disk is full or failed.
     NotStored,
-    /// Only the author may do that.
+    /// Only the author may do this.
     NotYours,
-    /// The client did not take what was sent to it; the connection is closed.
+    /// The client did not read the replies to its own requests. The connection is closed.
     TooSlow,
-    /// The login took too long; the connection is closed.
+    /// No login in time. The connection is closed.
     LoginTimeout,
-    /// The server stops; the connection is closed.
+    /// The server is shutting down. The connection is closed.
     ShuttingDown,
     /// A code that this version does not know.
     #[serde(other)]
     Unknown,
 }
 
-/// Why the server did not do what it was asked. The text is for people and says what to do.
+/// Why the server refuses a request or a login. The text is for users; [`Refusal::code`] is for
+/// programs.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[expect(missing_docs, reason = "each variant is documented at the code of the same name")]
 pub enum Refusal {
-    /// See [`ErrorCode::BadJson`].
-    #[error("that is not a JSON object: {0}")]
+    #[error("not a JSON object: {0}")]
     BadJson(String),
-    /// See [`ErrorCode::BadRequest`].
     #[error("{0}")]
     BadRequest(String),
-    /// See [`ErrorCode::FrameTooLong`].
-    #[error("an object may have {0} bytes at most")]
+    #[error("the object exceeds the limit of {0} bytes")]
     FrameTooLong(usize),
-    /// See [`ErrorCode::UnknownAction`].
-    #[error("unknown action; there are MESSAGE, TEMPORARY, REPLY, DELETE, SEARCH and EXIT")]
+    #[error("unknown action; use MESSAGE, TEMPORARY, REPLY, DELETE, SEARCH, HISTORY, PING or EXIT")]
     UnknownAction,
-    /// See [`ErrorCode::LoginFirst`].
-    #[error("log in first: {{\"username\": \"...\"}}")]
+    #[error("log in first: send {{\"username\": \"...\"}}")]
     LoginFirst,
-    /// See [`ErrorCode::AlreadyLoggedIn`].
     #[error("already logged in on this connection")]
     AlreadyLoggedIn,
-    /// See [`ErrorCode::BadName`].
     #[error("{0}")]
     BadName(#[from] IdError),
-    /// See [`ErrorCode::ConfusableName`].
-    #[error("the name {0} could be taken for {1}, which is in use: choose exactly {1}, or another")]
+    /// The requested name and the name that it looks like.
+    #[error("the name {0} looks like {1}, which is in use: choose exactly {1}, or another name")]
     ConfusableName(Name, Name),
-    /// See [`ErrorCode::InviteNeeded`].
     #[error(
-        "this server lets nobody new in without an invite: ask whoever runs it for a chat:// link (`chat invite` makes one)"
+        "this server requires an invite: ask its administrator for a chat:// link (`chat invite` creates one)"
     )]
     InviteNeeded,
-    /// See [`ErrorCode::InvalidInvite`].
-    #[error("the invite is used up, too old, or not complete: ask for a new link")]
+    #[error("the invite is used up, expired or incomplete: ask for a new link")]
     BadInvite,
-    /// See [`ErrorCode::BanTarget`].
-    #[error("you are shut out of this server: whoever runs it can change that")]
+    #[error("you are banned from this server; ask its administrator")]
     Banned,
-    /// See [`ErrorCode::Kicked`].
-    #[error("whoever runs the server has ended your connection")]
+    #[error("the administrator closed your connection")]
     Kicked,
-    /// See [`ErrorCode::NotYourId`].
     #[error(
-        "{0} does not belong to your key: leave --id out, or bring the key that it belongs to (`chat key import`)"
+        "{0} does not belong to your key: omit --id, or import the right key with `chat key import`"
     )]
     NotYourId(UserId),
-    /// See [`ErrorCode::TooManyIds`].
-    #[error("your key has {} IDs already, and more it may not have: {}", .0.len(), join_ids(.0))]
+    /// All IDs of the key.
+    #[error("this key already has {} IDs, the maximum: {}", .0.len(), join_ids(.0))]
     TooManyIds(Vec<UserId>),
-    /// See [`ErrorCode::TooManyConnections`].
-    #[error("too many connections come from your address: close one, or wait a minute")]
+    #[error("too many connections from your address: close one, or retry in a minute")]
     TooManyConnections,
-    /// See [`ErrorCode::Flooding`].
-    #[error("you asked for far more than one person may, and for too long")]
+    #[error("rate limit exceeded for too long")]
     Flooding,
-    /// See [`ErrorCode::EmptyContent`].
-    #[error("the message has no text")]
+    #[error("the message is empty")]
     EmptyContent,
-    /// See [`ErrorCode::ContentTooLong`].
-    #[error("the message has {0} characters; {max} are the most", max = limits::CONTENT_CHARACTERS)]
+    /// The number of characters.
+    #[error("the message has {0} characters; the maximum is {max}", max = limits::CONTENT_CHARACTERS)]
     ContentTooLong(usize),
-    /// See [`ErrorCode::NoRecipient`].
     #[error("a direct message needs at least one recipient other than its sender")]
     NoRecipient,
-    /// See [`ErrorCode::UnknownRecipient`].
-    #[error("not here: {}; the message was sent to nobody", join_ids(.0))]
+    #[error("recipient not found: {}; the message was not sent", join_ids(.0))]
     UnknownRecipient(Vec<UserId>),
-    /// See [`ErrorCode::TooManyRecipients`].
-    #[error("a direct message may name {} people at most", limits::RECIPIENTS)]
+    #[error("a direct message may have at most {} recipients", limits::RECIPIENTS)]
     TooManyRecipients,
-    /// See [`ErrorCode::BadSeconds`].
-    #[error("a temporary message lives from 1 to {} seconds", limits::MAX_TEMPORARY_SECONDS)]
+    #[error("a temporary message must last 1 to {} seconds", limits::MAX_TEMPORARY_SECONDS)]
     BadSeconds,
-    /// See [`ErrorCode::UnknownMessage`].
-    #[error("there is no message {0} that you can see (it may have expired or been removed)")]
+    #[error("message {0} not found; it may have expired or been removed")]
     UnknownMessage(MessageId),
-    /// See [`ErrorCode::BadPattern`].
-    #[error("the search expression is broken: {0}")]
+    #[error("invalid search expression: {0}")]
     BadPattern(String),
-    /// See [`ErrorCode::WriteFailed`].
-    #[error("the server could not store it ({0}): nothing was sent; tell whoever runs the server")]
+    /// The public part of the cause.
+    #[error("the server's storage failed ({0}): nothing was sent; tell its administrator")]
     NotStored(&'static str),
-    /// See [`ErrorCode::NotYours`].
-    #[error("message {0} is not yours: only its author can do that")]
+    #[error("message {0} is not yours: only its author can delete it")]
     NotYours(MessageId),
-    /// See [`ErrorCode::TooSlow`].
-    #[error("the connection was too slow for what was sent to it")]
+    #[error("the connection was too slow to receive the replies to your requests")]
     TooSlow,
-    /// See [`ErrorCode::LoginTimeout`].
-    #[error("no login came in time")]
+    #[error("login timed out")]
     LoginTimeout,
-    /// See [`ErrorCode::ShuttingDown`].
     #[error("the server is shutting down")]
     ShuttingDown,
 }
 
 impl Refusal {
-    /// The code that goes with the text.
+    /// The stable code of this reason.
     pub fn code(&self) -> ErrorCode {
         match self {
             Self::BadJson(_) => ErrorCode::BadJson,

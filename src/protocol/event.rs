@@ -1,4 +1,4 @@
-//! What a server says, as values. How they stand on the wire is in `wire`.
+//! Events: everything that a server sends. Their encoding is in `codec`.
 
 use std::sync::Arc;
 
@@ -10,92 +10,94 @@ use super::limits::{ERROR_CHARACTERS, Limits};
 use super::message::{Message, Millis};
 use super::text::SafeText;
 
-/// What a server says.
+/// An object that a server sends.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
-    /// LOGIN: the first thing on a new connection.
+    /// LOGIN: the first object on a new connection.
     LoginPrompt,
     /// The login is accepted.
     Welcome(Welcome),
     /// The login is refused.
     LoginRefused(ErrorReply),
-    /// `ACTIVE_CLIENT`: everybody who is here, as far as it was told; those who come at once share it.
+    /// `ACTIVE_CLIENT`: the online users as of the latest PRESENCE. Logins between two PRESENCE events
+    /// share the list.
     Users(Arc<[UserId]>),
-    /// PRESENCE: who came and who went since the last word on it.
+    /// PRESENCE: the changes since the previous one.
     Presence {
-        /// Who came.
+        /// Users who came online.
         joined: Vec<UserId>,
-        /// Who went.
+        /// Users who went offline.
         left: Vec<UserId>,
     },
-    /// GUESTS: of those who are here, or come with the next word, these have shown no key.
+    /// GUESTS: the users of the following `ACTIVE_CLIENT` or PRESENCE who have no key.
     Guests(Vec<UserId>),
     /// MESSAGE, TEMPORARY or REPLY.
     Posted(Message),
-    /// DELETE: its author has removed a message.
+    /// DELETE: a message was removed.
     Deleted(Deleted),
     /// OUTDATED: a temporary message has expired.
     Expired {
-        /// The place of this event in the order.
+        /// The position of this event, not of the message, in the log.
         seq: Seq,
-        /// The message.
+        /// The expired message.
         id: MessageId,
     },
-    /// LIVE: everything up to here has been sent again; what comes now is new.
+    /// LIVE: everything up to here has been sent; events from here on are new.
     Live(Seq),
-    /// STORED: a request that is repeated was done before; nothing was done now.
+    /// STORED: the request was executed before; nothing was done now.
     Stored(StoredReply),
-    /// HISTORY: the answer to a question about what was said before.
+    /// HISTORY: the reply to a history query.
     History(HistoryPage),
-    /// FOUND: some hits of a search; more follow unless it is done.
+    /// FOUND: hits of a search; more follow while [`SearchResults::end`] is `Searching`.
     SearchResults(SearchResults),
-    /// PONG: how many events of the log were sent on this connection.
+    /// PONG: the number of log events sent on this connection so far.
     Pong(u64),
-    /// ERROR: the server did not do what it was asked.
+    /// ERROR: a request was refused or failed.
     Error(ErrorReply),
-    /// CLOSING: the server ends the connection.
+    /// CLOSING: the server is closing the connection.
     Closing(ErrorReply),
 }
 
-/// What a session learns at its login.
+/// The reply to an accepted login.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Welcome {
-    /// The ID that the session has from now on.
+    /// The ID of this session.
     pub user: UserId,
-    /// The random identity of the server's log: another one means that all numbers began anew.
+    /// The random identity of the server's log. If it differs from an earlier login, all sequence
+    /// numbers and message ids have started over.
     pub epoch: String,
-    /// The last number given in the log.
+    /// The last position assigned in the log.
     pub head: Seq,
-    /// The server's clock.
+    /// The server's clock at the login.
     pub now: Millis,
-    /// Whether the client goes on where it was. Otherwise what it has had is void: it was away too
-    /// long, or the log is another.
+    /// Whether the client continues where it left off. If it asked to and this is `false`, it must
+    /// discard what it has: it was away too long, or the log is a different one.
     pub resumed: bool,
-    /// What the server takes.
+    /// The server's limits.
     pub limits: Limits,
 }
 
-/// What came of a request the first time.
+/// The result of a request that had been executed before.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredReply {
-    /// The place in the order of what came of it.
+    /// The position of the resulting event.
     pub seq: Seq,
-    /// The message.
+    /// The message that was sent or removed.
     pub id: MessageId,
-    /// The request.
+    /// The repeated request.
     pub cid: Cid,
 }
 
-/// A part of the history.
+/// The reply to a history query.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HistoryPage {
     /// The messages, oldest first.
     pub messages: Vec<Message>,
-    /// Whether there are earlier ones.
+    /// Whether the log has earlier messages that the user may see.
     pub has_earlier: bool,
-    /// Whether there are later ones.
+    /// Whether the log has later messages that the user may see.
     pub has_later: bool,
-    /// The question.
+    /// The query that this answers.
     pub cid: Option<Cid>,
 }
 
@@ -104,56 +106,56 @@ pub struct HistoryPage {
 pub struct SearchResults {
     /// The messages, newest first.
     pub messages: Vec<Message>,
-    /// How many messages have been searched so far.
+    /// Number of messages searched so far, counting only those that the user may see.
     pub searched: u64,
-    /// Whether that was all; without it, why not.
+    /// Whether the search has ended, and why.
     pub end: SearchEnd,
-    /// The question.
+    /// The query that this answers.
     pub cid: Option<Cid>,
 }
 
-/// How far a search is.
+/// The state of a search.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SearchEnd {
-    /// It goes on.
+    /// More results follow.
     Searching,
     /// Everything was searched.
     Complete,
-    /// There were too many hits: only the newest are shown.
+    /// There are too many hits; only the newest were sent.
     TooMany,
-    /// It took too long.
+    /// The search timed out.
     TooLong,
-    /// The same person has begun another.
+    /// The same user started another search.
     Replaced,
 }
 
-/// Somebody has removed a message.
+/// A message was removed, by its author or by the administrator.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Deleted {
-    /// The place of this event in the order.
+    /// The position of this event, not of the message, in the log.
     pub seq: Seq,
-    /// The message.
+    /// The removed message.
     pub id: MessageId,
-    /// Its author.
+    /// The author of the message.
     pub author: UserId,
-    /// The author's own name for the request.
+    /// The id of the author's request.
     pub cid: Option<Cid>,
 }
 
-/// Why the server did not do something.
+/// Why a request or login failed, or why a connection closes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ErrorReply {
     /// The reason, for programs.
     pub code: ErrorCode,
-    /// The reason, for people.
+    /// The reason, for users.
     pub text: SafeText,
-    /// The request that this answers.
+    /// The request that this answers, if it had an id.
     pub cid: Option<Cid>,
 }
 
 impl Event {
-    /// The message that nobody may show any more after this event.
+    /// The message that must not be shown any more after this event.
     pub fn removed_message(&self) -> Option<MessageId> {
         match self {
             Self::Deleted(deleted) => Some(deleted.id),
@@ -175,7 +177,7 @@ impl Event {
         }
     }
 
-    /// Its place in the order of the log, if it is an event of the log.
+    /// The position in the log, if this is an event of the log.
     pub fn seq(&self) -> Option<Seq> {
         match self {
             Self::Posted(message) => Some(message.seq),
@@ -199,7 +201,7 @@ impl Event {
 }
 
 impl ErrorReply {
-    /// The answer to a request that was named `cid`. Long words (of all that was wrong, say) are cut.
+    /// The reply to the request `cid`. Texts over [`ERROR_CHARACTERS`] are truncated.
     pub fn new(refusal: &super::error::Refusal, cid: Option<Cid>) -> Self {
         let text: String = refusal.to_string().chars().take(ERROR_CHARACTERS).collect();
         Self { code: refusal.code(), text: SafeText::clean(&text), cid }

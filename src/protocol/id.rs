@@ -1,6 +1,7 @@
-//! The identifiers of the wire, as types that can only hold what is valid: parse, don't validate.
+//! Identifiers: names, user IDs, message ids, request ids and log positions.
 //!
-//! Which identifier is free, and who may use it, is the server's business, not this file's.
+//! Each type holds only well-formed values. Whether an identifier exists, and who may use it, is decided
+//! by the server.
 
 use std::fmt;
 use std::str::FromStr;
@@ -14,48 +15,50 @@ use unicode_security::{GeneralSecurityProfile, MixedScript, skeleton};
 use super::limits;
 use super::text::SafeText;
 
-/// How long a text is looked at as a name at all, in bytes: any name fits, also one that is not
-/// composed yet.
+/// The longest input that is parsed as a name, in bytes. A valid name that is not yet composed (NFC)
+/// fits in it.
 const MAX_NAME_INPUT_BYTES: usize = 16 * limits::NAME_CHARACTERS;
 
-/// Why a text is not an identifier.
+/// A malformed identifier.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum IdError {
-    /// Not a name.
+    /// Not a [`Name`].
     #[error(
         "a name is 1 to {} letters and digits of one script, `-` or `.` (such as Bob or Ann-Lee)",
         limits::NAME_CHARACTERS
     )]
     Name,
-    /// Not a user's ID.
-    #[error("a user's ID is a name, `_` and four digits or more (such as Bob_4572)")]
+    /// Not a [`UserId`].
+    #[error("a user ID is a name, `_` and four to nine digits (such as Bob_4572)")]
     User,
-    /// Not a message's id.
-    #[error("a message's id is a number of six digits or more (such as 235467)")]
+    /// Not a [`MessageId`].
+    #[error("a message id is a number of six to nine digits (such as 235467)")]
     Message,
-    /// Not a client's name for what it sends.
+    /// Not a [`Cid`].
     #[error("a `cid` is 1 to {} visible ASCII characters", limits::CID_BYTES)]
     Cid,
 }
 
-/// The name that a person chose: `Bob`. Letters and digits of one script, `-` and `.`, composed (NFC).
+/// The name that a user chose, such as `Bob`: letters and digits of one script, `-` and `.`, composed
+/// (NFC).
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Name(Arc<str>);
 
 impl Name {
-    /// The name as text; safe to show.
+    /// The name as text; safe to display.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// What the name looks like: two names that share one of these can be taken for each other.
+    /// Two case-insensitive confusable skeletons (UTS #39, section 4). Names that share one look alike.
     ///
-    /// The skeletons of UTS #39 (§4) are equal where characters look alike (`0` and `O`, `1`, `l` and
-    /// `I`, `rn` and `m`, letters of other scripts), but tell capitals from small letters; which comes
-    /// first, then, makes a difference: `Ivan` is like `ivan` by the first, and like `lvan` by the second.
+    /// Skeletons map characters that look alike to the same character (`0` and `O`; `1`, `l` and `I`;
+    /// `rn` and `m`; similar letters of other scripts), but keep case apart. The order of lowercasing and
+    /// mapping matters: lowercasing first makes `Ivan` equal to `ivan`, mapping first makes it equal to
+    /// `lvan`.
     pub fn skeletons(&self) -> [String; 2] {
-        let of_small = skeleton(&self.0.to_lowercase()).collect();
-        [of_small, skeleton(&self.0).collect::<String>().to_lowercase()]
+        let of_lowercase = skeleton(&self.0.to_lowercase()).collect();
+        [of_lowercase, skeleton(&self.0).collect::<String>().to_lowercase()]
     }
 }
 
@@ -74,7 +77,7 @@ impl FromStr for Name {
             _ => c.is_alphanumeric() && c.identifier_allowed(),
         };
         let starts_well = name.chars().next().is_some_and(char::is_alphanumeric);
-        // Some letters have no width: too many would pile up on one place.
+        // Some letters are combining: cleaning removes those that would pile up on one character.
         let is_clean = SafeText::clean(name).as_str() == name;
         if fits && starts_well && is_clean && name.chars().all(allowed) && name.is_single_script() {
             Ok(Self(Arc::from(name)))
@@ -84,22 +87,22 @@ impl FromStr for Name {
     }
 }
 
-/// The unique identity of somebody in the room: `Bob_4572`.
+/// The unique ID of a user, such as `Bob_4572`: a [`Name`], `_` and a number.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct UserId(Arc<str>);
 
 impl UserId {
-    /// The ID of `name` with `number`, written with at least four digits.
+    /// Creates the ID of `name` with `number`, padded to at least four digits.
     pub fn new(name: &Name, number: u32) -> Self {
         Self(Arc::from(format!("{name}_{number:04}")))
     }
 
-    /// The whole ID; safe to show.
+    /// The ID as text; safe to display.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// The part that the person chose.
+    /// The name part.
     pub fn name(&self) -> &str {
         self.0.rsplit_once('_').map_or(&self.0, |(name, _)| name)
     }
@@ -119,20 +122,20 @@ impl FromStr for UserId {
     }
 }
 
-/// The unique id of a message: a number of six digits (more once many are in use).
+/// The unique id of a message: a number of six digits, or up to nine once many are in use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct MessageId(u32);
 
 impl MessageId {
-    /// The smallest id: leading zeros would be lost where an id travels as a JSON number.
+    /// The smallest id. Leading zeros would be lost if a client sent the id as a JSON number.
     pub const FIRST: u32 = 100_000;
 
-    /// The id with this number, if it has six to nine digits.
+    /// Returns the id with this number if it has six to nine digits.
     pub fn from_number(number: u32) -> Option<Self> {
         (Self::FIRST..1_000_000_000).contains(&number).then_some(Self(number))
     }
 
-    /// The number.
+    /// The id as a number.
     pub fn number(self) -> u32 {
         self.0
     }
@@ -156,12 +159,12 @@ impl fmt::Display for MessageId {
     }
 }
 
-/// The client's own name for something it sends (`cid`): it comes back in the answer.
+/// A client-chosen request id (`cid`); the server returns it in the reply.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Cid(Arc<str>);
 
 impl Cid {
-    /// The name as text.
+    /// The request id as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -180,7 +183,7 @@ impl FromStr for Cid {
     }
 }
 
-/// The place of an event in the server's one order; strictly increasing, never reused.
+/// The position of an event in the server's log: strictly increasing, never reused within one log.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize, Deserialize,
 )]
@@ -225,7 +228,7 @@ impl Serialize for MessageId {
 }
 
 impl<'de> Deserialize<'de> for MessageId {
-    /// A string of digits, or a number as the original's report prints it.
+    /// Accepts a string of digits or a JSON number; original clients send both.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         super::lenient::optional_string(deserializer)?
             .unwrap_or_default()

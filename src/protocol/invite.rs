@@ -1,6 +1,6 @@
-//! The secret that lets somebody in who has no ID yet, as it stands in a link and in a login.
+//! Invites: secrets that admit new users to a server, as they appear in links and logins.
 //!
-//! Who made it, for how many people and until when, only the server knows.
+//! An invite carries no data. The server stores its hash, its remaining uses and its expiry.
 
 use std::fmt;
 use std::str::FromStr;
@@ -10,22 +10,22 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use thiserror::Error;
 
-/// 128 random bits: nobody guesses that many. Written as 22 characters that no link has to escape.
+/// A 128-bit random secret, written as 22 characters of URL-safe base64.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Invite([u8; 16]);
 
-/// A text that is no invite.
+/// A malformed invite.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error("an invite is 22 letters, digits, `-` or `_`: copy the whole link")]
 pub struct InviteError;
 
 impl Invite {
-    /// The invite of these bits, which have to be random.
+    /// Creates an invite from a secret, which must come from a secure random source.
     pub fn new(secret: [u8; 16]) -> Self {
         Self(secret)
     }
 
-    /// The bits.
+    /// The secret.
     pub fn secret(&self) -> &[u8; 16] {
         &self.0
     }
@@ -46,7 +46,7 @@ impl fmt::Display for Invite {
     }
 }
 
-/// Says nothing of the secret: what is debugged ends up in logs.
+/// Hides the secret, because debug output ends up in logs.
 impl fmt::Debug for Invite {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Invite(…)")

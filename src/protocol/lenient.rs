@@ -1,11 +1,11 @@
-//! Reading of JSON fields in which the original is loose: numbers for strings, `null` for absence.
+//! Lenient deserialization of fields that original clients send as strings, numbers or `null`.
 
 use std::fmt;
 
 use serde::Deserializer;
 use serde::de::{Error, Visitor};
 
-/// A string; a whole number, as its digits; or `null`, as nothing. Anything else is an error.
+/// Accepts a string, an integer (as its digits) or `null` (as `None`).
 pub(super) fn optional_string<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<String>, D::Error> {

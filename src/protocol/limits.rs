@@ -1,68 +1,71 @@
-//! Every number of the wire, with its reason. Nothing here is a setting; what a server tells of it at
-//! the login is [`Limits`].
+//! Limits of the wire protocol, with their reasons. None is a setting.
+//!
+//! [`Limits`] is the part that a server announces at the login. Limits of the server alone are in
+//! `server::limits`.
 
 use serde::{Deserialize, Serialize};
 
 use super::rate::Rate;
 
-/// The longest message, in characters, after cleaning. Two screens full; longer things are files.
+/// The longest message, in characters after cleaning: about two screens.
 pub const CONTENT_CHARACTERS: usize = 4_000;
 
-/// The longest JSON object a logged-in client may send, in bytes: [`CONTENT_CHARACTERS`] of emoji, each
-/// written as two `\uXXXX` escapes (12 bytes; Python's `json` does so), and a list of recipients beside it.
+/// The longest JSON object that a logged-in client may send, in bytes. It has room for
+/// [`CONTENT_CHARACTERS`] emoji, each written as two `\uXXXX` escapes (12 bytes, as Python's `json` does),
+/// and a list of recipients.
 pub const FRAME_BYTES: usize = 64 * 1024;
 
-/// The longest JSON object before login, in bytes: nobody unknown makes the server keep more.
+/// The longest JSON object before the login, in bytes. It bounds the memory of an unauthenticated
+/// connection.
 pub const LOGIN_FRAME_BYTES: usize = 4 * 1024;
 
-/// The longest JSON object a client of ours takes from a server, in bytes: the list of everybody,
-/// for some 40,000 people.
+/// The longest JSON object that an extended client accepts, in bytes: a list of about 40,000 users.
 pub const SERVER_FRAME_BYTES: usize = 1024 * 1024;
 
-/// The longest object an original client can read, in bytes: it calls `recv(2048)` once a message.
+/// The longest object that an original client can read, in bytes: it calls `recv(2048)` once per
+/// message.
 pub const ORIGINAL_FRAME_BYTES: usize = 2_048;
 
-/// The longest name, in characters (PROTOCOL.md, Identifiers: 1 to 24).
+/// The longest name, in characters.
 pub const NAME_CHARACTERS: usize = 24;
 
-/// The most people one direct message may name. More than that is an announcement: send it to all.
+/// The maximum number of recipients of a direct message.
 pub const RECIPIENTS: usize = 256;
 
-/// The longest name a client may give to what it sends (`cid`), in bytes: a UUID with room to spare.
+/// The longest `cid`, in bytes. A UUID has 36.
 pub const CID_BYTES: usize = 64;
 
-/// How long a temporary message lives when its sender says nothing, in seconds, as in the original.
+/// The default lifetime of a temporary message, in seconds, from the original protocol.
 pub const DEFAULT_TEMPORARY_SECONDS: u32 = 10;
 
-/// The longest life a temporary message may ask for, in seconds: a week.
+/// The longest lifetime of a temporary message, in seconds: one week.
 pub const MAX_TEMPORARY_SECONDS: u32 = 7 * 24 * 60 * 60;
 
-/// The longest words of an error, in characters, so that an original client can read them at once.
+/// The longest text of an error, in characters. It fits into [`ORIGINAL_FRAME_BYTES`].
 pub const ERROR_CHARACTERS: usize = 400;
 
 /// The longest regular expression of a search, in bytes.
 pub const PATTERN_BYTES: usize = 256;
 
-/// The most messages in one page of history: some screens' worth.
+/// The maximum number of messages in one page of history: a few screens.
 pub const PAGE_MESSAGES: usize = 100;
 
-/// How long a client of ours says nothing before it sends a PING, in seconds: shorter than the minute
-/// after which home routers forget a connection.
+/// The keepalive interval, in seconds: an idle client sends a PING after it. Shorter than the minute
+/// after which home routers drop idle connections.
 pub const PING_SECONDS: u64 = 20;
 
-/// How long either side hears nothing before it takes the connection for dead, in seconds: two lost
-/// pings.
+/// The keepalive timeout, in seconds: either side closes a connection on which it received nothing for
+/// this long. Two lost PINGs.
 pub const KEEPALIVE_TIMEOUT_SECONDS: u64 = 45;
 
-/// How long a `cid` is remembered after its first use, in days.
+/// How long the server remembers a `cid` after its first use, in days.
 pub const CID_DAYS: u64 = 7;
 
-/// How many combining marks one base character may carry. Real scripts need up to four;
-/// more is a "Zalgo" flood that draws over the lines of others.
+/// The maximum number of combining marks on one base character. Real scripts need up to four; more
+/// ("Zalgo" text) draws over neighboring lines.
 pub const COMBINING_MARKS: usize = 4;
 
-/// What a client has to know of a server's limits in order not to guess. All sessions of a server are
-/// told the same.
+/// The limits that a server announces at the login. They are the same for all sessions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Limits {
@@ -72,7 +75,7 @@ pub struct Limits {
     pub content_characters: usize,
     /// See [`RECIPIENTS`].
     pub recipients: usize,
-    /// See [`TEMPORARY_SECONDS_MAX`].
+    /// See [`MAX_TEMPORARY_SECONDS`].
     pub temporary_seconds: u32,
     /// See [`PATTERN_BYTES`].
     pub pattern_bytes: usize,
@@ -80,21 +83,21 @@ pub struct Limits {
     pub page_messages: usize,
     /// See [`PING_SECONDS`].
     pub ping_seconds: u64,
-    /// See [`DEAD_SECONDS`].
+    /// See [`KEEPALIVE_TIMEOUT_SECONDS`].
     pub dead_seconds: u64,
-    /// How fast one person is heard; without them, as fast as the server can.
+    /// The rate limits per user; `None` if there are none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rates: Option<Rates>,
 }
 
-/// How fast a server hears one person, on all connections together. Whoever asks faster waits.
+/// Rate limits per user, over all sessions of a key together. Requests above the rate are delayed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rates {
-    /// MESSAGE, TEMPORARY, REPLY, DELETE, and what was refused.
+    /// MESSAGE, TEMPORARY, REPLY, DELETE and refused requests.
     pub messages: Rate,
-    /// HISTORY, SEARCH and PING.
+    /// Queries: HISTORY, SEARCH and PING.
     pub questions: Rate,
-    /// Bytes of anything.
+    /// All bytes.
     pub bytes: Rate,
 }
 

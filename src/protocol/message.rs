@@ -1,4 +1,4 @@
-//! A message as the server made it: the value that every recipient sees.
+//! Messages, their audience, and the rule of who may see them.
 
 use std::collections::BTreeSet;
 
@@ -7,62 +7,71 @@ use chrono::{DateTime, FixedOffset};
 use super::id::{Cid, MessageId, Seq, UserId};
 use super::text::SafeText;
 
-/// Milliseconds since 1970, by the server's clock.
+/// Milliseconds since 1970-01-01 UTC on the server's clock.
 pub type Millis = i64;
 
-/// Who gets a message, beside its sender.
+/// The recipients of a message, in addition to its sender.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Audience {
-    /// Everybody in the room.
+    /// All users, including those who join later.
     Everyone,
-    /// These people alone. On a [`UiEvent`] the sender is never among them.
+    /// A direct message to these users. In a [`Message`], the sender is not among them.
     Only(BTreeSet<UserId>),
 }
 
 impl Audience {
-    /// The people who are named; `None` for everybody.
+    /// The recipients of a direct message; `None` for everyone.
     pub fn recipients(&self) -> Option<&BTreeSet<UserId>> {
         match self {
             Self::Everyone => None,
-            Self::Only(people) => Some(people),
+            Self::Only(recipients) => Some(recipients),
         }
     }
 
-    /// Whether the message is for named people alone.
+    /// Whether this is a direct message.
     pub fn is_private(&self) -> bool {
         self.recipients().is_some()
     }
+
+    /// The value of `receiver` on the wire.
+    pub(super) fn receiver_list(&self) -> Vec<String> {
+        match self {
+            Self::Everyone => vec!["all".to_owned()],
+            Self::Only(recipients) => recipients.iter().map(ToString::to_string).collect(),
+        }
+    }
 }
 
-/// Who may see what `author` has said to `recipients`, also that it is gone: those people, and nobody
-/// else. `None` is everybody.
+/// The users who may see a message from `author` to `recipients`, and its removal or expiry: the
+/// author and the recipients. `None` stands for everyone, in the argument and in the result.
 ///
-/// This is the one rule. The live feed and the log's lists for pages and replays are made by it; what is
-/// looked up (to search, to quote, to reply, to remove) is held against [`can_see`], which asks it.
+/// This is the only visibility rule. Live delivery, and the index from which the log serves history
+/// and catch-up, are built from it. Lookups (search, quote, reply, delete) use
+/// [`can_see`], which calls it.
 pub fn viewers<'a, Id: Eq + ?Sized>(
     author: &'a Id,
     recipients: Option<impl IntoIterator<Item = &'a Id>>,
 ) -> Option<impl Iterator<Item = &'a Id>> {
-    recipients.map(|named| std::iter::once(author).chain(named))
+    recipients.map(|recipients| std::iter::once(author).chain(recipients))
 }
 
-/// Whether `viewer` may see what `author` has said to `recipients`: see [`readers`].
+/// Whether `viewer` may see a message from `author` to `recipients`; see [`viewers`].
 pub fn can_see<'a, Id: Eq + ?Sized>(
     viewer: &Id,
     author: &'a Id,
     recipients: Option<impl IntoIterator<Item = &'a Id>>,
 ) -> bool {
-    viewers(author, recipients).is_none_or(|mut people| people.any(|person| person == viewer))
+    viewers(author, recipients).is_none_or(|mut viewers| viewers.any(|user| user == viewer))
 }
 
-/// What sort of message it is.
+/// The kind of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum MessageKind {
     /// MESSAGE.
     Plain,
-    /// TEMPORARY: nobody may show it from this moment on.
+    /// TEMPORARY.
     Temporary {
-        /// The moment, by the server's clock.
+        /// From this time on the message must not be shown.
         expires: Millis,
     },
     /// REPLY.
@@ -72,32 +81,32 @@ pub enum MessageKind {
     },
 }
 
-/// A message in the server's one order.
+/// A message in the server's log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Message {
-    /// Its place in the order.
+    /// The position in the log.
     pub seq: Seq,
-    /// Its unique id.
+    /// The unique id.
     pub id: MessageId,
-    /// Who wrote it; set by the server alone.
+    /// The author.
     pub sender: UserId,
-    /// Whether the sender showed no key, as original clients don't: the ID was theirs for one connection,
-    /// and says nothing about who it was.
+    /// Whether the sender was a guest (presented no key). The ID was valid for one connection and
+    /// does not identify anyone beyond it.
     pub guest: bool,
-    /// Who gets it.
+    /// The recipients.
     pub audience: Audience,
-    /// What sort it is.
+    /// Plain, temporary or a reply.
     pub kind: MessageKind,
     /// The text.
     pub content: SafeText,
-    /// When the server took it, in the server's time zone.
+    /// When the server accepted it, in the server's time zone.
     pub at: DateTime<FixedOffset>,
-    /// The sender's own name for it.
+    /// The id of the sender's request.
     pub cid: Option<Cid>,
 }
 
 impl Message {
-    /// When it expires, by the server's clock in milliseconds.
+    /// When the message expires, if it is temporary.
     pub fn expires(&self) -> Option<Millis> {
         match self.kind {
             MessageKind::Temporary { expires } => Some(expires),
@@ -105,7 +114,7 @@ impl Message {
         }
     }
 
-    /// The message that this one replies to.
+    /// The message that this one replies to, if any.
     pub fn reply_to(&self) -> Option<MessageId> {
         match self.kind {
             MessageKind::Reply { to } => Some(to),

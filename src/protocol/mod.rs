@@ -1,7 +1,8 @@
-//! What goes over the wire, as types; `PROTOCOL.md` beside this file is the specification.
+//! The wire protocol: requests, events, their encoding, and the specification.
 //!
-//! Pure: bytes in, values out. Nothing here knows of sockets, clocks or screens, and who may do what
-//! is decided in `server::hub`.
+//! Everything here is pure: bytes to values and back, without sockets, clocks or I/O. Who may do what
+//! is decided in `server::hub`. The rest of this page is the specification,
+//! `PROTOCOL.md`.
 //!
 #![doc = include_str!("PROTOCOL.md")]
 

@@ -1,47 +1,47 @@
-//! Questions about what was said before: pages of history, and the search over everything.
+//! Queries of extended clients: pages of history, and search.
 //!
-//! Only clients of ours ask them. What an asker may see of the answer is the store's business.
+//! The store restricts the results to what the user may see.
 
 use super::error::Refusal;
 use super::id::{MessageId, Seq, UserId};
 use super::limits;
 use super::message::Millis;
 
-/// Which part of the history is wanted.
+/// A request for a page of history.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HistoryQuery {
-    /// The last messages before a place in the order, or the last of all.
+    /// The last messages before a position, or the latest messages.
     Before(Option<Seq>),
-    /// A message, with what was said before and after it.
+    /// The messages around this one, including it.
     Around(MessageId),
 }
 
-/// What is searched for: all of it has to fit.
+/// A search. A message must match all conditions.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct SearchQuery {
-    /// A regular expression; an empty one ends the search that is under way.
+    /// A regular expression. An empty one only cancels the user's current search.
     pub pattern: String,
-    /// Whether capitals differ from small letters.
+    /// Whether the expression is case-sensitive.
     pub match_case: bool,
-    /// Written by somebody whose ID begins like this.
+    /// Prefix of the author's ID, ignoring ASCII case.
     pub from: Option<String>,
-    /// Sent to this person, or by this person to somebody.
+    /// A user who must be among the recipients.
     pub to: Option<UserId>,
-    /// Said at this moment or later.
+    /// The earliest time, inclusive.
     pub after: Option<Millis>,
-    /// Said before this moment.
+    /// The latest time, exclusive.
     pub before: Option<Millis>,
 }
 
 impl SearchQuery {
-    /// Checks what can be checked without compiling the expression.
+    /// Returns the query if its expression is not too long. It does not compile the expression.
     ///
     /// # Errors
-    /// The expression is longer than [`limits::PATTERN_BYTES`].
+    /// [`Refusal::BadPattern`] if the expression is longer than [`limits::PATTERN_BYTES`].
     pub fn validated(self) -> Result<Self, Refusal> {
         if self.pattern.len() > limits::PATTERN_BYTES {
             return Err(Refusal::BadPattern(format!(
-                "an expression may have {} bytes at most",
+                "it is longer than {} bytes",
                 limits::PATTERN_BYTES
             )));
         }

@@ -1,7 +1,8 @@
-//! What a client asks for: one JSON object to one [`Request`].
+//! Requests of clients, decoded from and encoded to JSON objects.
 //!
-//! Whether the asker may have it is the hub's business. The server sets sender, id and time, so the
-//! fields that an original client sends for those are not even read.
+//! Decoding checks the form of a request; whether the user may do it is decided in `server::hub`.
+//! Sender, id and time are set by the server, so the fields in which original clients send them are
+//! not read.
 
 use serde::{Deserialize, Serialize};
 
@@ -13,45 +14,45 @@ use super::message::Audience;
 use super::query::{HistoryQuery, SearchQuery};
 use super::text::SafeText;
 
-/// What a client asks for after its login.
+/// A request of a logged-in client.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Request {
     /// MESSAGE, TEMPORARY or REPLY.
     Post(Post),
     /// DELETE.
     Delete(MessageId),
-    /// SEARCH without an expression: an original client says so after it has searched by itself.
+    /// SEARCH without an expression: an original client announces that it has searched locally.
+    /// The server does nothing.
     LocalSearch,
     /// SEARCH with an expression.
     SearchHistory(SearchQuery),
     /// HISTORY.
     History(HistoryQuery),
-    /// PING: is the connection alive, and has everything come? With the place up to which the person
-    /// has had everything, if the client knows.
+    /// PING: asks for a PONG, and acknowledges every event up to the given position.
     Ping(Option<Seq>),
     /// EXIT.
     Exit,
 }
 
-/// A message that somebody wants to send.
+/// A message to be sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Post {
-    /// Who is to get it; the sender may be among them, and is then ignored.
+    /// The recipients. The server removes the sender from them.
     pub audience: Audience,
-    /// What sort it is.
+    /// Plain, temporary or a reply.
     pub kind: PostKind,
-    /// The text, neither blank nor longer than [`limits::CONTENT_CHARACTERS`].
+    /// The text: not blank, at most [`limits::CONTENT_CHARACTERS`].
     pub content: SafeText,
 }
 
-/// What sort of message is to be sent.
+/// The kind of a message to be sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PostKind {
     /// MESSAGE.
     Plain,
-    /// TEMPORARY, gone after so many seconds.
+    /// TEMPORARY.
     Temporary {
-        /// From 1 to [`limits::TEMPORARY_SECONDS_MAX`].
+        /// Lifetime: 1 to [`limits::MAX_TEMPORARY_SECONDS`].
         seconds: u32,
     },
     /// REPLY.
@@ -61,43 +62,43 @@ pub enum PostKind {
     },
 }
 
-/// A login: the first thing that a client says.
+/// A login, the first object of a client.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Login {
-    /// The name asked for, as it was written.
+    /// The requested name, not validated.
     pub username: String,
-    /// Which protocol the client speaks.
+    /// The protocol that the client speaks.
     pub dialect: Dialect,
-    /// The one of its IDs that a client of ours wants; without it, the server chooses.
+    /// The requested ID; without it, the server chooses one. Always `None` for original clients.
     pub user_id: Option<UserId>,
-    /// What lets somebody in who has no ID yet.
+    /// An invite, which admits a new user to a server that requires one.
     pub invite: Option<Invite>,
-    /// From where a client of ours goes on.
+    /// Where the client wants to continue.
     pub resume: Option<Resume>,
 }
 
-/// What a client has had before it was away.
+/// The position at which a reconnecting client wants to continue.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Resume {
-    /// Everything up to here.
+    /// The client has every event up to here.
     pub after: Seq,
-    /// Of this log.
+    /// The log that `after` refers to; see [`Welcome::epoch`](super::event::Welcome::epoch).
     pub epoch: String,
 }
 
-/// Which of the two protocols a session speaks.
+/// The protocol that a session speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Dialect {
-    /// The original's: nothing but what `seed/wire.md` of the project lists.
+    /// The protocol of the first `chat` programs.
     Original,
-    /// Ours, `"protocol": 1`.
+    /// `"protocol": 1`.
     Extended,
 }
 
-/// The number that a client of ours sends as `protocol`.
+/// The `protocol` number of the extended dialect.
 pub const PROTOCOL_VERSION: u32 = 1;
 
-/// The envelope as it stands on the wire, from a client; unknown fields are ignored.
+/// All fields that a client may send. Unknown fields are ignored.
 #[derive(Debug, Default, Deserialize)]
 struct IncomingEnvelope {
     action: Option<String>,
@@ -137,7 +138,7 @@ struct IncomingEnvelope {
     case: bool,
 }
 
-/// A request with the name that its client gave to it; or why it is none, with the same name.
+/// The request id of an object, and its request or the reason why it is invalid.
 pub type DecodedRequest = (Option<Cid>, Result<Request, Refusal>);
 
 fn parse(object: &[u8]) -> Result<IncomingEnvelope, Refusal> {
@@ -150,10 +151,10 @@ fn parse(object: &[u8]) -> Result<IncomingEnvelope, Refusal> {
 }
 
 impl Login {
-    /// Reads the first object of a client.
+    /// Decodes the first object of a client.
     ///
     /// # Errors
-    /// Broken JSON, or something other than a login.
+    /// The object is not valid JSON or not a login, or its `user_id` or `invite` is malformed.
     pub fn decode(object: &[u8]) -> Result<Self, Refusal> {
         let incoming = parse(object)?;
         let is_login = incoming.action.as_deref().is_none_or(|action| action == "LOGIN");
@@ -162,23 +163,24 @@ impl Login {
         };
         match incoming.protocol {
             Some(version) if version >= PROTOCOL_VERSION => {}
-            // An original client is asked for nothing but its name.
+            // Only the name of an original client counts.
             Some(_) | None => return Ok(Self::original(username)),
         }
         let after = incoming.after.and_then(|after| u64::try_from(after).ok()).map(Seq);
         let resume = after.zip(incoming.epoch).map(|(after, epoch)| Resume { after, epoch });
-        let id = incoming.user_id.as_deref().map(str::parse).transpose().map_err(bad_request)?;
+        let user_id =
+            incoming.user_id.as_deref().map(str::parse).transpose().map_err(bad_request)?;
         let invite = incoming.invite.as_deref().map(str::parse).transpose();
         let invite = invite.map_err(|_invalid| Refusal::BadInvite)?;
-        Ok(Self { username, dialect: Dialect::Extended, user_id: id, invite, resume })
+        Ok(Self { username, dialect: Dialect::Extended, user_id, invite, resume })
     }
 
-    /// What an original client of that name says.
+    /// The login of an original client.
     pub fn original(username: String) -> Self {
         Self { username, dialect: Dialect::Original, user_id: None, invite: None, resume: None }
     }
 
-    /// The bytes of a login of ours.
+    /// Encodes the login of an extended client as one line.
     pub fn encode(&self) -> Vec<u8> {
         #[derive(Serialize)]
         struct LoginEnvelope<'a> {
@@ -204,7 +206,7 @@ impl Login {
 }
 
 impl Request {
-    /// Reads one object of a client that has logged in.
+    /// Decodes one object of a logged-in client.
     pub fn decode(object: &[u8]) -> DecodedRequest {
         let incoming = match parse(object) {
             Ok(incoming) => incoming,
@@ -267,7 +269,7 @@ impl Request {
         }
     }
 
-    /// The bytes of a request of ours.
+    /// Encodes the request of an extended client as one line.
     pub fn encode(&self, cid: Option<&Cid>) -> Vec<u8> {
         to_line(&OutgoingEnvelope::new(self, cid))
     }
@@ -294,8 +296,9 @@ fn parse_post(incoming: IncomingEnvelope, kind: PostKind) -> Result<Request, Ref
     Ok(Request::Post(Post { audience, kind, content }))
 }
 
-/// `"all"` is public. An original client's reply names whom it computed from the message replied to,
-/// and says with `private` whether that one was: only there does `private` decide anything.
+/// `"all"` anywhere in the list makes the message public. `private` counts only in a reply: an
+/// original client computes `receiver` from the message replied to, and sets `private` to whether that
+/// message was private.
 fn parse_audience(
     receiver: &[String],
     private: Option<bool>,
@@ -319,7 +322,7 @@ fn parse_audience(
     Ok(Audience::Only(recipients))
 }
 
-/// The envelope as it stands on the wire, from a client of ours.
+/// All fields that an extended client sends.
 #[derive(Serialize)]
 struct OutgoingEnvelope<'a> {
     action: &'static str,
@@ -395,7 +398,7 @@ impl<'a> OutgoingEnvelope<'a> {
                     PostKind::Reply { to } => Self { optional: Some(to), ..with_action("REPLY") },
                 };
                 Self {
-                    receiver: Some(super::codec::receiver_list(&post.audience)),
+                    receiver: Some(post.audience.receiver_list()),
                     private: Some(post.audience.is_private()),
                     content: Some(post.content.as_str().to_owned()),
                     ..base
@@ -409,10 +412,10 @@ fn seq_to_number(seq: Seq) -> i64 {
     i64::try_from(seq.0).unwrap_or(i64::MAX)
 }
 
-/// One JSON object and a line end.
+/// Encodes a value as one JSON object and a line end.
 pub(super) fn to_line(value: &impl Serialize) -> Vec<u8> {
-    #[expect(clippy::expect_used, reason = "strings, numbers and lists of ours always serialise")]
-    let mut line = serde_json::to_vec(value).expect("plain data serialises");
+    #[expect(clippy::expect_used, reason = "these types contain only strings, numbers and lists")]
+    let mut line = serde_json::to_vec(value).expect("plain data is serializable");
     line.push(b'\n');
     line
 }

@@ -1,4 +1,4 @@
-//! Round trips of every event and request, and hostile objects.
+//! Tests of the wire format: round trips, both dialects, invalid and arbitrary input, and rates.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -71,8 +71,8 @@ fn message() -> impl Strategy<Value = Message> {
 }
 
 fn event() -> impl Strategy<Value = Event> {
-    let people = || proptest::collection::vec(user(), 0..300);
-    let refused = || {
+    let users = || proptest::collection::vec(user(), 0..300);
+    let error_reply = || {
         (text(), cid()).prop_map(|(text, cid)| ErrorReply { code: ErrorCode::NotYours, text, cid })
     };
     prop_oneof![
@@ -92,17 +92,17 @@ fn event() -> impl Strategy<Value = Event> {
                 })
             }
         ),
-        refused().prop_map(Event::LoginRefused),
-        people().prop_map(|people| Event::Users(people.into())),
-        people().prop_map(Event::Guests),
-        (people(), people()).prop_map(|(joined, left)| Event::Presence { joined, left }),
+        error_reply().prop_map(Event::LoginRefused),
+        users().prop_map(|users| Event::Users(users.into())),
+        users().prop_map(Event::Guests),
+        (users(), users()).prop_map(|(joined, left)| Event::Presence { joined, left }),
         message().prop_map(Event::Posted),
         (any::<u64>(), message_id(), user(), cid()).prop_map(|(seq, id, author, cid)| {
             Event::Deleted(Deleted { seq: Seq(seq), id, author, cid })
         }),
         (any::<u64>(), message_id()).prop_map(|(seq, id)| Event::Expired { seq: Seq(seq), id }),
-        refused().prop_map(Event::Error),
-        refused().prop_map(Event::Closing),
+        error_reply().prop_map(Event::Error),
+        error_reply().prop_map(Event::Closing),
     ]
 }
 
@@ -119,8 +119,8 @@ proptest! {
         if let Some(bytes) = event.encode_for_original() {
             prop_assert!(bytes.len() <= limits::ORIGINAL_FRAME_BYTES, "{} bytes", bytes.len());
             let object: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
-            for ours in ["seq", "at", "expires", "cid", "epoch", "protocol"] {
-                prop_assert!(object.get(ours).is_none(), "{} in {}", ours, object);
+            for field in ["seq", "at", "expires", "cid", "epoch", "protocol"] {
+                prop_assert!(object.get(field).is_none(), "{} in {}", field, object);
             }
         }
     }
@@ -198,7 +198,7 @@ fn requests_of_original_clients_are_decoded() {
 #[test]
 fn invalid_request_gets_the_right_error_code() {
     let long = "x".repeat(limits::CONTENT_CHARACTERS + 1);
-    let people = (0..=limits::RECIPIENTS).map(|n| format!("\"Bob_{n:04}\"")).collect::<Vec<_>>();
+    let users = (0..=limits::RECIPIENTS).map(|n| format!("\"Bob_{n:04}\"")).collect::<Vec<_>>();
     let cases = [
         (r#"{"action": "MESSAGE""#.to_owned(), ErrorCode::BadJson),
         (r#"{"action": 5}"#.to_owned(), ErrorCode::BadRequest),
@@ -223,7 +223,7 @@ fn invalid_request_gets_the_right_error_code() {
         (
             format!(
                 r#"{{"action": "MESSAGE", "receiver": [{}], "content": "hi"}}"#,
-                people.join(",")
+                users.join(",")
             ),
             ErrorCode::TooManyRecipients,
         ),
@@ -247,15 +247,15 @@ fn invalid_request_gets_the_right_error_code() {
 fn logins_of_both_dialects_are_decoded() {
     let login = |object: &str| Login::decode(object.as_bytes()).unwrap();
     assert_eq!(login(r#"{"username": "Tom", "user_id": "Tom_8386"}"#).dialect, Dialect::Original);
-    let ours = Login {
+    let extended = Login {
         dialect: Dialect::Extended,
         user_id: Some("Tom_8386".parse().unwrap()),
         invite: Some(Invite::new([7; 16])),
         resume: Some(Resume { after: Seq(498), epoch: "b7k2m9x4".to_owned() }),
         ..Login::original("Tom".to_owned())
     };
-    assert_eq!(Login::decode(&ours.encode()), Ok(ours.clone()));
-    let without = Login { user_id: None, invite: None, resume: None, ..ours };
+    assert_eq!(Login::decode(&extended.encode()), Ok(extended.clone()));
+    let without = Login { user_id: None, invite: None, resume: None, ..extended };
     assert_eq!(Login::decode(&without.encode()), Ok(without));
     for invite in ["", "short", "mN0aW5kZXJzLWtlZXBlcg==", "mN0aW5kZXJzLWtlZXBlc+"] {
         let login = format!(r#"{{"username": "Tom", "protocol": 1, "invite": "{invite}"}}"#);
@@ -294,7 +294,7 @@ fn names_and_ids_are_validated() {
     ] {
         assert!(bad.parse::<Name>().is_err(), "{bad:?}");
     }
-    assert_eq!("Zoe\u{308}".parse::<Name>().unwrap().as_str(), "Zoë", "names are composed");
+    assert_eq!("Zoe\u{308}".parse::<Name>().unwrap().as_str(), "Zoë", "names are composed (NFC)");
     for bad in
         ["Bob", "Bob_", "Zoe\u{308}_1234", "Bob_12", "_1234", "Bob_12x4", "Bob _1234", " Bob_1234"]
     {
@@ -305,15 +305,14 @@ fn names_and_ids_are_validated() {
     }
 }
 
-/// The rate of the tests.
 const RATE: Rate = Rate { burst: 3, per_second: 2 };
 
 #[test]
-#[expect(clippy::disallowed_methods, reason = "a moment to count from")]
+#[expect(clippy::disallowed_methods, reason = "any start time works")]
 fn bucket_allows_a_burst_then_the_rate() {
     let start = Instant::now();
     let mut bucket = TokenBucket::default();
-    // When something comes, how much of it, and how long it waits, in milliseconds.
+    // Time of the request, number of items, and how long they wait; times in milliseconds.
     for (at, count, wait) in [
         (0, 1, 0),
         (0, 1, 0),
@@ -338,11 +337,11 @@ fn bucket_allows_a_burst_then_the_rate() {
 }
 
 #[test]
-#[expect(clippy::disallowed_methods, reason = "a moment to count from")]
+#[expect(clippy::disallowed_methods, reason = "any start time works")]
 fn full_bucket_allows_more_than_a_burst() {
     let start = Instant::now();
     let mut bucket = TokenBucket::default();
-    assert_eq!(bucket.take(RATE, start, 100), start, "or it could never come");
+    assert_eq!(bucket.take(RATE, start, 100), start, "a full bucket allows any count");
     assert!(!bucket.try_take(RATE, start));
     assert!(bucket.try_take(RATE, start + Duration::from_secs(49)));
     let hostile = Rate { burst: 0, per_second: 0 };

@@ -1,8 +1,8 @@
-//! The one type of text that may reach a terminal.
+//! Text that is safe to print on a terminal.
 //!
-//! Whatever a stranger wrote becomes a [`SafeText`] where it is decoded, on the server and again on the
-//! client; there is no other way from the wire to a widget. It says nothing about meaning, only that no
-//! character of it speaks to a terminal or hides from a reader.
+//! Every text from the network becomes a [`SafeText`] when it is decoded, on the server and again on the
+//! client, and widgets accept no other type. It guarantees that no character controls the terminal or
+//! is invisible to the reader.
 
 use std::fmt;
 use std::sync::Arc;
@@ -12,14 +12,15 @@ use unicode_width::UnicodeWidthChar;
 
 use super::limits::COMBINING_MARKS;
 
-/// Cleaned text: printable characters, `\n` and `\t`. Cheap to clone.
+/// Cleaned text: printable characters, `\n` and `\t`. Cloning is cheap.
 #[derive(Clone, PartialEq, Eq, Hash, Default)]
 pub struct SafeText(Arc<str>);
 
 impl SafeText {
-    /// Removes what is not text: control characters (escape sequences lose their ESC), characters that
-    /// turn the direction of writing, invisible ones, floods of combining marks, and marks that stand on
-    /// nothing. Line and paragraph separators become `\n`; white space at the end goes.
+    /// Cleans `text`: removes control characters (so that an escape sequence loses its ESC),
+    /// bidirectional controls, invisible characters, combining marks without a base character, and
+    /// combining marks over [`COMBINING_MARKS`]. Line and paragraph separators become `\n`, and white
+    /// space at the end is removed. Cleaning is idempotent.
     pub fn clean(text: &str) -> Self {
         let trimmed = text.trim_end();
         if trimmed.bytes().all(|b| b == b'\n' || (b' '..=b'~').contains(&b)) {
@@ -29,17 +30,17 @@ impl SafeText {
         }
     }
 
-    /// The text.
+    /// The cleaned text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// Whether nothing visible is in it.
+    /// Whether the text is empty or only white space.
     pub fn is_blank(&self) -> bool {
         self.0.trim().is_empty()
     }
 
-    /// The same on one line: line ends and tabs become spaces.
+    /// The text on one line: line breaks and tabs become spaces.
     pub fn one_line(&self) -> String {
         self.0.replace(['\n', '\t'], " ")
     }
@@ -47,7 +48,8 @@ impl SafeText {
 
 fn clean_chars(text: &str) -> String {
     let mut cleaned = String::with_capacity(text.len());
-    // At the beginning of a line a mark would stand on what is drawn before it.
+    // Starts at the maximum, because a mark at the start of a line would combine with what is drawn
+    // before it.
     let mut marks = COMBINING_MARKS;
     let mut characters = text.chars().peekable();
     while let Some(c) = characters.next() {
@@ -62,7 +64,7 @@ fn clean_chars(text: &str) -> String {
                 marks = COMBINING_MARKS;
             }
             c if c.is_control() || is_hidden(c) => {}
-            // Joiners belong between the parts of an emoji or of some scripts, nowhere else.
+            // Joiners are valid only inside emoji and words of some scripts.
             '\u{200c}' | '\u{200d}' => {
                 let inside = cleaned.chars().next_back().is_some_and(|before| !before.is_ascii())
                     && characters.peek().is_some_and(|after| is_joinable(*after));
@@ -86,12 +88,12 @@ fn clean_chars(text: &str) -> String {
     cleaned
 }
 
-/// A visible character of a script or an emoji: one that stays when text is cleaned.
+/// Whether a joiner may stand before `c`: a visible non-ASCII character that cleaning keeps.
 fn is_joinable(c: char) -> bool {
     !c.is_ascii() && !c.is_whitespace() && !is_hidden(c) && c.width().is_some_and(|width| width > 0)
 }
 
-/// Characters that turn the direction of writing (CVE-2021-42574), or that cannot be seen.
+/// Bidirectional controls (CVE-2021-42574) and invisible characters.
 fn is_hidden(c: char) -> bool {
     matches!(c,
         '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}'
@@ -113,7 +115,7 @@ impl fmt::Display for SafeText {
 }
 
 impl fmt::Debug for SafeText {
-    /// Its length alone: the text of a message never reaches a log.
+    /// Shows only the length, so that message texts do not reach logs.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "SafeText({} bytes)", self.0.len())
     }
@@ -139,7 +141,7 @@ mod tests {
     #[test]
     fn control_and_hidden_characters_are_removed() {
         let cases = [
-            ("plain text, nothing to do", "plain text, nothing to do"),
+            ("plain text", "plain text"),
             ("\x1b]0;title\x07red\x1b[31m", "]0;titlered[31m"),
             ("a\u{9b}31mb", "a31mb"),
             ("one\r\ntwo\rthree\u{2028}four", "one\ntwo\nthree\nfour"),
@@ -162,8 +164,8 @@ mod tests {
         #[test]
         fn cleaning_is_idempotent(text in "\\PC*|[\\x00-\\u{300}\\u{2000}-\\u{2070}a]*") {
             let once = SafeText::clean(&text);
-            let speaks = |c: char| (c.is_control() && c != '\n' && c != '\t') || is_hidden(c);
-            proptest::prop_assert!(!once.as_str().contains(speaks));
+            let is_unsafe = |c: char| (c.is_control() && c != '\n' && c != '\t') || is_hidden(c);
+            proptest::prop_assert!(!once.as_str().contains(is_unsafe));
             proptest::prop_assert_eq!(SafeText::clean(once.as_str()), once);
         }
     }

@@ -1,4 +1,4 @@
-//! Those who vouch for a server's name: a file of certificates, or all that the system trusts.
+//! Certificate authorities, from a PEM file or from the operating system.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -9,15 +9,15 @@ use tokio_rustls::rustls::pki_types::CertificateDer;
 
 use super::{TlsError, pem, provider};
 
-/// Certificate authorities; a server's certificate has to come from one of them.
+/// A set of trusted certificate authorities, at least one.
 #[derive(Debug, Clone)]
 pub struct Authorities(pub(super) Arc<WebPkiServerVerifier>);
 
 impl Authorities {
-    /// Those in a PEM file.
+    /// Reads the authorities from a PEM file.
     ///
     /// # Errors
-    /// It can't be read, or has none in it.
+    /// The file cannot be read or parsed, or has no usable certificate.
     pub fn from_file(file: &Path) -> Result<Self, TlsError> {
         Self::new(pem::certificates(file)?)?.ok_or_else(|| TlsError::MissingPemItem {
             item: "usable certificate",
@@ -25,20 +25,20 @@ impl Authorities {
         })
     }
 
-    /// Those that the system trusts.
+    /// Loads the authorities that the operating system trusts.
     ///
     /// # Errors
-    /// It trusts none.
+    /// [`TlsError::NoAuthorities`] if there are none.
     pub fn from_system() -> Result<Self, TlsError> {
-        let found = rustls_native_certs::load_native_certs();
-        Self::new(found.certs)?.ok_or_else(|| TlsError::NoAuthorities {
-            detail: found.errors.first().map_or_else(String::new, |error| format!(": {error}")),
+        let native = rustls_native_certs::load_native_certs();
+        Self::new(native.certs)?.ok_or_else(|| TlsError::NoAuthorities {
+            detail: native.errors.first().map_or_else(String::new, |error| format!(": {error}")),
         })
     }
 
     fn new(certificates: Vec<CertificateDer<'static>>) -> Result<Option<Self>, TlsError> {
         let mut roots = RootCertStore::empty();
-        // The stores of systems have some that nobody can read.
+        // System stores contain certificates that webpki cannot parse; they are skipped.
         roots.add_parsable_certificates(certificates);
         if roots.is_empty() {
             return Ok(None);
@@ -64,7 +64,7 @@ mod tests {
     use crate::tls::client;
     use crate::tls::server::ServerIdentity;
 
-    /// An authority, and a server with a certificate from it.
+    /// A certificate authority, and a server with certificates from it.
     struct CaFixture {
         folder: tempfile::TempDir,
         issuer: Issuer<'static, KeyPair>,
@@ -82,7 +82,8 @@ mod tests {
             Self { folder, issuer: Issuer::new(params, key) }
         }
 
-        /// What a client of `localhost` comes to, where the certificate is for this name and ends then.
+        /// Connects to `localhost` at a server whose certificate is for `name` and expires at the start
+        /// of `last_year`. Returns the error, if any.
         async fn connect(
             &self,
             name: &str,
@@ -96,12 +97,12 @@ mod tests {
             fs::write(self.folder.path().join("cert.pem"), certificate).unwrap();
             fs::write(self.folder.path().join("key.pem"), key.serialize_pem()).unwrap();
             let identity = ServerIdentity::open(self.folder.path()).unwrap();
-            let (near, far) = tokio::io::duplex(64 * 1024);
-            let (seen, _) = tokio::join!(
-                client::connect_verified("localhost", near, None, trusted),
-                identity.acceptor.accept(far)
+            let (client_end, server_end) = tokio::io::duplex(64 * 1024);
+            let (connected, _) = tokio::join!(
+                client::connect_verified("localhost", client_end, None, trusted),
+                identity.acceptor.accept(server_end)
             );
-            let error = seen.err()?;
+            let error = connected.err()?;
             assert!(matches!(error, TlsError::Untrusted(_)), "{error}");
             Some(error.to_string())
         }

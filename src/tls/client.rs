@@ -1,8 +1,9 @@
-//! The client's end: an encrypted stream, and the fingerprint of the key at its other end.
+//! The client's end of an encrypted stream, and the client's key.
 //!
-//! The server proves that it holds its certificate's key. Whether that key is the right one is for the
-//! caller to say, who has the [`Fingerprint`]; names, dates and issuers are not looked at. The client
-//! shows a key of its own, by which a server knows it again.
+//! A client trusts a server in one of two ways: [`connect_unverified`] returns the [`Fingerprint`] of the
+//! server's key, which the caller must check; [`connect_verified`] checks the certificate's name,
+//! validity and issuer against [`Authorities`]. In both, the client may present its own key, by which
+//! servers recognize it.
 
 use std::fs;
 use std::net::Ipv4Addr;
@@ -28,11 +29,11 @@ use super::authorities::Authorities;
 use super::fingerprint::Fingerprint;
 use super::{TlsError, VERSIONS, pem, provider, self_signed};
 
-/// The key by which servers know a client again, with a certificate that says nothing else.
+/// A client's key, by which servers recognize it, and a self-signed certificate for it.
 pub struct ClientIdentity {
     pub(super) certificate: CertificateDer<'static>,
     pub(super) key: PrivateKeyDer<'static>,
-    /// What servers know the client by.
+    /// The fingerprint of the key.
     pub fingerprint: Fingerprint,
 }
 
@@ -45,32 +46,31 @@ impl std::fmt::Debug for ClientIdentity {
 }
 
 impl ClientIdentity {
-    /// Reads the key in `file`; makes it, for its owner alone, if there is none. Several may do so at
-    /// once: all get the same key.
+    /// Reads the key in `file`, or creates it with mode 0600 if the file is missing. Concurrent calls get
+    /// the same key.
     ///
     /// # Errors
-    /// The file can't be read or made, is no private key, or others may read it, too. It is then left as
-    /// it is.
+    /// The file cannot be read or created, is not a private key, or is readable by other users.
     pub fn open(file: &Path) -> Result<Self, TlsError> {
-        let failed = |action, source| TlsError::File { action, path: file.to_owned(), source };
-        let made = |source| TlsError::Generate { path: file.to_owned(), source };
+        let file_error = |action, source| TlsError::File { action, path: file.to_owned(), source };
         if !file.exists() {
             let _lock = self_signed::lock(file.parent().unwrap_or_else(|| Path::new(".")))?;
             if !file.exists() {
-                let new = KeyPair::generate_for(&PKCS_ED25519).map_err(made)?;
+                let new = KeyPair::generate_for(&PKCS_ED25519)
+                    .map_err(|source| TlsError::Generate { path: file.to_owned(), source })?;
                 self_signed::write_new(file, 0o600, &new.serialize_pem())
-                    .map_err(|source| failed("make", source))?;
+                    .map_err(|source| file_error("create", source))?;
             }
         }
-        let found = fs::metadata(file).map_err(|source| failed("read", source))?;
-        if found.mode() & 0o077 != 0 {
+        let metadata = fs::metadata(file).map_err(|source| file_error("read", source))?;
+        if metadata.mode() & 0o077 != 0 {
             return Err(TlsError::KeyReadableByOthers(file.to_owned()));
         }
-        let text = fs::read_to_string(file).map_err(|source| failed("read", source))?;
+        let text = fs::read_to_string(file).map_err(|source| file_error("read", source))?;
         Self::from_pem(&text, file)
     }
 
-    /// The identity of a key in PEM, which came from `file`.
+    /// The identity for a private key in PEM. `file` is named in errors.
     pub(super) fn from_pem(text: &str, file: &Path) -> Result<Self, TlsError> {
         let key = pem::private_key_in(text.as_bytes(), file)?;
         let certificate = self_signed_certificate(text)
@@ -81,16 +81,18 @@ impl ClientIdentity {
 }
 
 fn self_signed_certificate(key: &str) -> Result<CertificateDer<'static>, rcgen::Error> {
-    let mut wanted = CertificateParams::new(Vec::new())?;
-    wanted.distinguished_name.push(DnType::CommonName, "chat client");
-    Ok(wanted.self_signed(&KeyPair::from_pem(key)?)?.into())
+    let mut params = CertificateParams::new(Vec::new())?;
+    params.distinguished_name.push(DnType::CommonName, "chat client");
+    Ok(params.self_signed(&KeyPair::from_pem(key)?)?.into())
 }
 
-/// Encrypts `stream`, which leads to `host`, and shows `identity` to whoever is there. Whether its key
-/// is the right one is left to the caller, who says nothing before it knows.
+/// Encrypts `stream` and returns the fingerprint of the server's key. The key is not trusted yet: the
+/// caller must check the fingerprint before it sends anything.
+///
+/// The certificate's name, validity and issuer are ignored. `host` is sent to the server as SNI.
 ///
 /// # Errors
-/// The other side does not speak TLS 1.3, or can't prove that it holds its certificate's key.
+/// The server does not support TLS 1.3, or does not hold the key of its certificate.
 pub async fn connect_unverified<IO>(
     host: &str,
     stream: IO,
@@ -99,16 +101,18 @@ pub async fn connect_unverified<IO>(
 where
     IO: AsyncRead + AsyncWrite + Unpin,
 {
-    // What can't be a name (`_` in it, say) is not worth failing for: the name is not looked at.
+    // A host that is not a valid DNS name (because of a `_`, for example) still works: the name is not
+    // verified.
     let name = ServerName::try_from(host.to_owned())
         .unwrap_or_else(|_| ServerName::IpAddress(Ipv4Addr::LOCALHOST.into()));
     handshake(name, stream, config(Arc::new(AnyServerCert(provider())), identity)?).await
 }
 
-/// Encrypts `stream`, and makes sure that the other side is `host`: one of the authorities says so.
+/// Encrypts `stream`, and verifies that the server has a valid certificate for `host` from one of
+/// `authorities`.
 ///
 /// # Errors
-/// As [`connect`], and [`Error::Untrusted`] if nobody says so.
+/// Like [`connect_unverified`], and [`TlsError::Untrusted`] if the certificate is not valid.
 pub async fn connect_verified<IO>(
     host: &str,
     stream: IO,
@@ -123,10 +127,14 @@ where
     let verifier: Arc<dyn ServerCertVerifier> = Arc::<WebPkiServerVerifier>::clone(&authorities.0);
     let connected = handshake(name, stream, config(verifier, identity)?).await;
     connected.map_err(|error| match &error {
-        TlsError::Handshake(broken) => match broken.get_ref().and_then(|why| why.downcast_ref()) {
-            Some(why @ RustlsError::InvalidCertificate(_)) => TlsError::Untrusted(why.clone()),
-            Some(_) | None => error,
-        },
+        TlsError::Handshake(source) => {
+            match source.get_ref().and_then(|cause| cause.downcast_ref()) {
+                Some(cause @ RustlsError::InvalidCertificate(_)) => {
+                    TlsError::Untrusted(cause.clone())
+                }
+                Some(_) | None => error,
+            }
+        }
         _ => error,
     })
 }
@@ -160,13 +168,13 @@ where
     let connector = TlsConnector::from(Arc::new(config));
     let stream = connector.connect(name, stream).await.map_err(TlsError::Handshake)?;
     let (_, session) = stream.get_ref();
-    let own =
+    let certificate =
         session.peer_certificates().and_then(<[_]>::first).ok_or(TlsError::NoServerCertificate)?;
-    let fingerprint = Fingerprint::of_certificate(own)?;
+    let fingerprint = Fingerprint::of_certificate(certificate)?;
     Ok((stream, fingerprint))
 }
 
-/// Takes any certificate, but only from whoever holds its key.
+/// Accepts any server certificate, and verifies that the server holds its key.
 #[derive(Debug)]
 pub(super) struct AnyServerCert(pub(super) Arc<CryptoProvider>);
 
@@ -188,7 +196,7 @@ impl ServerCertVerifier for AnyServerCert {
         _: &CertificateDer<'_>,
         _: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, RustlsError> {
-        Err(RustlsError::General("TLS 1.2 is not spoken here".to_owned()))
+        Err(RustlsError::General("TLS 1.2 is not supported".to_owned()))
     }
 
     fn verify_tls13_signature(

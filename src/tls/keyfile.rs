@@ -1,7 +1,7 @@
-//! A client's key on its way to another machine: encrypted by a passphrase, and put in place there.
+//! Export of a client's key to an encrypted file, and import on another machine.
 //!
-//! The form is PKCS #8 (RFC 5958), encrypted by scrypt and AES-256 with the parameters that OpenSSL takes
-//! too, as PEM. No key is ever lost: what another takes the place of stays beside it.
+//! The file is PKCS #8 (RFC 5958) in PEM, encrypted with scrypt and AES-256 in parameters that OpenSSL
+//! accepts. An import never destroys a key: a replaced key stays next to the new one.
 
 use std::fs;
 use std::io;
@@ -16,78 +16,60 @@ use super::client::ClientIdentity;
 use super::fingerprint::Fingerprint;
 use super::{TlsError, self_signed};
 
-/// The longest file that is read as a key, in bytes: ours have some 400.
+/// The longest key file that is read, in bytes. Exported keys have about 400.
 const MAX_FILE_BYTES: u64 = 64 * 1024;
 
-/// What a foreign file may ask of this machine before its passphrase is known to be right, so that it
-/// does not take all memory or the whole day: 1 GiB of scrypt, ten million rounds of PBKDF2.
+// Limits of the key derivation that a file may demand. Without them, a malicious file could exhaust
+// memory or run for hours before its passphrase is checked.
 const MAX_SCRYPT_BYTES: u64 = 1 << 30;
 const MAX_SCRYPT_LANES: u16 = 16;
 const MAX_PBKDF2_ROUNDS: u32 = 10_000_000;
 
-/// Why a key did not go or come.
+/// An error of [`export`] or [`import`].
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the field names and the texts say it")]
 pub enum KeyFileError {
-    /// A key's file.
+    /// The client's own key file.
     #[error(transparent)]
     Tls(#[from] TlsError),
-    /// Any other file.
+    /// Any other file cannot be read or written.
     #[error("cannot {action} {}: {source}", file.display())]
-    File {
-        /// What was tried.
-        action: &'static str,
-        /// The file.
-        file: PathBuf,
-        /// Why not.
-        source: io::Error,
-    },
-    /// There may be another key in it.
-    #[error("{} is there already: name a file that is not", .0.display())]
+    File { action: &'static str, file: PathBuf, source: io::Error },
+    /// The target of an export exists. It is not overwritten, since it may hold another key.
+    #[error("{} already exists: choose another file", .0.display())]
     Exists(PathBuf),
-    /// What came is no exported key.
-    #[error("{} is not a key from `chat key export` ({detail})", file.display())]
-    NotExportedKey {
-        /// The file.
-        file: PathBuf,
-        /// Why not.
-        detail: String,
-    },
-    /// It can't be decrypted.
-    #[error("this is not the passphrase of {}, or the file is damaged", .0.display())]
+    /// The file is not an encrypted private key in PEM.
+    #[error("{} is not a key exported by `chat key export` ({detail})", file.display())]
+    NotExportedKey { file: PathBuf, detail: String },
+    /// The file cannot be decrypted.
+    #[error("wrong passphrase for {}, or the file is damaged", .0.display())]
     WrongPassphrase(PathBuf),
-    /// Whoever has another key here would lose it.
+    /// Another key is installed, and `replace` is not set.
     #[error(
-        "{} has another key, {present}: --replace puts {imported} in its place, and keeps the old one beside",
+        "{} already holds another key, {present}: use --replace to install {imported} (the old key is kept)",
         file.display()
     )]
-    OtherKeyPresent {
-        /// The file.
-        file: PathBuf,
-        /// The key in it.
-        present: Fingerprint,
-        /// The key that is to come.
-        imported: Fingerprint,
-    },
-    /// The key can't be written down.
-    #[error("this key can't be exported: {0}")]
+    OtherKeyPresent { file: PathBuf, present: Fingerprint, imported: Fingerprint },
+    /// The key cannot be encoded or encrypted.
+    #[error("cannot export this key: {0}")]
     Export(#[source] pkcs8::Error),
 }
 
-/// What has become of a key that came.
+/// The result of an [`import`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ImportOutcome {
-    /// It is the first here.
+    /// There was no key before.
     New,
-    /// It was here.
+    /// The same key was already installed.
     Unchanged,
-    /// Another was here, which is in this file now.
+    /// Another key was replaced, and is now in this file.
     Replaced(PathBuf),
 }
 
-/// Writes the key to a new file, encrypted.
+/// Writes the key to a new file with mode 0600, encrypted with `passphrase`.
 ///
 /// # Errors
-/// The file is there, or can't be written.
+/// The file exists or cannot be written, or the key cannot be encrypted.
 pub fn export(own: &ClientIdentity, file: &Path, passphrase: &str) -> Result<(), KeyFileError> {
     let encrypted = PrivateKeyInfoRef::try_from(own.key.secret_der())
         .and_then(|key| key.encrypt_with_rng(&mut rand::rng(), passphrase))
@@ -101,10 +83,11 @@ pub fn export(own: &ClientIdentity, file: &Path, passphrase: &str) -> Result<(),
     })
 }
 
-/// Decrypts the key in `from` and makes it the one in `file`, where another stays unless `replace`.
+/// Decrypts the key in `from` and installs it as `file`. If `file` holds another key, it is replaced only
+/// if `replace` is set.
 ///
 /// # Errors
-/// See [`KeyFileError`]; nothing is changed then.
+/// See [`KeyFileError`]. On error, no key is changed.
 pub fn import(
     from: &Path,
     passphrase: &str,
@@ -113,8 +96,7 @@ pub fn import(
 ) -> Result<(ClientIdentity, ImportOutcome), KeyFileError> {
     let text = decrypt(from, passphrase)?;
     let imported = ClientIdentity::from_pem(&text, from)?;
-    let failed =
-        |doing, source| KeyFileError::File { action: doing, file: file.to_owned(), source };
+    let file_error = |action, source| KeyFileError::File { action, file: file.to_owned(), source };
     let _lock = self_signed::lock(file.parent().unwrap_or_else(|| Path::new(".")))?;
     let mut outcome = ImportOutcome::New;
     if file.exists() {
@@ -123,52 +105,51 @@ pub fn import(
             return Ok((imported, ImportOutcome::Unchanged));
         }
         if !replace {
-            let (file, brings) = (file.to_owned(), imported.fingerprint);
-            return Err(KeyFileError::OtherKeyPresent { file, present, imported: brings });
+            let (file, imported) = (file.to_owned(), imported.fingerprint);
+            return Err(KeyFileError::OtherKeyPresent { file, present, imported });
         }
         let old = file.with_extension(format!("{}.pem", present.to_url_safe()));
         match fs::hard_link(file, &old) {
-            // Of the same name is the same key.
+            // A file of this name holds the same key: the name contains its fingerprint.
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-                return Err(failed("keep", error));
+                return Err(file_error("back up", error));
             }
             Ok(()) | Err(_) => outcome = ImportOutcome::Replaced(old),
         }
     }
-    self_signed::write_new(file, 0o600, &text).map_err(|source| failed("write", source))?;
+    self_signed::write_new(file, 0o600, &text).map_err(|source| file_error("write", source))?;
     Ok((imported, outcome))
 }
 
 fn decrypt(file: &Path, passphrase: &str) -> Result<String, KeyFileError> {
-    let failed = |source| KeyFileError::File { action: "read", file: file.to_owned(), source };
-    let size = fs::metadata(file).map_err(failed)?.len();
-    if size > MAX_FILE_BYTES {
-        return Err(KeyFileError::NotExportedKey {
-            file: file.to_owned(),
-            detail: "it is too long".to_owned(),
-        });
-    }
-    let form = |error: &dyn std::fmt::Display| KeyFileError::NotExportedKey {
+    let read_error = |source| KeyFileError::File { action: "read", file: file.to_owned(), source };
+    let not_exported_key = |detail: &dyn std::fmt::Display| KeyFileError::NotExportedKey {
         file: file.to_owned(),
-        detail: error.to_string(),
+        detail: detail.to_string(),
     };
-    let text = fs::read_to_string(file).map_err(failed)?;
-    let (label, document) = SecretDocument::from_pem(&text).map_err(|error| form(&error))?;
+    let size = fs::metadata(file).map_err(read_error)?.len();
+    if size > MAX_FILE_BYTES {
+        return Err(not_exported_key(&"the file is too long"));
+    }
+    let text = fs::read_to_string(file).map_err(read_error)?;
+    let (label, document) =
+        SecretDocument::from_pem(&text).map_err(|error| not_exported_key(&error))?;
     if label != EncryptedPrivateKeyInfoRef::PEM_LABEL {
-        return Err(form(&format!("a {label}")));
+        return Err(not_exported_key(&format!("it is a {label}")));
     }
-    let encrypted =
-        EncryptedPrivateKeyInfoRef::try_from(document.as_bytes()).map_err(|error| form(&error))?;
+    let encrypted = EncryptedPrivateKeyInfoRef::try_from(document.as_bytes())
+        .map_err(|error| not_exported_key(&error))?;
     if !kdf_cost_is_acceptable(&encrypted.encryption_algorithm) {
-        return Err(form(&"it takes too much memory or time"));
+        return Err(not_exported_key(&"its key derivation needs too much memory or time"));
     }
-    let wrong = |_| KeyFileError::WrongPassphrase(file.to_owned());
-    let key = encrypted.decrypt(passphrase).map_err(wrong)?;
+    let key = encrypted
+        .decrypt(passphrase)
+        .map_err(|_error| KeyFileError::WrongPassphrase(file.to_owned()))?;
     let pem = key.to_pem(PrivateKeyInfoRef::PEM_LABEL, LineEnding::LF);
-    Ok(pem.map_err(|error| form(&error))?.to_string())
+    Ok(pem.map_err(|error| not_exported_key(&error))?.to_string())
 }
 
-/// Whether trying a passphrase costs what it may.
+/// Whether the key derivation stays within the limits on memory and time.
 fn kdf_cost_is_acceptable(scheme: &EncryptionScheme) -> bool {
     let EncryptionScheme::Pbes2(parameters) = scheme else { return false };
     match &parameters.kdf {
@@ -207,39 +188,39 @@ mod tests {
         fn import(
             &self,
             from: &Path,
-            words: &str,
+            passphrase: &str,
             replace: bool,
         ) -> Result<ImportOutcome, KeyFileError> {
-            import(from, words, &self.key(), replace).map(|(_, import)| import)
+            import(from, passphrase, &self.key(), replace).map(|(_, outcome)| outcome)
         }
     }
 
     #[test]
     fn exported_key_can_be_imported_and_replaced_key_is_kept() {
-        let (here, there) = (KeyFolder::new(), KeyFolder::new());
-        let file = here.0.path().join("exported");
-        let own = here.open();
+        let (source, target) = (KeyFolder::new(), KeyFolder::new());
+        let file = source.0.path().join("exported");
+        let own = source.open();
         export(&own, &file, "correct horse").unwrap();
         let text = fs::read_to_string(&file).unwrap();
         assert!(text.starts_with("-----BEGIN ENCRYPTED PRIVATE KEY-----\n"), "{text}");
         assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
         assert!(matches!(export(&own, &file, "other"), Err(KeyFileError::Exists(_))));
 
-        let wrong = there.import(&file, "battery staple", false).unwrap_err();
+        let wrong = target.import(&file, "battery staple", false).unwrap_err();
         assert!(matches!(wrong, KeyFileError::WrongPassphrase(_)), "{wrong}");
-        assert!(!there.key().exists());
-        assert_eq!(there.import(&file, "correct horse", false).unwrap(), ImportOutcome::New);
-        assert_eq!(there.open().fingerprint, own.fingerprint);
-        assert_eq!(there.import(&file, "correct horse", false).unwrap(), ImportOutcome::Unchanged);
+        assert!(!target.key().exists());
+        assert_eq!(target.import(&file, "correct horse", false).unwrap(), ImportOutcome::New);
+        assert_eq!(target.open().fingerprint, own.fingerprint);
+        assert_eq!(target.import(&file, "correct horse", false).unwrap(), ImportOutcome::Unchanged);
 
         let third = KeyFolder::new();
         let old = third.open().fingerprint;
-        let refused = third.import(&file, "correct horse", false).unwrap_err().to_string();
-        assert!(refused.contains("--replace") && refused.contains(&old.to_string()), "{refused}");
+        let error = third.import(&file, "correct horse", false).unwrap_err().to_string();
+        assert!(error.contains("--replace") && error.contains(&old.to_string()), "{error}");
         assert_eq!(third.open().fingerprint, old);
         let ImportOutcome::Replaced(kept) = third.import(&file, "correct horse", true).unwrap()
         else {
-            panic!("there was another");
+            panic!("the old key was not replaced");
         };
         assert_eq!(third.open().fingerprint, own.fingerprint);
         assert_eq!(ClientIdentity::open(&kept).unwrap().fingerprint, old);
@@ -268,16 +249,17 @@ mod tests {
     fn key_derivation_cost_is_limited() {
         use pkcs8::pkcs5::pbes2::{Parameters, Pbkdf2Params, ScryptParams};
         let salt = [0; 16];
-        let asks = |kdf| {
+        let is_acceptable = |kdf| {
             let scheme = Parameters::generate_pbkdf2_sha256_aes256cbc(1, &salt, [0; 16]).unwrap();
             kdf_cost_is_acceptable(&Parameters { kdf, ..scheme }.into())
         };
-        let pbkdf2 = |rounds| asks(Pbkdf2Params::hmac_sha256(rounds, &salt).unwrap().into());
+        let pbkdf2 =
+            |rounds| is_acceptable(Pbkdf2Params::hmac_sha256(rounds, &salt).unwrap().into());
         assert!(pbkdf2(600_000) && !pbkdf2(MAX_PBKDF2_ROUNDS + 1));
         let scrypt = |cost_parameter, block_size, parallelization| {
             let salt = salt.as_slice().try_into().unwrap();
             let key_length = None;
-            asks(
+            is_acceptable(
                 ScryptParams { salt, cost_parameter, block_size, parallelization, key_length }
                     .into(),
             )

@@ -1,6 +1,8 @@
-//! Certificates and encrypted streams: TLS 1.3 alone, by aws-lc-rs, without tickets and early data.
+//! TLS: certificates, keys, fingerprints, and the two ends of an encrypted stream.
 //!
-//! Knows nothing of chat. Whom to trust beyond "holds the key of this fingerprint" is not decided here.
+//! Only TLS 1.3, with aws-lc-rs, without session resumption and early data. This module knows nothing of
+//! chat. It proves that the peer holds the key of its certificate; whether that key is trusted is decided
+//! by the caller, except where [`client::connect_verified`] checks a certificate authority.
 
 pub mod authorities;
 pub mod client;
@@ -23,96 +25,57 @@ use thiserror::Error;
 use tokio_rustls::rustls;
 use tokio_rustls::rustls::crypto::{CryptoProvider, aws_lc_rs};
 
-/// What can be wrong with certificates, keys and handshakes. The texts say what to do.
+/// An error of certificates, keys or handshakes.
 #[derive(Debug, Error)]
+#[expect(missing_docs, reason = "the field names and the texts say it")]
 pub enum TlsError {
-    /// A file or folder can't be read or made.
+    /// A file or folder cannot be read, created or locked.
     #[error("cannot {action} {}: {source}", path.display())]
-    File {
-        /// What was tried.
-        action: &'static str,
-        /// The file or folder.
-        path: PathBuf,
-        /// Why not.
-        source: io::Error,
-    },
-    /// A private key that is not private.
-    #[error(
-        "others on this machine can read your key {path}, and who has it is you: chmod 600 {path}",
-        path = .0.display()
-    )]
+    File { action: &'static str, path: PathBuf, source: io::Error },
+    /// The file of a private key has permissions for other users.
+    #[error("{path} is readable by other users: run `chmod 600 {path}`", path = .0.display())]
     KeyReadableByOthers(PathBuf),
-    /// The file has nothing of the sort in it.
-    #[error("there is no {item} in {}: it must be a PEM file with a -----BEGIN ...----- line", path.display())]
-    MissingPemItem {
-        /// A certificate, or a private key.
-        item: &'static str,
-        /// The file.
-        path: PathBuf,
-    },
-    /// The file is no PEM.
+    /// A PEM file has no certificate or private key in it.
+    #[error("no {item} in {}: expected a PEM file with a -----BEGIN ...----- line", path.display())]
+    MissingPemItem { item: &'static str, path: PathBuf },
+    /// A PEM file cannot be parsed.
     #[error("{} is damaged: {source}", path.display())]
-    Pem {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        source: io::Error,
-    },
-    /// A certificate without its key.
+    Pem { path: PathBuf, source: io::Error },
+    /// A certificate without its private key.
     #[error(
-        "{} is there, but its key {} is not: put the key there, or take the certificate away to have both made",
+        "{} exists but its key {} does not: restore the key, or delete the certificate to create both",
         certificate.display(), key.display()
     )]
-    KeyMissing {
-        /// The certificate's file.
-        certificate: PathBuf,
-        /// Where the key should be.
-        key: PathBuf,
-    },
-    /// Certificate and key can't be used, or don't belong together.
+    KeyMissing { certificate: PathBuf, key: PathBuf },
+    /// The certificate and the key do not match, or one of them is not supported.
     #[error("{} and {} cannot be used together: {source}", certificate.display(), key.display())]
-    UnusableKeyPair {
-        /// The certificate's file.
-        certificate: PathBuf,
-        /// The key's file.
-        key: PathBuf,
-        /// Why not.
-        source: rustls::Error,
-    },
-    /// A certificate could not be made.
-    #[error("cannot make a certificate for the key {}: {source}", path.display())]
-    Generate {
-        /// The key's file.
-        path: PathBuf,
-        /// Why not.
-        source: rcgen::Error,
-    },
-    /// The certificate is none.
-    #[error("not a certificate: {0}")]
+    UnusableKeyPair { certificate: PathBuf, key: PathBuf, source: rustls::Error },
+    /// No certificate could be generated for the key in this file.
+    #[error("cannot create a certificate for the key {}: {source}", path.display())]
+    Generate { path: PathBuf, source: rcgen::Error },
+    /// The bytes are not an X.509 certificate.
+    #[error("invalid certificate: {0}")]
     InvalidCertificate(#[from] webpki::Error),
-    /// The library refuses what it was set up with.
+    /// The TLS library rejected its configuration.
     #[error(transparent)]
     Config(#[from] rustls::Error),
-    /// The connection failed before it was encrypted.
-    #[error("the encrypted connection failed: {0}")]
+    /// The handshake failed, or the connection was lost during it.
+    #[error("TLS handshake failed: {0}")]
     Handshake(#[source] io::Error),
-    /// The certificate is not for this server, too old, or from somebody else.
+    /// The server's certificate failed verification against the certificate authorities.
     #[error(
-        "{0} (--ca wants a certificate for this very name, in its time, from an authority that is named; \
-         without --ca the server's key alone counts)"
+        "{0} (--ca requires a current certificate for this host name from a trusted authority; \
+         without --ca, the server's key is checked instead)"
     )]
     Untrusted(rustls::Error),
-    /// No certificate is for such a host.
-    #[error("a certificate can't be checked against {0:?}: give the server by its name")]
+    /// No certificate can be valid for this host.
+    #[error("cannot check a certificate against {0:?}: use the server's host name")]
     InvalidServerName(String),
-    /// Nobody vouches for anybody.
-    #[error("this system names no certificate authorities{detail} (--ca FILE does)")]
-    NoAuthorities {
-        /// Why not.
-        detail: String,
-    },
-    /// The other side showed no certificate.
-    #[error("the server showed no certificate")]
+    /// The operating system has no usable certificate authorities.
+    #[error("no certificate authorities found on this system{detail} (name a file with --ca FILE)")]
+    NoAuthorities { detail: String },
+    /// The server presented no certificate.
+    #[error("the server presented no certificate")]
     NoServerCertificate,
 }
 

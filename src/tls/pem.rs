@@ -1,4 +1,4 @@
-//! PEM files to certificates and keys: the one file that uses rustls-pemfile.
+//! PEM files, parsed to certificates and private keys. Only this module uses rustls-pemfile.
 
 use std::fs;
 use std::path::Path;
@@ -7,30 +7,30 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::TlsError;
 
-/// All certificates of a file, the server's own first.
+/// Reads all certificates of a file, in their order.
 ///
 /// # Errors
-/// The file can't be read, is damaged, or has none in it.
+/// The file cannot be read or parsed, or has no certificate.
 pub(super) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let text = read(path)?;
-    let found: Vec<_> = rustls_pemfile::certs(&mut text.as_slice())
+    let certificates: Vec<_> = rustls_pemfile::certs(&mut text.as_slice())
         .collect::<Result<_, _>>()
         .map_err(|source| TlsError::Pem { path: path.to_owned(), source })?;
-    if found.is_empty() {
+    if certificates.is_empty() {
         return Err(TlsError::MissingPemItem { item: "certificate", path: path.to_owned() });
     }
-    Ok(found)
+    Ok(certificates)
 }
 
-/// The first private key of a file: PKCS #8, SEC 1 or PKCS #1, not encrypted.
+/// Reads the first private key of a file: unencrypted PKCS #8, SEC 1 or PKCS #1.
 ///
 /// # Errors
-/// The file can't be read, is damaged, or has none in it.
+/// The file cannot be read or parsed, or has no such key.
 pub(super) fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
     private_key_in(&read(path)?, path)
 }
 
-/// The same of what has been read of `path` already.
+/// Like [`private_key`], for a text that was read from `path`.
 pub(super) fn private_key_in(
     mut text: &[u8],
     path: &Path,
@@ -38,7 +38,7 @@ pub(super) fn private_key_in(
     rustls_pemfile::private_key(&mut text)
         .map_err(|source| TlsError::Pem { path: path.to_owned(), source })?
         .ok_or_else(|| TlsError::MissingPemItem {
-            item: "private key without a password",
+            item: "unencrypted private key",
             path: path.to_owned(),
         })
 }

@@ -1,8 +1,8 @@
-//! A key and a self-signed certificate of it, made on the first start.
+//! Keys and self-signed certificates, created on the first start, and the files they are stored in.
 //!
-//! Several servers may start at once on the same folder: a lock lets one of them make the files. Each
-//! file appears whole or not at all, the key before the certificate. A key without a certificate is
-//! kept, since its fingerprint may be known to people already.
+//! Several processes may start in the same folder at the same time; a lock file lets one of them create
+//! the files. Each file appears complete or not at all, the key before the certificate. A key without a
+//! certificate is kept, because users may already have pinned its fingerprint.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
@@ -13,10 +13,10 @@ use rcgen::{CertificateParams, DnType, KeyPair, PKCS_ECDSA_P256_SHA256};
 
 use super::TlsError;
 
-/// Sees to it that `certificate` and `key` exist in `folder`.
+/// Creates `certificate` and `key` in `folder` if they are missing.
 ///
 /// # Errors
-/// A file can't be made, or there is a certificate without its key.
+/// A file cannot be read or created, or the certificate exists without its key.
 pub(super) fn create_if_missing(
     folder: &Path,
     certificate: &Path,
@@ -25,10 +25,6 @@ pub(super) fn create_if_missing(
     if certificate.exists() && key.exists() {
         return Ok(());
     }
-    let failed = |doing, path: &Path| {
-        let path = path.to_owned();
-        move |source| TlsError::File { action: doing, path, source }
-    };
     let _lock = lock(folder)?;
     match (certificate.exists(), key.exists()) {
         (true, true) => return Ok(()),
@@ -41,30 +37,35 @@ pub(super) fn create_if_missing(
         (false, false) => {
             let new =
                 KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(generate_error(key))?;
-            write_new(key, 0o600, &new.serialize_pem()).map_err(failed("make", key))?;
+            write_new(key, 0o600, &new.serialize_pem()).map_err(file_error("create", key))?;
         }
         (false, true) => {}
     }
-    let text = fs::read_to_string(key).map_err(failed("read", key))?;
+    let text = fs::read_to_string(key).map_err(file_error("read", key))?;
     let pem = self_signed(&text).map_err(generate_error(key))?;
-    write_new(certificate, 0o644, &pem).map_err(failed("make", certificate))
+    write_new(certificate, 0o644, &pem).map_err(file_error("create", certificate))
 }
 
-/// Makes the folder, for its owner alone, and waits until nobody else makes files in it. The lock is
-/// held for as long as the file is.
+/// Creates `folder` with mode 0700 if it is missing, and waits for its lock file. The lock is held until
+/// the returned file is dropped.
 ///
 /// # Errors
-/// The folder or the file in it can't be made.
+/// The folder or the lock file cannot be created or locked.
 pub(super) fn lock(folder: &Path) -> Result<File, TlsError> {
-    let failed = |doing, path: &Path| {
-        let path = path.to_owned();
-        move |source| TlsError::File { action: doing, path, source }
-    };
-    DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(failed("make", folder))?;
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(folder)
+        .map_err(file_error("create", folder))?;
     let path = folder.join(".lock");
-    let lock = File::create(&path).map_err(failed("make", &path))?;
-    lock.lock().map_err(failed("lock", &path))?;
+    let lock = File::create(&path).map_err(file_error("create", &path))?;
+    lock.lock().map_err(file_error("lock", &path))?;
     Ok(lock)
+}
+
+fn file_error(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> TlsError {
+    let path = path.to_owned();
+    move |source| TlsError::File { action, path, source }
 }
 
 fn generate_error(key: &Path) -> impl FnOnce(rcgen::Error) -> TlsError {
@@ -72,32 +73,33 @@ fn generate_error(key: &Path) -> impl FnOnce(rcgen::Error) -> TlsError {
     move |source| TlsError::Generate { path, source }
 }
 
-/// The names are those that work on the server's own machine; our client looks at none of them.
+/// Returns a self-signed certificate for a private key, both in PEM. The subject names are those of the
+/// local machine; the `chat` client checks the key only.
 pub(super) fn self_signed(key: &str) -> Result<String, rcgen::Error> {
     let key = KeyPair::from_pem(key)?;
     let names = ["localhost", "127.0.0.1", "::1"].map(str::to_owned);
-    let mut wanted = CertificateParams::new(names)?;
-    wanted.distinguished_name.push(DnType::CommonName, "chat");
-    Ok(wanted.self_signed(&key)?.pem())
+    let mut params = CertificateParams::new(names)?;
+    params.distinguished_name.push(DnType::CommonName, "chat");
+    Ok(params.self_signed(&key)?.pem())
 }
 
-/// Writes a file that is not there yet; the name appears only once everything is on disk.
+/// Writes a PEM file atomically: it is synced under a temporary name and then renamed.
 pub(super) fn write_new(path: &Path, mode: u32, text: &str) -> io::Result<()> {
-    let unfinished = path.with_extension("pem.new");
-    match fs::remove_file(&unfinished) {
+    let temporary = path.with_extension("pem.new");
+    match fs::remove_file(&temporary) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         Ok(()) | Err(_) => {}
     }
-    create_new(&unfinished, mode, text)?;
-    fs::rename(&unfinished, path)
+    create_new(&temporary, mode, text)?;
+    fs::rename(&temporary, path)
 }
 
-/// Writes a file that must not be there yet; where another begins at the same time, one of them fails.
+/// Creates a file with this mode and content, and syncs it. Fails if the file exists.
 pub(super) fn create_new(path: &Path, mode: u32, text: &str) -> io::Result<()> {
     let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
     let written = file.write_all(text.as_bytes()).and_then(|()| file.sync_all());
     if written.is_err() {
-        // Half a key is of no use, and would be in the way of the next attempt.
+        // An incomplete file would make the next attempt fail.
         drop(fs::remove_file(path));
     }
     written

@@ -1,4 +1,4 @@
-//! The server's end: its certificate, and the acceptor of encrypted streams.
+//! The server's end of an encrypted stream: its certificate and its acceptor.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -20,36 +20,38 @@ use tokio_rustls::server::TlsStream;
 use super::fingerprint::Fingerprint;
 use super::{TlsError, VERSIONS, pem, provider, self_signed};
 
-/// The longest certificate that a client may show, in bytes: ours have some 300.
+/// The longest client certificate that is accepted, in bytes. Those of the `chat` client have about 300.
 const MAX_CLIENT_CERT_BYTES: usize = 4 * 1024;
 
-/// A server's certificate, ready for use. Clones share it: one that is read again is read for all.
+/// A server's certificate and key, and the acceptor that uses them. Clones share one certificate, also
+/// after a reload.
 #[derive(Clone)]
 pub struct ServerIdentity {
-    /// Makes encrypted streams of plain ones.
+    /// Performs the server's side of the handshake.
     pub acceptor: TlsAcceptor,
     folder: PathBuf,
     certificate: Arc<ReloadableCert>,
 }
 
-/// What is shown to those who connect from now on.
+/// The certificate for new connections.
 struct ReloadableCert(RwLock<(Arc<CertifiedKey>, Fingerprint)>);
 
 impl std::fmt::Debug for ReloadableCert {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("Shown").field(&self.current().1).finish()
+        f.debug_tuple("ReloadableCert").field(&self.current().1).finish()
     }
 }
 
 impl std::fmt::Debug for ServerIdentity {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let mut identity = f.debug_struct("Identity");
-        identity.field("fingerprint", &self.fingerprint()).finish_non_exhaustive()
+        f.debug_struct("ServerIdentity")
+            .field("fingerprint", &self.fingerprint())
+            .finish_non_exhaustive()
     }
 }
 
 impl ReloadableCert {
-    /// Nothing is left half done under this lock: what a panic leaves there is whole.
+    /// Ignores poisoning: the value is replaced as a whole, so a panic cannot leave it inconsistent.
     fn current(&self) -> (Arc<CertifiedKey>, Fingerprint) {
         self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -62,31 +64,33 @@ impl ResolvesServerCert for ReloadableCert {
 }
 
 impl ServerIdentity {
-    /// Reads `cert.pem` and `key.pem` from `folder`, and makes them if neither is there.
+    /// Reads `cert.pem` and `key.pem` from `folder`. Creates both if they are missing, or the
+    /// certificate if only the key exists.
     ///
     /// # Errors
-    /// A file can't be read, made or understood, or the two don't belong together.
+    /// A file cannot be read, parsed or created, or the certificate and the key do not match.
     pub fn open(folder: &Path) -> Result<Self, TlsError> {
         self_signed::create_if_missing(folder, &folder.join("cert.pem"), &folder.join("key.pem"))?;
-        let shown = Arc::new(ReloadableCert(RwLock::new(load(folder)?)));
-        let config =
-            config(Arc::new(AnyClientCert(provider())), Arc::<ReloadableCert>::clone(&shown))?;
+        let certificate = Arc::new(ReloadableCert(RwLock::new(load(folder)?)));
+        let resolver = Arc::<ReloadableCert>::clone(&certificate);
+        let config = config(Arc::new(AnyClientCert(provider())), resolver)?;
         let acceptor = TlsAcceptor::from(Arc::new(config));
-        Ok(Self { acceptor, folder: folder.to_owned(), certificate: shown })
+        Ok(Self { acceptor, folder: folder.to_owned(), certificate })
     }
 
-    /// What the server's people tell its users, so that they can compare.
+    /// The fingerprint of the server's key, which users compare.
     pub fn fingerprint(&self) -> Fingerprint {
         self.certificate.current().1
     }
 
-    /// Reads the files again, for those who connect from now on; nobody is disconnected.
+    /// Reads the files again and uses them for new connections. Existing connections stay open.
     ///
     /// # Errors
-    /// As [`ServerIdentity::open`]; then what was shown before is shown on.
+    /// A file cannot be read or parsed, or the certificate and the key do not match. The previous
+    /// certificate then stays in use.
     pub fn reload(&self) -> Result<(), TlsError> {
-        let read = load(&self.folder)?;
-        *self.certificate.0.write().unwrap_or_else(PoisonError::into_inner) = read;
+        let loaded = load(&self.folder)?;
+        *self.certificate.0.write().unwrap_or_else(PoisonError::into_inner) = loaded;
         Ok(())
     }
 }
@@ -115,15 +119,16 @@ pub(super) fn config(
     Ok(config)
 }
 
-/// The SHA-256 of the public key that the client has shown and proved to hold, if it has shown one.
+/// The SHA-256 of the client's public key, or `None` if the client presented no certificate. The
+/// handshake has proved that the client holds the key.
 pub fn client_key_hash<IO>(stream: &TlsStream<IO>) -> Option<[u8; 32]> {
     let (_, session) = stream.get_ref();
     let own = session.peer_certificates()?.first()?;
     Fingerprint::of_certificate(own).ok().map(Fingerprint::digest)
 }
 
-/// Takes any client's certificate, or none; but only from whoever holds its key. Who that is, the
-/// server knows by the key alone.
+/// Accepts any client certificate, or none, and verifies that the client holds its key. The server
+/// identifies users by their keys, not by anything else in a certificate.
 #[derive(Debug)]
 pub(super) struct AnyClientCert(pub(super) Arc<CryptoProvider>);
 
@@ -156,7 +161,7 @@ impl ClientCertVerifier for AnyClientCert {
         _: &CertificateDer<'_>,
         _: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, RustlsError> {
-        Err(RustlsError::General("TLS 1.2 is not spoken here".to_owned()))
+        Err(RustlsError::General("TLS 1.2 is not supported".to_owned()))
     }
 
     fn verify_tls13_signature(
@@ -175,8 +180,8 @@ impl ClientCertVerifier for AnyClientCert {
 }
 
 fn warn_if_readable_by_others(key: &Path) {
-    let mode = std::fs::metadata(key).map_or(0, |found| found.permissions().mode());
+    let mode = std::fs::metadata(key).map_or(0, |metadata| metadata.permissions().mode());
     if mode & 0o077 != 0 {
-        tracing::warn!(file = %key.display(), "others can read the server's private key: chmod 600 it");
+        tracing::warn!(file = %key.display(), "the server's private key is readable by other users: run `chmod 600` on it");
     }
 }

@@ -1,4 +1,4 @@
-//! Certificates made, read and refused; handshakes that work and that must not.
+//! Tests of key and certificate files, handshakes and reloading.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -57,17 +57,17 @@ fn invalid_files_are_named_in_errors() {
     assert!(open_error(folder.path()).contains("cannot be used together"));
 
     fs::write(&key, "not a key").unwrap();
-    assert!(open_error(folder.path()).contains("no private key without a password in"));
+    assert!(open_error(folder.path()).contains("no unencrypted private key in"));
     fs::write(&key, "-----BEGIN PRIVATE KEY-----\n%%%\n-----END PRIVATE KEY-----\n").unwrap();
     assert!(open_error(folder.path()).contains("key.pem is damaged"));
 
     fs::write(&cert, good.replace("CERTIFICATE", "PHOTOGRAPH")).unwrap();
     assert!(open_error(folder.path()).contains("no certificate in"));
     fs::write(&cert, "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n").unwrap();
-    assert!(open_error(folder.path()).contains("not a certificate"));
+    assert!(open_error(folder.path()).contains("invalid certificate"));
 
     fs::remove_file(&key).unwrap();
-    assert!(open_error(folder.path()).contains("put the key there"));
+    assert!(open_error(folder.path()).contains("restore the key"));
     fs::write(&cert, good).unwrap();
     fs::create_dir(&key).unwrap();
     assert!(open_error(folder.path()).contains("cannot read"));
@@ -75,27 +75,28 @@ fn invalid_files_are_named_in_errors() {
 
 #[tokio::test]
 async fn common_key_types_work() {
-    for sort in [&rcgen::PKCS_RSA_SHA256, &rcgen::PKCS_ECDSA_P384_SHA384, &rcgen::PKCS_ED25519] {
+    for algorithm in [&rcgen::PKCS_RSA_SHA256, &rcgen::PKCS_ECDSA_P384_SHA384, &rcgen::PKCS_ED25519]
+    {
         let folder = tempfile::tempdir().unwrap();
-        let key = KeyPair::generate_for(sort).unwrap();
+        let key = KeyPair::generate_for(algorithm).unwrap();
         fs::write(folder.path().join("key.pem"), key.serialize_pem()).unwrap();
         let identity = ServerIdentity::open(folder.path()).unwrap();
-        let (near, far) = tokio::io::duplex(4_096);
-        let (seen, taken) = tokio::join!(
-            client::connect_unverified("localhost", near, None),
-            identity.acceptor.accept(far)
+        let (client_end, server_end) = tokio::io::duplex(4_096);
+        let (connected, accepted) = tokio::join!(
+            client::connect_unverified("localhost", client_end, None),
+            identity.acceptor.accept(server_end)
         );
-        taken.unwrap();
-        assert_eq!(seen.unwrap().1, identity.fingerprint(), "{sort:?}");
+        accepted.unwrap();
+        assert_eq!(connected.unwrap().1, identity.fingerprint(), "{algorithm:?}");
     }
 }
 
 #[tokio::test]
 async fn non_tls_server_is_refused() {
     use tokio::io::AsyncWriteExt;
-    let (near, mut far) = tokio::io::duplex(4_096);
-    far.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await.unwrap();
-    assert!(client::connect_unverified("localhost", near, None).await.is_err());
+    let (client_end, mut server_end) = tokio::io::duplex(4_096);
+    server_end.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await.unwrap();
+    assert!(client::connect_unverified("localhost", client_end, None).await.is_err());
 }
 
 #[test]
@@ -126,26 +127,27 @@ async fn client_presents_its_certificate() {
     ServerIdentity::open(folder.path()).unwrap();
     let own = client::ClientIdentity::open(&folder.path().join("id.pem")).unwrap();
     let mut roots = tokio_rustls::rustls::RootCertStore::empty();
-    let (near, far) = tokio::io::duplex(4_096);
+    let (client_end, server_end) = tokio::io::duplex(4_096);
     let chain = super::pem::certificates(&folder.path().join("cert.pem")).unwrap();
     roots.add(chain[0].clone()).unwrap();
-    let asks = tokio_rustls::rustls::server::WebPkiClientVerifier::builder_with_provider(
+    let verifier = tokio_rustls::rustls::server::WebPkiClientVerifier::builder_with_provider(
         Arc::new(roots),
         provider(),
     );
     let config = ServerConfig::builder_with_provider(provider())
         .with_protocol_versions(VERSIONS)
         .unwrap()
-        .with_client_cert_verifier(asks.build().unwrap())
+        .with_client_cert_verifier(verifier.build().unwrap())
         .with_single_cert(chain, super::pem::private_key(&folder.path().join("key.pem")).unwrap())
         .unwrap();
     let acceptor = TlsAcceptor::from(Arc::new(config));
-    let (_, refused) = tokio::join!(
-        client::connect_unverified("localhost", near, Some(&own)),
-        acceptor.accept(far)
+    let (_, result) = tokio::join!(
+        client::connect_unverified("localhost", client_end, Some(&own)),
+        acceptor.accept(server_end)
     );
-    // It was shown, and this verifier knows it not: who shows none is refused for that.
-    let error = refused.unwrap_err().to_string();
+    // The server received the certificate but does not trust its issuer. Without a certificate, the
+    // error would be a different one.
+    let error = result.unwrap_err().to_string();
     assert!(
         error.contains("UnknownIssuer") || error.contains("invalid peer certificate"),
         "{error}"
@@ -156,24 +158,24 @@ async fn client_presents_its_certificate() {
 async fn reload_uses_a_new_certificate_and_rejects_a_broken_one() {
     let folder = tempfile::tempdir().unwrap();
     let identity = ServerIdentity::open(folder.path()).unwrap();
-    let seen = async || {
-        let (near, far) = tokio::io::duplex(4_096);
-        let (seen, taken) = tokio::join!(
-            client::connect_unverified("localhost", near, None),
-            identity.acceptor.accept(far)
+    let presented = async || {
+        let (client_end, server_end) = tokio::io::duplex(4_096);
+        let (connected, accepted) = tokio::join!(
+            client::connect_unverified("localhost", client_end, None),
+            identity.acceptor.accept(server_end)
         );
-        taken.unwrap();
-        seen.unwrap().1
+        accepted.unwrap();
+        connected.unwrap().1
     };
-    let first = seen().await;
+    let first = presented().await;
     fs::write(folder.path().join("key.pem"), KeyPair::generate().unwrap().serialize_pem()).unwrap();
     let error = identity.reload().unwrap_err().to_string();
     assert!(error.contains("cannot be used together"), "{error}");
-    assert_eq!((seen().await, identity.fingerprint()), (first, first));
+    assert_eq!((presented().await, identity.fingerprint()), (first, first));
     fs::remove_file(folder.path().join("cert.pem")).unwrap();
     identity.reload().unwrap_err();
     let other = ServerIdentity::open(folder.path()).unwrap().fingerprint();
     identity.reload().unwrap();
     assert_ne!(other, first);
-    assert_eq!((seen().await, identity.fingerprint()), (other, other));
+    assert_eq!((presented().await, identity.fingerprint()), (other, other));
 }
