@@ -1,27 +1,27 @@
-# `just` lists what there is. Each recipe is also a plain command that can be typed.
+# `just` lists the recipes. Each recipe is one or a few ordinary commands.
 
 _list:
     @just --list
 
-# All that a change has to pass.
+# Everything a change has to pass.
 check:
     .ci/run
 
-# The tests alone.
+# Run the test suite.
 test:
     cargo test
 
-# The same with more of all that is drawn by lot: kills, power cuts, worlds, bad input. An hour or so.
+# Run the randomized tests at full size: kills, power cuts, simulations, malformed input. Takes about an hour.
 torture:
-    CHAT_KILLS=1000 CHAT_POWER_CUTS=200 CHAT_SEEDS=10000 CHAT_RECONNECTS=5000 cargo test --test it -- doubles_nothing lost_or_doubled --nocapture
-    CHAT_HALF_OPEN=2000 CHAT_MALFORMED=10000 CHAT_SEARCHERS=100 cargo test --test it -- cost_the_others_nothing nobody_else_notices --nocapture
-    CHAT_CONVERSATIONS=1000 cargo test --lib no_byte_of_a_direct_message
+    CHAT_KILLS=1000 CHAT_POWER_CUTS=200 CHAT_SEEDS=10000 CHAT_RECONNECTS=5000 cargo test --test it exactly_once -- --nocapture
+    CHAT_HALF_OPEN=2000 CHAT_MALFORMED=10000 CHAT_SEARCHERS=100 cargo test --test it do_not_slow_others -- --nocapture
+    CHAT_CONVERSATIONS=1000 cargo test --lib direct_messages_reach_only_their_audience
     CHAT_FUZZ_SECONDS=60 cargo test --test it fuzz:: -- --nocapture
 
-# How fast the hub and the screen are.
+# Run the benchmarks.
 bench:
     cargo bench
 
-# Make the picture in the README anew (needs tmux and python3).
+# Regenerate the screenshot in the README (needs tmux and python3).
 screenshot:
     assets/screenshot.sh

@@ -54,7 +54,7 @@ fn ban_ends_sessions_and_survives_restart_and_tls_resumption() {
     let words = server.run_admin(&["ban", &id]);
     assert_eq!(
         words,
-        format!("{id}, who is {}, is shut out; 2 connections ended\n", bob.fingerprint())
+        format!("banned {id} (key {}); 2 connections closed\n", bob.fingerprint())
     );
     assert_eq!((closing_code(first).as_str(), closing_code(second).as_str()), ("banned", "banned"));
     assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
@@ -76,7 +76,7 @@ fn ban_ends_sessions_and_survives_restart_and_tls_resumption() {
     }
     let (status, _, words) = server.run_local(&["admin", "unban", &id]);
     assert_eq!(status, Some(4));
-    assert!(words.contains("is not shut out"), "{words}");
+    assert!(words.contains("is not banned"), "{words}");
     drop(ann);
 }
 
@@ -86,7 +86,7 @@ fn address_ban_covers_every_client_of_the_network() {
     let (ann, mut tom) = (server.join("Ann"), server.join_original("Tom"));
     let (status, _, words) = server.run_local(&["admin", "ban", &tom.id]);
     assert_eq!(status, Some(4));
-    assert!(words.contains("belongs to no key: ban the address"), "{words}");
+    assert!(words.contains("has no key to ban: ban the address"), "{words}");
     server.run_admin(&["ban", "127.0.0.0/8"]);
     assert_eq!(closing_code(ann), "banned");
     assert!(tom.connection.recv().is_empty());
@@ -99,7 +99,7 @@ fn kicked_user_can_reconnect() {
     let server = TestServer::start();
     let (ann, mut kim) = (server.join("Ann"), server.join("Kim"));
     let id = ann.id.clone();
-    assert_eq!(server.run_admin(&["kick", &id]), "1 connection ended\n");
+    assert_eq!(server.run_admin(&["kick", &id]), "1 connection closed\n");
     assert_eq!(closing_code(ann), "kicked");
     server.join("Ann");
     kim.post("still here");
@@ -107,7 +107,7 @@ fn kicked_user_can_reconnect() {
     let (status, _, words) = server.run_local(&["admin", "kick", &id]);
     assert_eq!(
         (status, words.as_str()),
-        (Some(4), &*format!("error: nobody who is here is {id}\n"))
+        (Some(4), &*format!("error: no session matches {id} (`chat admin list` shows all)\n"))
     );
 }
 

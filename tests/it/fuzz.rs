@@ -25,7 +25,7 @@ use chrono::NaiveDate;
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 
-use crate::support::hostile::foreign;
+use crate::support::hostile_text::find_unsafe_char;
 use crate::support::print_result;
 
 /// How many inputs of each target the suite tries.
@@ -218,11 +218,11 @@ fn cleaned_text_is_safe() {
     Fuzzer::new("text").run(|bytes| {
         let text = String::from_utf8_lossy(bytes);
         let clean = SafeText::clean(&text);
-        assert_eq!(foreign(clean.as_str()), None);
-        assert_eq!(foreign(&clean.one_line()), None);
+        assert_eq!(find_unsafe_char(clean.as_str()), None);
+        assert_eq!(find_unsafe_char(&clean.one_line()), None);
         assert_eq!(SafeText::clean(clean.as_str()), clean, "cleaning is done once");
         if let Ok(name) = text.parse::<Name>() {
-            assert_eq!(foreign(name.as_str()), None);
+            assert_eq!(find_unsafe_char(name.as_str()), None);
             assert_eq!(name.as_str().parse(), Ok(name.clone()));
             let id = UserId::new(&name, 7);
             assert_eq!(id.as_str().parse(), Ok(id.clone()));
@@ -242,7 +242,7 @@ fn links_round_trip_or_are_refused() {
                 assert!(shown.bytes().all(|b| b.is_ascii_graphic()), "{shown:?}");
                 assert_eq!(shown.parse(), Ok(link));
             }
-            Err(error) => assert_eq!(foreign(&error.to_string()), None),
+            Err(error) => assert_eq!(find_unsafe_char(&error.to_string()), None),
         }
     });
 }
@@ -260,7 +260,7 @@ fn pin_files_parse_or_name_the_bad_line() {
                 assert_eq!(more[..pins.len()], pins, "no pin is lost or changed by another");
                 assert_eq!((&more[pins.len()].server, more.len()), (&server, pins.len() + 1));
             }
-            Err(error) => assert_eq!(foreign(&error.to_string()), None),
+            Err(error) => assert_eq!(find_unsafe_char(&error.to_string()), None),
         }
     });
 }
@@ -270,7 +270,7 @@ fn settings_parse_or_name_the_error() {
     Fuzzer::new("settings").run(|bytes| {
         let text = String::from_utf8_lossy(bytes);
         if let Err(mistake) = text.parse::<Settings>() {
-            assert_eq!(foreign(&mistake.to_string()), None);
+            assert_eq!(find_unsafe_char(&mistake.to_string()), None);
         }
     });
 }

@@ -1,22 +1,25 @@
-//! Holds the code to its floors: who may name whom, which crates are a floor's own, and which files may
-//! not touch the world. By lines, not by syntax: rustfmt makes them regular, and whoever wants to
-//! cheat can.
+//! Enforces the architecture: which layers a layer may use, which crates only one layer may use, and which
+//! files must be free of side effects.
+//!
+//! The checks read lines, not syntax, and rely on rustfmt. They find mistakes; they cannot stop someone who
+//! tries to bypass them.
 
-use crate::source_tree::{self, SourceFile};
+use crate::support::source_tree::{self, SourceFile};
 
-/// Each floor, with the floors that it may name beside itself.
-const LAYERS: [(&str, &[&str]); 8] = [
+/// Each layer, with the other layers that it may use.
+const LAYERS: [(&str, &[&str]); 9] = [
+    ("files", &[]),
     ("protocol", &[]),
     ("store", &["protocol"]),
     ("tls", &[]),
     ("server", &["protocol", "tls", "store"]),
-    ("client", &["protocol", "tls"]),
+    ("client", &["files", "protocol", "tls"]),
     ("tui", &["protocol", "client"]),
-    ("cli", &["protocol", "tls", "store", "server", "client", "tui"]),
+    ("cli", &["files", "protocol", "tls", "store", "server", "client", "tui"]),
     ("main", &["cli"]),
 ];
 
-/// Crates that belong to some floors alone.
+/// Crates that only the given layers may use.
 const LAYER_CRATES: [(&str, &[&str]); 10] = [
     ("ratatui", &["tui"]),
     ("crossterm", &["tui"]),
@@ -30,25 +33,27 @@ const LAYER_CRATES: [(&str, &[&str]); 10] = [
     ("anyhow", &["cli"]),
 ];
 
-/// The hearts: files and folders that take time, chance and what happened as input.
-const FUNCTIONAL_CORE: [&str; 11] = [
+/// The functional core: files and folders that get time, randomness and events as input.
+const FUNCTIONAL_CORE: [&str; 13] = [
     "src/cli/plain/format.rs",
-    "src/cli/plain/talk.rs",
+    "src/cli/plain/session.rs",
     "src/protocol",
     "src/server/hub",
     "src/client/address.rs",
     "src/client/backoff.rs",
-    "src/client/known.rs",
-    "src/client/line.rs",
+    "src/client/cursor.rs",
+    "src/client/input.rs",
+    "src/client/keepalive.rs",
     "src/client/link.rs",
+    "src/client/pins.rs",
     "src/client/state",
     "src/tui",
 ];
 
-/// What lies in a pure folder and is not pure: the shell around it.
+/// Files in the folders of [`FUNCTIONAL_CORE`] that are not part of it.
 const IMPERATIVE_SHELL: [&str; 3] = ["src/tui/mod.rs", "src/tui/run.rs", "src/tui/terminal.rs"];
 
-/// What a heart never says.
+/// Code that the functional core must not contain.
 const SIDE_EFFECTS: [&str; 24] = [
     ".await",
     "async fn",
@@ -89,7 +94,7 @@ fn crates_are_used_only_in_their_layers() {
 #[test]
 fn functional_core_has_no_side_effects() {
     for path in FUNCTIONAL_CORE.iter().chain(&IMPERATIVE_SHELL) {
-        assert!(source_tree::exists(path), "{path} is gone: correct the list in this file");
+        assert!(source_tree::exists(path), "{path} does not exist: update the list in this file");
     }
     assert_none(&violations(&source_tree::rust_files("src"), side_effect_violations));
 }
@@ -101,80 +106,81 @@ fn assert_none(violations: &[String]) {
 fn violations(files: &[SourceFile], check: fn(&SourceFile) -> Vec<(usize, String)>) -> Vec<String> {
     let located = |file: &SourceFile| {
         let path = file.path.clone();
-        check(file).into_iter().map(move |(line, what)| format!("{path}:{line} {what}"))
+        check(file).into_iter().map(move |(line, text)| format!("{path}:{line} {text}"))
     };
     files.iter().flat_map(located).collect()
 }
 
 fn layer_violations(file: &SourceFile) -> Vec<(usize, String)> {
-    let Some((floor, allowed)) = layer_of(file) else {
+    let Some((layer, allowed)) = layer_of(file) else {
         return Vec::new();
     };
-    let is_upward = |name: &str| name != floor && !allowed.contains(&name);
+    let is_forbidden = |name: &str| name != layer && !allowed.contains(&name);
     crate_root_imports(file)
         .into_iter()
-        .filter(|(_, name)| is_upward(name))
-        .map(|(line, name)| (line, format!("`{floor}` names `{name}`")))
+        .filter(|(_, name)| is_forbidden(name))
+        .map(|(line, name)| (line, format!("`{layer}` uses the layer `{name}`")))
         .collect()
 }
 
 fn crate_violations(file: &SourceFile) -> Vec<(usize, String)> {
-    let Some((floor, _)) = layer_of(file) else {
+    let Some((layer, _)) = layer_of(file) else {
         return Vec::new();
     };
-    let foreign = LAYER_CRATES.iter().filter(|(_, floors)| !floors.contains(&floor));
-    let mut found = Vec::new();
-    for (name, _) in foreign {
+    let forbidden = LAYER_CRATES.iter().filter(|(_, layers)| !layers.contains(&layer));
+    let mut violations = Vec::new();
+    for (name, _) in forbidden {
         for (line, code) in code_lines(&file.text) {
             let path = format!("{name}::");
             if !text_after(code, &path).is_empty() {
-                found.push((line, format!("`{floor}` names the crate `{name}`")));
+                violations.push((line, format!("`{layer}` uses the crate `{name}`")));
             }
         }
     }
-    found
+    violations
 }
 
 fn side_effect_violations(file: &SourceFile) -> Vec<(usize, String)> {
-    let within = |place: &&str| file.path == **place || file.path.starts_with(&format!("{place}/"));
-    // A test begins at any moment, and only a clock makes an `Instant`.
+    let contains_file =
+        |path: &&str| file.path == **path || file.path.starts_with(&format!("{path}/"));
+    // Tests may create an `Instant`.
     let is_exempt =
         IMPERATIVE_SHELL.contains(&file.path.as_str()) || file.path.ends_with("/tests.rs");
-    if is_exempt || !FUNCTIONAL_CORE.iter().any(within) {
+    if is_exempt || !FUNCTIONAL_CORE.iter().any(contains_file) {
         return Vec::new();
     }
-    let mut found = Vec::new();
+    let mut violations = Vec::new();
     for (line, code) in code_lines(&file.text) {
         for word in SIDE_EFFECTS.iter().filter(|word| code.contains(**word)) {
-            found.push((line, format!("a heart says `{word}`")));
+            violations.push((line, format!("`{word}` in the functional core")));
         }
     }
-    found
+    violations
 }
 
-/// The floor that a file is on, and whom it may name; `None` for `lib.rs`, which declares them all.
+/// The layer of a file and the layers it may use; `None` for `lib.rs`, which declares all layers.
 fn layer_of(file: &SourceFile) -> Option<(&'static str, &'static [&'static str])> {
     let module = module_path(&file.path);
     let name = module.first()?;
-    let floor = LAYERS.iter().find(|(floor, _)| floor == name);
-    Some(*floor.unwrap_or_else(|| panic!("{} is on no floor of the list in this file", file.path)))
+    let layer = LAYERS.iter().find(|(layer, _)| layer == name);
+    Some(*layer.unwrap_or_else(|| panic!("{} is in no layer of the list in this file", file.path)))
 }
 
-/// `src/tui/view/mod.rs` is `tui`, `view`; `src/lib.rs` is nothing.
+/// The module path of a file: `tui`, `view` for `src/tui/view/mod.rs`, empty for `src/lib.rs`.
 fn module_path(path: &str) -> Vec<&str> {
     let path = path.trim_start_matches("src/").trim_end_matches(".rs");
     path.split('/').filter(|part| !matches!(*part, "mod" | "lib")).collect()
 }
 
-/// Every name that is looked up at the root of the crate, with its line.
+/// Every name that is resolved at the crate root, with its line.
 fn crate_root_imports(file: &SourceFile) -> Vec<(usize, String)> {
     let depth = module_path(&file.path).len();
-    let mut found = Vec::new();
+    let mut names = Vec::new();
     let mut inline = 0;
     let lines = code_lines(&file.text);
     for (index, (line, code)) in lines.iter().enumerate() {
         match *code {
-            // rustfmt puts the ends of a module at the left edge.
+            // rustfmt puts the closing brace of an inline module in the first column.
             opened if opened.starts_with("mod ") && opened.ends_with('{') => inline = 1,
             "}" => inline = 0,
             _ => {}
@@ -183,16 +189,16 @@ fn crate_root_imports(file: &SourceFile) -> Vec<(usize, String)> {
         let at_root =
             ["crate::", "chat::", &supers].into_iter().flat_map(|root| text_after(code, root));
         for rest in at_root {
-            // A list in braces may go on for some lines, up to its `;`.
+            // A braced list may span several lines.
             let following = lines.iter().skip(index + 1).map(|(_, code)| *code);
             let statement: String = std::iter::once(rest).chain(following).take(40).collect();
-            found.extend(first_segments(&statement).into_iter().map(|name| (*line, name)));
+            names.extend(first_segments(&statement).into_iter().map(|name| (*line, name)));
         }
     }
-    found
+    names
 }
 
-/// What follows each `word` in `code` that is not the end of a longer word.
+/// The text after each occurrence of `word` that is not part of a longer path.
 fn text_after<'a>(code: &'a str, word: &str) -> Vec<&'a str> {
     let is_part = |c: char| c.is_alphanumeric() || matches!(c, '_' | ':');
     code.match_indices(word)
@@ -201,7 +207,8 @@ fn text_after<'a>(code: &'a str, word: &str) -> Vec<&'a str> {
         .collect()
 }
 
-/// `server::hub` begins with `server`; `{client::{self, line}, server}` with `client` and `server`.
+/// The first segments of a path: `server` for `server::hub`, `client` and `server` for
+/// `{client::{self, link}, server}`.
 fn first_segments(path: &str) -> Vec<String> {
     let name = |text: &str| -> String {
         text.trim_start()
@@ -229,7 +236,7 @@ fn first_segments(path: &str) -> Vec<String> {
     top_level.split(',').map(name).filter(|name| !name.is_empty()).collect()
 }
 
-/// The lines of code with their numbers, without comments.
+/// The numbered lines of code, without comments.
 fn code_lines(text: &str) -> Vec<(usize, &str)> {
     (1..)
         .zip(text.lines())
@@ -244,10 +251,10 @@ fn layer_checks_detect_violations() {
         !check(&SourceFile { path: path.to_owned(), text: text.to_owned() }).is_empty()
     };
     for (path, text) in [
-        ("src/protocol/id.rs", "use crate::tls::Error;"),
-        ("src/server/session.rs", "use crate::client::line;"),
+        ("src/protocol/id.rs", "use crate::tls::TlsError;"),
+        ("src/server/session.rs", "use crate::client::link;"),
         ("src/client/mod.rs", "    let hub = crate::server::hub::Hub::new();"),
-        ("src/tui/view/mod.rs", "use crate::{\n    client::{self, line},\n    server,\n};"),
+        ("src/tui/view/mod.rs", "use crate::{\n    client::{self, link},\n    server,\n};"),
         ("src/tui/view/mod.rs", "use crate::*;"),
         ("src/tui/mod.rs", "use super::server;"),
         ("src/tui/view/mod.rs", "use super::super::{server, tls};"),
@@ -273,7 +280,7 @@ fn layer_checks_detect_violations() {
     assert!(detects(crate_violations, "src/server/mod.rs", "fn bind() -> anyhow::Result<()> {"));
     assert!(!detects(crate_violations, "src/tui/run.rs", "use ratatui::Frame;"));
     for text in ["    socket.read().await", "let now = Instant::now();", "use std::fs;"] {
-        assert!(detects(side_effect_violations, "src/server/hub/say.rs", text), "{text}");
+        assert!(detects(side_effect_violations, "src/server/hub/post.rs", text), "{text}");
         assert!(!detects(side_effect_violations, "src/server/session.rs", text), "{text}");
         assert!(detects(side_effect_violations, "src/tui/update/keys.rs", text), "{text}");
         assert!(!detects(side_effect_violations, "src/tui/run.rs", text), "{text}");

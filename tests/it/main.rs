@@ -3,14 +3,13 @@
 
 mod admin;
 mod crash;
+mod denial_of_service;
 mod docs;
 mod flaky_network;
-mod flood;
 mod fuzz;
-mod hostile;
+mod hostile_text;
 mod invite;
 mod layers;
-mod malformed;
 mod original_client;
 mod original_server_bugs;
 mod plain;
@@ -18,7 +17,6 @@ mod send;
 mod serve;
 mod settings;
 mod simulation;
-mod source_tree;
 mod support;
 mod tail;
 mod terminal;

@@ -294,7 +294,7 @@ fn kicked_client_prints_the_reason_and_exits() {
     let server = crate::support::TestServer::start();
     let mut bob = ChatProcess::join(&server.pinned_link(), "Bob");
     server.run_admin(&["kick", bob.id()]);
-    bob.wait_for("error: whoever runs the server has ended your connection");
+    bob.wait_for("error: the administrator closed your connection");
     assert_eq!(bob.child.wait().unwrap().code(), Some(4));
     assert_eq!(server.run_admin(&["list"]).lines().count(), 1, "nobody is there");
 }

@@ -96,11 +96,11 @@ fn failures_print_the_reason_and_set_the_exit_status() {
     let server = TestServer::start();
     let long = "x".repeat(CONTENT_CHARACTERS + 1);
     for (arguments, expected, words) in [
-        (&["--to", "Nobody_1234", "hello"][..], 4, "not here: Nobody_1234"),
-        (&["--reply", "123456", "hello"], 4, "there is no message 123456"),
+        (&["--to", "Nobody_1234", "hello"][..], 4, "recipient not found: Nobody_1234"),
+        (&["--reply", "123456", "hello"], 4, "message 123456 not found"),
         (&[" "], 2, "no text"),
         (&[], 2, "no text"),
-        (&[&long], 2, "4000 are the most"),
+        (&[&long], 2, "the maximum is 4000"),
         (&["--reply", "123456", "--temp", "hello"], 2, "cannot be used with"),
         (&["--temp=0", "hello"], 2, "0 is not in"),
         (&["--to", "Bob", "hello"], 2, "such as Bob_4572"),

@@ -1,4 +1,4 @@
-//! A disk that a test can fill up, break, and cut off from its power: see `disk.c`.
+//! A disk that a test can fill up, break, and cut off from its power: see `faulty_disk.c`.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails where its tools do")]
 
@@ -14,19 +14,19 @@ use tempfile::TempDir;
 /// What a disk writes at once, in bytes: a sector is old or new, never half of each.
 const SECTOR: usize = 512;
 
-/// What `disk.c` became, once for all tests; nothing where no C compiler is.
+/// What `faulty_disk.c` became, once for all tests; nothing where no C compiler is.
 fn library() -> Option<&'static Path> {
     static LIBRARY: OnceLock<Option<(TempDir, PathBuf)>> = OnceLock::new();
     let built = LIBRARY.get_or_init(|| {
         let folder = TempDir::new().unwrap();
-        let (source, library) = (folder.path().join("disk.c"), folder.path().join("disk.so"));
-        fs::write(&source, include_str!("disk.c")).unwrap();
+        let (source, library) = (folder.path().join("faulty_disk.c"), folder.path().join("disk.so"));
+        fs::write(&source, include_str!("faulty_disk.c")).unwrap();
         let mut compiler = Command::new("cc");
         compiler.args(["-O1", "-shared", "-fPIC", "-o"]).arg(&library).arg(&source).arg("-ldl");
         let done = compiler.output();
         match done {
             Ok(done) if done.status.success() => Some((folder, library)),
-            Ok(done) => panic!("disk.c: {}", String::from_utf8_lossy(&done.stderr)),
+            Ok(done) => panic!("faulty_disk.c: {}", String::from_utf8_lossy(&done.stderr)),
             Err(_) => None,
         }
     });

@@ -9,10 +9,11 @@ mod clients;
 #[cfg(target_os = "linux")]
 pub(crate) mod faulty_disk;
 pub(crate) mod flaky_proxy;
-pub(crate) mod hostile;
+pub(crate) mod hostile_text;
 pub(crate) mod load_client;
 pub(crate) mod malicious_server;
 pub(crate) mod pty;
+pub(crate) mod source_tree;
 pub(crate) mod test_user;
 
 use std::fs;

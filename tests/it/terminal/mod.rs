@@ -1,10 +1,20 @@
-//! The full screen of the real program: a server, and people in front of terminals.
+//! The full-screen client: the real program on pseudo-terminals, with one or several users.
 //!
-//! What each command does is tested in `src/tui/tests`; here is what only a terminal, or several
-//! processes, can show.
+//! What each command does is tested in `src/tui/tests`. These tests cover what needs a terminal or several
+//! processes.
 
-mod leaving;
-mod outside;
-mod shapes;
-mod talk;
-mod typing;
+mod lifecycle;
+mod messages;
+mod rendering;
+
+use crate::support::TestServer;
+use crate::support::pty::PtyProgram;
+
+/// Two people who see each other.
+fn join_ann_and_bob(server: &TestServer) -> (PtyProgram, PtyProgram) {
+    let ann = PtyProgram::join(server, "Ann");
+    let bob = PtyProgram::join(server, "Bob");
+    ann.wait_for(&format!("→ {} joined", bob.id()));
+    bob.wait_for(&format!("[ ] {}", ann.id()));
+    (ann, bob)
+}

@@ -148,7 +148,7 @@ const CARRIERS: [&str; 13] = [
 ];
 
 /// All hostile texts: each begins with its number, by which it is found again.
-pub(crate) fn texts() -> Vec<String> {
+pub(crate) fn samples() -> Vec<String> {
     let payloads = payloads();
     let filled = CARRIERS
         .iter()
@@ -167,7 +167,7 @@ const KEPT: [&str; 3] = [
 ];
 
 /// What must not stand in a text that is shown; line ends and tabs may.
-pub(crate) fn foreign(text: &str) -> Option<char> {
+pub(crate) fn find_unsafe_char(text: &str) -> Option<char> {
     let mut marks = 0;
     text.chars().find(|c| {
         let is_mark =
@@ -182,10 +182,10 @@ pub(crate) fn foreign(text: &str) -> Option<char> {
 
 /// The first thing in what was written to a terminal that our screen does not write of its own: its
 /// sequences are CSI alone, and end in one of these letters.
-pub(crate) fn foreign_to_the_screen(written: &str) -> Option<String> {
+pub(crate) fn find_unexpected_output(written: &str) -> Option<String> {
     let mut rest = written;
     while let Some((text, after)) = rest.split_once('\x1b') {
-        if let Some(c) = foreign(text).or_else(|| text.chars().find(|c| *c == '\t')) {
+        if let Some(c) = find_unsafe_char(text).or_else(|| text.chars().find(|c| *c == '\t')) {
             return Some(format!("{c:?} in {text:?}"));
         }
         let sequence =
@@ -200,7 +200,7 @@ pub(crate) fn foreign_to_the_screen(written: &str) -> Option<String> {
         }
         rest = after.strip_prefix(sequence).unwrap_or_default();
     }
-    foreign(rest).map(|c| format!("{c:?} in {rest:?}"))
+    find_unsafe_char(rest).map(|c| format!("{c:?} in {rest:?}"))
 }
 
 /// The terminal's modes that the program sets, and sets back.

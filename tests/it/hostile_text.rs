@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::hostile::{foreign, foreign_to_the_screen, texts};
+use crate::support::hostile_text::{find_unsafe_char, find_unexpected_output, samples};
 use crate::support::malicious_server::{MaliciousServer, login_reply, public_message};
 use crate::support::pty::{DEFAULT_SIZE, PtyProgram, key};
 use crate::support::{TestServer, serve_command};
@@ -51,14 +51,14 @@ fn terminal_output(arguments: &[&str]) -> String {
 /// Lines on a terminal end as terminals want it; nothing else may be foreign.
 #[track_caller]
 fn assert_safe_output(raw: &str, texts: &[String]) {
-    assert_eq!(foreign(&raw.replace("\r\n", "\n")), None, "in one of {texts:?}");
+    assert_eq!(find_unsafe_char(&raw.replace("\r\n", "\n")), None, "in one of {texts:?}");
     let first = texts.first().unwrap().split(' ').next().unwrap();
     assert!(raw.contains(first), "{first} is not shown: {raw}");
 }
 
 #[test]
 fn screen_contains_no_control_sequences_from_server() {
-    for texts in texts().chunks(450) {
+    for texts in samples().chunks(450) {
         let liar = start_malicious_server(texts);
         let address = liar.address.to_string();
         let mut screen = PtyProgram::spawn(&["join", &address, "--name", "Bob"], (2_200, 120));
@@ -71,13 +71,13 @@ fn screen_contains_no_control_sequences_from_server() {
             assert!(contents.contains(number), "{number} is not shown");
         }
         screen.keys(key::CTRL_Q);
-        assert_eq!(foreign_to_the_screen(&screen.raw_until_exit()), None);
+        assert_eq!(find_unexpected_output(&screen.raw_until_exit()), None);
     }
 }
 
 #[test]
 fn line_output_contains_no_control_sequences_from_server() {
-    for texts in texts().chunks(900) {
+    for texts in samples().chunks(900) {
         let liar = start_malicious_server(texts);
         let address = liar.address.to_string();
         let mut plain =
@@ -102,7 +102,7 @@ fn line_output_contains_no_control_sequences_from_server() {
 
 #[test]
 fn login_refusal_is_printed_safely() {
-    for texts in texts().chunks(900) {
+    for texts in samples().chunks(900) {
         let words = texts.join(" ");
         let liar = MaliciousServer::start(move |_| {
             vec![json!({"status": "ERROR", "code": "bad_name", "error": words})]
@@ -134,7 +134,7 @@ fn hostile_arguments_are_reported_safely() {
     ] {
         let raw = terminal_output(arguments);
         assert!(raw.contains("error: "), "{arguments:?}: {raw}");
-        assert_eq!(foreign(&raw.replace("\r\n", "\n")), None, "{arguments:?}");
+        assert_eq!(find_unsafe_char(&raw.replace("\r\n", "\n")), None, "{arguments:?}");
     }
 }
 
@@ -145,7 +145,7 @@ fn server_sanitizes_text_for_other_clients() {
     command.env("CHAT_LOG", "trace");
     let server = TestServer::spawn(folder, command);
     let (mut eve, mut ann) = (server.join("Eve"), server.join("Ann"));
-    let texts = texts();
+    let texts = samples();
     for batch in texts.chunks(50) {
         for text in batch {
             eve.post(text);
@@ -153,7 +153,7 @@ fn server_sanitizes_text_for_other_clients() {
         for text in batch {
             let said = ann.wait_for("action", "MESSAGE");
             let content = said["content"].as_str().unwrap();
-            assert_eq!(foreign(content), None, "of {text:?}");
+            assert_eq!(find_unsafe_char(content), None, "of {text:?}");
             assert_eq!(content.split(' ').next(), text.split(' ').next(), "in order");
         }
     }
@@ -169,7 +169,7 @@ fn server_sanitizes_text_for_other_clients() {
         ] {
             eve.send(&object);
             let refused = eve.wait_for("action", "ERROR");
-            assert_eq!(foreign(refused["error"].as_str().unwrap()), None, "{object}");
+            assert_eq!(find_unsafe_char(refused["error"].as_str().unwrap()), None, "{object}");
         }
     }
     for name in texts.iter().step_by(19) {
@@ -190,7 +190,7 @@ fn server_sanitizes_text_for_other_clients() {
     let log = server.log();
     assert!(log.lines().count() > 10, "it logs: {log}");
     for line in log.lines() {
-        assert_eq!(foreign(line), None, "{line:?}");
+        assert_eq!(find_unsafe_char(line), None, "{line:?}");
         assert!(line.starts_with("20"), "not an event of its own: {line:?}");
         assert!(!line.contains("two words"), "a text in the log: {line}");
     }

@@ -1,7 +1,12 @@
-//! Sizes, wide characters, colours, scrolling: what a terminal makes of what is drawn.
+//! Sizes, wide characters, colors, scrolling and hostile text, as a terminal shows them.
 
+use std::fs;
+use std::time::Duration;
+
+use serde_json::Value;
 use vt100::Color;
 
+use super::join_ann_and_bob;
 use crate::support::TestServer;
 use crate::support::pty::{DEFAULT_SIZE, PtyProgram, key};
 
@@ -119,4 +124,64 @@ fn has_colors(screen: &PtyProgram) -> bool {
         .cells()
         .iter()
         .any(|(_, _, cell)| cell.fgcolor() != Color::Default || cell.bgcolor() != Color::Default)
+}
+
+#[test]
+fn messages_cannot_send_control_sequences() {
+    let server = TestServer::start();
+    let ann = PtyProgram::join(&server, "Ann");
+    let mut eve = server.join_original("Eve");
+    for hostile in [
+        "\x1b]0;title\x07",
+        "\x1b]52;c;cm0gLXJm\x1b\\",
+        "\x1b[2J\x1b[31m\x1b[?1049l",
+        "\u{9b}2J\u{9d}0;title\u{9c}",
+        "\x1bP+q544e\x1b\\ \x1b_payload\x1b\\ \x1bc",
+        "\u{202e}txet\u{2066}\u{200f}",
+        "bell\x07 back\x08\x08 return\rover \x0b\x0c \x7f \0",
+    ] {
+        eve.send("MESSAGE", &["all"], hostile, &Value::Null);
+    }
+    eve.send("MESSAGE", &["all"], "the end", &Value::Null);
+    ann.wait_for("│ the end");
+    ann.wait_for("]0;title");
+    let raw = ann.raw();
+    let mut controls: Vec<char> = raw.chars().filter(|c| c.is_control()).collect();
+    controls.sort_unstable();
+    controls.dedup();
+    assert_eq!(controls, ['\x1b'], "control characters");
+    for bidi in ('\u{202a}'..='\u{202e}').chain('\u{2066}'..='\u{2069}').chain(['\u{200f}']) {
+        assert!(!raw.contains(bidi), "{bidi:?}");
+    }
+    let after = |mark: &str| {
+        raw.split(mark).skip(1).filter_map(|rest| rest.chars().next()).collect::<String>()
+    };
+    assert!(after("\x1b").chars().all(|c| c == '['), "no sequence but CSI");
+    assert!(!raw.contains("\x1b[?1049l"), "the other screen was left");
+}
+
+#[test]
+fn idle_client_draws_nothing_and_uses_no_cpu() {
+    let server = TestServer::start();
+    let (ann, bob) = join_ann_and_bob(&server);
+    for screen in [&ann, &bob] {
+        screen.wait_for_quiet(Duration::from_millis(300));
+    }
+    let before = [&ann, &bob].map(|screen| (screen.raw().len(), cpu_ticks(screen)));
+    ann.has_output_within(Duration::from_millis(1_500));
+    let after = [&ann, &bob].map(|screen| (screen.raw().len(), cpu_ticks(screen)));
+    for (before, after) in before.into_iter().zip(after) {
+        assert_eq!(before.0, after.0, "something was written");
+        assert!(after.1 - before.1 <= 2, "{} ticks of 10 ms", after.1 - before.1);
+    }
+}
+
+/// The processor time that the program has used, as Linux counts it.
+fn cpu_ticks(screen: &PtyProgram) -> u64 {
+    let Ok(stat) = fs::read_to_string(format!("/proc/{}/stat", screen.process_id())) else {
+        return 0;
+    };
+    // proc_pid_stat(5): the fields 14 and 15; the second may have spaces and ends with a bracket.
+    let (_, fields) = stat.rsplit_once(") ").unwrap();
+    fields.split(' ').skip(11).take(2).map(|ticks| ticks.parse::<u64>().unwrap()).sum()
 }

@@ -1,0 +1,164 @@
+//! Starting, reconnecting and exiting: every exit restores the terminal, and a reconnect loses nothing.
+
+use std::env;
+
+use chat::tui;
+use portable_pty::CommandBuilder;
+use tempfile::TempDir;
+
+use super::join_ann_and_bob;
+use crate::support::pty::{DEFAULT_SIZE, PtyProgram, key};
+use crate::support::{TestServer, serve_command};
+
+#[test]
+fn client_reconnects_after_server_loss() {
+    let data = TempDir::new().unwrap();
+    let start = |address: &str| {
+        TestServer::spawn(TempDir::new().unwrap(), serve_command(&data, &["--listen", address]))
+    };
+    let server = start("127.0.0.1:0");
+    let address = server.address.to_string();
+    let (mut ann, bob) = join_ann_and_bob(&server);
+    ann.submit("before");
+    bob.wait_for("│ before");
+    drop(server);
+    for screen in [&ann, &bob] {
+        screen.wait_for("disconnected: ");
+        screen.wait_for("not connected");
+    }
+    ann.submit("is anybody there?");
+    ann.wait_for("waiting…");
+    let _server = start(&address);
+    for screen in [&ann, &bob] {
+        screen.wait_for("connected again, as ");
+        screen.wait_for("● TLS 1.3");
+        screen.wait_for("1 other here");
+    }
+    bob.wait_for("│ is anybody there?");
+    bob.wait_for("│ before");
+}
+
+#[test]
+fn returning_user_keeps_the_id_and_sees_the_unread_marker() {
+    let server = TestServer::start();
+    let (mut ann, mut bob) = join_ann_and_bob(&server);
+    ann.submit("before");
+    bob.wait_for("│ before");
+    let id = bob.id();
+    bob.submit("seen");
+    ann.wait_for("│ seen");
+    let home = bob.quit();
+    ann.wait_for(&format!("{id} left"));
+    ann.submit("meanwhile");
+    ann.wait_for("│ meanwhile");
+    let mut bob = PtyProgram::rejoin(&server, "Bob", home);
+    bob.wait_for("│ meanwhile");
+    bob.wait_for("│ before");
+    bob.wait_for("new since you left");
+    assert!(bob.row_of("│ seen") < bob.row_of("new since you left"));
+    assert!(bob.row_of("new since you left") < bob.row_of("│ meanwhile"));
+    assert_eq!(bob.id(), id);
+    bob.keys(key::CTRL_F);
+    bob.keys("from:ann while");
+    bob.wait_for("1 of 1 in");
+}
+
+#[test]
+fn host_shows_the_join_command() {
+    let data = TempDir::new().unwrap();
+    let folder = data.path().to_str().unwrap();
+    let mut alice = PtyProgram::spawn(
+        &["host", "--name", "Alice", "--data", folder, "--listen", "127.0.0.1:0"],
+        crate::support::pty::DEFAULT_SIZE,
+    );
+    alice.wait_for("you are Alice_");
+    alice.wait_for("join with: chat join 127.0.0.1:");
+    let screen = alice.contents();
+    let (_, after) = screen.split_once("join with: chat join ").unwrap();
+    let address = after.split_whitespace().next().unwrap();
+    let mut bob =
+        PtyProgram::spawn(&["join", address, "--name", "Bob"], crate::support::pty::DEFAULT_SIZE);
+    bob.wait_for("you are Bob_");
+    bob.submit("hello");
+    alice.wait_for("│ hello");
+    alice.submit(".exit");
+    bob.wait_for("disconnected: the server is shutting down");
+    assert_eq!(alice.finish(), 0);
+}
+
+#[test]
+fn every_exit_restores_the_terminal() {
+    let server = TestServer::start();
+    let ways: [fn(&mut PtyProgram); 6] = [
+        |bob| bob.keys(key::CTRL_Q),
+        |bob| bob.submit(".exit"),
+        |bob| {
+            bob.keys(key::CTRL_C);
+            bob.wait_for("Ctrl-C once more leaves");
+            bob.keys(key::CTRL_C);
+        },
+        |bob| bob.signal("TERM"),
+        |bob| bob.signal("INT"),
+        |bob| bob.signal("HUP"),
+    ];
+    for way in ways {
+        let mut bob = PtyProgram::join(&server, "Bob");
+        way(&mut bob);
+        assert_eq!(bob.finish(), 0);
+    }
+}
+
+#[test]
+fn closed_terminal_exits_with_success() {
+    let server = TestServer::start();
+    let (ann, bob) = join_ann_and_bob(&server);
+    let left = format!("← {} left", bob.id());
+    assert_eq!(bob.close_terminal(), 0);
+    ann.wait_for(&left);
+}
+
+/// Set for the process that panics.
+const PANIC_VARIABLE: &str = "CHAT_TEST_PANICS";
+
+/// No input makes the program panic, so this test is also a program that does: with the screen's own
+/// way in and out, on a terminal.
+#[test]
+fn panic_restores_the_terminal_and_is_printed() {
+    if env::var_os(PANIC_VARIABLE).is_some() {
+        let _screen = tui::terminal::TerminalGuard::enter().unwrap();
+        panic!("on purpose");
+    }
+    let mut command = CommandBuilder::new(env::current_exe().unwrap());
+    command.args(["--exact", "terminal::lifecycle::panic_restores_the_terminal_and_is_printed"]);
+    command.arg("--nocapture");
+    command.env(PANIC_VARIABLE, "1");
+    let screen = PtyProgram::run(command, DEFAULT_SIZE);
+    screen.wait_for("on purpose");
+    assert_eq!(screen.finish(), 101);
+}
+
+/// The same for a panic of some task or thread, while the screen could still draw.
+#[test]
+fn panic_in_another_thread_stops_drawing_and_is_printed() {
+    if env::var_os(PANIC_VARIABLE).is_some() {
+        let mut screen = tui::terminal::TerminalGuard::enter().unwrap();
+        screen.draw(|frame| frame.render_widget("the first frame", frame.area())).unwrap();
+        std::thread::spawn(|| panic!("on purpose")).join().unwrap_err();
+        screen.draw(|frame| frame.render_widget("the second frame", frame.area())).unwrap();
+        assert!(screen.panicked().is_cancelled());
+        return;
+    }
+    let mut command = CommandBuilder::new(env::current_exe().unwrap());
+    command.args([
+        "--exact",
+        "terminal::lifecycle::panic_in_another_thread_stops_drawing_and_is_printed",
+    ]);
+    command.arg("--nocapture");
+    command.env(PANIC_VARIABLE, "1");
+    let screen = PtyProgram::run(command, DEFAULT_SIZE);
+    screen.wait_for("on purpose");
+    screen.wait_for("1 passed");
+    let text = screen.contents();
+    assert!(!text.contains("frame") && text.contains("on purpose"), "{text}");
+    assert_eq!(screen.finish(), 0);
+}
