@@ -1,5 +1,5 @@
-//! What whoever runs the server asks for: an input like any other, in force at once for those who are
-//! here, and answered once it is on disk.
+//! Administrator commands: they take effect immediately and are answered after they are written to the
+//! log.
 
 use super::commit::WriteContext;
 use super::{Hub, HubEffect, Now, PeerInfo, SessionId, SessionSet};
@@ -15,22 +15,22 @@ use crate::server::limits::{INVITE_MAX_SECONDS, INVITE_MAX_USES, OPEN_INVITES};
 use crate::store::{Append, BanTarget, OpenInvite, Outcome};
 use crate::tls::fingerprint::{self, Fingerprint};
 
-/// Somebody who waits for the answer to an act.
+/// Identifies an administrator's command that waits for its reply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct AdminRequestId(pub u64);
 
-/// What is written to the log, and what is said when it is there.
+/// What a command writes to the log, and the text of the reply after that.
 type AdminWrite = (Append, String);
 
 impl Hub {
     pub(super) fn execute_admin(
         &mut self,
         now: Now,
-        asker: AdminRequestId,
-        act: AdminCommand,
+        id: AdminRequestId,
+        command: AdminCommand,
         effects: &mut Vec<HubEffect>,
     ) {
-        let to_store = match act {
+        let result = match command {
             AdminCommand::List => Err(self.admin_list(now)),
             AdminCommand::Stats => Err(AdminReply::Stats(self.admin_stats())),
             AdminCommand::Kick { who } => Err(self.kick(&who, effects)),
@@ -42,35 +42,37 @@ impl Hub {
                 self.open_invite(now, &invite, uses, seconds)
             }
         };
-        effects.push(match to_store {
-            Ok((append, done)) => HubEffect::Append {
-                context: WriteContext::Admin { id: asker, success: done },
-                append,
-            },
-            Err(answer) => HubEffect::AdminReply { id: asker, reply: answer },
+        effects.push(match result {
+            Ok((append, success)) => {
+                HubEffect::Append { context: WriteContext::Admin { id, success }, append }
+            }
+            Err(reply) => HubEffect::AdminReply { id, reply },
         });
     }
 
-    /// An act is on disk, or is not.
+    /// Answers a command that was written to the log, or could not be.
     pub(super) fn on_admin_written(
         &mut self,
-        asker: AdminRequestId,
-        done: String,
+        id: AdminRequestId,
+        success: String,
         outcome: Result<Outcome, &'static str>,
         effects: &mut Vec<HubEffect>,
     ) {
-        let answer = match outcome {
+        let reply = match outcome {
             Ok(Outcome::Removed { deleted, audience }) => {
                 self.announce_removal(deleted, &audience, effects);
-                AdminReply::Done { text: done }
+                AdminReply::Done { text: success }
             }
-            Ok(Outcome::NotFound) => error_reply("there is no such message (any more)"),
-            Ok(_) => AdminReply::Done { text: done },
+            Ok(Outcome::NotFound) => {
+                error_reply("no such message (it may be removed or expired already)")
+            }
+            Ok(_) => AdminReply::Done { text: success },
             Err(reason) => error_reply(format!(
-                "the server could not store it ({reason}): what has changed holds until it stops"
+                "cannot write this to the log: {reason} (the change may be lost when the server restarts; try \
+                 again)"
             )),
         };
-        effects.push(HubEffect::AdminReply { id: asker, reply: answer });
+        effects.push(HubEffect::AdminReply { id, reply });
     }
 
     fn announce_removal(
@@ -88,7 +90,7 @@ impl Hub {
     fn admin_list(&self, now: Now) -> AdminReply {
         let key =
             |peer: PeerInfo| peer.key.map(|key| UserSelector::Key(Fingerprint::from_digest(key)));
-        let mut here: Vec<_> = self
+        let mut connections: Vec<_> = self
             .sessions
             .peers()
             .map(|(_, user, peer)| ConnectionInfo {
@@ -97,8 +99,8 @@ impl Hub {
                 key: key(peer),
             })
             .collect();
-        here.sort_by(|a, b| a.user.cmp(&b.user));
-        let banned = self.login_policy.bans.iter().map(|banned| match banned {
+        connections.sort_by(|a, b| a.user.cmp(&b.user));
+        let banned = self.login_policy.bans.iter().map(|target| match target {
             BanTarget::Key(key) => BanInfo {
                 who: UserSelector::Key(Fingerprint::from_digest(*key)),
                 ids: self.sessions.ids_of(Some(*key)).to_vec(),
@@ -112,14 +114,14 @@ impl Hub {
         let mut invites: Vec<_> =
             open.map(|open| InviteInfo { uses: open.uses, expires: open.expires }).collect();
         invites.sort_by_key(|open| open.expires);
-        AdminReply::List { connections: here, banned, invites }
+        AdminReply::List { connections, banned, invites }
     }
 
-    /// The socket, which has the log and the clock, adds the rest.
+    /// What the hub knows; the admin socket adds what comes from the log and the clock.
     fn admin_stats(&self) -> ServerStats {
-        let (people, ids) = self.sessions.count();
+        let (users, ids) = self.sessions.count();
         ServerStats {
-            users: people,
+            users,
             ids,
             connections: self.sessions.peers().count(),
             ..ServerStats::default()
@@ -129,8 +131,8 @@ impl Hub {
     fn kick(&mut self, who: &UserSelector, effects: &mut Vec<HubEffect>) -> AdminReply {
         match self.close_matching(&Refusal::Kicked, effects, |user, peer| selects(who, user, peer))
         {
-            0 => error_reply(format!("nobody who is here is {who}")),
-            ended => AdminReply::Done { text: connections_ended(ended) },
+            0 => error_reply(format!("no session matches {who} (`chat admin list` shows all)")),
+            closed => AdminReply::Done { text: connections_closed(closed) },
         }
     }
 
@@ -139,32 +141,33 @@ impl Hub {
         who: &UserSelector,
         effects: &mut Vec<HubEffect>,
     ) -> Result<AdminWrite, AdminReply> {
-        let banned = self.ban_target(who)?;
-        self.login_policy.bans.insert(banned);
-        let ended = self.close_matching(&Refusal::Banned, effects, |_, peer| peer.matches(&banned));
-        let done = format!("{} is shut out; {}", describe(who, banned), connections_ended(ended));
-        Ok((Append::Ban(banned), done))
+        let target = self.ban_target(who)?;
+        self.login_policy.bans.insert(target);
+        let closed =
+            self.close_matching(&Refusal::Banned, effects, |_, peer| peer.matches(&target));
+        let success = format!("banned {}; {}", describe(who, target), connections_closed(closed));
+        Ok((Append::Ban(target), success))
     }
 
     fn unban(&mut self, who: &UserSelector) -> Result<AdminWrite, AdminReply> {
-        let banned = self.ban_target(who)?;
-        if !self.login_policy.bans.remove(&banned) {
+        let target = self.ban_target(who)?;
+        if !self.login_policy.bans.remove(&target) {
             return Err(error_reply(format!(
-                "{} is not shut out (`chat admin list` shows who is)",
-                describe(who, banned)
+                "{} is not banned (`chat admin list` shows all bans)",
+                describe(who, target)
             )));
         }
-        Ok((Append::Unban(banned), format!("{} is shut out no longer", describe(who, banned))))
+        Ok((Append::Unban(target), format!("unbanned {}", describe(who, target))))
     }
 
-    /// An ID is as good as its key: it is the key that comes back.
+    /// What a ban of `who` is stored as: an ID is banned by its key.
     fn ban_target(&self, who: &UserSelector) -> Result<BanTarget, AdminReply> {
         match who {
             UserSelector::Key(key) => Ok(BanTarget::Key(key.digest())),
             UserSelector::Network(network) => Ok(BanTarget::Network(*network)),
             UserSelector::User(user) => self.sessions.key_of(user).map(BanTarget::Key).ok_or_else(|| {
                 error_reply(format!(
-                    "{user} belongs to no key: ban the address instead (`chat admin list` shows it)"
+                    "{user} has no key to ban: ban the address instead (`chat admin list` shows it)"
                 ))
             }),
         }
@@ -177,14 +180,16 @@ impl Hub {
         effects: &mut Vec<HubEffect>,
     ) -> Result<AdminWrite, AdminReply> {
         if self.sessions.key_of(&user).is_none() {
-            return Err(error_reply(format!("there is no ID {user} that belongs to a key")));
+            return Err(error_reply(format!(
+                "{user} is not an ID with a key (see `chat admin list`)"
+            )));
         }
         let digest = key.digest();
         self.sessions.bind(&user, digest);
         let is_old = |id: &UserId, peer: PeerInfo| *id == user && peer.key != Some(digest);
-        let ended = self.close_matching(&Refusal::Kicked, effects, is_old);
-        let done = format!("{user} belongs to {key} now; {}", connections_ended(ended));
-        Ok((Append::Rebind { user, key: digest }, done))
+        let closed = self.close_matching(&Refusal::Kicked, effects, is_old);
+        let success = format!("{user} now belongs to {key}; {}", connections_closed(closed));
+        Ok((Append::Rebind { user, key: digest }, success))
     }
 
     fn open_invite(
@@ -196,14 +201,14 @@ impl Hub {
     ) -> Result<AdminWrite, AdminReply> {
         if !(1..=INVITE_MAX_USES).contains(&uses) || !(1..=INVITE_MAX_SECONDS).contains(&seconds) {
             return Err(error_reply(format!(
-                "an invite is for 1 to {INVITE_MAX_USES} people, and for {} days at most",
+                "an invite allows 1 to {INVITE_MAX_USES} uses and is valid for at most {} days",
                 INVITE_MAX_SECONDS / 86_400
             )));
         }
         self.login_policy.invites.retain(|_, open| open.is_usable(now.millis()));
         if self.login_policy.invites.len() >= OPEN_INVITES {
             return Err(error_reply(format!(
-                "{OPEN_INVITES} invites are open already: let some expire"
+                "{OPEN_INVITES} invites are open, the maximum: wait until one expires"
             )));
         }
         let hash = fingerprint::sha256(invite.secret());
@@ -213,52 +218,52 @@ impl Hub {
         Ok((Append::Invite(open), String::new()))
     }
 
-    /// Ends the connections of those who are meant, and tells them why; how many there were.
+    /// Closes all sessions that match and sends them the reason. Returns their number.
     fn close_matching(
         &mut self,
         reason: &Refusal,
         effects: &mut Vec<HubEffect>,
-        is_meant: impl Fn(&UserId, PeerInfo) -> bool,
+        is_selected: impl Fn(&UserId, PeerInfo) -> bool,
     ) -> usize {
         let all = self.sessions.peers();
-        let meant: Vec<SessionId> =
-            all.filter(|(_, user, peer)| is_meant(user, *peer)).map(|(id, ..)| id).collect();
-        for session in &meant {
+        let selected: Vec<SessionId> =
+            all.filter(|(_, user, peer)| is_selected(user, *peer)).map(|(id, ..)| id).collect();
+        for session in &selected {
             let (to, event) =
                 (SessionSet::One(*session), Event::Closing(ErrorReply::new(reason, None)));
             effects.push(HubEffect::Send { to, event });
             self.close_session(*session, effects);
         }
-        meant.len()
+        selected.len()
     }
 }
 
 fn remove_message(id: MessageId) -> AdminWrite {
-    (Append::Remove { id }, format!("message {id} is removed"))
+    (Append::Remove { id }, format!("removed message {id}"))
 }
 
 fn selects(who: &UserSelector, user: &UserId, peer: PeerInfo) -> bool {
     match who {
-        UserSelector::User(meant) => meant == user,
+        UserSelector::User(selected) => selected == user,
         UserSelector::Key(key) => peer.key == Some(key.digest()),
-        UserSelector::Network(network) => network.contains(peer.address),
+        UserSelector::Network(network) => network_contains(network, peer.address),
     }
 }
 
-/// An ID with the key that is meant by it.
-fn describe(who: &UserSelector, banned: BanTarget) -> String {
-    match (who, banned) {
+/// `who`, with the banned key if `who` is an ID.
+fn describe(who: &UserSelector, target: BanTarget) -> String {
+    match (who, target) {
         (UserSelector::User(user), BanTarget::Key(key)) => {
-            format!("{user}, who is {},", Fingerprint::from_digest(key))
+            format!("{user} (key {})", Fingerprint::from_digest(key))
         }
         (who, _) => who.to_string(),
     }
 }
 
-fn connections_ended(count: usize) -> String {
+fn connections_closed(count: usize) -> String {
     match count {
-        1 => "1 connection ended".to_owned(),
-        _ => format!("{count} connections ended"),
+        1 => "1 connection closed".to_owned(),
+        _ => format!("{count} connections closed"),
     }
 }
 

@@ -1,4 +1,4 @@
-//! What comes back from the log: only now is anything told, to those it is for.
+//! Handling the log's replies: what was written is announced to its audience, what failed is refused.
 
 use super::message_cache::CachedMessage;
 use super::{AdminRequestId, Hub, HubEffect, Now, SessionId, SessionSet};
@@ -8,85 +8,61 @@ use crate::protocol::id::{Cid, MessageId, UserId};
 use crate::protocol::message::Message;
 use crate::store::{Outcome, PriorOutcome};
 
-/// What something was written for.
+/// Why something is written to the log, and who waits for the outcome.
 #[derive(Debug, Clone)]
+#[expect(missing_docs, reason = "the field names say it")]
 pub enum WriteContext {
-    /// A message of this session.
-    Post {
-        /// The session.
-        session: SessionId,
-        /// Its name for the request.
-        cid: Option<Cid>,
-        /// The id that was drawn.
-        id: MessageId,
-    },
-    /// A removal by this session.
-    Delete {
-        /// The session.
-        session: SessionId,
-        /// Its name for the request.
-        cid: Option<Cid>,
-        /// The message.
-        id: MessageId,
-        /// Who has it.
-        message: CachedMessage,
-    },
-    /// A message whose time is up.
-    Expire {
-        /// The message.
-        id: MessageId,
-        /// Who has it, if anybody here does.
-        message: Option<CachedMessage>,
-    },
-    /// A new ID, whose people wait to be let in.
+    /// A session posted a message.
+    Post { session: SessionId, cid: Option<Cid>, id: MessageId },
+    /// A session deleted a message.
+    Delete { session: SessionId, cid: Option<Cid>, id: MessageId, message: CachedMessage },
+    /// A temporary message has expired. `message` is `None` if it was posted before this start of the
+    /// server: no connected session was sent it live.
+    Expire { id: MessageId, message: Option<CachedMessage> },
+    /// A new ID is registered; its logins are pending.
     Register(UserId),
-    /// An act of whoever runs the server.
-    Admin {
-        /// Who waits for the answer.
-        id: AdminRequestId,
-        /// What is said when it is on disk.
-        success: String,
-    },
-    /// Nobody waits for it.
+    /// An administrator's command; `success` is the text of the reply.
+    Admin { id: AdminRequestId, success: String },
+    /// Nothing depends on the outcome.
     NoReply,
 }
 
 impl Hub {
-    /// Something is on disk.
+    /// Handles what the log has processed.
     pub(super) fn on_written(
         &mut self,
         now: Now,
-        ticket: WriteContext,
+        context: WriteContext,
         outcome: Outcome,
         effects: &mut Vec<HubEffect>,
     ) {
-        match (outcome, ticket) {
-            (outcome, WriteContext::Admin { id: asker, success: done }) => {
-                self.on_admin_written(asker, done, Ok(outcome), effects);
+        match (outcome, context) {
+            (outcome, WriteContext::Admin { id, success }) => {
+                self.on_admin_written(id, success, Ok(outcome), effects);
             }
             (outcome, WriteContext::Register(user)) => {
-                self.on_registered(now, &user, Ok(&outcome), effects)
+                self.on_registered(now, &user, Ok(&outcome), effects);
             }
             (Outcome::Posted(message), _) => self.on_posted(now, message, effects),
-            (Outcome::Deleted(deleted), WriteContext::Delete { message: entry, .. }) => {
+            (Outcome::Deleted(deleted), WriteContext::Delete { message, .. }) => {
                 self.message_cache.remove(deleted.id);
                 self.head = deleted.seq;
-                let to = self.audience_sessions(&entry.author, &entry.audience);
+                let to = self.audience_sessions(&message.author, &message.audience);
                 effects.push(HubEffect::Send { to, event: Event::Deleted(deleted) });
             }
-            (Outcome::Expired { seq, id }, WriteContext::Expire { message: entry, .. }) => {
+            (Outcome::Expired { seq, id }, WriteContext::Expire { message, .. }) => {
                 self.head = seq;
-                let to = match entry {
-                    Some(entry) => self.audience_sessions(&entry.author, &entry.audience),
+                let to = match message {
+                    Some(message) => self.audience_sessions(&message.author, &message.audience),
                     None => SessionSet::Many(Vec::new()),
                 };
                 effects.push(HubEffect::Send { to, event: Event::Expired { seq, id } });
             }
-            (Outcome::Repeated(first), ticket) => self.answer_repeated(&first, &ticket, effects),
+            (Outcome::Repeated(first), context) => self.answer_repeated(&first, &context, effects),
             (Outcome::NotFound, WriteContext::Delete { session, cid, id, .. }) => {
                 send_error(session, cid, &Refusal::UnknownMessage(id), effects);
             }
-            // The hub draws ids that are free; and what is noted is noted.
+            // `IdTaken` cannot happen: the hub allocates free ids. The others need no action.
             (
                 Outcome::Deleted(_)
                 | Outcome::Expired { .. }
@@ -102,15 +78,15 @@ impl Hub {
         }
     }
 
-    /// Something could not be written: nothing of it has happened.
+    /// Handles what could not be written: undoes what the hub did in advance and reports the error.
     pub(super) fn on_write_failed(
         &mut self,
         now: Now,
-        ticket: WriteContext,
+        context: WriteContext,
         reason: &'static str,
         effects: &mut Vec<HubEffect>,
     ) {
-        match ticket {
+        match context {
             WriteContext::Post { session, cid, id } => {
                 self.message_ids.remove(id);
                 send_error(session, cid, &Refusal::NotStored(reason), effects);
@@ -118,10 +94,10 @@ impl Hub {
             WriteContext::Delete { session, cid, .. } => {
                 send_error(session, cid, &Refusal::NotStored(reason), effects);
             }
-            WriteContext::Expire { id, message: entry } => self.retry_expiry(now, id, entry),
+            WriteContext::Expire { id, message } => self.retry_expiry(now, id, message),
             WriteContext::Register(user) => self.on_registered(now, &user, Err(reason), effects),
-            WriteContext::Admin { id: asker, success: done } => {
-                self.on_admin_written(asker, done, Err(reason), effects);
+            WriteContext::Admin { id, success } => {
+                self.on_admin_written(id, success, Err(reason), effects);
             }
             WriteContext::NoReply => {}
         }
@@ -129,30 +105,30 @@ impl Hub {
 
     fn on_posted(&mut self, now: Now, message: Message, effects: &mut Vec<HubEffect>) {
         if self.presence.is_unannounced(&message.sender) {
-            // Nobody hears from somebody before they hear of them.
+            // Clients learn of a user before they get a message from that user.
             self.presence.end_pause();
             self.announce_presence(now, effects);
         }
         self.head = message.seq;
         self.track_recipients(&message);
-        let entry =
+        let cached =
             CachedMessage { author: message.sender.clone(), audience: message.audience.clone() };
         if let Some(at) = message.expires() {
-            self.expiry.insert(at, message.id, Some(entry.clone()));
+            self.expiry.insert(at, message.id, Some(cached.clone()));
         }
-        self.message_cache.insert(message.id, entry);
+        self.message_cache.insert(message.id, cached);
         let to = self.audience_sessions(&message.sender, &message.audience);
         effects.push(HubEffect::Send { to, event: Event::Posted(message) });
     }
 
-    /// The first time counts; this time nothing was done, and the sender is told what it was.
+    /// Answers a repeated request (same `cid`) with the outcome of the first one; nothing was written.
     fn answer_repeated(
         &mut self,
         first: &PriorOutcome,
-        ticket: &WriteContext,
+        context: &WriteContext,
         effects: &mut Vec<HubEffect>,
     ) {
-        let (session, cid) = match ticket {
+        let (session, cid) = match context {
             WriteContext::Post { session, cid, id } => {
                 self.message_ids.remove(*id);
                 (*session, cid)

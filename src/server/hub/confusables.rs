@@ -1,52 +1,54 @@
-//! The names in use, by what they look like, so that nobody new is taken for somebody who is here or can
-//! come back.
+//! Detection of confusable names: a new user may not take a name that looks like another name in use.
 //!
-//! That many people have the very same name is no concern of it: their IDs tell them apart.
+//! Names are compared by their skeletons (Unicode UTS #39). The same name is not confusable with itself:
+//! any number of users may have it, and their IDs tell them apart.
 
 use std::collections::HashMap;
 
 use crate::protocol::id::{Name, UserId};
 
-/// The names of all IDs in use.
+/// The names of all IDs in use, by skeleton.
 #[derive(Debug, Default)]
 pub(super) struct ConfusableNames(HashMap<String, SkeletonEntry>);
 
-/// A name of this look; the first, should the log have more from earlier.
+/// The first name with this skeleton. An old log may contain others.
 #[derive(Debug)]
 struct SkeletonEntry {
     name: Name,
-    /// How many IDs in use look like this.
+    /// The number of IDs in use that have this skeleton.
     n_ids: usize,
 }
 
 impl ConfusableNames {
-    /// The other name in use that `name` can be taken for. Costs the same however many there are.
+    /// Another name in use that `name` could be mistaken for. The cost does not depend on the number of
+    /// names.
     pub(super) fn confusable_with(&self, name: &Name) -> Option<&Name> {
-        let looks = name.skeletons();
-        let mut others = looks.iter().filter_map(|look| self.0.get(look)).map(|look| &look.name);
+        let skeletons = name.skeletons();
+        let mut others =
+            skeletons.iter().filter_map(|key| self.0.get(key)).map(|entry| &entry.name);
         others.find(|other| *other != name)
     }
 
-    /// An ID is in use.
+    /// Adds the name of an ID that is now in use.
     pub(super) fn add(&mut self, user: &UserId) {
-        // An ID begins with a name.
+        // Every ID begins with a valid name.
         let Ok(name) = user.name().parse::<Name>() else { return };
-        for look in name.skeletons() {
+        for skeleton in name.skeletons() {
             self.0
-                .entry(look)
+                .entry(skeleton)
                 .or_insert_with(|| SkeletonEntry { name: name.clone(), n_ids: 0 })
                 .n_ids += 1;
         }
     }
 
-    /// An ID that was in use is not any more.
+    /// Removes the name of an ID that is no longer in use.
     pub(super) fn remove(&mut self, user: &UserId) {
         let Ok(name) = user.name().parse::<Name>() else { return };
-        for look in name.skeletons() {
-            if let Some(in_use) = self.0.get_mut(&look) {
-                in_use.n_ids -= 1;
-                if in_use.n_ids == 0 {
-                    self.0.remove(&look);
+        for skeleton in name.skeletons() {
+            if let Some(entry) = self.0.get_mut(&skeleton) {
+                entry.n_ids -= 1;
+                if entry.n_ids == 0 {
+                    self.0.remove(&skeleton);
                 }
             }
         }

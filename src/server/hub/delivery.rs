@@ -1,6 +1,7 @@
-//! Who has had the direct messages to them: what nobody waits for any more need not be kept.
+//! Delivery tracking: records up to where a user's clients have received everything, so that retention
+//! may sweep direct messages that are delivered.
 //!
-//! Says nothing about reading: a client that has a message has been delivered to.
+//! Delivered means that a client has the message, not that its user has read it.
 
 use std::collections::HashMap;
 
@@ -9,37 +10,37 @@ use crate::protocol::id::{Seq, UserId};
 use crate::protocol::message::{Audience, Message};
 use crate::store::Append;
 
-/// What is known since the server started, of people who can come back.
+/// What is known since the server started about users with registered IDs.
 #[derive(Debug, Default)]
 pub(super) struct DeliveryTracker {
-    /// The last direct message to each of them.
+    /// The last direct message to each user.
     latest_direct: HashMap<UserId, Seq>,
-    /// Up to where each of them has everything, as the log knows it.
+    /// Up to where each user has received everything, as recorded in the log.
     recorded: HashMap<UserId, Seq>,
 }
 
 impl DeliveryTracker {
-    /// Whether it is worth a place in the log that this person has everything up to `up_to`.
+    /// Whether the log should record that the user has received everything up to `up_to`.
     fn is_worth_recording(&self, user: &UserId, up_to: Seq) -> bool {
-        let noted = self.recorded.get(user).copied();
+        let recorded = self.recorded.get(user).copied();
         match self.latest_direct.get(user) {
-            Some(latest) => up_to >= *latest && noted < Some(*latest),
-            // What came before the start is not known: once is enough.
-            None => noted.is_none(),
+            Some(latest) => up_to >= *latest && recorded < Some(*latest),
+            // Direct messages from before the start are not tracked: record the first position.
+            None => recorded.is_none(),
         }
     }
 }
 
 impl Hub {
-    /// Notes whom a message waits for from now on.
+    /// Remembers the recipients of a direct message as undelivered.
     pub(super) fn track_recipients(&mut self, message: &Message) {
-        let Audience::Only(people) = &message.audience else { return };
-        for user in people.iter().filter(|user| self.sessions.is_registered(user)) {
+        let Audience::Only(recipients) = &message.audience else { return };
+        for user in recipients.iter().filter(|user| self.sessions.is_registered(user)) {
             self.delivery.latest_direct.insert(user.clone(), message.seq);
         }
     }
 
-    /// A client says that everything up to here has come.
+    /// A client reports that it has received everything up to `up_to`.
     pub(super) fn record_delivery(
         &mut self,
         session: SessionId,

@@ -1,4 +1,4 @@
-//! When temporary messages go: a set of deadlines, not a sweep.
+//! Expiry of temporary messages, by a queue of deadlines.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -11,18 +11,19 @@ use crate::protocol::id::MessageId;
 use crate::protocol::message::Millis;
 use crate::store::Append;
 
-/// How long to wait before the log is asked again to note that something has expired.
+/// How long to wait, in milliseconds, before a failed write of an expiry is retried.
 const RETRY_DELAY: Millis = 10_000;
 
-/// The deadlines of all temporary messages, by the wall clock, since their readers count down by it;
-/// with who has the message, unless it is from before this start: then nobody here was sent it, but
-/// by the log, which tells its readers.
+/// The temporary messages, by the wall-clock time of their expiry.
+///
+/// The value is `None` for messages from before this start of the server: no connected session was sent
+/// one live, and a session that reads it from the log gets its expiry from the log, too.
 #[derive(Debug, Default)]
 pub(super) struct ExpiryQueue(BTreeMap<(Millis, MessageId), Option<CachedMessage>>);
 
 impl ExpiryQueue {
-    pub(super) fn insert(&mut self, at: Millis, id: MessageId, entry: Option<CachedMessage>) {
-        self.0.insert((at, id), entry);
+    pub(super) fn insert(&mut self, at: Millis, id: MessageId, message: Option<CachedMessage>) {
+        self.0.insert((at, id), message);
     }
 
     pub(super) fn deadline(&self, now: Now) -> Option<Instant> {
@@ -33,21 +34,21 @@ impl ExpiryQueue {
 }
 
 impl Hub {
-    /// Messages whose time is up are gone; it is noted in the log, and then told.
+    /// Expires the messages that are due. The audience is notified after the log has recorded it.
     pub(super) fn expire_due(&mut self, now: Now, effects: &mut Vec<HubEffect>) {
         while let Some(first) = self.expiry.0.first_entry() {
             if first.key().0 > now.millis() {
                 return;
             }
-            let ((_, id), entry) = first.remove_entry();
+            let ((_, id), message) = first.remove_entry();
             self.message_cache.remove(id);
-            let ticket = WriteContext::Expire { id, message: entry };
-            effects.push(HubEffect::Append { context: ticket, append: Append::Expire { id } });
+            let context = WriteContext::Expire { id, message };
+            effects.push(HubEffect::Append { context, append: Append::Expire { id } });
         }
     }
 
-    /// It could not be noted: later, then. Nobody is served the message meanwhile.
-    pub(super) fn retry_expiry(&mut self, now: Now, id: MessageId, entry: Option<CachedMessage>) {
-        self.expiry.insert(now.millis() + RETRY_DELAY, id, entry);
+    /// Schedules another try after the log failed to record an expiry. The message stays hidden meanwhile.
+    pub(super) fn retry_expiry(&mut self, now: Now, id: MessageId, message: Option<CachedMessage>) {
+        self.expiry.insert(now.millis() + RETRY_DELAY, id, message);
     }
 }

@@ -1,4 +1,4 @@
-//! A hub with a clock and a log of its own, for the tests.
+//! A test harness for the hub: simulated time, an in-memory log, and a record of what is sent.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::server::limits;
 use crate::store::memory::MemoryStore;
 use crate::store::{Reader as _, Store as _, View};
 
-/// A hub with a clock and a log of its own, and everything that each session was told.
+/// A hub with its own clock and log, and everything sent to each session.
 pub(super) struct HubHarness {
     pub(super) hub: Hub,
     pub(super) store: MemoryStore,
@@ -23,27 +23,27 @@ pub(super) struct HubHarness {
     pub(super) closed: Vec<SessionId>,
     connected: Vec<SessionId>,
     head: u64,
-    /// While the disk is full, what is to be written is refused.
+    /// While set, all writes fail.
     pub(super) is_disk_full: bool,
     access: AccessMode,
     admin_replies: Vec<AdminReply>,
 }
 
-/// Somebody on this machine.
+/// A client on the loopback interface.
 pub(super) fn local_peer(key: Option<KeyHash>) -> PeerInfo {
     PeerInfo { key, address: std::net::Ipv4Addr::LOCALHOST.into() }
 }
 
 impl HubHarness {
     pub(super) fn new() -> Self {
-        let mono = crate::server::tests::monotonic_now();
+        let monotonic = crate::server::tests::monotonic_now();
         let wall = DateTime::from_timestamp_millis(1_800_000_000_000).unwrap().fixed_offset();
         let mut store = MemoryStore::default();
         let hub = Hub::new(7, AccessMode::Open, &store.snapshot().unwrap());
         Self {
             hub,
             store,
-            now: Now { monotonic: mono, wall },
+            now: Now { monotonic, wall },
             sent: vec![],
             closed: vec![],
             connected: vec![],
@@ -54,13 +54,13 @@ impl HubHarness {
         }
     }
 
-    /// The server stops and starts again, for these people.
+    /// Restarts the server on the same log, with another access mode.
     pub(super) fn restart_with_access(&mut self, access: AccessMode) {
         self.access = access;
         self.restart();
     }
 
-    /// The server stops and starts again, on the same log.
+    /// Restarts the server on the same log.
     pub(super) fn restart(&mut self) {
         self.hub = Hub::new(8, self.access, &self.store.snapshot().unwrap());
         self.connected.clear();
@@ -75,27 +75,27 @@ impl HubHarness {
         }
     }
 
-    /// What comes back of it at once.
+    /// Carries out an effect. Returns the input that follows from it, if any.
     fn execute(&mut self, effect: HubEffect) -> Option<HubInput> {
         match effect {
             HubEffect::Send { to, event } => self.send(to, &event),
-            HubEffect::Append { context: ticket, .. } if self.is_disk_full => {
-                return Some(HubInput::WriteFailed { context: ticket, reason: "its disk is full" });
+            HubEffect::Append { context, .. } if self.is_disk_full => {
+                return Some(HubInput::WriteFailed { context, reason: "its disk is full" });
             }
-            HubEffect::Append { context: ticket, append } => {
+            HubEffect::Append { context, append } => {
                 let outcomes = self.store.append(self.now.millis(), &[append]).unwrap();
                 let outcome = outcomes.into_iter().next().unwrap();
-                return Some(HubInput::Written { context: ticket, outcome });
+                return Some(HubInput::Written { context, outcome });
             }
             HubEffect::Lookup { session, viewer, id, request } => {
                 let view = View { viewer: &viewer, now: self.now.millis() };
-                let found = self.store.open_reader().unwrap().metadata(view, id).unwrap();
-                return Some(HubInput::LookupDone { session, request, id, metadata: found });
+                let metadata = self.store.open_reader().unwrap().metadata(view, id).unwrap();
+                return Some(HubInput::LookupDone { session, request, id, metadata });
             }
-            HubEffect::AdminReply { reply: answer, .. } => self.admin_replies.push(answer),
+            HubEffect::AdminReply { reply, .. } => self.admin_replies.push(reply),
             HubEffect::Read { .. } | HubEffect::Subscribe { .. } => {}
             HubEffect::Close(session) => {
-                self.connected.retain(|here| *here != session);
+                self.connected.retain(|connected| *connected != session);
                 self.closed.push(session);
             }
         }
@@ -105,7 +105,7 @@ impl HubHarness {
     fn send(&mut self, to: SessionSet, event: &Event) {
         if let Some(seq) = event.seq() {
             self.head += 1;
-            assert_eq!(seq.0, self.head, "no gaps in the order");
+            assert_eq!(seq.0, self.head, "sequence numbers have no gaps");
         }
         let to = match to {
             SessionSet::One(session) => vec![session],
@@ -115,7 +115,7 @@ impl HubHarness {
         self.sent.extend(to.into_iter().map(|session| (session, event.clone())));
     }
 
-    /// Lets time pass, with a tick at every deadline.
+    /// Advances the clock, with a tick at every deadline.
     pub(super) fn wait(&mut self, duration: Duration) {
         let end = self.now.monotonic + duration;
         while let Some(deadline) = self.hub.next_deadline(self.now).filter(|at| *at <= end) {
@@ -135,7 +135,7 @@ impl HubHarness {
         self.log_in(session, name, dialect, None)
     }
 
-    /// Somebody with our client and a key.
+    /// Logs in with an extended client.
     pub(super) fn join_with_key(
         &mut self,
         session: u64,
@@ -159,8 +159,8 @@ impl HubHarness {
         self.hub.sessions.user(id).unwrap()
     }
 
-    /// A login from this machine with our client, as `Bob` unless `change` says otherwise; the ID, or
-    /// why not.
+    /// Tries to log in from loopback with an extended client, as `Bob` unless `change` sets another name.
+    /// Returns the ID or the error code.
     pub(super) fn try_login(
         &mut self,
         session: u64,
@@ -170,7 +170,7 @@ impl HubHarness {
         self.try_login_from(session, local_peer(key), change)
     }
 
-    /// The same from anywhere.
+    /// [`try_login`](Self::try_login) from any peer.
     pub(super) fn try_login_from(
         &mut self,
         session: u64,
@@ -183,8 +183,8 @@ impl HubHarness {
         self.connected.push(id);
         self.sent.clear();
         self.handle(HubInput::Login { session: id, login, peer });
-        let mut told = self.sent.drain(..).filter(|(to, _)| *to == id);
-        match told.next() {
+        let mut sent = self.sent.drain(..).filter(|(to, _)| *to == id);
+        match sent.next() {
             Some((_, Event::Welcome(welcome))) => Ok(welcome.user),
             Some((_, Event::LoginRefused(refused))) => Err(refused.code),
             other => panic!("no answer to a login: {other:?}"),
@@ -195,7 +195,7 @@ impl HubHarness {
         self.now.millis()
     }
 
-    /// Somebody with our client, and nothing told yet.
+    /// Logs in with an extended client, waits until that is announced, and clears what was sent.
     pub(super) fn join_and_settle(&mut self, session: u64, name: &str) -> UserId {
         let user = self.join(session, name, Dialect::Extended);
         self.wait(limits::PRESENCE_INTERVAL * 2);
@@ -204,13 +204,13 @@ impl HubHarness {
     }
 
     pub(super) fn disconnect(&mut self, session: u64) {
-        self.connected.retain(|here| here.0 != session);
+        self.connected.retain(|connected| connected.0 != session);
         self.handle(HubInput::Disconnected(SessionId(session)));
     }
 
-    /// What comes of an act of whoever runs the server.
-    pub(super) fn admin(&mut self, act: AdminCommand) -> AdminReply {
-        self.handle(HubInput::Admin { id: AdminRequestId(7), command: act });
+    /// Executes an administrator's command and returns the reply.
+    pub(super) fn admin(&mut self, command: AdminCommand) -> AdminReply {
+        self.handle(HubInput::Admin { id: AdminRequestId(7), command });
         self.admin_replies.pop().unwrap()
     }
 
@@ -228,36 +228,36 @@ impl HubHarness {
         self.handle(HubInput::Request { session: SessionId(session), request: (cid, request) });
     }
 
-    /// What everybody was told since the last time, by session.
+    /// Takes all events sent since the last call, with their sessions.
     pub(super) fn take_sent(&mut self) -> Vec<(u64, Event)> {
         self.sent.drain(..).map(|(session, event)| (session.0, event)).collect()
     }
 
-    /// What everybody was told of those who came and went, since the last time.
+    /// Takes what was sent since the last call and returns the PRESENCE events of it.
     pub(super) fn take_presence(&mut self) -> Vec<(u64, Event)> {
-        let mut told = self.take_sent();
-        told.retain(|(_, event)| matches!(event, Event::Presence { .. }));
-        told
+        let mut sent = self.take_sent();
+        sent.retain(|(_, event)| matches!(event, Event::Presence { .. }));
+        sent
     }
 
-    /// The one message that was told, and to whom.
+    /// Takes the message that was posted and the sessions it was sent to.
     pub(super) fn take_posted(&mut self) -> (Vec<u64>, Message) {
-        let told = self.take_sent();
-        let to = told.iter().map(|(session, _)| *session).collect();
-        let Some((_, Event::Posted(message))) = told.into_iter().next() else {
-            panic!("no message was told");
+        let sent = self.take_sent();
+        let to = sent.iter().map(|(session, _)| *session).collect();
+        let Some((_, Event::Posted(message))) = sent.into_iter().next() else {
+            panic!("no message was sent");
         };
         (to, message)
     }
 
-    /// The code of the one error that was told, which `session` alone must have got.
+    /// Takes the only event sent, which must be an error for `session`, and returns its code.
     pub(super) fn take_error(&mut self, session: u64) -> ErrorCode {
-        let told = self.take_sent();
-        let [(to, Event::Error(refused))] = told.as_slice() else {
-            panic!("not one refusal: {told:?}");
+        let sent = self.take_sent();
+        let [(to, Event::Error(error))] = sent.as_slice() else {
+            panic!("not exactly one error: {sent:?}");
         };
         assert_eq!(*to, session);
-        refused.code
+        error.code
     }
 }
 
@@ -265,8 +265,8 @@ pub(super) fn post(audience: Audience, kind: PostKind) -> Request {
     Request::Post(Post { audience, kind, content: SafeText::clean("hi") })
 }
 
-pub(super) fn direct_to(people: &[&UserId]) -> Audience {
-    Audience::Only(people.iter().map(|user| (*user).clone()).collect())
+pub(super) fn direct_to(users: &[&UserId]) -> Audience {
+    Audience::Only(users.iter().map(|user| (*user).clone()).collect())
 }
 
 pub(super) const PLAIN: PostKind = PostKind::Plain;

@@ -1,4 +1,4 @@
-//! What follows from a login: somebody comes in, waits until their new ID is on disk, or is turned away.
+//! Logging in: a session starts, waits until its new ID is written to the log, or is refused.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use crate::protocol::id::UserId;
 use crate::protocol::request::{Dialect, Login, Resume};
 use crate::store::{Append, Outcome};
 
-/// A connection that logs in.
+/// An accepted login whose session has not started yet.
 #[derive(Debug)]
 struct PendingLogin {
     session: SessionId,
@@ -19,23 +19,25 @@ struct PendingLogin {
     resume: Option<Resume>,
 }
 
-/// Those whose ID is on its way to the disk. Before it is there, nobody is told of it: an ID that a crash
-/// takes back could become somebody else's, and an invite that it gives back let in another.
+/// New IDs that are being written to the log, with the logins that wait for them.
+///
+/// A session starts only after its ID is on disk. Otherwise a crash could take the ID back and give it
+/// to another user, and an invite could be used twice.
 #[derive(Debug, Default)]
 pub(super) struct PendingRegistrations(BTreeMap<UserId, PendingRegistration>);
 
 #[derive(Debug)]
 struct PendingRegistration {
     invite: Option<[u8; 32]>,
-    /// More than one when they came twice at once.
+    /// More than one if the same key logs in again while the ID is being written.
     logins: Vec<PendingLogin>,
 }
 
 impl PendingRegistrations {
-    /// The connection has ended.
+    /// Drops the pending login of a session that has ended.
     pub(super) fn remove_session(&mut self, session: SessionId) {
-        for newcomer in self.0.values_mut() {
-            newcomer.logins.retain(|arrival| arrival.session != session);
+        for registration in self.0.values_mut() {
+            registration.logins.retain(|login| login.session != session);
         }
     }
 }
@@ -49,33 +51,33 @@ impl Hub {
         peer: PeerInfo,
         effects: &mut Vec<HubEffect>,
     ) {
-        let admission = match self.decide_login(now, &login, peer) {
-            Ok(admission) => admission,
+        let decision = match self.decide_login(now, &login, peer) {
+            Ok(decision) => decision,
             Err(refusal) => return refuse_login(session, &refusal, effects),
         };
-        let arrival = PendingLogin { session, peer, dialect: login.dialect, resume: login.resume };
-        match (admission, peer.key) {
+        let login = PendingLogin { session, peer, dialect: login.dialect, resume: login.resume };
+        match (decision, peer.key) {
             (LoginDecision::ExistingId(user), _) => {
                 match self.pending_registrations.0.get_mut(&user) {
-                    Some(newcomer) => newcomer.logins.push(arrival),
-                    None => self.start_session(now, arrival, user, effects),
+                    Some(registration) => registration.logins.push(login),
+                    None => self.start_session(now, login, user, effects),
                 }
             }
             (LoginDecision::NewId { name, invite }, key) => {
                 self.login_policy.record_new_id(now, peer, invite.as_ref());
                 let user = self.sessions.issue_id(&name, &mut self.rng);
-                let Some(key) = key else { return self.start_session(now, arrival, user, effects) };
+                let Some(key) = key else { return self.start_session(now, login, user, effects) };
                 self.sessions.bind(&user, key);
-                let newcomer = PendingRegistration { invite, logins: vec![arrival] };
-                self.pending_registrations.0.insert(user.clone(), newcomer);
-                let ticket = WriteContext::Register(user.clone());
+                let registration = PendingRegistration { invite, logins: vec![login] };
+                self.pending_registrations.0.insert(user.clone(), registration);
+                let context = WriteContext::Register(user.clone());
                 let append = Append::Register { user, key, invite };
-                effects.push(HubEffect::Append { context: ticket, append });
+                effects.push(HubEffect::Append { context, append });
             }
         }
     }
 
-    /// A new ID is on disk, or is not.
+    /// Starts or refuses the logins that waited for a new ID.
     pub(super) fn on_registered(
         &mut self,
         now: Now,
@@ -83,7 +85,7 @@ impl Hub {
         outcome: Result<&Outcome, &'static str>,
         effects: &mut Vec<HubEffect>,
     ) {
-        let Some(PendingRegistration { invite, logins: arrivals }) =
+        let Some(PendingRegistration { invite, logins }) =
             self.pending_registrations.0.remove(user)
         else {
             return;
@@ -91,25 +93,25 @@ impl Hub {
         let refusal = match outcome {
             Ok(Outcome::Registered) => None,
             Err(reason) => Some(Refusal::NotStored(reason)),
-            // The hub counts as the log does; where they differ, the log is right.
+            // Hub and log count the uses of an invite alike; if they differ, the log is right.
             Ok(_) => Some(Refusal::BadInvite),
         };
         if refusal.is_some() {
             self.sessions.unbind(user);
             self.login_policy.return_invite_use(invite.as_ref());
         }
-        for arrival in arrivals {
-            // An administrator may have spoken meanwhile.
-            let refusal = if self.login_policy.is_banned(arrival.peer) {
+        for login in logins {
+            // An administrator may have banned the peer or rebound the ID meanwhile.
+            let refusal = if self.login_policy.is_banned(login.peer) {
                 Some(Refusal::Banned)
-            } else if self.sessions.key_of(user) == arrival.peer.key {
+            } else if self.sessions.key_of(user) == login.peer.key {
                 None
             } else {
                 refusal.clone().or_else(|| Some(Refusal::NotYourId(user.clone())))
             };
             match refusal {
-                Some(refusal) => refuse_login(arrival.session, &refusal, effects),
-                None => self.start_session(now, arrival, user.clone(), effects),
+                Some(refusal) => refuse_login(login.session, &refusal, effects),
+                None => self.start_session(now, login, user.clone(), effects),
             }
         }
     }
@@ -117,11 +119,11 @@ impl Hub {
     fn start_session(
         &mut self,
         now: Now,
-        arrival: PendingLogin,
+        login: PendingLogin,
         user: UserId,
         effects: &mut Vec<HubEffect>,
     ) {
-        let PendingLogin { session, peer, dialect, resume } = arrival;
+        let PendingLogin { session, peer, dialect, resume } = login;
         let is_first = self.sessions.add(session, &user, dialect, peer);
         let resume =
             resume.filter(|resume| resume.epoch == self.epoch && resume.after >= self.horizon);
@@ -133,12 +135,12 @@ impl Hub {
             resumed: resume.is_some(),
             limits: self.limits,
         };
-        let people = match dialect {
+        let user_list = match dialect {
             Dialect::Extended => self.presence.initial_events(&self.sessions),
             Dialect::Original => vec![Event::Users(self.sessions.other_users(session))],
         };
         let send_event = |event| HubEffect::Send { to: SessionSet::One(session), event };
-        effects.extend(std::iter::once(Event::Welcome(welcome)).chain(people).map(send_event));
+        effects.extend(std::iter::once(Event::Welcome(welcome)).chain(user_list).map(send_event));
         let (viewer, after) = (user.clone(), resume.map(|resume| resume.after));
         effects.push(HubEffect::Subscribe { session, viewer, after });
         if is_first {
@@ -148,7 +150,7 @@ impl Hub {
 }
 
 fn refuse_login(session: SessionId, refusal: &Refusal, effects: &mut Vec<HubEffect>) {
-    let (to, refused) = (SessionSet::One(session), ErrorReply::new(refusal, None));
-    effects.push(HubEffect::Send { to, event: Event::LoginRefused(refused) });
+    let (to, error) = (SessionSet::One(session), ErrorReply::new(refusal, None));
+    effects.push(HubEffect::Send { to, event: Event::LoginRefused(error) });
     effects.push(HubEffect::Close(session));
 }

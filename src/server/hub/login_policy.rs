@@ -1,8 +1,11 @@
-//! The gate: who gets in, and as whom. Everything that speaks for or against a login is here, in one
-//! order. What follows from it is in `enter`.
+//! The login policy: decides whether a client may log in, and under which ID.
+//!
+//! All checks are here, in one order: name, bans, own IDs, invite, rate limit, confusable name. What
+//! follows from the decision is in `login`.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 
+use ipnet::IpNet;
 use tokio::time::Instant;
 
 use super::{Hub, KeyHash, Now, PeerInfo};
@@ -11,57 +14,58 @@ use crate::protocol::id::{Name, UserId};
 use crate::protocol::message::Millis;
 use crate::protocol::request::Login;
 use crate::server::limits::{IDS_PER_KEY, NEW_IDS_PER_ADDRESS, NEW_IDS_TRACKED, NEW_IDS_WINDOW};
-use crate::store::{BanTarget, Network, OpenInvite};
+use crate::store::{BanTarget, OpenInvite, client_network};
 use crate::tls::fingerprint;
 
-/// For whom a server is.
+/// Who may join a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum AccessMode {
-    /// For everybody who reaches it.
+    /// Any client that can connect.
     #[default]
     Open,
-    /// For those who have an ID, or an invite.
+    /// Clients with a registered ID or an invite.
     InviteOnly {
-        /// Whose house it is: who holds this key needs no invite.
+        /// The key that needs no invite: the user who runs `chat host`.
         host: Option<KeyHash>,
     },
 }
 
-/// Somebody gets in.
+/// The ID of an accepted login.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum LoginDecision {
-    /// Under this ID, which is theirs already.
+    /// An ID that is registered for the client's key.
     ExistingId(UserId),
-    /// Under a new ID of this name.
+    /// A new ID.
     NewId {
-        /// The name.
+        /// The name the ID starts with.
         name: Name,
-        /// By this invite, if by one: the SHA-256 of its secret.
+        /// The SHA-256 of the invite's secret, if an invite is used.
         invite: Option<[u8; 32]>,
     },
 }
 
-/// What is known to the gate beside who has which ID.
+/// The access mode, invites, bans and rate limit that decide about logins.
 #[derive(Debug)]
 pub(super) struct LoginPolicy {
     access: AccessMode,
+    /// By the SHA-256 of their secrets.
     pub(super) invites: HashMap<[u8; 32], OpenInvite>,
     pub(super) bans: BTreeSet<BanTarget>,
     new_ids: NewIdRateLimit,
 }
 
 impl LoginPolicy {
-    pub(super) fn new(access: AccessMode, invites: &[OpenInvite], banned: &[BanTarget]) -> Self {
+    pub(super) fn new(access: AccessMode, invites: &[OpenInvite], bans: &[BanTarget]) -> Self {
         let invites = invites.iter().map(|invite| (invite.hash, *invite)).collect();
-        let bans = banned.iter().copied().collect();
+        let bans = bans.iter().copied().collect();
         Self { access, invites, bans, new_ids: NewIdRateLimit::default() }
     }
 
     pub(super) fn is_banned(&self, peer: PeerInfo) -> bool {
-        self.bans.iter().any(|banned| peer.matches(banned))
+        self.bans.iter().any(|target| peer.matches(target))
     }
 
-    /// The invite by which somebody new gets in, where one is needed.
+    /// The hash of the login's invite, or `None` if no invite is required.
     fn required_invite(
         &self,
         now: Millis,
@@ -71,7 +75,7 @@ impl LoginPolicy {
         match (self.access, peer.key) {
             (AccessMode::Open, _) => return Ok(None),
             (AccessMode::InviteOnly { host }, Some(key)) if host == Some(key) => return Ok(None),
-            // Without a key somebody would be new each time, and an invite is for one person.
+            // A guest gets a new ID at each login, so each login would use up the invite once more.
             (AccessMode::InviteOnly { .. }, None) => return Err(Refusal::InviteNeeded),
             (AccessMode::InviteOnly { .. }, Some(_)) => {}
         }
@@ -83,7 +87,7 @@ impl LoginPolicy {
         }
     }
 
-    /// Somebody new is on the way in: counts against their invite, or else against their address.
+    /// Counts a new ID against its invite, or against the rate limit of the client's address.
     pub(super) fn record_new_id(&mut self, now: Now, peer: PeerInfo, invite: Option<&[u8; 32]>) {
         match invite {
             Some(hash) => {
@@ -95,7 +99,7 @@ impl LoginPolicy {
         }
     }
 
-    /// Somebody did not get in after all.
+    /// Undoes the use of an invite when the new ID could not be registered.
     pub(super) fn return_invite_use(&mut self, invite: Option<&[u8; 32]>) {
         if let Some(open) = invite.and_then(|hash| self.invites.get_mut(hash)) {
             open.uses += 1;
@@ -103,11 +107,12 @@ impl LoginPolicy {
     }
 }
 
-/// From where somebody new came lately.
+/// Limits the new IDs of each client network: [`NEW_IDS_PER_ADDRESS`] per [`NEW_IDS_WINDOW`].
+/// Loopback addresses are exempt.
 #[derive(Debug, Default)]
 struct NewIdRateLimit {
-    order: VecDeque<(Instant, Network)>,
-    by_network: HashMap<Network, usize>,
+    order: VecDeque<(Instant, IpNet)>,
+    by_network: HashMap<IpNet, usize>,
 }
 
 impl NewIdRateLimit {
@@ -115,7 +120,7 @@ impl NewIdRateLimit {
         if peer.address.is_loopback() {
             return;
         }
-        let network = Network::of(peer.address);
+        let network = client_network(peer.address);
         self.order.push_back((now, network));
         *self.by_network.entry(network).or_default() += 1;
         while self.order.len() > NEW_IDS_TRACKED {
@@ -140,13 +145,13 @@ impl NewIdRateLimit {
     }
 
     fn is_exceeded(&self, peer: PeerInfo) -> bool {
-        let so_far = self.by_network.get(&Network::of(peer.address));
+        let so_far = self.by_network.get(&client_network(peer.address));
         so_far.is_some_and(|count| *count >= NEW_IDS_PER_ADDRESS)
     }
 }
 
 impl Hub {
-    /// Whether somebody gets in, and as whom.
+    /// Decides whether a login is accepted, and under which ID.
     pub(super) fn decide_login(
         &mut self,
         now: Now,
@@ -159,14 +164,14 @@ impl Hub {
         }
         let own = self.sessions.ids_of(peer.key);
         if let Some(id) = &login.user_id {
-            let is_theirs = own.contains(id);
-            return is_theirs
+            return own
+                .contains(id)
                 .then(|| LoginDecision::ExistingId(id.clone()))
                 .ok_or_else(|| Refusal::NotYourId(id.clone()));
         }
-        // Of several, the one that came to the key last: it may be one that was lost before.
-        if let Some(known) = own.iter().rev().find(|id| id.name() == name.as_str()) {
-            return Ok(LoginDecision::ExistingId(known.clone()));
+        // The latest of several, which may be an old ID that was rebound to this key.
+        if let Some(id) = own.iter().rev().find(|own| own.name() == name.as_str()) {
+            return Ok(LoginDecision::ExistingId(id.clone()));
         }
         let invite = self.login_policy.required_invite(now.millis(), login, peer)?;
         if own.len() >= IDS_PER_KEY {

@@ -1,4 +1,4 @@
-//! The gate as one table: every combination of what speaks for and against a login, with its outcome.
+//! The login policy as one table: every combination of key, invite, bans and requested ID.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ const KNOWN: KeyHash = [1; 32];
 const NEW: KeyHash = [2; 32];
 const HOST: KeyHash = [3; 32];
 
-/// What the invite of a login is.
+/// The invite sent with a login.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum InviteCase {
     Missing,
@@ -26,7 +26,6 @@ enum InviteCase {
     Malformed,
 }
 
-/// What is shut out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum BanCase {
     NotBanned,
@@ -34,7 +33,7 @@ enum BanCase {
     AddressBanned,
 }
 
-/// The ID that a login asks for.
+/// The ID that a login asks for. `Any`: it leaves the choice to the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum RequestedId {
     Any,
@@ -44,11 +43,11 @@ enum RequestedId {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum LoginResult {
-    /// As the ID that the key has.
+    /// Accepted with the ID registered for the key.
     ExistingId,
-    /// As somebody new.
+    /// Accepted with a new ID.
     NewId,
-    /// As somebody new, at the cost of the invite.
+    /// Accepted with a new ID, which used up the invite.
     NewIdByInvite,
     Refused(ErrorCode),
 }
@@ -65,10 +64,10 @@ struct Case {
 use BanCase::{AddressBanned, KeyBanned, NotBanned};
 use ErrorCode::{BadInvite, Banned, InviteNeeded, NotYourId};
 use InviteCase::{Expired, Malformed, Missing, Unknown, UsedUp, Valid};
-use LoginResult::{ExistingId, NewId as Newcomer, NewIdByInvite, Refused as No};
+use LoginResult::{ExistingId, NewId, NewIdByInvite, Refused as No};
 use RequestedId::{Any, OtherUsers, Own};
 
-/// A row for all cases in which each of these is one of those; where the list is empty, whatever it is.
+/// A row matches a case if each list contains the case's value; an empty list matches any value.
 type TableRow = (
     &'static [Option<KeyHash>],
     &'static [InviteCase],
@@ -78,16 +77,16 @@ type TableRow = (
     LoginResult,
 );
 
-/// The first row that fits a case is its outcome.
+/// The first row that matches a case gives its outcome.
 const TABLE: [TableRow; 12] = [
-    // key,         brings,       invite-only, bans,      asks,      outcome
+    // keys, invites, invite-only, bans, requested IDs, outcome
     (&[], &[Malformed], &[], &[], &[], No(BadInvite)),
     (&[], &[], &[], &[AddressBanned], &[], No(Banned)),
     (&[Some(KNOWN), Some(NEW), Some(HOST)], &[], &[], &[KeyBanned], &[], No(Banned)),
     (&[Some(KNOWN)], &[], &[], &[], &[Any, Own], ExistingId),
     (&[], &[], &[], &[], &[Own, OtherUsers], No(NotYourId)),
-    (&[], &[], &[false], &[], &[], Newcomer),
-    (&[Some(HOST)], &[], &[], &[], &[], Newcomer),
+    (&[], &[], &[false], &[], &[], NewId),
+    (&[Some(HOST)], &[], &[], &[], &[], NewId),
     (&[None], &[], &[], &[], &[], No(InviteNeeded)),
     (&[], &[Missing], &[], &[], &[], No(InviteNeeded)),
     (&[], &[UsedUp, Expired], &[], &[], &[], No(BadInvite)),
@@ -99,30 +98,24 @@ fn row_index(case: Case) -> usize {
     fn fits<T: PartialEq>(list: &[T], value: &T) -> bool {
         list.is_empty() || list.contains(value)
     }
-    let row = TABLE.iter().position(|(keys, brings, invite_only, bans, asks, _)| {
+    let row = TABLE.iter().position(|(keys, invites, invite_only, bans, requested_ids, _)| {
         fits(keys, &case.key)
-            && fits(brings, &case.invite)
+            && fits(invites, &case.invite)
             && fits(invite_only, &case.invite_only)
             && fits(bans, &case.ban)
-            && fits(asks, &case.requested_id)
+            && fits(requested_ids, &case.requested_id)
     });
-    row.unwrap_or_else(|| panic!("no row for {case:?}"))
+    row.unwrap_or_else(|| panic!("no row matches {case:?}"))
 }
 
 fn all_cases() -> Vec<Case> {
     let mut cases = Vec::new();
     for key in [None, Some(NEW), Some(KNOWN), Some(HOST)] {
-        for brings in [Missing, Valid, UsedUp, Expired, Unknown, Malformed] {
+        for invite in [Missing, Valid, UsedUp, Expired, Unknown, Malformed] {
             for invite_only in [false, true] {
-                for bans in [NotBanned, KeyBanned, AddressBanned] {
-                    for asks in [Any, Own, OtherUsers] {
-                        cases.push(Case {
-                            key,
-                            invite: brings,
-                            invite_only,
-                            ban: bans,
-                            requested_id: asks,
-                        });
+                for ban in [NotBanned, KeyBanned, AddressBanned] {
+                    for requested_id in [Any, Own, OtherUsers] {
+                        cases.push(Case { key, invite, invite_only, ban, requested_id });
                     }
                 }
             }
@@ -135,48 +128,48 @@ fn invite(byte: u8) -> Invite {
     Invite::new([byte; 16])
 }
 
-fn create_invite(room: &mut HubHarness, byte: u8, uses: u32) {
-    let act = AdminCommand::Invite { invite: invite(byte), uses, seconds: 3_600 };
-    let answer = room.admin(act);
-    assert!(matches!(answer, AdminReply::Done { .. }), "{answer:?}");
+fn create_invite(harness: &mut HubHarness, byte: u8, uses: u32) {
+    let command = AdminCommand::Invite { invite: invite(byte), uses, seconds: 3_600 };
+    let reply = harness.admin(command);
+    assert!(matches!(reply, AdminReply::Done { .. }), "{reply:?}");
 }
 
-fn ban(room: &mut HubHarness, who: &str) {
-    let answer = room.admin(AdminCommand::Ban { who: who.parse().unwrap() });
-    assert!(matches!(answer, AdminReply::Done { .. }), "{answer:?}");
+fn ban(harness: &mut HubHarness, who: &str) {
+    let reply = harness.admin(AdminCommand::Ban { who: who.parse().unwrap() });
+    assert!(matches!(reply, AdminReply::Done { .. }), "{reply:?}");
 }
 
-/// A server with somebody who is known, `Bob`, and invites of every sort.
+/// A server with a registered user, `Bob`, and invites of every kind.
 fn harness_for(case: Case) -> (HubHarness, UserId) {
-    let mut room = HubHarness::new();
-    let bob = room.join_with_key(1, "Bob", Some(KNOWN));
-    room.disconnect(1);
-    room.restart_with_access(AccessMode::InviteOnly { host: Some(HOST) });
-    create_invite(&mut room, 3, 9);
-    room.wait(Duration::from_hours(1));
-    create_invite(&mut room, 1, 1);
-    create_invite(&mut room, 2, 1);
-    let used = room.try_login(2, Some([9; 32]), |login| login.invite = Some(invite(2)));
-    used.unwrap();
-    room.disconnect(2);
+    let mut harness = HubHarness::new();
+    let bob = harness.join_with_key(1, "Bob", Some(KNOWN));
+    harness.disconnect(1);
+    harness.restart_with_access(AccessMode::InviteOnly { host: Some(HOST) });
+    create_invite(&mut harness, 3, 9);
+    harness.wait(Duration::from_hours(1));
+    create_invite(&mut harness, 1, 1);
+    create_invite(&mut harness, 2, 1);
+    let used_up = harness.try_login(2, Some([9; 32]), |login| login.invite = Some(invite(2)));
+    used_up.unwrap();
+    harness.disconnect(2);
     if !case.invite_only {
-        room.restart_with_access(AccessMode::Open);
+        harness.restart_with_access(AccessMode::Open);
     }
     match case.ban {
         NotBanned => {}
-        AddressBanned => ban(&mut room, "127.0.0.0/8"),
+        AddressBanned => ban(&mut harness, "127.0.0.0/8"),
         KeyBanned => {
             let key = case.key.unwrap_or(KNOWN);
-            ban(&mut room, &Fingerprint::from_digest(key).to_string());
+            ban(&mut harness, &Fingerprint::from_digest(key).to_string());
         }
     }
-    room.take_sent();
-    room.closed.clear();
-    (room, bob)
+    harness.take_sent();
+    harness.closed.clear();
+    (harness, bob)
 }
 
-fn try_case(room: &mut HubHarness, bob: &UserId, case: Case) -> LoginResult {
-    // As it comes over the wire, where a broken invite is refused before anything else.
+fn try_case(harness: &mut HubHarness, bob: &UserId, case: Case) -> LoginResult {
+    // Through the decoder, which refuses a malformed invite before anything else.
     let mut object = serde_json::json!({"action": "LOGIN", "protocol": 1, "username": "Bob"});
     match case.invite {
         Missing => {}
@@ -195,13 +188,13 @@ fn try_case(room: &mut HubHarness, bob: &UserId, case: Case) -> LoginResult {
         Ok(login) => login,
         Err(refusal) => return No(refusal.code()),
     };
-    let n_open = |room: &mut HubHarness| room.store.snapshot().unwrap().invites.len();
-    let before = n_open(room);
-    match room.try_login(5, case.key, |own| *own = login) {
+    let n_open = |harness: &mut HubHarness| harness.store.snapshot().unwrap().invites.len();
+    let before = n_open(harness);
+    match harness.try_login(5, case.key, |own| *own = login) {
         Err(code) => No(code),
         Ok(user) if user == *bob => ExistingId,
-        Ok(_) if n_open(room) < before => NewIdByInvite,
-        Ok(_) => Newcomer,
+        Ok(_) if n_open(harness) < before => NewIdByInvite,
+        Ok(_) => NewId,
     }
 }
 
@@ -209,69 +202,73 @@ fn try_case(room: &mut HubHarness, bob: &UserId, case: Case) -> LoginResult {
 fn login_policy_matches_the_table() {
     let mut rows_seen = [false; TABLE.len()];
     for case in all_cases() {
-        let (mut room, bob) = harness_for(case);
-        let found = try_case(&mut room, &bob, case);
+        let (mut harness, bob) = harness_for(case);
+        let result = try_case(&mut harness, &bob, case);
         let row = row_index(case);
         rows_seen[row] = true;
-        assert_eq!(found, TABLE[row].5, "{case:?}");
-        if let (No(_), false) = (found, case.invite == Malformed) {
-            assert_eq!(room.closed, [SessionId(5)], "a refusal ends the connection: {case:?}");
+        assert_eq!(result, TABLE[row].5, "{case:?}");
+        if let (No(_), false) = (result, case.invite == Malformed) {
+            assert_eq!(harness.closed, [SessionId(5)], "a refusal closes the connection: {case:?}");
         }
     }
-    assert_eq!(rows_seen, [true; TABLE.len()], "a row is of no use");
+    assert_eq!(rows_seen, [true; TABLE.len()], "a row matches no case");
 }
 
 #[test]
 fn key_has_at_most_three_ids_and_keeps_them() {
-    let mut room = HubHarness::new();
+    let mut harness = HubHarness::new();
     let names = ["Ann", "Bob", "Cid"];
-    let ids = names.map(|name| room.join_with_key(1, name, Some(KNOWN)));
+    let ids = names.map(|name| harness.join_with_key(1, name, Some(KNOWN)));
     assert_eq!(ids.len(), IDS_PER_KEY);
     let fourth = |login: &mut Login| login.username = "Dan".to_owned();
-    assert_eq!(room.try_login(2, Some(KNOWN), fourth), Err(ErrorCode::TooManyIds));
+    assert_eq!(harness.try_login(2, Some(KNOWN), fourth), Err(ErrorCode::TooManyIds));
     for (name, id) in names.iter().zip(&ids) {
-        assert_eq!(room.join_with_key(3, name, Some(KNOWN)), *id);
+        assert_eq!(harness.join_with_key(3, name, Some(KNOWN)), *id);
         let asks = |login: &mut Login| login.user_id = Some(id.clone());
-        assert_eq!(room.try_login(4, Some(KNOWN), asks), Ok(id.clone()), "whatever name is said");
+        assert_eq!(
+            harness.try_login(4, Some(KNOWN), asks),
+            Ok(id.clone()),
+            "the name of the login is ignored"
+        );
     }
-    room.try_login(5, Some(NEW), fourth).unwrap();
+    harness.try_login(5, Some(NEW), fourth).unwrap();
 }
 
 #[test]
 fn new_ids_are_rate_limited_per_address() {
-    let mut room = HubHarness::new();
+    let mut harness = HubHarness::new();
     let mut session = 0;
-    let mut enter = |room: &mut HubHarness, address: &str| {
+    let mut enter = |harness: &mut HubHarness, address: &str| {
         session += 1;
         let mut key = [0; 32];
         key[0] = u8::try_from(session).unwrap();
         let peer = PeerInfo { key: Some(key), address: address.parse().unwrap() };
-        room.try_login_from(session, peer, |_| {})
+        harness.try_login_from(session, peer, |_| {})
     };
     for n in 0..NEW_IDS_PER_ADDRESS {
-        enter(&mut room, &format!("2001:db8::{n}")).unwrap();
-        enter(&mut room, "203.0.113.1").unwrap();
+        enter(&mut harness, &format!("2001:db8::{n}")).unwrap();
+        enter(&mut harness, "203.0.113.1").unwrap();
     }
     let refused = Err(ErrorCode::TooManyConnections);
-    assert_eq!(enter(&mut room, "2001:db8::ffff:1"), refused, "a /64 is one address");
-    assert_eq!(enter(&mut room, "203.0.113.1"), refused);
-    enter(&mut room, "203.0.113.2").unwrap();
-    enter(&mut room, "2001:db8:0:1::1").unwrap();
+    assert_eq!(enter(&mut harness, "2001:db8::ffff:1"), refused, "a /64 counts as one address");
+    assert_eq!(enter(&mut harness, "203.0.113.1"), refused);
+    enter(&mut harness, "203.0.113.2").unwrap();
+    enter(&mut harness, "2001:db8:0:1::1").unwrap();
     for _ in 0..=NEW_IDS_PER_ADDRESS {
-        enter(&mut room, "127.0.0.1").unwrap();
+        enter(&mut harness, "127.0.0.1").unwrap();
     }
     let known = PeerInfo { key: Some([0; 32]), address: "203.0.113.1".parse().unwrap() };
-    assert_eq!(room.try_login_from(99, known, |_| {}), refused);
-    room.wait(NEW_IDS_WINDOW);
-    room.try_login_from(99, known, |_| {}).unwrap();
-    room.try_login_from(98, known, |_| {}).unwrap();
+    assert_eq!(harness.try_login_from(99, known, |_| {}), refused);
+    harness.wait(NEW_IDS_WINDOW);
+    harness.try_login_from(99, known, |_| {}).unwrap();
+    harness.try_login_from(98, known, |_| {}).unwrap();
 }
 
 #[test]
 fn single_use_invite_admits_one_of_two_concurrent_logins() {
-    let mut room = HubHarness::new();
-    room.restart_with_access(AccessMode::InviteOnly { host: None });
-    create_invite(&mut room, 1, 1);
+    let mut harness = HubHarness::new();
+    harness.restart_with_access(AccessMode::InviteOnly { host: None });
+    create_invite(&mut harness, 1, 1);
     let login = |session, key| HubInput::Login {
         session: SessionId(session),
         login: Login {
@@ -281,21 +278,21 @@ fn single_use_invite_admits_one_of_two_concurrent_logins() {
         },
         peer: local_peer(Some(key)),
     };
-    // None of it is on disk yet.
-    let first = room.hub.handle(room.now, login(1, KNOWN));
-    let second = room.hub.handle(room.now, login(2, NEW));
-    let again = room.hub.handle(room.now, login(3, KNOWN));
-    let [HubEffect::Append { context: ticket, .. }] = first.as_slice() else { panic!("{first:?}") };
+    // Nothing is written yet.
+    let first = harness.hub.handle(harness.now, login(1, KNOWN));
+    let second = harness.hub.handle(harness.now, login(2, NEW));
+    let again = harness.hub.handle(harness.now, login(3, KNOWN));
+    let [HubEffect::Append { context, .. }] = first.as_slice() else { panic!("{first:?}") };
     assert!(
         matches!(&second[..], [HubEffect::Send { event: Event::LoginRefused(no), .. }, HubEffect::Close(SessionId(2))]
         if no.code == BadInvite)
     );
-    assert!(again.is_empty(), "who came twice waits for the same: {again:?}");
+    assert!(again.is_empty(), "a second login of the key waits for the same write: {again:?}");
 
-    // The disk is full: the invite is as good as before.
+    // The disk is full: the invite keeps its use.
     let reason = "its disk is full";
     let failed =
-        room.hub.handle(room.now, HubInput::WriteFailed { context: ticket.clone(), reason });
+        harness.hub.handle(harness.now, HubInput::WriteFailed { context: context.clone(), reason });
     let refused: Vec<_> = failed
         .iter()
         .filter_map(|effect| match effect {
@@ -305,40 +302,43 @@ fn single_use_invite_admits_one_of_two_concurrent_logins() {
         .collect();
     assert_eq!(refused, [ErrorCode::NotStored, ErrorCode::NotStored]);
     let by_invite = |login: &mut Login| login.invite = Some(invite(1));
-    let user = room.try_login(4, Some(NEW), by_invite).unwrap();
-    assert_eq!(room.try_login(5, Some(KNOWN), by_invite), Err(BadInvite));
-    room.restart();
-    assert_eq!(room.try_login(6, Some(KNOWN), by_invite), Err(BadInvite));
-    assert_eq!(room.try_login(7, Some(NEW), |_| {}), Ok(user), "who has an ID just comes back");
+    let user = harness.try_login(4, Some(NEW), by_invite).unwrap();
+    assert_eq!(harness.try_login(5, Some(KNOWN), by_invite), Err(BadInvite));
+    harness.restart();
+    assert_eq!(harness.try_login(6, Some(KNOWN), by_invite), Err(BadInvite));
+    assert_eq!(
+        harness.try_login(7, Some(NEW), |_| {}),
+        Ok(user),
+        "a registered user needs no invite"
+    );
 }
 
 #[test]
 fn id_is_not_used_before_it_is_on_disk() {
-    let mut room = HubHarness::new();
+    let mut harness = HubHarness::new();
     let login = Login { dialect: Dialect::Extended, ..Login::original("Bob".to_owned()) };
     let login = HubInput::Login { session: SessionId(1), login, peer: local_peer(Some(KNOWN)) };
-    let effects = room.hub.handle(room.now, login);
-    let [HubEffect::Append { context: ticket, append: Append::Register { user, .. } }] =
-        effects.as_slice()
+    let effects = harness.hub.handle(harness.now, login);
+    let [HubEffect::Append { context, append: Append::Register { user, .. } }] = effects.as_slice()
     else {
         panic!("{effects:?}");
     };
-    // Banned, or gone, meanwhile.
+    // The key is banned meanwhile.
     let mut other = Vec::new();
-    room.hub.execute_admin(
-        room.now,
+    harness.hub.execute_admin(
+        harness.now,
         AdminRequestId(1),
         AdminCommand::Ban { who: key_selector(KNOWN) },
         &mut other,
     );
-    let stored = HubInput::Written { context: ticket.clone(), outcome: Outcome::Registered };
-    let effects = room.hub.handle(room.now, stored);
+    let written = HubInput::Written { context: context.clone(), outcome: Outcome::Registered };
+    let effects = harness.hub.handle(harness.now, written);
     assert!(
         matches!(&effects[..], [HubEffect::Send { event: Event::LoginRefused(no), .. }, HubEffect::Close(_)]
         if no.code == Banned),
         "{effects:?}"
     );
-    assert!(room.hub.sessions.sessions_of(user).next().is_none());
+    assert!(harness.hub.sessions.sessions_of(user).next().is_none());
 }
 
 fn key_selector(key: KeyHash) -> UserSelector {
@@ -347,14 +347,14 @@ fn key_selector(key: KeyHash) -> UserSelector {
 
 #[test]
 fn unwritten_ban_is_in_force_until_restart() {
-    let mut room = HubHarness::new();
-    let bob = room.join_with_key(1, "Bob", Some(KNOWN));
-    room.is_disk_full = true;
-    let answer = room.admin(AdminCommand::Ban { who: UserSelector::User(bob.clone()) });
-    assert!(matches!(&answer, AdminReply::Refused { error } if error.contains("its disk is full")));
-    assert_eq!(room.closed, [SessionId(1)]);
-    assert_eq!(room.try_login(2, Some(KNOWN), |_| {}), Err(Banned));
-    room.is_disk_full = false;
-    room.restart();
-    assert_eq!(room.try_login(3, Some(KNOWN), |_| {}), Ok(bob));
+    let mut harness = HubHarness::new();
+    let bob = harness.join_with_key(1, "Bob", Some(KNOWN));
+    harness.is_disk_full = true;
+    let reply = harness.admin(AdminCommand::Ban { who: UserSelector::User(bob.clone()) });
+    assert!(matches!(&reply, AdminReply::Refused { error } if error.contains("its disk is full")));
+    assert_eq!(harness.closed, [SessionId(1)]);
+    assert_eq!(harness.try_login(2, Some(KNOWN), |_| {}), Err(Banned));
+    harness.is_disk_full = false;
+    harness.restart();
+    assert_eq!(harness.try_login(3, Some(KNOWN), |_| {}), Ok(bob));
 }

@@ -1,4 +1,4 @@
-//! What decides who may do what with a message: kept of the latest, looked up in the log for others.
+//! A cache of the authors and audiences of recent messages; those of others are looked up in the log.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -7,7 +7,7 @@ use crate::protocol::id::{MessageId, UserId};
 use crate::protocol::message::{Audience, can_see};
 use crate::server::limits;
 
-/// One message that can be replied to and removed.
+/// What decides who may see, reply to and delete a message.
 #[derive(Debug, Clone)]
 pub struct CachedMessage {
     pub(super) author: UserId,
@@ -18,28 +18,28 @@ impl CachedMessage {
     fn n_recipients(&self) -> usize {
         match &self.audience {
             Audience::Everyone => 0,
-            Audience::Only(people) => people.len(),
+            Audience::Only(recipients) => recipients.len(),
         }
     }
 }
 
-/// The latest messages that are neither removed nor expired.
+/// Messages whose author and audience are cached: the most recently inserted ones that are neither
+/// removed nor expired.
 #[derive(Debug, Default)]
 pub(super) struct MessageCache {
     messages: HashMap<MessageId, (u64, CachedMessage)>,
-    /// In the order in which they were learnt: one that was just looked up is not the next to go.
+    /// By order of insertion, so that a message that was just looked up is not evicted next.
     order: BTreeMap<u64, MessageId>,
     last_inserted: u64,
     n_recipients: usize,
 }
 
 impl MessageCache {
-    /// Whether the message need not be looked up.
     pub(super) fn contains(&self, id: MessageId) -> bool {
         self.messages.contains_key(&id)
     }
 
-    /// The message, as far as `user` may know of it.
+    /// The message, if `viewer` can see it.
     pub(super) fn get_visible(
         &self,
         id: MessageId,
@@ -47,18 +47,18 @@ impl MessageCache {
     ) -> Result<&CachedMessage, Refusal> {
         self.messages
             .get(&id)
-            .map(|(_, entry)| entry)
-            .filter(|entry| can_see(viewer, &entry.author, entry.audience.recipients()))
+            .map(|(_, message)| message)
+            .filter(|message| can_see(viewer, &message.author, message.audience.recipients()))
             .ok_or(Refusal::UnknownMessage(id))
     }
 
-    /// Keeps a message, and forgets the oldest when there are too many.
-    pub(super) fn insert(&mut self, id: MessageId, entry: CachedMessage) {
+    /// Adds a message, and evicts the oldest ones if the cache is full.
+    pub(super) fn insert(&mut self, id: MessageId, message: CachedMessage) {
         self.remove(id);
-        self.n_recipients += entry.n_recipients();
+        self.n_recipients += message.n_recipients();
         self.last_inserted += 1;
         self.order.insert(self.last_inserted, id);
-        self.messages.insert(id, (self.last_inserted, entry));
+        self.messages.insert(id, (self.last_inserted, message));
         while self.messages.len() > limits::CACHED_MESSAGES
             || self.n_recipients > limits::CACHED_RECIPIENTS
         {
@@ -68,9 +68,9 @@ impl MessageCache {
     }
 
     pub(super) fn remove(&mut self, id: MessageId) -> Option<CachedMessage> {
-        let (learnt, entry) = self.messages.remove(&id)?;
-        self.n_recipients -= entry.n_recipients();
-        self.order.remove(&learnt);
-        Some(entry)
+        let (inserted, message) = self.messages.remove(&id)?;
+        self.n_recipients -= message.n_recipients();
+        self.order.remove(&inserted);
+        Some(message)
     }
 }

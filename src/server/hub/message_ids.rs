@@ -1,25 +1,25 @@
-//! Which message ids are in use, in one bit each, and the drawing of new ones.
+//! The message ids in use, as a bit set, and the allocation of new ones.
 
 use rand::RngExt;
 use rand::rngs::StdRng;
 
 use crate::protocol::id::MessageId;
 
-/// The ids in use: of all messages in the log, and of those on their way into it.
+/// The ids of all messages in the log and of those being written to it.
 #[derive(Debug, Default)]
 pub(super) struct MessageIdSet {
-    /// Bit `n` is the id `FIRST + n`.
+    /// Bit `n` stands for the id `MessageId::FIRST + n`.
     bits: Vec<u64>,
     len: usize,
 }
 
 impl MessageIdSet {
-    /// Draws an id that nothing else has, and marks it as used.
+    /// Returns a random id that is not in use, and adds it.
     pub(super) fn allocate(&mut self, rng: &mut StdRng) -> MessageId {
         let range = allocation_range(self.len);
         loop {
-            let drawn = MessageId::from_number(rng.random_range(range.clone()));
-            if let Some(id) = drawn.filter(|id| !self.contains(*id)) {
+            let random = MessageId::from_number(rng.random_range(range.clone()));
+            if let Some(id) = random.filter(|id| !self.contains(*id)) {
                 self.insert(id);
                 return id;
             }
@@ -56,8 +56,8 @@ fn bit_position(id: MessageId) -> (usize, u64) {
     (number / 64, 1 << (number % 64))
 }
 
-/// Where to draw from when `used` ids are in use: six digits, and one more each time a third of the
-/// numbers is used up.
+/// The range of new ids when `used` are in use: six digits, and one digit more each time a third of the
+/// range is used.
 fn allocation_range(used: usize) -> std::ops::Range<u32> {
     let mut first = MessageId::FIRST;
     while used >= first as usize * 3 && first < 100_000_000 {

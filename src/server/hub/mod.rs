@@ -1,13 +1,13 @@
-//! The room: who is here, who may do what, and who is told.
+//! The hub: the server's functional core. It owns the connected sessions and decides what each of
+//! them may do and what it is sent.
 //!
-//! Pure: inputs in, effects out, with time and dice handed in. One arm a kind of input here; each
-//! idea's rules are in a file of its own. Nothing is told before it is in the log; nothing is kept of a
-//! message but what the rules need: its text only passes through.
+//! The hub does no I/O. [`Hub::handle`] takes one [`HubInput`] and the current time and returns
+//! [`HubEffect`]s; all randomness comes from a seed. An event is sent only after it is written to the
+//! log. Of a message the hub keeps the author and the audience, never the text.
 
 mod admin;
 mod commit;
 mod confusables;
-mod delete;
 mod delivery;
 mod expiry;
 mod login;
@@ -55,169 +55,100 @@ use crate::protocol::request::{DecodedRequest, Login, Post, PostKind, Request};
 use crate::server::admin::{AdminCommand, AdminReply};
 use crate::store::{Append, LogSnapshot, MessageMetadata, Outcome};
 
-/// One moment by both clocks: `mono` for pauses, `wall` for what people and other machines see.
+/// The current time: `monotonic` for intervals, `wall` for timestamps and expiry.
 #[derive(Debug, Clone, Copy)]
 pub struct Now {
-    /// Never goes back.
+    /// The monotonic clock.
     pub monotonic: Instant,
-    /// The server's time, in its time zone.
+    /// The wall clock, in the server's time zone.
     pub wall: DateTime<FixedOffset>,
 }
 
 impl Now {
-    /// The wall clock in milliseconds.
+    /// The wall clock, in milliseconds since the Unix epoch.
     pub fn millis(&self) -> Millis {
         self.wall.timestamp_millis()
     }
 }
 
-/// One connection, for as long as the server runs.
+/// Identifies a session; unique while the server runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SessionId(pub u64);
 
-/// What happens to the room.
+/// An input of the hub.
 #[derive(Debug)]
+#[expect(missing_docs, reason = "the field names say it")]
 pub enum HubInput {
-    /// Somebody logs in.
-    Login {
-        /// On this connection.
-        session: SessionId,
-        /// With these words.
-        login: Login,
-        /// From there.
-        peer: PeerInfo,
-    },
-    /// Somebody who is logged in asks for something.
-    Request {
-        /// On this connection.
-        session: SessionId,
-        /// What; or why it is not understood.
-        request: DecodedRequest,
-    },
-    /// The log has been asked about a message that a request is about.
+    /// A client asks to log in.
+    Login { session: SessionId, login: Login, peer: PeerInfo },
+    /// A logged-in session sent a request, or something that is not a valid request.
+    Request { session: SessionId, request: DecodedRequest },
+    /// The answer to [`HubEffect::Lookup`]. `metadata` is `None` if the viewer cannot see the message.
     LookupDone {
-        /// On this connection.
         session: SessionId,
-        /// The request.
         request: DecodedRequest,
-        /// The message.
         id: MessageId,
-        /// What the log says of it, if the asker may know.
         metadata: Option<MessageMetadata>,
     },
-    /// Something is in the log.
-    Written {
-        /// What it was for.
-        context: WriteContext,
-        /// What came of it.
-        outcome: Outcome,
-    },
-    /// Something could not be written to the log.
-    WriteFailed {
-        /// What it was for.
-        context: WriteContext,
-        /// Why, in a few words.
-        reason: &'static str,
-    },
-    /// Whoever runs the server asks for something.
-    Admin {
-        /// To be answered.
-        id: AdminRequestId,
-        /// What.
-        command: AdminCommand,
-    },
-    /// These ids are free again.
+    /// The log has processed a [`HubEffect::Append`].
+    Written { context: WriteContext, outcome: Outcome },
+    /// The log failed to write a [`HubEffect::Append`]; nothing was changed.
+    WriteFailed { context: WriteContext, reason: &'static str },
+    /// An administrator sent a command.
+    Admin { id: AdminRequestId, command: AdminCommand },
+    /// The log no longer uses these message ids.
     IdsFreed(Vec<MessageId>),
-    /// Only from here on is the log complete.
+    /// The log is complete only after this sequence number: older entries have been swept.
     Horizon(Seq),
-    /// The connection has ended.
+    /// The connection of a session has ended.
     Disconnected(SessionId),
-    /// [`Hub::next_deadline`] is reached.
+    /// [`Hub::next_deadline`] has passed.
     Tick,
 }
 
-/// What is to be done.
+/// Something the hub asks its caller to do.
 #[derive(Debug)]
+#[expect(missing_docs, reason = "the field names say it")]
 pub enum HubEffect {
-    /// Tell somebody something.
-    Send {
-        /// Whom.
-        to: SessionSet,
-        /// What.
-        event: Event,
-    },
-    /// Write to the log, in the order of these effects; [`Input::Stored`] or [`Input::WriteFailed`]
-    /// follows.
-    Append {
-        /// What it is for.
-        context: WriteContext,
-        /// What.
-        append: Append,
-    },
-    /// Ask the log about a message; [`Input::Looked`] follows.
-    Lookup {
-        /// For this connection.
-        session: SessionId,
-        /// As this person.
-        viewer: UserId,
-        /// About this message.
-        id: MessageId,
-        /// To go on with this request.
-        request: DecodedRequest,
-    },
-    /// Answer a question from the log.
-    Read {
-        /// For this connection.
-        session: SessionId,
-        /// As this person.
-        viewer: UserId,
-        /// The question's name.
-        cid: Option<Cid>,
-        /// The question.
-        query: ReadRequest,
-    },
-    /// Answer whoever runs the server.
-    AdminReply {
-        /// Who asked.
-        id: AdminRequestId,
-        /// What came of it.
-        reply: AdminReply,
-    },
-    /// From now on this session gets what its person may see: what the log has after this place, if
-    /// there is one, and then what comes.
-    Subscribe {
-        /// The connection.
-        session: SessionId,
-        /// The person.
-        viewer: UserId,
-        /// The place.
-        after: Option<Seq>,
-    },
-    /// End the connection after all that was sent to it; the session is not here any more.
+    /// Send an event.
+    Send { to: SessionSet, event: Event },
+    /// Write to the log, in the order of these effects. [`HubInput::Written`] or
+    /// [`HubInput::WriteFailed`] follows.
+    Append { context: WriteContext, append: Append },
+    /// Look up a message that `request` refers to. [`HubInput::LookupDone`] follows.
+    Lookup { session: SessionId, viewer: UserId, id: MessageId, request: DecodedRequest },
+    /// Read from the log and send the result to the session.
+    Read { session: SessionId, viewer: UserId, cid: Option<Cid>, query: ReadRequest },
+    /// Answer an administrator's command.
+    AdminReply { id: AdminRequestId, reply: AdminReply },
+    /// Send the session every event that `viewer` may see: first those in the log after `after`, if it
+    /// is given, then the live ones.
+    Subscribe { session: SessionId, viewer: UserId, after: Option<Seq> },
+    /// Close the connection after sending everything queued for it. The hub has already removed the
+    /// session.
     Close(SessionId),
 }
 
-/// A question that the log answers.
+/// A request that is answered from the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ReadRequest {
-    /// A page of history.
+    /// Read a page of history.
     History(HistoryQuery),
-    /// A search.
+    /// Search the history.
     Search(SearchQuery),
 }
 
-/// Whom to tell.
+/// The sessions that an event is sent to.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names say it")]
 pub enum SessionSet {
-    /// One session.
     One(SessionId),
-    /// These sessions.
     Many(Vec<SessionId>),
-    /// All sessions that are logged in.
+    /// Every logged-in session.
     All,
 }
 
-/// The state of the room.
+/// The state of the hub.
 #[derive(Debug)]
 pub struct Hub {
     sessions: Sessions,
@@ -236,7 +167,7 @@ pub struct Hub {
 }
 
 impl Hub {
-    /// The room behind a log, and for whom it is. All that is random in it comes from `seed`.
+    /// Returns the hub of a server that has just opened its log. `seed` determines all random choices.
     pub fn new(seed: u64, access: AccessMode, snapshot: &LogSnapshot) -> Self {
         let mut message_ids = MessageIdSet::default();
         for id in &snapshot.used_ids {
@@ -263,13 +194,14 @@ impl Hub {
         }
     }
 
-    /// The same room, which tells everybody these limits. It is for sessions to hold to the rates.
+    /// Sets the limits announced in `WELCOME`. The hub does not enforce the rates: sessions do.
     #[must_use]
     pub fn with_limits(self, limits: Limits) -> Self {
         Self { limits, ..self }
     }
 
-    /// What follows from an input. Every request but SEARCH and EXIT gets exactly one answer.
+    /// Applies an input and returns its effects. Every request gets exactly one answer, except EXIT, the
+    /// local search of original clients, and PING, which the session answers.
     pub fn handle(&mut self, now: Now, input: HubInput) -> Vec<HubEffect> {
         let mut effects = Vec::new();
         self.expire_due(now, &mut effects);
@@ -280,21 +212,20 @@ impl Hub {
             HubInput::Request { session, request } => {
                 self.on_request(now, session, request, &mut effects);
             }
-            HubInput::LookupDone { session, request, id, metadata: found } => {
-                if let Some(found) = found {
-                    let MessageMetadata { sender: author, audience, .. } = found;
+            HubInput::LookupDone { session, request, id, metadata } => {
+                if let Some(MessageMetadata { sender: author, audience, .. }) = metadata {
                     self.message_cache.insert(id, CachedMessage { author, audience });
                 }
                 self.answer_request(now, session, request, &mut effects);
             }
-            HubInput::Written { context: ticket, outcome } => {
-                self.on_written(now, ticket, outcome, &mut effects);
+            HubInput::Written { context, outcome } => {
+                self.on_written(now, context, outcome, &mut effects);
             }
-            HubInput::WriteFailed { context: ticket, reason } => {
-                self.on_write_failed(now, ticket, reason, &mut effects);
+            HubInput::WriteFailed { context, reason } => {
+                self.on_write_failed(now, context, reason, &mut effects);
             }
-            HubInput::Admin { id: asker, command: act } => {
-                self.execute_admin(now, asker, act, &mut effects)
+            HubInput::Admin { id, command } => {
+                self.execute_admin(now, id, command, &mut effects);
             }
             HubInput::IdsFreed(ids) => ids.into_iter().for_each(|id| self.message_ids.remove(id)),
             HubInput::Horizon(horizon) => self.horizon = horizon,
@@ -305,14 +236,14 @@ impl Hub {
         effects
     }
 
-    /// When [`Input::Tick`] is due, if nothing else comes before.
+    /// When [`HubInput::Tick`] is due, unless another input comes first.
     pub fn next_deadline(&self, now: Now) -> Option<Instant> {
         let presence = self.presence.deadline();
         let expiry = self.expiry.deadline(now);
         presence.into_iter().chain(expiry).min()
     }
 
-    /// What a request is about has to be known: the log is asked first where it is not.
+    /// Answers a request, after looking up the message it refers to if that is not cached.
     fn on_request(
         &mut self,
         now: Now,
@@ -321,13 +252,14 @@ impl Hub {
         effects: &mut Vec<HubEffect>,
     ) {
         let Some(viewer) = self.sessions.user(session) else { return };
-        let about = match &request.1 {
+        let target = match &request.1 {
             Ok(
                 Request::Post(Post { kind: PostKind::Reply { to: id }, .. }) | Request::Delete(id),
             ) => Some(*id),
             Ok(_) | Err(_) => None,
         };
-        match about.filter(|id| !self.message_cache.contains(*id) && self.message_ids.contains(*id))
+        match target
+            .filter(|id| !self.message_cache.contains(*id) && self.message_ids.contains(*id))
         {
             Some(id) => effects.push(HubEffect::Lookup { session, viewer, id, request }),
             None => self.answer_request(now, session, request, effects),
@@ -348,12 +280,12 @@ impl Hub {
             Ok(())
         };
         let outcome = match request {
-            Ok(Request::Post(say)) => self.post(now, session, user, cid.clone(), say, effects),
+            Ok(Request::Post(post)) => self.post(now, session, user, cid.clone(), post, effects),
             Ok(Request::Delete(id)) => self.delete(session, user, cid.clone(), id, effects),
-            Ok(Request::History(history)) => read(ReadRequest::History(history)),
-            Ok(Request::SearchHistory(find)) => read(ReadRequest::Search(find)),
+            Ok(Request::History(query)) => read(ReadRequest::History(query)),
+            Ok(Request::SearchHistory(query)) => read(ReadRequest::Search(query)),
             Ok(Request::LocalSearch) => Ok(()),
-            // Answered by the session: it alone knows what has gone out.
+            // The session sends PONG: only it knows what has been sent.
             Ok(Request::Ping(up_to)) => {
                 if let Some(up_to) = up_to {
                     self.record_delivery(session, up_to, effects);
@@ -367,9 +299,9 @@ impl Hub {
             Err(refusal) => Err(refusal),
         };
         let Err(refusal) = outcome else { return };
-        let is_last = matches!(refusal.code(), ErrorCode::FrameTooLong | ErrorCode::Flooding);
+        let is_fatal = matches!(refusal.code(), ErrorCode::FrameTooLong | ErrorCode::Flooding);
         send_error(session, cid, &refusal, effects);
-        if is_last {
+        if is_fatal {
             let (to, event) =
                 (SessionSet::One(session), Event::Closing(ErrorReply::new(&refusal, None)));
             effects.push(HubEffect::Send { to, event });
@@ -389,12 +321,12 @@ impl Hub {
         }
     }
 
-    /// Everybody here who has the message: its author and its recipients.
+    /// The sessions of a message's author and recipients.
     fn audience_sessions(&self, author: &UserId, audience: &Audience) -> SessionSet {
         match viewers(author, audience.recipients()) {
             None => SessionSet::All,
-            Some(people) => {
-                SessionSet::Many(people.flat_map(|user| self.sessions.sessions_of(user)).collect())
+            Some(users) => {
+                SessionSet::Many(users.flat_map(|user| self.sessions.sessions_of(user)).collect())
             }
         }
     }

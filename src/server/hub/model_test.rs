@@ -1,4 +1,4 @@
-//! Random histories against a small model of what each message is and who may know of it.
+//! Model test: random steps against a simple model of the messages and of who may see them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -31,7 +31,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// What is known of a message from having been told of it.
+/// A message as the events about it describe it.
 struct KnownMessage {
     sender: UserId,
     sessions: BTreeSet<u64>,
@@ -41,7 +41,7 @@ struct KnownMessage {
 
 #[derive(Default)]
 struct Model {
-    /// Who is here, by session.
+    /// The online users, by session.
     online: BTreeMap<u64, UserId>,
     all_users: Vec<UserId>,
     messages: BTreeMap<MessageId, KnownMessage>,
@@ -59,13 +59,13 @@ impl Model {
         self.ids.get(pick).copied().unwrap_or_else(|| "999999".parse().unwrap())
     }
 
-    fn run_step(&mut self, room: &mut HubHarness, step: Step) -> Result<(), TestCaseError> {
-        let asker = match step {
-            Step::Join(ours) => {
+    fn run_step(&mut self, harness: &mut HubHarness, step: Step) -> Result<(), TestCaseError> {
+        let requester = match step {
+            Step::Join(is_extended) => {
                 self.n_joined += 1;
-                let dialect = if ours { Dialect::Extended } else { Dialect::Original };
-                let user = room.join(self.n_joined, "Bob", dialect);
-                prop_assert!(!self.all_users.contains(&user), "an ID given twice");
+                let dialect = if is_extended { Dialect::Extended } else { Dialect::Original };
+                let user = harness.join(self.n_joined, "Bob", dialect);
+                prop_assert!(!self.all_users.contains(&user), "an ID was issued twice");
                 self.all_users.push(user.clone());
                 self.online.insert(self.n_joined, user);
                 None
@@ -73,51 +73,58 @@ impl Model {
             Step::Leave(pick) => {
                 if let Some(session) = self.session(pick) {
                     self.online.remove(&session);
-                    room.disconnect(session);
+                    harness.disconnect(session);
                 }
                 None
             }
-            Step::Post { author: by, to, kind, target } => {
-                let Some(session) = self.session(by) else { return Ok(()) };
-                let people: BTreeSet<_> =
+            Step::Post { author, to, kind, target } => {
+                let Some(session) = self.session(author) else { return Ok(()) };
+                let recipients: BTreeSet<_> =
                     to.iter().filter_map(|pick| self.all_users.get(*pick).cloned()).collect();
-                let audience =
-                    if people.is_empty() { Audience::Everyone } else { Audience::Only(people) };
+                let audience = if recipients.is_empty() {
+                    Audience::Everyone
+                } else {
+                    Audience::Only(recipients)
+                };
                 let kind = match kind {
                     0 => PostKind::Plain,
                     1 => PostKind::Temporary { seconds: 2 },
                     _ => PostKind::Reply { to: self.target(target) },
                 };
-                room.request(session, post(audience, kind));
+                harness.request(session, post(audience, kind));
                 Some(session)
             }
-            Step::Delete { author: by, target } => {
-                let Some(session) = self.session(by) else { return Ok(()) };
-                room.request(session, Request::Delete(self.target(target)));
+            Step::Delete { author, target } => {
+                let Some(session) = self.session(author) else { return Ok(()) };
+                harness.request(session, Request::Delete(self.target(target)));
                 Some(session)
             }
             Step::Wait(millis) => {
-                room.wait(Duration::from_millis(millis));
+                harness.wait(Duration::from_millis(millis));
                 None
             }
         };
-        self.check(room, asker)
+        self.check(harness, requester)
     }
 
-    fn check(&mut self, room: &mut HubHarness, asker: Option<u64>) -> Result<(), TestCaseError> {
+    fn check(
+        &mut self,
+        harness: &mut HubHarness,
+        requester: Option<u64>,
+    ) -> Result<(), TestCaseError> {
         let mut answers = 0;
         let mut events: Vec<(Event, BTreeSet<u64>)> = Vec::new();
-        for (session, event) in room.take_sent() {
-            prop_assert!(self.online.contains_key(&session), "told to somebody who left");
+        for (session, event) in harness.take_sent() {
+            prop_assert!(self.online.contains_key(&session), "sent to a session that left");
             match &event {
                 Event::Error(_) => {
-                    prop_assert_eq!(Some(session), asker);
+                    prop_assert_eq!(Some(session), requester);
                     answers += 1;
                 }
                 Event::Posted(_) | Event::Deleted(_) | Event::Expired { .. } => {
                     match events.last_mut() {
                         Some((last, to)) if *last == event => {
-                            prop_assert!(to.insert(session), "told twice");
+                            prop_assert!(to.insert(session), "sent twice");
                         }
                         Some(_) | None => events.push((event, BTreeSet::from([session]))),
                     }
@@ -137,67 +144,77 @@ impl Model {
             }
         }
         for (event, to) in events {
-            answers += usize::from(self.on_event(room, &event, &to, asker)?);
+            answers += usize::from(self.on_event(harness, &event, &to, requester)?);
         }
-        prop_assert_eq!(answers, usize::from(asker.is_some()), "exactly one answer to a request");
-        // Whose people have all left, of that nobody was told.
+        prop_assert_eq!(
+            answers,
+            usize::from(requester.is_some()),
+            "exactly one answer to a request"
+        );
+        // An expiry is not announced if the whole audience has left.
         for known in self.messages.values_mut() {
-            if !known.removed && known.expires.is_some_and(|at| at <= room.millis()) {
-                let nobody =
+            if !known.removed && known.expires.is_some_and(|at| at <= harness.millis()) {
+                let all_left =
                     known.sessions.iter().all(|session| !self.online.contains_key(session));
-                prop_assert!(nobody, "not expired");
+                prop_assert!(all_left, "not expired");
                 known.removed = true;
             }
         }
         Ok(())
     }
 
-    /// Whether the event answers the request.
+    /// Updates the model. Returns whether the event answers the request of `requester`.
     fn on_event(
         &mut self,
-        room: &HubHarness,
+        harness: &HubHarness,
         event: &Event,
         to: &BTreeSet<u64>,
-        asker: Option<u64>,
+        requester: Option<u64>,
     ) -> Result<bool, TestCaseError> {
         match event {
             Event::Posted(message) => {
                 self.advance_head(message.seq)?;
-                prop_assert!(!self.messages.contains_key(&message.id), "an id given twice");
-                let mut people: BTreeSet<_> = self.online.clone().into_iter().collect();
-                people.retain(|(_, user)| {
+                prop_assert!(!self.messages.contains_key(&message.id), "an id was allocated twice");
+                let mut audience: BTreeSet<_> = self.online.clone().into_iter().collect();
+                audience.retain(|(_, user)| {
                     message.sender == *user
                         || message.audience.recipients().is_none_or(|named| named.contains(user))
                 });
-                let people: BTreeSet<_> = people.into_iter().map(|(session, _)| session).collect();
-                prop_assert_eq!(to, &people, "the audience alone, and all of it");
+                let audience: BTreeSet<_> =
+                    audience.into_iter().map(|(session, _)| session).collect();
+                prop_assert_eq!(to, &audience, "sent to exactly the audience");
                 if let Some(target) = message.reply_to().map(|id| &self.messages[&id]) {
-                    prop_assert!(!target.removed, "a reply to what is gone");
-                    prop_assert!(target.sessions.is_superset(to), "wider than its target");
+                    prop_assert!(!target.removed, "a reply to a removed message");
+                    prop_assert!(
+                        target.sessions.is_superset(to),
+                        "wider than the original message"
+                    );
                 }
                 let known = KnownMessage {
                     sender: message.sender.clone(),
                     sessions: match message.audience {
                         Audience::Everyone => (0..1_000).collect(),
-                        Audience::Only(_) => people,
+                        Audience::Only(_) => audience,
                     },
                     expires: message.expires(),
                     removed: false,
                 };
                 self.messages.insert(message.id, known);
                 self.ids.push(message.id);
-                Ok(asker.and_then(|asker| self.online.get(&asker)) == Some(&message.sender))
+                Ok(requester.and_then(|requester| self.online.get(&requester))
+                    == Some(&message.sender))
             }
             Event::Deleted(deleted) => {
                 self.advance_head(deleted.seq)?;
                 prop_assert_eq!(&self.messages[&deleted.id].sender, &deleted.author);
                 self.remove_message(deleted.id, to)?;
-                Ok(asker.and_then(|asker| self.online.get(&asker)) == Some(&deleted.author))
+                Ok(requester.and_then(|requester| self.online.get(&requester))
+                    == Some(&deleted.author))
             }
             Event::Expired { seq, id } => {
                 self.advance_head(*seq)?;
                 let expires = self.messages[id].expires;
-                prop_assert!(expires.is_some_and(|at| at <= room.millis()), "too early");
+                prop_assert!(expires.is_some_and(|at| at <= harness.millis()), "too early");
                 self.remove_message(*id, to)?;
                 Ok(false)
             }
@@ -213,11 +230,11 @@ impl Model {
 
     fn remove_message(&mut self, id: MessageId, to: &BTreeSet<u64>) -> Result<(), TestCaseError> {
         let known = self.messages.get_mut(&id).unwrap();
-        prop_assert!(!known.removed, "gone twice");
+        prop_assert!(!known.removed, "removed twice");
         known.removed = true;
-        let mut people = known.sessions.clone();
-        people.retain(|session| self.online.contains_key(session));
-        prop_assert_eq!(to, &people, "all who have it, and nobody else");
+        let mut audience = known.sessions.clone();
+        audience.retain(|session| self.online.contains_key(session));
+        prop_assert_eq!(to, &audience, "sent to exactly the audience");
         Ok(())
     }
 }
@@ -225,12 +242,12 @@ impl Model {
 proptest! {
     #[test]
     fn random_steps_match_the_model(steps in proptest::collection::vec(step(), 1..60)) {
-        let mut room = HubHarness::new();
+        let mut harness = HubHarness::new();
         let mut model = Model::default();
         for step in steps {
-            model.run_step(&mut room, step)?;
+            model.run_step(&mut harness, step)?;
         }
-        room.wait(Duration::from_secs(3));
-        model.check(&mut room, None)?;
+        harness.wait(Duration::from_secs(3));
+        model.check(&mut harness, None)?;
     }
 }

@@ -1,4 +1,4 @@
-//! MESSAGE, TEMPORARY and REPLY: who gets it, and what it becomes.
+//! Posting and deleting messages: resolving the audience, checking permission, writing to the log.
 
 use std::collections::BTreeSet;
 
@@ -10,6 +10,7 @@ use crate::protocol::request::{Post, PostKind};
 use crate::store::{Append, NewMessage};
 
 impl Hub {
+    /// Handles MESSAGE, TEMPORARY and REPLY.
     pub(super) fn post(
         &mut self,
         now: Now,
@@ -31,34 +32,53 @@ impl Hub {
             ),
         };
         let id = self.message_ids.allocate(&mut self.rng);
-        let ticket = WriteContext::Post { session, cid: cid.clone(), id };
+        let context = WriteContext::Post { session, cid: cid.clone(), id };
         let content = post.content;
         let (guest, at) = (!self.sessions.is_registered(&sender), now.wall);
         let message = NewMessage { id, sender, guest, audience, kind, content, at, cid };
-        effects.push(HubEffect::Append { context: ticket, append: Append::Post(message) });
+        effects.push(HubEffect::Append { context, append: Append::Post(message) });
         Ok(())
     }
 
-    /// A message to anybody who is not here, and can't come back, is refused as a
-    /// whole: its sender would believe that all have it.
-    fn resolve_audience(&self, sender: &UserId, wanted: Audience) -> Result<Audience, Refusal> {
-        let Audience::Only(mut people) = wanted else { return Ok(Audience::Everyone) };
-        people.remove(sender);
-        let absent = people.iter().filter(|user| !self.sessions.is_reachable(user));
-        refuse_unknown(absent.cloned().collect())?;
-        direct_audience(people)
+    /// Handles DELETE, which only the author of a message may send.
+    pub(super) fn delete(
+        &mut self,
+        session: SessionId,
+        user: UserId,
+        cid: Option<Cid>,
+        id: MessageId,
+        effects: &mut Vec<HubEffect>,
+    ) -> Result<(), Refusal> {
+        let message = self.message_cache.get_visible(id, &user)?.clone();
+        if message.author != user {
+            return Err(Refusal::NotYours(id));
+        }
+        let context = WriteContext::Delete { session, cid: cid.clone(), id, message };
+        let append = Append::Delete { id, author: user, cid };
+        effects.push(HubEffect::Append { context, append });
+        Ok(())
     }
 
-    /// A reply never goes further than what it replies to. Its recipients were computed from that, so
-    /// those who have left since are dropped, as long as anybody remains.
+    /// The audience of a new message. If any recipient is unreachable the whole message is refused, so
+    /// that its author never believes that more users have it than do.
+    fn resolve_audience(&self, sender: &UserId, wanted: Audience) -> Result<Audience, Refusal> {
+        let Audience::Only(mut recipients) = wanted else { return Ok(Audience::Everyone) };
+        recipients.remove(sender);
+        let unreachable = recipients.iter().filter(|user| !self.sessions.is_reachable(user));
+        refuse_unknown(unreachable.cloned().collect())?;
+        direct_audience(recipients)
+    }
+
+    /// The audience of a reply: at most the audience of the original message. Recipients who have left
+    /// since the original was posted are dropped; if none remain, the reply is refused.
     fn resolve_reply_audience(
         &self,
         sender: &UserId,
         to: MessageId,
         wanted: Audience,
     ) -> Result<Audience, Refusal> {
-        let entry = self.message_cache.get_visible(to, sender)?;
-        let mut people = match (&entry.audience, wanted) {
+        let original = self.message_cache.get_visible(to, sender)?;
+        let mut recipients = match (&original.audience, wanted) {
             (Audience::Everyone, Audience::Everyone) => return Ok(Audience::Everyone),
             (Audience::Everyone, Audience::Only(named)) => {
                 refuse_unknown(
@@ -67,28 +87,28 @@ impl Hub {
                 named
             }
             (Audience::Only(readers), Audience::Everyone) => {
-                readers.iter().chain([&entry.author]).cloned().collect()
+                readers.iter().chain([&original.author]).cloned().collect()
             }
             (Audience::Only(readers), Audience::Only(named)) => {
-                let outside = |user: &&UserId| !can_see(*user, &entry.author, Some(readers));
+                let outside = |user: &&UserId| !can_see(*user, &original.author, Some(readers));
                 refuse_unknown(named.iter().filter(outside).cloned().collect())?;
                 named
             }
         };
-        people.remove(sender);
+        recipients.remove(sender);
         let unreachable: Vec<_> =
-            people.extract_if(.., |user| !self.sessions.is_reachable(user)).collect();
-        if people.is_empty() {
+            recipients.extract_if(.., |user| !self.sessions.is_reachable(user)).collect();
+        if recipients.is_empty() {
             refuse_unknown(unreachable)?;
         }
-        direct_audience(people)
+        direct_audience(recipients)
     }
 }
 
-fn refuse_unknown(people: Vec<UserId>) -> Result<(), Refusal> {
-    if people.is_empty() { Ok(()) } else { Err(Refusal::UnknownRecipient(people)) }
+fn refuse_unknown(users: Vec<UserId>) -> Result<(), Refusal> {
+    if users.is_empty() { Ok(()) } else { Err(Refusal::UnknownRecipient(users)) }
 }
 
-fn direct_audience(people: BTreeSet<UserId>) -> Result<Audience, Refusal> {
-    if people.is_empty() { Err(Refusal::NoRecipient) } else { Ok(Audience::Only(people)) }
+fn direct_audience(recipients: BTreeSet<UserId>) -> Result<Audience, Refusal> {
+    if recipients.is_empty() { Err(Refusal::NoRecipient) } else { Ok(Audience::Only(recipients)) }
 }

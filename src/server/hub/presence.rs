@@ -1,8 +1,9 @@
-//! Who came and who went, told at a measured pace: a first change at once, those that follow it
-//! together.
+//! Presence: announces which users join and leave. The first change is announced immediately, those
+//! that follow within an interval are batched.
 //!
-//! All sessions of ours know the same of it: a newcomer gets the list as it was at the last word, and
-//! with the next word what everybody gets. So a list is encoded once, however many come before that.
+//! All sessions of extended clients share one state: a new session gets the user list as of the last
+//! announcement, and the next announcement like all others. So the list is built once per announcement,
+//! however many users log in before the next.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -17,20 +18,20 @@ use crate::protocol::id::UserId;
 use crate::protocol::request::Dialect;
 use crate::server::limits::{PRESENCE_INTERVAL, PRESENCE_INTERVAL_PER_SESSION};
 
-/// What has been told, and the changes that have not.
+/// The announced users, and the changes not announced yet.
 #[derive(Debug, Default)]
 pub(super) struct Presence {
     announced: BTreeSet<UserId>,
-    /// `told`, as newcomers get it, and those in it who have shown no key; made when the first of them
-    /// comes.
+    /// `announced` and the guests among them, as sent to a new session; built on demand.
     user_list: Option<(Arc<[UserId]>, Vec<UserId>)>,
-    /// None of these is in `told`.
+    /// Not announced yet; disjoint from `announced`.
     joined: BTreeSet<UserId>,
-    /// All of these are in `told`.
+    /// Not announced yet; a subset of `announced`.
     left: BTreeSet<UserId>,
-    /// Whoever came after the last change: an original client that was told of all at its login.
+    /// The session of the latest change, if that was a join. If it is an original client, its list is
+    /// current and is not sent again.
     last_joined: Option<SessionId>,
-    /// The pause after the last word lasts until then.
+    /// The next announcement is not due before this.
     paused_until: Option<Instant>,
 }
 
@@ -42,7 +43,7 @@ impl Presence {
         }
     }
 
-    /// Somebody who came and went within one pause is not mentioned.
+    /// A user who joins and leaves between two announcements is not announced.
     pub(super) fn on_leave(&mut self, user: UserId) {
         self.last_joined = None;
         if !self.joined.remove(&user) {
@@ -50,23 +51,23 @@ impl Presence {
         }
     }
 
-    /// Everybody who has been told of; what is missing comes with the next word.
-    pub(super) fn initial_events(&mut self, roster: &Sessions) -> Vec<Event> {
-        let told = &self.announced;
-        let (people, guests) = self
-            .user_list
-            .get_or_insert_with(|| (told.iter().cloned().collect(), roster.guests_among(told)));
+    /// The user list for a new session. Changes that are missing in it come with the next announcement.
+    pub(super) fn initial_events(&mut self, sessions: &Sessions) -> Vec<Event> {
+        let announced = &self.announced;
+        let (users, guests) = self.user_list.get_or_insert_with(|| {
+            (announced.iter().cloned().collect(), sessions.guests_among(announced))
+        });
         let guests = Some(guests.clone()).filter(|guests| !guests.is_empty());
-        let people = Event::Users(Arc::clone(people));
-        guests.map(Event::Guests).into_iter().chain([people]).collect()
+        let users = Event::Users(Arc::clone(users));
+        guests.map(Event::Guests).into_iter().chain([users]).collect()
     }
 
-    /// Whether others have not been told yet that this person is here.
+    /// Whether the user is online but not announced yet.
     pub(super) fn is_unannounced(&self, user: &UserId) -> bool {
         self.joined.contains(user)
     }
 
-    /// Ends the pause.
+    /// Lets the next announcement happen immediately.
     pub(super) fn end_pause(&mut self) {
         self.paused_until = None;
     }
@@ -75,20 +76,20 @@ impl Presence {
         self.joined.is_empty() && self.left.is_empty()
     }
 
-    /// When what was gathered is to be told.
+    /// When the pending changes are to be announced.
     pub(super) fn deadline(&self) -> Option<Instant> {
         self.paused_until.filter(|_| !self.is_empty())
     }
 
-    /// What everybody does not know yet, as told from now on.
-    fn take_changes(&mut self, roster: &Sessions) -> Vec<Event> {
+    /// Returns the pending changes as events, and marks them as announced.
+    fn take_changes(&mut self, sessions: &Sessions) -> Vec<Event> {
         self.user_list = None;
         let (joined, left) = (std::mem::take(&mut self.joined), std::mem::take(&mut self.left));
         for user in &left {
             self.announced.remove(user);
         }
         self.announced.extend(joined.iter().cloned());
-        let guests = Some(roster.guests_among(&joined)).filter(|guests| !guests.is_empty());
+        let guests = Some(sessions.guests_among(&joined)).filter(|guests| !guests.is_empty());
         let (joined, left) = (joined.into_iter().collect(), left.into_iter().collect());
         let presence = Event::Presence { joined, left };
         guests.map(Event::Guests).into_iter().chain([presence]).collect()
@@ -96,7 +97,7 @@ impl Presence {
 }
 
 impl Hub {
-    /// Tells everybody what they don't know yet, unless the last word was too short a time ago.
+    /// Announces the pending changes, unless the last announcement was too recent.
     pub(super) fn announce_presence(&mut self, now: Now, effects: &mut Vec<HubEffect>) {
         let is_paused = self.presence.paused_until.is_some_and(|until| now.monotonic < until);
         if is_paused || self.presence.is_empty() {
@@ -117,8 +118,8 @@ impl Hub {
     }
 }
 
-/// How long to be quiet after a word to so many people.
+/// How long to wait after an announcement to this many users.
 fn interval(users: usize) -> Duration {
-    let people = u32::try_from(users).unwrap_or(u32::MAX);
-    PRESENCE_INTERVAL.max(PRESENCE_INTERVAL_PER_SESSION.saturating_mul(people))
+    let users = u32::try_from(users).unwrap_or(u32::MAX);
+    PRESENCE_INTERVAL.max(PRESENCE_INTERVAL_PER_SESSION.saturating_mul(users))
 }

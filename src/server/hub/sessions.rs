@@ -1,4 +1,4 @@
-//! Who is here, under which ID.
+//! The logged-in sessions, the registered IDs, and the issuing of new IDs.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::net::IpAddr;
@@ -13,37 +13,36 @@ use crate::protocol::id::{Name, UserId};
 use crate::protocol::limits::ORIGINAL_FRAME_BYTES;
 use crate::protocol::request::Dialect;
 use crate::server::limits;
-use crate::store::BanTarget;
+use crate::store::{BanTarget, network_contains};
 
-/// The SHA-256 of a client's public key: who shows it again is the same person.
+/// The SHA-256 of a client's public key, which identifies the client across connections.
 pub type KeyHash = [u8; 32];
 
-/// Who is at the other end of a connection, as far as the connection itself tells.
+/// What the connection itself tells about a client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PeerInfo {
-    /// The key that was shown, and proved to be held.
+    /// The key of the client's certificate, proved in the TLS handshake; `None` for a guest.
     pub key: Option<KeyHash>,
-    /// From where the connection came.
     pub address: IpAddr,
 }
 
 impl PeerInfo {
-    /// Whether this is somebody who is shut out by that.
-    pub(super) fn matches(&self, banned: &BanTarget) -> bool {
-        match banned {
+    /// Whether a ban of `target` covers this client.
+    pub(super) fn matches(&self, target: &BanTarget) -> bool {
+        match target {
             BanTarget::Key(key) => self.key == Some(*key),
-            BanTarget::Network(network) => network.contains(self.address),
+            BanTarget::Network(network) => network_contains(network, self.address),
         }
     }
 }
 
-/// Everybody who is logged in, and everybody who can come back.
+/// The sessions and IDs of the server.
 #[derive(Debug, Default)]
 pub(super) struct Sessions {
     sessions: BTreeMap<SessionId, SessionEntry>,
-    /// Somebody may be here more than once: on two machines, or with a script beside the screen.
+    /// A user may have several sessions, for example on two machines.
     by_user: BTreeMap<UserId, BTreeSet<SessionId>>,
-    /// The IDs that belong to keys, for good.
+    /// The registered IDs of each key, oldest first.
     ids_by_key: HashMap<KeyHash, Vec<UserId>>,
     keys_by_id: HashMap<UserId, KeyHash>,
     issued: IssuedIds,
@@ -58,55 +57,57 @@ struct SessionEntry {
 }
 
 impl Sessions {
-    /// Knows whose IDs are whose from earlier, and which may never be given again.
+    /// `registered` are the IDs that belong to keys. `retired` are other IDs that must not be issued
+    /// again.
     pub(super) fn new(registered: &[(UserId, KeyHash)], retired: &[UserId]) -> Self {
-        let mut roster = Self::default();
+        let mut sessions = Self::default();
         for (user, key) in registered {
-            roster.bind(user, *key);
-            roster.names.add(user);
-            roster.issued.reserve(user);
+            sessions.bind(user, *key);
+            sessions.names.add(user);
+            sessions.issued.reserve(user);
         }
         for user in retired {
-            roster.issued.reserve(user);
+            sessions.issued.reserve(user);
         }
-        roster
+        sessions
     }
 
-    /// The IDs that belong to a key, in the order in which they came to it.
+    /// The IDs registered for a key, oldest first.
     pub(super) fn ids_of(&self, key: Option<KeyHash>) -> &[UserId] {
         key.and_then(|key| self.ids_by_key.get(&key)).map_or(&[], Vec::as_slice)
     }
 
-    /// The key that an ID belongs to.
+    /// The key that an ID is registered for.
     pub(super) fn key_of(&self, user: &UserId) -> Option<KeyHash> {
         self.keys_by_id.get(user).copied()
     }
 
-    /// A new ID, which is nobody else's.
+    /// Issues a new, unique ID.
     pub(super) fn issue_id(&mut self, name: &Name, rng: &mut StdRng) -> UserId {
         let user = self.issued.issue(name, rng);
         self.names.add(&user);
-        let (sessions, lasting) = (&self.by_user, &self.keys_by_id);
+        let (online, registered) = (&self.by_user, &self.keys_by_id);
         self.issued.prune_oldest(|old| {
-            *old == user || sessions.contains_key(old) || lasting.contains_key(old)
+            *old == user || online.contains_key(old) || registered.contains_key(old)
         });
         user
     }
 
-    /// An ID belongs to this key from now on, and to no other.
+    /// Registers an ID for a key; a previous key loses it.
     pub(super) fn bind(&mut self, user: &UserId, key: KeyHash) {
         self.detach_key(user);
         self.ids_by_key.entry(key).or_default().push(user.clone());
         self.keys_by_id.insert(user.clone(), key);
     }
 
-    /// An ID that nobody has come to have belongs to no key any more. It is not given again.
+    /// Undoes [`bind`](Self::bind) for an ID that could not be written to the log. The ID is not issued
+    /// again.
     pub(super) fn unbind(&mut self, user: &UserId) {
         self.detach_key(user);
         self.names.remove(user);
     }
 
-    /// The name in use that somebody new of this name could be taken for.
+    /// Another name in use that `name` could be mistaken for.
     pub(super) fn confusable_with(&self, name: &Name) -> Option<&Name> {
         self.names.confusable_with(name)
     }
@@ -121,7 +122,7 @@ impl Sessions {
         }
     }
 
-    /// Lets somebody in; whether nobody was here under this ID before.
+    /// Adds a session. Returns whether it is the user's only one.
     pub(super) fn add(
         &mut self,
         session: SessionId,
@@ -135,7 +136,7 @@ impl Sessions {
         own.len() == 1
     }
 
-    /// Who has left, if that was the last of their sessions.
+    /// Removes a session. Returns the user if that was the last of the user's sessions.
     pub(super) fn remove(&mut self, session: SessionId) -> Option<UserId> {
         let SessionEntry { user, .. } = self.sessions.remove(&session)?;
         let own = self.by_user.get_mut(&user)?;
@@ -150,62 +151,61 @@ impl Sessions {
         Some(user)
     }
 
-    /// Who it is on that connection.
+    /// The user of a session, if it is logged in.
     pub(super) fn user(&self, session: SessionId) -> Option<UserId> {
-        self.sessions.get(&session).map(|person| person.user.clone())
+        self.sessions.get(&session).map(|entry| entry.user.clone())
     }
 
-    /// Where somebody is, if here.
     pub(super) fn sessions_of(&self, user: &UserId) -> impl Iterator<Item = SessionId> {
         self.by_user.get(user).into_iter().flatten().copied()
     }
 
-    /// Whether a direct message would be read: now, or when they come back.
+    /// Whether a direct message can be delivered, now or when the user returns.
     pub(super) fn is_reachable(&self, user: &UserId) -> bool {
         self.by_user.contains_key(user) || self.is_registered(user)
     }
 
-    /// Whether this person can come back.
+    /// Whether the ID belongs to a key; all others are guests.
     pub(super) fn is_registered(&self, user: &UserId) -> bool {
         self.keys_by_id.contains_key(user)
     }
 
-    /// Who of them has shown no key.
     pub(super) fn guests_among(&self, users: &BTreeSet<UserId>) -> Vec<UserId> {
         users.iter().filter(|user| !self.is_registered(user)).cloned().collect()
     }
 
-    /// Whether the ID has been given to somebody, here or gone.
+    /// Whether a user has, or had, this ID.
     pub(super) fn was_issued(&self, user: &UserId) -> bool {
         self.issued.ids.contains(user)
     }
 
-    /// How many people are here, and how many IDs belong to keys.
+    /// The number of online users and the number of registered IDs.
     pub(super) fn count(&self) -> (usize, usize) {
         (self.by_user.len(), self.keys_by_id.len())
     }
 
-    /// All connections, with who is at their ends.
+    /// All sessions, with their users and peers.
     pub(super) fn peers(&self) -> impl Iterator<Item = (SessionId, &UserId, PeerInfo)> {
-        self.sessions.iter().map(|(session, person)| (*session, &person.user, person.peer))
+        self.sessions.iter().map(|(session, entry)| (*session, &entry.user, entry.peer))
     }
 
-    /// All sessions and what they speak.
+    /// All sessions, with their dialects.
     pub(super) fn dialects(&self) -> impl Iterator<Item = (SessionId, Dialect)> {
-        self.sessions.iter().map(|(session, person)| (*session, person.dialect))
+        self.sessions.iter().map(|(session, entry)| (*session, entry.dialect))
     }
 
-    /// Everybody but the one on `session`, who has an original client: no more than it can read.
+    /// The online users except the one of `session`, for an original client: at most as many as fit in a
+    /// frame that it can read.
     pub(super) fn other_users(&self, session: SessionId) -> Arc<[UserId]> {
-        // In quotation marks and with a comma, an ID has nine bytes or more.
-        let most = ORIGINAL_FRAME_BYTES / 9;
-        let own = self.sessions.get(&session).map(|person| &person.user);
+        // With quotation marks and a comma, an ID takes at least nine bytes.
+        let max_users = ORIGINAL_FRAME_BYTES / 9;
+        let own = self.sessions.get(&session).map(|entry| &entry.user);
         let others = self.by_user.keys().filter(|user| Some(*user) != own);
-        others.take(most).cloned().collect()
+        others.take(max_users).cloned().collect()
     }
 }
 
-/// The IDs given so far, the latest [`limits::IDS_KEPT`] of them and all that are in use.
+/// The latest [`limits::RETIRED_IDS`] issued IDs, and all older ones that are still in use.
 #[derive(Debug, Default)]
 struct IssuedIds {
     ids: HashSet<UserId>,
@@ -214,7 +214,7 @@ struct IssuedIds {
 }
 
 impl IssuedIds {
-    /// Never gives this ID again, as long as it is in use.
+    /// Marks an ID as issued.
     fn reserve(&mut self, user: &UserId) {
         if self.ids.insert(user.clone()) {
             self.order.push_back(user.clone());
@@ -222,7 +222,8 @@ impl IssuedIds {
         }
     }
 
-    /// Four random digits, and one more each time a name's numbers are half used up.
+    /// Issues an ID of four random digits, with one digit more each time half of a name's numbers are
+    /// used.
     fn issue(&mut self, name: &Name, rng: &mut StdRng) -> UserId {
         let n_used = self.count_by_name.entry(name.as_str().to_owned()).or_default();
         let mut numbers = 0..10_000_u32;
