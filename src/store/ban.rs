@@ -1,85 +1,51 @@
-//! Whom a server shuts out: a key, or the addresses of a network. Values alone; what follows from them
-//! is decided above.
+//! Ban targets: a key, or a network of IP addresses. Bans are enforced by the server's login policy.
 
-use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::str::FromStr;
+use std::net::IpAddr;
 
+use ipnet::{IpNet, Ipv6Net};
 use thiserror::Error;
 
-/// Somebody who is shut out.
+/// What is banned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum BanTarget {
-    /// Whoever holds this key: the SHA-256 of the public key.
+    /// The SHA-256 of a client's public key.
     Key([u8; 32]),
-    /// Whoever comes from here.
-    Network(Network),
+    /// All addresses of a network. Its host bits are zero, so that equal networks are equal values.
+    Network(IpNet),
 }
 
-/// The addresses that begin alike.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Network {
-    address: IpAddr,
-    prefix: u8,
-}
-
-/// A text that is no network.
+/// The text is neither an IP address nor a network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-#[error("an address is such as 203.0.113.7, 203.0.113.0/24 or 2001:db8::/64")]
+#[error("expected an IP address or network, such as 203.0.113.7, 203.0.113.0/24 or 2001:db8::/64")]
 pub struct NetworkError;
 
-impl Network {
-    /// The addresses that one customer of a network has: a single one in IPv4, a /64 in IPv6, within
-    /// which anybody chooses freely (RFC 4291 §2.5.1).
-    pub fn of(address: IpAddr) -> Self {
-        match address.to_canonical() {
-            address @ IpAddr::V4(_) => Self { address, prefix: 32 },
-            address @ IpAddr::V6(_) => Self::masked(address, 64),
-        }
-    }
-
-    /// Whether `address` is one of them.
-    pub fn contains(&self, address: IpAddr) -> bool {
-        let address = address.to_canonical();
-        address.is_ipv4() == self.address.is_ipv4() && Self::masked(address, self.prefix) == *self
-    }
-
-    /// With all bits after the prefix at zero, so that equal networks are equal values.
-    fn masked(address: IpAddr, prefix: u8) -> Self {
-        let prefix_32 = u32::from(prefix);
-        let address = match address {
-            IpAddr::V4(address) => {
-                let mask = u32::MAX.checked_shl(32 - prefix_32).unwrap_or(0);
-                Ipv4Addr::from_bits(address.to_bits() & mask).into()
-            }
-            IpAddr::V6(address) => {
-                let mask = u128::MAX.checked_shl(128 - prefix_32).unwrap_or(0);
-                Ipv6Addr::from_bits(address.to_bits() & mask).into()
-            }
-        };
-        Self { address, prefix }
+/// The network that is taken to be one client: a single IPv4 address, or a /64 of IPv6, within which a
+/// client chooses its addresses freely (RFC 4291 §2.5.1). An IPv4-mapped address counts as IPv4.
+pub fn client_network(address: IpAddr) -> IpNet {
+    match address.to_canonical() {
+        address @ IpAddr::V4(_) => address.into(),
+        IpAddr::V6(address) => Ipv6Net::new_assert(address, 64).trunc().into(),
     }
 }
 
-impl FromStr for Network {
-    type Err = NetworkError;
-
-    fn from_str(text: &str) -> Result<Self, NetworkError> {
-        let Some((address, prefix)) = text.split_once('/') else {
-            return text.parse().map(Self::of).map_err(|_invalid| NetworkError);
-        };
-        let address: IpAddr = address.parse().map_err(|_invalid| NetworkError)?;
-        let most = if address.is_ipv4() { 32 } else { 128 };
-        let digits = !prefix.is_empty() && prefix.bytes().all(|b| b.is_ascii_digit());
-        let prefix = prefix.parse().ok().filter(|prefix| digits && *prefix <= most);
-        Ok(Self::masked(address, prefix.ok_or(NetworkError)?))
+/// Parses `ADDRESS/PREFIX`, whose host bits are ignored, or an address, which stands for its
+/// [`client_network`].
+pub fn parse_network(text: &str) -> Result<IpNet, NetworkError> {
+    let Some((address, prefix)) = text.split_once('/') else {
+        return text.parse().map(client_network).map_err(|_invalid| NetworkError);
+    };
+    let address = address.parse().map_err(|_invalid| NetworkError)?;
+    // `u8` parses a sign, too.
+    if !prefix.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(NetworkError);
     }
+    let prefix = prefix.parse().map_err(|_invalid| NetworkError)?;
+    IpNet::new(address, prefix).map(|network| network.trunc()).map_err(|_invalid| NetworkError)
 }
 
-impl fmt::Display for Network {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.address, self.prefix)
-    }
+/// Whether `address` is in `network`. An IPv4-mapped address counts as IPv4.
+pub fn network_contains(network: &IpNet, address: IpAddr) -> bool {
+    network.contains(&address.to_canonical())
 }
 
 #[cfg(test)]
@@ -97,15 +63,16 @@ mod tests {
             ("2001:db8::1/128", "2001:db8::1/128", "2001:db8::1", "2001:db8::2"),
             ("::/0", "::/0", "2001:db8::1", "203.0.113.7"),
         ] {
-            let network: Network = written.parse().unwrap();
+            let network = parse_network(written).unwrap();
             assert_eq!(network.to_string(), shown);
-            assert_eq!(shown.parse(), Ok(network));
-            assert!(network.contains(inside.parse().unwrap()), "{written}");
-            assert!(!network.contains(outside.parse().unwrap()), "{written}");
+            assert_eq!(parse_network(shown), Ok(network));
+            assert!(network_contains(&network, inside.parse().unwrap()), "{written}");
+            assert!(!network_contains(&network, outside.parse().unwrap()), "{written}");
         }
-        for wrong in ["", "x", "1.2.3", "1.2.3.4/", "1.2.3.4/33", "1.2.3.4/+1", "::1/129", "::1/-1"]
+        for invalid in
+            ["", "x", "1.2.3", "1.2.3.4/", "1.2.3.4/33", "1.2.3.4/+1", "::1/129", "::1/-1"]
         {
-            assert_eq!(wrong.parse::<Network>(), Err(NetworkError), "{wrong:?}");
+            assert_eq!(parse_network(invalid), Err(NetworkError), "{invalid:?}");
         }
     }
 }

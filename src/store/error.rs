@@ -1,4 +1,4 @@
-//! Why the log can't be opened, written or read, in words that say what to do.
+//! Errors of the log.
 
 use std::io;
 use std::path::PathBuf;
@@ -7,68 +7,73 @@ use std::sync::Arc;
 use rusqlite::ErrorCode;
 use thiserror::Error;
 
-/// What went wrong. Cheap to clone: one failed commit is the answer to many.
+/// An error of the log. Cheap to clone, because a failed commit is the answer to every request in it.
 #[derive(Debug, Clone, Error)]
 pub enum StoreError {
-    /// The folder or a file in it can't be made, opened or locked.
-    #[error("cannot use {path}: {source}")]
+    /// The data folder, or a file in it, cannot be created, opened or locked.
+    #[error(
+        "cannot open {path}: {source} (check its permissions, or choose another folder with --data)"
+    )]
     FileAccess {
         /// The file or folder.
         path: PathBuf,
-        /// What the system says.
+        /// The error of the operating system.
         source: Arc<io::Error>,
     },
-    /// Another process has the folder.
-    #[error("{folder} is in use by {holder}: stop it, or choose another folder for this server")]
+    /// Another process holds the lock of the data folder.
+    #[error(
+        "{folder} is in use by {holder}: stop that server, or choose another folder with --data"
+    )]
     Locked {
-        /// The folder.
+        /// The data folder.
         folder: PathBuf,
-        /// Who, as far as it is known.
+        /// The other process, with its id if it is known.
         holder: String,
     },
-    /// The log was written by a later version of this program. It is left as it was.
+    /// The log was written by a newer version of this program. The file was not changed.
     #[error(
-        "{path} was written by a newer version of this program (format {format}, and this one knows \
-         up to {supported}): use that version, or another folder"
+        "{path} was written by a newer version of this program (log format {format}; this version \
+         supports up to {supported}): install that version, or choose another folder with --data"
     )]
     NewerFormat {
-        /// The file.
+        /// The log file.
         path: PathBuf,
-        /// Its format.
+        /// The format of the file.
         format: i64,
-        /// The latest that is known here.
+        /// The newest format that this version supports.
         supported: i64,
     },
-    /// The file is something else. It is left as it was.
-    #[error("{0} is not a log of this program: choose another folder")]
+    /// The file is not a log of this program. It was not changed.
+    #[error("{0} is not a chat log: choose another folder with --data")]
     NotALog(PathBuf),
-    /// The program was linked with a library that can damage the log.
+    /// The linked SQLite has a bug that can corrupt the log.
     #[error(
-        "this program was built with SQLite {0}, which can damage data: 3.51.3 or later is needed"
+        "this program was built with SQLite {0}, which can corrupt data: rebuild it with SQLite \
+         3.51.3 or later"
     )]
     SqliteTooOld(&'static str),
-    /// No room. It can be tried again.
-    #[error("the disk is full: nothing can be stored until there is room")]
+    /// The disk is full. The request can be retried.
+    #[error("the disk is full: free some space to store messages again")]
     DiskFull,
-    /// Another process is writing to the file. It can be tried again.
-    #[error("another process is writing to the log")]
+    /// Another process is writing to the log file. The request can be retried.
+    #[error("the log is locked by another process: close other programs that use its files")]
     Busy,
     /// The disk failed.
-    #[error("the disk has failed: {0}")]
+    #[error("disk error: {0}")]
     Io(#[source] Arc<rusqlite::Error>),
-    /// What is in the log can't be.
-    #[error("the log is damaged: {0}")]
+    /// The log holds data that this program cannot have written.
+    #[error("the log is corrupt: {0} (stop the server and restore a backup)")]
     Corrupt(String),
-    /// After an earlier failure nothing is certain any more, so nothing more is written.
-    #[error("nothing can be stored since an earlier failure: start the server anew")]
+    /// An earlier write failed, and the state of the disk is unknown: nothing more is written.
+    #[error("the log is read-only after an earlier failure: restart the server")]
     EarlierFailure,
-    /// SQLite does not do what it is asked.
-    #[error("the log cannot be used: {0}")]
+    /// SQLite reported another error.
+    #[error("SQLite error: {0}")]
     Sqlite(#[source] Arc<rusqlite::Error>),
-    /// The system gives no thread.
+    /// The operating system refused to start a thread.
     #[error("cannot start a thread for the log: {0}")]
     SpawnThread(#[source] Arc<io::Error>),
-    /// The log's thread has ended.
+    /// The log's threads have ended.
     #[error("the log is closed")]
     Closed,
 }
@@ -78,7 +83,7 @@ impl StoreError {
         move |source| Self::FileAccess { path: path.into(), source: Arc::new(source) }
     }
 
-    /// Whether the same may be tried again, with nothing done so far.
+    /// Whether the request can be retried: nothing of it was done, and the cause may pass.
     pub fn is_transient(&self) -> bool {
         matches!(self, Self::DiskFull | Self::Busy)
     }

@@ -1,4 +1,4 @@
-//! The log in memory: plain maps that say what a log means. For tests, and lost with the process.
+//! In-memory log for tests: plain maps that define what the log means. Nothing is written to disk.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::{Bound, ControlFlow};
@@ -15,11 +15,11 @@ use crate::protocol::event::{Deleted, Event};
 use crate::protocol::id::{Cid, MessageId, Seq, UserId};
 use crate::protocol::message::{Audience, Message, Millis, can_see};
 
-/// The log in memory. A clone is the same log, opened again.
+/// An in-memory log. A clone shares the same log.
 #[derive(Debug, Clone, Default)]
 pub struct MemoryStore(Arc<RwLock<LogState>>);
 
-/// A reader of the log in memory.
+/// A reader of a [`MemoryStore`].
 #[derive(Debug)]
 pub struct MemoryReader(Arc<RwLock<LogState>>);
 
@@ -39,7 +39,7 @@ struct LogState {
 #[derive(Debug)]
 struct MessageEntry {
     message: Message,
-    /// As in [`Candidate`].
+    /// As in [`ScanRow`].
     recipients: Option<String>,
 }
 
@@ -104,14 +104,13 @@ fn write_lock(state: &RwLock<LogState>) -> RwLockWriteGuard<'_, LogState> {
 impl LogState {
     fn snapshot(&self) -> LogSnapshot {
         let all = self.messages.values().map(|stored| &stored.message);
-        let marks = self.tombstones.values();
-        let said = all.clone().map(|message| (&message.sender, &message.audience));
-        let mut private = BTreeSet::new();
-        for (sender, audience) in
-            said.chain(marks.clone().map(|mark| (&mark.sender, &mark.audience)))
-        {
-            if let Audience::Only(people) = audience {
-                private.extend(people.iter().chain([sender]).cloned());
+        let tombstones = self.tombstones.values();
+        let posted = all.clone().map(|message| (&message.sender, &message.audience));
+        let removed = tombstones.clone().map(|removed| (&removed.sender, &removed.audience));
+        let mut direct_message_users = BTreeSet::new();
+        for (sender, audience) in posted.chain(removed) {
+            if let Audience::Only(recipients) = audience {
+                direct_message_users.extend(recipients.iter().chain([sender]).cloned());
             }
         }
         LogSnapshot {
@@ -122,13 +121,13 @@ impl LogState {
             used_ids: all
                 .clone()
                 .map(|message| message.id)
-                .chain(marks.map(|mark| mark.id))
+                .chain(tombstones.map(|removed| removed.id))
                 .collect(),
             expirations: all.filter_map(|message| Some((message.id, message.expires()?))).collect(),
             registered: self.registered(),
             invites: self.invites.values().copied().collect(),
             bans: self.bans.iter().copied().collect(),
-            direct_message_users: private.into_iter().collect(),
+            direct_message_users: direct_message_users.into_iter().collect(),
         }
     }
 
@@ -138,10 +137,10 @@ impl LogState {
                 Some(first) => Outcome::Repeated(first),
                 None => self.post(new)?,
             },
-            Append::Delete { id, author: by, cid } => {
-                match self.prior_outcome(now, by, cid.as_ref()) {
+            Append::Delete { id, author, cid } => {
+                match self.prior_outcome(now, author, cid.as_ref()) {
                     Some(first) => Outcome::Repeated(first),
-                    None => self.delete(now, *id, by, cid.as_ref()),
+                    None => self.delete(now, *id, author, cid.as_ref()),
                 }
             }
             Append::Expire { id } => match self.remove_message(*id) {
@@ -154,8 +153,8 @@ impl LogState {
             },
             Append::Remove { id } => match self.remove_message(*id) {
                 Some(message) => {
-                    let (by, audience) = (message.sender.clone(), message.audience.clone());
-                    let event = |seq| Deleted { seq, id: *id, author: by.clone(), cid: None };
+                    let (author, audience) = (message.sender.clone(), message.audience.clone());
+                    let event = |seq| Deleted { seq, id: *id, author: author.clone(), cid: None };
                     let seq = self.add_tombstone(now, message, |seq| Event::Deleted(event(seq)));
                     Outcome::Removed { deleted: event(seq), audience }
                 }
@@ -165,8 +164,8 @@ impl LogState {
                 self.register(now, user, *key, invite.as_ref())
             }
             Append::Rebind { user, key } => {
-                if let Some(registered) = self.accounts.get_mut(user) {
-                    (registered.key, registered.at) = (*key, now);
+                if let Some(account) = self.accounts.get_mut(user) {
+                    (account.key, account.at) = (*key, now);
                 }
                 Outcome::Done
             }
@@ -174,17 +173,17 @@ impl LogState {
                 self.invites.insert(invite.hash, *invite);
                 Outcome::Done
             }
-            Append::Ban(banned) => {
-                self.bans.insert(*banned);
+            Append::Ban(target) => {
+                self.bans.insert(*target);
                 Outcome::Done
             }
-            Append::Unban(banned) => {
-                self.bans.remove(banned);
+            Append::Unban(target) => {
+                self.bans.remove(target);
                 Outcome::Done
             }
             Append::Delivered { user, up_to } => {
-                if let Some(Account { delivered: seen, .. }) = self.accounts.get_mut(user) {
-                    *seen = (*seen).max(*up_to);
+                if let Some(Account { delivered, .. }) = self.accounts.get_mut(user) {
+                    *delivered = (*delivered).max(*up_to);
                 }
                 Outcome::Done
             }
@@ -197,8 +196,8 @@ impl LogState {
 
     fn registered(&self) -> Vec<(UserId, [u8; 32])> {
         let mut all: Vec<_> = self.accounts.iter().collect();
-        all.sort_by_key(|(_, registered)| registered.at);
-        all.into_iter().map(|(user, registered)| (user.clone(), registered.key)).collect()
+        all.sort_by_key(|(_, account)| account.at);
+        all.into_iter().map(|(user, account)| (user.clone(), account.key)).collect()
     }
 
     fn register(
@@ -209,7 +208,7 @@ impl LogState {
         invite: Option<&[u8; 32]>,
     ) -> Outcome {
         match self.accounts.get(user) {
-            Some(held) if held.key == key => return Outcome::Registered,
+            Some(account) if account.key == key => return Outcome::Registered,
             Some(_) => return Outcome::KeyMismatch,
             None => {}
         }
@@ -246,14 +245,20 @@ impl LogState {
         Ok(Outcome::Posted(message))
     }
 
-    fn delete(&mut self, now: Millis, id: MessageId, by: &UserId, cid: Option<&Cid>) -> Outcome {
+    fn delete(
+        &mut self,
+        now: Millis,
+        id: MessageId,
+        author: &UserId,
+        cid: Option<&Cid>,
+    ) -> Outcome {
         if self.find_message(id).is_none_or(|message| !is_unexpired(message, now)) {
             return Outcome::NotFound;
         }
         let Some(message) = self.remove_message(id) else { return Outcome::NotFound };
-        let event = |seq| Deleted { seq, id, author: by.clone(), cid: cid.cloned() };
+        let event = |seq| Deleted { seq, id, author: author.clone(), cid: cid.cloned() };
         let seq = self.add_tombstone(now, message, |seq| Event::Deleted(event(seq)));
-        self.remember_cid(by, cid, id, true);
+        self.remember_cid(author, cid, id, true);
         Outcome::Deleted(event(seq))
     }
 
@@ -293,10 +298,10 @@ impl LogState {
         cid: Option<&Cid>,
     ) -> Option<PriorOutcome> {
         let oldest = advance_clock(self.clock, now) - CID_RETENTION;
-        let is_it = |sent: &SentRequest| {
+        let is_same = |sent: &SentRequest| {
             sent.sender == *sender && Some(&sent.cid) == cid && sent.at > oldest
         };
-        let (&seq, sent) = self.sent_requests.iter().find(|(_, sent)| is_it(sent))?;
+        let (&seq, sent) = self.sent_requests.iter().find(|(_, sent)| is_same(sent))?;
         let id = sent.id;
         Some(if sent.is_delete {
             PriorOutcome::Deleted(Deleted { seq, id, author: sender.clone(), cid: cid.cloned() })
@@ -310,48 +315,51 @@ impl LogState {
         })
     }
 
-    fn remember_cid(&mut self, sender: &UserId, cid: Option<&Cid>, id: MessageId, deletes: bool) {
+    fn remember_cid(&mut self, sender: &UserId, cid: Option<&Cid>, id: MessageId, is_delete: bool) {
         if let Some(cid) = cid.cloned() {
             self.sent_requests.retain(|_, sent| sent.sender != *sender || sent.cid != cid);
-            let sent =
-                SentRequest { sender: sender.clone(), cid, id, is_delete: deletes, at: self.clock };
+            let sent = SentRequest { sender: sender.clone(), cid, id, is_delete, at: self.clock };
             self.sent_requests.insert(self.head, sent);
         }
     }
 
     fn sweep(&mut self, now: Millis, retention: Retention) -> Vec<MessageId> {
-        let mut freed = Vec::new();
+        let mut freed_ids = Vec::new();
         if let Some(cutoff) = retention.cutoff(now) {
             let old = self.messages.values().map(|stored| &stored.message);
             let old = old.take_while(|message| message.at.timestamp_millis() < cutoff);
-            let goes = |message: &&Message| {
+            let is_removable = |message: &&Message| {
                 message.expires().is_none() && !self.is_undelivered(now, message)
             };
-            let gone: Vec<_> = old.filter(goes).map(|message| (message.seq, message.id)).collect();
-            for (seq, id) in gone {
+            let removed: Vec<_> =
+                old.filter(is_removable).map(|message| (message.seq, message.id)).collect();
+            for (seq, id) in removed {
                 self.messages.remove(&seq);
                 self.horizon = self.horizon.max(seq);
-                freed.push(id);
+                freed_ids.push(id);
             }
         }
         let old = now - TOMBSTONE_RETENTION;
-        while let Some(first) = self.tombstones.first_entry().filter(|mark| mark.get().at < old) {
+        while let Some(first) = self.tombstones.first_entry().filter(|first| first.get().at < old) {
             self.horizon = self.horizon.max(*first.key());
-            freed.push(first.remove().id);
+            freed_ids.push(first.remove().id);
         }
         let old = now - CID_RETENTION;
-        while let Some(first) = self.sent_requests.first_entry().filter(|sent| sent.get().at < old)
+        while let Some(first) =
+            self.sent_requests.first_entry().filter(|first| first.get().at < old)
         {
             first.remove();
         }
         self.invites.retain(|_, open| open.expires > now);
-        freed
+        freed_ids
     }
 
     fn is_undelivered(&self, now: Millis, message: &Message) -> bool {
-        let Audience::Only(people) = &message.audience else { return false };
-        let waits = |user| self.accounts.get(user).is_some_and(|who| who.delivered < message.seq);
-        message.at.timestamp_millis() >= now - TOMBSTONE_RETENTION && people.iter().any(waits)
+        let Audience::Only(recipients) = &message.audience else { return false };
+        let is_waiting =
+            |user| self.accounts.get(user).is_some_and(|account| account.delivered < message.seq);
+        message.at.timestamp_millis() >= now - TOMBSTONE_RETENTION
+            && recipients.iter().any(is_waiting)
     }
 
     fn visible_messages<'a>(
@@ -384,20 +392,20 @@ impl Reader for MemoryReader {
             return Ok(None);
         }
         let viewer = view.viewer;
-        let of_viewer =
-            |mark: &Tombstone| can_see(viewer, &mark.sender, mark.audience.recipients());
-        let said = state
+        let is_for_viewer =
+            |removed: &Tombstone| can_see(viewer, &removed.sender, removed.audience.recipients());
+        let posted = state
             .visible_messages(view)
             .map(|message| (message.seq, Event::Posted(message.clone())));
-        let marks = state.tombstones.iter().filter(|(_, mark)| of_viewer(mark));
-        let marks = marks.map(|(seq, mark)| (*seq, mark.event.clone()));
-        let all: BTreeMap<Seq, Event> = said.chain(marks).collect();
+        let tombstones = state.tombstones.iter().filter(|(_, removed)| is_for_viewer(removed));
+        let tombstones = tombstones.map(|(seq, removed)| (*seq, removed.event.clone()));
+        let all: BTreeMap<Seq, Event> = posted.chain(tombstones).collect();
         let later = all.range((Bound::Excluded(after), Bound::Unbounded));
         let page: Vec<_> = later.take(limit.max(1)).collect();
         let full = page.last().filter(|_| page.len() == limit.max(1));
-        let looked = full.map_or(state.head, |(seq, _)| **seq);
+        let complete_to = full.map_or(state.head, |(seq, _)| **seq);
         let events = page.into_iter().map(|(_, event)| event.clone()).collect();
-        Ok(Some(EventPage { events, complete_to: looked }))
+        Ok(Some(EventPage { events, complete_to }))
     }
 
     fn history(
@@ -424,9 +432,9 @@ impl Reader for MemoryReader {
         let all: Vec<_> = state.visible_messages(view).collect();
         let Some(at) = all.iter().position(|message| message.id == id) else { return Ok(None) };
         let (from, to) = (at.saturating_sub(limit), all.len().min(at + limit + 1));
-        let (earlier, later) = (from > 0, to < all.len());
+        let (has_earlier, has_later) = (from > 0, to < all.len());
         let messages = all.into_iter().take(to).skip(from).cloned().collect();
-        Ok(Some(MessagesAround { messages, has_earlier: earlier, has_later: later }))
+        Ok(Some(MessagesAround { messages, has_earlier, has_later }))
     }
 
     fn metadata(
@@ -445,12 +453,12 @@ impl Reader for MemoryReader {
         }))
     }
 
-    fn messages(&mut self, view: View<'_>, places: &[Seq]) -> Result<Vec<Message>, StoreError> {
+    fn messages(&mut self, view: View<'_>, seqs: &[Seq]) -> Result<Vec<Message>, StoreError> {
         let state = read_lock(&self.0);
-        let at = |place| state.messages.get(place).map(|stored| &stored.message);
-        Ok(places
+        let find = |seq| state.messages.get(seq).map(|stored| &stored.message);
+        Ok(seqs
             .iter()
-            .filter_map(at)
+            .filter_map(find)
             .filter(|message| is_visible(message, view))
             .cloned()
             .collect())
@@ -460,24 +468,24 @@ impl Reader for MemoryReader {
         &mut self,
         view: View<'_>,
         before: Option<Seq>,
-        rows: usize,
-        each: &mut dyn FnMut(&ScanRow<'_>) -> ControlFlow<()>,
+        max_rows: usize,
+        visit: &mut dyn FnMut(&ScanRow<'_>) -> ControlFlow<()>,
     ) -> Result<ScanResult, StoreError> {
         let state = read_lock(&self.0);
-        let (mut shown, mut next) = (0, None);
+        let (mut visited, mut next) = (0, None);
         let before = before.unwrap_or(Seq(u64::MAX));
-        for (looked, (seq, stored)) in (1..).zip(state.messages.range(..before).rev()) {
+        for (examined, (seq, stored)) in (1..).zip(state.messages.range(..before).rev()) {
             let mut flow = ControlFlow::Continue(());
             if is_visible(&stored.message, view) {
-                shown += 1;
-                flow = each(&stored.scan_row());
+                visited += 1;
+                flow = visit(&stored.scan_row());
             }
-            if looked == rows.max(1) || flow.is_break() {
+            if examined == max_rows.max(1) || flow.is_break() {
                 next = Some(*seq);
                 break;
             }
         }
-        Ok(ScanResult { visited: shown, next })
+        Ok(ScanResult { visited, next })
     }
 
     fn horizon(&mut self) -> Result<Seq, StoreError> {

@@ -1,11 +1,11 @@
-//! The log: every message and what became of it, in the one order, on disk.
+//! The log: all messages and their removals in one total order, on disk.
 //!
-//! Two synchronous traits: the one writer ([`Store`]) and its readers ([`Reader`]). [`sqlite`] is the
-//! log of production, [`memory`] says in plain maps what it means, and one suite holds both to it. The
-//! traits know nothing of threads, queues and clocks: [`handle`] brings them to a server.
+//! Two synchronous traits: [`Store`], the single writer, and [`Reader`]. [`sqlite`] implements them for
+//! production and [`memory`] for tests; one conformance suite runs against both. Threads and queues
+//! are not part of the traits: [`worker`] adds them for the server.
 //!
-//! Who may do what is decided above. But whatever is read is read for somebody at some moment
-//! ([`View`]), and no reader hands out what that person may not see, or what is gone by then.
+//! Permission checks are made by the caller. But every read has a viewer and a time ([`View`]), and no
+//! reader returns a message that this viewer may not see, or one that is removed or expired by then.
 
 pub mod ban;
 pub mod error;
@@ -21,7 +21,7 @@ use std::ops::ControlFlow;
 
 use chrono::{DateTime, FixedOffset};
 
-pub use self::ban::{BanTarget, Network};
+pub use self::ban::{BanTarget, NetworkError, client_network, network_contains, parse_network};
 pub use self::error::StoreError;
 pub use self::row::ScanRow;
 use crate::protocol::event::{Deleted, Event};
@@ -29,64 +29,65 @@ use crate::protocol::id::{Cid, MessageId, Seq, UserId};
 use crate::protocol::message::{Audience, Message, MessageKind, Millis};
 use crate::protocol::text::SafeText;
 
-/// One day.
 const DAY: Millis = 24 * 60 * 60 * 1_000;
 
-/// How long a [`Cid`] is remembered, whatever becomes of the message: longer than any client
-/// goes on to resend (PROTOCOL.md).
+/// How long a [`Cid`] is remembered, even if its message is removed: longer than any client keeps
+/// resending (PROTOCOL.md).
 pub const CID_RETENTION: Millis = 7 * DAY;
 
-/// How long it is remembered that a message is gone, so that people who were away learn of it: a long
-/// holiday. Also how long a direct message waits for somebody, when nothing else is kept that long.
+/// How long a tombstone is kept, so that clients that were offline learn of the removal: long enough
+/// for a holiday. Also how long an undelivered direct message is kept at most, whatever the
+/// [`Retention`].
 pub const TOMBSTONE_RETENTION: Millis = 90 * DAY;
 
-/// How long every message is kept, even when nothing is: a connection that was lost for so long
-/// comes back to everything that was said.
+/// How long every message is kept at least, so that a client that lost its connection can resume.
 pub const MIN_RETENTION: Millis = 10 * 60 * 1_000;
 
-/// How far the log's clock may be ahead of the server's. A time that goes back by less stands still
-/// in the log; by more, the earlier time was wrong, and the log goes back, too.
+/// How far the log's clock may be ahead of the server's. If the server's clock steps back by no more
+/// than this, the log's clock stands still; if by more, the earlier time was wrong, and the log's clock
+/// steps back, too.
 pub const MAX_CLOCK_AHEAD: Millis = 60 * 60 * 1_000;
 
-/// How many rows of each sort one [`Store::sweep`] looks at: a few milliseconds, in which no message
-/// is taken.
+/// How many rows of each table one [`Store::sweep`] examines: a few milliseconds, during which nothing
+/// else is written.
 pub const SWEEP_ROWS: u16 = 500;
 
-/// The one writer of the log.
+/// The single writer of the log.
 pub trait Store: Send + 'static {
-    /// What reads beside the writer, from a thread of its own.
+    /// Reads concurrently with the writer, on a thread of its own.
     type Reader: Reader + Send + 'static;
 
-    /// What is there; asked once, at the start.
+    /// Everything the server loads at startup.
     fn snapshot(&mut self) -> Result<LogSnapshot, StoreError>;
 
-    /// One more reader.
+    /// Opens another reader.
     fn open_reader(&self) -> Result<Self::Reader, StoreError>;
 
-    /// Does all of `batch`, in order, in one transaction: when this returns, it is on disk. After an
-    /// error nothing of it has happened, and nothing but [`StoreError::DiskFull`] and
-    /// [`StoreError::Busy`] goes away by itself: a store that can't be sure what the disk holds takes
-    /// nothing more.
+    /// Applies all of `batch`, in order, in one transaction, and returns one outcome for each. On
+    /// return everything is on disk; after an error nothing was done. Unless the error is
+    /// [transient](StoreError::is_transient), the state of the disk is unknown, and every later write
+    /// fails with [`StoreError::EarlierFailure`].
     ///
-    /// `now` is the server's clock. The log has its own, which never goes back by less than
-    /// [`CLOCK_BACK`]; messages are stamped by it.
+    /// `now` is the server's clock. Messages are stamped with the log's clock, which follows it but
+    /// never steps back by less than [`MAX_CLOCK_AHEAD`].
     fn append(&mut self, now: Millis, batch: &[Append]) -> Result<Vec<Outcome>, StoreError>;
 
-    /// Removes some of what is kept no longer; to be called again while [`SweepReport::more`].
+    /// Removes some of what `retention` no longer keeps. Call it again while
+    /// [`SweepReport::has_more`].
     ///
-    /// Rows are looked at from the oldest up to the first that is young enough.
+    /// Rows are examined from the oldest to the first that is too young to be removed.
     fn sweep(&mut self, now: Millis, retention: Retention) -> Result<SweepReport, StoreError>;
 
-    /// Makes sure that no text that was removed is left in the files.
+    /// Erases removed text from the files.
     fn scrub(&mut self) -> Result<ScrubOutcome, StoreError>;
 }
 
-/// A reader of the log. Each call sees one moment of it, with all that was committed before.
+/// A reader of the log. Each call sees one consistent state, with everything committed before it.
 pub trait Reader {
-    /// The next events after `after`, for those who were away or too slow, at most `limit`; `None` if
-    /// that is too far back for all of them to be known still ([`Reader::horizon`]).
+    /// At most `limit` events after `after`, for a client that was offline or too slow. Returns `None`
+    /// if `after` is before the [horizon](Reader::horizon).
     ///
-    /// A message that is gone is not among them, only the word that it is.
+    /// A message that was removed since is not returned; its removal is.
     fn events_after(
         &mut self,
         view: View<'_>,
@@ -102,7 +103,8 @@ pub trait Reader {
         limit: usize,
     ) -> Result<MessagePage, StoreError>;
 
-    /// A message with at most `limit` before and `limit` after it; `None` if there is none such.
+    /// A message with at most `limit` messages before and `limit` after it. Returns `None` if there is
+    /// no such message.
     fn around(
         &mut self,
         view: View<'_>,
@@ -110,77 +112,77 @@ pub trait Reader {
         limit: usize,
     ) -> Result<Option<MessagesAround>, StoreError>;
 
-    /// What decides who may reply to a message or remove it; `None` if there is none such.
+    /// What decides who may reply to a message or delete it. Returns `None` if there is no such message.
     fn metadata(
         &mut self,
         view: View<'_>,
         id: MessageId,
     ) -> Result<Option<MessageMetadata>, StoreError>;
 
-    /// The messages at these places, without those that are not there.
-    fn messages(&mut self, view: View<'_>, places: &[Seq]) -> Result<Vec<Message>, StoreError>;
+    /// The messages with these sequence numbers; missing ones are skipped.
+    fn messages(&mut self, view: View<'_>, seqs: &[Seq]) -> Result<Vec<Message>, StoreError>;
 
-    /// Shows `each` of the messages before `before`, newest first, without making values of them: for
-    /// the search. Looks at `rows` of the log at most, those that the viewer may not see among them,
-    /// or until told to stop.
+    /// Calls `visit` with each visible message before `before`, newest first, until it breaks. Rows are
+    /// borrowed, not decoded, because a search reads millions. Examines at most `max_rows` rows,
+    /// counting invisible ones.
     fn scan(
         &mut self,
         view: View<'_>,
         before: Option<Seq>,
-        rows: usize,
-        each: &mut dyn FnMut(&ScanRow<'_>) -> ControlFlow<()>,
+        max_rows: usize,
+        visit: &mut dyn FnMut(&ScanRow<'_>) -> ControlFlow<()>,
     ) -> Result<ScanResult, StoreError>;
 
-    /// The earliest place from where [`Reader::events_after`] is still complete.
+    /// The lowest `after` for which [`Reader::events_after`] is complete.
     fn horizon(&mut self) -> Result<Seq, StoreError>;
 
-    /// How much there is. Counts, and so takes some milliseconds for each 100,000 messages.
+    /// The size of the log. Counts rows: some milliseconds for each 100,000 messages.
     fn size(&mut self) -> Result<LogSize, StoreError>;
 }
 
-/// How large a log is.
+/// The size of a log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LogSize {
-    /// How many messages there are.
+    /// The number of messages.
     pub messages: u64,
-    /// How much room the log takes, in bytes.
+    /// The size of the log file.
     pub bytes: u64,
 }
 
-/// For whom something is read, and when.
+/// The viewer and the time of a read.
 #[derive(Debug, Clone, Copy)]
 pub struct View<'a> {
-    /// Messages to everybody are seen, and this person's own and those to them.
+    /// Only messages to everyone, from this user and to this user are returned.
     pub viewer: &'a UserId,
-    /// Messages that expire by then are not seen any more.
+    /// Messages that have expired by then are not returned.
     pub now: Millis,
 }
 
-/// What can be written.
+/// One thing to write to the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Append {
-    /// Somebody says something.
+    /// A user posts a message.
     Post(NewMessage),
-    /// A message is removed. Whether `by` may do that is decided before.
+    /// A user deletes a message. The caller has checked that the user may.
     Delete {
-        /// Which.
+        /// The message.
         id: MessageId,
-        /// By whom.
+        /// The user who deletes it.
         author: UserId,
-        /// That person's name for the request.
+        /// The client-chosen id of the request.
         cid: Option<Cid>,
     },
-    /// The time of a temporary message is up.
+    /// A temporary message expires.
     Expire {
-        /// Which.
+        /// The message.
         id: MessageId,
     },
-    /// A message is removed by whoever runs the server: as if by its author.
+    /// An administrator removes a message. It is reported as deleted by its author.
     Remove {
-        /// Which.
+        /// The message.
         id: MessageId,
     },
-    /// An ID is bound to a key for good, at the cost of one use of an invite if it takes one.
+    /// An ID is bound to a key permanently, and one use of the invite is taken, if there is one.
     Register {
         /// The ID.
         user: UserId,
@@ -189,160 +191,159 @@ pub enum Append {
         /// The [`OpenInvite::hash`].
         invite: Option<[u8; 32]>,
     },
-    /// An ID that belongs to a key belongs to another from now on.
+    /// An ID is bound to another key. Does nothing if the ID is bound to none.
     Rebind {
         /// The ID.
         user: UserId,
-        /// The SHA-256 of the other public key.
+        /// The SHA-256 of the new public key.
         key: [u8; 32],
     },
-    /// An invite is made.
+    /// An invite is created.
     Invite(OpenInvite),
-    /// Somebody is shut out.
+    /// A key or network is banned.
     Ban(BanTarget),
-    /// Somebody is shut out no longer.
+    /// A ban is lifted.
     Unban(BanTarget),
-    /// Somebody who is registered has everything up to here. May lag behind: it decides only how long
-    /// direct messages wait.
+    /// A registered user has received all events up to `up_to`. It decides only how long direct
+    /// messages are kept, so it may lag behind.
     Delivered {
-        /// Who.
+        /// The user.
         user: UserId,
-        /// Up to where.
+        /// The last event received.
         up_to: Seq,
     },
 }
 
-/// An invite that lets somebody in still.
+/// An invite that can still be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OpenInvite {
-    /// The SHA-256 of its secret, which is kept nowhere.
+    /// The SHA-256 of its secret. The secret itself is not stored.
     pub hash: [u8; 32],
-    /// How many more people it lets in.
+    /// How many more users it admits.
     pub uses: u32,
-    /// Until when.
+    /// When it expires.
     pub expires: Millis,
 }
 
 impl OpenInvite {
-    /// Whether it lets somebody in now.
+    /// Whether the invite admits another user at `now`.
     pub fn is_usable(&self, now: Millis) -> bool {
         self.uses > 0 && self.expires > now
     }
 }
 
-/// A message before it has its place in the log.
+/// A message that has no sequence number yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewMessage {
-    /// An id that no message in the log has.
+    /// An id that is not in [`LogSnapshot::used_ids`].
     pub id: MessageId,
-    /// Who says it.
+    /// Its author.
     pub sender: UserId,
-    /// See [`UiEvent::guest`].
+    /// See [`Message::guest`].
     pub guest: bool,
-    /// Who gets it.
+    /// Its recipients.
     pub audience: Audience,
-    /// What sort it is.
+    /// Plain, reply or temporary.
     pub kind: MessageKind,
     /// The text.
     pub content: SafeText,
-    /// When, in the server's time zone; kept to the millisecond.
+    /// When it was posted, in the server's time zone; stored to the millisecond.
     pub at: DateTime<FixedOffset>,
-    /// The sender's name for it.
+    /// The client-chosen id of the request.
     pub cid: Option<Cid>,
 }
 
-/// What came of an [`Append`].
+/// The outcome of an [`Append`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
-    /// It is said.
+    /// The message is stored.
     Posted(Message),
-    /// It is removed.
+    /// The message is deleted.
     Deleted(Deleted),
-    /// It is removed by whoever runs the server.
+    /// The message is removed by an administrator.
     Removed {
-        /// As those who have it are told.
+        /// The event for the message's viewers.
         deleted: Deleted,
-        /// Who has it, beside its author.
+        /// The recipients of the removed message.
         audience: Audience,
     },
-    /// It has expired.
+    /// The message is removed because it expired.
     Expired {
-        /// The place of this event in the order.
+        /// The sequence number of the event.
         seq: Seq,
         /// The message.
         id: MessageId,
     },
-    /// Nothing was done: this sender's `cid` was seen before, and this came of it then.
+    /// Nothing was done: the same user sent this `cid` before, with this outcome.
     Repeated(PriorOutcome),
-    /// Nothing was done: there is no such message any more.
+    /// Nothing was done: there is no such message, or it was removed before.
     NotFound,
-    /// Nothing was done: another message has that id. Draw again.
+    /// Nothing was done: another message has this id. Draw another one and retry.
     IdTaken,
-    /// The ID belongs to this key, now or since long.
+    /// The ID is bound to this key, now or already before.
     Registered,
-    /// Nothing was done: the ID belongs to another key.
+    /// Nothing was done: the ID is bound to another key.
     KeyMismatch,
-    /// Nothing was done: the invite lets nobody in any more.
+    /// Nothing was done: the invite is unknown, used up or expired.
     InvalidInvite,
-    /// It is noted.
+    /// The change is stored; it has no outcome of its own.
     Done,
 }
 
-/// What came of a request that is now repeated.
+/// The outcome of the first of two equal requests.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PriorOutcome {
-    /// This was said.
+    /// This message was stored.
     Posted(Message),
-    /// Something was said, but its text is gone since.
+    /// A message was stored, but removed since, or it has expired.
     PostedThenRemoved {
-        /// Its place in the order.
+        /// The sequence number of the message.
         seq: Seq,
         /// The message.
         id: MessageId,
     },
-    /// Something was removed.
+    /// A message was deleted.
     Deleted(Deleted),
 }
 
-/// What a log contains when it is opened.
+/// What the server loads when it opens a log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogSnapshot {
-    /// The random identity of the log, made with it.
+    /// The random identity of the log, drawn when it was created.
     pub epoch: String,
-    /// The last number given.
+    /// The last sequence number given.
     pub head: Seq,
     /// See [`Reader::horizon`].
     pub horizon: Seq,
-    /// How much there is.
+    /// The size of the log.
     pub size: LogSize,
-    /// The ids that no new message may have, in no order: those of all messages, and of those that
-    /// are gone as long as that is remembered.
+    /// The ids that no new message may have, unordered: those of all messages and of all tombstones.
     pub used_ids: Vec<MessageId>,
-    /// When the temporary messages expire; also those whose time was up while nobody was there.
+    /// When each temporary message expires, including those that expired while the server was stopped.
     pub expirations: Vec<(MessageId, Millis)>,
-    /// The IDs that belong to keys, in the order in which they came to them.
+    /// The IDs and the SHA-256 of the keys they are bound to, in the order in which they were bound.
     pub registered: Vec<(UserId, [u8; 32])>,
-    /// The invites that may let somebody in still; also those whose time is up.
+    /// The invites with uses left, including expired ones.
     pub invites: Vec<OpenInvite>,
-    /// Who is shut out.
+    /// All bans.
     pub bans: Vec<BanTarget>,
-    /// Everybody with direct messages in the log. Whoever gets one of these IDs reads them: they are
-    /// for nobody new.
+    /// All senders and recipients of direct messages in the log. These IDs must not be given to new
+    /// users, who would see the messages.
     pub direct_message_users: Vec<UserId>,
 }
 
-/// How long messages are kept. Direct messages stay up to [`MARK_KEPT`] while somebody registered has
-/// not [`Append::Seen`] them; temporary ones until they expire.
+/// How long messages are kept. Undelivered direct messages of registered users are kept up to
+/// [`TOMBSTONE_RETENTION`], and temporary messages until they expire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Retention {
-    /// For ever.
+    /// Without a limit.
     Forever,
-    /// For so many days; 0 is [`RESUME_KEPT`].
+    /// For so many days; 0 means [`MIN_RETENTION`].
     Days(u32),
 }
 
 impl Retention {
-    /// Messages from before this moment go.
+    /// Messages posted before this time are not kept.
     fn cutoff(self, now: Millis) -> Option<Millis> {
         match self {
             Self::Forever => None,
@@ -351,77 +352,77 @@ impl Retention {
     }
 }
 
-/// What one [`Store::sweep`] did.
+/// The result of one [`Store::sweep`].
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct SweepReport {
-    /// Ids that are free again; the messages that had them are gone.
+    /// Message ids that may be used again.
     pub freed_ids: Vec<MessageId>,
-    /// Whether there is more to remove already.
+    /// Whether there may be more to remove now.
     pub has_more: bool,
 }
 
-/// Whether [`Store::overwrite`] came through.
+/// The result of [`Store::scrub`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ScrubOutcome {
-    /// No removed text is left.
+    /// The files contain no removed text.
     Done,
-    /// A reader held on to it. To be tried again.
+    /// A reader still used an older state of the file. Try again.
     Busy,
 }
 
-/// Some events in order.
+/// Consecutive events.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EventPage {
-    /// What the viewer may see: [`Event::Said`], [`Event::Deleted`] and [`Event::Expired`].
+    /// The events visible to the viewer: [`Event::Posted`], [`Event::Deleted`] and [`Event::Expired`].
     pub events: Vec<Event>,
-    /// Everything up to here is in `events` or not for the viewer: ask for what is after it. When
-    /// there is no more, this is the last number given; what is committed later has a later number.
+    /// `events` is complete up to here: pass it as `after` for the next page. On the last page it is
+    /// the head of the log.
     pub complete_to: Seq,
 }
 
-/// Some messages, oldest first.
+/// Consecutive messages, oldest first.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MessagePage {
     /// The messages.
     pub messages: Vec<Message>,
-    /// Whether there are earlier ones.
+    /// Whether there are earlier messages.
     pub has_earlier: bool,
 }
 
-/// Some messages around one, oldest first.
+/// A message and its neighbours, oldest first.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MessagesAround {
     /// The messages.
     pub messages: Vec<Message>,
-    /// Whether there are earlier ones.
+    /// Whether there are earlier messages.
     pub has_earlier: bool,
-    /// Whether there are later ones.
+    /// Whether there are later messages.
     pub has_later: bool,
 }
 
 /// A message without its text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MessageMetadata {
-    /// Its place in the order.
+    /// Its sequence number.
     pub seq: Seq,
-    /// Who wrote it.
+    /// Its author.
     pub sender: UserId,
-    /// Who got it.
+    /// Its recipients.
     pub audience: Audience,
-    /// What sort it is.
+    /// Plain, reply or temporary.
     pub kind: MessageKind,
 }
 
-/// What a [`Reader::scan`] did.
+/// The result of one [`Reader::scan`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ScanResult {
-    /// How many messages were shown.
+    /// How many messages `visit` was called with.
     pub visited: u64,
-    /// From where to go on; `None` at the beginning of the log.
+    /// Pass it as `before` to continue; `None` at the beginning of the log.
     pub next: Option<Seq>,
 }
 
-/// The log's time: the server's, but never back by less than [`CLOCK_BACK`].
+/// The log's clock after the server's clock shows `now`; see [`MAX_CLOCK_AHEAD`].
 fn advance_clock(clock: Millis, now: Millis) -> Millis {
     if clock.saturating_sub(now) > MAX_CLOCK_AHEAD { now } else { clock.max(now) }
 }

@@ -1,4 +1,4 @@
-//! A message as it lies in the log: borrowed, and made a value only when it is wanted.
+//! Rows of the message table, borrowed from the log and decoded only when needed.
 
 use std::fmt;
 
@@ -9,35 +9,35 @@ use crate::protocol::id::{Cid, MessageId, Seq, UserId};
 use crate::protocol::message::{Audience, Message, MessageKind, Millis, can_see};
 use crate::protocol::text::SafeText;
 
-/// As much of a message as a search looks at: reading a column more, a million times, is felt.
+/// The columns of a message that a search needs. Every further column would slow a scan of a million
+/// rows noticeably.
 #[derive(Clone, Copy)]
 pub struct ScanRow<'a> {
-    /// Its place in the order.
+    /// Its sequence number.
     pub seq: Seq,
-    /// Who wrote it.
+    /// The ID of its author.
     pub sender: &'a str,
-    /// When.
+    /// When it was posted.
     pub at: Millis,
-    /// The text. To be shown it is read again ([`super::Reader::messages`]): only that is
-    /// [`SafeText`].
+    /// The text, not cleaned. To display it, read the message again with [`super::Reader::messages`],
+    /// which returns [`SafeText`].
     pub content: &'a str,
-    /// `None` for everybody, or IDs with a space between.
+    /// IDs separated by spaces, or `None` for everyone.
     pub(super) recipients: Option<&'a str>,
     pub(super) expires: Option<Millis>,
 }
 
 impl fmt::Debug for ScanRow<'_> {
-    /// Without the text, which never reaches a log.
+    /// Omits the text, so that it cannot get into the server's log output.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Candidate").field("seq", &self.seq).finish_non_exhaustive()
+        f.debug_struct("ScanRow").field("seq", &self.seq).finish_non_exhaustive()
     }
 }
 
 impl ScanRow<'_> {
-    /// Whether `user` is named among the recipients; nobody is when it is for everybody.
+    /// Whether `user` is named as a recipient; `false` for a message to everyone.
     pub fn is_recipient(&self, user: &UserId) -> bool {
-        self.recipients
-            .is_some_and(|named| split_recipients(named).any(|name| name == user.as_str()))
+        self.recipients.is_some_and(|ids| split_recipients(ids).any(|id| id == user.as_str()))
     }
 
     pub(super) fn is_visible(&self, view: View<'_>) -> bool {
@@ -45,7 +45,7 @@ impl ScanRow<'_> {
     }
 }
 
-/// Who may see it may do so until it expires.
+/// Whether the viewer may see the message, and it has not expired.
 fn is_visible(
     view: View<'_>,
     sender: &str,
@@ -56,21 +56,21 @@ fn is_visible(
         && can_see(view.viewer.as_str(), sender, recipients.map(split_recipients))
 }
 
-/// The IDs in a list as it lies in the log.
+/// The IDs in a column of recipients.
 pub(super) fn split_recipients(recipients: &str) -> impl Iterator<Item = &str> {
-    recipients.split(' ').filter(|name| !name.is_empty())
+    recipients.split(' ').filter(|id| !id.is_empty())
 }
 
-/// A message as it lies in the log.
+/// A row of the message table.
 #[derive(Clone, Copy)]
 pub(super) struct MessageRow<'a> {
     pub(super) seq: Seq,
     pub(super) id: u32,
     pub(super) sender: &'a str,
-    /// `None` for everybody, or IDs with a space between.
+    /// IDs separated by spaces, or `None` for everyone.
     pub(super) recipients: Option<&'a str>,
     pub(super) at: Millis,
-    /// Seconds east of Greenwich.
+    /// Offset from UTC in seconds, positive to the east.
     pub(super) zone: i32,
     pub(super) expires: Option<Millis>,
     pub(super) reply_to: Option<u32>,
@@ -84,7 +84,6 @@ impl MessageRow<'_> {
         is_visible(view, self.sender, self.recipients, self.expires)
     }
 
-    /// The message as a value.
     pub(super) fn to_message(&self) -> Result<Message, StoreError> {
         let MessageMetadata { seq, sender, audience, kind } = self.to_metadata()?;
         Ok(Message {
@@ -100,7 +99,6 @@ impl MessageRow<'_> {
         })
     }
 
-    /// All but the text.
     pub(super) fn to_metadata(&self) -> Result<MessageMetadata, StoreError> {
         let kind = match (self.expires, self.reply_to) {
             (Some(expires), _) => MessageKind::Temporary { expires },
@@ -116,12 +114,12 @@ impl MessageRow<'_> {
     }
 }
 
-/// The recipients as they lie in the log.
+/// The recipients as they are stored in the log.
 pub(super) fn join_recipients(audience: &Audience) -> Option<String> {
     match audience {
         Audience::Everyone => None,
-        Audience::Only(people) => {
-            Some(people.iter().map(UserId::as_str).collect::<Vec<_>>().join(" "))
+        Audience::Only(users) => {
+            Some(users.iter().map(UserId::as_str).collect::<Vec<_>>().join(" "))
         }
     }
 }
@@ -132,24 +130,24 @@ pub(super) fn parse_audience(recipients: Option<&str>) -> Result<Audience, Store
 }
 
 pub(super) fn parse_user_id(text: &str) -> Result<UserId, StoreError> {
-    text.parse().map_err(|error| corrupt("a user's ID", error))
+    text.parse().map_err(|error| corrupt("user ID", error))
 }
 
 pub(super) fn parse_cid(text: Option<&str>) -> Result<Option<Cid>, StoreError> {
-    text.map(str::parse).transpose().map_err(|error| corrupt("a client's id", error))
+    text.map(str::parse).transpose().map_err(|error| corrupt("cid", error))
 }
 
 pub(super) fn parse_message_id(number: u32) -> Result<MessageId, StoreError> {
-    MessageId::from_number(number).ok_or_else(|| corrupt("a message's id", number))
+    MessageId::from_number(number).ok_or_else(|| corrupt("message id", number))
 }
 
-/// A moment in a time zone `zone` seconds east of Greenwich.
+/// A time with an offset of `zone` seconds from UTC.
 pub(super) fn to_datetime(at: Millis, zone: i32) -> Result<DateTime<FixedOffset>, StoreError> {
-    let zone = FixedOffset::east_opt(zone).ok_or_else(|| corrupt("a time zone", zone))?;
-    let at = DateTime::from_timestamp_millis(at).ok_or_else(|| corrupt("a time", at))?;
+    let zone = FixedOffset::east_opt(zone).ok_or_else(|| corrupt("time zone", zone))?;
+    let at = DateTime::from_timestamp_millis(at).ok_or_else(|| corrupt("time", at))?;
     Ok(at.with_timezone(&zone))
 }
 
-fn corrupt(what: &str, found: impl fmt::Display) -> StoreError {
-    StoreError::Corrupt(format!("{what}: {found}"))
+fn corrupt(column: &str, value: impl fmt::Display) -> StoreError {
+    StoreError::Corrupt(format!("invalid {column}: {value}"))
 }

@@ -1,10 +1,10 @@
-//! The log for a server of many tasks: one thread writes, some read, and each has a bounded queue.
+//! Worker threads of the log: one writer and several readers, each group behind a bounded queue.
 //!
-//! What waits for the writer is committed together: the busier the server, the more messages share one
-//! wait for the disk. There is no timer; a message that comes alone is committed alone.
+//! Group commit: all queued writes are committed in one transaction, so the busier the server, the more
+//! messages share one sync of the disk. There is no timer; a single message is committed immediately.
 //!
-//! Tests drive the same loops as tasks: with a thread of its own behind it, a runtime whose clock is
-//! paused would see nothing going on, and let the time run.
+//! Simulated tests run the same loops as tasks: with worker threads, a runtime with a paused clock
+//! would see only idle tasks and advance the time.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,23 +15,24 @@ use tokio::sync::{mpsc, oneshot};
 use super::{Append, Outcome, Reader, Retention, ScrubOutcome, Store, StoreError, SweepReport};
 use crate::protocol::message::Millis;
 
-/// How many requests may wait for the writer. When full, those who ask wait.
+/// Capacity of the writer's queue. When it is full, senders wait.
 const WRITE_QUEUE_LEN: usize = 1_024;
 
-/// How many requests may wait for the readers. When full, those who ask wait.
+/// Capacity of each queue of the readers. When it is full, senders wait.
 const READ_QUEUE_LEN: usize = 256;
 
-/// How much is committed at once: some 15 ms of work, which is what the first of it waits.
+/// The most appends in one transaction: some 15 ms of work, by which it delays the first of them.
 const MAX_BATCH: usize = 512;
 
-/// Threads that read for sessions: pages of history, and what somebody missed.
+/// Threads that read history pages and missed events for sessions.
 const READER_THREADS: usize = 2;
 
-/// Threads that search, at most: half of the cores are left to everybody else. They may be busy for
-/// seconds, and nobody else waits for them.
+/// The most threads that run searches; there are fewer on small machines, so that half of the cores
+/// stay free. A search may take seconds, and only other searches wait for it.
 const MAX_SEARCH_THREADS: usize = 2;
 
-/// How far they step back, of 19: a tenth of what a thread gets that has other things to do.
+/// Niceness of the search threads (0 to 19): under load, each gets a tenth of the processor time of a
+/// normal thread.
 #[cfg(target_os = "linux")]
 const SEARCH_NICENESS: i32 = 10;
 
@@ -46,47 +47,47 @@ enum WriteRequest {
     Scrub { reply: ReplySender<ScrubOutcome> },
 }
 
-/// The way to the writer.
+/// Sends requests to the writer.
 #[derive(Debug, Clone)]
 pub struct WriterHandle(mpsc::Sender<WriteRequest>);
 
-/// The writer's end of that way.
+/// Receiving end of [`WriterHandle`].
 #[derive(Debug)]
 pub struct WriteQueue(mpsc::Receiver<WriteRequest>);
 
-/// The way to some readers.
+/// Sends jobs to a group of readers.
 #[derive(Debug, Clone)]
 pub struct ReaderHandle(mpsc::Sender<ReadJob>);
 
-/// The readers' end of that way.
+/// Receiving end of [`ReaderHandle`].
 #[derive(Debug)]
 pub struct ReadQueue(mpsc::Receiver<ReadJob>);
 
-/// What is being written: what came of it, once it is on disk.
+/// A queued request; its result arrives once it is on disk.
 #[derive(Debug)]
 pub struct PendingWrite<T>(oneshot::Receiver<Result<T, StoreError>>);
 
-/// A way to the writer, both ends.
+/// Creates the writer's queue.
 pub fn write_queue() -> (WriterHandle, WriteQueue) {
     let (sender, receiver) = mpsc::channel(WRITE_QUEUE_LEN);
     (WriterHandle(sender), WriteQueue(receiver))
 }
 
-/// A way to readers, both ends.
+/// Creates a queue for readers.
 pub fn read_queue() -> (ReaderHandle, ReadQueue) {
     let (sender, receiver) = mpsc::channel(READ_QUEUE_LEN);
     (ReaderHandle(sender), ReadQueue(receiver))
 }
 
 impl WriterHandle {
-    /// Queues `appends`, which are committed in the order in which this is called, all of one call
-    /// together. Waits only for room in the queue.
+    /// Queues `appends`. Calls are committed in order, the appends of one call in one transaction.
+    /// Waits only while the queue is full.
     pub async fn append(
         &self,
         now: Millis,
         appends: Vec<Append>,
     ) -> Result<PendingWrite<Vec<Outcome>>, StoreError> {
-        self.send(|answer| WriteRequest::Append { now, appends, reply: answer }).await
+        self.send(|reply| WriteRequest::Append { now, appends, reply }).await
     }
 
     /// See [`Store::sweep`].
@@ -95,46 +96,43 @@ impl WriterHandle {
         now: Millis,
         retention: Retention,
     ) -> Result<SweepReport, StoreError> {
-        self.send(|answer| WriteRequest::Sweep { now, retention, reply: answer })
-            .await?
-            .wait()
-            .await
+        self.send(|reply| WriteRequest::Sweep { now, retention, reply }).await?.wait().await
     }
 
-    /// See [`Store::overwrite`].
+    /// See [`Store::scrub`].
     pub async fn scrub(&self) -> Result<ScrubOutcome, StoreError> {
-        self.send(|answer| WriteRequest::Scrub { reply: answer }).await?.wait().await
+        self.send(|reply| WriteRequest::Scrub { reply }).await?.wait().await
     }
 
     async fn send<T>(
         &self,
-        write: impl FnOnce(ReplySender<T>) -> WriteRequest,
+        request: impl FnOnce(ReplySender<T>) -> WriteRequest,
     ) -> Result<PendingWrite<T>, StoreError> {
-        let (answer, pending) = oneshot::channel();
-        self.0.send(write(answer)).await.map_err(closed)?;
+        let (reply, pending) = oneshot::channel();
+        self.0.send(request(reply)).await.map_err(closed)?;
         Ok(PendingWrite(pending))
     }
 }
 
 impl<T> PendingWrite<T> {
-    /// Waits for the disk.
+    /// Waits until the request is done and on disk.
     pub async fn wait(self) -> Result<T, StoreError> {
         self.0.await.map_err(closed)?
     }
 }
 
 impl ReaderHandle {
-    /// Has a reader do `work`. Whoever does not wait for it any more has it done in vain: long work
-    /// asks now and then.
+    /// Runs `work` on a reader. If this future is dropped, work that has not started is skipped; work
+    /// that has started runs to its end, so long work should check for cancellation itself.
     pub async fn read<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut dyn Reader) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
-        let (answer, pending) = oneshot::channel();
+        let (reply, pending) = oneshot::channel();
         let job = move |reader: &mut dyn Reader| {
-            if !answer.is_closed() {
-                // Whoever asked may have left meanwhile.
-                drop(answer.send(work(reader)));
+            if !reply.is_closed() {
+                // The receiver may have been dropped meanwhile.
+                drop(reply.send(work(reader)));
             }
         };
         self.0.send(Box::new(job)).await.map_err(closed)?;
@@ -146,70 +144,71 @@ fn closed<E>(_: E) -> StoreError {
     StoreError::Closed
 }
 
-/// The writer's loop, for a thread of its own: until all handles are gone and all is written.
+/// Runs the writer until all handles are dropped and everything queued is written. For a thread of its
+/// own.
 pub fn run_writer(mut store: impl Store, mut queue: WriteQueue) {
-    let mut waiting = Vec::new();
-    while queue.0.blocking_recv_many(&mut waiting, MAX_BATCH) > 0 {
-        process(&mut store, &mut waiting);
+    let mut queued = Vec::new();
+    while queue.0.blocking_recv_many(&mut queued, MAX_BATCH) > 0 {
+        process(&mut store, &mut queued);
     }
 }
 
-/// The same as a task, for tests: `disk` is how long the disk takes.
+/// [`run_writer`] as a task, for simulated tests; `disk_delay` is awaited before each batch.
 pub async fn run_writer_task(
     mut store: impl Store,
     mut queue: WriteQueue,
-    mut disk: impl AsyncFnMut(),
+    mut disk_delay: impl AsyncFnMut(),
 ) {
-    let mut waiting = Vec::new();
-    while queue.0.recv_many(&mut waiting, MAX_BATCH).await > 0 {
-        disk().await;
-        process(&mut store, &mut waiting);
+    let mut queued = Vec::new();
+    while queue.0.recv_many(&mut queued, MAX_BATCH).await > 0 {
+        disk_delay().await;
+        process(&mut store, &mut queued);
     }
 }
 
-/// The loop of one reader of several, for a thread of its own.
+/// Runs one of the readers that share a queue, for a thread of its own.
 fn run_reader(mut reader: impl Reader, queue: &Mutex<ReadQueue>) {
-    // One waits for the queue while the others wait for the lock, or read.
+    // One thread waits for the queue; the others wait for the lock, or read.
     let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).0.blocking_recv();
     while let Some(job) = next() {
-        // Its answer is dropped then, and whoever waits is told.
+        // A panic drops the job's reply sender, so the caller gets `StoreError::Closed`.
         drop(catch_unwind(AssertUnwindSafe(|| job(&mut reader))));
     }
 }
 
-/// The loop of a single reader as a task, for tests.
+/// Runs a single reader as a task, for simulated tests.
 pub async fn run_reader_task(mut reader: impl Reader, mut queue: ReadQueue) {
     while let Some(job) = queue.0.recv().await {
         job(&mut reader);
     }
 }
 
-fn process(store: &mut impl Store, waiting: &mut Vec<WriteRequest>) {
+fn process(store: &mut impl Store, queued: &mut Vec<WriteRequest>) {
     let mut batch = AppendBatch::default();
-    for write in waiting.drain(..) {
-        match write {
-            WriteRequest::Append { now, appends, reply: answer } => {
+    for request in queued.drain(..) {
+        match request {
+            WriteRequest::Append { now, appends, reply } => {
                 if batch.appends.len() + appends.len() > MAX_BATCH {
                     batch.commit(store);
                 }
                 batch.now = batch.now.max(now);
-                batch.replies.push((appends.len(), answer));
+                batch.replies.push((appends.len(), reply));
                 batch.appends.extend(appends);
             }
-            WriteRequest::Sweep { now, retention, reply: answer } => {
+            WriteRequest::Sweep { now, retention, reply } => {
                 batch.commit(store);
-                drop(answer.send(store.sweep(now, retention)));
+                drop(reply.send(store.sweep(now, retention)));
             }
-            WriteRequest::Scrub { reply: answer } => {
+            WriteRequest::Scrub { reply } => {
                 batch.commit(store);
-                drop(answer.send(store.scrub()));
+                drop(reply.send(store.scrub()));
             }
         }
     }
     batch.commit(store);
 }
 
-/// What goes into one transaction, and who is told how much of what comes of it.
+/// The appends of one transaction, and for each request how many of the outcomes are its own.
 #[derive(Default)]
 struct AppendBatch {
     now: Millis,
@@ -219,46 +218,46 @@ struct AppendBatch {
 
 impl AppendBatch {
     fn commit(&mut self, store: &mut impl Store) {
-        let Self { now, appends, replies: answers } = std::mem::take(self);
-        if answers.is_empty() {
+        let Self { now, appends, replies } = std::mem::take(self);
+        if replies.is_empty() {
             return;
         }
         match store.append(now, &appends) {
             Ok(outcomes) => {
                 let mut outcomes = outcomes.into_iter();
-                for (count, answer) in answers {
-                    drop(answer.send(Ok(outcomes.by_ref().take(count).collect())));
+                for (count, reply) in replies {
+                    drop(reply.send(Ok(outcomes.by_ref().take(count).collect())));
                 }
             }
             Err(error) => {
-                for (_, answer) in answers {
-                    drop(answer.send(Err(error.clone())));
+                for (_, reply) in replies {
+                    drop(reply.send(Err(error.clone())));
                 }
             }
         }
     }
 }
 
-/// The ways to a log that has threads of its own.
+/// Handles to the threads of a log.
 #[derive(Debug, Clone)]
 pub struct LogHandles {
-    /// To the writer.
+    /// The writer.
     pub writer: WriterHandle,
-    /// To the readers.
+    /// Readers for history pages and missed events.
     pub readers: ReaderHandle,
-    /// To the readers that search.
+    /// Readers for searches.
     pub searchers: ReaderHandle,
 }
 
-/// The threads of a log, or none where tasks do their work. They end when the last handle is gone.
+/// The threads of a log (none in simulated tests). They end when the last handle is dropped.
 #[derive(Debug, Default)]
 pub struct LogThreads(Vec<JoinHandle<()>>);
 
-/// Gives a log its threads. A panic of the writer ends the process at once: nothing that is not in
-/// the log may go out.
+/// Starts the threads of a log. A panic of the writer aborts the process, because nothing may be sent
+/// to clients that is not in the log.
 pub fn spawn_threads<S: Store>(store: S) -> Result<(LogHandles, LogThreads), StoreError> {
     let mut threads = Vec::new();
-    let mut readers = |name, count, prepare: fn()| -> Result<ReaderHandle, StoreError> {
+    let mut spawn_readers = |name, count, prepare: fn()| -> Result<ReaderHandle, StoreError> {
         let (handle, queue) = read_queue();
         let queue = Arc::new(Mutex::new(queue));
         for _ in 0..count {
@@ -270,14 +269,14 @@ pub fn spawn_threads<S: Store>(store: S) -> Result<(LogHandles, LogThreads), Sto
         }
         Ok(handle)
     };
-    let reads = readers("store-read", READER_THREADS, || {})?;
-    let searches = readers("store-search", search_threads(), lower_priority)?;
-    let (handle, queue) = write_queue();
+    let readers = spawn_readers("store-read", READER_THREADS, || {})?;
+    let searchers = spawn_readers("store-search", search_threads(), lower_priority)?;
+    let (writer, queue) = write_queue();
     threads.push(spawn("store", move || {
         let _abort = AbortOnPanic;
         run_writer(store, queue);
     })?);
-    Ok((LogHandles { writer: handle, readers: reads, searchers: searches }, LogThreads(threads)))
+    Ok((LogHandles { writer, readers, searchers }, LogThreads(threads)))
 }
 
 fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, StoreError> {
@@ -290,24 +289,24 @@ fn search_threads() -> usize {
         .map_or(1, |cores| (cores.get() / 2).clamp(1, MAX_SEARCH_THREADS))
 }
 
-/// Whatever else there is to do on this machine goes before what this thread does.
+/// Lets all other work on the machine go before this thread's.
 #[cfg(target_os = "linux")]
 fn lower_priority() {
     let this = rustix::thread::gettid();
-    // Where the system does not allow it, searches are merely felt more.
+    // If this is not permitted, searches slow the server down a little more.
     rustix::process::setpriority_process(Some(this), SEARCH_NICENESS).unwrap_or_default();
 }
 
-/// Only on Linux does a thread have a priority of its own.
+/// Only Linux has priorities of single threads.
 #[cfg(not(target_os = "linux"))]
-fn give_way() {}
+fn lower_priority() {}
 
 impl LogThreads {
-    /// Waits until all that was queued is written. To be called when the last handle is gone, and
-    /// not from a task.
+    /// Waits until everything queued is written. Call it after the last handle is dropped, and not from
+    /// an async task: it blocks.
     pub fn join(self) {
         for thread in self.0 {
-            // A panic was reported when it happened.
+            // The panic hook has reported any panic.
             drop(thread.join());
         }
     }

@@ -1,14 +1,14 @@
-//! Who belongs to which key, who may come in, and who may not: the writer's part of it in SQLite.
+//! Registered IDs, invites and bans in SQLite.
 
 use rusqlite::OptionalExtension;
 
-use super::super::{BanTarget, Network, OpenInvite, Outcome, StoreError};
+use super::super::{BanTarget, OpenInvite, Outcome, StoreError, parse_network};
 use super::write::WriteTxn;
 use super::{query_all, user_id_column};
 use crate::protocol::id::UserId;
 
 impl WriteTxn<'_> {
-    /// Whoever has the ID already pays nothing for it.
+    /// Takes no use of the invite if the ID is already bound to this key.
     pub(super) fn register(
         &self,
         user: &UserId,
@@ -36,16 +36,16 @@ impl WriteTxn<'_> {
         Ok(Outcome::Registered)
     }
 
-    /// Whether there was a use left; it is taken.
+    /// Takes one use of an invite. Returns whether there was one left.
     fn redeem(&self, hash: &[u8; 32]) -> Result<bool, StoreError> {
-        let taken = self
+        let updated = self
             .db
             .prepare_cached("UPDATE invite SET uses = uses - 1 WHERE hash = ?1 AND expires > ?2")?
             .execute((hash, self.now))?;
         self.db
             .prepare_cached("DELETE FROM invite WHERE hash = ?1 AND uses = 0")?
             .execute([hash])?;
-        Ok(taken == 1)
+        Ok(updated == 1)
     }
 
     pub(super) fn rebind(&self, user: &UserId, key: &[u8; 32]) -> Result<Outcome, StoreError> {
@@ -64,18 +64,18 @@ impl WriteTxn<'_> {
         Ok(Outcome::Done)
     }
 
-    pub(super) fn ban(&self, banned: &BanTarget) -> Result<Outcome, StoreError> {
-        let (key, network) = ban_columns(banned);
+    pub(super) fn ban(&self, target: &BanTarget) -> Result<Outcome, StoreError> {
+        let (key, network) = ban_columns(target);
         self.db
             .prepare_cached("INSERT INTO ban VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING")?
             .execute((key, network, self.now))?;
         Ok(Outcome::Done)
     }
 
-    pub(super) fn unban(&self, banned: &BanTarget) -> Result<Outcome, StoreError> {
+    pub(super) fn unban(&self, target: &BanTarget) -> Result<Outcome, StoreError> {
         self.db
             .prepare_cached("DELETE FROM ban WHERE key = ?1 OR network = ?2")?
-            .execute(ban_columns(banned))?;
+            .execute(ban_columns(target))?;
         Ok(Outcome::Done)
     }
 
@@ -85,14 +85,14 @@ impl WriteTxn<'_> {
     }
 }
 
-fn ban_columns(banned: &BanTarget) -> (Option<&[u8; 32]>, Option<String>) {
-    match banned {
+fn ban_columns(target: &BanTarget) -> (Option<&[u8; 32]>, Option<String>) {
+    match target {
         BanTarget::Key(key) => (Some(key), None),
         BanTarget::Network(network) => (None, Some(network.to_string())),
     }
 }
 
-/// The IDs that belong to keys, in the order in which they came to them.
+/// The IDs and their keys, in the order in which they were bound.
 pub(super) fn read_registered(
     db: &rusqlite::Connection,
 ) -> Result<Vec<(UserId, [u8; 32])>, StoreError> {
@@ -110,7 +110,7 @@ pub(super) fn read_invites(db: &rusqlite::Connection) -> Result<Vec<OpenInvite>,
 pub(super) fn read_bans(db: &rusqlite::Connection) -> Result<Vec<BanTarget>, StoreError> {
     query_all(db, "SELECT key, network FROM ban", (), |row| {
         let network = |text: String| {
-            text.parse::<Network>().map_err(|error| StoreError::Corrupt(error.to_string()))
+            parse_network(&text).map_err(|error| StoreError::Corrupt(error.to_string()))
         };
         Ok(match row.get(0)? {
             Some(key) => BanTarget::Key(key),

@@ -1,8 +1,8 @@
-//! The log in SQLite: one file, written ahead (WAL) and synced at every commit.
+//! The log in SQLite: one file in WAL mode, synced at every commit.
 //!
-//! Every commit waits for the disk (`synchronous=FULL`): with less, a power cut takes back what was
-//! acknowledged. There is no index of the text: reading it all takes less than a second for a million
-//! messages, and an index would cost each message more than it does now.
+//! Every commit waits for the disk (`synchronous=FULL`); with a weaker setting, a power cut could lose
+//! acknowledged messages. There is no full-text index: scanning a million messages takes less than a
+//! second, and an index would more than double the cost of storing a message.
 
 mod accounts;
 mod open;
@@ -25,23 +25,24 @@ use super::{
 use crate::protocol::id::{MessageId, Seq, UserId};
 use crate::protocol::message::Millis;
 
-/// How much may lie in the write-ahead log before it is brought into the file, in pages of 4 KiB.
+/// A checkpoint is due when this many pages of 4 KiB are in the write-ahead log.
 const CHECKPOINT_PAGES: i64 = 1_000;
 
-/// The log in a folder, which no other process can open meanwhile.
+/// The log in a data folder, which is locked against other processes.
 #[derive(Debug)]
 pub struct SqliteStore {
-    // Before the folder: the lock goes last.
+    // Declared before `folder`, so that the lock is released last.
     db: Connection,
     header: LogHeader,
     /// Where the next sweep begins.
     next_sweep: Seq,
-    /// Whether the disk has failed, so that nothing is certain any more.
+    /// Whether a write has failed and the state of the disk is unknown; see
+    /// [`StoreError::EarlierFailure`].
     failed: bool,
     folder: open::LockedFolder,
 }
 
-/// The row of the table of that name, but for what never changes.
+/// The columns of the single row of table `log` that change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct LogHeader {
     head: Seq,
@@ -50,15 +51,16 @@ struct LogHeader {
 }
 
 impl SqliteStore {
-    /// Opens the log in `folder`, or makes it.
+    /// Opens the log in `folder`. Creates the folder and the log if they are missing.
     pub fn open(folder: &Path) -> Result<Self, StoreError> {
         let folder = open::lock_folder(folder)?;
         let db = open::open_writer(&folder.file)?;
-        let log = read_header(&db)?;
-        Ok(Self { db, header: log, next_sweep: Seq(0), failed: false, folder })
+        let header = read_header(&db)?;
+        Ok(Self { db, header, next_sweep: Seq(0), failed: false, folder })
     }
 
-    /// One transaction: all that `work` does, or nothing.
+    /// Runs `work` in a transaction: everything it writes is committed, or nothing. Then checkpoints if
+    /// that is due.
     fn write<T>(
         &mut self,
         now: Millis,
@@ -69,7 +71,7 @@ impl SqliteStore {
         }
         let written = self.transact(now, work);
         match &written {
-            // What was written is safe, whatever comes of the checkpoint.
+            // The commit is safe even if the checkpoint fails.
             Ok(_) => match self.checkpoint_if_due() {
                 Ok(()) => {}
                 Err(error) => self.failed = !error.is_transient(),
@@ -85,14 +87,14 @@ impl SqliteStore {
         work: impl FnOnce(&mut WriteTxn<'_>) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         let transaction = self.db.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let mut turn = WriteTxn { db: &transaction, now, header: self.header };
-        let done = work(&mut turn)?;
-        let log = turn.header;
-        if log != self.header {
-            write_header(&transaction, log)?;
+        let mut txn = WriteTxn { db: &transaction, now, header: self.header };
+        let done = work(&mut txn)?;
+        let header = txn.header;
+        if header != self.header {
+            write_header(&transaction, header)?;
         }
         transaction.commit()?;
-        self.header = log;
+        self.header = header;
         Ok(done)
     }
 
@@ -110,14 +112,14 @@ impl Store for SqliteStore {
 
     fn snapshot(&mut self) -> Result<LogSnapshot, StoreError> {
         let db = self.db.transaction()?;
-        let mut ids = query_all(&db, "SELECT id FROM message", (), message_id_column)?;
-        ids.extend(query_all(&db, "SELECT id FROM mark", (), message_id_column)?);
+        let mut used_ids = query_all(&db, "SELECT id FROM message", (), message_id_column)?;
+        used_ids.extend(query_all(&db, "SELECT id FROM mark", (), message_id_column)?);
         Ok(LogSnapshot {
             epoch: db.query_row("SELECT epoch FROM log", (), |row| row.get(0))?,
             head: self.header.head,
             horizon: self.header.horizon,
             size: read_size(&db)?,
-            used_ids: ids,
+            used_ids,
             expirations: query_all(
                 &db,
                 "SELECT id, expires FROM message WHERE expires IS NOT NULL",
@@ -136,14 +138,14 @@ impl Store for SqliteStore {
     }
 
     fn append(&mut self, now: Millis, batch: &[Append]) -> Result<Vec<Outcome>, StoreError> {
-        self.write(now, |turn| batch.iter().map(|append| turn.append(append)).collect())
+        self.write(now, |txn| batch.iter().map(|append| txn.append(append)).collect())
     }
 
     fn sweep(&mut self, now: Millis, retention: Retention) -> Result<SweepReport, StoreError> {
         let from = self.next_sweep;
-        let (swept, next) = self.write(now, |turn| turn.sweep(retention, from))?;
+        let (report, next) = self.write(now, |txn| txn.sweep(retention, from))?;
         self.next_sweep = next;
-        Ok(swept)
+        Ok(report)
     }
 
     fn scrub(&mut self) -> Result<ScrubOutcome, StoreError> {
@@ -161,7 +163,7 @@ impl Store for SqliteStore {
     }
 }
 
-/// Each reader but '' once, without looking at every row.
+/// Each distinct reader but '', found by jumping through the index instead of reading every row.
 const DIRECT_MESSAGE_USERS: &str = "
     WITH RECURSIVE each (reader) AS (
         SELECT min(reader) FROM feed WHERE reader > ''
@@ -179,7 +181,7 @@ fn read_header(db: &Connection) -> Result<LogHeader, StoreError> {
             horizon: seq_column(row, 2)?,
         })
     });
-    log.optional()?.ok_or_else(|| StoreError::Corrupt("it has no head".to_owned()))
+    log.optional()?.ok_or_else(|| StoreError::Corrupt("table `log` is empty".to_owned()))
 }
 
 fn read_size(db: &Connection) -> Result<LogSize, StoreError> {
@@ -198,14 +200,15 @@ fn write_header(db: &Transaction<'_>, log: LogHeader) -> Result<(), StoreError> 
     Ok(())
 }
 
-/// Runs a checkpoint: whether it was blocked, how many pages there are, and how many are done.
+/// Runs a checkpoint. Returns whether it was blocked (1 if so), how many pages the write-ahead log has,
+/// and how many of them were copied to the file.
 fn checkpoint(db: &Connection, sql: &str) -> Result<(i64, i64, i64), StoreError> {
     let row =
         db.prepare_cached(sql)?.query_row((), |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
     Ok(row)
 }
 
-/// All rows of a statement.
+/// Reads all rows of a statement.
 fn query_all<T>(
     db: &Connection,
     sql: &str,
@@ -233,14 +236,15 @@ fn seq_column(row: &SqliteRow<'_>, column: usize) -> rusqlite::Result<Seq> {
     row.get(column).map(|number: i64| Seq(number.cast_unsigned()))
 }
 
-/// A place as SQLite has it. What is out of its range is after everything.
+/// A sequence number as an SQL integer. Values out of range become the largest, which is after every
+/// event.
 fn seq_to_sql(seq: Seq) -> i64 {
     i64::try_from(seq.0).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]
 impl SqliteStore {
-    /// What a setting of the writer's connection is.
+    /// The value of a pragma of the writer's connection.
     pub(super) fn pragma(&self, name: &str) -> String {
         self.db
             .pragma_query_value(None, name, |row| {
@@ -252,18 +256,18 @@ impl SqliteStore {
             .unwrap()
     }
 
-    /// Does not wait for the disk, in tests that are about something else.
+    /// Turns off waiting for the disk, for tests that do not need it.
     pub(crate) fn without_sync(self) -> Self {
         self.db.pragma_update(None, "synchronous", "OFF").unwrap();
         self
     }
 
-    /// Makes the disk full at so many pages.
+    /// Simulates a disk that is full at this many pages.
     pub(super) fn limit_pages(&self, pages: u32) {
         self.db.pragma_update(None, "max_page_count", pages).unwrap();
     }
 
-    /// Waits for nobody.
+    /// Makes a blocked statement fail immediately.
     pub(super) fn disable_busy_timeout(&self) {
         self.db.pragma_update(None, "busy_timeout", 0).unwrap();
     }

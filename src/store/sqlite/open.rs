@@ -1,4 +1,4 @@
-//! Opening the log: the folder and its lock, the settings, and the steps from older formats.
+//! Opening the log: the lock of the data folder, connection settings, and format migrations.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, Write};
@@ -9,40 +9,40 @@ use rusqlite::{Connection, OpenFlags};
 
 use super::super::StoreError;
 
-/// The file's name in the folder.
+/// Name of the log file in the data folder.
 pub(super) const LOG_FILE: &str = "log.db";
 
-/// Marks the file as ours: "chat".
+/// SQLite's `application_id` of a log: "chat" in ASCII.
 const APPLICATION_ID: i64 = 0x6368_6174;
 
-/// The steps from each format to the next.
+/// The script at index n migrates a log from format n to n + 1.
 const MIGRATIONS: [&str; 3] =
     [include_str!("schema.sql"), include_str!("format_2.sql"), include_str!("format_3.sql")];
 
-/// The format that all steps lead to.
+/// The format after all migrations, stored as SQLite's `user_version`.
 #[expect(clippy::cast_possible_wrap, reason = "a few steps")]
 const CURRENT_FORMAT: i64 = MIGRATIONS.len() as i64;
 
-/// Before 3.51.3, two connections that write and checkpoint at once can damage the file
+/// Before 3.51.3, a write and a checkpoint by two connections at the same time can corrupt the file
 /// (<https://sqlite.org/wal.html#walresetbug>).
 const MIN_SQLITE_VERSION: i32 = 3_051_003;
 
-/// How long to wait for another process that writes (somebody with the `sqlite3` shell, say).
+/// How long to wait for a write lock held by another process (the `sqlite3` shell, say).
 const BUSY_TIMEOUT_MS: u32 = 5_000;
 
-/// What the writer and each reader keep of the file in memory, in KiB. Small: what is read again was
-/// kept by the system anyway, and larger caches made nothing faster (`benches/store.rs`).
+/// Page cache of the writer and of each reader. Small, because the operating system caches the file,
+/// too; larger caches made nothing faster (`benches/store.rs`).
 const WRITER_CACHE_KIB: u32 = 1_024;
 const READER_CACHE_KIB: u32 = 256;
 
-/// The folder, held until this is dropped.
+/// A locked data folder; dropping it releases the lock.
 #[derive(Debug)]
 pub(super) struct LockedFolder {
     pub(super) file: PathBuf,
     _lock: File,
 }
 
-/// Makes the folder if need be and locks it.
+/// Locks the data folder, and creates it and the log file if they are missing.
 pub(super) fn lock_folder(folder: &Path) -> Result<LockedFolder, StoreError> {
     if rusqlite::version_number() < MIN_SQLITE_VERSION {
         return Err(StoreError::SqliteTooOld(rusqlite::version()));
@@ -50,7 +50,7 @@ pub(super) fn lock_folder(folder: &Path) -> Result<LockedFolder, StoreError> {
     owner_only_folder().create(folder).map_err(StoreError::file_access(folder))?;
     let lock = acquire_lock(folder)?;
     let file = folder.join(LOG_FILE);
-    // SQLite gives its other files the rights of this one.
+    // SQLite creates its other files with the permissions of this one.
     owner_only_file().open(&file).map_err(StoreError::file_access(&file))?;
     sync_folder(folder)?;
     Ok(LockedFolder { file, _lock: lock })
@@ -63,7 +63,7 @@ fn acquire_lock(folder: &Path) -> Result<File, StoreError> {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
             let mut pid = String::new();
-            // Where a lock also keeps others from reading, the number stays unknown.
+            // On systems where a lock prevents reading, the process id stays unknown.
             let read = file.read_to_string(&mut pid);
             let holder = match (read, pid.trim().parse::<u32>()) {
                 (Ok(_), Ok(pid)) => format!("another server (process {pid})"),
@@ -96,7 +96,7 @@ fn owner_only_file() -> OpenOptions {
     options
 }
 
-/// A new file is only safe from a power cut when its folder is, too.
+/// A new file survives a power cut only if its folder is synced, too.
 #[cfg(unix)]
 fn sync_folder(folder: &Path) -> Result<(), StoreError> {
     File::open(folder).and_then(|folder| folder.sync_all()).map_err(StoreError::file_access(folder))
@@ -107,19 +107,19 @@ fn sync_folder(_: &Path) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// The connection of the one writer, with the file in the latest format.
+/// Opens the writer's connection, and migrates the log to the current format.
 pub(super) fn open_writer(file: &Path) -> Result<Connection, StoreError> {
     let mut db = connect(file)?;
     let format = read_format(&db, file)?;
-    // Before the first table: SQLite would rewrite the whole file for it later.
+    // WAL mode has to be set before the first table is created: later, SQLite would rewrite the file.
     db.pragma_update(None, "journal_mode", "WAL")?;
     db.pragma_update(None, "synchronous", "FULL")?;
-    // The two that macOS needs for the disk itself to be waited for; nothing elsewhere.
+    // On macOS, `fsync` does not wait for the disk itself without these two; no effect elsewhere.
     db.pragma_update(None, "fullfsync", true)?;
     db.pragma_update(None, "checkpoint_fullfsync", true)?;
-    // What is removed is overwritten with zeros.
+    // Deleted content is overwritten with zeros.
     db.pragma_update(None, "secure_delete", true)?;
-    // The writer does it itself, since SQLite's own keeps its errors secret.
+    // The writer checkpoints explicitly, because automatic checkpoints do not report their errors.
     db.pragma_update(None, "wal_autocheckpoint", 0)?;
     db.pragma_update(None, "journal_size_limit", 16 * 1_024 * 1_024)?;
     db.pragma_update(None, "cache_size", -i64::from(WRITER_CACHE_KIB))?;
@@ -127,7 +127,7 @@ pub(super) fn open_writer(file: &Path) -> Result<Connection, StoreError> {
     Ok(db)
 }
 
-/// The connection of a reader.
+/// Opens a reader's connection.
 pub(super) fn open_reader(file: &Path) -> Result<Connection, StoreError> {
     let db = connect(file)?;
     db.pragma_update(None, "query_only", true)?;
@@ -139,42 +139,42 @@ fn connect(file: &Path) -> Result<Connection, StoreError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let db = Connection::open_with_flags(file, flags)?;
     db.pragma_update(None, "busy_timeout", BUSY_TIMEOUT_MS)?;
-    // No text in temporary files.
+    // Keeps message text out of temporary files.
     db.pragma_update(None, "temp_store", "MEMORY")?;
-    // A file that was made to attack its reader gets no code of its own to run.
+    // The schema of a manipulated file must not run functions with side effects.
     db.pragma_update(None, "trusted_schema", false)?;
     db.set_prepared_statement_cache_capacity(64);
     Ok(db)
 }
 
-/// The format of the file, 0 if it is new. Changes nothing.
+/// The format of the file; 0 if it is new. Does not change the file.
 fn read_format(db: &Connection, file: &Path) -> Result<usize, StoreError> {
     let number = |pragma| db.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0));
-    let foreign = || StoreError::NotALog(file.to_owned());
-    let (application, found) = match (number("application_id"), number("user_version")) {
-        (Ok(application), Ok(found)) => (application, found),
+    let not_a_log = || StoreError::NotALog(file.to_owned());
+    let (application, version) = match (number("application_id"), number("user_version")) {
+        (Ok(application), Ok(version)) => (application, version),
         (Err(error), _) | (_, Err(error)) => {
             return Err(match error.sqlite_error_code() {
-                Some(rusqlite::ErrorCode::NotADatabase) => foreign(),
+                Some(rusqlite::ErrorCode::NotADatabase) => not_a_log(),
                 Some(_) | None => error.into(),
             });
         }
     };
     let tables: i64 = db.query_row("SELECT count(*) FROM sqlite_schema", (), |row| row.get(0))?;
-    if application != APPLICATION_ID && (application, found, tables) != (0, 0, 0) {
-        return Err(foreign());
+    if application != APPLICATION_ID && (application, version, tables) != (0, 0, 0) {
+        return Err(not_a_log());
     }
-    match usize::try_from(found) {
+    match usize::try_from(version) {
         Ok(format) if format <= MIGRATIONS.len() => Ok(format),
         Ok(_) | Err(_) => Err(StoreError::NewerFormat {
             path: file.to_owned(),
-            format: found,
+            format: version,
             supported: CURRENT_FORMAT,
         }),
     }
 }
 
-/// Brings the file from `format` to the latest, all or nothing.
+/// Migrates the file from `format` to the current one, in one transaction.
 fn migrate(db: &mut Connection, format: usize) -> Result<(), StoreError> {
     let steps = MIGRATIONS.get(format..).unwrap_or_default();
     if steps.is_empty() {

@@ -1,7 +1,7 @@
-//! Reading the log in SQLite, beside the writer.
+//! Readers of the log in SQLite.
 //!
-//! What a page costs is the number of its rows: for everybody's messages and for one's own there are
-//! two sorted lists in `feed`, and SQLite merges them as it goes.
+//! The cost of a page depends only on its number of rows: table `feed` has one sorted list of the
+//! messages to everyone and one for each user, and SQLite merges the two lists of a viewer.
 
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -18,7 +18,7 @@ use crate::protocol::event::{Deleted, Event};
 use crate::protocol::id::{MessageId, Seq};
 use crate::protocol::message::{Message, Millis};
 
-/// The columns of a [`Row`], in its order; `$table` is where its place comes from.
+/// The columns of a [`MessageRow`], in the order of its fields; `seq` is taken from `$table`.
 macro_rules! message_columns {
     ($table:literal) => {
         concat!(
@@ -28,13 +28,14 @@ macro_rules! message_columns {
     };
 }
 
-/// The messages in one list of the feed on one side of a place; `$reader` is an SQL expression.
+/// The messages in the feed of `$reader` (an SQL expression) before or after a sequence number. `$first`
+/// goes before the columns; `$side` is `<` or `>`.
 macro_rules! messages_in_feed {
     ($first:literal, $reader:literal, $side:literal) => {
         concat!(
             "SELECT ",
             $first,
-            // By this SQLite sees that the list is in order already.
+            // With `feed.seq` as the sequence number, SQLite knows that the list is already sorted.
             message_columns!("feed"),
             " FROM feed CROSS JOIN message ON message.seq = feed.seq
               WHERE reader = ",
@@ -46,7 +47,7 @@ macro_rules! messages_in_feed {
     };
 }
 
-/// The marks in one list of the feed after a place, in the columns of messages.
+/// The tombstones in the feed of `$reader` after a sequence number, in the columns of messages.
 macro_rules! tombstones_in_feed {
     ($reader:literal) => {
         concat!(
@@ -92,7 +93,7 @@ const BY_SEQ: &str =
 const SCAN: &str = "SELECT seq, sender, recipients, at, expires, content FROM message
                     WHERE seq < ?1 ORDER BY seq DESC LIMIT ?2";
 
-/// A reader of the log in SQLite.
+/// A reader of a [`SqliteStore`](super::SqliteStore).
 #[derive(Debug)]
 pub struct SqliteReader {
     db: Connection,
@@ -113,20 +114,20 @@ impl Reader for SqliteReader {
     ) -> Result<Option<EventPage>, StoreError> {
         let limit = limit.max(1);
         let db = self.db.transaction()?;
-        let log = read_header(&db)?;
-        if after < log.horizon {
+        let header = read_header(&db)?;
+        if after < header.horizon {
             return Ok(None);
         }
         let mut events = Vec::new();
-        let mut looked = log.head;
+        let mut complete_to = header.head;
         for_each_row(&db, EVENTS_AFTER, page_params(view, after, limit), |row| {
             events.push(read_event(row)?);
             if events.len() == limit {
-                looked = seq_column(row, 1)?;
+                complete_to = seq_column(row, 1)?;
             }
             Ok(ControlFlow::Continue(()))
         })?;
-        Ok(Some(EventPage { events, complete_to: looked }))
+        Ok(Some(EventPage { events, complete_to }))
     }
 
     fn history(
@@ -135,10 +136,11 @@ impl Reader for SqliteReader {
         before: Option<Seq>,
         limit: usize,
     ) -> Result<MessagePage, StoreError> {
-        let place = before.unwrap_or(Seq(u64::MAX));
-        let (mut messages, more) = read_messages(&self.db, MESSAGES_BEFORE, view, place, limit)?;
+        let before = before.unwrap_or(Seq(u64::MAX));
+        let (mut messages, has_earlier) =
+            read_messages(&self.db, MESSAGES_BEFORE, view, before, limit)?;
         messages.reverse();
-        Ok(MessagePage { messages, has_earlier: more })
+        Ok(MessagePage { messages, has_earlier })
     }
 
     fn around(
@@ -150,11 +152,12 @@ impl Reader for SqliteReader {
         let db = self.db.transaction()?;
         let Some(found) = read_metadata(&db, view, id)? else { return Ok(None) };
         let from = Seq(found.seq.0 + 1);
-        let (mut all, earlier) = read_messages(&db, MESSAGES_BEFORE, view, from, limit + 1)?;
-        all.reverse();
-        let (after, later) = read_messages(&db, MESSAGES_AFTER, view, found.seq, limit)?;
-        all.extend(after);
-        Ok(Some(MessagesAround { messages: all, has_earlier: earlier, has_later: later }))
+        let (mut messages, has_earlier) =
+            read_messages(&db, MESSAGES_BEFORE, view, from, limit + 1)?;
+        messages.reverse();
+        let (after, has_later) = read_messages(&db, MESSAGES_AFTER, view, found.seq, limit)?;
+        messages.extend(after);
+        Ok(Some(MessagesAround { messages, has_earlier, has_later }))
     }
 
     fn metadata(
@@ -165,44 +168,45 @@ impl Reader for SqliteReader {
         read_metadata(&self.db, view, id)
     }
 
-    fn messages(&mut self, view: View<'_>, places: &[Seq]) -> Result<Vec<Message>, StoreError> {
+    fn messages(&mut self, view: View<'_>, seqs: &[Seq]) -> Result<Vec<Message>, StoreError> {
         let db = self.db.transaction()?;
-        let mut all = Vec::new();
-        for place in places {
-            for_each_row(&db, BY_SEQ, [seq_to_sql(*place)], |row| {
+        let mut messages = Vec::new();
+        for seq in seqs {
+            for_each_row(&db, BY_SEQ, [seq_to_sql(*seq)], |row| {
                 let row = read_message_row(row, 0)?;
                 if row.is_visible(view) {
-                    all.push(row.to_message()?);
+                    messages.push(row.to_message()?);
                 }
                 Ok(ControlFlow::Break(()))
             })?;
         }
-        Ok(all)
+        Ok(messages)
     }
 
     fn scan(
         &mut self,
         view: View<'_>,
         before: Option<Seq>,
-        rows: usize,
-        show: &mut dyn FnMut(&ScanRow<'_>) -> ControlFlow<()>,
+        max_rows: usize,
+        visit: &mut dyn FnMut(&ScanRow<'_>) -> ControlFlow<()>,
     ) -> Result<ScanResult, StoreError> {
-        let (rows, mut looked, mut shown, mut next) = (rows.max(1), 0, 0, None);
-        let place = before.unwrap_or(Seq(u64::MAX));
-        for_each_row(&self.db, SCAN, (seq_to_sql(place), limit_to_sql(rows)), |row| {
-            looked += 1;
+        let max_rows = max_rows.max(1);
+        let (mut examined, mut visited, mut next) = (0, 0, None);
+        let before = before.unwrap_or(Seq(u64::MAX));
+        for_each_row(&self.db, SCAN, (seq_to_sql(before), limit_to_sql(max_rows)), |row| {
+            examined += 1;
             let mut flow = ControlFlow::Continue(());
-            let candidate = read_scan_row(row)?;
-            if candidate.is_visible(view) {
-                shown += 1;
-                flow = show(&candidate);
+            let row = read_scan_row(row)?;
+            if row.is_visible(view) {
+                visited += 1;
+                flow = visit(&row);
             }
-            if looked == rows || flow.is_break() {
-                next = Some(candidate.seq);
+            if examined == max_rows || flow.is_break() {
+                next = Some(row.seq);
             }
             Ok(flow)
         })?;
-        Ok(ScanResult { visited: shown, next })
+        Ok(ScanResult { visited, next })
     }
 
     fn horizon(&mut self) -> Result<Seq, StoreError> {
@@ -214,33 +218,33 @@ impl Reader for SqliteReader {
     }
 }
 
-/// The parameters of a page: ?1 is who reads, ?2 when, ?3 from where, ?4 how many rows.
-fn page_params(view: View<'_>, place: Seq, limit: usize) -> (&str, Millis, i64, i64) {
-    (view.viewer.as_str(), view.now, seq_to_sql(place), limit_to_sql(limit))
+/// The parameters of a page: ?1 is the viewer, ?2 the time, ?3 the sequence number, ?4 the row limit.
+fn page_params(view: View<'_>, seq: Seq, limit: usize) -> (&str, Millis, i64, i64) {
+    (view.viewer.as_str(), view.now, seq_to_sql(seq), limit_to_sql(limit))
 }
 
 fn limit_to_sql(limit: usize) -> i64 {
     i64::try_from(limit).unwrap_or(i64::MAX)
 }
 
-/// At most `limit` messages on one side of a place, and whether there are more.
+/// At most `limit` messages before or after `seq`, and whether there are more.
 fn read_messages(
     db: &Connection,
     sql: &str,
     view: View<'_>,
-    place: Seq,
+    seq: Seq,
     limit: usize,
 ) -> Result<(Vec<Message>, bool), StoreError> {
-    let (mut all, mut more) = (Vec::new(), false);
-    for_each_row(db, sql, page_params(view, place, limit.saturating_add(1)), |row| {
-        if all.len() == limit {
-            more = true;
+    let (mut messages, mut has_more) = (Vec::new(), false);
+    for_each_row(db, sql, page_params(view, seq, limit.saturating_add(1)), |row| {
+        if messages.len() == limit {
+            has_more = true;
         } else {
-            all.push(read_message_row(row, 0)?.to_message()?);
+            messages.push(read_message_row(row, 0)?.to_message()?);
         }
         Ok(ControlFlow::Continue(()))
     })?;
-    Ok((all, more))
+    Ok((messages, has_more))
 }
 
 fn read_metadata(
@@ -259,7 +263,7 @@ fn read_metadata(
     Ok(found)
 }
 
-/// Calls `read` with the rows of a statement until it breaks off.
+/// Calls `read` with each row of a statement until it breaks.
 fn for_each_row(
     db: &Connection,
     sql: &str,
@@ -297,7 +301,7 @@ fn read_scan_row<'a>(row: &'a SqliteRow<'_>) -> Result<ScanRow<'a>, StoreError> 
     })
 }
 
-/// The row whose columns begin at `first`.
+/// A message row whose columns start at column `first`.
 pub(super) fn read_message_row<'a>(
     row: &'a SqliteRow<'_>,
     first: usize,
@@ -330,7 +334,7 @@ fn optional_text_column<'a>(
 
 #[cfg(test)]
 impl SqliteReader {
-    /// How SQLite goes about each page.
+    /// The query plans of all paged queries.
     pub(crate) fn query_plans(&self) -> Vec<String> {
         let plan = |sql: &&str| {
             let sql = format!("EXPLAIN QUERY PLAN {sql}");

@@ -1,22 +1,22 @@
--- Format 1 of the log. What follows later is a file of its own: see MIGRATIONS in open.rs.
+-- Format 1 of the log. Later formats are files of their own: see MIGRATIONS in open.rs.
 
--- The log itself: one row.
+-- The header of the log: a single row.
 CREATE TABLE log (
     one     INTEGER PRIMARY KEY CHECK (one = 1),
     epoch   TEXT    NOT NULL,
-    head    INTEGER NOT NULL, -- the last number given
-    clock   INTEGER NOT NULL, -- the last time given, in milliseconds since 1970
-    horizon INTEGER NOT NULL  -- from where on nothing has been forgotten
+    head    INTEGER NOT NULL, -- the last sequence number given
+    clock   INTEGER NOT NULL, -- the log's clock, in milliseconds since 1970
+    horizon INTEGER NOT NULL  -- events after this sequence number are complete
 ) STRICT;
 
--- The messages that are there. What is removed is removed from here.
+-- All messages. Removed and expired messages are deleted from this table.
 CREATE TABLE message (
     seq        INTEGER PRIMARY KEY,
     id         INTEGER NOT NULL UNIQUE,
     sender     TEXT    NOT NULL,
-    recipients TEXT,             -- NULL for everybody; otherwise IDs with a space between
+    recipients TEXT,             -- IDs separated by spaces; NULL for everyone
     at         INTEGER NOT NULL, -- milliseconds since 1970
-    zone       INTEGER NOT NULL, -- seconds east of Greenwich
+    zone       INTEGER NOT NULL, -- offset from UTC in seconds, positive to the east
     expires    INTEGER,          -- milliseconds since 1970
     reply_to   INTEGER,
     cid        TEXT,
@@ -24,40 +24,40 @@ CREATE TABLE message (
 ) STRICT;
 CREATE INDEX temporary ON message (expires, id) WHERE expires IS NOT NULL;
 
--- That a message is gone: removed by somebody, or expired (NULL).
+-- Tombstones of removed messages (remover is set) and expired messages (remover is NULL).
 CREATE TABLE mark (
     seq     INTEGER PRIMARY KEY,
     id      INTEGER NOT NULL,
     remover TEXT,
     cid     TEXT,
-    people  TEXT,            -- who had the message, with its sender, as in message.recipients
+    people  TEXT,            -- its recipients and its sender; NULL for everyone
     at      INTEGER NOT NULL
 ) STRICT;
 
--- Who may see what: a row with reader '' for what is for everybody, otherwise one for each person.
--- The cost of a page is that of its rows, however much other people say to each other.
+-- Visibility: one row with reader '' for a message to everyone, otherwise one row for each user who may
+-- see it. So the cost of a page does not depend on the number of other users' messages.
 CREATE TABLE feed (
     reader TEXT    NOT NULL,
-    what   INTEGER NOT NULL, -- 0 a message, 1 a mark
+    what   INTEGER NOT NULL, -- 0 message, 1 tombstone
     seq    INTEGER NOT NULL,
     PRIMARY KEY (reader, what, seq)
 ) STRICT, WITHOUT ROWID;
 
--- The clients' own names for what they sent, kept independently of what became of it.
+-- The cids of handled requests, kept even if the message is removed.
 CREATE TABLE sent (
-    seq     INTEGER PRIMARY KEY, -- what came of it
+    seq     INTEGER PRIMARY KEY, -- the resulting event
     sender  TEXT    NOT NULL,
     cid     TEXT    NOT NULL,
-    id      INTEGER NOT NULL,    -- the message said, or removed
-    deletes INTEGER NOT NULL,    -- 0 said, 1 removed
+    id      INTEGER NOT NULL,    -- the message posted or deleted
+    deletes INTEGER NOT NULL,    -- 0 posted, 1 deleted
     at      INTEGER NOT NULL,
     UNIQUE (sender, cid)
 ) STRICT;
 
--- The IDs that belong to keys.
+-- Registered IDs and their keys.
 CREATE TABLE person (
     user TEXT    PRIMARY KEY,
     key  BLOB    NOT NULL,           -- SHA-256 of the public key
     at   INTEGER NOT NULL,
-    seen INTEGER NOT NULL DEFAULT 0  -- has everything up to here
+    seen INTEGER NOT NULL DEFAULT 0  -- events up to here are delivered
 ) STRICT, WITHOUT ROWID;

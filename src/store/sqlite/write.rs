@@ -1,4 +1,4 @@
-//! What the one writer of the log in SQLite does inside a transaction.
+//! The writer's operations on messages, inside a transaction.
 
 use rusqlite::{OptionalExtension, Transaction};
 
@@ -14,14 +14,14 @@ use crate::protocol::event::Deleted;
 use crate::protocol::id::{Cid, MessageId, Seq, UserId};
 use crate::protocol::message::{self, Message, Millis};
 
-/// What a row of the feed is about.
+/// What a row of table `feed` refers to.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum FeedKind {
     Message = 0,
     Tombstone = 1,
 }
 
-/// A transaction, and the log as it will be after it.
+/// A write transaction, and the log header as it will be after the commit.
 pub(super) struct WriteTxn<'a> {
     pub(super) db: &'a Transaction<'a>,
     pub(super) now: Millis,
@@ -32,14 +32,14 @@ impl WriteTxn<'_> {
     pub(super) fn append(&mut self, append: &Append) -> Result<Outcome, StoreError> {
         match append {
             Append::Post(message) => self.post(message),
-            Append::Delete { id, author: by, cid } => self.delete(*id, by, cid.as_ref()),
+            Append::Delete { id, author, cid } => self.delete(*id, author, cid.as_ref()),
             Append::Expire { id } => self.expire(*id),
             Append::Remove { id } => self.remove(*id),
             Append::Register { user, key, invite } => self.register(user, key, invite.as_ref()),
             Append::Rebind { user, key } => self.rebind(user, key),
             Append::Invite(invite) => self.invite(invite),
-            Append::Ban(banned) => self.ban(banned),
-            Append::Unban(banned) => self.unban(banned),
+            Append::Ban(target) => self.ban(target),
+            Append::Unban(target) => self.unban(target),
             Append::Delivered { user, up_to } => {
                 self.db
                     .prepare_cached("UPDATE person SET seen = max(seen, ?2) WHERE user = ?1")?
@@ -66,8 +66,8 @@ impl WriteTxn<'_> {
             at: to_datetime(at, zone)?,
             cid: new.cid.clone(),
         };
-        let people = join_recipients(&message.audience);
-        if !self.insert_message(&message, people.as_deref(), at, zone)? {
+        let recipients = join_recipients(&message.audience);
+        if !self.insert_message(&message, recipients.as_deref(), at, zone)? {
             return Ok(Outcome::IdTaken);
         }
         self.header.head = message.seq;
@@ -76,11 +76,11 @@ impl WriteTxn<'_> {
         Ok(Outcome::Posted(message))
     }
 
-    /// Whether the id was free.
+    /// Returns whether the id was free.
     fn insert_message(
         &self,
         message: &Message,
-        people: Option<&str>,
+        recipients: Option<&str>,
         at: Millis,
         zone: i32,
     ) -> Result<bool, StoreError> {
@@ -95,7 +95,7 @@ impl WriteTxn<'_> {
                 seq_to_sql(message.seq),
                 message.id.number(),
                 sender,
-                people,
+                recipients,
                 at,
                 zone,
                 message.expires(),
@@ -105,7 +105,7 @@ impl WriteTxn<'_> {
                 message.guest,
             ))?;
         if inserted == 1 {
-            self.add_to_feeds(FeedKind::Message, message.seq, &feeds_for(people, sender))?;
+            self.add_to_feeds(FeedKind::Message, message.seq, &feeds_for(recipients, sender))?;
         }
         Ok(inserted == 1)
     }
@@ -113,35 +113,35 @@ impl WriteTxn<'_> {
     fn delete(
         &mut self,
         id: MessageId,
-        by: &UserId,
+        author: &UserId,
         cid: Option<&Cid>,
     ) -> Result<Outcome, StoreError> {
-        if let Some(first) = self.prior_outcome(by, cid)? {
+        if let Some(first) = self.prior_outcome(author, cid)? {
             return Ok(Outcome::Repeated(first));
         }
-        let found =
+        let message =
             self.find_message(id)?.filter(|found| found.expires.is_none_or(|at| at > self.now));
-        let Some(found) = found else { return Ok(Outcome::NotFound) };
-        let seq = self.replace_by_tombstone(id, &found, Some(by), cid)?;
-        self.remember_cid(by, cid, id, true)?;
-        Ok(Outcome::Deleted(Deleted { seq, id, author: by.clone(), cid: cid.cloned() }))
+        let Some(message) = message else { return Ok(Outcome::NotFound) };
+        let seq = self.replace_by_tombstone(id, &message, Some(author), cid)?;
+        self.remember_cid(author, cid, id, true)?;
+        Ok(Outcome::Deleted(Deleted { seq, id, author: author.clone(), cid: cid.cloned() }))
     }
 
     fn remove(&mut self, id: MessageId) -> Result<Outcome, StoreError> {
-        let Some(found) = self.find_message(id)? else { return Ok(Outcome::NotFound) };
-        let (by, audience) =
-            (parse_user_id(&found.sender)?, parse_audience(found.recipients.as_deref())?);
-        let seq = self.replace_by_tombstone(id, &found, Some(&by), None)?;
-        Ok(Outcome::Removed { deleted: Deleted { seq, id, author: by, cid: None }, audience })
+        let Some(message) = self.find_message(id)? else { return Ok(Outcome::NotFound) };
+        let author = parse_user_id(&message.sender)?;
+        let audience = parse_audience(message.recipients.as_deref())?;
+        let seq = self.replace_by_tombstone(id, &message, Some(&author), None)?;
+        Ok(Outcome::Removed { deleted: Deleted { seq, id, author, cid: None }, audience })
     }
 
     fn expire(&mut self, id: MessageId) -> Result<Outcome, StoreError> {
-        let Some(found) = self.find_message(id)? else { return Ok(Outcome::NotFound) };
-        let seq = self.replace_by_tombstone(id, &found, None, None)?;
+        let Some(message) = self.find_message(id)? else { return Ok(Outcome::NotFound) };
+        let seq = self.replace_by_tombstone(id, &message, None, None)?;
         Ok(Outcome::Expired { seq, id })
     }
 
-    /// What came of this request when it was made before.
+    /// The outcome of an earlier request with the same `cid`, if there was one.
     fn prior_outcome(
         &self,
         sender: &UserId,
@@ -158,9 +158,9 @@ impl WriteTxn<'_> {
                 Ok((seq_column(row, 0)?, row.get(1)?, row.get(2)?))
             })
             .optional()?;
-        let Some((seq, id, deletes)) = found else { return Ok(None) };
+        let Some((seq, id, is_delete)) = found else { return Ok(None) };
         let id = parse_message_id(id)?;
-        Ok(Some(if deletes {
+        Ok(Some(if is_delete {
             PriorOutcome::Deleted(Deleted {
                 seq,
                 id,
@@ -175,11 +175,11 @@ impl WriteTxn<'_> {
         }))
     }
 
-    fn read_message(&self, place: Seq) -> Result<Option<Message>, StoreError> {
+    fn read_message(&self, seq: Seq) -> Result<Option<Message>, StoreError> {
         let mut statement = self.db.prepare_cached(
             "SELECT * FROM message WHERE seq = ?1 AND (expires IS NULL OR expires > ?2)",
         )?;
-        let mut rows = statement.query((seq_to_sql(place), self.now))?;
+        let mut rows = statement.query((seq_to_sql(seq), self.now))?;
         rows.next()?.map(|row| read_message_row(row, 0)?.to_message()).transpose()
     }
 
@@ -188,7 +188,7 @@ impl WriteTxn<'_> {
         sender: &UserId,
         cid: Option<&Cid>,
         id: MessageId,
-        deletes: bool,
+        is_delete: bool,
     ) -> Result<(), StoreError> {
         if let Some(cid) = cid {
             self.db
@@ -198,7 +198,7 @@ impl WriteTxn<'_> {
                     sender.as_str(),
                     cid.as_str(),
                     id.number(),
-                    deletes,
+                    is_delete,
                     self.header.clock,
                 ))?;
         }
@@ -220,66 +220,67 @@ impl WriteTxn<'_> {
         Ok(found.optional()?)
     }
 
-    /// Removes a message, and lets those who had it know.
+    /// Deletes a message and adds a tombstone to the feeds that contained it. Returns the sequence number
+    /// of the tombstone.
     fn replace_by_tombstone(
         &mut self,
         id: MessageId,
-        found: &StoredMessage,
-        by: Option<&UserId>,
+        message: &StoredMessage,
+        remover: Option<&UserId>,
         cid: Option<&Cid>,
     ) -> Result<Seq, StoreError> {
-        self.delete_message(found)?;
+        self.delete_message(message)?;
         self.header.head = Seq(self.header.head.0 + 1);
         self.header.clock = advance_clock(self.header.clock, self.now);
         let seq = self.header.head;
-        let readers = found.feeds();
-        let people = found.recipients.is_some().then(|| readers.join(" "));
+        let feeds = message.feeds();
+        let viewers = message.recipients.is_some().then(|| feeds.join(" "));
         self.db.prepare_cached("INSERT INTO mark VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?.execute((
             seq_to_sql(seq),
             id.number(),
-            by.map(UserId::as_str),
+            remover.map(UserId::as_str),
             cid.map(Cid::as_str),
-            people,
+            viewers,
             self.header.clock,
         ))?;
-        self.add_to_feeds(FeedKind::Tombstone, seq, &readers)?;
+        self.add_to_feeds(FeedKind::Tombstone, seq, &feeds)?;
         Ok(seq)
     }
 
-    pub(super) fn delete_message(&self, found: &StoredMessage) -> Result<(), StoreError> {
+    pub(super) fn delete_message(&self, message: &StoredMessage) -> Result<(), StoreError> {
         self.db
             .prepare_cached("DELETE FROM message WHERE seq = ?1")?
-            .execute([seq_to_sql(found.seq)])?;
-        self.remove_from_feeds(FeedKind::Message, found.seq, &found.feeds())
+            .execute([seq_to_sql(message.seq)])?;
+        self.remove_from_feeds(FeedKind::Message, message.seq, &message.feeds())
     }
 
-    fn add_to_feeds(&self, what: FeedKind, seq: Seq, readers: &[&str]) -> Result<(), StoreError> {
+    fn add_to_feeds(&self, kind: FeedKind, seq: Seq, feeds: &[&str]) -> Result<(), StoreError> {
         let mut insert = self
             .db
             .prepare_cached("INSERT INTO feed VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING")?;
-        for reader in readers {
-            insert.execute((reader, what as i64, seq_to_sql(seq)))?;
+        for feed in feeds {
+            insert.execute((feed, kind as i64, seq_to_sql(seq)))?;
         }
         Ok(())
     }
 
     pub(super) fn remove_from_feeds(
         &self,
-        what: FeedKind,
+        kind: FeedKind,
         seq: Seq,
-        readers: &[&str],
+        feeds: &[&str],
     ) -> Result<(), StoreError> {
         let mut delete = self
             .db
             .prepare_cached("DELETE FROM feed WHERE reader = ?1 AND what = ?2 AND seq = ?3")?;
-        for reader in readers {
-            delete.execute((reader, what as i64, seq_to_sql(seq)))?;
+        for feed in feeds {
+            delete.execute((feed, kind as i64, seq_to_sql(seq)))?;
         }
         Ok(())
     }
 }
 
-/// A message to be removed.
+/// The columns of a message that are needed to delete it.
 pub(super) struct StoredMessage {
     pub(super) seq: Seq,
     pub(super) sender: String,
@@ -293,7 +294,8 @@ impl StoredMessage {
     }
 }
 
-/// The readers in whose feeds a message is.
+/// The values of `feed.reader` for a message: '' for a message to everyone, otherwise its recipients and
+/// its sender.
 pub(super) fn feeds_for<'a>(recipients: Option<&'a str>, sender: &'a str) -> Vec<&'a str> {
     message::viewers(sender, recipients.map(split_recipients))
         .map_or_else(|| vec![""], Iterator::collect)
