@@ -16,7 +16,7 @@
 //! | 4 | [`tui`] | the full-screen client |
 //! | 3 | [`server`], [`client`] | the two ends of a connection; neither uses the other |
 //! | 2 | [`tls`], [`store`] | certificates and encrypted streams; the log on disk |
-//! | 1 | [`protocol`] | requests, events and their encoding |
+//! | 1 | [`protocol`], [`files`] | requests, events and their encoding; atomic file writes |
 //!
 //! # Functional core, imperative shell
 //!
@@ -33,7 +33,9 @@
 //! - [`protocol::message::can_see`] is the one rule that decides who may see a message.
 //! - [`store::Store`] and [`store::Reader`] are the log, on disk or in memory.
 
+pub mod files;
 pub mod protocol;
+
 pub mod store;
 pub mod tls;
 

@@ -144,6 +144,26 @@ enum ServerObject {
 }
 
 impl Event {
+    /// The `action` values of all events. The reply to a login has none.
+    pub const ACTIONS: [&str; 16] = [
+        "LOGIN",
+        "ACTIVE_CLIENT",
+        "GUESTS",
+        "PRESENCE",
+        "MESSAGE",
+        "TEMPORARY",
+        "REPLY",
+        "DELETE",
+        "OUTDATED",
+        "LIVE",
+        "STORED",
+        "HISTORY",
+        "FOUND",
+        "PONG",
+        "ERROR",
+        "CLOSING",
+    ];
+
     /// Encodes the event for extended sessions as one line.
     pub fn encode(&self) -> Bytes {
         match self {

@@ -112,6 +112,9 @@ proptest! {
         let bytes = event.encode();
         prop_assert_eq!(bytes.iter().position(|b| *b == b'\n'), Some(bytes.len() - 1), "one line");
         prop_assert_eq!(Event::decode(&bytes).unwrap(), Some(event));
+        let object: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
+        let action = object.get("action").and_then(serde_json::Value::as_str);
+        prop_assert!(action.is_none_or(|action| Event::ACTIONS.contains(&action)), "{:?}", action);
     }
 
     #[test]

@@ -302,7 +302,7 @@ async fn session_resumption_is_disabled() {
     }
 }
 
-/// A ClientHello of TLS 1.2 (RFC 5246, section 7.4.1.2): two cipher suites, one group, one signature
+/// A `ClientHello` of TLS 1.2 (RFC 5246, section 7.4.1.2): two cipher suites, one group, one signature
 /// scheme, and no `supported_versions` extension.
 fn tls_1_2_client_hello() -> Vec<u8> {
     let extensions = [0, 16, 0, 10, 0, 4, 0, 2, 0, 0x17, 0, 13, 0, 4, 0, 2, 4, 3];

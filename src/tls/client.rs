@@ -28,6 +28,7 @@ use tokio_rustls::rustls::{
 use super::authorities::Authorities;
 use super::fingerprint::Fingerprint;
 use super::{TlsError, VERSIONS, pem, provider, self_signed};
+use crate::files;
 
 /// A client's key, by which servers recognize it, and a self-signed certificate for it.
 pub struct ClientIdentity {
@@ -58,7 +59,7 @@ impl ClientIdentity {
             if !file.exists() {
                 let new = KeyPair::generate_for(&PKCS_ED25519)
                     .map_err(|source| TlsError::Generate { path: file.to_owned(), source })?;
-                self_signed::write_new(file, 0o600, &new.serialize_pem())
+                files::replace(file, 0o600, new.serialize_pem().as_bytes())
                     .map_err(|source| file_error("create", source))?;
             }
         }

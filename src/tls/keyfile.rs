@@ -15,6 +15,7 @@ use pkcs8::{EncryptedPrivateKeyInfoRef, LineEnding, PrivateKeyInfoRef, SecretDoc
 use super::client::ClientIdentity;
 use super::fingerprint::Fingerprint;
 use super::{TlsError, self_signed};
+use crate::files;
 
 /// The longest key file that is read, in bytes. Exported keys have about 400.
 const MAX_FILE_BYTES: u64 = 64 * 1024;
@@ -77,7 +78,7 @@ pub fn export(own: &ClientIdentity, file: &Path, passphrase: &str) -> Result<(),
     let text = encrypted
         .to_pem(EncryptedPrivateKeyInfoRef::PEM_LABEL, LineEnding::LF)
         .map_err(|error| KeyFileError::Export(error.into()))?;
-    self_signed::create_new(file, 0o600, &text).map_err(|source| match source.kind() {
+    files::create_new(file, 0o600, text.as_bytes()).map_err(|source| match source.kind() {
         io::ErrorKind::AlreadyExists => KeyFileError::Exists(file.to_owned()),
         _ => KeyFileError::File { action: "write", file: file.to_owned(), source },
     })
@@ -117,7 +118,7 @@ pub fn import(
             Ok(()) | Err(_) => outcome = ImportOutcome::Replaced(old),
         }
     }
-    self_signed::write_new(file, 0o600, &text).map_err(|source| file_error("write", source))?;
+    files::replace(file, 0o600, text.as_bytes()).map_err(|source| file_error("write", source))?;
     Ok((imported, outcome))
 }
 

@@ -1,17 +1,17 @@
-//! Keys and self-signed certificates, created on the first start, and the files they are stored in.
+//! Keys and self-signed certificates, created on the first start.
 //!
 //! Several processes may start in the same folder at the same time; a lock file lets one of them create
 //! the files. Each file appears complete or not at all, the key before the certificate. A key without a
 //! certificate is kept, because users may already have pinned its fingerprint.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::fs::{self, File};
+use std::io;
 use std::path::Path;
 
 use rcgen::{CertificateParams, DnType, KeyPair, PKCS_ECDSA_P256_SHA256};
 
 use super::TlsError;
+use crate::files;
 
 /// Creates `certificate` and `key` in `folder` if they are missing.
 ///
@@ -37,13 +37,14 @@ pub(super) fn create_if_missing(
         (false, false) => {
             let new =
                 KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(generate_error(key))?;
-            write_new(key, 0o600, &new.serialize_pem()).map_err(file_error("create", key))?;
+            files::replace(key, 0o600, new.serialize_pem().as_bytes())
+                .map_err(file_error("create", key))?;
         }
         (false, true) => {}
     }
     let text = fs::read_to_string(key).map_err(file_error("read", key))?;
     let pem = self_signed(&text).map_err(generate_error(key))?;
-    write_new(certificate, 0o644, &pem).map_err(file_error("create", certificate))
+    files::replace(certificate, 0o644, pem.as_bytes()).map_err(file_error("create", certificate))
 }
 
 /// Creates `folder` with mode 0700 if it is missing, and waits for its lock file. The lock is held until
@@ -52,11 +53,7 @@ pub(super) fn create_if_missing(
 /// # Errors
 /// The folder or the lock file cannot be created or locked.
 pub(super) fn lock(folder: &Path) -> Result<File, TlsError> {
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(folder)
-        .map_err(file_error("create", folder))?;
+    files::create_private_folder(folder).map_err(file_error("create", folder))?;
     let path = folder.join(".lock");
     let lock = File::create(&path).map_err(file_error("create", &path))?;
     lock.lock().map_err(file_error("lock", &path))?;
@@ -81,26 +78,4 @@ pub(super) fn self_signed(key: &str) -> Result<String, rcgen::Error> {
     let mut params = CertificateParams::new(names)?;
     params.distinguished_name.push(DnType::CommonName, "chat");
     Ok(params.self_signed(&key)?.pem())
-}
-
-/// Writes a PEM file atomically: it is synced under a temporary name and then renamed.
-pub(super) fn write_new(path: &Path, mode: u32, text: &str) -> io::Result<()> {
-    let temporary = path.with_extension("pem.new");
-    match fs::remove_file(&temporary) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        Ok(()) | Err(_) => {}
-    }
-    create_new(&temporary, mode, text)?;
-    fs::rename(&temporary, path)
-}
-
-/// Creates a file with this mode and content, and syncs it. Fails if the file exists.
-pub(super) fn create_new(path: &Path, mode: u32, text: &str) -> io::Result<()> {
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
-    let written = file.write_all(text.as_bytes()).and_then(|()| file.sync_all());
-    if written.is_err() {
-        // An incomplete file would make the next attempt fail.
-        drop(fs::remove_file(path));
-    }
-    written
 }
