@@ -1,4 +1,4 @@
-//! What every log promises, one promise a test, run on the log in memory and on the one in SQLite.
+//! Conformance suite: one test for each guarantee of `Store` and `Reader`, run on both implementations.
 
 use std::ops::ControlFlow;
 
@@ -90,9 +90,9 @@ fn cid_is_remembered_for_seven_days_even_after_removal(mut store: impl Store) {
     append(&mut store, Append::Post(said_once.clone()));
     append(&mut store, delete(1, "Ann"));
     let again = Append::Post(NewMessage { at: at(NOW + CID_RETENTION - 1), ..said_once });
-    let gone = Outcome::Repeated(PriorOutcome::PostedThenRemoved { seq: Seq(1), id: id(1) });
+    let removed = Outcome::Repeated(PriorOutcome::PostedThenRemoved { seq: Seq(1), id: id(1) });
     store.sweep(NOW + CID_RETENTION - 1, Retention::Days(0)).unwrap();
-    assert_eq!(append_at(&mut store, NOW + CID_RETENTION - 1, again.clone()), gone);
+    assert_eq!(append_at(&mut store, NOW + CID_RETENTION - 1, again.clone()), removed);
     let late = expect_posted(append_at(&mut store, NOW + CID_RETENTION, again));
     assert_eq!(late.seq, Seq(3));
 }
@@ -104,8 +104,8 @@ fn direct_messages_are_visible_only_to_their_audience(mut store: impl Store) {
     append(&mut store, Append::Post(message(2, "Ann", "hello")));
     let mut reader = store.open_reader().unwrap();
     for (viewer, may) in [("Ann", true), ("Bob", true), ("Cid", true), ("Dan", false)] {
-        let who = user(viewer);
-        let view = View { viewer: &who, now: NOW };
+        let viewer_id = user(viewer);
+        let view = View { viewer: &viewer_id, now: NOW };
         assert_eq!(texts(&mut reader, viewer).len(), 1 + usize::from(may), "{viewer}");
         let events = reader.events_after(view, Seq(0), 10).unwrap().unwrap().events;
         assert_eq!(events.len(), 1 + usize::from(may), "{viewer}");
@@ -140,7 +140,7 @@ fn removed_and_expired_messages_are_never_returned(mut store: impl Store) {
     let mut reader = store.open_reader().unwrap();
     assert_eq!(texts(&mut reader, "Ann"), ["brief"]);
 
-    // Its time is up, though nobody has said so yet.
+    // Expired by the clock, although `Append::Expire` has not been written yet.
     let viewer = user("Ann");
     let view = View { viewer: &viewer, now: NOW + 10 };
     assert!(texts_at(&mut reader, "Ann", NOW + 10).is_empty());
@@ -148,17 +148,17 @@ fn removed_and_expired_messages_are_never_returned(mut store: impl Store) {
     assert_eq!(reader.around(view, id(1), 1).unwrap(), None);
     assert_eq!(reader.messages(view, &[Seq(1)]).unwrap(), []);
     let nothing = ScanResult { visited: 0, next: None };
-    assert_eq!(reader.scan(view, None, 10, &mut |_| panic!("it is gone")).unwrap(), nothing);
+    assert_eq!(reader.scan(view, None, 10, &mut |_| panic!("removed message")).unwrap(), nothing);
     let events = reader.events_after(view, Seq(0), 10).unwrap().unwrap().events;
     assert!(matches!(events.as_slice(), [Event::Deleted(_)]), "{events:?}");
-    let gone = Outcome::Repeated(PriorOutcome::PostedThenRemoved { seq: Seq(1), id: id(1) });
-    assert_eq!(append_at(&mut store, NOW + 10, Append::Post(brief)), gone);
+    let removed = Outcome::Repeated(PriorOutcome::PostedThenRemoved { seq: Seq(1), id: id(1) });
+    assert_eq!(append_at(&mut store, NOW + 10, Append::Post(brief)), removed);
     assert_eq!(append_at(&mut store, NOW + 10, delete(1, "Ann")), Outcome::NotFound);
 
     let expired = append_at(&mut store, NOW + 10, Append::Expire { id: id(1) });
     assert_eq!(expired, Outcome::Expired { seq: Seq(4), id: id(1) });
     assert_eq!(append(&mut store, Append::Expire { id: id(1) }), Outcome::NotFound);
-    assert!(texts(&mut reader, "Ann").is_empty(), "not even by a clock that goes back");
+    assert!(texts(&mut reader, "Ann").is_empty(), "not even after the clock steps back");
 }
 
 fn removals_and_expirations_are_replayed(mut store: impl Store) {
@@ -182,7 +182,7 @@ fn removals_and_expirations_are_replayed(mut store: impl Store) {
 
 fn events_after_returns_everything_in_pages(mut store: impl Store) {
     for number in 1..=9 {
-        // Every third is not for the reader.
+        // Every third message is not visible to the viewer.
         let audience = if number % 3 == 0 { only(&["Bob"]) } else { Audience::Everyone };
         append(&mut store, Append::Post(NewMessage { audience, ..message(number, "Ann", "text") }));
     }
@@ -258,7 +258,7 @@ fn scan_is_paged_backwards_and_can_stop(mut store: impl Store) {
         });
         (shown, scanned.unwrap().next)
     };
-    assert_eq!(scan(None, 2, 0), (vec![5], Some(Seq(4))), "what is not shown is looked at, too");
+    assert_eq!(scan(None, 2, 0), (vec![5], Some(Seq(4))), "invisible rows count");
     assert_eq!(scan(Some(Seq(4)), 9, 2), (vec![3, 2], Some(Seq(2))));
     assert_eq!(scan(Some(Seq(2)), 9, 0), (vec![1], None));
 }
@@ -273,7 +273,11 @@ fn small_clock_steps_back_are_ignored(mut store: impl Store) {
     assert_eq!(say(1, NOW), NOW);
     assert_eq!(say(2, NOW - MAX_CLOCK_AHEAD), NOW);
     assert_eq!(say(3, NOW + 5), NOW + 5);
-    assert_eq!(say(4, NOW + 4 - MAX_CLOCK_AHEAD), NOW + 4 - MAX_CLOCK_AHEAD, "it was wrong before");
+    assert_eq!(
+        say(4, NOW + 4 - MAX_CLOCK_AHEAD),
+        NOW + 4 - MAX_CLOCK_AHEAD,
+        "the earlier time was wrong"
+    );
 }
 
 fn duplicate_id_fails_only_its_own_message(mut store: impl Store) {
@@ -303,7 +307,11 @@ fn rebind_moves_an_id_to_another_key(mut store: impl Store) {
     append_at(&mut store, NOW + 2, Append::Rebind { user: user("Cid"), key: [2; 32] });
     assert_eq!(append(&mut store, register("Ann", 1)), Outcome::KeyMismatch);
     let registered = store.snapshot().unwrap().registered;
-    assert_eq!(registered, [(user("Bob"), [2; 32]), (user("Ann"), [2; 32])], "the latest is last");
+    assert_eq!(
+        registered,
+        [(user("Bob"), [2; 32]), (user("Ann"), [2; 32])],
+        "in the order of binding"
+    );
 }
 
 fn invite_registers_at_most_its_number_of_uses(mut store: impl Store) {
@@ -319,7 +327,7 @@ fn invite_registers_at_most_its_number_of_uses(mut store: impl Store) {
     assert_eq!(store.append(NOW, &batch[..3]).unwrap(), expected[..3]);
     let open = store.snapshot().unwrap().invites;
     assert_eq!(open, [OpenInvite { hash: [7; 32], uses: 1, expires: NOW + 1 }]);
-    assert_eq!(store.append(NOW, &batch).unwrap(), expected, "who is in already pays nothing");
+    assert_eq!(store.append(NOW, &batch).unwrap(), expected, "registering again takes no use");
     assert_eq!(append(&mut store, redeem("Cid", 3)), Outcome::InvalidInvite);
     assert_eq!(store.snapshot().unwrap().invites, []);
     assert_eq!(store.snapshot().unwrap().registered.len(), 2);
@@ -368,8 +376,8 @@ fn admin_removal_is_reported_as_by_the_author(mut store: impl Store) {
 
 fn sweep_removes_no_messages_with_retention_forever(mut store: impl Store) {
     append(&mut store, Append::Post(message(1, "Ann", "text")));
-    let swept = store.sweep(NOW + 10_000 * DAY, Retention::Forever).unwrap();
-    assert_eq!(swept, SweepReport::default());
+    let report = store.sweep(NOW + 10_000 * DAY, Retention::Forever).unwrap();
+    assert_eq!(report, SweepReport::default());
     assert_eq!(texts(&mut store.open_reader().unwrap(), "Bob"), ["text"]);
 }
 
@@ -378,8 +386,8 @@ fn sweep_removes_old_messages_and_moves_the_horizon(mut store: impl Store) {
         let at = at(NOW + day * DAY);
         append(&mut store, Append::Post(NewMessage { at, ..message(number, "Ann", "text") }));
     }
-    let swept = store.sweep(NOW + 3 * DAY, Retention::Days(2)).unwrap();
-    assert_eq!(swept, SweepReport { freed_ids: vec![id(1)], has_more: false });
+    let report = store.sweep(NOW + 3 * DAY, Retention::Days(2)).unwrap();
+    assert_eq!(report, SweepReport { freed_ids: vec![id(1)], has_more: false });
     let mut reader = store.open_reader().unwrap();
     assert_eq!(reader.horizon().unwrap(), Seq(1));
     assert_eq!(store.snapshot().unwrap().horizon, Seq(1));
@@ -427,8 +435,8 @@ fn tombstones_are_kept_for_ninety_days(mut store: impl Store) {
         SweepReport::default()
     );
     assert_eq!(reader.events_after(view, Seq(1), 9).unwrap().unwrap().events.len(), 1);
-    let swept = store.sweep(NOW + TOMBSTONE_RETENTION + 1, Retention::Forever).unwrap();
-    assert_eq!(swept.freed_ids, [id(1)]);
+    let report = store.sweep(NOW + TOMBSTONE_RETENTION + 1, Retention::Forever).unwrap();
+    assert_eq!(report.freed_ids, [id(1)]);
     assert_eq!(reader.events_after(view, Seq(1), 9).unwrap(), None, "too far back");
     assert_eq!(reader.events_after(view, Seq(2), 9).unwrap().unwrap().events, []);
 }
@@ -440,13 +448,13 @@ fn snapshot_lists_the_contents(mut store: impl Store) {
     let audience = only(&["Bob"]);
     append(&mut store, Append::Post(NewMessage { audience, ..message(3, "Ann", "removed") }));
     append(&mut store, delete(3, "Ann"));
-    let mut opened = store.snapshot().unwrap();
-    opened.used_ids.sort();
-    assert_eq!(opened.used_ids, [1, 2, 3].map(id), "an id stays taken while its mark is there");
-    assert_eq!(opened.expirations, [(id(2), NOW + 10)]);
-    assert_eq!(opened.size.messages, 2);
-    assert_eq!(store.open_reader().unwrap().size().unwrap(), opened.size);
-    assert_eq!(opened.head, Seq(4));
-    assert_eq!(opened.direct_message_users, [user("Ann"), user("Bob")]);
-    assert!(!opened.epoch.is_empty());
+    let mut snapshot = store.snapshot().unwrap();
+    snapshot.used_ids.sort();
+    assert_eq!(snapshot.used_ids, [1, 2, 3].map(id), "an id stays used while its tombstone exists");
+    assert_eq!(snapshot.expirations, [(id(2), NOW + 10)]);
+    assert_eq!(snapshot.size.messages, 2);
+    assert_eq!(store.open_reader().unwrap().size().unwrap(), snapshot.size);
+    assert_eq!(snapshot.head, Seq(4));
+    assert_eq!(snapshot.direct_message_users, [user("Ann"), user("Bob")]);
+    assert!(!snapshot.epoch.is_empty());
 }

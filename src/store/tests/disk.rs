@@ -1,4 +1,4 @@
-//! What the log in SQLite promises of its files.
+//! Tests of the files of the log in SQLite: durability, lock, formats, permissions, full and damaged disks.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -30,7 +30,7 @@ fn appends_survive_reopening() {
     let mut store = SqliteStore::open(folder).unwrap();
     assert_eq!(store.snapshot().unwrap().epoch, epoch);
     let next = expect_posted(append(&mut store, Append::Post(message(2, "Ann", "next"))));
-    assert_eq!(next.seq, Seq(3), "a number is never given again");
+    assert_eq!(next.seq, Seq(3), "a sequence number is never reused");
 }
 
 #[test]
@@ -47,9 +47,9 @@ fn commits_are_synced_and_deletes_are_secure() {
 fn second_server_is_refused_and_the_holder_named() {
     let folder = temp_folder();
     let store = SqliteStore::open(folder.path()).unwrap();
-    let refused = SqliteStore::open(folder.path()).unwrap_err();
-    let text = refused.to_string();
-    assert!(matches!(refused, StoreError::Locked { .. }), "{text}");
+    let error = SqliteStore::open(folder.path()).unwrap_err();
+    let text = error.to_string();
+    assert!(matches!(error, StoreError::Locked { .. }), "{text}");
     assert!(text.contains(&format!("another server (process {})", std::process::id())), "{text}");
     assert!(text.contains(folder.path().to_str().unwrap()), "{text}");
     drop(store);
@@ -62,22 +62,22 @@ fn newer_format_is_refused_unchanged() {
     drop(SqliteStore::open(folder.path()).unwrap());
     raw_connection(folder.path()).pragma_update(None, "user_version", 7).unwrap();
     let before = fs::read(folder.path().join("log.db")).unwrap();
-    let refused = SqliteStore::open(folder.path()).unwrap_err();
-    assert!(matches!(refused, StoreError::NewerFormat { format: 7, .. }), "{refused}");
-    assert!(refused.to_string().contains("newer version"), "{refused}");
+    let error = SqliteStore::open(folder.path()).unwrap_err();
+    assert!(matches!(error, StoreError::NewerFormat { format: 7, .. }), "{error}");
+    assert!(error.to_string().contains("newer version"), "{error}");
     assert_eq!(fs::read(folder.path().join("log.db")).unwrap(), before);
 }
 
-/// `version1.db` was made by a server of format 1: two keys, two messages, and one that was removed.
+/// `version1.db` was written in format 1 by an older server: two keys, two messages, one removed message.
 #[test]
 fn format_1_log_is_migrated() {
     let folder = temp_folder();
     fs::write(folder.path().join("log.db"), include_bytes!("version1.db")).unwrap();
     for _ in 0..2 {
         let mut store = SqliteStore::open(folder.path()).unwrap();
-        let opened = store.snapshot().unwrap();
-        assert_eq!((opened.epoch.as_str(), opened.head), ("MYSccM1IUlB4lDxw", Seq(4)));
-        let users: Vec<_> = opened.registered.iter().map(|(user, _)| user.as_str()).collect();
+        let snapshot = store.snapshot().unwrap();
+        assert_eq!((snapshot.epoch.as_str(), snapshot.head), ("MYSccM1IUlB4lDxw", Seq(4)));
+        let users: Vec<_> = snapshot.registered.iter().map(|(user, _)| user.as_str()).collect();
         assert_eq!(users, ["Ann_9908", "Bob_6745"]);
         let mut reader = store.open_reader().unwrap();
         let view = View { viewer: &user("Cid"), now: NOW };
@@ -93,17 +93,17 @@ fn format_1_log_is_migrated() {
 fn foreign_file_is_refused_unchanged() {
     let folder = temp_folder();
     let file = folder.path().join("log.db");
-    let refused = || {
+    let assert_refused = || {
         let before = fs::read(&file).unwrap();
-        let refused = SqliteStore::open(folder.path()).unwrap_err();
-        assert!(matches!(refused, StoreError::NotALog(_)), "{refused}");
+        let error = SqliteStore::open(folder.path()).unwrap_err();
+        assert!(matches!(error, StoreError::NotALog(_)), "{error}");
         assert_eq!(fs::read(&file).unwrap(), before);
     };
     fs::write(&file, "no database, but long enough to be taken for one".repeat(100)).unwrap();
-    refused();
+    assert_refused();
     fs::remove_file(&file).unwrap();
     raw_connection(folder.path()).execute_batch("CREATE TABLE accounts (name TEXT)").unwrap();
-    refused();
+    assert_refused();
 }
 
 #[cfg(unix)]
@@ -162,14 +162,14 @@ fn appends_are_rejected_after_a_failure() {
     fs::write(&file, bytes).unwrap();
 
     let mut store = SqliteStore::open(folder.path()).unwrap();
-    let say = [Append::Post(message(2, "Ann", "text"))];
-    let first = store.append(NOW, &say).unwrap_err();
+    let batch = [Append::Post(message(2, "Ann", "text"))];
+    let first = store.append(NOW, &batch).unwrap_err();
     assert!(matches!(first, StoreError::Corrupt(_)), "{first}");
     assert!(!first.is_transient());
     let register = register("Ann", 1);
     assert!(matches!(store.append(NOW, &[register]), Err(StoreError::EarlierFailure)));
     assert!(matches!(store.scrub(), Err(StoreError::EarlierFailure)));
-    assert_eq!(store.open_reader().unwrap().horizon().unwrap(), Seq(0), "what can be read is read");
+    assert_eq!(store.open_reader().unwrap().horizon().unwrap(), Seq(0), "reading still works");
 }
 
 #[test]
@@ -178,22 +178,22 @@ fn scrub_erases_removed_text_from_all_files() {
     let mut store = SqliteStore::open(folder.path()).unwrap();
     let text = |number: u32| format!("<{number}>").repeat(1 + number as usize * 7 % 400);
     for tens in 0..200 {
-        let say = |n| Append::Post(message(n, "Ann", &text(n)));
-        store.append(NOW, &(tens * 10..tens * 10 + 10).map(say).collect::<Vec<_>>()).unwrap();
+        let post = |n| Append::Post(message(n, "Ann", &text(n)));
+        store.append(NOW, &(tens * 10..tens * 10 + 10).map(post).collect::<Vec<_>>()).unwrap();
     }
-    // One by one and in rows, so that pages are both thinned out and given back.
-    let gone = |number: u32| number.is_multiple_of(3) || (500..900).contains(&number);
-    let deletes: Vec<_> = (0..2_000).filter(|n| gone(*n)).map(|n| delete(n, "Ann")).collect();
+    // Single messages and long ranges, so that pages are both partly emptied and freed.
+    let is_removed = |number: u32| number.is_multiple_of(3) || (500..900).contains(&number);
+    let deletes: Vec<_> = (0..2_000).filter(|n| is_removed(*n)).map(|n| delete(n, "Ann")).collect();
     for some in deletes.chunks(7) {
         store.append(NOW, some).unwrap();
     }
-    assert!(numbers_in(folder.path()).into_iter().any(gone));
+    assert!(numbers_in(folder.path()).into_iter().any(is_removed));
     assert_eq!(store.scrub().unwrap(), ScrubOutcome::Done);
-    let kept: BTreeSet<_> = (0..2_000).filter(|number| !gone(*number)).collect();
+    let kept: BTreeSet<_> = (0..2_000).filter(|number| !is_removed(*number)).collect();
     assert_eq!(numbers_in(folder.path()), kept);
 }
 
-/// Each number that stands as `<number>` in a file of the folder.
+/// All numbers that occur as `<number>` in a file of the folder.
 fn numbers_in(folder: &Path) -> BTreeSet<u32> {
     let mut numbers = BTreeSet::new();
     for file in fs::read_dir(folder).unwrap() {

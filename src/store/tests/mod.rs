@@ -1,4 +1,4 @@
-//! One suite for every kind of log, and a machine that compares them over random histories.
+//! Tests of the log: a conformance suite for both implementations, and a model test that compares them.
 
 mod conformance;
 mod disk;
@@ -12,7 +12,7 @@ use crate::protocol::id::{Cid, MessageId, Seq, UserId};
 use crate::protocol::message::{Audience, Message, MessageKind, Millis};
 use crate::protocol::text::SafeText;
 
-/// Some moment of 2026.
+/// A time in 2026, in milliseconds since 1970.
 const NOW: Millis = 1_795_000_000_000;
 
 fn user(name: &str) -> UserId {
@@ -36,7 +36,7 @@ fn only(names: &[&str]) -> Audience {
     Audience::Only(names.iter().map(|name| user(name)).collect())
 }
 
-/// A message to everybody.
+/// A message to everyone.
 fn message(number: u32, sender: &str, text: &str) -> NewMessage {
     NewMessage {
         id: id(number),
@@ -50,15 +50,14 @@ fn message(number: u32, sender: &str, text: &str) -> NewMessage {
     }
 }
 
-fn delete(number: u32, by: &str) -> Append {
-    Append::Delete { id: id(number), author: user(by), cid: None }
+fn delete(number: u32, author: &str) -> Append {
+    Append::Delete { id: id(number), author: user(author), cid: None }
 }
 
 fn register(name: &str, key: u8) -> Append {
     Append::Register { user: user(name), key: [key; 32], invite: None }
 }
 
-/// Appends one thing.
 fn append(store: &mut impl Store, append: Append) -> Outcome {
     append_at(store, NOW, append)
 }
@@ -76,7 +75,7 @@ fn expect_posted(outcome: Outcome) -> Message {
     }
 }
 
-/// What somebody reads in the history, now.
+/// The texts that `viewer` finds in the history at `NOW`.
 fn texts(reader: &mut impl Reader, viewer: &str) -> Vec<String> {
     texts_at(reader, viewer, NOW)
 }

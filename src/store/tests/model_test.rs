@@ -1,5 +1,5 @@
-//! Random histories, told to the log in memory and to the one in SQLite: the same comes of everything,
-//! everybody sees the same, and nobody sees what is gone or for others, not even in the files.
+//! Model test: random histories are written to the memory log and to the SQLite log. Both must return
+//! equal outcomes and reads, and neither the reads nor the files may contain removed or foreign messages.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -20,7 +20,7 @@ use crate::protocol::event::Event;
 
 const USERS: [&str; 3] = ["Ann", "Bob", "Cid"];
 
-/// The last id.
+/// Message ids are drawn from `0..ID_COUNT`, so that they collide often.
 const ID_COUNT: u32 = 6;
 
 #[derive(Debug, Clone)]
@@ -36,14 +36,14 @@ enum Step {
 enum Action {
     Post {
         id: u32,
-        by: &'static str,
-        to: Audience,
+        sender: &'static str,
+        audience: Audience,
         lifetime: Option<Millis>,
         cid: Option<&'static str>,
     },
     Delete {
         id: u32,
-        by: &'static str,
+        author: &'static str,
         cid: Option<&'static str>,
     },
     Expire {
@@ -87,7 +87,7 @@ fn audience() -> impl Strategy<Value = Audience> {
         Just(Audience::Everyone),
         Just(Audience::Only(BTreeSet::new())),
         proptest::collection::btree_set(user_name(), 1..3)
-            .prop_map(|people| Audience::Only(people.into_iter().map(user).collect())),
+            .prop_map(|names| Audience::Only(names.into_iter().map(user).collect())),
     ]
 }
 
@@ -97,11 +97,13 @@ fn ban_target() -> impl Strategy<Value = BanTarget> {
 }
 
 fn action() -> impl Strategy<Value = Action> {
-    let lives = select(vec![None, None, Some(100), Some(5_000), Some(2 * DAY)]);
+    let lifetime = select(vec![None, None, Some(100), Some(5_000), Some(2 * DAY)]);
     prop_oneof![
-        6 => (0..ID_COUNT, user_name(), audience(), lives, cid_or_none())
-            .prop_map(|(id, by, to, lifetime, cid)| Action::Post { id, by, to, lifetime, cid }),
-        2 => (0..ID_COUNT, user_name(), cid_or_none()).prop_map(|(id, by, cid)| Action::Delete { id, by, cid }),
+        6 => (0..ID_COUNT, user_name(), audience(), lifetime, cid_or_none()).prop_map(|(id, sender, audience, lifetime, cid)| {
+            Action::Post { id, sender, audience, lifetime, cid }
+        }),
+        2 => (0..ID_COUNT, user_name(), cid_or_none())
+            .prop_map(|(id, author, cid)| Action::Delete { id, author, cid }),
         1 => (0..ID_COUNT).prop_map(|id| Action::Expire { id }),
         1 => (0..ID_COUNT).prop_map(|id| Action::Remove { id }),
         2 => (user_name(), 0..2_u8, proptest::option::of(0..2_u8))
@@ -127,16 +129,16 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// Both logs, and what the test itself knows of what was said.
+/// Both logs, and what the test itself knows about the posted messages.
 struct LogPair {
     folder: TempDir,
     sqlite: Option<SqliteStore>,
     memory: MemoryStore,
     now: Millis,
     count: usize,
-    /// The text of each message ever said, by its number, with those who may read it.
+    /// Each message ever posted: its text, audience and sender.
     posted: BTreeMap<Seq, (String, Audience, UserId)>,
-    /// The texts that nobody may ever get again.
+    /// The texts of removed and expired messages, which must never be returned again.
     removed: BTreeSet<String>,
 }
 
@@ -155,7 +157,7 @@ impl LogPair {
 
     fn step(&mut self, step: Step) {
         match step {
-            Step::Append(things) => self.append(things),
+            Step::Append(actions) => self.append(actions),
             Step::Sweep(retention) => {
                 let now = self.now;
                 let freed = sweep(self.sqlite(), now, retention);
@@ -170,41 +172,41 @@ impl LogPair {
                 let after = self.sqlite().snapshot().unwrap();
                 assert_eq!(before.epoch, after.epoch);
             }
-            Step::Wait(pause) => self.now += pause,
+            Step::Wait(duration) => self.now += duration,
         }
     }
 
-    fn append(&mut self, things: Vec<Action>) {
-        let batch: Vec<_> = things.into_iter().map(|thing| self.to_append(thing)).collect();
+    fn append(&mut self, actions: Vec<Action>) {
+        let batch: Vec<_> = actions.into_iter().map(|action| self.to_append(action)).collect();
         let now = self.now;
         let outcomes = self.sqlite().append(now, &batch).unwrap();
         assert_eq!(outcomes, self.memory.append(now, &batch).unwrap());
-        for (asked, outcome) in batch.iter().zip(outcomes) {
-            self.record(asked, outcome);
+        for (append, outcome) in batch.iter().zip(outcomes) {
+            self.record(append, outcome);
         }
         self.record_removed();
     }
 
-    fn to_append(&mut self, thing: Action) -> Append {
+    fn to_append(&mut self, action: Action) -> Append {
         self.count += 1;
-        match thing {
-            Action::Post { id: number, by, to, lifetime: lives, cid: name } => {
-                let kind = match lives {
-                    Some(lives) => MessageKind::Temporary { expires: self.now + lives },
+        match action {
+            Action::Post { id: number, sender, audience, lifetime, cid: name } => {
+                let kind = match lifetime {
+                    Some(lifetime) => MessageKind::Temporary { expires: self.now + lifetime },
                     None => MessageKind::Plain,
                 };
-                // Some are long enough to need pages of their own.
+                // Some are long enough to need overflow pages.
                 let text = format!("<{}>{}", self.count, "x".repeat(self.count % 7 * 900));
                 Append::Post(NewMessage {
-                    audience: to,
+                    audience,
                     kind,
                     at: at(self.now),
                     cid: name.map(cid),
-                    ..message(number, by, &text)
+                    ..message(number, sender, &text)
                 })
             }
-            Action::Delete { id: number, by, cid: name } => {
-                Append::Delete { id: id(number), author: user(by), cid: name.map(cid) }
+            Action::Delete { id: number, author, cid: name } => {
+                Append::Delete { id: id(number), author: user(author), cid: name.map(cid) }
             }
             Action::Expire { id: number } => Append::Expire { id: id(number) },
             Action::Remove { id: number } => Append::Remove { id: id(number) },
@@ -216,26 +218,26 @@ impl LogPair {
             Action::Rebind { user: name, key } => {
                 Append::Rebind { user: user(name), key: [key; 32] }
             }
-            Action::Invite { hash, uses, lifetime: lives } => {
-                let expires = self.now + lives;
+            Action::Invite { hash, uses, lifetime } => {
+                let expires = self.now + lifetime;
                 Append::Invite(OpenInvite { hash: [hash; 32], uses, expires })
             }
-            Action::Ban(banned) => Append::Ban(banned),
-            Action::Unban(banned) => Append::Unban(banned),
+            Action::Ban(target) => Append::Ban(target),
+            Action::Unban(target) => Append::Unban(target),
             Action::Delivered { user: name, up_to } => {
                 Append::Delivered { user: user(name), up_to: Seq(up_to) }
             }
         }
     }
 
-    fn record(&mut self, asked: &Append, outcome: Outcome) {
+    fn record(&mut self, append: &Append, outcome: Outcome) {
         match outcome {
             Outcome::Posted(message) => {
                 let text = message.content.as_str().to_owned();
                 self.posted.insert(message.seq, (text, message.audience, message.sender));
             }
             Outcome::Repeated(PriorOutcome::Posted(first)) => {
-                assert!(!self.removed.contains(first.content.as_str()), "{asked:?}");
+                assert!(!self.removed.contains(first.content.as_str()), "{append:?}");
             }
             Outcome::Repeated(
                 PriorOutcome::Deleted(_) | PriorOutcome::PostedThenRemoved { .. },
@@ -252,17 +254,17 @@ impl LogPair {
         }
     }
 
-    /// Whatever the log in memory does not have any more, no other may have.
+    /// Adds every text that the memory log no longer has.
     fn record_removed(&mut self) {
         let mut kept = BTreeSet::new();
         for viewer in USERS {
-            // Even what has expired may still be on disk, until somebody says so.
+            // Expired messages may stay on disk until `Append::Expire` is written.
             let view = View { viewer: &user(viewer), now: Millis::MIN };
             let page = self.memory.open_reader().unwrap().history(view, None, usize::MAX).unwrap();
             kept.extend(page.messages.into_iter().map(|message| message.seq));
         }
-        let gone = self.posted.iter().filter(|(seq, _)| !kept.contains(seq));
-        self.removed.extend(gone.map(|(_, (text, ..))| text.clone()));
+        let removed = self.posted.iter().filter(|(seq, _)| !kept.contains(seq));
+        self.removed.extend(removed.map(|(_, (text, ..))| text.clone()));
     }
 
     fn check(&mut self) {
@@ -274,9 +276,9 @@ impl LogPair {
         assert_eq!(sqlite.horizon().unwrap(), memory.horizon().unwrap());
         for viewer in USERS.map(user) {
             let view = View { viewer: &viewer, now };
-            let seen = read_everything(&mut sqlite, view);
-            assert_eq!(seen, self::read_everything(&mut memory, view));
-            let texts = seen.texts();
+            let results = read_everything(&mut sqlite, view);
+            assert_eq!(results, read_everything(&mut memory, view));
+            let texts = results.texts();
             for (text, audience, sender) in self.posted.values() {
                 let may = *sender == viewer
                     || audience.recipients().is_none_or(|named| named.contains(&viewer));
@@ -286,7 +288,7 @@ impl LogPair {
         }
     }
 
-    /// No file has what is gone, and the files are read right: what is not gone is found.
+    /// The files contain no removed text, and (as a check of this check) they contain every other text.
     fn check_files(&mut self) {
         assert_eq!(self.sqlite().scrub().unwrap(), ScrubOutcome::Done);
         let mut bytes = Vec::new();
@@ -304,24 +306,24 @@ impl LogPair {
 fn sweep(store: &mut impl Store, now: Millis, retention: Retention) -> BTreeSet<MessageId> {
     let mut freed = BTreeSet::new();
     loop {
-        let swept = store.sweep(now, retention).unwrap();
-        freed.extend(swept.freed_ids);
-        if !swept.has_more {
+        let report = store.sweep(now, retention).unwrap();
+        freed.extend(report.freed_ids);
+        if !report.has_more {
             return freed;
         }
     }
 }
 
-fn normalized(mut opened: LogSnapshot) -> LogSnapshot {
-    opened.used_ids.sort();
-    opened.expirations.sort();
-    opened.bans.sort();
-    opened.size.bytes = 0;
-    opened.epoch = String::new();
-    opened
+fn normalized(mut snapshot: LogSnapshot) -> LogSnapshot {
+    snapshot.used_ids.sort();
+    snapshot.expirations.sort();
+    snapshot.bans.sort();
+    snapshot.size.bytes = 0;
+    snapshot.epoch = String::new();
+    snapshot
 }
 
-/// All that somebody can read.
+/// Everything one viewer can read.
 #[derive(Debug, Default, PartialEq)]
 struct ReadResults {
     events: Vec<Option<EventPage>>,
@@ -336,11 +338,12 @@ struct ReadResults {
 impl ReadResults {
     fn texts(&self) -> BTreeSet<&str> {
         let events = self.events.iter().flatten().flat_map(|events| &events.events);
-        let said = events.filter_map(|event| match event {
+        let posted = events.filter_map(|event| match event {
             Event::Posted(message) => Some(message),
             _ => None,
         });
-        said.chain(self.pages.iter().flat_map(|page| &page.messages))
+        posted
+            .chain(self.pages.iter().flat_map(|page| &page.messages))
             .chain(self.around.iter().flatten().flat_map(|around| &around.messages))
             .chain(&self.messages)
             .map(|message| message.content.as_str())
@@ -350,30 +353,30 @@ impl ReadResults {
 }
 
 fn read_everything(reader: &mut impl Reader, view: View<'_>) -> ReadResults {
-    let mut seen = ReadResults::default();
-    for (place, limit) in [(0, 1), (0, 3), (2, 100), (7, 2), (100, 1)] {
-        seen.events.push(reader.events_after(view, Seq(place), limit).unwrap());
-        seen.pages.push(reader.history(view, Some(Seq(place)), limit).unwrap());
+    let mut results = ReadResults::default();
+    for (seq, limit) in [(0, 1), (0, 3), (2, 100), (7, 2), (100, 1)] {
+        results.events.push(reader.events_after(view, Seq(seq), limit).unwrap());
+        results.pages.push(reader.history(view, Some(Seq(seq)), limit).unwrap());
     }
-    seen.pages.push(reader.history(view, None, 100).unwrap());
+    results.pages.push(reader.history(view, None, 100).unwrap());
     for number in 0..ID_COUNT {
-        seen.metadata.push(reader.metadata(view, id(number)).unwrap());
-        seen.around.push(reader.around(view, id(number), 2).unwrap());
+        results.metadata.push(reader.metadata(view, id(number)).unwrap());
+        results.around.push(reader.around(view, id(number), 2).unwrap());
     }
-    let places: Vec<_> = (0..20).map(Seq).collect();
-    seen.messages = reader.messages(view, &places).unwrap();
+    let seqs: Vec<_> = (0..20).map(Seq).collect();
+    results.messages = reader.messages(view, &seqs).unwrap();
     let mut before = None;
     loop {
         let scanned = reader.scan(view, before, 2, &mut |row| {
             let (sender, text) = (row.sender.to_owned(), row.content.to_owned());
-            seen.rows.push((row.seq, sender, row.at, text, row.is_recipient(&user("Bob"))));
+            results.rows.push((row.seq, sender, row.at, text, row.is_recipient(&user("Bob"))));
             ControlFlow::Continue(())
         });
         let scanned = scanned.unwrap();
-        seen.scanned.push(scanned);
+        results.scanned.push(scanned);
         before = scanned.next;
         if before.is_none() {
-            return seen;
+            return results;
         }
     }
 }
@@ -383,14 +386,14 @@ proptest! {
 
     #[test]
     fn memory_and_sqlite_logs_agree(steps in proptest::collection::vec(step(), 1..25)) {
-        let mut machine = LogPair::new();
+        let mut logs = LogPair::new();
         for (index, step) in steps.into_iter().enumerate() {
-            machine.step(step);
+            logs.step(step);
             if index % 3 == 0 {
-                machine.check();
+                logs.check();
             }
         }
-        machine.check();
-        machine.check_files();
+        logs.check();
+        logs.check_files();
     }
 }

@@ -1,4 +1,4 @@
-//! The queues: what waits is committed together and answered one by one, and nothing queued is lost.
+//! Tests of the worker threads: group commit, replies, errors, and draining the queue.
 
 use std::sync::{Arc, Mutex};
 
@@ -7,7 +7,7 @@ use super::super::worker::{self, read_queue, run_reader_task, run_writer_task, w
 use super::super::{LogSnapshot, Retention, ScrubOutcome, StoreError, SweepReport};
 use super::*;
 
-/// A log that counts what comes in each transaction, and refuses when it is told to.
+/// A log that records the size of each batch; with `full`, it fails every append.
 struct CountingStore {
     store: MemoryStore,
     batches: Arc<Mutex<Vec<usize>>>,
@@ -110,13 +110,13 @@ fn threads_drain_the_queue_before_exit() {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     runtime.block_on(async {
         for number in 1..=100 {
-            // Nobody waits for the answer.
+            // The result is dropped without waiting for it.
             drop(handles.writer.append(NOW, post(number)).await.unwrap());
         }
         let failed = handles.readers.read(|_| -> Result<(), _> { panic!("in a reader") }).await;
         assert!(matches!(failed, Err(StoreError::Closed)));
         let horizon = handles.readers.read(|reader| reader.horizon()).await;
-        assert_eq!(horizon.unwrap(), Seq(0), "one panic does not end a reader");
+        assert_eq!(horizon.unwrap(), Seq(0), "a panic does not end the reader");
     });
     drop(handles);
     threads.join();
