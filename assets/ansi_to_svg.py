@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Draws what `tmux capture-pane -p -e` printed (standard input) as an SVG picture (standard output).
+"""Converts the output of `tmux capture-pane -p -e` (standard input) to an SVG image (standard output).
 
-Python's standard library alone. Lines and blocks are drawn as shapes, so that they join whatever the
-viewer's font is; every other run of text is fitted to the cells it takes.
+Uses only the standard library. Box-drawing and block characters are drawn as shapes, so that they join
+in any font; all other text is stretched to the width of its cells.
 """
 
 import argparse
@@ -14,19 +14,19 @@ from html import escape
 
 CELL_WIDTH, CELL_HEIGHT, FONT_SIZE, MARGIN = 8.4, 18, 14, 14
 FOREGROUND, BACKGROUND = "#d8dee9", "#14171c"
-# The 16 colours of a terminal: dark, then bright.
+# The 16 ANSI colours: normal, then bright.
 PALETTE = (
     "#3b4252 #e06c75 #8fbf7f #e5c07b #61afef #c678dd #56b6c2 #c8ccd4 "
     "#6b7385 #f28b93 #a9d69a #f0d399 #8cc8ff #d99bea #7fd0da #ffffff"
 ).split()
 
-# Which ways the light lines of a box character lead: up, right, down, left.
+# The directions of a box-drawing character's lines: up, right, down, left.
 LINES = {
     "─": "rl", "│": "ud", "┌": "rd", "┐": "dl", "└": "ur", "┘": "ul", "├": "urd", "┤": "udl",
     "┬": "rdl", "┴": "url", "┼": "urdl", "╴": "l", "╵": "u", "╶": "r", "╷": "d",
 }
 CORNERS = {"╭": "rd", "╮": "dl", "╰": "ur", "╯": "ul"}
-# The part of the cell that a block fills: left, top, width, height.
+# The part of the cell that a block character fills: left, top, width, height.
 BLOCKS = {
     "█": (0, 0, 1, 1), "▀": (0, 0, 1, 0.5), "▄": (0, 0.5, 1, 0.5), "▌": (0, 0, 0.5, 1),
     "▐": (0.5, 0, 0.5, 1), "▎": (0, 0, 0.25, 1), "▏": (0, 0, 0.125, 1), "▕": (0.875, 0, 0.125, 1),
@@ -37,7 +37,7 @@ WAYS = {"u": (0, -0.5), "r": (0.5, 0), "d": (0, 0.5), "l": (-0.5, 0)}
 
 @dataclass(frozen=True)
 class Style:
-    """How a cell is drawn."""
+    """The style of a cell."""
 
     fg: str = ""
     bg: str = ""
@@ -55,7 +55,7 @@ class Style:
 
 @dataclass
 class Cell:
-    """One character with all that belongs to it, and how many cells it takes."""
+    """One character with its combining characters, and its width in cells."""
 
     text: str
     width: int
@@ -71,7 +71,7 @@ SWITCHES = {
 
 
 def indexed(number):
-    """Colour `number` of 256."""
+    """Returns colour `number` of the 256-colour palette."""
     if number < 16:
         return PALETTE[number]
     if number >= 232:
@@ -82,7 +82,7 @@ def indexed(number):
 
 
 def styled(style, parameters):
-    """The style after one SGR sequence."""
+    """Returns the style after one SGR sequence."""
     codes = [int(code or 0) for code in parameters.replace(":", ";").split(";")]
     while codes:
         code = codes.pop(0)
@@ -113,7 +113,7 @@ def width_of(character):
 
 
 def rows_of(text):
-    """The cells of each line."""
+    """Parses the text into rows of cells."""
     style, rows = Style(), []
     for line in text.rstrip("\n").split("\n"):
         cells, at = [], 0
@@ -137,7 +137,7 @@ def rows_of(text):
 
 
 def shape(cell, x, y, colour):
-    """A box or block character as a shape; nothing for other text."""
+    """Returns a box-drawing or block character as a shape, or an empty string for other text."""
     character = cell.text
     middle_x, middle_y = x + CELL_WIDTH / 2, y + CELL_HEIGHT / 2
     if character in BLOCKS:
@@ -161,7 +161,7 @@ def shape(cell, x, y, colour):
 
 
 def text_run(cells, x, y):
-    """Cells of one style as one text."""
+    """Returns cells of one style as one text element."""
     style = cells[0].style
     text = "".join(cell.text for cell in cells)
     if not text.strip():
@@ -185,7 +185,7 @@ def text_run(cells, x, y):
 
 
 def row_shapes(cells, y):
-    """First the backgrounds of a line, then what stands on them."""
+    """Returns the shapes of a row: first the backgrounds, then the contents."""
     backgrounds, shapes, run = [], [], []
     x = run_x = MARGIN
 
@@ -202,7 +202,7 @@ def row_shapes(cells, y):
                 f'height="{CELL_HEIGHT + 0.4:g}" fill="{bg}"/>'
             )
         drawn = shape(cell, x, y, fg)
-        # A wide character gets a run of its own: fonts differ most in those.
+        # A wide character gets its own run: fonts differ most in their width.
         if drawn or cell.width == 2 or (run and (run[0].style != cell.style or run[0].width == 2)):
             end_run()
         if drawn:
@@ -235,8 +235,8 @@ def svg(text, columns, title):
 
 def main():
     arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    arguments.add_argument("--columns", type=int, default=0, help="width of the screen in cells")
-    arguments.add_argument("--title", default="a terminal", help="what the picture shows, in words")
+    arguments.add_argument("--columns", type=int, default=0, help="width of the screen in cells (default: the longest row)")
+    arguments.add_argument("--title", default="a terminal", help="title of the image, for screen readers")
     given = arguments.parse_args()
     sys.stdin.reconfigure(encoding="utf-8")
     sys.stdout.reconfigure(encoding="utf-8")

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Makes the picture in the README anew: a real server, and three real clients that talk in tmux.
+# Regenerates the screenshot in the README: runs a real server, and three real clients in tmux.
 #
 #   assets/screenshot.sh [COLUMNS ROWS]      (120 36)
 #
-# Needs tmux and python3. Writes assets/screenshot.svg. CHAT=path/to/chat uses a binary that exists.
+# Needs tmux and python3. Writes assets/screenshot.svg. Set CHAT=path/to/chat to use an existing binary.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -17,13 +17,13 @@ fail() {
 }
 
 for tool in tmux python3; do
-    command -v "$tool" >/dev/null || fail "$tool is not installed"
+    command -v "$tool" >/dev/null || fail "$tool is not installed: install it and try again"
 done
 if [[ -z ${CHAT:-} ]]; then
     cargo build --release
     CHAT=${CARGO_TARGET_DIR:-target}/release/chat
 fi
-[[ -x $CHAT ]] || fail "there is no program at $CHAT"
+[[ -x $CHAT ]] || fail "$CHAT is not an executable file (set CHAT to a chat binary)"
 
 work=$(mktemp -d)
 server=
@@ -36,13 +36,13 @@ finish() {
 }
 trap finish EXIT
 
-# poll WHAT COMMAND...: until the command succeeds.
+# poll LABEL COMMAND...: repeats the command until it succeeds, or times out.
 poll() {
-    local what=$1 end=$((SECONDS + wait_seconds))
+    local label=$1 end=$((SECONDS + wait_seconds))
     shift
     until "$@"; do
         if ((SECONDS >= end)); then
-            echo "screenshot.sh: waited $wait_seconds s in vain: $what" >&2
+            echo "screenshot.sh: timed out after $wait_seconds s: $label" >&2
             return 1
         fi
         sleep 0.1
@@ -53,15 +53,15 @@ screen() { tmux_here capture-pane -p -t "$1"; }
 shows() { screen "$1" | grep -qF -- "$2"; }
 hides() { ! shows "$1" "$2"; }
 
-# sees WHO TEXT, misses WHO TEXT: waits until it is on that one's screen, or no longer there.
+# sees USER TEXT, misses USER TEXT: waits until the text is on the user's screen, or is not.
 sees() { poll "$1 sees '$2'" shows "$1" "$2" || give_up "$1"; }
-misses() { poll "$1 misses '$2'" hides "$1" "$2" || give_up "$1"; }
+misses() { poll "$1 no longer sees '$2'" hides "$1" "$2" || give_up "$1"; }
 give_up() {
     screen "$1" >&2
     exit 1
 }
 
-# join WHO: a client in a terminal of its own.
+# join USER: starts a client in its own terminal.
 join() {
     tmux_here new-session -d -s "$1" -x "$columns" -y "$rows" \
         env COLORTERM=truecolor HOME="$work/$1" "$CHAT" join "$address" --name "$1"
@@ -69,29 +69,29 @@ join() {
     sees "$1" "$1_"
 }
 
-# press WHO KEY...: as tmux names them.
+# press USER KEY...: presses keys, named as in tmux.
 press() {
-    local who=$1
+    local user=$1
     shift
-    tmux_here send-keys -t "$who" "$@"
+    tmux_here send-keys -t "$user" "$@"
 }
 
-# says WHO TEXT: types it and sends it.
-says() {
+# posts USER TEXT: types a message and sends it.
+posts() {
     press "$1" -l -- "$2"
     press "$1" Enter
 }
 
-# pick_newest WHO: and waits until the status line says what can be done with the message.
-pick_newest() {
+# select_latest USER: selects the latest message, and waits for the hint in the status line.
+select_latest() {
     press "$1" Up
     sees "$1" "d delete"
 }
 
-# id_of WHO: the whole ID, as it stands on the screen.
+# id_of USER: prints the user's whole ID, as shown on the screen.
 id_of() { screen "$1" | grep -oE "$1_[0-9]{4,}" | head -n 1; }
 
-# click WHO TEXT: the left button on the first cell of the first place where TEXT stands.
+# click USER TEXT: left-clicks the first cell of the first occurrence of the text.
 click() {
     local row column line
     row=$(screen "$1" | grep -nF -m 1 -- "$2" | cut -d: -f1)
@@ -115,29 +115,29 @@ join Alice
 kim=$(id_of Kim)
 sees Bob Alice_
 
-# What they say. With a message picked, r replies to it; d and y delete it.
-says Alice "Good morning! 2.4 is out since nine, the logs look clean."
+# The conversation. With a message selected, r replies to it; d and y delete it.
+posts Alice "Good morning! 2.4 is out since nine, the logs look clean."
 sees Bob "look clean"
-pick_newest Bob
+select_latest Bob
 press Bob r
-says Bob "Great, I will watch the p99 for an hour."
+posts Bob "Great, I will watch the p99 for an hour."
 sees Alice "for an hour"
-says Kim "Lunch at twelve? 王's has the good 🍜 today."
+posts Kim "Lunch at twelve? 王's has the good 🍜 today."
 sees Alice "Lunch at"
-says Bob "I am not comming"
+posts Bob "I am not comming"
 sees Alice "not comming"
-pick_newest Bob
+select_latest Bob
 press Bob d
-sees Bob "yes, delete it"
+sees Bob "Delete this message?"
 press Bob y
 misses Alice "not comming"
-says Bob "Count me in."
+posts Bob "Count me in."
 sees Alice "Count me in"
-says Kim ".temp 600 The door code is 4711 until ten past."
+posts Kim ".temp 600 The door code is 4711 until ten past."
 sees Alice "4711"
-says Alice "@$kim the new key is in the vault, ask me for the path"
+posts Alice "@$kim the new key is in the vault, ask me for the path"
 sees Kim "in the vault"
-says Kim "@$(id_of Alice) thanks, can you rotate the old one too?"
+posts Kim "@$(id_of Alice) thanks, can you rotate the old one too?"
 sees Alice "rotate the old"
 click Alice "$kim"
 press Alice -l "of course, this afternoon"
@@ -148,4 +148,4 @@ assets/ansi_to_svg.py --columns "$columns" \
     --title "chat: people on the left, the conversation in bubbles on the right" \
     <"$work/screen" >"$work/picture.svg"
 mv "$work/picture.svg" "$picture"
-echo "made $picture"
+echo "wrote $picture"
