@@ -1,17 +1,17 @@
 #!/usr/bin/env bash
-# Makes a certificate authority and a server certificate signed by it, for `chat serve --certs certs`.
-# Nobody needs this: without it the server makes a certificate by itself. See README.md beside this file.
+# Creates a certificate authority and a server certificate signed by it, for `chat serve --certs certs`.
+# Optional: by default, the server creates a self-signed certificate. See README.md in this folder.
 set -euo pipefail
 
 usage() {
     cat <<'USAGE'
 usage: certs/make.sh [--force] [--days N] [--out DIR] [NAME-OR-ADDRESS...]
 
-  NAME-OR-ADDRESS   under which clients reach the server, such as chat.example.org or 192.0.2.7;
-                    localhost, 127.0.0.1 and ::1 are always among them
-  --days N          how long the server's certificate is valid (default 825)
-  --out DIR         where the files go (default: the folder of this script)
-  --force           replace files that are already there
+  NAME-OR-ADDRESS   a name or address of the server, such as chat.example.org or 192.0.2.7;
+                    localhost, 127.0.0.1 and ::1 are always included
+  --days N          validity of the server's certificate in days (default: 825)
+  --out DIR         output folder (default: the folder of this script)
+  --force           replace existing files
 USAGE
 }
 
@@ -36,18 +36,18 @@ while (($# > 0)); do
             if [[ $1 == --days ]]; then days=$2; else out=$2; fi
             shift
             ;;
-        -*) fail "unknown option $1 (--help tells which there are)" ;;
+        -*) fail "unknown option $1 (see --help)" ;;
         *) names+=("$1") ;;
     esac
     shift
 done
 
-[[ $days =~ ^[1-9][0-9]*$ ]] || fail "--days is a number of days, not '$days'"
-command -v openssl >/dev/null || fail "openssl is not installed (Debian, Ubuntu: apt install openssl)"
+[[ $days =~ ^[1-9][0-9]*$ ]] || fail "invalid value for --days: '$days' (expected a number of days)"
+command -v openssl >/dev/null || fail "openssl not found (Debian, Ubuntu: apt install openssl)"
 
 alternatives=
 for name in "${names[@]}"; do
-    [[ $name =~ ^[A-Za-z0-9.:*-]+$ ]] || fail "'$name' is neither a host name nor an address"
+    [[ $name =~ ^[A-Za-z0-9.:*-]+$ ]] || fail "invalid host name or address: '$name'"
     if [[ $name =~ ^[0-9]+(\.[0-9]+){3}$ || $name == *:* ]]; then
         alternatives+=",IP:$name"
     else
@@ -58,11 +58,11 @@ done
 mkdir -p "$out"
 for file in ca.pem ca-key.pem cert.pem key.pem; do
     if [[ -e $out/$file && $force == false ]]; then
-        fail "$out/$file is already there; --force replaces it, and its clients have to be told"
+        fail "$out/$file already exists (--force replaces it; clients that trust it will then refuse the server)"
     fi
 done
 
-# Made apart and moved at the end, so that a failure leaves what was there.
+# Files are created in a temporary folder and moved at the end, so that a failure changes nothing.
 umask 077
 work=$(mktemp -d "$out/.make.XXXXXX")
 trap 'rm -rf "$work"' EXIT
@@ -100,9 +100,9 @@ for file in ca-key.pem ca.pem key.pem cert.pem; do
 done
 
 cat <<DONE
-made in $out:
-  cert.pem, key.pem   the server's: chat serve --certs $out
-  ca.pem              for those who want to check the server's certificate
-  ca-key.pem          signs more of them: keep it off the server
+created in $out:
+  cert.pem, key.pem   certificate and key of the server: chat serve --certs $out
+  ca.pem              certificate of the authority, for clients: chat join --ca ca.pem
+  ca-key.pem          private key of the authority: do not keep it on the server
 names: ${names[*]}; valid for $days days
 DONE
