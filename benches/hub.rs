@@ -1,9 +1,9 @@
-//! What one message costs the server's heart, whatever the number of its recipients: decode, decide,
-//! encode. What the log takes is measured in `store.rs`, and what each delivery costs beside that with
-//! the real server, over TLS.
+//! The cost of one message in the hub, for different numbers of users: decode, handle, encode.
+//!
+//! The log is measured in `store.rs`, deliveries over TLS by the real server in `server/`.
 
-#![expect(clippy::disallowed_methods, reason = "a measurement reads the clock")]
-#![expect(clippy::expect_used, reason = "without a log there is nothing to measure")]
+#![expect(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
+#![expect(clippy::expect_used, reason = "a benchmark may panic")]
 
 use chat::protocol::event::Event;
 use chat::protocol::id::Seq;
@@ -22,7 +22,7 @@ fn now() -> Now {
     Now { monotonic: tokio::time::Instant::now(), wall: chrono::Local::now().fixed_offset() }
 }
 
-/// A room of so many people, and the ID of one of them.
+/// A hub with `users` online users, and the ID of the last one.
 fn hub_with_users(users: u64) -> (Hub, String) {
     let mut hub =
         Hub::new(1, AccessMode::Open, &MemoryStore::default().snapshot().expect("memory"));
@@ -42,7 +42,7 @@ fn hub_with_users(users: u64) -> (Hub, String) {
 fn post_message(hub: &mut Hub, object: &[u8], seq: &mut u64) {
     let request = Request::decode(object);
     for effect in hub.handle(now(), HubInput::Request { session: SessionId(0), request }) {
-        if let HubEffect::Append { context: ticket, append: Append::Post(new) } = effect {
+        if let HubEffect::Append { context, append: Append::Post(new) } = effect {
             *seq += 1;
             let outcome = Outcome::Posted(Message {
                 seq: Seq(*seq),
@@ -55,7 +55,7 @@ fn post_message(hub: &mut Hub, object: &[u8], seq: &mut u64) {
                 at: new.at,
                 cid: new.cid,
             });
-            for effect in hub.handle(now(), HubInput::Written { context: ticket, outcome }) {
+            for effect in hub.handle(now(), HubInput::Written { context, outcome }) {
                 if let HubEffect::Send { event, .. } = effect {
                     black_box(event.encode());
                 }

@@ -1,17 +1,17 @@
-//! How long the screen takes for what a person waits for, at 200x50: a frame, a scroll, a key, a message,
-//! a search. Without a terminal: what is drawn goes to a buffer.
+//! Latency of the screen at 200x50 cells: a frame, a scroll, a key press, a message, a search. Frames are
+//! drawn to a buffer, not to a terminal.
 //!
-//! Each is measured with little and with much conversation behind it, and must not differ: a frame
-//! takes 1 ms at most, a key press to its frame 5 ms.
+//! Each is measured with a short and a long conversation, which must make no difference: a frame takes at
+//! most 1 ms, a key press to its frame at most 5 ms.
 
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "it fails where its tools do")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a benchmark may panic")]
 
 use chat::client;
 use chat::client::state::search::SearchState;
 use chat::client::state::search_input::SearchInput;
 use chat::protocol::event::{Event, Welcome};
 use chat::protocol::id::{MessageId, Seq, UserId};
-use chat::protocol::message::{Audience, Message as Said, MessageKind};
+use chat::protocol::message::{Audience, Message, MessageKind};
 use chat::protocol::text::SafeText;
 use chat::tui::Theme;
 use chat::tui::key::Chord;
@@ -20,18 +20,18 @@ use chat::tui::model::{Model, UiEvent, UiOptions};
 use chat::tui::update::update;
 use chat::tui::view::view;
 use chrono::{DateTime, FixedOffset, TimeDelta};
-use crossterm::event::{Event as Input, KeyModifiers, MouseEvent, MouseEventKind};
+use crossterm::event::{Event as TerminalEvent, KeyModifiers, MouseEvent, MouseEventKind};
 use divan::{Bencher, black_box};
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use ratatui::layout::Size;
 
-/// How much conversation there is.
+/// The number of messages in the conversation.
 const MESSAGES: [u32; 2] = [1_000, 100_000];
 
 const SIZE: Size = Size { width: 200, height: 50 };
 
-/// How far the benchmark scrolls up before it turns round.
+/// How many steps the benchmark scrolls up before it scrolls down again.
 const SCROLL_STEPS: usize = 200;
 
 const TEXTS: [&str; 5] = [
@@ -55,7 +55,7 @@ struct BenchScreen {
 }
 
 impl BenchScreen {
-    /// Bob's screen, drawn once, with a conversation of so many messages.
+    /// Bob's screen with `messages` messages, drawn once.
     fn new(messages: u32) -> Self {
         let now = DateTime::UNIX_EPOCH.fixed_offset();
         let options = UiOptions {
@@ -67,7 +67,7 @@ impl BenchScreen {
         };
         let terminal = Terminal::new(TestBackend::new(SIZE.width, SIZE.height)).unwrap();
         let model = Model::new(options, SIZE, now);
-        let mut stage = Self { model, terminal, now, n_posted: 0 };
+        let mut screen = Self { model, terminal, now, n_posted: 0 };
         let welcome = Welcome {
             user: user(4),
             epoch: "e".to_owned(),
@@ -77,24 +77,24 @@ impl BenchScreen {
             limits: chat::protocol::limits::Limits::default(),
         };
         let connected = client::Connected { welcome, fingerprint: "SHA256:fingerprint".to_owned() };
-        stage.update(UiEvent::Client(client::ClientEvent::Connected(connected)));
-        stage.receive(Event::Users((0..4).map(user).collect()));
+        screen.update(UiEvent::Client(client::ClientEvent::Connected(connected)));
+        screen.receive(Event::Users((0..4).map(user).collect()));
         for _ in 0..messages {
-            stage.post();
+            screen.post();
         }
-        stage.draw();
-        stage
+        screen.draw();
+        screen
     }
 
-    fn update(&mut self, message: UiEvent) {
-        black_box(update(&mut self.model, self.now, message));
+    fn update(&mut self, event: UiEvent) {
+        black_box(update(&mut self.model, self.now, event));
     }
 
     fn receive(&mut self, event: Event) {
         self.update(UiEvent::Client(client::ClientEvent::Received(event)));
     }
 
-    /// The next message.
+    /// Receives the next message.
     fn post(&mut self) {
         self.n_posted += 1;
         self.now += TimeDelta::seconds(7);
@@ -106,7 +106,7 @@ impl BenchScreen {
             0 => Audience::Only([user(1), user(4)].into()),
             _ => Audience::Everyone,
         };
-        let said = Said {
+        let message = Message {
             seq: Seq(u64::from(self.n_posted)),
             id: MessageId::from_number(self.n_posted + 100_000).unwrap(),
             sender: user(self.n_posted / 3 % 5),
@@ -117,20 +117,20 @@ impl BenchScreen {
             at: self.now,
             cid: None,
         };
-        self.receive(Event::Posted(said));
+        self.receive(Event::Posted(message));
     }
 
     fn key(&mut self, key: &str) {
         let chord: Chord = key.parse().unwrap();
-        self.update(UiEvent::Terminal(Input::Key(chord.to_event())));
+        self.update(UiEvent::Terminal(TerminalEvent::Key(chord.to_event())));
     }
 
     fn wheel(&mut self, kind: MouseEventKind) {
         let mouse = MouseEvent { kind, column: 100, row: 20, modifiers: KeyModifiers::NONE };
-        self.update(UiEvent::Terminal(Input::Mouse(mouse)));
+        self.update(UiEvent::Terminal(TerminalEvent::Mouse(mouse)));
     }
 
-    /// A frame, as the program's loop draws it.
+    /// Draws a frame, as the program's event loop does.
     fn draw(&mut self) {
         let (model, now) = (&mut self.model, self.now);
         let drawn = self.terminal.draw(|frame| {
@@ -146,82 +146,82 @@ fn user(number: u32) -> UserId {
     format!("{name}_{}", 1_000 + number).parse().unwrap()
 }
 
-/// Every cell is sent anew.
+/// A full redraw: every cell is sent.
 #[divan::bench(args = MESSAGES)]
 fn frame(bencher: Bencher<'_, '_>, messages: u32) {
-    let mut stage = BenchScreen::new(messages);
+    let mut screen = BenchScreen::new(messages);
     bencher.bench_local(|| {
-        stage.terminal.clear().unwrap();
-        stage.draw();
+        screen.terminal.clear().unwrap();
+        screen.draw();
     });
 }
 
 #[divan::bench(args = MESSAGES)]
 fn scroll_to_frame(bencher: Bencher<'_, '_>, messages: u32) {
-    let mut stage = BenchScreen::new(messages);
+    let mut screen = BenchScreen::new(messages);
     let mut directions = std::iter::repeat_n(MouseEventKind::ScrollUp, SCROLL_STEPS)
         .chain(std::iter::repeat_n(MouseEventKind::ScrollDown, SCROLL_STEPS))
         .cycle();
     bencher.bench_local(|| {
-        stage.wheel(directions.next().unwrap());
-        stage.draw();
+        screen.wheel(directions.next().unwrap());
+        screen.draw();
     });
 }
 
 #[divan::bench(args = MESSAGES)]
 fn key_to_frame(bencher: Bencher<'_, '_>, messages: u32) {
-    let mut stage = BenchScreen::new(messages);
+    let mut screen = BenchScreen::new(messages);
     let mut keys = ["x", "backspace"].into_iter().cycle();
     bencher.bench_local(|| {
-        stage.key(keys.next().unwrap());
-        stage.draw();
+        screen.key(keys.next().unwrap());
+        screen.draw();
     });
 }
 
 #[divan::bench(args = MESSAGES)]
 fn message_to_frame(bencher: Bencher<'_, '_>, messages: u32) {
-    let mut stage = BenchScreen::new(messages);
+    let mut screen = BenchScreen::new(messages);
     bencher.bench_local(|| {
-        stage.post();
-        stage.draw();
+        screen.post();
+        screen.draw();
     });
 }
 
-/// A key in the search: the expression anew, the first slice of the conversation, and the frame.
+/// A key press in the search: parsing the pattern, searching the first slice of messages, and the frame.
 #[divan::bench(args = MESSAGES)]
 fn search_key_to_frame(bencher: Bencher<'_, '_>, messages: u32) {
-    let mut stage = BenchScreen::new(messages);
-    stage.key("ctrl-f");
+    let mut screen = BenchScreen::new(messages);
+    screen.key("ctrl-f");
     for key in ["d", "e", "p", "l", "o", "y"] {
-        stage.key(key);
+        screen.key(key);
     }
     let mut keys = ["e", "backspace"].into_iter().cycle();
     bencher.bench_local(|| {
-        stage.key(keys.next().unwrap());
-        stage.draw();
+        screen.key(keys.next().unwrap());
+        screen.draw();
     });
 }
 
-/// The first frame of a terminal that has got another width, where everything is wrapped anew.
+/// The first frame after the width of the terminal has changed, when all visible text is wrapped again.
 #[divan::bench(args = MESSAGES)]
 fn resize_to_frame(bencher: Bencher<'_, '_>, messages: u32) {
-    let mut stage = BenchScreen::new(messages);
+    let mut screen = BenchScreen::new(messages);
     let mut widths = [SIZE.width - 1, SIZE.width].into_iter().cycle();
     bencher.bench_local(|| {
         let width = widths.next().unwrap();
-        stage.terminal.backend_mut().resize(width, SIZE.height);
-        stage.update(UiEvent::Terminal(Input::Resize(width, SIZE.height)));
-        stage.draw();
+        screen.terminal.backend_mut().resize(width, SIZE.height);
+        screen.update(UiEvent::Terminal(TerminalEvent::Resize(width, SIZE.height)));
+        screen.draw();
     });
 }
 
-/// The whole conversation, in the slices in which the screen does it.
+/// A search of the whole conversation, in the slices the screen uses.
 #[divan::bench(args = MESSAGES)]
 fn search_all_messages(bencher: Bencher<'_, '_>, messages: u32) {
-    let stage = BenchScreen::new(messages);
-    let timeline = stage.model.chat.timeline();
+    let screen = BenchScreen::new(messages);
+    let timeline = screen.model.chat.timeline();
     let expression = "deploy(ed|ing)? .*clean$";
-    let query = SearchInput::parse(expression, false, stage.now, &stage.model.chat);
+    let query = SearchInput::parse(expression, false, screen.now, &screen.model.chat);
     bencher.bench_local(|| {
         let mut search = SearchState::new(query.clone(), timeline);
         while !search.is_done(timeline) {

@@ -1,17 +1,17 @@
-//! How fast the log is, and that its length changes nothing: `cargo bench --bench store [MESSAGES]`.
+//! Speed of the log when it is empty and when it is full: `cargo bench --bench store [MESSAGES]`.
 //!
-//! A plain program, since a log of a million messages is not made anew for each figure. It prints the
-//! middle and the slowest hundredth of each time.
+//! A plain program without a benchmark framework, so that one log of a million messages serves all
+//! measurements. Prints the median and the 99th percentile of each.
 
 #![expect(
     clippy::unwrap_used,
     clippy::indexing_slicing,
     clippy::print_stdout,
-    reason = "a bench may"
+    reason = "a benchmark may panic and print"
 )]
-#![expect(clippy::disallowed_methods, reason = "a bench is about time")]
+#![expect(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
 
-mod talk;
+mod fixtures;
 
 use std::fs;
 use std::io::Write;
@@ -24,28 +24,29 @@ use chat::store::sqlite::{SqliteReader, SqliteStore};
 use chat::store::{Append, Reader, Retention, Store, View};
 use regex::Regex;
 
-use self::talk::{NOW, batch, id, user};
+use self::fixtures::{NOW, append_batch, message_id, user_id};
 
 fn main() {
-    let wanted = std::env::args().skip(1).find_map(|argument| argument.parse().ok());
-    let messages: u32 = wanted.unwrap_or(1_000_000);
+    let argument = std::env::args().skip(1).find_map(|argument| argument.parse().ok());
+    let messages: u32 = argument.unwrap_or(1_000_000);
     let folder = tempfile::tempdir().unwrap();
     let mut store = SqliteStore::open(folder.path()).unwrap();
     println!("{:44} {:>11} {:>11}", "", "p50", "p99");
     let mut next = 0;
     bench_bare_disk(folder.path());
     bench_appends(&mut store, &mut next, "empty log");
-    let begun = Instant::now();
+    let start = Instant::now();
     while next < messages {
-        batch(&mut store, &mut next, 500);
+        append_batch(&mut store, &mut next, 500);
     }
-    println!("filled up to {messages} in {:.1?}; {}", begun.elapsed(), memory_usage());
+    println!("wrote {messages} messages in {:.1?}; {}", start.elapsed(), memory_usage());
     bench_bare_disk(folder.path());
     bench_appends(&mut store, &mut next, "full log");
     print_times(
-        "overwrite after a delete",
+        "scrub after a delete",
         measure(20, |n| {
-            let delete = Append::Delete { id: id(n * 7), author: user(n * 7), cid: None };
+            let delete =
+                Append::Delete { id: message_id(n * 7), author: user_id(n * 7), cid: None };
             store.append(NOW, &[delete]).unwrap();
             store.scrub().unwrap();
         }),
@@ -59,27 +60,27 @@ fn main() {
     drop(store);
     println!("files: {} MB", folder_bytes(folder.path()) / 1_000_000);
 
-    let begun = Instant::now();
+    let start = Instant::now();
     let mut store = SqliteStore::open(folder.path()).unwrap();
-    let opened = store.snapshot().unwrap();
+    let snapshot = store.snapshot().unwrap();
     println!(
         "opened {} messages in {:.1?}; {}",
-        opened.size.messages,
-        begun.elapsed(),
+        snapshot.size.messages,
+        start.elapsed(),
         memory_usage()
     );
-    drop(opened);
+    drop(snapshot);
     bench_reads(&mut store.open_reader().unwrap(), next);
     println!("{}", memory_usage());
     bench_appends(&mut store, &mut next, "opened log");
     println!("{}", memory_usage());
 }
 
-/// What the disk itself takes: the same bytes as for one message, written and waited for.
+/// The time of the disk alone: writing and syncing as many bytes as one message takes.
 fn bench_bare_disk(folder: &Path) {
     let mut file = fs::File::create(folder.join("bare")).unwrap();
     print_times(
-        "the disk alone",
+        "disk alone, write and sync",
         measure(500, |_| {
             file.write_all(&vec![1; 32 * 1_024]).unwrap();
             file.sync_data().unwrap();
@@ -90,7 +91,7 @@ fn bench_bare_disk(folder: &Path) {
 
 fn bench_appends(store: &mut SqliteStore, next: &mut u32, label: &str) {
     for (size, rounds) in [(1, 2_000), (10, 500), (100, 200)] {
-        let times = measure(rounds, |_| batch(store, next, size));
+        let times = measure(rounds, |_| append_batch(store, next, size));
         let all: Duration = times.iter().sum();
         let rate = f64::from(rounds * size) / all.as_secs_f64();
         print_times(&format!("append {size}, {label} ({rate:.0}/s)"), times);
@@ -98,68 +99,68 @@ fn bench_appends(store: &mut SqliteStore, next: &mut u32, label: &str) {
 }
 
 fn bench_reads(reader: &mut SqliteReader, messages: u32) {
-    let viewer = user(7);
+    let viewer = user_id(7);
     let view = View { viewer: &viewer, now: NOW };
     let seq = |n: u32| Seq(u64::from(n * 4_999 % messages));
     print_times(
-        "the last 50 messages",
+        "latest 50 messages",
         measure(500, |_| {
             assert_eq!(reader.history(view, None, 50).unwrap().messages.len(), 50);
         }),
     );
     print_times(
-        "50 messages somewhere",
+        "50 messages, anywhere",
         measure(500, |n| {
             reader.history(view, Some(seq(n)), 50).unwrap();
         }),
     );
     print_times(
-        "25 before and after one",
+        "25 messages before and after one",
         measure(500, |n| {
-            reader.around(view, id(n * 7 + 8), 25).unwrap();
+            reader.around(view, message_id(n * 7 + 8), 25).unwrap();
         }),
     );
     print_times(
-        "500 events after somewhere",
+        "500 events, from anywhere",
         measure(100, |n| {
             reader.events_after(view, seq(n), 500).unwrap();
         }),
     );
     print_times(
-        "one by its id",
+        "metadata of one message",
         measure(500, |n| {
-            reader.metadata(view, id(n)).unwrap();
+            reader.metadata(view, message_id(n)).unwrap();
         }),
     );
     for pattern in ["999999", "lunch (please|deploy) after", r"(?i)\bLOOK\b.*\d5$", "."] {
         let regex = Regex::new(pattern).unwrap();
-        let (begun, busy, mut first, mut hits) = (Instant::now(), cpu_time(), None, 0);
-        let (mut before, mut shown) = (None, 0);
+        let (start, busy, mut first, mut hits) = (Instant::now(), cpu_time(), None, 0);
+        let (mut before, mut visited) = (None, 0);
         loop {
             let step = reader.scan(view, before, 5_000, &mut |row| {
                 if regex.is_match(row.content) {
-                    first.get_or_insert_with(|| begun.elapsed());
+                    first.get_or_insert_with(|| start.elapsed());
                     hits += 1;
                 }
                 ControlFlow::Continue(())
             });
             let step = step.unwrap();
-            shown += step.visited;
+            visited += step.visited;
             before = step.next;
             if before.is_none() {
                 break;
             }
         }
-        let (all, busy) = (begun.elapsed(), cpu_time().saturating_sub(busy));
+        let (all, busy) = (start.elapsed(), cpu_time().saturating_sub(busy));
         println!(
-            "search for {pattern}: {shown} in {all:.1?} ({busy:.1?} on the processor), \
-             {hits} hits, the first after {first:.1?}"
+            "search for {pattern}: {visited} messages in {all:.1?} ({busy:.1?} CPU), {hits} hits, \
+             first after {first:.1?}"
         );
     }
 }
 
-/// How long this thread has been on a processor, where the system tells: other programs make a search
-/// take longer, but not this.
+/// The CPU time of this thread, which does not depend on other programs; zero if the system does not
+/// report it.
 fn cpu_time() -> Duration {
     let text = fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
     let nanoseconds = text.split(' ').next().and_then(|number| number.parse().ok());
@@ -169,9 +170,9 @@ fn cpu_time() -> Duration {
 fn measure(rounds: u32, mut work: impl FnMut(u32)) -> Vec<Duration> {
     (1..=rounds)
         .map(|n| {
-            let begun = Instant::now();
+            let start = Instant::now();
             work(n);
-            begun.elapsed()
+            start.elapsed()
         })
         .collect()
 }
@@ -186,7 +187,7 @@ fn folder_bytes(folder: &Path) -> u64 {
     fs::read_dir(folder).unwrap().map(|file| file.unwrap().metadata().unwrap().len()).sum()
 }
 
-/// What the process holds in memory, where the system tells.
+/// The current and the peak resident memory of this process, if the system reports it.
 fn memory_usage() -> String {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let lines =

@@ -1,4 +1,4 @@
-//! Many clients in one thread, each with its own TLS connection, key and ID.
+//! A load generator: many clients in one thread, each with its own TLS connection, key and ID.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,9 +13,9 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use super::cpu_time;
-use super::support::{Key, PATIENCE, Server, trusting};
+use super::support::{ClientKey, TIMEOUT, TestServer, tls_config};
 
-/// What is measured.
+/// A load to run against a server.
 pub(super) struct Load {
     pub(super) clients: usize,
     pub(super) receiver: Receiver,
@@ -23,7 +23,7 @@ pub(super) struct Load {
     pub(super) duration: Duration,
 }
 
-/// Who gets each message, beside its author.
+/// The recipients of each message.
 #[derive(Clone, Copy)]
 pub(super) enum Receiver {
     Everyone,
@@ -33,24 +33,23 @@ pub(super) enum Receiver {
 /// When messages are sent.
 #[derive(Clone, Copy)]
 pub(super) enum SendSchedule {
-    /// So many a second by all clients together, whether or not there are answers.
+    /// This many messages per second by all clients together, regardless of acknowledgements.
     FixedRate { per_second: u32 },
-    /// By each client the next as soon as one of so many is answered.
+    /// Each client sends a message as soon as one of its messages in flight is acknowledged.
     ClosedLoop { in_flight: usize },
 }
 
-/// What came of it.
+/// The measurements of one run.
 pub(super) struct LoadResult {
-    /// From the moment for which a message was appointed to the moment when its author had read the
-    /// copy of it.
+    /// From the scheduled send time of a message until its author has read its copy.
     pub(super) latencies: Vec<Duration>,
     pub(super) elapsed: Duration,
-    /// How long the server had been on a processor when the first message was sent.
+    /// The CPU time that the server had used when the first message was sent.
     pub(super) cpu_time_before: Duration,
 }
 
 impl Load {
-    pub(super) fn run(&self, server: &Server) -> LoadResult {
+    pub(super) fn run(&self, server: &TestServer) -> LoadResult {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let mut clients = Vec::new();
@@ -59,58 +58,55 @@ impl Load {
             }
             let ids: Vec<_> = clients.iter().map(|client| client.id.clone()).collect();
             let ready = Arc::new(Barrier::new(self.clients + 1));
-            let (mut tasks, mut diaries) = (JoinSet::new(), Vec::new());
+            let (mut tasks, mut send_times) = (JoinSet::new(), Vec::new());
             for (number, mut client) in clients.into_iter().enumerate() {
                 let receiver = match self.receiver {
                     Receiver::Everyone => "all".to_owned(),
                     Receiver::OneOther => ids[number ^ 1].clone(),
                 };
-                let (diary, appointed) = mpsc::unbounded_channel();
-                diaries.push(diary);
-                let (pace, ready) = (self.schedule, Arc::clone(&ready));
+                let (times, scheduled) = mpsc::unbounded_channel();
+                send_times.push(times);
+                let (schedule, ready) = (self.schedule, Arc::clone(&ready));
                 tasks.spawn(async move {
-                    // What comes of the logins.
+                    // Skip the presence changes caused by the logins.
                     while timeout(Duration::from_millis(600), client.read_lines()).await.is_ok() {}
                     ready.wait().await;
-                    client.run(&receiver, pace, appointed).await
+                    client.run(&receiver, schedule, scheduled).await
                 });
             }
             ready.wait().await;
-            let (begun, processor_before) = (Instant::now(), cpu_time(server));
-            let (pace, lasts) = (self.schedule, self.duration);
-            let clock = std::thread::spawn(move || run_schedule(pace, begun + lasts, &diaries));
-            let mut times = Vec::new();
-            while let Some(own) = tasks.join_next().await {
-                times.extend(own.unwrap());
+            let (start, cpu_time_before) = (Instant::now(), cpu_time(server));
+            let (schedule, duration) = (self.schedule, self.duration);
+            let clock =
+                std::thread::spawn(move || run_schedule(schedule, start + duration, &send_times));
+            let mut latencies = Vec::new();
+            while let Some(joined) = tasks.join_next().await {
+                latencies.extend(joined.unwrap());
             }
             clock.join().unwrap();
-            LoadResult {
-                latencies: times,
-                elapsed: begun.elapsed(),
-                cpu_time_before: processor_before,
-            }
+            LoadResult { latencies, elapsed: start.elapsed(), cpu_time_before }
         })
     }
 }
 
-/// Appoints the moments of the messages: a thread of its own, since a timer of the clients' runtime is
-/// late by up to a millisecond, and by more when they are busy.
-fn run_schedule(pace: SendSchedule, end: Instant, diaries: &[mpsc::UnboundedSender<Instant>]) {
-    let begun = Instant::now();
-    match pace {
+/// Sends the clients their send times. Runs in a thread of its own, because timers of the clients' runtime
+/// are late by up to a millisecond, and by more when the clients are busy.
+fn run_schedule(schedule: SendSchedule, end: Instant, clients: &[mpsc::UnboundedSender<Instant>]) {
+    let start = Instant::now();
+    match schedule {
         SendSchedule::FixedRate { per_second } => {
             for number in 0_u32.. {
-                let at = begun + Duration::from_secs(1) * number / per_second;
+                let at = start + Duration::from_secs(1) * number / per_second;
                 if at > end {
                     return;
                 }
                 std::thread::sleep(at.saturating_duration_since(Instant::now()));
-                diaries[number as usize % diaries.len()].send(at).unwrap();
+                clients[number as usize % clients.len()].send(at).unwrap();
             }
         }
-        SendSchedule::ClosedLoop { in_flight: each } => {
-            for diary in diaries {
-                (0..each).for_each(|_| diary.send(begun).unwrap());
+        SendSchedule::ClosedLoop { in_flight } => {
+            for client in clients {
+                (0..in_flight).for_each(|_| client.send(start).unwrap());
             }
             std::thread::sleep(end.saturating_duration_since(Instant::now()));
         }
@@ -125,23 +121,24 @@ struct Client {
 }
 
 impl Client {
-    async fn join(server: &Server, number: usize) -> Self {
+    async fn join(server: &TestServer, index: usize) -> Self {
         let stream = TcpStream::connect(server.address).await.unwrap();
         stream.set_nodelay(true).unwrap();
-        let connector = TlsConnector::from(trusting(&server.certificate(), Some(&Key::new())));
+        let connector =
+            TlsConnector::from(tls_config(&server.certificate_path(), Some(&ClientKey::new())));
         let stream = connector.connect("localhost".try_into().unwrap(), stream).await.unwrap();
-        let mut joined = Self { stream, index: number, id: String::new(), buffer: Vec::new() };
-        let username = format!("Client{number}");
-        joined.send(&json!({"action": "LOGIN", "protocol": 1, "username": username})).await;
-        while joined.id.is_empty() {
-            for line in joined.read_lines().await {
+        let mut client = Self { stream, index, id: String::new(), buffer: Vec::new() };
+        let username = format!("Client{index}");
+        client.send(&json!({"action": "LOGIN", "protocol": 1, "username": username})).await;
+        while client.id.is_empty() {
+            for line in client.read_lines().await {
                 let object: Value = serde_json::from_slice(&line).unwrap();
                 if object["status"] == "SUCCESS" {
-                    object["user_id"].as_str().unwrap().clone_into(&mut joined.id);
+                    object["user_id"].as_str().unwrap().clone_into(&mut client.id);
                 }
             }
         }
-        joined
+        client
     }
 
     async fn send(&mut self, object: &Value) {
@@ -149,49 +146,49 @@ impl Client {
         self.stream.flush().await.unwrap();
     }
 
-    /// What comes next: some whole lines, or none.
+    /// Reads once and returns the complete lines, possibly none.
     async fn read_lines(&mut self) -> Vec<Vec<u8>> {
         self.buffer.reserve(16 * 1_024);
         let read = self.stream.read_buf(&mut self.buffer).await.unwrap();
-        assert!(read > 0, "the server has ended the connection");
+        assert!(read > 0, "the server closed the connection");
         let whole = self.buffer.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
         let whole: Vec<u8> = self.buffer.drain(..whole).collect();
         whole.split_inclusive(|byte| *byte == b'\n').map(<[u8]>::to_vec).collect()
     }
 
-    /// Says something at each appointed moment, and notes how long each answer took. In the other pace
-    /// an answer appoints the next, until nobody appoints any more.
+    /// Posts a message at each scheduled time, or in a closed loop after each acknowledgement until the
+    /// schedule ends. Returns the latencies.
     async fn run(
         mut self,
         receiver: &str,
-        pace: SendSchedule,
-        mut appointed: mpsc::UnboundedReceiver<Instant>,
+        schedule: SendSchedule,
+        mut scheduled: mpsc::UnboundedReceiver<Instant>,
     ) -> Vec<Duration> {
         let text = "the quick brown fox jumps over the lazy dog ".repeat(3);
-        let (mut sent, mut times) = (Vec::new(), Vec::new());
-        let mut goes_on = true;
-        while goes_on || times.len() < sent.len() {
+        let (mut sent, mut latencies) = (Vec::new(), Vec::new());
+        let mut is_running = true;
+        while is_running || latencies.len() < sent.len() {
             let lines = tokio::select! {
-                at = appointed.recv(), if goes_on => {
-                    goes_on = at.is_some();
+                at = scheduled.recv(), if is_running => {
+                    is_running = at.is_some();
                     if let Some(at) = at {
                         self.post(receiver, &text, sent.len()).await;
                         sent.push(at);
                     }
                     continue;
                 }
-                lines = timeout(PATIENCE, self.read_lines()) => lines.unwrap(),
+                lines = timeout(TIMEOUT, self.read_lines()) => lines.unwrap(),
             };
             for line in lines {
                 let Some(number) = acknowledged_message(&line, self.index) else { continue };
-                times.push(sent[number].elapsed());
-                if goes_on && matches!(pace, SendSchedule::ClosedLoop { .. }) {
+                latencies.push(sent[number].elapsed());
+                if is_running && matches!(schedule, SendSchedule::ClosedLoop { .. }) {
                     self.post(receiver, &text, sent.len()).await;
                     sent.push(Instant::now());
                 }
             }
         }
-        times
+        latencies
     }
 
     async fn post(&mut self, receiver: &str, text: &str, number: usize) {
@@ -202,7 +199,8 @@ impl Client {
     }
 }
 
-/// Which message of this client the line answers, if it does: its `cid` is what a message ends with.
+/// The number of this client's message that the line acknowledges, if any. The `cid` is the last field of
+/// a message.
 fn acknowledged_message(line: &[u8], client: usize) -> Option<usize> {
     let end = &line[line.len().saturating_sub(48)..];
     let (_, cid) = std::str::from_utf8(end).ok()?.rsplit_once(r#""cid":""#)?;

@@ -1,5 +1,4 @@
-//! What a server with a million messages in its log is like: its start, joining it, its history and its
-//! search, and what it holds in memory.
+//! A server with a million messages in its log: start, join, history, search and memory.
 
 use std::path::Path;
 use std::process::Stdio;
@@ -9,9 +8,9 @@ use chat::store::sqlite::SqliteStore;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::support::screen::Screen;
-use super::support::{Ours, Server, serve};
-use super::talk::append_batch;
+use super::fixtures::append_batch;
+use super::support::pty::PtyProgram;
+use super::support::{TestClient, TestServer, serve_command};
 use super::{memory, print_latencies, print_row};
 
 const MESSAGES: u32 = 1_000_000;
@@ -20,23 +19,23 @@ pub(super) fn run() {
     let folder = tempfile::tempdir().unwrap();
     fill_log(folder.path());
     let (server, start) = start_server(folder);
-    print_row("a log of 1,000,000: from its start until it listens", &format!("{start:.1?}"), "1s");
-    let mut ann = Ours::join(&server, "Ann");
+    print_row("log of 1,000,000 messages: start until listening", &format!("{start:.1?}"), "1s");
+    let mut ann = TestClient::join(&server, "Ann");
     measure_join(&server, &mut ann);
     measure_history(&mut ann);
     for pattern in ["999983", "lunch", "zebra", r"(please|deploy) .*\d5$"] {
         measure_search(&mut ann, pattern);
     }
     measure_single_message(&mut ann);
-    let (now, most) = memory(&server);
+    let (current, peak) = memory(&server);
     print_row(
-        "its memory after all that, and at most",
-        &format!("{now:.0}, {most:.0} MiB"),
+        "memory after all of this, current and peak",
+        &format!("{current:.0}, {peak:.0} MiB"),
         "100 MiB",
     );
 }
 
-/// Fills the log by its own means.
+/// Fills the log directly, without a server.
 fn fill_log(folder: &Path) {
     let mut store = SqliteStore::open(folder).unwrap();
     let mut next = 0;
@@ -45,80 +44,76 @@ fn fill_log(folder: &Path) {
     }
 }
 
-fn start_server(folder: TempDir) -> (Server, Duration) {
-    let mut command = serve(&folder, &["--listen", "127.0.0.1:0", "--no-rate-limits"]);
+fn start_server(folder: TempDir) -> (TestServer, Duration) {
+    let mut command = serve_command(&folder, &["--listen", "127.0.0.1:0", "--no-rate-limits"]);
     command.stdout(Stdio::piped());
-    let begun = Instant::now();
-    let server = Server::spawn(folder, command);
-    (server, begun.elapsed())
+    let start = Instant::now();
+    let server = TestServer::spawn(folder, command);
+    (server, start.elapsed())
 }
 
-/// From the start of `chat join` in a terminal until the newest messages are on its screen: a first time,
-/// which makes the key, and then with that key.
-fn measure_join(server: &Server, ann: &mut Ours) {
-    let newest = "this is the newest";
-    ann.say(newest);
+/// From the start of `chat join` in a terminal until the screen is full of the latest messages: once with a
+/// new key, then with the existing one.
+fn measure_join(server: &TestServer, ann: &mut TestClient) {
+    let newest = "this is the latest";
+    ann.post(newest);
     ann.wait_for("content", newest);
     let join = |home: Option<TempDir>| {
-        let begun = Instant::now();
-        let joined = match home {
-            None => Screen::join(server, "Bob"),
-            Some(home) => Screen::join_again(server, "Bob", home),
+        let start = Instant::now();
+        let client = match home {
+            None => PtyProgram::join(server, "Bob"),
+            Some(home) => PtyProgram::rejoin(server, "Bob", home),
         };
-        joined.wait_for(newest);
-        // Far enough up that the screen is full.
-        joined.wait_for(&(MESSAGES - 4).to_string());
-        (begun.elapsed(), joined.leave())
+        client.wait_for(newest);
+        // A message far enough up that the screen is full.
+        client.wait_for(&(MESSAGES - 4).to_string());
+        (start.elapsed(), client.quit())
     };
     let (first, mut home) = join(None);
     let mut later = Vec::new();
     for _ in 0..10 {
-        let (took, kept) = join(Some(home));
-        later.push(took);
+        let (time, kept) = join(Some(home));
+        later.push(time);
         home = kept;
     }
-    print_row(
-        "    `chat join`: from its start to the first full screen",
-        &format!("{first:.1?}"),
-        "100ms",
-    );
-    print_latencies("    the same with the key of before", later, "100ms");
+    print_row("    `chat join`: start until the screen is full", &format!("{first:.1?}"), "100ms");
+    print_latencies("    the same with an existing key", later, "100ms");
 }
 
-fn request(ann: &mut Ours, question: &Value, answer: &str) -> (Value, Duration) {
-    let begun = Instant::now();
-    ann.send(question);
-    (ann.wait_for("action", answer), begun.elapsed())
+fn request(ann: &mut TestClient, object: &Value, reply_action: &str) -> (Value, Duration) {
+    let start = Instant::now();
+    ann.send(object);
+    (ann.wait_for("action", reply_action), start.elapsed())
 }
 
-fn measure_history(ann: &mut Ours) {
+fn measure_history(ann: &mut TestClient) {
     let mut times = Vec::new();
     for n in 0..500_u32 {
         let before = n.wrapping_mul(2_654_435_761) % MESSAGES + 200;
-        let question = json!({"action": "HISTORY", "cid": "h", "before": before});
-        let (page, took) = request(ann, &question, "HISTORY");
+        let query = json!({"action": "HISTORY", "cid": "h", "before": before});
+        let (page, time) = request(ann, &query, "HISTORY");
         assert_eq!(page["messages"].as_array().unwrap().len(), 100);
-        times.push(took);
+        times.push(time);
     }
-    print_latencies("    a page of 100 messages somewhere in it", times, "5ms");
+    print_latencies("    history page of 100 messages, anywhere", times, "5ms");
 }
 
-fn measure_search(ann: &mut Ours, pattern: &str) {
-    let question = json!({"action": "SEARCH", "cid": "s", "content": pattern});
-    let begun = Instant::now();
-    ann.send(&question);
+fn measure_search(ann: &mut TestClient, pattern: &str) {
+    let query = json!({"action": "SEARCH", "cid": "s", "content": pattern});
+    let start = Instant::now();
+    ann.send(&query);
     let (mut first, mut hits) = (None, 0);
     loop {
-        let found = ann.wait_for("action", "FOUND");
-        hits += found["messages"].as_array().unwrap().len();
+        let results = ann.wait_for("action", "FOUND");
+        hits += results["messages"].as_array().unwrap().len();
         if hits > 0 {
-            first.get_or_insert_with(|| begun.elapsed());
+            first.get_or_insert_with(|| start.elapsed());
         }
-        if found["end"] != "searching" {
-            let all = begun.elapsed();
+        if results["end"] != "searching" {
+            let total = start.elapsed();
             let first = first.map_or_else(|| "none".to_owned(), |first| format!("{first:.1?}"));
-            let measured = format!("{first}, {all:.1?}");
-            let end = found["end"].as_str().unwrap();
+            let measured = format!("{first}, {total:.1?}");
+            let end = results["end"].as_str().unwrap();
             print_row(
                 &format!("    search for {pattern}: first hit, end ({end}, {hits})"),
                 &measured,
@@ -129,17 +124,17 @@ fn measure_search(ann: &mut Ours, pattern: &str) {
     }
 }
 
-fn measure_single_message(ann: &mut Ours) {
+fn measure_single_message(ann: &mut TestClient) {
     let times = (0..500)
         .map(|n| {
-            let begun = Instant::now();
+            let start = Instant::now();
             let cid = n.to_string();
             ann.send(
                 &json!({"action": "MESSAGE", "receiver": ["all"], "content": "hi", "cid": cid}),
             );
             ann.wait_for("cid", &cid);
-            begun.elapsed()
+            start.elapsed()
         })
         .collect();
-    print_latencies("    a message, alone, until it is acknowledged", times, "");
+    print_latencies("    single message until acknowledged", times, "");
 }
