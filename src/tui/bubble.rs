@@ -1,6 +1,4 @@
-//! One entry of the conversation as rows of cells: a speech bubble, or a quiet line.
-//!
-//! Pure. Which entries are seen, and where, is `conversation`'s matter.
+//! Renders one item of the conversation as rows of cells: a speech bubble or a centred line.
 
 use chrono::{DateTime, FixedOffset};
 use ratatui::style::{Modifier, Style};
@@ -11,74 +9,74 @@ use super::theme::Theme;
 use super::wrap::shorten;
 use crate::protocol::id::{MessageId, UserId};
 
-/// Below this width bubbles lose their walls: the cells are needed for text.
+/// Below this width of the conversation bubbles have no borders, which leaves more cells for the text.
 pub const MIN_WIDTH_FOR_WALLS: u16 = 50;
 
-/// A bubble is at most this wide: longer lines are hard to read.
+/// Maximum width of a bubble: longer lines are hard to read.
 const MAX_BUBBLE_WIDTH: u16 = 76;
 
-/// Up to this width a bubble may take more than its share of a small screen...
+/// Up to this width a bubble may be wider than its usual share of the conversation.
 const NARROW_BUBBLE_WIDTH: u16 = 60;
 
-/// ...as long as it stays this far from the other side, so that one sees whose it is.
+/// Cells that stay free on the opposite side, so that the side of a bubble is visible.
 const OPPOSITE_MARGIN: u16 = 8;
 
-/// What follows the ID of somebody who has shown no key.
+/// Follows the ID of a guest, who is unverified.
 pub const GUEST_MARK: &str = " (?)";
 
-/// Rows of cells, each with its place from the left.
+/// The rendered rows of one item.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Block {
-    /// From top to bottom.
+    #[expect(missing_docs, reason = "the field name says it")]
     pub rows: Vec<BlockRow>,
 }
 
 /// One row of a block.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BlockRow {
-    /// How many cells are free on its left.
+    /// The first cell of the row; those before it are empty.
     pub x: u16,
-    /// What stands there.
+    #[expect(missing_docs, reason = "the field name says it")]
     pub line: Line<'static>,
-    /// The message that a click leads to, if the row quotes one.
+    /// The message that the row quotes. A click jumps to it.
     pub quoted_message: Option<MessageId>,
 }
 
-/// On which side a bubble stands.
+/// The side of a bubble.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Side {
-    /// What others said.
+    /// Messages of others.
     Left,
-    /// What one said oneself.
+    /// The user's own messages.
     Right,
 }
 
-/// What a bubble shows; everything is decided already.
+/// A message in a bubble. Consecutive messages of one author share a bubble, of which each draws its part.
 #[derive(Debug, Clone)]
 pub struct Bubble<'a> {
-    /// Its side.
+    #[expect(missing_docs, reason = "the field name says it")]
     pub side: Side,
-    /// Who speaks, to whom and when; `None` inside a bubble that has begun before.
+    /// Sender, recipients and time, in the upper border. `None` if the message continues a bubble.
     pub header: Option<Vec<Span<'static>>>,
-    /// The line that is quoted, and where it leads to.
+    /// The quote of the message that is replied to, and its ID.
     pub quote: Option<(String, MessageId)>,
-    /// The wrapped text.
+    /// The lines of the text, wrapped.
     pub text: &'a [String],
-    /// The style of the text.
+    #[expect(missing_docs, reason = "the field name says it")]
     pub text_style: Style,
-    /// The style of the frame.
+    #[expect(missing_docs, reason = "the field name says it")]
     pub border_style: Style,
-    /// What stands in the lower frame.
+    /// The text in the lower border.
     pub footer: Option<Span<'static>>,
-    /// Whether the bubble ends here.
+    /// Whether the message is the last one in its bubble.
     pub last: bool,
-    /// Whether the message is picked.
+    #[expect(missing_docs, reason = "the field name says it")]
     pub picked: bool,
-    /// How many cells its inside has.
+    /// Cells between the borders and their padding.
     pub inner_width: u16,
 }
 
-/// How many cells the text of a bubble may have, where the conversation has `width`.
+/// The maximum width of the text in a bubble, in a conversation of `width` cells.
 pub fn max_inner_width(width: u16) -> u16 {
     if width < MIN_WIDTH_FOR_WALLS {
         return width.saturating_sub(2).max(1);
@@ -88,18 +86,18 @@ pub fn max_inner_width(width: u16) -> u16 {
 }
 
 impl Bubble<'_> {
-    /// How many cells its inside needs.
+    /// The inner width that this message needs.
     pub fn natural_width(&self) -> u16 {
         let text = self.text.iter().map(|line| line.width()).max().unwrap_or(0);
         let quote = self.quote.as_ref().map_or(0, |(line, _)| line.width() + 2);
         let spans =
             |spans: &[Span<'_>]| spans.iter().map(|span| span.content.width()).sum::<usize>();
         let header = self.header.as_deref().map_or(0, |header| spans(header) + 1);
-        let tag = self.footer.as_ref().map_or(0, |tag| tag.content.width() + 2);
-        u16::try_from(text.max(quote).max(header).max(tag)).unwrap_or(u16::MAX)
+        let footer = self.footer.as_ref().map_or(0, |footer| footer.content.width() + 2);
+        u16::try_from(text.max(quote).max(header).max(footer)).unwrap_or(u16::MAX)
     }
 
-    /// Its rows, in a conversation of `width` cells.
+    /// Renders the message, in a conversation of `width` cells.
     pub fn rows(self, width: u16, theme: Theme) -> Vec<BlockRow> {
         if width < MIN_WIDTH_FOR_WALLS {
             self.borderless_rows(width, theme)
@@ -128,7 +126,7 @@ impl Bubble<'_> {
             line.push(Span::styled(" │", frame));
             Line::from(line)
         };
-        let row = |line, quotes| BlockRow { x, line, quoted_message: quotes };
+        let row = |line, quoted_message| BlockRow { x, line, quoted_message };
         let mut rows = Vec::with_capacity(self.text.len() + 3);
         if let Some(header) = self.header {
             rows.push(row(border_line('╭', '╮', header, self.side, inner_width, frame), None));
@@ -141,25 +139,27 @@ impl Bubble<'_> {
             rows.push(row(bordered(vec![Span::styled(line.clone(), style)]), None));
         }
         if self.last {
-            let tag =
-                self.footer.map(|tag| vec![shorten_span(&tag, inner_width)]).unwrap_or_default();
-            rows.push(row(border_line('╰', '╯', tag, Side::Right, inner_width, frame), None));
+            let footer = self
+                .footer
+                .map(|footer| vec![shorten_span(&footer, inner_width)])
+                .unwrap_or_default();
+            rows.push(row(border_line('╰', '╯', footer, Side::Right, inner_width, frame), None));
         }
         rows
     }
 
-    /// On a narrow screen: the same without walls.
+    /// Renders the message without borders, for a narrow screen.
     fn borderless_rows(self, width: u16, theme: Theme) -> Vec<BlockRow> {
         let mut rows = Vec::with_capacity(self.text.len() + 3);
         let side = self.side;
-        let mut push = |spans: Vec<Span<'static>>, quotes| {
+        let mut push = |spans: Vec<Span<'static>>, quoted_message| {
             let line = Line::from(spans);
             let used = u16::try_from(line.width()).unwrap_or(width);
             let x = match side {
                 Side::Left => 0,
                 Side::Right => width.saturating_sub(used),
             };
-            rows.push(BlockRow { x, line, quoted_message: quotes });
+            rows.push(BlockRow { x, line, quoted_message });
         };
         if let Some(header) = self.header {
             push(shorten_spans(header, width), None);
@@ -171,8 +171,8 @@ impl Bubble<'_> {
         for line in self.text {
             push(vec![Span::styled(line.clone(), style)], None);
         }
-        if let Some(tag) = self.footer {
-            push(vec![shorten_span(&tag, width)], None);
+        if let Some(footer) = self.footer {
+            push(vec![shorten_span(&footer, width)], None);
         }
         rows
     }
@@ -192,18 +192,18 @@ fn shorten_span(span: &Span<'static>, width: u16) -> Span<'static> {
     Span::styled(text, span.style)
 }
 
-/// An upper or lower edge with words in it, on the side given.
+/// An upper or lower border with a text in it, near the given side.
 fn border_line(
     left: char,
     right: char,
-    words: Vec<Span<'static>>,
+    text: Vec<Span<'static>>,
     side: Side,
     inner_width: u16,
     frame: Style,
 ) -> Line<'static> {
     let available = inner_width + 2;
-    let words = shorten_spans(words, inner_width);
-    let used: usize = words.iter().map(|span| span.content.width()).sum();
+    let text = shorten_spans(text, inner_width);
+    let used: usize = text.iter().map(|span| span.content.width()).sum();
     let (used, gaps) = if used == 0 { (0, 0) } else { (used, 2) };
     let rest = usize::from(available).saturating_sub(used + gaps);
     let gap = || Span::raw(if gaps == 0 { "" } else { " " });
@@ -212,17 +212,17 @@ fn border_line(
         Side::Right => (rest.saturating_sub(1), rest.min(1)),
     };
     let mut line = vec![Span::styled(format!("{left}{}", "─".repeat(before)), frame), gap()];
-    line.extend(words);
+    line.extend(text);
     line.push(gap());
     line.push(Span::styled(format!("{}{right}", "─".repeat(after)), frame));
     Line::from(line)
 }
 
-/// The beginning of some words in at most `width` cells.
-fn shorten_spans(words: Vec<Span<'static>>, width: u16) -> Vec<Span<'static>> {
+/// Shortens spans to at most `width` cells in total.
+fn shorten_spans(spans: Vec<Span<'static>>, width: u16) -> Vec<Span<'static>> {
     let mut available = usize::from(width);
-    let mut shortened = Vec::with_capacity(words.len());
-    for span in words {
+    let mut shortened = Vec::with_capacity(spans.len());
+    for span in spans {
         let text = shorten(&span.content, available);
         available = available.saturating_sub(text.width());
         shortened.push(Span::styled(text, span.style));
@@ -230,7 +230,7 @@ fn shorten_spans(words: Vec<Span<'static>>, width: u16) -> Vec<Span<'static>> {
     shortened
 }
 
-/// A quiet line in the middle: a day, who came and went, the connection.
+/// A centred, dim line: a day, users who joined or left, a notice.
 pub fn centered_row(text: &str, width: u16, theme: Theme) -> BlockRow {
     let text = shorten(text, usize::from(width).saturating_sub(2));
     let used = u16::try_from(text.width()).unwrap_or(width);
@@ -238,22 +238,22 @@ pub fn centered_row(text: &str, width: u16, theme: Theme) -> BlockRow {
     BlockRow { x, line: Line::styled(text, theme.dim()), quoted_message: None }
 }
 
-/// The separator above the first entry of a day.
+/// The separator above the first item of a day.
 pub fn day_separator(at: DateTime<FixedOffset>, width: u16, theme: Theme) -> BlockRow {
     centered_row(&at.format("─── %a %-d %b %Y ───").to_string(), width, theme)
 }
 
-/// The separator above what is new.
+/// A separator with a text, such as the one above unread messages.
 pub fn separator(text: &str, width: u16, theme: Theme) -> BlockRow {
     centered_row(&format!("─── {text} ───"), width, theme)
 }
 
-/// An ID, marked if there was no key behind it (the help explains the mark).
+/// A user ID, followed by [`GUEST_MARK`] for a guest.
 pub fn display_name(id: &UserId, guest: bool) -> String {
     format!("{id}{}", if guest { GUEST_MARK } else { "" })
 }
 
-/// The header of a message: who, to whom, when.
+/// The header of a message: sender, recipients, time. `sender` is `None` for the user's own messages.
 pub fn header(
     sender: Option<(&UserId, bool)>,
     to: Option<String>,
@@ -261,11 +261,11 @@ pub fn header(
     theme: Theme,
 ) -> Vec<Span<'static>> {
     let mut spans = Vec::with_capacity(5);
-    let who = sender.map(|(id, guest)| Span::styled(display_name(id, guest), theme.name(id)));
-    match (who, to) {
-        (Some(who), None) => spans.extend([who, Span::raw(" ")]),
-        (Some(who), Some(to)) => spans.extend([
-            who,
+    let sender = sender.map(|(id, guest)| Span::styled(display_name(id, guest), theme.name(id)));
+    match (sender, to) {
+        (Some(sender), None) => spans.extend([sender, Span::raw(" ")]),
+        (Some(sender), Some(to)) => spans.extend([
+            sender,
             Span::styled(format!(" → {to} "), theme.private()),
             Span::styled("private ", theme.private()),
         ]),

@@ -1,12 +1,12 @@
-//! The one table of commands: keys, help, hints and the README are made from it.
+//! The key bindings: one table that feeds key dispatch, help, hints and the README.
 //!
-//! A key names a command; what the command does is in `update`.
+//! The commands are carried out in `update::commands`.
 
 use super::key::Chord;
 
-/// Everything a key can do, beside typing.
+/// A command that a key can run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[expect(missing_docs, reason = "the table below says what each does, for people")]
+#[expect(missing_docs, reason = "the table below describes each command")]
 pub enum UiCommand {
     Help,
     Quit,
@@ -47,50 +47,50 @@ pub enum UiCommand {
     ScrollDown,
 }
 
-/// Where a key means something. Of two meanings the one for what is on top counts.
+/// The context in which a key binding applies. The topmost context wins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Scope {
-    /// Wherever nothing else takes the key.
+    /// Typing, a picked message, the people pane or an overlay, unless that scope binds the key itself.
     Anywhere,
-    /// While typing.
+    /// The input has the focus.
     Typing,
-    /// While a message is picked.
+    /// A message is picked.
     Picked,
-    /// While choosing people.
+    /// The people pane has the focus.
     People,
-    /// In the search.
+    /// The search overlay is open.
     Search,
-    /// While a question is asked.
+    /// The question whether to delete a message is open.
     Question,
-    /// While the help is open.
+    /// The help overlay is open.
     Help,
 }
 
 impl Scope {
-    /// The scopes as the help shows them, in its order.
+    /// All scopes with their titles, in the order of the help.
     pub const ALL: [(Self, &'static str); 7] = [
         (Self::Typing, "Typing"),
         (Self::Anywhere, "Anywhere"),
-        (Self::Picked, "With a message picked"),
-        (Self::People, "Choosing people"),
-        (Self::Search, "Searching"),
-        (Self::Question, "Asked whether to delete"),
-        (Self::Help, "Reading the help"),
+        (Self::Picked, "Message picked"),
+        (Self::People, "People pane"),
+        (Self::Search, "Search"),
+        (Self::Question, "Delete question"),
+        (Self::Help, "Help"),
     ];
 }
 
-/// One row of the table.
+/// One key binding.
 #[derive(Debug, Clone, Copy)]
 pub struct Binding {
-    /// What is done.
+    /// The command that the keys run.
     pub command: UiCommand,
-    /// Where.
+    /// The context in which the keys run it.
     pub scope: Scope,
-    /// With which keys; the first is the one that hints show.
+    /// The keys, as [`Chord`] parses them. Hints show the first one.
     pub keys: &'static [&'static str],
-    /// What it does, for the help.
+    /// The description in the help and the README.
     pub description: &'static str,
-    /// The same in a word or two, for the status line; empty where it is not worth the room.
+    /// The label in the status line; empty if the status line does not show this binding.
     pub hint: &'static str,
 }
 
@@ -98,53 +98,53 @@ const fn bind(
     command: UiCommand,
     scope: Scope,
     keys: &'static [&'static str],
-    title: &'static str,
+    description: &'static str,
     hint: &'static str,
 ) -> Binding {
-    Binding { command, scope, keys, description: title, hint }
+    Binding { command, scope, keys, description, hint }
 }
 
-/// The table.
+/// All key bindings.
 pub const COMMANDS: &[Binding] = &[
     bind(UiCommand::Send, Scope::Typing, &["enter"], "send the message", "send"),
     bind(
         UiCommand::NewLine,
         Scope::Typing,
         &["alt-enter", "shift-enter", "ctrl-j"],
-        "begin a new line",
+        "insert a new line",
         "new line",
     ),
     bind(
         UiCommand::Complete,
         Scope::Typing,
         &["tab"],
-        "complete a person, a command or a message's id; choose people when nothing is typed",
+        "complete a name, a command or a message ID; in an empty input, choose recipients",
         "",
     ),
     bind(
         UiCommand::PickMessage,
         Scope::Typing,
         &["up"],
-        "pick a message (when nothing is typed)",
+        "pick a message (in an empty input)",
         "pick message",
     ),
     bind(
         UiCommand::Back,
         Scope::Typing,
         &["esc"],
-        "close the completion, drop the reply, go back to the newest message",
+        "close the completion, drop the reply, or jump to latest",
         "",
     ),
     bind(UiCommand::Help, Scope::Anywhere, &["f1", "alt-h"], "help", "help"),
-    bind(UiCommand::FocusPeople, Scope::Anywhere, &["f2"], "choose people", "people"),
+    bind(UiCommand::FocusPeople, Scope::Anywhere, &["f2"], "choose recipients", "people"),
     bind(UiCommand::Search, Scope::Anywhere, &["ctrl-f", "f3"], "search", "search"),
-    bind(UiCommand::ToEveryone, Scope::Anywhere, &["alt-e"], "write to everyone again", ""),
+    bind(UiCommand::ToEveryone, Scope::Anywhere, &["alt-e"], "write to everyone", ""),
     bind(UiCommand::ReplyLatest, Scope::Anywhere, &["ctrl-r"], "reply to the latest message", ""),
     bind(
         UiCommand::CycleExpiry,
         Scope::Anywhere,
         &["ctrl-t"],
-        "let the next message vanish: after 10 s, 1 min, 10 min, 1 h, never",
+        "set the expiry of the next message: 10 s, 1 min, 10 min, 1 h, none",
         "",
     ),
     bind(UiCommand::PageUp, Scope::Anywhere, &["pageup"], "scroll up", ""),
@@ -153,58 +153,52 @@ pub const COMMANDS: &[Binding] = &[
         UiCommand::ScrollToOldest,
         Scope::Anywhere,
         &["ctrl-home"],
-        "go to the oldest message shown; again for older ones",
+        "jump to the oldest loaded message; repeat to load older ones",
         "",
     ),
-    bind(UiCommand::ScrollToLatest, Scope::Anywhere, &["ctrl-end"], "go to the newest message", ""),
+    bind(UiCommand::ScrollToLatest, Scope::Anywhere, &["ctrl-end"], "jump to latest", ""),
     bind(
         UiCommand::ToggleMouse,
         Scope::Anywhere,
         &["alt-m"],
-        "give the mouse to the terminal (to select text), and take it back",
+        "turn the mouse off, to select text with the terminal, or back on",
         "",
     ),
-    bind(UiCommand::Redraw, Scope::Anywhere, &["ctrl-l"], "draw the screen anew", ""),
+    bind(UiCommand::Redraw, Scope::Anywhere, &["ctrl-l"], "redraw", ""),
     bind(UiCommand::ClearOrQuit, Scope::Anywhere, &["ctrl-c"], "clear the input; twice: quit", ""),
     bind(UiCommand::Quit, Scope::Anywhere, &["ctrl-q"], "quit", "quit"),
-    bind(UiCommand::Reply, Scope::Picked, &["r", "enter"], "reply to it", "reply"),
-    bind(UiCommand::Delete, Scope::Picked, &["d", "delete"], "delete it for everyone", "delete"),
-    bind(UiCommand::Copy, Scope::Picked, &["y"], "copy its text", "copy"),
-    bind(UiCommand::EditFailed, Scope::Picked, &["e"], "edit one that was not sent", ""),
-    bind(UiCommand::PreviousMessage, Scope::Picked, &["up", "k"], "the message before", ""),
-    bind(UiCommand::NextMessage, Scope::Picked, &["down", "j"], "the message after", ""),
-    bind(UiCommand::NextHit, Scope::Picked, &["n"], "the next older hit of the search", ""),
-    bind(UiCommand::PreviousHit, Scope::Picked, &["N"], "the next newer hit of the search", ""),
-    bind(UiCommand::Back, Scope::Picked, &["esc"], "back to typing", "back"),
+    bind(UiCommand::Reply, Scope::Picked, &["r", "enter"], "reply", "reply"),
+    bind(UiCommand::Delete, Scope::Picked, &["d", "delete"], "delete for everyone", "delete"),
+    bind(UiCommand::Copy, Scope::Picked, &["y"], "copy the text", "copy"),
+    bind(UiCommand::EditFailed, Scope::Picked, &["e"], "edit a message that was not sent", ""),
+    bind(UiCommand::PreviousMessage, Scope::Picked, &["up", "k"], "previous message", ""),
+    bind(UiCommand::NextMessage, Scope::Picked, &["down", "j"], "next message", ""),
+    bind(UiCommand::NextHit, Scope::Picked, &["n"], "next older search hit", ""),
+    bind(UiCommand::PreviousHit, Scope::Picked, &["N"], "next newer search hit", ""),
+    bind(UiCommand::Back, Scope::Picked, &["esc"], "return to typing", "back"),
     bind(
         UiCommand::TogglePerson,
         Scope::People,
         &["enter", "space"],
-        "add or remove the person",
+        "add or remove the recipient",
         "add or remove",
     ),
-    bind(UiCommand::PersonUp, Scope::People, &["up"], "the person above", ""),
-    bind(UiCommand::PersonDown, Scope::People, &["down"], "the person below", ""),
-    bind(UiCommand::Back, Scope::People, &["esc", "tab", "f2"], "back to typing", "back"),
-    bind(UiCommand::GoToHit, Scope::Search, &["enter"], "go to the message", "go to message"),
-    bind(UiCommand::HitUp, Scope::Search, &["up"], "the hit above", ""),
-    bind(UiCommand::HitDown, Scope::Search, &["down"], "the hit below", ""),
-    bind(
-        UiCommand::MatchCase,
-        Scope::Search,
-        &["alt-c"],
-        "tell capitals from small letters",
-        "case",
-    ),
+    bind(UiCommand::PersonUp, Scope::People, &["up"], "previous row", ""),
+    bind(UiCommand::PersonDown, Scope::People, &["down"], "next row", ""),
+    bind(UiCommand::Back, Scope::People, &["esc", "tab", "f2"], "return to typing", "back"),
+    bind(UiCommand::GoToHit, Scope::Search, &["enter"], "jump to the message", "jump"),
+    bind(UiCommand::HitUp, Scope::Search, &["up"], "newer hit", ""),
+    bind(UiCommand::HitDown, Scope::Search, &["down"], "older hit", ""),
+    bind(UiCommand::MatchCase, Scope::Search, &["alt-c"], "match case", "match case"),
     bind(UiCommand::Back, Scope::Search, &["esc", "ctrl-f", "f3"], "close the search", "close"),
-    bind(UiCommand::ConfirmDelete, Scope::Question, &["y"], "yes, delete it", "yes, delete it"),
-    bind(UiCommand::Back, Scope::Question, &["n", "esc"], "no, keep it", "no"),
+    bind(UiCommand::ConfirmDelete, Scope::Question, &["y"], "delete for everyone", "delete"),
+    bind(UiCommand::Back, Scope::Question, &["n", "esc"], "keep the message", "keep"),
     bind(UiCommand::ScrollUp, Scope::Help, &["up"], "scroll up", ""),
     bind(UiCommand::ScrollDown, Scope::Help, &["down"], "scroll down", ""),
     bind(UiCommand::Back, Scope::Help, &["esc", "f1", "alt-h", "enter"], "close the help", "close"),
 ];
 
-/// What a key does in the first of `scopes` in which it means something.
+/// Returns the command that `chord` runs in the first of `scopes` that binds it.
 pub fn lookup(scopes: &[Scope], chord: Chord) -> Option<UiCommand> {
     scopes.iter().find_map(|scope| {
         let mut bindings = COMMANDS.iter().filter(|binding| binding.scope == *scope);
@@ -213,7 +207,7 @@ pub fn lookup(scopes: &[Scope], chord: Chord) -> Option<UiCommand> {
     })
 }
 
-/// What the status line says about a scope: key and word.
+/// Returns the keys and labels that the status line shows for `scope`.
 pub fn hints(scope: Scope) -> impl Iterator<Item = (Chord, &'static str)> {
     COMMANDS
         .iter()
@@ -222,20 +216,20 @@ pub fn hints(scope: Scope) -> impl Iterator<Item = (Chord, &'static str)> {
 }
 
 impl Binding {
-    /// Its keys.
+    /// The keys, parsed.
     pub fn chords(&self) -> impl Iterator<Item = Chord> {
         self.keys.iter().filter_map(|key| key.parse().ok())
     }
 
-    /// Its keys as people read them.
+    /// The keys as shown to the user, separated by commas.
     pub fn keys_label(&self) -> String {
         self.chords().map(|chord| chord.to_string()).collect::<Vec<_>>().join(", ")
     }
 }
 
-/// The table in Markdown, as the README has it.
+/// The table in Markdown, as it stands in the README.
 pub fn markdown_table() -> String {
-    let header = "| where | keys | what they do |\n| --- | --- | --- |\n".to_owned();
+    let header = "| context | keys | action |\n| --- | --- | --- |\n".to_owned();
     let rows = Scope::ALL.into_iter().flat_map(|(scope, title)| {
         let bindings = COMMANDS.iter().filter(move |binding| binding.scope == scope);
         bindings.map(move |b| format!("| {title} | {} | {} |\n", b.keys_label(), b.description))
@@ -256,9 +250,13 @@ mod tests {
                 assert_eq!(
                     Chord::from_event(chord.to_event()),
                     chord,
-                    "{key} as a terminal sends it"
+                    "{key} round-trips through a terminal event"
                 );
-                assert!(seen.insert((binding.scope, chord)), "{key} twice in {:?}", binding.scope);
+                assert!(
+                    seen.insert((binding.scope, chord)),
+                    "{key} is bound twice in {:?}",
+                    binding.scope
+                );
             }
         }
     }

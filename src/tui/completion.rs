@@ -1,37 +1,38 @@
-//! Completion by Tab: people after `@`, commands after `.`, message ids where a command wants one.
+//! Completion by Tab: users after `@`, commands after `.`, message IDs after `.reply` and `.delete`.
 
 use super::conversation::quote_text;
 use super::wrap::shorten;
 use crate::client::input::DOT_COMMANDS;
 use crate::client::state::ChatState;
 
-/// How many proposals are made.
+/// Maximum number of proposals.
 const MAX_PROPOSALS: usize = 6;
 
-/// How much of a message is shown beside its id, in cells.
+/// Width of the preview of a message beside its ID, in cells.
 const PREVIEW_WIDTH: usize = 48;
 
-/// The completion that is open.
+/// An open completion.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Completion {
-    /// What can be put in.
+    /// What can be inserted.
     pub proposals: Vec<Proposal>,
-    /// Which of them stands in the text.
+    /// The index of the proposal that is inserted in the text.
     pub selected: usize,
-    /// How many characters of the text it replaces next time.
+    /// Characters of the inserted proposal, which the next one replaces.
     pub inserted_chars: usize,
 }
 
-/// One thing that can be put in.
+/// A text that can be inserted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Proposal {
-    /// The word.
-    pub word: String,
-    /// What it is.
+    /// The text to insert, with a space after it.
+    pub text: String,
+    /// Shown beside the text.
     pub description: String,
 }
 
-/// What could stand for the last word before the cursor, and how many characters that word has.
+/// Returns the proposals for the last word before the cursor, and the number of characters of that word.
+/// `None` if there are no proposals.
 pub fn propose(before_cursor: &str, chat: &ChatState) -> Option<(Vec<Proposal>, usize)> {
     let start = before_cursor.rfind(char::is_whitespace).map_or(0, |at| {
         at + before_cursor.get(at..).and_then(|rest| rest.chars().next()).map_or(1, char::len_utf8)
@@ -39,7 +40,7 @@ pub fn propose(before_cursor: &str, chat: &ChatState) -> Option<(Vec<Proposal>, 
     let word = before_cursor.get(start..).unwrap_or_default();
     let head = before_cursor.get(..start).unwrap_or_default();
     let proposals = match (word.strip_prefix('@'), head.trim_end()) {
-        (Some(name), _) => people(name, chat),
+        (Some(name), _) => users(name, chat),
         (None, "") if word.starts_with('.') => commands(word),
         (None, ".reply") => messages(word, chat, false),
         (None, ".delete") => messages(word, chat, true),
@@ -48,11 +49,11 @@ pub fn propose(before_cursor: &str, chat: &ChatState) -> Option<(Vec<Proposal>, 
     (!proposals.is_empty()).then(|| (proposals, word.chars().count()))
 }
 
-fn people(name: &str, chat: &ChatState) -> Vec<Proposal> {
+fn users(name: &str, chat: &ChatState) -> Vec<Proposal> {
     let prefix = name.to_lowercase();
     let matching =
         chat.online_users().iter().filter(|id| id.as_str().to_lowercase().starts_with(&prefix));
-    let proposal = |word: String| Proposal { word, description: String::new() };
+    let proposal = |text: String| Proposal { text, description: String::new() };
     matching.take(MAX_PROPOSALS).map(|id| proposal(format!("@{id} "))).collect()
 }
 
@@ -60,7 +61,7 @@ fn commands(word: &str) -> Vec<Proposal> {
     let matching = DOT_COMMANDS.iter().filter(|command| command.name.starts_with(word));
     matching
         .map(|command| Proposal {
-            word: format!("{} ", command.name),
+            text: format!("{} ", command.name),
             description: format!("{}  {}", command.arguments, command.about),
         })
         .collect()
@@ -73,7 +74,7 @@ fn messages(digits: &str, chat: &ChatState, own: bool) -> Vec<Proposal> {
         .filter(|message| message.id.to_string().starts_with(digits))
         .take(MAX_PROPOSALS)
         .map(|message| Proposal {
-            word: format!("{} ", message.id),
+            text: format!("{} ", message.id),
             description: shorten(&quote_text(chat, message.id), PREVIEW_WIDTH),
         })
         .collect()

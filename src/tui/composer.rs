@@ -1,6 +1,7 @@
-//! What is being written: the input box, the recipients, the reply, the time a message has.
+//! The draft: its text, recipients, reply and expiry.
 //!
-//! The recipients shown are those that `say` uses: there is one place that knows.
+//! [`Composer::destination`] is the only function that decides who gets the draft: the `To:` line shows it and
+//! sending uses it.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -15,34 +16,34 @@ use crate::protocol::id::{MessageId, UserId};
 use crate::protocol::message::Audience;
 use crate::protocol::request::{Post, PostKind};
 
-/// The times that Ctrl-T goes through, in seconds.
+/// The expiry times that Ctrl-T cycles through, in seconds.
 const EXPIRY_CHOICES: [u32; 4] = [10, 60, 600, 3_600];
 
-/// What is being written.
+/// The draft of the next message.
 #[derive(Debug, Clone)]
 pub struct Composer {
-    /// The text.
+    /// The input box.
     pub input: TextArea<'static>,
-    /// The people it is for; nobody means everyone.
+    /// The chosen recipients; empty means everyone.
     pub recipients: Vec<UserId>,
     /// The message it replies to.
     pub reply_to: Option<MessageId>,
-    /// The people chosen before the reply was begun.
+    /// The recipients that were chosen before the reply was started.
     recipients_before_reply: Vec<UserId>,
-    /// How long it lives.
+    /// Seconds after which the message expires; `None` if it does not.
     pub expires_after: Option<u32>,
-    /// The completion that is open.
+    /// The open completion.
     pub completion: Option<Completion>,
 }
 
-/// Who would get the message, and how, if it were sent now.
+/// Audience and kind of the draft if it were sent now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Destination {
-    /// To whom; or why the names that were typed mean nobody.
+    /// The audience, or why a typed name does not resolve.
     pub audience: Result<Audience, ResolveError>,
-    /// As what.
+    /// Plain, reply or temporary.
     pub kind: PostKind,
-    /// Whether the names were typed, so that the chosen ones do not count.
+    /// Whether names or a command in the text decide, so that the chosen recipients are ignored.
     pub is_typed: bool,
 }
 
@@ -59,7 +60,7 @@ impl Default for Composer {
     }
 }
 
-/// A box to write in, drawn plainly: the terminal's own cursor shows where one is.
+/// An empty input box without styles: the terminal's own cursor marks the position.
 pub fn text_area() -> TextArea<'static> {
     let mut text = TextArea::default();
     text.set_cursor_line_style(Style::new());
@@ -69,22 +70,22 @@ pub fn text_area() -> TextArea<'static> {
 }
 
 impl Composer {
-    /// The text as it was typed.
+    /// The typed text.
     pub fn text(&self) -> String {
         self.input.lines().join("\n")
     }
 
-    /// Whether nothing is typed.
+    /// Whether the input is empty.
     pub fn is_empty(&self) -> bool {
         self.input.is_empty()
     }
 
-    /// Throws the text away.
+    /// Clears the text.
     pub fn clear(&mut self) {
         self.set_input(text_area());
     }
 
-    /// Puts this text into the box, with the cursor at its end.
+    /// Replaces the text, with the cursor at its end.
     pub fn set_text(&mut self, typed: &str) {
         let mut text = text_area();
         text.insert_str(typed);
@@ -96,7 +97,7 @@ impl Composer {
         self.completion = None;
     }
 
-    /// Begins a reply: it goes to those who see the message.
+    /// Starts a reply to a message. Its audience is that of the message.
     pub fn start_reply(&mut self, id: MessageId, chat: &ChatState) {
         if self.reply_to.is_none() {
             self.recipients_before_reply = std::mem::take(&mut self.recipients);
@@ -105,18 +106,18 @@ impl Composer {
         self.expires_after = None;
         self.recipients = match chat.reply_audience(id) {
             Audience::Everyone => Vec::new(),
-            Audience::Only(people) => people.into_iter().collect(),
+            Audience::Only(users) => users.into_iter().collect(),
         };
     }
 
-    /// Drops the reply, if there is one; the people chosen before are chosen again.
+    /// Drops the reply, if there is one, and restores the recipients chosen before it.
     pub fn cancel_reply(&mut self) {
         if self.reply_to.take().is_some() {
             self.recipients = std::mem::take(&mut self.recipients_before_reply);
         }
     }
 
-    /// Takes back what was not sent, as it was to be sent.
+    /// Puts a message that was not sent back into the composer, with its kind and recipients.
     pub fn restore_unsent(&mut self, post: Post) {
         self.cancel_reply();
         self.set_text(post.content.as_str());
@@ -127,18 +128,18 @@ impl Composer {
         };
         self.recipients = match post.audience {
             Audience::Everyone => Vec::new(),
-            Audience::Only(people) => people.into_iter().collect(),
+            Audience::Only(users) => users.into_iter().collect(),
         };
     }
 
-    /// What is left for the next message once one is sent: the people.
+    /// Resets everything but the recipients, after a message was sent.
     pub fn reset_after_send(&mut self) {
         self.clear();
         self.cancel_reply();
         self.expires_after = None;
     }
 
-    /// Adds a person, or removes them.
+    /// Adds or removes a recipient.
     pub fn toggle_recipient(&mut self, id: &UserId) {
         match self.recipients.iter().position(|chosen| chosen == id) {
             Some(index) => drop(self.recipients.remove(index)),
@@ -146,20 +147,20 @@ impl Composer {
         }
     }
 
-    /// The next of the times a message can have; after the last: no end.
+    /// Selects the next longer expiry; after the longest, none.
     pub fn cycle_expiry(&mut self) {
         self.expires_after = match self.expires_after {
             None => EXPIRY_CHOICES.first().copied(),
-            Some(now) => EXPIRY_CHOICES.into_iter().find(|life| *life > now),
+            Some(current) => EXPIRY_CHOICES.into_iter().find(|seconds| *seconds > current),
         };
     }
 
-    /// Who would get the text, and how, if it were sent now.
+    /// Returns the audience and kind of the draft if it were sent now.
     pub fn destination(&self, chat: &ChatState) -> Destination {
-        // What a command and its names mean does not depend on the text after them, which may
-        // not be there yet.
+        // The meaning of a command and its names does not depend on the text after them, which may be
+        // missing yet.
         let line = UserInput::parse(&format!("{}\n.", self.text()));
-        let (words, kind) = match line {
+        let (names, kind) = match line {
             Ok(UserInput::Post { to, .. }) => (to, self.kind()),
             Ok(UserInput::Temporary { to, seconds, .. }) => (to, PostKind::Temporary { seconds }),
             Ok(UserInput::Reply { to, .. }) => {
@@ -170,11 +171,11 @@ impl Composer {
                 (vec![], self.kind())
             }
         };
-        if words.is_empty() {
+        if names.is_empty() {
             return Destination { audience: Ok(self.chosen_audience()), kind, is_typed: false };
         }
-        let people = words.iter().map(|word| chat.resolve(word)).collect::<Result<_, _>>();
-        Destination { audience: people.map(Audience::Only), kind, is_typed: true }
+        let users = names.iter().map(|name| chat.resolve(name)).collect::<Result<_, _>>();
+        Destination { audience: users.map(Audience::Only), kind, is_typed: true }
     }
 
     fn chosen_audience(&self) -> Audience {
@@ -193,9 +194,9 @@ impl Composer {
         }
     }
 
-    /// How many rows the text takes in a box of `width` cells.
+    /// The number of rows of the text in a box of `width` cells.
     pub fn height(&self, width: u16) -> u16 {
-        // The box alone knows how it wraps, and says so only of where its cursor is.
+        // Only the box knows how it wraps, and it reports only the row of its cursor.
         let mut text = self.input.clone();
         text.move_cursor(CursorMove::Bottom);
         text.move_cursor(CursorMove::End);

@@ -1,4 +1,6 @@
-//! Keys as text: `ctrl-f`, `alt-enter`, `f1`, `r`. The one way in which tables and tests name them.
+//! Key chords and their text form: `ctrl-f`, `alt-enter`, `f1`, `r`.
+//!
+//! The table of key bindings and the tests name keys in this form.
 
 use std::fmt;
 use std::str::FromStr;
@@ -13,7 +15,7 @@ pub struct Chord {
 }
 
 impl Chord {
-    /// What was pressed. A capital letter counts as itself, not as a letter with shift.
+    /// The chord of a key event. A capital letter is a character of its own, without the Shift modifier.
     pub fn from_event(event: KeyEvent) -> Self {
         let kept = KeyModifiers::CONTROL | KeyModifiers::ALT | KeyModifiers::SHIFT;
         let modifiers = event.modifiers & kept;
@@ -29,18 +31,18 @@ impl Chord {
         }
     }
 
-    /// The event that a terminal would send for it.
+    /// The event that a terminal sends for this chord.
     pub fn to_event(self) -> KeyEvent {
         KeyEvent::new(self.code, self.modifiers)
     }
 }
 
-/// A text that names no key.
+/// A text that is not the name of a key.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("there is no key {0:?}")]
+#[error("unknown key {0:?}")]
 pub struct UnknownKey(String);
 
-/// Keys with names, as they are written and as they are shown.
+/// Named keys: the name in tables, the name shown to the user, the code.
 const NAMED_KEYS: [(&str, &str, KeyCode); 16] = [
     ("enter", "Enter", KeyCode::Enter),
     ("esc", "Esc", KeyCode::Esc),
@@ -60,6 +62,7 @@ const NAMED_KEYS: [(&str, &str, KeyCode); 16] = [
     ("hyphen", "-", KeyCode::Char('-')),
 ];
 
+/// Modifiers: the prefix in tables, the prefix shown to the user, the bit.
 const MODIFIERS: [(&str, &str, KeyModifiers); 3] = [
     ("ctrl-", "Ctrl-", KeyModifiers::CONTROL),
     ("alt-", "Alt-", KeyModifiers::ALT),

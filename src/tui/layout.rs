@@ -1,4 +1,6 @@
-//! Where everything is. One pass serves drawing and mouse, so that a click hits what one sees.
+//! The layout of the screen, computed once a frame.
+//!
+//! The result is used both for drawing and as the hit map of the mouse, so a click acts on what is visible.
 
 use ratatui::layout::{Position, Rect};
 use unicode_width::UnicodeWidthStr;
@@ -9,99 +11,99 @@ use super::overlay::{self, Overlay};
 use super::view::composer::to_line;
 use crate::protocol::id::{MessageId, UserId};
 
-/// From this width on the people have a pane of their own.
+/// From this width on the people pane is always visible.
 pub const MIN_WIDTH_FOR_PEOPLE_PANE: u16 = 76;
 
-/// How wide that pane is.
+/// Width of the people pane.
 const PEOPLE_PANE_WIDTH: u16 = 24;
 
-/// From this height on there are a header and a status line.
+/// From this height on the screen has a header and a status line.
 const MIN_HEIGHT_FOR_BARS: u16 = 10;
 
-/// Where everything is.
+/// The areas of one frame.
 #[derive(Debug, Clone, Default)]
 pub struct ScreenLayout {
-    /// The line above everything.
+    /// The header: the top line.
     pub header: Rect,
-    /// The people, if they are seen.
+    /// The people pane, if it is visible.
     pub people_pane: Option<Rect>,
-    /// The rows of the people pane.
+    /// The visible rows of the people pane.
     pub people_rows: Vec<(PersonRow, Rect)>,
     /// The conversation.
     pub conversation: Rect,
-    /// What is seen of it.
+    /// The visible items of the conversation.
     pub visible: VisibleItems,
-    /// The mark that says how many are new below.
+    /// The pill with the number of newer messages below.
     pub pill: Option<Rect>,
-    /// The frame around the input.
+    /// The composer with its frame.
     pub composer: Rect,
-    /// The parts of the To: line that can be clicked.
+    /// The chips in the `To:` line.
     pub chips: Vec<(Chip, Rect)>,
-    /// The line of the reply.
+    /// The line that shows the message replied to.
     pub reply: Option<Rect>,
-    /// The text.
+    /// The input inside the composer.
     pub input: Rect,
-    /// The line below everything.
+    /// The status line: the bottom line.
     pub status: Rect,
-    /// The overlay on top.
+    /// The top overlay.
     pub overlay: Option<Rect>,
-    /// The rows in it that can be clicked.
+    /// The clickable rows of the overlay, with their indices.
     pub overlay_rows: Vec<(usize, Rect)>,
 }
 
 /// A row of the people pane.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PersonRow {
-    /// All who are here.
+    /// The row that addresses everyone.
     Everyone,
-    /// Somebody; `here` is false for a recipient who has left.
+    /// A user.
+    #[expect(missing_docs, reason = "the field names say it")]
     User {
-        /// The ID.
         id: UserId,
-        /// Whether they are in the room.
+        /// False for a recipient who has left.
         is_online: bool,
     },
 }
 
-/// A part of the To: line that can be clicked.
+/// A clickable part of the `To:` line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Chip {
-    /// A recipient.
+    /// A recipient. A click removes it.
     Person(UserId),
-    /// The time the message has.
+    /// The expiry of the message. A click removes it.
     Expiry,
 }
 
-/// What is under the mouse.
+/// What is under the pointer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Target {
     /// A row of the people pane.
     Person(PersonRow),
-    /// The people pane elsewhere.
+    /// The people pane outside its rows.
     People,
-    /// An entry of the conversation.
+    /// An item of the conversation.
     Item(ItemId),
-    /// The quoted line of a reply.
+    /// The quote in a reply, with the message that it quotes.
     Quote(MessageId),
-    /// The conversation elsewhere.
+    /// The conversation outside its items.
     Conversation,
-    /// The mark for new messages.
+    /// The pill with the number of newer messages.
     Pill,
-    /// A part of the To: line.
+    /// A chip in the `To:` line.
     Chip(Chip),
-    /// The line of the reply.
+    /// The line that shows the message replied to.
     Reply,
-    /// The text, at this row and column.
+    /// The input, at this row and column of it.
     Input(u16, u16),
-    /// A row of the overlay.
+    /// A clickable row of the overlay.
     OverlayRow(usize),
-    /// The overlay elsewhere.
+    /// The overlay outside its rows.
     Overlay,
-    /// Nothing that does anything.
+    /// Nothing clickable.
     Nothing,
 }
 
-/// Lays the screen out, and settles where the conversation is scrolled to.
+/// Computes the layout and stores it in the model. Applies pending scrolling to the viewport.
 pub fn arrange(model: &mut Model, now: chrono::DateTime<chrono::FixedOffset>) {
     let mut layout = split_screen(model);
     layout.people_rows = visible_person_rows(model, layout.people_pane);
@@ -121,7 +123,7 @@ pub fn arrange(model: &mut Model, now: chrono::DateTime<chrono::FixedOffset>) {
     model.layout = layout;
 }
 
-/// The big parts, from the outside inwards.
+/// Splits the screen into header, panes, composer and status line.
 fn split_screen(model: &Model) -> ScreenLayout {
     let whole = Rect::from((Position::ORIGIN, model.size));
     let full = whole.height >= MIN_HEIGHT_FOR_BARS;
@@ -129,19 +131,19 @@ fn split_screen(model: &Model) -> ScreenLayout {
     let header = Rect { height: line, ..whole };
     let status = Rect { y: whole.bottom() - line, height: line, ..whole };
     let middle = Rect { y: line, height: whole.height - 2 * line, ..whole };
-    let compose_height = composer_height(model, middle);
-    let composer = Rect { y: middle.bottom() - compose_height, height: compose_height, ..middle };
-    let above = Rect { height: middle.height - compose_height, ..middle };
+    let height = composer_height(model, middle);
+    let composer = Rect { y: middle.bottom() - height, height, ..middle };
+    let above = Rect { height: middle.height - height, ..middle };
     let wide = whole.width >= MIN_WIDTH_FOR_PEOPLE_PANE && full;
     let pane = Rect { width: PEOPLE_PANE_WIDTH.min(above.width), ..above };
     let choosing = matches!(model.focus, Focus::People(_));
-    let people = (wide || choosing).then_some(pane).filter(|pane| !pane.is_empty());
+    let people_pane = (wide || choosing).then_some(pane).filter(|pane| !pane.is_empty());
     let pane_width = if wide { pane.width } else { 0 };
     let conversation = Rect { x: above.x + pane_width, width: above.width - pane_width, ..above };
     let (reply, input) = split_composer(model, composer);
     ScreenLayout {
         header,
-        people_pane: people,
+        people_pane,
         conversation,
         composer,
         reply,
@@ -151,7 +153,7 @@ fn split_screen(model: &Model) -> ScreenLayout {
     }
 }
 
-/// Rows for the input and its frame: the To: line is the last thing to go.
+/// The height of the input with its frame. On a small screen the `To:` line is the last part to be dropped.
 fn composer_height(model: &Model, middle: Rect) -> u16 {
     let most = (middle.height / 3).max(1);
     let text = model.composer.height(middle.width.saturating_sub(4)).clamp(1, most);
@@ -184,18 +186,18 @@ fn split_composer(model: &Model, composer: Rect) -> (Option<Rect>, Rect) {
 
 fn visible_person_rows(model: &mut Model, pane: Option<Rect>) -> Vec<(PersonRow, Rect)> {
     let Some(pane) = pane else { return Vec::new() };
-    let people = person_rows(model);
-    // The title and the column of the frame are not rows of people.
+    let all = person_rows(model);
+    // The first line of the pane is its title.
     let rows = usize::from(pane.height.saturating_sub(1));
     if rows == 0 {
         return Vec::new();
     }
     if let Focus::People(row) = &mut model.focus {
-        *row = (*row).min(people.len() - 1);
+        *row = (*row).min(all.len() - 1);
         model.people_top = model.people_top.clamp((*row + 1).saturating_sub(rows), *row);
     }
-    model.people_top = model.people_top.min(people.len().saturating_sub(rows));
-    let visible = people.into_iter().skip(model.people_top).take(rows);
+    model.people_top = model.people_top.min(all.len().saturating_sub(rows));
+    let visible = all.into_iter().skip(model.people_top).take(rows);
     let area = |index: u16| Rect {
         y: pane.y + 1 + index,
         height: 1,
@@ -205,14 +207,14 @@ fn visible_person_rows(model: &mut Model, pane: Option<Rect>) -> Vec<(PersonRow,
     visible.zip(0..).map(|(person, index)| (person, area(index))).collect()
 }
 
-/// The rows of the people pane: everyone, then who is here, then recipients who have left.
+/// All rows of the people pane: everyone, online users, recipients who have left.
 pub fn person_rows(model: &Model) -> Vec<PersonRow> {
-    let here = model.chat.online_users().iter();
+    let online = model.chat.online_users().iter();
     let left =
         model.composer.recipients.iter().filter(|id| !model.chat.online_users().contains(*id));
-    let row = |here| move |id: &UserId| PersonRow::User { id: id.clone(), is_online: here };
+    let row = |is_online| move |id: &UserId| PersonRow::User { id: id.clone(), is_online };
     std::iter::once(PersonRow::Everyone)
-        .chain(here.map(row(true)))
+        .chain(online.map(row(true)))
         .chain(left.map(row(false)))
         .collect()
 }
@@ -223,7 +225,7 @@ fn lay_out_conversation(
     now: chrono::DateTime<chrono::FixedOffset>,
 ) {
     let picked = model.picked().cloned();
-    let mut layouter = LayoutPass {
+    let mut pass = LayoutPass {
         items: Items { chat: &model.chat, zone: *now.offset() },
         cache: &mut model.block_cache,
         area: layout.conversation,
@@ -232,17 +234,17 @@ fn lay_out_conversation(
         theme: model.theme,
     };
     let rows = std::mem::take(&mut model.scroll_by);
-    let reveal = model.scroll_into_view.take();
-    layout.visible = layouter.lay_out(&mut model.viewport, rows, reveal.as_ref());
+    let target = model.scroll_into_view.take();
+    layout.visible = pass.lay_out(&mut model.viewport, rows, target.as_ref());
     if model.viewport == Viewport::Live && model.chat.shows_latest() {
         model.unread_below = 0;
         model.read_position = model.chat.read_position().or_else(|| model.read_position.take());
     }
 }
 
-/// What the mark for new messages says.
+/// The text of the pill.
 pub fn pill_text(unread_below: usize) -> String {
-    format!(" ↓ {unread_below} new ")
+    format!(" ↓ {unread_below} newer ")
 }
 
 fn pill_area(conversation: Rect, unread_below: usize) -> Option<Rect> {
@@ -256,7 +258,7 @@ fn pill_area(conversation: Rect, unread_below: usize) -> Option<Rect> {
 }
 
 impl ScreenLayout {
-    /// What is at this cell.
+    /// What is at this cell of the screen.
     pub fn target_at(&self, x: u16, y: u16) -> Target {
         let point = Position { x, y };
         if let Some(overlay) = self.overlay {
@@ -293,16 +295,16 @@ impl ScreenLayout {
     }
 
     fn conversation_target(&self, point: Position) -> Target {
-        let placed = self.visible.items.iter().find(|placed| placed.area.contains(point));
-        let Some(placed) = placed else { return Target::Conversation };
-        let row = usize::from(point.y - placed.area.y + placed.rows_cut_above);
-        let Some(row) = placed.block.rows.get(row) else { return Target::Conversation };
-        let from = placed.area.x + row.x;
+        let item = self.visible.items.iter().find(|item| item.area.contains(point));
+        let Some(item) = item else { return Target::Conversation };
+        let row = usize::from(point.y - item.area.y + item.rows_cut_above);
+        let Some(row) = item.block.rows.get(row) else { return Target::Conversation };
+        let from = item.area.x + row.x;
         let to = from + u16::try_from(row.line.width()).unwrap_or(u16::MAX - from);
         if (from..to).contains(&point.x) {
             match row.quoted_message {
                 Some(id) => Target::Quote(id),
-                None => Target::Item(placed.id.clone()),
+                None => Target::Item(item.id.clone()),
             }
         } else {
             Target::Conversation

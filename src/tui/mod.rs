@@ -1,5 +1,7 @@
-//! The full screen. What one sees is a value ([`model::Model`]); `update` changes it, `layout` says where
-//! everything is, `view` draws it, and all of that is pure. `run` and `terminal` alone act.
+//! The full-screen client.
+//!
+//! The screen is one value, [`model::Model`]. [`mod@update`] changes it, [`layout`] computes where everything is,
+//! [`mod@view`] draws it; these are pure. Only [`mod@run`] and [`terminal`] do I/O.
 
 pub mod bubble;
 pub mod command;

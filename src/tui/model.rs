@@ -1,4 +1,4 @@
-//! All that the screen shows, as one value. What changes it is `update`, what draws it `view`.
+//! The state of the screen. `update` changes it, `view` draws it.
 
 use chrono::{DateTime, FixedOffset};
 use ratatui::layout::Size;
@@ -7,7 +7,7 @@ use super::composer::Composer;
 use super::conversation::BlockCache;
 use super::layout::ScreenLayout;
 use super::overlay::Overlay;
-use super::overlay::found::SearchHitList;
+use super::overlay::search::SearchHitList;
 use super::theme::Theme;
 use crate::client;
 use crate::client::read_marker::ReadMarkerFile;
@@ -18,160 +18,160 @@ use crate::protocol::id::{Cid, MessageId};
 use crate::protocol::request::Request;
 use crate::protocol::text::SafeText;
 
-/// What a screen needs to begin.
+/// Start options of the screen.
 #[derive(Debug, Clone)]
 pub struct UiOptions {
-    /// The server, as it is shown.
+    /// The address of the server, as shown in the header.
     pub server: String,
-    /// What is said in the conversation before anything else, such as how others can join.
+    /// Notices at the start of the conversation, such as how others can join.
     pub notices: Vec<SafeText>,
     /// The styles.
     pub theme: Theme,
-    /// What the names of requests begin with; unique among all clients.
+    /// Prefix of this client's request IDs (`cid`); unique among all clients.
     pub cid_prefix: String,
-    /// How far one had read when one left the last time, and where to note it this time.
+    /// The file with the read marker of the last run, updated during this one.
     pub read_marker: ReadMarkerFile,
 }
 
-/// Something that happens to the screen.
+/// An input of [`update`](super::update::update).
 #[derive(Debug, Clone)]
 pub enum UiEvent {
-    /// A key, the mouse, a paste, another size.
+    /// A key, a mouse event, a paste, a resize.
     Terminal(crossterm::event::Event),
-    /// Something on the connection.
+    /// An event of the client: from the server, or about the connection.
     Client(client::ClientEvent),
-    /// A request that could not even be handed over.
+    /// The client did not accept a request, for example because its queue is full.
     SendFailed {
-        /// Its name.
+        /// The ID of the request, if it had one.
         cid: Option<Cid>,
-        /// Why.
+        /// Shown to the user.
         reason: SafeText,
     },
-    /// A moment that was waited for has come.
+    /// The time that [`Model::next_wake`] returned has come.
     Tick,
 }
 
-/// Something that the screen wants to be done.
+/// An output of [`update`](super::update::update), carried out by [`run`](super::run::run).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum UiEffect {
-    /// Send this to the server.
+    /// Send the request to the server.
     Send(Option<Cid>, Request),
-    /// Don't send this message any more: it was taken back.
+    /// Remove the message from the outbox.
     DiscardPending(Cid),
-    /// Put this on the clipboard.
+    /// Copy the text to the clipboard.
     Copy(String),
-    /// Take the mouse, or give it back to the terminal.
+    /// Turn mouse reports on or off.
     CaptureMouse(bool),
-    /// Draw everything anew.
+    /// Clear the terminal and draw every cell.
     Redraw,
-    /// Leave.
+    /// Quit, requested by the user or because the first login was refused.
     Quit,
-    /// Leave: it is not the right server, and this is why.
+    /// Quit because the server is not trusted, for this reason.
     Untrusted(SafeText),
 }
 
-/// A message that can be picked, or another line of the conversation.
+/// Identifies an item of the conversation: a message, or another row between messages.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum ItemId {
-    /// A message of the server's.
+    /// A stored message.
     Message(MessageId),
-    /// A message that is not confirmed.
+    /// A pending message.
     Pending(Cid),
-    /// What there is beyond the conversation.
+    /// The row that stands for the history beyond what is loaded.
     Boundary(HistoryBoundary),
-    /// Anything else.
+    /// A notice, or users who joined and left.
     Other(EntryIndex),
 }
 
-/// How far one has scrolled.
+/// Which part of the conversation is visible.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Viewport {
-    /// Following the newest.
+    /// The newest rows; new messages scroll into view.
     Live,
-    /// The last entry that is seen, and how many of its rows are hidden below.
+    /// The bottom edge stays at an entry, whatever arrives.
     Anchored {
-        /// The entry.
+        /// The last visible entry.
         entry: EntryIndex,
-        /// Its hidden rows.
+        /// How many of its rows are hidden below the bottom edge.
         hidden_rows: i64,
     },
 }
 
-/// What the letters go to.
+/// What receives keys while no overlay is open.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Focus {
     /// The input.
     Typing,
-    /// A message.
+    /// The picked message.
     Picked(ItemId),
-    /// The people, at this row (0 is everyone).
+    /// The people pane, at this row. Row 0 is everyone.
     People(usize),
 }
 
-/// A word in the status line.
+/// A text in the status line, shown until the next key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Notice {
-    /// What it says.
+    /// One line; shortened to the width of the screen.
     pub text: String,
-    /// Whether something went wrong.
+    /// Whether it is drawn as an error.
     pub is_error: bool,
 }
 
-/// The whole screen.
+/// The state of the whole screen.
 #[derive(Debug, Clone)]
 pub struct Model {
-    /// The room.
+    /// Connection, timeline, users and pending messages.
     pub chat: ChatState,
-    /// The server, as it is shown.
+    /// The address of the server, as shown in the header.
     pub server: String,
     /// The styles.
     pub theme: Theme,
     /// The size of the terminal.
     pub size: Size,
-    /// What is being written, and to whom.
+    /// The draft and its recipients.
     pub composer: Composer,
-    /// What the letters go to, unless something lies on top.
+    /// What receives keys while no overlay is open.
     pub focus: Focus,
-    /// What lies on top, the topmost last.
+    /// The open overlays; the last one is on top and receives the keys.
     pub overlays: Vec<Overlay>,
-    /// Where the conversation is.
+    /// Which part of the conversation is visible.
     pub viewport: Viewport,
-    /// Rows to scroll by at the next layout; up is positive.
+    /// Rows to scroll by at the next layout; positive is up.
     pub scroll_by: i64,
-    /// What the next layout has to show.
+    /// The item that the next layout makes visible.
     pub scroll_into_view: Option<ItemId>,
-    /// A message that is to be picked once the conversation around it has come.
+    /// A message to pick as soon as the history around it is loaded.
     pub pending_jump: Option<MessageId>,
-    /// Whether the way back from the past to the present is to be taken.
+    /// Whether the newest page is to be loaded in place of the older one that is shown.
     pub returning_to_live: bool,
-    /// How far everything was on the screen.
+    /// The read marker: the newest event that was visible, with all before it.
     pub read_position: Option<ReadPosition>,
-    /// How many messages of others came while one was reading further up.
+    /// Messages of others that arrived below the visible rows.
     pub unread_below: usize,
-    /// The first row of the people pane that is seen.
+    /// The first visible row of the people pane.
     pub people_top: usize,
-    /// What the server searches for at the moment.
+    /// The request ID of the search that the server is running.
     pub server_search: Option<Cid>,
-    /// The hits of the last search, for going from one to the next.
+    /// The hits of the last search, to step from one to the next.
     pub search_hits: Option<SearchHitList>,
-    /// What the status line says.
+    /// The text in the status line, if there is one.
     pub notice: Option<Notice>,
-    /// Whether the mouse is ours.
+    /// Whether the terminal reports the mouse to this program.
     pub mouse_captured: bool,
-    /// Whether the next Ctrl-C leaves.
+    /// Whether the next Ctrl-C quits.
     pub quit_armed: bool,
-    /// Where everything was when it was last laid out: what a click refers to.
+    /// The layout of the last frame: what is drawn where, and what a click hits.
     pub layout: ScreenLayout,
-    /// Blocks kept from frame to frame.
+    /// Rendered blocks, kept from frame to frame.
     pub block_cache: BlockCache,
 }
 
 impl Model {
-    /// A screen of this size.
+    /// Creates the screen, with the read marker of the last run.
     pub fn new(options: UiOptions, size: Size, now: DateTime<FixedOffset>) -> Self {
         let mut chat = ChatState::new(&options.cid_prefix);
-        if let Some(seen) = options.read_marker.read() {
-            chat.set_last_read(seen);
+        if let Some(position) = options.read_marker.read() {
+            chat.set_last_read(position);
         }
         for notice in options.notices {
             chat.add_notice(now, notice);
@@ -202,36 +202,36 @@ impl Model {
         }
     }
 
-    /// The picked message, if one is.
+    /// The picked message, if any.
     pub fn picked(&self) -> Option<&ItemId> {
         match &self.focus {
-            Focus::Picked(key) => Some(key),
+            Focus::Picked(item) => Some(item),
             Focus::Typing | Focus::People(_) => None,
         }
     }
 
-    /// Whether there is such a message. What was drawn last may be out of date by a frame: a message on
-    /// its way may have arrived since.
-    pub fn has_message(&self, key: &ItemId) -> bool {
-        match key {
+    /// Whether the message exists. The last layout can be outdated: a pending message that it shows may be
+    /// stored by now.
+    pub fn has_message(&self, item: &ItemId) -> bool {
+        match item {
             ItemId::Message(id) => self.chat.timeline().index_of(*id).is_some(),
             ItemId::Pending(cid) => self.chat.pending().iter().any(|pending| pending.cid == *cid),
             ItemId::Boundary(_) | ItemId::Other(_) => false,
         }
     }
 
-    /// Says something in the status line.
+    /// Shows a notice in the status line.
     pub fn show_notice(&mut self, text: impl Into<String>) {
         self.notice = Some(Notice { text: text.into(), is_error: false });
     }
 
-    /// Says in the status line what went wrong.
+    /// Shows an error in the status line.
     pub fn show_error(&mut self, text: impl Into<String>) {
         self.notice = Some(Notice { text: text.into(), is_error: true });
     }
 
-    /// When the screen changes by itself, if nothing happens before: a message expires, something
-    /// counts down, a search goes on.
+    /// When the screen has to be updated without an event: a message expires, a countdown advances, a search
+    /// continues. `None` if never.
     pub fn next_wake(&self, now: DateTime<FixedOffset>) -> Option<DateTime<FixedOffset>> {
         if self.is_searching() || super::update::can_request_history(self) {
             return Some(now);
@@ -245,7 +245,7 @@ impl Model {
         expiry.into_iter().chain(second).chain(self.next_search_wake(now)).min()
     }
 
-    /// When the server is to be asked, or a hit expires.
+    /// When the open search sends its request, or a hit expires.
     fn next_search_wake(&self, now: DateTime<FixedOffset>) -> Option<DateTime<FixedOffset>> {
         let Some(Overlay::Search(search)) = self.overlays.last() else { return None };
         let expiry = search.next_expiry().map(|at| at - self.chat.server_time(now));

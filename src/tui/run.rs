@@ -1,6 +1,6 @@
-//! The loop: what happens goes to `update`, what has to be done is done, what changed is drawn.
+//! The event loop: passes events to `update`, carries out its effects, draws the result.
 //!
-//! The only file here that waits, reads the clock, and talks to the client's connection.
+//! The only module of `tui` that waits, reads the clock and calls the client.
 
 use std::time::Duration;
 
@@ -22,39 +22,39 @@ use crate::client::state::{ChatState, ConnectionState};
 use crate::client::{Client, ClientEvent};
 use crate::protocol::text::SafeText;
 
-/// How soon after one frame the next may come: more often nobody sees it.
+/// Minimum time between two frames: 60 frames a second.
 const FRAME_INTERVAL: Duration = Duration::from_millis(16);
 
-/// How often it is noted how far one has read: what a crash may make new once more.
+/// Minimum time between two writes of the read marker. After a crash, what was read since counts as new.
 const READ_MARKER_INTERVAL: Duration = Duration::from_secs(5);
 
-/// How many things are taken in before drawing, at the most.
+/// Maximum number of events that are handled before the next frame.
 const MAX_EVENTS_PER_FRAME: usize = 256;
 
-/// Why there is no screen, or none any more.
+/// Why the full screen failed.
 #[derive(Debug, thiserror::Error)]
 pub enum UiError {
-    /// The terminal can't be used.
-    #[error("the terminal does not work: {0} (`--plain` works without one)")]
+    /// Setting up the terminal failed.
+    #[error("cannot use the terminal: {0} (use --plain for line mode)")]
     Terminal(#[from] std::io::Error),
-    /// A defect of this program, somewhere else; it was reported when it happened.
-    #[error("that is a defect of this program: please report it")]
+    /// A thread panicked. The panic hook has printed the message.
+    #[error("internal error: the program panicked (please report this)")]
     Panicked,
 }
 
-/// Why the screen is left.
+/// Why the screen was closed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum QuitReason {
-    /// The person, or the system, wants it.
+    /// The user quit, the terminal was closed, or the program was asked to stop.
     Requested,
-    /// It is not the right server, and this is why.
+    /// The server is not trusted, for this reason.
     Untrusted(SafeText),
-    /// The server does not want this person, and this is why.
+    /// The server refused the login or ended the session, for this reason.
     Refused(SafeText),
 }
 
 impl QuitReason {
-    /// The person leaves: out of what?
+    /// The reason to report when the user quits: `Refused` if the server had ended the session.
     fn on_quit(chat: &ChatState) -> Self {
         match chat.connection() {
             ConnectionState::Ended { reason } => Self::Refused(reason.clone()),
@@ -65,11 +65,11 @@ impl QuitReason {
     }
 }
 
-/// Shows the room until the person leaves, the terminal is gone, the server turns out to be a wrong one or
-/// refuses the first login, or `until` is cancelled.
+/// Shows the screen until the user quits, the terminal is closed, the server is not trusted or refuses the
+/// first login, or `shutdown` is cancelled.
 ///
 /// # Errors
-/// See [`enum@Error`].
+/// [`UiError::Terminal`] if the terminal cannot be set up, [`UiError::Panicked`] if a thread panicked.
 pub async fn run(
     options: UiOptions,
     client: &Client,
@@ -83,15 +83,15 @@ pub async fn run(
         written_at: instant(),
     };
     let mut model = Model::new(options, terminal.screen.size()?, now());
-    // A terminal that did work fails only when it is gone: a good end, and nobody is left to tell.
-    let reason =
+    // After the setup, an I/O error means that the terminal was closed. That is a normal end.
+    let outcome =
         event_loop(&mut model, &mut terminal, client, events, &mut read_marker, shutdown).await;
     read_marker.write_if_changed(model.read_position);
-    let left = reason.unwrap_or(QuitReason::Requested);
-    if terminal.panicked().is_cancelled() { Err(UiError::Panicked) } else { Ok(left) }
+    let reason = outcome.unwrap_or(QuitReason::Requested);
+    if terminal.panicked().is_cancelled() { Err(UiError::Panicked) } else { Ok(reason) }
 }
 
-/// How far one has read, as it was noted last.
+/// Writes the read marker to its file.
 struct ReadMarkerWriter {
     file: ReadMarkerFile,
     written: Option<ReadPosition>,
@@ -99,11 +99,13 @@ struct ReadMarkerWriter {
 }
 
 impl ReadMarkerWriter {
-    /// Notes it if it is new. Where it can't be written only a line is missing the next time.
+    /// Writes the position unless it is the last one written. An error is ignored: its only effect is that the
+    /// next run shows no unread line, or shows it too high.
     fn write_if_changed(&mut self, position: Option<ReadPosition>) {
-        if let Some(seen) = position.filter(|seen| self.written.as_ref() != Some(seen)) {
-            self.file.write(&seen).ok();
-            (self.written, self.written_at) = (Some(seen), instant());
+        if let Some(position) = position.filter(|position| self.written.as_ref() != Some(position))
+        {
+            self.file.write(&position).ok();
+            (self.written, self.written_at) = (Some(position), instant());
         }
     }
 }
@@ -142,8 +144,8 @@ async fn event_loop(
         let queued = std::iter::from_fn(|| events.try_recv().ok().map(UiEvent::Client));
         for event in std::iter::once(event).chain(queued).take(MAX_EVENTS_PER_FRAME) {
             for effect in update(model, now(), event) {
-                if let Some(left) = perform(model, terminal, client, effect)? {
-                    return Ok(left);
+                if let Some(reason) = perform(model, terminal, client, effect)? {
+                    return Ok(reason);
                 }
             }
         }
@@ -151,7 +153,7 @@ async fn event_loop(
     }
 }
 
-/// Does what the screen wants; why to leave, if so.
+/// Carries out an effect. Returns a reason if the screen is to be closed.
 fn perform(
     model: &mut Model,
     terminal: &mut TerminalGuard,
@@ -171,7 +173,7 @@ fn perform(
             }
         }
         UiEffect::Copy(text) => terminal.copy_to_clipboard(&text)?,
-        UiEffect::CaptureMouse(ours) => terminal.capture_mouse(ours)?,
+        UiEffect::CaptureMouse(capture) => terminal.capture_mouse(capture)?,
         UiEffect::Redraw => terminal.screen.clear()?,
         UiEffect::Quit => return Ok(Some(QuitReason::on_quit(&model.chat))),
         UiEffect::Untrusted(reason) => return Ok(Some(QuitReason::Untrusted(reason))),
@@ -201,12 +203,12 @@ async fn sleep_until(at: Option<Instant>) {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "this shell reads the clock for the pure parts")]
+#[expect(clippy::disallowed_methods, reason = "the event loop passes the time to the pure modules")]
 fn now() -> DateTime<FixedOffset> {
     Local::now().fixed_offset()
 }
 
-#[expect(clippy::disallowed_methods, reason = "this shell reads the clock for the pure parts")]
+#[expect(clippy::disallowed_methods, reason = "the event loop passes the time to the pure modules")]
 fn instant() -> Instant {
     Instant::now()
 }

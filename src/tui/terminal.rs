@@ -1,8 +1,8 @@
-//! The terminal: taken at the start, given back at the end, whatever the end is.
+//! Terminal modes: set up on entry and restored on exit, error and panic.
 //!
-//! Sequences go out by themselves only here; everything else is drawn through the terminal's buffer.
-//! Whoever writes to the terminal holds standard output: so a panic elsewhere finds no half a frame,
-//! and no frame comes after its words.
+//! Only this module writes escape sequences directly; everything else is drawn through the terminal's
+//! buffer. Every write holds the lock of standard output, so a panic in another thread never prints into
+//! the middle of a frame, and no frame is drawn after the panic message.
 
 use std::io::{self, Write};
 
@@ -14,24 +14,24 @@ use crossterm::{clipboard, execute, queue, style::Print};
 use ratatui::{DefaultTerminal, Frame};
 use tokio_util::sync::CancellationToken;
 
-/// Presses and drags, in the form that has no bounds; not motion without a button, which would wake
-/// the program whenever the mouse crosses the window.
+/// Reports presses and drags (1000, 1002) in the SGR encoding (1006), which has no coordinate limit. Motion
+/// without a button is not reported: it would wake the program whenever the pointer crosses the window.
 const MOUSE_ON: &str = "\x1b[?1000h\x1b[?1002h\x1b[?1006h";
 const MOUSE_OFF: &str = "\x1b[?1006l\x1b[?1002l\x1b[?1000l";
 
-/// The terminal while it is ours. Dropping it gives it back.
+/// The terminal in full-screen mode. Dropping the guard restores it.
 #[derive(Debug)]
 pub struct TerminalGuard {
-    /// What is drawn to.
+    /// The buffer that frames are drawn to.
     pub screen: DefaultTerminal,
     panicked: CancellationToken,
 }
 
 impl TerminalGuard {
-    /// Takes the terminal: another screen, raw keys, the mouse, pastes as one event.
+    /// Enters full-screen mode: alternate screen, raw keys, mouse reports, bracketed paste.
     ///
     /// # Errors
-    /// There is no terminal, or it does not answer.
+    /// Standard output is not a terminal, or a write to it failed.
     pub fn enter() -> io::Result<Self> {
         let terminal = ratatui::try_init()?;
         let previous_hook = std::panic::take_hook();
@@ -40,25 +40,25 @@ impl TerminalGuard {
         std::panic::set_hook(Box::new(move |panic| {
             let _out = io::stdout().lock();
             panic_flag.cancel();
-            // What can't be given back any more can't be reported either: the panic itself counts.
+            // A failure to restore the terminal cannot be reported on it; the panic matters more.
             disable_modes().ok();
             previous_hook(panic);
         }));
-        let screen = Self { screen: terminal, panicked };
+        let guard = Self { screen: terminal, panicked };
         execute!(
             io::stdout(),
             EnableBracketedPaste,
-            // Shift-Enter and the like, where the terminal can tell them apart.
+            // Reports Shift-Enter and similar chords, where the terminal supports it.
             PushKeyboardEnhancementFlags(KeyboardEnhancementFlags::DISAMBIGUATE_ESCAPE_CODES),
             Print(MOUSE_ON),
         )?;
-        Ok(screen)
+        Ok(guard)
     }
 
-    /// Draws a frame, unless the program panicked somewhere: the terminal is given back then.
+    /// Draws a frame. Does nothing after a panic, since the terminal is restored then.
     ///
     /// # Errors
-    /// The terminal is gone.
+    /// A write to the terminal failed.
     pub fn draw(&mut self, view: impl FnOnce(&mut Frame<'_>)) -> io::Result<()> {
         let _out = io::stdout().lock();
         if !self.panicked.is_cancelled() {
@@ -67,25 +67,25 @@ impl TerminalGuard {
         Ok(())
     }
 
-    /// Cancelled by a panic anywhere in the program.
+    /// A token that is cancelled by a panic in any thread.
     pub fn panicked(&self) -> CancellationToken {
         self.panicked.clone()
     }
 
-    /// Takes the mouse, or leaves it to the terminal.
+    /// Turns mouse reports on or off. While they are off, the terminal selects text with the mouse.
     ///
     /// # Errors
-    /// The terminal is gone.
-    #[expect(clippy::unused_self, reason = "only who has taken the terminal may change it")]
+    /// A write to the terminal failed.
+    #[expect(clippy::unused_self, reason = "only the owner of the terminal may change its modes")]
     pub fn capture_mouse(&mut self, capture: bool) -> io::Result<()> {
         execute!(io::stdout(), Print(if capture { MOUSE_ON } else { MOUSE_OFF }))
     }
 
-    /// Puts a text on the clipboard, through the terminal (OSC 52), so that it works over SSH as well.
+    /// Copies a text to the clipboard through the terminal (OSC 52), which works over SSH too.
     ///
     /// # Errors
-    /// The terminal is gone.
-    #[expect(clippy::unused_self, reason = "only who has taken the terminal may change it")]
+    /// A write to the terminal failed.
+    #[expect(clippy::unused_self, reason = "only the owner of the terminal may change its modes")]
     pub fn copy_to_clipboard(&mut self, text: &str) -> io::Result<()> {
         execute!(io::stdout(), clipboard::CopyToClipboard::to_clipboard_from(text))
     }
@@ -94,10 +94,10 @@ impl TerminalGuard {
 impl Drop for TerminalGuard {
     fn drop(&mut self) {
         if self.panicked.is_cancelled() {
-            // It is given back, and what stands below must not be written over.
+            // The panic hook restored the terminal; the panic message must not be overwritten.
             return;
         }
-        // Nobody is left to tell, and standard error may be the terminal that is gone.
+        // The error cannot be reported: standard error may be the same terminal.
         disable_modes().ok();
         ratatui::try_restore().ok();
     }

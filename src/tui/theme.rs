@@ -1,25 +1,25 @@
-//! Named styles: colours of the terminal's own palette, or none at all.
+//! Semantic styles: colours of the terminal's own palette, or none.
 //!
-//! Text that matters is never told apart by colour alone, and is never given White or Black: on some
-//! background one of them cannot be seen.
+//! No meaning is carried by colour alone. White and Black are not used for text: one of them is invisible
+//! on some background.
 
 use ratatui::style::{Color, Modifier, Style};
 
 use crate::protocol::id::UserId;
 
-/// Whether colours are used.
+/// The set of styles, with or without colours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Theme {
-    /// The sixteen colours that every terminal has.
+    /// The 16 colours of the terminal's palette.
     Colours,
-    /// Bold, dim, italic and reverse alone, as `NO_COLOR` asks for.
+    /// Bold, dim, italic and reverse only, as `NO_COLOR` requests.
     Plain,
 }
 
-/// Colours for names; none that says something elsewhere.
+/// Colours for user names. None of them has another meaning on the screen.
 const NAME_COLOURS: [Color; 4] = [Color::Cyan, Color::Green, Color::LightCyan, Color::LightGreen];
 
-#[expect(clippy::unused_self, reason = "whoever draws need not know which styles have colours")]
+#[expect(clippy::unused_self, reason = "callers need not know which styles have colours")]
 impl Theme {
     fn colour(self, colour: Color) -> Style {
         match self {
@@ -28,70 +28,70 @@ impl Theme {
         }
     }
 
-    /// Frames, hints, everything that is not the matter itself.
+    /// Frames, hints, times: everything but the text itself.
     pub fn dim(self) -> Style {
-        // Not DarkGray: several popular palettes make it the background.
+        // Not DarkGray: several popular palettes use it as the background.
         Style::new().add_modifier(Modifier::DIM)
     }
 
-    /// The matter itself.
+    /// The text of messages.
     pub fn text(self) -> Style {
         Style::new()
     }
 
-    /// A title.
+    /// Titles.
     pub fn title(self) -> Style {
         Style::new().add_modifier(Modifier::BOLD)
     }
 
-    /// The name of a person: the same colour wherever it stands.
+    /// The name of a user; a user has the same colour everywhere.
     pub fn name(self, id: &UserId) -> Style {
         let sum = id.as_str().bytes().fold(7_usize, |sum, b| sum.wrapping_mul(31) ^ usize::from(b));
         let colour = NAME_COLOURS.get(sum % NAME_COLOURS.len()).copied().unwrap_or(Color::Cyan);
         self.colour(colour).add_modifier(Modifier::BOLD)
     }
 
-    /// What is one's own.
+    /// The user's own messages and name.
     pub fn own(self) -> Style {
         self.colour(Color::Blue)
     }
 
-    /// What only some people see.
+    /// Direct messages and their recipients.
     pub fn private(self) -> Style {
         self.colour(Color::Magenta).add_modifier(Modifier::BOLD)
     }
 
-    /// What vanishes.
+    /// Countdowns and states that will change: expiry, waiting, connecting.
     pub fn warning(self) -> Style {
         self.colour(Color::Yellow)
     }
 
-    /// What went wrong.
+    /// Errors.
     pub fn error(self) -> Style {
         self.colour(Color::Red).add_modifier(Modifier::BOLD)
     }
 
-    /// What went well.
+    /// Confirmations and the online state.
     pub fn success(self) -> Style {
         self.colour(Color::Green)
     }
 
-    /// What is gone.
+    /// Messages that were removed or have expired, recipients who left.
     pub fn removed(self) -> Style {
         self.dim().add_modifier(Modifier::ITALIC)
     }
 
-    /// What is picked.
+    /// The picked message, the focused row, the selected hit.
     pub fn selection(self) -> Style {
         Style::new().add_modifier(Modifier::REVERSED)
     }
 
-    /// What a search found.
+    /// The match in a search hit.
     pub fn search_match(self) -> Style {
         self.colour(Color::Yellow).add_modifier(Modifier::REVERSED | Modifier::BOLD)
     }
 
-    /// A key in the hints.
+    /// Keys in hints and help.
     pub fn key(self) -> Style {
         Style::new().add_modifier(Modifier::BOLD)
     }

@@ -1,17 +1,16 @@
-//! Text to lines of a width: at words where that is possible, between graphemes where it is not.
+//! Wraps text to a width: between words where possible, else between graphemes.
 //!
-//! Widths are those that the terminal uses: wide characters and emoji take two cells, combining marks
-//! none. Variation selectors are left out, since terminals disagree about the width of what they
-//! follow.
+//! Widths are in terminal cells: wide characters and emoji take two, combining marks none. Variation
+//! selectors are dropped, because terminals disagree about the width of the character before them.
 
 use unicode_segmentation::UnicodeSegmentation;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
-/// How many cells a tab takes.
+/// A tab is drawn as these spaces.
 const TAB: &str = "    ";
 
-/// Lines of at most `width` cells. Never none; an endless word is cut; a grapheme that is wider than
-/// the width is left out, not tried again.
+/// Wraps a text to lines of at most `width` cells. Returns at least one line. A word longer than a line is
+/// split; a grapheme wider than `width` is dropped.
 pub fn wrap(text: &str, width: usize) -> Vec<String> {
     let mut lines = Vec::new();
     for paragraph in text.split('\n') {
@@ -20,8 +19,8 @@ pub fn wrap(text: &str, width: usize) -> Vec<String> {
     lines
 }
 
-/// The same for one line, and a word is cut only if a line is too short for it: a fingerprint, which is
-/// there to be compared, stays in one piece.
+/// Wraps a text at spaces only. A word is split only if it is longer than a line, so that a fingerprint, which
+/// users compare, stays in one piece.
 pub fn wrap_words(text: &str, width: usize) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for word in drawable(text).split(' ') {
@@ -36,17 +35,17 @@ pub fn wrap_words(text: &str, width: usize) -> Vec<String> {
     lines
 }
 
-/// The same text as any terminal can draw it without surprises. What makes one picture of several is left
-/// out: many terminals draw all of them, and everything to their right would be out of place.
+/// Removes what terminals draw differently: variation selectors, and the joiners and skin tones that combine
+/// emoji. Many terminals draw a combined emoji as its parts, which would shift everything to its right.
 pub fn drawable(text: &str) -> String {
     let mut drawn = String::with_capacity(text.len());
     let mut after_wide = false;
     for c in text.chars() {
         match c {
             '\t' => drawn.push_str(TAB),
-            // How to draw what stands before: as text, or as a picture.
+            // Variation selectors: text or emoji presentation.
             '\u{fe0e}' | '\u{fe0f}' => continue,
-            // Joiners of pictures, and colours of skin.
+            // Zero-width joiner and skin tones.
             '\u{200d}' | '\u{1f3fb}'..='\u{1f3ff}' if after_wide => continue,
             c => drawn.push(c),
         }
@@ -55,7 +54,7 @@ pub fn drawable(text: &str) -> String {
     drawn
 }
 
-/// The beginning of a text in at most `width` cells, with `…` where something is missing.
+/// Shortens a text to at most `width` cells, with `…` at the end if something is cut off.
 pub fn shorten(text: &str, width: usize) -> String {
     if text.width() <= width {
         return text.to_owned();
@@ -81,7 +80,7 @@ fn wrap_paragraph(paragraph: &str, width: usize, lines: &mut Vec<String>) {
     for word in paragraph.split_word_bounds() {
         let cells = word.width();
         if used + cells > width && word.trim().is_empty() {
-            // White space at a line's end is not carried to the next line.
+            // White space at a line break is dropped.
             if used > 0 {
                 lines.push(std::mem::take(&mut line));
                 used = 0;
@@ -109,7 +108,7 @@ fn wrap_paragraph(paragraph: &str, width: usize, lines: &mut Vec<String>) {
     lines.push(line);
 }
 
-/// Punctuation stays with the word before it.
+/// Whether a line may be broken before `word`. Punctuation stays with the word before it.
 fn can_break_before(word: &str) -> bool {
     word.chars()
         .next()

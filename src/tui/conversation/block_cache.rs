@@ -1,4 +1,6 @@
-//! What each entry looks like: what decides it, the block that comes of it, and the memory of both.
+//! Renders items to blocks of rows, and caches the blocks.
+//!
+//! A cached block is valid as long as its [`BlockKey`] is equal.
 
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -17,10 +19,10 @@ use crate::tui::model::ItemId;
 use crate::tui::theme::Theme;
 use crate::tui::wrap::{drawable, wrap, wrap_words};
 
-/// How many blocks are kept before all are dropped: some screens' worth.
+/// The cache is cleared when it holds more blocks than this: several dozen screens.
 const MAX_CACHED_BLOCKS: usize = 4_000;
 
-/// The blocks that were drawn lately.
+/// Blocks and wrapped texts of recent frames.
 #[derive(Debug, Clone, Default)]
 pub struct BlockCache {
     blocks: HashMap<ItemId, (BlockKey, Rc<Block>)>,
@@ -28,13 +30,13 @@ pub struct BlockCache {
 }
 
 impl BlockCache {
-    /// Drops what is kept of a message.
+    /// Removes a message.
     pub fn remove(&mut self, id: MessageId) {
         self.blocks.remove(&ItemId::Message(id));
         self.wrapped.remove(&ItemId::Message(id));
     }
 
-    /// Drops everything once it has become much.
+    /// Clears the cache when it is full.
     pub(super) fn evict_if_full(&mut self) {
         if self.blocks.len() > MAX_CACHED_BLOCKS || self.wrapped.len() > MAX_CACHED_BLOCKS {
             *self = Self::default();
@@ -42,9 +44,9 @@ impl BlockCache {
     }
 }
 
-/// Everything that decides what a block looks like, beside the entry itself.
+/// Everything that a block depends on besides the immutable content of its item.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own, compared at once")]
+#[expect(clippy::struct_excessive_bools, reason = "independent properties, compared together")]
 struct BlockKey {
     width: u16,
     inner_width: u16,
@@ -56,47 +58,52 @@ struct BlockKey {
     unread_line: bool,
     quoted: QuotedState,
     footer: Footer,
+    /// Users who joined or left. Their entry grows while it is the last one.
     name_count: usize,
 }
 
-/// What a bubble quotes.
+/// The state of the message that a bubble quotes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum QuotedState {
     None,
+    /// The message is not loaded.
     Unknown,
     Known(MessageState),
 }
 
-/// What stands in the lower edge of a bubble.
+/// The text in the lower border of a bubble.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Footer {
     None,
+    /// Seconds until the message expires.
     ExpiresIn(i64),
     Waiting,
     Sending,
+    /// With the reason.
     NotSent(String),
     Id(MessageId),
 }
 
 impl LayoutPass<'_> {
-    pub(super) fn block(&mut self, slot: ItemIndex) -> Rc<Block> {
-        let key = self.items.id(slot);
-        let look = self.block_key(slot, &key);
-        if let Some((kept, block)) = self.cache.blocks.get(&key)
-            && *kept == look
+    /// Returns the block of an item, from the cache if possible.
+    pub(super) fn block(&mut self, index: ItemIndex) -> Rc<Block> {
+        let id = self.items.id(index);
+        let key = self.block_key(index, &id);
+        if let Some((kept, block)) = self.cache.blocks.get(&id)
+            && *kept == key
         {
             return Rc::clone(block);
         }
-        let block = Rc::new(self.build_block(slot, &look));
-        self.cache.blocks.insert(key, (look, Rc::clone(&block)));
+        let block = Rc::new(self.build_block(index, &key));
+        self.cache.blocks.insert(id, (key, Rc::clone(&block)));
         block
     }
 
-    fn block_key(&mut self, slot: ItemIndex, key: &ItemId) -> BlockKey {
+    fn block_key(&mut self, index: ItemIndex, id: &ItemId) -> BlockKey {
         let width = self.area.width;
-        let picked = self.picked == Some(key);
-        let new_day = self.items.is_new_day(slot);
-        let bare = BlockKey {
+        let picked = self.picked == Some(id);
+        let new_day = self.items.is_new_day(index);
+        let base = BlockKey {
             width,
             inner_width: 0,
             state: MessageState::Readable,
@@ -104,87 +111,87 @@ impl LayoutPass<'_> {
             ends_bubble: true,
             picked,
             new_day,
-            unread_line: self.items.is_first_unread(slot),
+            unread_line: self.items.is_first_unread(index),
             quoted: QuotedState::None,
             footer: Footer::None,
             name_count: 0,
         };
-        match self.items.item(slot) {
+        match self.items.item(index) {
             Some(Item::Other(TimelineEntry::Presence { joined, left, .. })) => {
-                BlockKey { name_count: joined.count() + left.count(), ..bare }
+                BlockKey { name_count: joined.count() + left.count(), ..base }
             }
-            Some(Item::Boundary(_) | Item::Other(_)) | None => bare,
+            Some(Item::Boundary(_) | Item::Other(_)) | None => base,
             Some(Item::Message(_) | Item::Pending(_)) => {
-                let run = self.items.run_position(slot);
-                let start = slot - i64::from(run);
-                let last = !self.items.is_continued(slot);
-                let end =
-                    (slot..slot + i64::from(MAX_RUN)).find(|slot| !self.items.is_continued(*slot));
-                let inside = (start..=end.unwrap_or(slot))
-                    .map(|slot| self.natural_width(slot))
+                let run = self.items.run_position(index);
+                let start = index - i64::from(run);
+                let last = !self.items.is_continued(index);
+                let end = (index..index + i64::from(MAX_RUN))
+                    .find(|index| !self.items.is_continued(*index));
+                let inner_width = (start..=end.unwrap_or(index))
+                    .map(|index| self.natural_width(index))
                     .max()
                     .unwrap_or(1)
                     .clamp(1, bubble::max_inner_width(width));
-                let fate = self.items.state(slot);
-                let quoted = match self.items.quoted(slot) {
+                let state = self.items.state(index);
+                let quoted = match self.items.quoted(index) {
                     None => QuotedState::None,
                     Some(id) => match self.items.chat.timeline().message(id) {
                         None => QuotedState::Unknown,
-                        Some(said) => QuotedState::Known(said.state),
+                        Some(entry) => QuotedState::Known(entry.state),
                     },
                 };
                 BlockKey {
-                    inner_width: inside,
-                    state: fate,
+                    inner_width,
+                    state,
                     starts_bubble: run == 0,
                     ends_bubble: last,
                     quoted,
-                    footer: self.footer(slot, picked),
-                    ..bare
+                    footer: self.footer(index, picked),
+                    ..base
                 }
             }
         }
     }
 
-    fn build_block(&mut self, slot: ItemIndex, look: &BlockKey) -> Block {
+    fn build_block(&mut self, index: ItemIndex, key: &BlockKey) -> Block {
         let mut rows = Vec::new();
-        if look.new_day
-            && let Some(at) = self.items.at(slot)
+        if key.new_day
+            && let Some(at) = self.items.at(index)
         {
-            rows.push(bubble::day_separator(at, look.width, self.theme));
+            rows.push(bubble::day_separator(at, key.width, self.theme));
         }
-        if look.unread_line {
-            rows.push(bubble::separator("new since you left", look.width, self.theme));
+        if key.unread_line {
+            rows.push(bubble::separator("new since you left", key.width, self.theme));
         }
-        match self.items.item(slot) {
-            Some(Item::Boundary(edge)) => {
-                rows.push(bubble::centered_row(boundary_text(edge), look.width, self.theme));
+        match self.items.item(index) {
+            Some(Item::Boundary(boundary)) => {
+                rows.push(bubble::centered_row(boundary_text(boundary), key.width, self.theme));
             }
             Some(Item::Other(entry)) => {
-                let width = usize::from(look.width.saturating_sub(2));
+                let width = usize::from(key.width.saturating_sub(2));
                 let lines = wrap_words(&notice_text(entry), width);
-                rows.extend(lines.iter().map(|l| bubble::centered_row(l, look.width, self.theme)));
+                rows.extend(lines.iter().map(|l| bubble::centered_row(l, key.width, self.theme)));
             }
             Some(Item::Message(_) | Item::Pending(_)) => {
-                let text = self.wrapped_text(slot);
-                let bubble = self.bubble(slot, look, &text);
-                rows.extend(bubble.rows(look.width, self.theme));
+                let text = self.wrapped_text(index);
+                let bubble = self.bubble(index, key, &text);
+                rows.extend(bubble.rows(key.width, self.theme));
             }
             None => {}
         }
         Block { rows }
     }
 
-    fn bubble<'t>(&self, slot: ItemIndex, look: &BlockKey, text: &'t [String]) -> Bubble<'t> {
+    fn bubble<'t>(&self, index: ItemIndex, key: &BlockKey, text: &'t [String]) -> Bubble<'t> {
         let theme = self.theme;
-        let own = self.items.is_own(slot);
-        let private = matches!(self.items.audience(slot), Some(Audience::Only(_)));
-        let failed = matches!(look.footer, Footer::NotSent(_));
-        let style = match look.state {
+        let own = self.items.is_own(index);
+        let private = matches!(self.items.audience(index), Some(Audience::Only(_)));
+        let failed = matches!(key.footer, Footer::NotSent(_));
+        let text_style = match key.state {
             MessageState::Readable => theme.text(),
             MessageState::Removed | MessageState::Expired => theme.removed(),
         };
-        let frame = match (failed, private, own) {
+        let border_style = match (failed, private, own) {
             (true, ..) => theme.error(),
             (false, true, _) => theme.private(),
             (false, false, true) => theme.own(),
@@ -192,76 +199,76 @@ impl LayoutPass<'_> {
         };
         Bubble {
             side: if own { Side::Right } else { Side::Left },
-            header: look.starts_bubble.then(|| self.header(slot)).flatten(),
-            quote: self.items.quoted(slot).map(|id| (quote_text(self.items.chat, id), id)),
+            header: key.starts_bubble.then(|| self.header(index)).flatten(),
+            quote: self.items.quoted(index).map(|id| (quote_text(self.items.chat, id), id)),
             text,
-            text_style: style,
-            border_style: frame,
-            footer: footer_span(&look.footer, theme),
-            last: look.ends_bubble,
-            picked: look.picked,
-            inner_width: look.inner_width,
+            text_style,
+            border_style,
+            footer: footer_span(&key.footer, theme),
+            last: key.ends_bubble,
+            picked: key.picked,
+            inner_width: key.inner_width,
         }
     }
 
-    /// What a bubble's inside needs at the least, without the shape of its neighbours.
-    fn natural_width(&mut self, slot: ItemIndex) -> u16 {
-        let text = self.wrapped_text(slot);
-        let look = BlockKey {
+    /// The width that a message needs inside its bubble, regardless of the other messages in the bubble.
+    fn natural_width(&mut self, index: ItemIndex) -> u16 {
+        let text = self.wrapped_text(index);
+        let key = BlockKey {
             width: self.area.width,
             inner_width: 0,
-            state: self.items.state(slot),
-            starts_bubble: self.items.run_position(slot) == 0,
+            state: self.items.state(index),
+            starts_bubble: self.items.run_position(index) == 0,
             ends_bubble: true,
             picked: false,
             new_day: false,
             unread_line: false,
             quoted: QuotedState::None,
-            // The countdown gets shorter, the bubble should not.
-            footer: match self.footer(slot, self.picked == Some(&self.items.id(slot))) {
+            // The width of the longest countdown, so that the bubble does not shrink every second.
+            footer: match self.footer(index, self.picked == Some(&self.items.id(index))) {
                 Footer::ExpiresIn(_) => Footer::ExpiresIn(9_999),
-                tag @ (Footer::None
+                footer @ (Footer::None
                 | Footer::Waiting
                 | Footer::Sending
                 | Footer::NotSent(_)
-                | Footer::Id(_)) => tag,
+                | Footer::Id(_)) => footer,
             },
             name_count: 0,
         };
-        self.bubble(slot, &look, &text).natural_width()
+        self.bubble(index, &key, &text).natural_width()
     }
 
-    fn wrapped_text(&mut self, slot: ItemIndex) -> Rc<[String]> {
+    fn wrapped_text(&mut self, index: ItemIndex) -> Rc<[String]> {
         let width = bubble::max_inner_width(self.area.width);
-        let key = self.items.id(slot);
-        let fate = self.items.state(slot);
-        if let Some((kept, at, lines)) = self.cache.wrapped.get(&key)
+        let id = self.items.id(index);
+        let state = self.items.state(index);
+        if let Some((kept, at, lines)) = self.cache.wrapped.get(&id)
             && *kept == width
-            && *at == fate
+            && *at == state
         {
             return Rc::clone(lines);
         }
-        let text = match (fate, self.items.item(slot)) {
+        let text = match (state, self.items.item(index)) {
             (MessageState::Removed, _) => "message removed",
             (MessageState::Expired, _) => "message expired",
-            (MessageState::Readable, Some(Item::Message(said))) => said.message.content.as_str(),
+            (MessageState::Readable, Some(Item::Message(entry))) => entry.message.content.as_str(),
             (MessageState::Readable, Some(Item::Pending(pending))) => pending.post.content.as_str(),
             (MessageState::Readable, Some(Item::Boundary(_) | Item::Other(_)) | None) => "",
         };
         let lines: Rc<[String]> = wrap(text, usize::from(width)).into();
-        self.cache.wrapped.insert(key, (width, fate, Rc::clone(&lines)));
+        self.cache.wrapped.insert(id, (width, state, Rc::clone(&lines)));
         lines
     }
 
-    fn footer(&self, slot: ItemIndex, picked: bool) -> Footer {
-        match self.items.item(slot) {
-            Some(Item::Message(said)) if said.state == MessageState::Readable => {
-                match said.message.expires() {
+    fn footer(&self, index: ItemIndex, picked: bool) -> Footer {
+        match self.items.item(index) {
+            Some(Item::Message(entry)) if entry.state == MessageState::Readable => {
+                match entry.message.expires() {
                     Some(expires) => {
                         let left = expires - self.items.chat.server_time(self.now);
                         Footer::ExpiresIn((left.max(0) + 999) / 1_000)
                     }
-                    None if picked => Footer::Id(said.message.id),
+                    None if picked => Footer::Id(entry.message.id),
                     None => Footer::None,
                 }
             }
@@ -274,55 +281,58 @@ impl LayoutPass<'_> {
         }
     }
 
-    fn header(&self, slot: ItemIndex) -> Option<Vec<Span<'static>>> {
-        let own = self.items.is_own(slot);
-        let sender = match self.items.item(slot)? {
-            Item::Message(said) => Some((&said.message.sender, said.message.guest)),
+    fn header(&self, index: ItemIndex) -> Option<Vec<Span<'static>>> {
+        let own = self.items.is_own(index);
+        let sender = match self.items.item(index)? {
+            Item::Message(entry) => Some((&entry.message.sender, entry.message.guest)),
             Item::Pending(_) | Item::Boundary(_) | Item::Other(_) => None,
         };
-        let to = match self.items.audience(slot)? {
+        let to = match self.items.audience(index)? {
             Audience::Everyone => None,
-            Audience::Only(people) => {
-                let mut names: Vec<String> = people
+            Audience::Only(users) => {
+                let mut names: Vec<String> = users
                     .iter()
                     .filter(|id| !self.items.chat.is_own_id(id))
                     .map(ToString::to_string)
                     .collect();
-                if people.iter().any(|id| self.items.chat.is_own_id(id)) {
+                if users.iter().any(|id| self.items.chat.is_own_id(id)) {
                     names.insert(0, "you".to_owned());
                 }
                 Some(names.join(", "))
             }
         };
-        Some(bubble::header(sender.filter(|_| !own), to, self.items.at(slot)?, self.theme))
+        Some(bubble::header(sender.filter(|_| !own), to, self.items.at(index)?, self.theme))
     }
 }
 
-/// The line that stands for a message where it is quoted.
+/// The one-line quote of a message: sender and text.
 pub fn quote_text(chat: &ChatState, id: MessageId) -> String {
     match chat.timeline().message(id) {
-        Some(said) => {
-            let who = &said.message.sender;
-            let you = chat.is_own_id(who);
-            let who = if you { "you".to_owned() } else { display_name(who, said.message.guest) };
-            match said.state {
+        Some(entry) => {
+            let sender = &entry.message.sender;
+            let name = if chat.is_own_id(sender) {
+                "you".to_owned()
+            } else {
+                display_name(sender, entry.message.guest)
+            };
+            match entry.state {
                 MessageState::Readable => {
-                    format!("{who}: {}", drawable(&said.message.content.one_line()))
+                    format!("{name}: {}", drawable(&entry.message.content.one_line()))
                 }
-                MessageState::Removed => format!("{who}: message removed"),
-                MessageState::Expired => format!("{who}: message expired"),
+                MessageState::Removed => format!("{name}: message removed"),
+                MessageState::Expired => format!("{name}: message expired"),
             }
         }
-        None => format!("message {id}, which is not shown here"),
+        None => format!("message {id} (not loaded)"),
     }
 }
 
-fn boundary_text(edge: HistoryBoundary) -> &'static str {
-    match edge {
+fn boundary_text(boundary: HistoryBoundary) -> &'static str {
+    match boundary {
         HistoryBoundary::Loading => "loading…",
         HistoryBoundary::Earlier => "…",
         HistoryBoundary::Beginning => "beginning of the history",
-        HistoryBoundary::Later => "the past (End: the newest)",
+        HistoryBoundary::Later => "older messages · End jumps to the latest",
     }
 }
 
@@ -339,8 +349,8 @@ fn notice_text(entry: &TimelineEntry) -> String {
     }
 }
 
-fn footer_span(tag: &Footer, theme: Theme) -> Option<Span<'static>> {
-    match tag {
+fn footer_span(footer: &Footer, theme: Theme) -> Option<Span<'static>> {
+    match footer {
         Footer::None => None,
         Footer::ExpiresIn(seconds) => {
             Some(Span::styled(format!("gone in {}", duration(*seconds)), theme.warning()))
@@ -352,7 +362,7 @@ fn footer_span(tag: &Footer, theme: Theme) -> Option<Span<'static>> {
     }
 }
 
-/// A time span as people say it.
+/// Formats a duration in seconds, such as `45 s`, `4:32`, `10 min`, `2 h 05 min`, `3 days`.
 pub fn duration(seconds: i64) -> String {
     match seconds {
         ..60 => format!("{seconds} s"),

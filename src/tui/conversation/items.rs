@@ -1,5 +1,4 @@
-//! The entries of the conversation and the messages that are on their way, counted through: what is
-//! known of each without drawing it.
+//! The items of the conversation: entries of the timeline, then pending messages, as one indexed sequence.
 
 use chrono::{DateTime, FixedOffset};
 
@@ -13,27 +12,27 @@ use crate::protocol::message::{Audience, MessageKind};
 use crate::protocol::request::PostKind;
 use crate::tui::model::ItemId;
 
-/// The number of an entry, or of a message on its way after the last entry.
+/// The index of an item: that of its timeline entry; pending messages follow after the last entry.
 pub(super) type ItemIndex = i64;
 
-/// What is in a slot.
+/// An item of the conversation.
 pub(super) enum Item<'a> {
-    /// A message of the server's.
+    /// A stored message.
     Message(&'a TimelineMessage),
-    /// A message on its way.
+    /// A pending message.
     Pending(&'a PendingMessage),
-    /// What there is beyond the entries.
+    /// The row that stands for the history beyond what is loaded.
     Boundary(HistoryBoundary),
-    /// Anything else.
+    /// A notice, or users who joined and left.
     Other(&'a TimelineEntry),
 }
 
-/// All slots.
+/// The sequence of items.
 #[derive(Debug, Clone, Copy)]
 pub struct Items<'a> {
-    /// The room.
+    #[expect(missing_docs, reason = "the field name says it")]
     pub chat: &'a ChatState,
-    /// The time zone to show times in.
+    /// The time zone of the screen.
     pub zone: FixedOffset,
 }
 
@@ -54,44 +53,44 @@ impl<'a> Items<'a> {
         self.chat.timeline().end().0.saturating_add_unsigned(count as u64)
     }
 
-    pub(super) fn item(&self, slot: ItemIndex) -> Option<Item<'a>> {
-        match self.chat.timeline().get(EntryIndex(slot)) {
-            Some(TimelineEntry::Message(said)) => Some(Item::Message(said)),
+    pub(super) fn item(&self, index: ItemIndex) -> Option<Item<'a>> {
+        match self.chat.timeline().get(EntryIndex(index)) {
+            Some(TimelineEntry::Message(entry)) => Some(Item::Message(entry)),
             Some(entry) => Some(Item::Other(entry)),
-            None if slot < self.chat.timeline().first().0 => {
-                self.chat.boundary_above().filter(|_| slot == self.first()).map(Item::Boundary)
+            None if index < self.chat.timeline().first().0 => {
+                self.chat.boundary_above().filter(|_| index == self.first()).map(Item::Boundary)
             }
             None if !self.chat.shows_latest() => {
-                (slot + 1 == self.end()).then_some(Item::Boundary(HistoryBoundary::Later))
+                (index + 1 == self.end()).then_some(Item::Boundary(HistoryBoundary::Later))
             }
             None => {
-                let index = slot - self.chat.timeline().end().0;
+                let index = index - self.chat.timeline().end().0;
                 self.chat.pending().get(usize::try_from(index).ok()?).map(Item::Pending)
             }
         }
     }
 
-    /// Whether the first message of others that one has not seen is here.
-    pub(super) fn is_first_unread(&self, slot: ItemIndex) -> bool {
-        match self.item(slot) {
-            Some(Item::Message(said)) => self.chat.first_unread() == Some(said.message.id),
+    /// Whether the item is the first unread message.
+    pub(super) fn is_first_unread(&self, index: ItemIndex) -> bool {
+        match self.item(index) {
+            Some(Item::Message(entry)) => self.chat.first_unread() == Some(entry.message.id),
             Some(Item::Pending(_) | Item::Boundary(_) | Item::Other(_)) | None => false,
         }
     }
 
-    pub(super) fn id(&self, slot: ItemIndex) -> ItemId {
-        match self.item(slot) {
-            Some(Item::Message(said)) => ItemId::Message(said.message.id),
+    pub(super) fn id(&self, index: ItemIndex) -> ItemId {
+        match self.item(index) {
+            Some(Item::Message(entry)) => ItemId::Message(entry.message.id),
             Some(Item::Pending(pending)) => ItemId::Pending(pending.cid.clone()),
-            Some(Item::Boundary(edge)) => ItemId::Boundary(edge),
-            Some(Item::Other(_)) | None => ItemId::Other(EntryIndex(slot)),
+            Some(Item::Boundary(boundary)) => ItemId::Boundary(boundary),
+            Some(Item::Other(_)) | None => ItemId::Other(EntryIndex(index)),
         }
     }
 
-    pub(super) fn index_of(&self, key: &ItemId) -> Option<ItemIndex> {
-        match key {
-            ItemId::Message(id) => self.chat.timeline().index_of(*id).map(|place| place.0),
-            ItemId::Other(place) => Some(place.0),
+    pub(super) fn index_of(&self, id: &ItemId) -> Option<ItemIndex> {
+        match id {
+            ItemId::Message(id) => self.chat.timeline().index_of(*id).map(|index| index.0),
+            ItemId::Other(index) => Some(index.0),
             ItemId::Boundary(_) => None,
             ItemId::Pending(cid) => {
                 let index = self.chat.pending().iter().position(|pending| pending.cid == *cid)?;
@@ -100,87 +99,90 @@ impl<'a> Items<'a> {
         }
     }
 
-    /// The message before or after `key` that can be picked.
-    pub fn neighbour(&self, key: &ItemId, older: bool) -> Option<ItemId> {
-        let slot = self.index_of(key)?;
-        let mut slots: Box<dyn Iterator<Item = ItemIndex>> = if older {
-            Box::new((self.first()..slot).rev())
+    /// The previous or next message.
+    pub fn neighbour(&self, id: &ItemId, older: bool) -> Option<ItemId> {
+        let index = self.index_of(id)?;
+        let mut items: Box<dyn Iterator<Item = ItemIndex>> = if older {
+            Box::new((self.first()..index).rev())
         } else {
-            Box::new(slot + 1..self.end())
+            Box::new(index + 1..self.end())
         };
-        let found = slots
-            .find(|slot| matches!(self.item(*slot), Some(Item::Message(_) | Item::Pending(_))))?;
+        let found = items
+            .find(|index| matches!(self.item(*index), Some(Item::Message(_) | Item::Pending(_))))?;
         Some(self.id(found))
     }
 
-    /// The newest message that can be picked.
+    /// The newest message.
     pub fn newest(&self) -> Option<ItemId> {
-        let mut slots = (self.first()..self.end()).rev();
-        let found = slots
-            .find(|slot| matches!(self.item(*slot), Some(Item::Message(_) | Item::Pending(_))))?;
+        let mut items = (self.first()..self.end()).rev();
+        let found = items
+            .find(|index| matches!(self.item(*index), Some(Item::Message(_) | Item::Pending(_))))?;
         Some(self.id(found))
     }
 
-    pub(super) fn run_position(&self, slot: ItemIndex) -> u8 {
-        match self.item(slot) {
-            Some(Item::Message(said)) => {
-                // What was dropped begins no bubble, and a line across it begins a new one.
+    /// The position of a message in its bubble: 0 starts a bubble.
+    pub(super) fn run_position(&self, index: ItemIndex) -> u8 {
+        match self.item(index) {
+            Some(Item::Message(entry)) => {
+                // The first loaded message and the first unread one start a bubble.
                 let unread =
                     self.chat.first_unread().and_then(|id| self.chat.timeline().index_of(id));
-                let line = unread.map(|place| place.0).filter(|line| *line <= slot);
-                let kept = slot - line.unwrap_or(i64::MIN).max(self.chat.timeline().first().0);
-                said.run.min(u8::try_from(kept).unwrap_or(u8::MAX))
+                let line = unread.map(|index| index.0).filter(|line| *line <= index);
+                let kept = index - line.unwrap_or(i64::MIN).max(self.chat.timeline().first().0);
+                entry.run.min(u8::try_from(kept).unwrap_or(u8::MAX))
             }
-            Some(Item::Pending(_)) if slot > self.first() => {
-                let before = self.run_position(slot - 1);
-                if before + 1 < MAX_RUN && self.continues_previous(slot) { before + 1 } else { 0 }
+            Some(Item::Pending(_)) if index > self.first() => {
+                let before = self.run_position(index - 1);
+                if before + 1 < MAX_RUN && self.continues_previous(index) { before + 1 } else { 0 }
             }
             Some(Item::Pending(_) | Item::Boundary(_) | Item::Other(_)) | None => 0,
         }
     }
 
-    /// Whether a pending message continues the bubble before it.
-    pub(super) fn continues_previous(&self, slot: ItemIndex) -> bool {
-        let temporary = |slot| match self.item(slot) {
-            Some(Item::Message(said)) => said.message.expires().is_some(),
+    /// Whether a pending message continues the bubble of the item before it.
+    pub(super) fn continues_previous(&self, index: ItemIndex) -> bool {
+        let temporary = |index| match self.item(index) {
+            Some(Item::Message(entry)) => entry.message.expires().is_some(),
             Some(Item::Pending(pending)) => matches!(pending.post.kind, PostKind::Temporary { .. }),
             Some(Item::Boundary(_) | Item::Other(_)) | None => true,
         };
-        let before = slot - 1;
-        match (self.audience(before), self.at(before), self.audience(slot), self.at(slot)) {
+        let before = index - 1;
+        match (self.audience(before), self.at(before), self.audience(index), self.at(index)) {
             (Some(earlier), Some(then), Some(audience), Some(at)) => {
                 self.is_own(before)
                     && !temporary(before)
-                    && !temporary(slot)
+                    && !temporary(index)
                     && continues_run(earlier, then, audience, at)
             }
             _ => false,
         }
     }
 
-    pub(super) fn is_continued(&self, slot: ItemIndex) -> bool {
-        self.run_position(slot + 1) > 0
+    /// Whether the next item continues the bubble of this one.
+    pub(super) fn is_continued(&self, index: ItemIndex) -> bool {
+        self.run_position(index + 1) > 0
     }
 
-    pub(super) fn is_own(&self, slot: ItemIndex) -> bool {
-        match self.item(slot) {
-            Some(Item::Message(said)) => self.chat.is_own_id(&said.message.sender),
+    pub(super) fn is_own(&self, index: ItemIndex) -> bool {
+        match self.item(index) {
+            Some(Item::Message(entry)) => self.chat.is_own_id(&entry.message.sender),
             Some(Item::Pending(_)) => true,
             Some(Item::Boundary(_) | Item::Other(_)) | None => false,
         }
     }
 
-    pub(super) fn audience(&self, slot: ItemIndex) -> Option<&'a Audience> {
-        match self.item(slot)? {
-            Item::Message(said) => Some(&said.message.audience),
+    pub(super) fn audience(&self, index: ItemIndex) -> Option<&'a Audience> {
+        match self.item(index)? {
+            Item::Message(entry) => Some(&entry.message.audience),
             Item::Pending(pending) => Some(&pending.post.audience),
             Item::Boundary(_) | Item::Other(_) => None,
         }
     }
 
-    pub(super) fn at(&self, slot: ItemIndex) -> Option<DateTime<FixedOffset>> {
-        let at = match self.item(slot)? {
-            Item::Message(said) | Item::Other(TimelineEntry::Message(said)) => said.message.at,
+    /// The time of an item, in the time zone of the screen.
+    pub(super) fn at(&self, index: ItemIndex) -> Option<DateTime<FixedOffset>> {
+        let at = match self.item(index)? {
+            Item::Message(entry) | Item::Other(TimelineEntry::Message(entry)) => entry.message.at,
             Item::Pending(pending) => pending.at,
             Item::Other(TimelineEntry::Presence { at, .. } | TimelineEntry::Notice { at, .. }) => {
                 *at
@@ -190,28 +192,30 @@ impl<'a> Items<'a> {
         Some(at.with_timezone(&self.zone))
     }
 
-    pub(super) fn is_new_day(&self, slot: ItemIndex) -> bool {
-        let Some(at) = self.at(slot) else { return false };
-        let before = (slot > self.first()).then(|| slot - 1);
-        match before.and_then(|slot| self.at(slot)) {
+    /// Whether the item is the first of its day.
+    pub(super) fn is_new_day(&self, index: ItemIndex) -> bool {
+        let Some(at) = self.at(index) else { return false };
+        let before = (index > self.first()).then(|| index - 1);
+        match before.and_then(|index| self.at(index)) {
             Some(before) => before.date_naive() != at.date_naive(),
             None => true,
         }
     }
 
-    pub(super) fn state(&self, slot: ItemIndex) -> MessageState {
-        match self.item(slot) {
-            Some(Item::Message(said)) => said.state,
+    pub(super) fn state(&self, index: ItemIndex) -> MessageState {
+        match self.item(index) {
+            Some(Item::Message(entry)) => entry.state,
             Some(Item::Pending(_) | Item::Boundary(_) | Item::Other(_)) | None => {
                 MessageState::Readable
             }
         }
     }
 
-    pub(super) fn quoted(&self, slot: ItemIndex) -> Option<MessageId> {
-        match self.item(slot)? {
-            Item::Message(said) if said.state == MessageState::Readable => {
-                match said.message.kind {
+    /// The message that a readable item replies to.
+    pub(super) fn quoted(&self, index: ItemIndex) -> Option<MessageId> {
+        match self.item(index)? {
+            Item::Message(entry) if entry.state == MessageState::Readable => {
+                match entry.message.kind {
                     MessageKind::Reply { to } => Some(to),
                     MessageKind::Plain | MessageKind::Temporary { .. } => None,
                 }

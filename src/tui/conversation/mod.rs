@@ -1,7 +1,7 @@
-//! Which entries of the conversation are on the screen, and in which rows.
+//! The layout of the conversation: which items are visible, and in which rows.
 //!
-//! The work is O(screen): blocks are laid from the bottom edge upwards until the area is full, and what
-//! a block looks like is kept until something about it changes. Both drawing and mouse use the result.
+//! A layout costs O(screen), whatever the length of the history: blocks are placed from the bottom edge
+//! upwards until the area is full, and each block is cached until something about it changes.
 
 mod block_cache;
 mod items;
@@ -19,60 +19,61 @@ use super::model::{ItemId, Viewport};
 use super::theme::Theme;
 use crate::client::state::timeline::{EntryIndex, MessageState};
 
-/// How many entries from the first one on are near it: the next page is there before it is needed.
+/// The next page of the history is loaded when one of the oldest items, this many, is visible.
 const NEAR_TOP_ITEMS: ItemIndex = 10;
 
-/// A block on the screen.
+/// A visible item with its block.
 #[derive(Debug, Clone)]
 pub struct PlacedItem {
-    /// What it shows.
+    #[expect(missing_docs, reason = "the field name says it")]
     pub id: ItemId,
-    /// The rows of the screen that it has.
+    /// Its visible part on the screen.
     pub area: Rect,
-    /// How many of its own rows are cut off above.
+    /// How many of its rows are cut off above.
     pub rows_cut_above: u16,
-    /// Its rows.
+    /// All its rows, visible or not.
     pub block: Rc<Block>,
 }
 
-/// The conversation on the screen.
+/// The visible items of the conversation.
 #[derive(Debug, Clone, Default)]
 pub struct VisibleItems {
     /// From top to bottom.
     pub items: Vec<PlacedItem>,
-    /// Whether something on it counts down.
+    /// Whether a visible message shows a countdown.
     pub counts_down: bool,
-    /// Whether its beginning is seen, or nearly.
+    /// Whether the oldest loaded items are visible or nearly so.
     pub near_top: bool,
 }
 
 impl VisibleItems {
-    /// The newest message that is seen.
+    /// The newest visible message.
     pub fn newest_message(&self) -> Option<ItemId> {
-        let mut keys = self.items.iter().rev().map(|placed| &placed.id);
-        keys.find(|key| matches!(key, ItemId::Message(_) | ItemId::Pending(_))).cloned()
+        let mut ids = self.items.iter().rev().map(|item| &item.id);
+        ids.find(|id| matches!(id, ItemId::Message(_) | ItemId::Pending(_))).cloned()
     }
 }
 
-/// Lays the conversation out.
+/// The input of one layout of the conversation.
 #[derive(Debug)]
 pub struct LayoutPass<'a> {
-    /// What there is.
+    #[expect(missing_docs, reason = "the field name says it")]
     pub items: Items<'a>,
-    /// Kept from frame to frame.
+    /// The blocks of earlier frames.
     pub cache: &'a mut BlockCache,
-    /// Where it is drawn.
+    /// The area of the conversation.
     pub area: Rect,
-    /// The message that is picked.
+    /// The picked message.
     pub picked: Option<&'a ItemId>,
-    /// The moment.
+    /// The current time, in the time zone of the screen.
     pub now: DateTime<FixedOffset>,
     /// The styles.
     pub theme: Theme,
 }
 
 impl LayoutPass<'_> {
-    /// Lays it out; `scroll` is moved by `rows` (up is positive) and set to what there really is.
+    /// Lays the conversation out. Moves the viewport by `rows` (positive is up), then so that
+    /// `scroll_into_view` is visible, and limits it to what exists.
     pub fn lay_out(
         &mut self,
         viewport: &mut Viewport,
@@ -84,80 +85,87 @@ impl LayoutPass<'_> {
             *viewport = Viewport::Live;
             return VisibleItems::default();
         }
-        let (mut slot, mut hidden_rows) = self.anchor(viewport);
-        self.move_by(&mut slot, &mut hidden_rows, rows);
-        if let Some(target) = scroll_into_view.and_then(|key| self.items.index_of(key)) {
-            self.scroll_into_view(target, &mut slot, &mut hidden_rows);
+        let (mut index, mut hidden_rows) = self.anchor(viewport);
+        self.move_by(&mut index, &mut hidden_rows, rows);
+        if let Some(target) = scroll_into_view.and_then(|id| self.items.index_of(id)) {
+            self.scroll_into_view(target, &mut index, &mut hidden_rows);
         }
-        let missing = self.empty_rows_above(slot, hidden_rows);
+        let missing = self.empty_rows_above(index, hidden_rows);
         if missing > 0 {
-            self.move_by(&mut slot, &mut hidden_rows, -missing);
+            self.move_by(&mut index, &mut hidden_rows, -missing);
         }
-        *viewport = if slot + 1 == self.items.end() && hidden_rows == 0 {
+        *viewport = if index + 1 == self.items.end() && hidden_rows == 0 {
             Viewport::Live
         } else {
-            Viewport::Anchored { entry: EntryIndex(slot), hidden_rows }
+            Viewport::Anchored { entry: EntryIndex(index), hidden_rows }
         };
-        self.place_items(slot, hidden_rows)
+        self.place_items(index, hidden_rows)
     }
 
-    fn anchor(&mut self, scroll: &Viewport) -> (ItemIndex, i64) {
-        match scroll {
+    /// The item at the bottom edge, and how many of its rows are hidden below the edge.
+    fn anchor(&mut self, viewport: &Viewport) -> (ItemIndex, i64) {
+        match viewport {
             Viewport::Live => (self.items.end() - 1, 0),
-            Viewport::Anchored { entry: place, hidden_rows: below } => {
-                let slot = place.0.clamp(self.items.first(), self.items.end() - 1);
-                (slot, (*below).min(self.height(slot) - 1))
+            Viewport::Anchored { entry, hidden_rows } => {
+                let index = entry.0.clamp(self.items.first(), self.items.end() - 1);
+                (index, (*hidden_rows).min(self.height(index) - 1))
             }
         }
     }
 
-    /// Moves the bottom edge: `below` rows of `slot` are hidden under it.
-    fn move_by(&mut self, slot: &mut ItemIndex, below: &mut i64, rows: i64) {
-        *below += rows;
-        while *below >= self.height(*slot) {
-            if *slot == self.items.first() {
-                *below = self.height(*slot) - 1;
+    /// Moves the bottom edge up by `rows`. `hidden_rows` rows of the item at `index` are hidden below it.
+    fn move_by(&mut self, index: &mut ItemIndex, hidden_rows: &mut i64, rows: i64) {
+        *hidden_rows += rows;
+        while *hidden_rows >= self.height(*index) {
+            if *index == self.items.first() {
+                *hidden_rows = self.height(*index) - 1;
                 return;
             }
-            *below -= self.height(*slot);
-            *slot -= 1;
+            *hidden_rows -= self.height(*index);
+            *index -= 1;
         }
-        while *below < 0 {
-            if *slot + 1 == self.items.end() {
-                *below = 0;
+        while *hidden_rows < 0 {
+            if *index + 1 == self.items.end() {
+                *hidden_rows = 0;
                 return;
             }
-            *slot += 1;
-            *below += self.height(*slot);
+            *index += 1;
+            *hidden_rows += self.height(*index);
         }
     }
 
-    /// Moves the edge so that `target` can be seen, with some of what was said before it.
-    fn scroll_into_view(&mut self, target: ItemIndex, slot: &mut ItemIndex, below: &mut i64) {
+    /// Moves the bottom edge so that `target` is visible, with some items before it. Does nothing if it is
+    /// visible already.
+    fn scroll_into_view(
+        &mut self,
+        target: ItemIndex,
+        index: &mut ItemIndex,
+        hidden_rows: &mut i64,
+    ) {
         let available = i64::from(self.area.height);
-        let mut rows = self.height(*slot) - *below;
-        let mut top = *slot;
+        let mut rows = self.height(*index) - *hidden_rows;
+        let mut top = *index;
         while top > target && rows < available {
             top -= 1;
             rows += self.height(top);
         }
-        let visible = top == target && (target < *slot || *below == 0) && rows <= available;
+        let visible = top == target && (target < *index || *hidden_rows == 0) && rows <= available;
         if visible {
             return;
         }
-        (*slot, *below) = (target, 0);
+        (*index, *hidden_rows) = (target, 0);
         let height = self.height(target).min(available);
-        self.move_by(slot, below, -((available - height) * 2 / 3));
+        self.move_by(index, hidden_rows, -((available - height) * 2 / 3));
         if self.height(target) > available {
-            *below = self.height(target) - available;
+            *hidden_rows = self.height(target) - available;
         }
     }
 
-    /// How many rows stay empty above when the bottom edge is here.
-    fn empty_rows_above(&mut self, slot: ItemIndex, below: i64) -> i64 {
+    /// How many rows would stay empty at the top with the bottom edge here.
+    fn empty_rows_above(&mut self, index: ItemIndex, hidden_rows: i64) -> i64 {
         let available = i64::from(self.area.height);
-        let mut rows = -below;
-        for older in (self.items.first()..=slot).rev() {
+        let mut rows = -hidden_rows;
+        for older in (self.items.first()..=index).rev() {
             rows += self.height(older);
             if rows >= available {
                 return 0;
@@ -166,13 +174,13 @@ impl LayoutPass<'_> {
         available - rows
     }
 
-    fn place_items(&mut self, slot: ItemIndex, below: i64) -> VisibleItems {
-        let mut placed = Vec::new();
-        let mut counting = false;
+    fn place_items(&mut self, index: ItemIndex, hidden_rows: i64) -> VisibleItems {
+        let mut items = Vec::new();
+        let mut counts_down = false;
         let mut near_top = false;
         let top = i64::from(self.area.y);
-        let mut bottom = i64::from(self.area.bottom()) + below;
-        for older in (self.items.first()..=slot).rev() {
+        let mut bottom = i64::from(self.area.bottom()) + hidden_rows;
+        for older in (self.items.first()..=index).rev() {
             if bottom <= top {
                 break;
             }
@@ -180,9 +188,9 @@ impl LayoutPass<'_> {
             let start = bottom - rows(&block);
             let visible_start = start.max(top);
             let visible_end = bottom.min(i64::from(self.area.bottom()));
-            counting |= self.counts_down(older);
+            counts_down |= self.counts_down(older);
             near_top |= older < self.items.first() + NEAR_TOP_ITEMS;
-            placed.push(PlacedItem {
+            items.push(PlacedItem {
                 id: self.items.id(older),
                 area: Rect {
                     x: self.area.x,
@@ -195,21 +203,21 @@ impl LayoutPass<'_> {
             });
             bottom = start;
         }
-        placed.reverse();
-        VisibleItems { items: placed, counts_down: counting, near_top }
+        items.reverse();
+        VisibleItems { items, counts_down, near_top }
     }
 
-    fn counts_down(&self, slot: ItemIndex) -> bool {
-        match self.items.item(slot) {
-            Some(Item::Message(said)) => {
-                said.state == MessageState::Readable && said.message.expires().is_some()
+    fn counts_down(&self, index: ItemIndex) -> bool {
+        match self.items.item(index) {
+            Some(Item::Message(entry)) => {
+                entry.state == MessageState::Readable && entry.message.expires().is_some()
             }
             Some(Item::Pending(_) | Item::Boundary(_) | Item::Other(_)) | None => false,
         }
     }
 
-    fn height(&mut self, slot: ItemIndex) -> i64 {
-        rows(&self.block(slot))
+    fn height(&mut self, index: ItemIndex) -> i64 {
+        rows(&self.block(index))
     }
 }
 

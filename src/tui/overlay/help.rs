@@ -1,4 +1,4 @@
-//! The help overlay: the table of commands, as it is.
+//! The help overlay, generated from the tables of key bindings, dot-commands and search filters.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -12,24 +12,24 @@ use crate::tui::command::{COMMANDS, Scope};
 use crate::tui::theme::Theme;
 use crate::tui::wrap::wrap;
 
-/// What the mouse does, which the table of keys cannot say.
+/// What the mouse does.
 const MOUSE: [(&str, &str); 6] = [
-    ("click a person", "add them to the recipients, or remove them"),
-    ("click a name in To:", "remove that recipient"),
+    ("click a person", "add or remove the recipient"),
+    ("click a name in To:", "remove the recipient"),
     ("click a message", "pick it"),
-    ("click a quote", "go to the message that is replied to"),
-    ("wheel", "scroll what is under the mouse"),
-    ("Shift and drag", "select text as the terminal does (or give it the mouse with Alt-M)"),
+    ("click a quote", "jump to the original message"),
+    ("wheel", "scroll the pane under the pointer"),
+    ("Shift and drag", "select text with the terminal (Alt-M: without Shift)"),
 ];
 
-/// What is not explained where it stands.
+/// Marks on the screen that need an explanation.
 const MARKS: [(&str, &str); 1] =
-    [("Name_1234 (?)", "not verified: they have an original client without a key")];
+    [("Name_1234 (?)", "unverified: a client without a key, so the name can be anyone's")];
 
-/// How wide the column of keys is, where there is room.
+/// Width of the column of keys on a wide screen.
 const KEY_COLUMN_WIDTH: usize = 26;
 
-/// All lines of the help, in `width` cells.
+/// All lines of the help, wrapped to `width` cells.
 pub fn lines(width: u16, theme: Theme) -> Vec<Line<'static>> {
     let width = usize::from(width);
     let mut lines = Vec::new();
@@ -44,19 +44,19 @@ pub fn lines(width: u16, theme: Theme) -> Vec<Line<'static>> {
         (format!("{} {}", command.name, command.arguments), command.about.to_owned())
     });
     let at = ("@ID [@ID…] text".to_owned(), "send a direct message".to_owned());
-    section("Commands, typed into the input", std::iter::once(at).chain(dots).collect());
+    section("Typed commands", std::iter::once(at).chain(dots).collect());
     for (scope, title) in Scope::ALL {
         let bound = COMMANDS.iter().filter(|binding| binding.scope == scope);
         section(title, bound.map(|b| (b.keys_label(), b.description.to_owned())).collect());
     }
     let owned = |(what, does): (&str, &str)| (what.to_owned(), does.to_owned());
-    section("Words that narrow a search", SEARCH_FILTERS.into_iter().map(owned).collect());
-    section("Signs", MARKS.into_iter().map(owned).collect());
-    section("The mouse", MOUSE.into_iter().map(owned).collect());
+    section("Search filters", SEARCH_FILTERS.into_iter().map(owned).collect());
+    section("Marks", MARKS.into_iter().map(owned).collect());
+    section("Mouse", MOUSE.into_iter().map(owned).collect());
     lines
 }
 
-/// Keys on the left and what they do on the right; below each other where one is too long.
+/// A row with the keys on the left and the description on the right, or below if the keys are too long.
 fn row(keys: &str, what: &str, width: usize, theme: Theme, lines: &mut Vec<Line<'static>>) {
     let column =
         if width < 2 * KEY_COLUMN_WIDTH + 8 { KEY_COLUMN_WIDTH * 3 / 5 } else { KEY_COLUMN_WIDTH }
@@ -74,17 +74,17 @@ fn row(keys: &str, what: &str, width: usize, theme: Theme, lines: &mut Vec<Line<
     lines.extend(text.map(|line| Line::raw(" ".repeat(column) + &line)));
 }
 
-/// How much of the area is inside of the frame.
+/// The width inside the frame.
 fn inner_width(area: Rect) -> u16 {
     area.width.saturating_sub(4)
 }
 
-/// The furthest one can scroll down.
+/// The first visible line when scrolled to the end.
 pub fn max_top(area: Rect, theme: Theme) -> usize {
     lines(inner_width(area), theme).len().saturating_sub(usize::from(area.height.saturating_sub(2)))
 }
 
-/// Draws it.
+/// Draws the help, scrolled down by `top` lines.
 pub fn draw(top: usize, area: Rect, theme: Theme, buffer: &mut Buffer) {
     Clear.render(area, buffer);
     let mut block = Block::bordered()

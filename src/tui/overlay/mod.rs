@@ -1,6 +1,6 @@
-//! What can lie on top of the screen: an enum in a stack, so that no two states contradict each other.
+//! Overlays: help, search, and the question whether to delete a message. They form a stack.
 
-pub mod found;
+pub mod confirm_delete;
 pub mod help;
 pub mod search;
 
@@ -10,12 +10,12 @@ use self::search::SearchOverlay;
 use super::command::Scope;
 use crate::protocol::id::MessageId;
 
-/// Something on top of the screen.
+/// An overlay. It covers part of the screen and receives all keys that it binds.
 #[derive(Debug, Clone)]
 pub enum Overlay {
     /// The keys and commands.
     Help {
-        /// The first line that is seen.
+        /// The first visible line.
         top: usize,
     },
     /// The search.
@@ -25,7 +25,7 @@ pub enum Overlay {
 }
 
 impl Overlay {
-    /// Where its keys stand in the table.
+    /// The scope of its key bindings.
     pub fn scope(&self) -> Scope {
         match self {
             Self::Help { .. } => Scope::Help,
@@ -35,14 +35,14 @@ impl Overlay {
     }
 }
 
-/// Where an overlay is drawn on a screen of this size.
+/// The area of an overlay on a screen of this size.
 pub fn area(overlay: &Overlay, whole: Rect) -> Rect {
     let (width, height) = match overlay {
         Overlay::Help { .. } => (84, whole.height.saturating_sub(2)),
         Overlay::Search(_) => (100, whole.height.saturating_sub(4).min(28)),
         Overlay::ConfirmDelete(_) => (48, 4),
     };
-    // On a small screen an overlay takes all there is.
+    // On a small screen an overlay covers everything.
     let width =
         if whole.width < 64 { whole.width } else { whole.width.saturating_sub(4).min(width) };
     let height = if whole.height < 12 { whole.height.min(height.max(4)) } else { height };

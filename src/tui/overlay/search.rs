@@ -1,6 +1,6 @@
-//! The search overlay: what is typed, what is wrong with it, the hits with the match highlighted.
+//! The search overlay: the input, its error, and the hits with the match highlighted.
 //!
-//! The searching itself is in `client::state::search` and on the server; this is its box.
+//! The search itself runs in `client::state::search` and on the server.
 
 use chrono::{DateTime, FixedOffset, TimeDelta};
 use ratatui::buffer::Buffer;
@@ -11,7 +11,6 @@ use tui_textarea::TextArea;
 use unicode_segmentation::UnicodeSegmentation;
 use unicode_width::UnicodeWidthStr;
 
-use super::found::SearchHitList;
 use crate::client::state::ChatState;
 use crate::client::state::search::{SearchAnswer, SearchState};
 use crate::client::state::search_input::SearchInput;
@@ -26,16 +25,56 @@ use crate::tui::composer::text_area;
 use crate::tui::theme::Theme;
 use crate::tui::wrap::{drawable, shorten};
 
-/// How many entries one step looks at: well under two milliseconds for any expression.
+/// Entries that one step searches: well under 2 ms for any expression.
 const ENTRIES_PER_STEP: i64 = 4_000;
 
-/// How long nothing is typed before the server is asked: shorter than anybody waits on purpose.
+/// How long the user has to pause typing before the request is sent to the server.
 const TYPING_PAUSE: TimeDelta = TimeDelta::milliseconds(150);
 
-/// How many cells before a match are shown, where it is far into a message.
+/// Cells shown before a match that is far into a message.
 const CONTEXT_WIDTH: usize = 24;
 
-/// The open search.
+/// The hits of a search that was closed by jumping to one of them.
+#[derive(Debug, Clone)]
+pub struct SearchHitList {
+    hits: Vec<MessageId>,
+    current_index: usize,
+}
+
+impl SearchHitList {
+    /// The hit that was jumped to last.
+    pub fn current(&self) -> Option<MessageId> {
+        self.hits.get(self.current_index).copied()
+    }
+
+    /// Moves to the next older or newer hit. Returns `None`, without moving, if there is none.
+    pub fn advance(&mut self, older: bool) -> Option<MessageId> {
+        let next = if older {
+            self.current_index.checked_add(1)
+        } else {
+            self.current_index.checked_sub(1)
+        };
+        self.current_index = next.filter(|next| *next < self.hits.len())?;
+        self.current()
+    }
+
+    /// Removes a message that can no longer be read.
+    pub fn remove(&mut self, id: MessageId) {
+        if let Some(removed) = self.hits.iter().position(|hit| *hit == id) {
+            self.hits.remove(removed);
+            self.current_index -=
+                usize::from(removed < self.current_index || self.current_index == self.hits.len())
+                    .min(self.current_index);
+        }
+    }
+
+    /// The position for the status line, such as `hit 2 of 3`.
+    pub fn position_text(&self) -> String {
+        format!("hit {} of {}", self.current_index + 1, self.hits.len())
+    }
+}
+
+/// The state of the open search overlay.
 #[derive(Debug, Clone)]
 pub struct SearchOverlay {
     input: TextArea<'static>,
@@ -43,14 +82,14 @@ pub struct SearchOverlay {
     search: SearchState,
     selected: usize,
     top: usize,
-    /// When the server is to be asked, if it is.
+    /// When to send the request to the server; `None` if it is sent or not needed.
     request_due: Option<DateTime<FixedOffset>>,
-    /// What it was asked by.
+    /// The ID of the last request.
     cid: Option<Cid>,
 }
 
 impl SearchOverlay {
-    /// A search for `typed`, under way.
+    /// Opens the search with `typed` in its input, and starts it.
     pub fn new(typed: &str, chat: &ChatState, now: DateTime<FixedOffset>) -> Self {
         let mut input = text_area();
         input.insert_str(typed.replace('\n', " "));
@@ -67,22 +106,22 @@ impl SearchOverlay {
         search
     }
 
-    /// The box to type into.
+    /// The input, to edit it.
     pub fn input_mut(&mut self) -> &mut TextArea<'static> {
         &mut self.input
     }
 
-    /// The box as it is drawn.
+    /// The input.
     pub fn input(&self) -> &TextArea<'static> {
         &self.input
     }
 
-    /// What is typed.
+    /// The typed text.
     pub fn text(&self) -> String {
         self.input.lines().concat()
     }
 
-    /// Begins anew, after something else was typed.
+    /// Restarts the search after the input changed.
     pub fn restart(&mut self, chat: &ChatState, now: DateTime<FixedOffset>) {
         let query = SearchInput::parse(&self.text(), self.match_case, now, chat);
         self.search = SearchState::new(query, chat.timeline());
@@ -92,29 +131,29 @@ impl SearchOverlay {
         self.step(chat.timeline());
     }
 
-    /// Tells capitals from small letters, or no longer.
+    /// Toggles case-sensitive matching.
     pub fn toggle_case(&mut self, chat: &ChatState, now: DateTime<FixedOffset>) {
         self.match_case = !self.match_case;
         self.restart(chat, now);
     }
 
-    /// Searches a little further here.
+    /// Searches the next entries of the loaded timeline.
     pub fn step(&mut self, timeline: &Timeline) {
         self.keep_selection(|search| search.search_slice(timeline, ENTRIES_PER_STEP));
     }
 
-    /// When the server is to be asked.
+    /// When to send the request to the server.
     pub fn request_due(&self) -> Option<DateTime<FixedOffset>> {
         self.request_due
     }
 
-    /// Asks again: the connection on which the server was asked is lost.
+    /// Schedules the request again, after the connection was lost.
     pub fn retry_request(&mut self, now: DateTime<FixedOffset>) {
         self.request_due = Some(now);
         self.cid = None;
     }
 
-    /// What the server is to be asked now, if there is something to search for. Once.
+    /// Takes the request to send now under the ID `cid`. `None` if there is nothing to search for.
     pub fn take_request(&mut self, cid: Cid) -> Option<SearchQuery> {
         self.request_due = None;
         self.search.regex()?;
@@ -131,39 +170,40 @@ impl SearchOverlay {
         }
     }
 
-    /// Whether this is the answer to what was asked last.
+    /// Whether `cid` is the ID of the last request.
     pub fn is_current_request(&self, cid: Option<&Cid>) -> bool {
         cid.is_some() && self.cid.as_ref() == cid
     }
 
-    /// Takes in what the server found.
+    /// Merges results of the server into the hits.
     pub fn on_results(&mut self, results: event::SearchResults, timeline: &Timeline) {
         self.keep_selection(|search| search.add_results(results, timeline));
     }
 
-    /// The server will not search for this.
+    /// Shows why the server rejected the search.
     pub fn on_error(&mut self, text: SafeText) {
         self.search.set_error(text);
     }
 
-    /// Takes out a message that can no longer be read.
+    /// Removes a message that can no longer be read.
     pub fn remove(&mut self, id: MessageId) {
         self.keep_selection(|search| search.remove(id));
     }
 
-    /// Takes out what has expired at `now`, by the server's clock.
+    /// Removes hits that have expired at `now`, by the server's clock.
     pub fn expire(&mut self, now: Millis) {
         if self.search.next_expiry().is_some_and(|next| next <= now) {
             self.keep_selection(|search| search.expire(now));
         }
     }
 
-    /// When the next hit expires that is not in the conversation, by the server's clock.
+    /// When the next hit expires that is not in the loaded timeline, by the server's clock.
     pub fn next_expiry(&self) -> Option<Millis> {
         self.search.next_expiry()
     }
 
-    /// What is chosen stays chosen when hits come in above it; but the newest stays the newest.
+    /// Applies a change to the hits. The selected hit stays selected, except that the top row stays the top
+    /// row.
     fn keep_selection(&mut self, change: impl FnOnce(&mut SearchState)) {
         let before = self.search.hits().get(self.selected).copied().filter(|_| self.selected > 0);
         change(&mut self.search);
@@ -172,29 +212,29 @@ impl SearchOverlay {
         self.selected = now.unwrap_or(self.selected).min(hits.len().saturating_sub(1));
     }
 
-    /// Whether there is nothing left to search here.
+    /// Whether the loaded timeline is searched completely.
     pub fn is_done(&self, timeline: &Timeline) -> bool {
         self.search.is_done(timeline)
     }
 
-    /// Chooses another hit.
+    /// Moves the selection by this many rows.
     pub fn move_selection(&mut self, rows: isize) {
         let last = self.search.hits().len().saturating_sub(1);
         self.selected = self.selected.saturating_add_signed(rows).min(last);
     }
 
-    /// Chooses this hit.
+    /// Selects the hit at `index`.
     pub fn select(&mut self, index: usize) {
         self.selected = index.min(self.search.hits().len().saturating_sub(1));
     }
 
-    /// The chosen hit, with all others to go on to.
+    /// The hits, positioned at the selected one. `None` if there are none.
     pub fn hit_list(&self) -> Option<SearchHitList> {
         let hits: Vec<MessageId> = self.search.hits().iter().map(|hit| hit.id).collect();
         (self.selected < hits.len()).then_some(SearchHitList { hits, current_index: self.selected })
     }
 
-    /// The rows that show hits, in an overlay of this area; keeps the chosen one among them.
+    /// Lays out the visible hits, scrolled so that the selected one is visible. `area` is that of the overlay.
     pub fn hit_rows(&mut self, area: Rect) -> Vec<(usize, Rect)> {
         let list = list_area(area);
         let height = usize::from(list.height);
@@ -205,7 +245,7 @@ impl SearchOverlay {
         (self.top..self.top + count).zip(0..).map(|(hit, index)| (hit, row(index))).collect()
     }
 
-    /// Draws it; gives where the cursor is.
+    /// Draws the overlay. Returns the area of the input.
     pub fn draw(
         &self,
         area: Rect,
@@ -216,7 +256,7 @@ impl SearchOverlay {
         buffer: &mut Buffer,
     ) -> Rect {
         Clear.render(area, buffer);
-        let case = if self.match_case { " Aa " } else { "" };
+        let case = if self.match_case { " match case " } else { "" };
         Block::bordered()
             .border_type(BorderType::Rounded)
             .title(Span::styled(" Search ", theme.title()))
@@ -252,7 +292,7 @@ impl SearchOverlay {
         input
     }
 
-    /// What is wrong, where it is typed; or how to write it.
+    /// The line below the input: the error at its column, or a hint in an empty input.
     fn error_or_hint(&self, theme: Theme) -> Line<'static> {
         if let Some(mistake) = self.search.error() {
             let before: String = self.text().chars().take(mistake.column).collect();
@@ -260,7 +300,7 @@ impl SearchOverlay {
             return Line::styled(format!("{pad}^ {}", mistake.text.one_line()), theme.error());
         }
         let words = if self.text().is_empty() {
-            "a regular expression, such as  deploy(ed|ing)?  (F1: how to narrow it)"
+            "regular expression, such as  deploy(ed|ing)?  (F1 lists the filters)"
         } else {
             ""
         };
@@ -272,14 +312,14 @@ impl SearchOverlay {
             return String::new();
         }
         let (searched, more) = self.progress(chat);
-        let place = match self.search.hits().len() {
+        let position = match self.search.hits().len() {
             0 => "nothing found".to_owned(),
             hits => format!("{} of {hits}", self.selected + 1),
         };
-        format!(" {place} in {searched} messages{more} ")
+        format!(" {position} in {searched} messages{more} ")
     }
 
-    /// How many messages have been searched, and whether that was all.
+    /// How many messages have been searched, and a suffix that says why not all were.
     fn progress(&self, chat: &ChatState) -> (u64, &'static str) {
         let here = self.search.searched() as u64;
         match self.search.answer() {
@@ -287,14 +327,14 @@ impl SearchOverlay {
                 let more = match end {
                     SearchEnd::Searching => "…",
                     SearchEnd::Complete => "",
-                    SearchEnd::TooMany => ": only the newest hits",
-                    SearchEnd::TooLong => ": the older ones took too long",
-                    SearchEnd::Replaced => ": you search elsewhere now",
+                    SearchEnd::TooMany => " (newest hits only)",
+                    SearchEnd::TooLong => " (stopped: time limit reached)",
+                    SearchEnd::Replaced => " (stopped: replaced by another search)",
                 };
                 (searched.max(here), more)
             }
             Some(_) | None if !chat.has_full_history() && !chat.is_online() => {
-                (here, " here: not connected")
+                (here, " (not connected: loaded messages only)")
             }
             Some(_) | None if self.request_due.is_some() || !self.is_done(chat.timeline()) => {
                 (here, "…")
@@ -332,7 +372,7 @@ impl SearchOverlay {
         Line::from(spans)
     }
 
-    /// The part of a text around its first match, with every match in it highlighted.
+    /// The part of a text around its first match, with all matches highlighted.
     fn highlighted(&self, text: &str, width: usize, theme: Theme) -> Vec<Span<'static>> {
         let Some(regex) = self.search.regex() else { return Vec::new() };
         let first = regex.find(text).map_or(0, |found| found.start());
@@ -355,7 +395,7 @@ impl SearchOverlay {
     }
 }
 
-/// Where to begin so that a match at `first` can be seen in `width` cells.
+/// Where an excerpt of `text` has to start so that a match at byte `first` is visible in `width` cells.
 fn excerpt_start(text: &str, first: usize, width: usize) -> usize {
     let before = text.get(..first).unwrap_or_default();
     if before.width() + CONTEXT_WIDTH / 2 <= width {

@@ -1,5 +1,7 @@
-//! A screen without a terminal: keys, clicks and the server's words go in, drawings and requests come
-//! out. Time stands still unless a test moves it.
+//! The test harness: a screen without a terminal, connection or clock.
+//!
+//! Tests feed keys, clicks and server events, and check the drawn screen and the effects. Time stands still
+//! unless a test moves it with [`UiHarness::wait`].
 
 use chrono::{DateTime, FixedOffset, TimeDelta};
 use crossterm::event::{
@@ -43,34 +45,34 @@ pub(super) fn only(ids: &[&str]) -> Audience {
 }
 
 impl UiHarness {
-    /// Bob's screen, logged in, with Ann and Kim in the room.
+    /// Bob's screen, logged in, with Ann and Kim online.
     pub(super) fn new(width: u16, height: u16) -> Self {
-        let mut stage = Self::offline(width, height);
-        let now = stage.now.timestamp_millis();
+        let mut ui = Self::offline(width, height);
+        let now = ui.now.timestamp_millis();
         let head = Seq(0);
         let limits = Limits::default();
         let welcome =
             Welcome { user: id("Bob_4572"), epoch: "e".into(), head, now, resumed: false, limits };
         let connected =
             client::Connected { welcome, fingerprint: "SHA256:abcdefghijklmnop".into() };
-        stage.client_event(client::ClientEvent::Connected(connected));
-        stage.server_event(Event::Users([id("Ann_1180"), id("Kim_9021")].into()));
-        stage
+        ui.client_event(client::ClientEvent::Connected(connected));
+        ui.server_event(Event::Users([id("Ann_1180"), id("Kim_9021")].into()));
+        ui
     }
 
-    /// Bob's screen, logged in to a log that has messages up to `head`; they were not asked for yet
-    /// when `seen` says how far Bob had read before.
+    /// Bob's screen, logged in to a log with `head` messages, none of which is loaded yet. `seen` is the
+    /// position of Bob's read marker.
     pub(super) fn with_log(head: u64, seen: Option<u64>) -> Self {
-        let mut stage = Self::offline(80, 24);
+        let mut ui = Self::offline(80, 24);
         if let Some(seen) = seen {
-            stage.model.chat.set_last_read(ReadPosition { epoch: "e".into(), seq: Seq(seen) });
+            ui.model.chat.set_last_read(ReadPosition { epoch: "e".into(), seq: Seq(seen) });
         }
-        stage.last_number = u32::try_from(head).unwrap();
-        stage.log_in(false);
-        stage
+        ui.last_number = u32::try_from(head).unwrap();
+        ui.log_in(false);
+        ui
     }
 
-    /// Logs in, to go on or to begin anew.
+    /// Logs in, to resume the session or with a reset history.
     pub(super) fn log_in(&mut self, resumed: bool) -> &mut Self {
         let now = self.now.timestamp_millis();
         let head = Seq(u64::from(self.last_number));
@@ -84,7 +86,7 @@ impl UiHarness {
         }))
     }
 
-    /// The message with this number, as the log has it.
+    /// The message with this number in the log.
     pub(super) fn logged_message(&self, number: u32) -> Said {
         let sender = if number.is_multiple_of(2) { "Ann_1180" } else { "Kim_9021" };
         Said {
@@ -100,7 +102,7 @@ impl UiHarness {
         }
     }
 
-    /// The server answers everything that was asked about the history; what was asked.
+    /// Answers all history requests, and returns them.
     pub(super) fn answer_history(&mut self) -> Vec<HistoryQuery> {
         let mut asked = Vec::new();
         for effect in std::mem::take(&mut self.effects) {
@@ -131,7 +133,7 @@ impl UiHarness {
         asked
     }
 
-    /// A screen that has not connected yet.
+    /// Bob's screen before the first connection.
     pub(super) fn offline(width: u16, height: u16) -> Self {
         let now = DateTime::parse_from_rfc3339("2026-11-22T09:12:00+00:00").unwrap();
         let options = UiOptions {
@@ -143,9 +145,9 @@ impl UiHarness {
         };
         let terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
         let model = Model::new(options, Size { width, height }, now);
-        let mut stage = Self { model, now, terminal, effects: Vec::new(), last_number: 0 };
-        stage.draw();
-        stage
+        let mut ui = Self { model, now, terminal, effects: Vec::new(), last_number: 0 };
+        ui.draw();
+        ui
     }
 
     fn dispatch(&mut self, message: UiEvent) -> &mut Self {
@@ -156,8 +158,8 @@ impl UiHarness {
     }
 
     fn draw(&mut self) {
-        // A new one each time: the backend for tests does not know that a wide character covers two
-        // cells, and would show what it covered.
+        // A new terminal for each frame: the test backend does not clear the second cell of a wide
+        // character, and would show what it covers.
         let size = self.terminal.size().unwrap();
         self.terminal = Terminal::new(TestBackend::new(size.width, size.height)).unwrap();
         let (model, now) = (&mut self.model, self.now);
@@ -177,7 +179,7 @@ impl UiHarness {
         self.client_event(client::ClientEvent::Received(event))
     }
 
-    /// The same for many at once: they are drawn together.
+    /// Several server events before one frame.
     pub(super) fn server_events(&mut self, events: impl IntoIterator<Item = Event>) -> &mut Self {
         for event in events {
             let message = UiEvent::Client(client::ClientEvent::Received(event));
@@ -188,7 +190,7 @@ impl UiHarness {
         self
     }
 
-    /// Time passes, and the screen is woken as often as it asked for.
+    /// Lets time pass, with a tick at each time that the screen asked for.
     pub(super) fn wait(&mut self, seconds: i64) -> &mut Self {
         let until = self.now + TimeDelta::seconds(seconds);
         while let Some(wake) = self.model.next_wake(self.now).filter(|wake| *wake <= until) {
@@ -199,7 +201,7 @@ impl UiHarness {
         self
     }
 
-    /// The server says that somebody said something; each message has the next number.
+    /// The server delivers a message, which gets the next number.
     pub(super) fn post(
         &mut self,
         sender: &str,
@@ -223,7 +225,7 @@ impl UiHarness {
         message_id
     }
 
-    /// Somebody says something to all.
+    /// The server delivers a message to everyone.
     pub(super) fn post_to_all(&mut self, sender: &str, text: &str) -> MessageId {
         self.post(sender, Audience::Everyone, MessageKind::Plain, text)
     }
@@ -237,8 +239,7 @@ impl UiHarness {
         }))
     }
 
-    /// The client hands everything to the connection that was sent since the last look; it stays to
-    /// be confirmed.
+    /// The client passes the posts sent since the last check to the connection. They stay unconfirmed.
     pub(super) fn mark_as_sending(&mut self) -> &mut Self {
         for effect in self.effects.clone() {
             if let UiEffect::Send(Some(cid), Request::Post(_)) = effect {
@@ -248,7 +249,7 @@ impl UiHarness {
         self
     }
 
-    /// The server confirms everything that was sent since the last look.
+    /// The server confirms the posts sent since the last check.
     pub(super) fn confirm_sent(&mut self) -> &mut Self {
         for effect in std::mem::take(&mut self.effects) {
             let UiEffect::Send(cid, Request::Post(say)) = effect else { continue };
@@ -278,7 +279,7 @@ impl UiHarness {
         self
     }
 
-    /// Presses keys: text, with named keys in `<…>`.
+    /// Types text, with named keys in `<…>`.
     pub(super) fn keys(&mut self, keys: &str) -> &mut Self {
         let mut rest = keys;
         while let Some(first) = rest.chars().next() {
@@ -306,7 +307,7 @@ impl UiHarness {
         self.dispatch(UiEvent::Terminal(TerminalEvent::Resize(width, height)))
     }
 
-    /// Clicks on the first cell of a text on the screen.
+    /// Clicks on the first cell of a text.
     pub(super) fn click(&mut self, text: &str) -> &mut Self {
         let (column, row) = self.find(text);
         self.mouse(MouseEventKind::Down(MouseButton::Left), column, row)
@@ -341,12 +342,12 @@ impl UiHarness {
         panic!("{text:?} is not on the screen:\n{}", self.screen());
     }
 
-    /// What was to be done since the last look.
+    /// The effects since the last check.
     pub(super) fn effects(&mut self) -> Vec<UiEffect> {
         std::mem::take(&mut self.effects)
     }
 
-    /// What was sent since the last look: recipients, kind and text of each message.
+    /// The requests sent since the last check; for posts, audience, kind and text.
     pub(super) fn sent(&mut self) -> Vec<String> {
         let requests = self.effects().into_iter().filter_map(|effect| match effect {
             UiEffect::Send(_, request) => Some(request),
@@ -366,7 +367,7 @@ impl UiHarness {
         words.collect()
     }
 
-    /// The rows of the screen, without white space at their ends.
+    /// The text of the screen, without white space at the ends of lines.
     pub(super) fn screen(&self) -> String {
         let buffer = self.terminal.backend().buffer();
         let row = |y: u16| {
@@ -385,7 +386,7 @@ impl UiHarness {
         (0..buffer.area.height).map(row).collect::<Vec<_>>().join("\n")
     }
 
-    /// The screen with its colours.
+    /// The screen with its styles.
     pub(super) fn buffer(&self) -> &ratatui::buffer::Buffer {
         self.terminal.backend().buffer()
     }

@@ -1,5 +1,5 @@
-//! Hostile texts in every widget: what is drawn goes through the real backend, and has nothing in it but
-//! the backend's own sequences and text.
+//! Hostile texts in every widget. The screen is drawn through the real backend; its output must contain only
+//! text and the backend's own escape sequences.
 
 use ratatui::backend::{Backend as _, CrosstermBackend};
 use serde_json::{Value, json};
@@ -11,13 +11,13 @@ use crate::protocol::request::Request;
 use crate::protocol::text::SafeText;
 use crate::tui::model::UiEffect;
 
-#[path = "../../../tests/it/support/hostile.rs"]
+#[path = "../../../tests/it/support/hostile_text.rs"]
 mod texts;
 
-/// How many texts are on the screen at once.
+/// Hostile texts on one screen.
 const TEXTS_PER_SCREEN: usize = 50;
 
-/// What the server says, as it comes over the wire: cleaning is what the client does with it.
+/// Decodes an event from its wire form, as the client does, which includes cleaning of texts.
 fn decoded(object: &Value) -> Event {
     Event::decode(object.to_string().as_bytes()).unwrap().unwrap()
 }
@@ -32,9 +32,9 @@ fn message(number: usize, text: &str, fields: &Value) -> Value {
     message
 }
 
-/// The bytes that a terminal gets for what is on the screen.
-fn terminal_bytes(stage: &UiHarness) -> String {
-    let (mut bytes, buffer) = (Vec::new(), stage.buffer());
+/// The bytes that a terminal receives for the screen.
+fn terminal_bytes(ui: &UiHarness) -> String {
+    let (mut bytes, buffer) = (Vec::new(), ui.buffer());
     let width = usize::from(buffer.area.width);
     let cells = buffer.content.iter().enumerate().map(|(index, cell)| {
         let place = |n: usize| u16::try_from(n).unwrap();
@@ -45,25 +45,25 @@ fn terminal_bytes(stage: &UiHarness) -> String {
 }
 
 #[track_caller]
-fn assert_clean(stage: &UiHarness, texts: &[String]) {
-    let found = texts::foreign_to_the_screen(&terminal_bytes(stage));
+fn assert_clean(ui: &UiHarness, texts: &[String]) {
+    let found = texts::find_unexpected_output(&terminal_bytes(ui));
     assert_eq!(found, None, "one of {texts:?}");
 }
 
-/// Answers the search on the screen, if there is one, with these messages.
-fn answer_search(stage: &mut UiHarness, messages: &[Value]) {
-    for effect in stage.wait(1).effects() {
+/// Answers a search request, if there is one, with these messages.
+fn answer_search(ui: &mut UiHarness, messages: &[Value]) {
+    for effect in ui.wait(1).effects() {
         let UiEffect::Send(cid, Request::SearchHistory(_)) = effect else { continue };
         let cid = cid.map(|cid| cid.to_string());
         let found = json!({"action": "FOUND", "messages": messages, "searched": 9, "end": "complete", "cid": cid});
-        stage.server_event(decoded(&found));
+        ui.server_event(decoded(&found));
     }
 }
 
 fn show_everywhere(texts: &[String]) {
-    let mut stage = UiHarness::new(100, 350);
-    // As bodies: to all, to some, and as an answer to another.
-    stage.server_events(texts.iter().enumerate().map(|(index, text)| {
+    let mut ui = UiHarness::new(100, 350);
+    // As texts of messages: to everyone, private, and as a reply.
+    ui.server_events(texts.iter().enumerate().map(|(index, text)| {
         let fields = match index % 3 {
             0 => json!({}),
             1 => json!({"receiver": ["Bob_4572"], "private": true, "sender": "Kim_9021"}),
@@ -71,47 +71,47 @@ fn show_everywhere(texts: &[String]) {
         };
         decoded(&message(index + 1, text, &fields))
     }));
-    assert_clean(&stage, texts);
+    assert_clean(&ui, texts);
     for text in texts {
         let (number, _) = text.split_once(' ').unwrap();
-        assert!(stage.screen().contains(number), "{number} is not shown:\n{}", stage.screen());
+        assert!(ui.screen().contains(number), "{number} is not shown:\n{}", ui.screen());
     }
-    stage.resize(100, 30);
-    // As what is wrong, what ends a connection, and what one wrote oneself.
+    ui.resize(100, 30);
+    // As errors, as the reason of a disconnect, and as a draft.
     let all = texts.join(" ");
     let refused = |action: &str| json!({"action": action, "code": "not_yours", "error": all});
-    stage.server_event(decoded(&refused("ERROR")));
-    stage.server_event(decoded(&refused("CLOSING")));
-    assert_clean(&stage, texts);
-    stage.paste(&all).keys(" @");
-    assert_clean(&stage, texts);
-    stage.keys("<enter>").mark_as_sending();
-    assert_clean(&stage, texts);
-    // In the search, as what is searched for and as what is found; and under the help.
-    stage.keys("<ctrl-f>").paste(&all);
-    assert_clean(&stage, texts);
-    stage.keys("<esc><ctrl-f>in");
+    ui.server_event(decoded(&refused("ERROR")));
+    ui.server_event(decoded(&refused("CLOSING")));
+    assert_clean(&ui, texts);
+    ui.paste(&all).keys(" @");
+    assert_clean(&ui, texts);
+    ui.keys("<enter>").mark_as_sending();
+    assert_clean(&ui, texts);
+    // In the search, as input and as hits; and below the help.
+    ui.keys("<ctrl-f>").paste(&all);
+    assert_clean(&ui, texts);
+    ui.keys("<esc><ctrl-f>in");
     let hits: Vec<_> = texts
         .iter()
         .enumerate()
         .map(|(index, text)| message(index + 1, text, &json!({})))
         .collect();
-    answer_search(&mut stage, &hits);
-    assert_clean(&stage, texts);
-    stage.keys("<esc><f1>");
-    assert_clean(&stage, texts);
+    answer_search(&mut ui, &hits);
+    assert_clean(&ui, texts);
+    ui.keys("<esc><f1>");
+    assert_clean(&ui, texts);
     let reason = SafeText::clean(&all);
-    stage.client_event(client::ClientEvent::Disconnected {
+    ui.client_event(client::ClientEvent::Disconnected {
         reason: reason.clone(),
         retry_in: std::time::Duration::ZERO,
     });
-    stage.client_event(client::ClientEvent::Ended { reason });
-    assert_clean(&stage, texts);
+    ui.client_event(client::ClientEvent::Ended { reason });
+    assert_clean(&ui, texts);
 }
 
 #[test]
 fn no_widget_draws_control_sequences() {
-    let texts = texts::texts();
+    let texts = texts::samples();
     assert!(texts.len() >= 2_000, "{} texts", texts.len());
     for texts in texts.chunks(TEXTS_PER_SCREEN) {
         show_everywhere(texts);
@@ -120,7 +120,7 @@ fn no_widget_draws_control_sequences() {
 
 #[test]
 fn hostile_names_are_rejected_in_every_field() {
-    for text in texts::texts() {
+    for text in texts::samples() {
         for object in [
             json!({"action": "ACTIVE_CLIENT", "receiver": [text]}),
             json!({"action": "PRESENCE", "joined": [format!("{text}_1234")], "left": []}),
@@ -136,9 +136,12 @@ fn hostile_names_are_rejected_in_every_field() {
             match Event::decode(object.to_string().as_bytes()) {
                 Ok(None | Some(Event::Pong(_))) => {}
                 Ok(Some(event)) => panic!("{object} is {event:?}"),
-                // Why it is none is said to people.
+                // The error is shown to the user, so it must be clean, too.
                 Err(error) => {
-                    assert_eq!(texts::foreign(SafeText::clean(&error.to_string()).as_str()), None);
+                    assert_eq!(
+                        texts::find_unsafe_char(SafeText::clean(&error.to_string()).as_str()),
+                        None
+                    );
                 }
             }
         }

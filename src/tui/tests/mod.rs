@@ -1,4 +1,4 @@
-//! Whole screens, driven by keys and clicks as text, compared with drawings.
+//! Tests of the whole screen: keys, clicks and server events go in; drawings and requests are checked.
 
 mod harness;
 mod history;

@@ -1,4 +1,4 @@
-//! Nothing breaks a screen: no size, no text, no order of events.
+//! Robustness: any size, any text, any order of events.
 
 use proptest::prelude::*;
 
@@ -77,35 +77,30 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-fn run_step(stage: &mut UiHarness, step: &Step) {
+fn run_step(ui: &mut UiHarness, step: &Step) {
     use crossterm::event::{MouseButton, MouseEventKind};
     match step {
         Step::Says(who, text) => {
-            stage.post_to_all(["Ann_1180", "Kim_9021", "Bob_4572"][*who], TEXTS[*text]);
+            ui.post_to_all(["Ann_1180", "Kim_9021", "Bob_4572"][*who], TEXTS[*text]);
         }
         Step::Private(text) => {
-            stage.post(
-                "Ann_1180",
-                only(&["Bob_4572", "Kim_9021"]),
-                MessageKind::Plain,
-                TEXTS[*text],
-            );
+            ui.post("Ann_1180", only(&["Bob_4572", "Kim_9021"]), MessageKind::Plain, TEXTS[*text]);
         }
         Step::Temporary(text) => {
-            let expires = stage.now.timestamp_millis() + 5_000;
-            stage.post(
+            let expires = ui.now.timestamp_millis() + 5_000;
+            ui.post(
                 "Kim_9021",
                 Audience::Everyone,
                 MessageKind::Temporary { expires },
                 TEXTS[*text],
             );
         }
-        Step::Keys(keys) => drop(stage.keys(keys)),
-        Step::Click(x, y) => drop(stage.mouse(MouseEventKind::Down(MouseButton::Left), *x, *y)),
-        Step::Wheel(x, y, true) => drop(stage.mouse(MouseEventKind::ScrollUp, *x, *y)),
-        Step::Wheel(x, y, false) => drop(stage.mouse(MouseEventKind::ScrollDown, *x, *y)),
-        Step::Resize(width, height) => drop(stage.resize(*width, *height)),
-        Step::Wait(seconds) => drop(stage.wait(*seconds)),
+        Step::Keys(keys) => drop(ui.keys(keys)),
+        Step::Click(x, y) => drop(ui.mouse(MouseEventKind::Down(MouseButton::Left), *x, *y)),
+        Step::Wheel(x, y, true) => drop(ui.mouse(MouseEventKind::ScrollUp, *x, *y)),
+        Step::Wheel(x, y, false) => drop(ui.mouse(MouseEventKind::ScrollDown, *x, *y)),
+        Step::Resize(width, height) => drop(ui.resize(*width, *height)),
+        Step::Wait(seconds) => drop(ui.wait(*seconds)),
     }
 }
 
@@ -113,31 +108,31 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
     #[test]
     fn cached_drawing_equals_fresh_drawing_after_any_events(steps in proptest::collection::vec(step(), 1..60)) {
-        let mut stage = UiHarness::new(80, 24);
+        let mut ui = UiHarness::new(80, 24);
         for step in &steps {
-            run_step(&mut stage, step);
+            run_step(&mut ui, step);
         }
-        // What is kept from frame to frame never shows: a cold drawing is the same.
-        let warm = stage.screen();
-        stage.model.block_cache = crate::tui::conversation::BlockCache::default();
-        let (width, height) = (stage.model.size.width, stage.model.size.height);
-        stage.resize(width, height);
-        prop_assert_eq!(warm, stage.screen());
+        // Drawing with an empty cache gives the same screen.
+        let warm = ui.screen();
+        ui.model.block_cache = crate::tui::conversation::BlockCache::default();
+        let (width, height) = (ui.model.size.width, ui.model.size.height);
+        ui.resize(width, height);
+        prop_assert_eq!(warm, ui.screen());
     }
 }
 
 #[test]
 fn every_size_from_1x1_to_400x100_is_drawn() {
-    let mut stage = UiHarness::new(80, 24);
+    let mut ui = UiHarness::new(80, 24);
     for text in TEXTS {
-        stage.post_to_all("Ann_1180", text);
-        stage.post("Bob_4572", only(&["Ann_1180"]), MessageKind::Plain, text);
+        ui.post_to_all("Ann_1180", text);
+        ui.post("Bob_4572", only(&["Ann_1180"]), MessageKind::Plain, text);
     }
     for keys in ["typed", "<f2>", "<esc><up>", "<esc><ctrl-f>a", "<esc><f1>"] {
-        stage.keys(keys);
+        ui.keys(keys);
         for width in [1, 2, 3, 5, 8, 13, 21, 34, 49, 50, 55, 75, 76, 100, 400] {
             for height in [1, 2, 3, 4, 5, 7, 8, 9, 10, 11, 12, 20, 100] {
-                stage.resize(width, height);
+                ui.resize(width, height);
             }
         }
     }
@@ -145,9 +140,9 @@ fn every_size_from_1x1_to_400x100_is_drawn() {
 
 #[test]
 fn to_line_stays_on_small_screens() {
-    let mut stage = UiHarness::new(80, 24);
-    stage.click("[ ] Ann_1180");
+    let mut ui = UiHarness::new(80, 24);
+    ui.click("[ ] Ann_1180");
     for (width, height) in [(60, 20), (40, 12), (40, 6), (30, 3), (30, 2)] {
-        stage.resize(width, height).shows("To: [Ann_1180");
+        ui.resize(width, height).shows("To: [Ann_1180");
     }
 }

@@ -1,51 +1,51 @@
-//! What the screen looks like, with colours, at three sizes.
+//! Snapshots of the screen: text and styles, at several sizes.
 
 use super::harness::{UiHarness, only};
 use crate::protocol::message::{Audience, MessageKind};
 
-/// A conversation with everything in it.
+/// A conversation with every kind of message.
 fn busy_screen(width: u16, height: u16) -> UiHarness {
-    let mut stage = UiHarness::new(width, height);
-    let first = stage.post_to_all("Ann_1180", "we deployed 2.4 at 09:10, logs look clean");
-    stage.post_to_all("Ann_1180", "second line of the same bubble");
-    stage.post(
+    let mut ui = UiHarness::new(width, height);
+    let first = ui.post_to_all("Ann_1180", "we deployed 2.4 at 09:10, logs look clean");
+    ui.post_to_all("Ann_1180", "second line of the same bubble");
+    ui.post(
         "Bob_4572",
         Audience::Everyone,
         MessageKind::Reply { to: first },
         "great, I will watch the p99 for an hour",
     );
-    let expires = stage.now.timestamp_millis() + 272_000;
-    stage.post(
+    let expires = ui.now.timestamp_millis() + 272_000;
+    ui.post(
         "Kim_9021",
         only(&["Bob_4572", "Ann_1180"]),
         MessageKind::Temporary { expires },
         "the new key is in the vault: 你好 👍",
     );
-    let gone = stage.post_to_all("Kim_9021", "oops");
-    stage.deleted(gone, "Kim_9021");
-    stage.keys("thanks! can you rotate<alt-enter>the old one too?");
-    stage
+    let deleted = ui.post_to_all("Kim_9021", "oops");
+    ui.deleted(deleted, "Kim_9021");
+    ui.keys("thanks! can you rotate<alt-enter>the old one too?");
+    ui
 }
 
 #[test]
 fn at_120_by_36() {
-    let stage = busy_screen(120, 36);
-    insta::assert_snapshot!(stage.screen());
-    insta::assert_debug_snapshot!("at_120_by_36_colours", stage.buffer());
+    let ui = busy_screen(120, 36);
+    insta::assert_snapshot!(ui.screen());
+    insta::assert_debug_snapshot!("at_120_by_36_colours", ui.buffer());
 }
 
 #[test]
 fn at_80_by_24() {
-    let stage = busy_screen(80, 24);
-    insta::assert_snapshot!(stage.screen());
-    insta::assert_debug_snapshot!("at_80_by_24_colours", stage.buffer());
+    let ui = busy_screen(80, 24);
+    insta::assert_snapshot!(ui.screen());
+    insta::assert_debug_snapshot!("at_80_by_24_colours", ui.buffer());
 }
 
 #[test]
 fn at_60_by_20() {
-    let stage = busy_screen(60, 20);
-    insta::assert_snapshot!(stage.screen());
-    insta::assert_debug_snapshot!("at_60_by_20_colours", stage.buffer());
+    let ui = busy_screen(60, 20);
+    insta::assert_snapshot!(ui.screen());
+    insta::assert_debug_snapshot!("at_60_by_20_colours", ui.buffer());
 }
 
 #[test]
@@ -55,38 +55,38 @@ fn at_40_by_12() {
 
 #[test]
 fn no_color_keeps_emphasis() {
-    let mut stage = busy_screen(80, 24);
-    stage.model.theme = crate::tui::theme::Theme::Plain;
-    stage.model.block_cache = crate::tui::conversation::BlockCache::default();
-    stage.keys("<esc>");
-    insta::assert_debug_snapshot!("without_colours", stage.buffer());
+    let mut ui = busy_screen(80, 24);
+    ui.model.theme = crate::tui::theme::Theme::Plain;
+    ui.model.block_cache = crate::tui::conversation::BlockCache::default();
+    ui.keys("<esc>");
+    insta::assert_debug_snapshot!("no_color", ui.buffer());
 }
 
 #[test]
 fn help_overlay() {
-    let mut stage = busy_screen(80, 24);
-    stage.keys("<f1>");
-    insta::assert_snapshot!(stage.screen());
+    let mut ui = busy_screen(80, 24);
+    ui.keys("<f1>");
+    insta::assert_snapshot!(ui.screen());
 }
 
 #[test]
 fn search_overlay() {
-    let mut stage = busy_screen(80, 24);
-    stage.keys("<ctrl-f>a[stn]").wait(1);
-    insta::assert_snapshot!(stage.screen());
-    insta::assert_debug_snapshot!("the_search_colours", stage.buffer());
+    let mut ui = busy_screen(80, 24);
+    ui.keys("<ctrl-f>a[stn]").wait(1);
+    insta::assert_snapshot!(ui.screen());
+    insta::assert_debug_snapshot!("search_overlay_colours", ui.buffer());
 }
 
 #[test]
 fn direct_message_draft() {
-    let mut stage = busy_screen(80, 24);
-    stage.click("[ ] Ann_1180").click("[ ] Kim_9021").keys("<ctrl-t>");
-    insta::assert_snapshot!(stage.screen());
+    let mut ui = busy_screen(80, 24);
+    ui.click("[ ] Ann_1180").click("[ ] Kim_9021").keys("<ctrl-t>");
+    insta::assert_snapshot!(ui.screen());
 }
 
 #[test]
 fn people_pane_on_narrow_screen() {
-    let mut stage = busy_screen(60, 20);
-    stage.keys("<f2><down><space>");
-    insta::assert_snapshot!(stage.screen());
+    let mut ui = busy_screen(60, 20);
+    ui.keys("<f2><down><space>");
+    insta::assert_snapshot!(ui.screen());
 }

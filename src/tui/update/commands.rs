@@ -1,4 +1,4 @@
-//! What each command does.
+//! Carries out the commands of the key bindings.
 
 use chrono::{DateTime, FixedOffset};
 
@@ -15,7 +15,7 @@ use crate::tui::model::{Focus, ItemId, Model, UiEffect, Viewport};
 use crate::tui::overlay::search::SearchOverlay;
 use crate::tui::overlay::{Overlay, help};
 
-/// Does it.
+/// Carries out a command.
 pub(super) fn execute(
     model: &mut Model,
     now: DateTime<FixedOffset>,
@@ -54,7 +54,7 @@ pub(super) fn execute(
         UiCommand::TogglePerson => toggle_focused_person(model),
         UiCommand::HitUp => with_search(model, |search, _| search.move_selection(-1)),
         UiCommand::HitDown => with_search(model, |search, _| search.move_selection(1)),
-        UiCommand::MatchCase => with_search(model, |search, room| search.toggle_case(room, now)),
+        UiCommand::MatchCase => with_search(model, |search, chat| search.toggle_case(chat, now)),
         UiCommand::GoToHit => open_selected_hit(model),
         UiCommand::ScrollUp => scroll(model, 1),
         UiCommand::ScrollDown => scroll(model, -1),
@@ -62,20 +62,20 @@ pub(super) fn execute(
     Vec::new()
 }
 
-/// Opens the search, with something in it.
+/// Opens the search with `typed` in its input.
 pub(super) fn open_search(model: &mut Model, now: DateTime<FixedOffset>, typed: &str) {
     let search = SearchOverlay::new(typed, &model.chat, now);
     model.overlays.push(Overlay::Search(Box::new(search)));
 }
 
-/// Scrolls what is on top; up is positive.
+/// Scrolls the top overlay, or else the conversation; positive is up.
 pub(super) fn scroll(model: &mut Model, rows: i64) {
     let area = model.layout.overlay.unwrap_or_default();
     match model.overlays.last_mut() {
         Some(Overlay::Help { top }) => {
             let last = i64::try_from(help::max_top(area, model.theme)).unwrap_or(i64::MAX);
-            let wanted = i64::try_from(*top).unwrap_or(i64::MAX).saturating_sub(rows);
-            *top = usize::try_from(wanted.clamp(0, last)).unwrap_or_default();
+            let target = i64::try_from(*top).unwrap_or(i64::MAX).saturating_sub(rows);
+            *top = usize::try_from(target.clamp(0, last)).unwrap_or_default();
         }
         Some(Overlay::Search(search)) => {
             search.move_selection(isize::try_from(-rows).unwrap_or_default());
@@ -90,7 +90,7 @@ fn page_rows(model: &Model) -> i64 {
     i64::from(area.height.saturating_sub(3).max(1))
 }
 
-/// Back to the newest message.
+/// Scrolls to the newest message, and loads the newest page if an older one is shown.
 pub(super) fn scroll_to_latest(model: &mut Model) {
     model.viewport = Viewport::Live;
     model.scroll_by = 0;
@@ -98,7 +98,7 @@ pub(super) fn scroll_to_latest(model: &mut Model) {
     model.pending_jump = None;
 }
 
-/// Goes to a message, wherever it is.
+/// Picks a message and makes it visible. Loads the history around it first if necessary.
 pub(super) fn go_to_message(model: &mut Model, id: MessageId) {
     if model.chat.timeline().message(id).is_some() {
         pick(model, ItemId::Message(id));
@@ -110,25 +110,25 @@ pub(super) fn go_to_message(model: &mut Model, id: MessageId) {
 
 fn cycle_expiry(model: &mut Model) {
     if model.composer.reply_to.is_some() {
-        model.show_error("a reply can't be temporary (Esc drops the reply)");
+        model.show_error("a reply cannot be temporary (Esc drops the reply)");
         return;
     }
     model.composer.cycle_expiry();
     match model.composer.expires_after {
         Some(seconds) => {
-            let life = duration(i64::from(seconds));
-            model.show_notice(format!("the next message vanishes {life} after it is sent"));
+            let expiry = duration(i64::from(seconds));
+            model.show_notice(format!("the next message expires after {expiry}"));
         }
-        None => model.show_notice("the next message stays"),
+        None => model.show_notice("the next message does not expire"),
     }
 }
 
 fn toggle_mouse(model: &mut Model) -> Vec<UiEffect> {
     model.mouse_captured = !model.mouse_captured;
     if model.mouse_captured {
-        model.show_notice("the mouse works here again");
+        model.show_notice("mouse on");
     } else {
-        model.show_notice("the mouse is the terminal's: select text; Alt-M takes it back");
+        model.show_notice("mouse off: select text with the terminal (Alt-M turns it back on)");
     }
     vec![UiEffect::CaptureMouse(model.mouse_captured)]
 }
@@ -139,12 +139,12 @@ fn clear_or_quit(model: &mut Model) -> Vec<UiEffect> {
     }
     model.quit_armed = true;
     model.composer.clear();
-    model.show_notice("Ctrl-C once more leaves");
+    model.show_notice("press Ctrl-C again to quit");
     Vec::new()
 }
 
-/// One step back, from the top down to plain typing; never a change of who gets a message but by
-/// dropping a reply.
+/// Closes the top overlay, or else the picked message, completion or reply, or else scrolls to the newest
+/// message. Never changes the recipients, except by dropping a reply.
 fn step_back(model: &mut Model) {
     if model.overlays.pop().is_some() {
     } else if model.focus != Focus::Typing {
@@ -157,27 +157,27 @@ fn step_back(model: &mut Model) {
     }
 }
 
-/// Picks a message, and shows it.
-pub(super) fn pick(model: &mut Model, key: ItemId) {
-    if !model.has_message(&key) {
+/// Picks a message and makes it visible. Does nothing if the message does not exist any more.
+pub(super) fn pick(model: &mut Model, item: ItemId) {
+    if !model.has_message(&item) {
         return;
     }
-    model.scroll_into_view = Some(key.clone());
-    model.focus = Focus::Picked(key);
+    model.scroll_into_view = Some(item.clone());
+    model.focus = Focus::Picked(item);
 }
 
 fn pick_neighbour(model: &mut Model, now: DateTime<FixedOffset>, older: bool) {
-    let slots = Items { chat: &model.chat, zone: *now.offset() };
+    let items = Items { chat: &model.chat, zone: *now.offset() };
     let next = match &model.focus {
-        Focus::Picked(key) => slots.neighbour(key, older),
+        Focus::Picked(item) => items.neighbour(item, older),
         Focus::Typing | Focus::People(_) => match model.viewport {
-            Viewport::Live => slots.newest(),
+            Viewport::Live => items.newest(),
             Viewport::Anchored { .. } => model.layout.visible.newest_message(),
         },
     };
     match next {
-        Some(key) => pick(model, key),
-        None if older => model.show_notice("there is no message to pick"),
+        Some(item) => pick(model, item),
+        None if older => model.show_notice("no message to pick"),
         None => {
             model.focus = Focus::Typing;
             scroll_to_latest(model);
@@ -185,20 +185,20 @@ fn pick_neighbour(model: &mut Model, now: DateTime<FixedOffset>, older: bool) {
     }
 }
 
-fn readable_id(model: &Model, key: &ItemId) -> Option<MessageId> {
-    match key {
+fn readable_id(model: &Model, item: &ItemId) -> Option<MessageId> {
+    match item {
         ItemId::Message(id) => {
-            let said = model.chat.timeline().message(*id)?;
-            (said.state == MessageState::Readable).then_some(*id)
+            let message = model.chat.timeline().message(*id)?;
+            (message.state == MessageState::Readable).then_some(*id)
         }
         ItemId::Pending(_) | ItemId::Boundary(_) | ItemId::Other(_) => None,
     }
 }
 
 fn picked_readable(model: &mut Model) -> Option<MessageId> {
-    let id = model.picked().and_then(|key| readable_id(model, key));
+    let id = model.picked().and_then(|item| readable_id(model, item));
     if id.is_none() {
-        model.show_error("that message is gone, or not sent yet");
+        model.show_error("this message was removed, has expired or is not sent yet");
     }
     id
 }
@@ -217,7 +217,7 @@ fn reply_latest(model: &mut Model) {
     drop(messages);
     match latest {
         Some(id) => begin_reply(model, id),
-        None => model.show_error("there is no message to reply to"),
+        None => model.show_error("no message to reply to"),
     }
 }
 
@@ -228,11 +228,11 @@ fn begin_reply(model: &mut Model, id: MessageId) {
 
 fn ask_to_delete(model: &mut Model) {
     let Some(id) = picked_readable(model) else { return };
-    let said = model.chat.timeline().message(id);
-    if said.is_some_and(|said| model.chat.is_own_id(&said.message.sender)) {
+    let entry = model.chat.timeline().message(id);
+    if entry.is_some_and(|entry| model.chat.is_own_id(&entry.message.sender)) {
         model.overlays.push(Overlay::ConfirmDelete(id));
     } else {
-        model.show_error("only its author can delete a message");
+        model.show_error("only the author can delete a message");
     }
 }
 
@@ -257,8 +257,8 @@ pub(super) fn delete(model: &mut Model, id: MessageId) -> Vec<UiEffect> {
 
 fn copy_picked(model: &mut Model) -> Vec<UiEffect> {
     let Some(id) = picked_readable(model) else { return Vec::new() };
-    let Some(said) = model.chat.timeline().message(id) else { return Vec::new() };
-    let text = said.message.content.as_str().to_owned();
+    let Some(entry) = model.chat.timeline().message(id) else { return Vec::new() };
+    let text = entry.message.content.as_str().to_owned();
     model.show_notice(format!("copied {} characters", text.chars().count()));
     vec![UiEffect::Copy(text)]
 }
@@ -266,28 +266,28 @@ fn copy_picked(model: &mut Model) -> Vec<UiEffect> {
 /// Puts a message that was not sent back into the input, with its recipients.
 fn edit_failed(model: &mut Model) -> Vec<UiEffect> {
     let Some(ItemId::Pending(cid)) = model.picked().cloned() else {
-        model.show_error("this message was sent");
+        model.show_error("only a message that was not sent can be edited");
         return Vec::new();
     };
-    let Some(say) = model.chat.take_failed(&cid) else {
+    let Some(post) = model.chat.take_failed(&cid) else {
         model.show_error("this message is still being sent");
         return Vec::new();
     };
     model.focus = Focus::Typing;
-    model.composer.restore_unsent(say);
+    model.composer.restore_unsent(post);
     vec![UiEffect::DiscardPending(cid)]
 }
 
 fn go_to_hit(model: &mut Model, older: bool) {
-    let Some(found) = &mut model.search_hits else {
-        model.show_error("nothing was searched for (Ctrl-F)");
+    let Some(hits) = &mut model.search_hits else {
+        model.show_error("no search hits (Ctrl-F searches)");
         return;
     };
-    match found.advance(older) {
+    match hits.advance(older) {
         Some(id) => {
-            let words = found.position_text();
+            let position = hits.position_text();
             go_to_message(model, id);
-            model.show_notice(words);
+            model.show_notice(position);
         }
         None => model.show_notice(if older { "no older hit" } else { "no newer hit" }),
     }
@@ -308,9 +308,9 @@ fn toggle_focused_person(model: &mut Model) {
     }
 }
 
-/// Adds a person to the recipients or removes them; everyone removes all.
-pub(super) fn toggle_person(model: &mut Model, person: &PersonRow) {
-    match person {
+/// Adds a user to the recipients or removes the user. The row "everyone" removes all recipients.
+pub(super) fn toggle_person(model: &mut Model, row: &PersonRow) {
+    match row {
         PersonRow::Everyone => model.composer.recipients.clear(),
         PersonRow::User { id, .. } => model.composer.toggle_recipient(id),
     }
@@ -322,14 +322,14 @@ fn with_search(model: &mut Model, change: impl FnOnce(&mut SearchOverlay, &ChatS
     }
 }
 
-/// From the search to the chosen message.
+/// Closes the search and jumps to the selected hit.
 pub(super) fn open_selected_hit(model: &mut Model) {
     let Some(Overlay::Search(search)) = model.overlays.last() else { return };
-    let Some(found) = search.hit_list() else { return };
+    let Some(hits) = search.hit_list() else { return };
     model.overlays.pop();
-    if let Some(id) = found.current() {
+    if let Some(id) = hits.current() {
         go_to_message(model, id);
-        model.show_notice(format!("{}: n and N go on", found.position_text()));
+        model.show_notice(format!("{} (n: older, N: newer)", hits.position_text()));
     }
-    model.search_hits = Some(found);
+    model.search_hits = Some(hits);
 }

@@ -1,11 +1,11 @@
-//! When to ask for parts of the history, and what to do when they come.
+//! Loading pages of the history on demand.
 
 use super::commands::pick;
 use crate::client::state::history::HistoryRequest;
 use crate::tui::conversation::BlockCache;
 use crate::tui::model::{Focus, ItemId, Model, UiEffect, Viewport};
 
-/// What has to be asked for now.
+/// The page that the screen needs next, if any.
 fn next_request(model: &Model) -> Option<HistoryRequest> {
     let chat = &model.chat;
     if !chat.is_online() {
@@ -23,38 +23,38 @@ fn next_request(model: &Model) -> Option<HistoryRequest> {
     }
 }
 
-/// Whether something could be asked for at once.
+/// Whether a request for a page can be sent now.
 pub(in crate::tui) fn can_request_history(model: &Model) -> bool {
     !model.chat.is_loading_history() && next_request(model).is_some()
 }
 
-/// Asks for what is wanted, one part at a time.
+/// Requests the page that the screen needs. One request is pending at a time.
 pub(super) fn request_next(model: &mut Model) -> Option<UiEffect> {
-    let part = next_request(model)?;
-    let (cid, request) = model.chat.request_history(part)?;
-    if model.returning_to_live && part == HistoryRequest::Recent {
+    let page = next_request(model)?;
+    let (cid, request) = model.chat.request_history(page)?;
+    if model.returning_to_live && page == HistoryRequest::Recent {
         reset_view(model);
     }
     Some(UiEffect::Send(Some(cid), request))
 }
 
-/// A part has come.
-pub(super) fn on_page(model: &mut Model, part: HistoryRequest) {
-    // What was seen last says nothing of the top that is there now.
+/// Handles the arrival of a page: picks the message that it was loaded for.
+pub(super) fn on_page(model: &mut Model, request: HistoryRequest) {
+    // The last layout is from before the page; the next one tells whether the top is near again.
     model.layout.visible.near_top = false;
-    let HistoryRequest::Around(id) = part else { return };
-    if model.pending_jump.take_if(|looking| *looking == id).is_none() {
+    let HistoryRequest::Around(id) = request else { return };
+    if model.pending_jump.take_if(|jump| *jump == id).is_none() {
         return;
     }
-    let key = ItemId::Message(id);
-    if model.has_message(&key) {
-        pick(model, key);
+    let item = ItemId::Message(id);
+    if model.has_message(&item) {
+        pick(model, item);
     } else {
-        model.show_error(format!("message {id} is gone"));
+        model.show_error(format!("message {id} was removed or has expired"));
     }
 }
 
-/// Nothing that was drawn is there any more.
+/// Resets scrolling, cache and focus, after the timeline was replaced.
 pub(super) fn reset_view(model: &mut Model) {
     model.block_cache = BlockCache::default();
     model.viewport = Viewport::Live;

@@ -1,4 +1,4 @@
-//! Keys: to the table first, and what it does not know to the text that is being typed.
+//! Key events: runs the bound command, or else edits the text that has the focus.
 
 use chrono::{DateTime, FixedOffset};
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
@@ -11,7 +11,7 @@ use crate::tui::key::Chord;
 use crate::tui::model::{Focus, Model, UiEffect};
 use crate::tui::overlay::Overlay;
 
-/// Does what a key does.
+/// Handles a key press.
 pub(super) fn on_key(
     model: &mut Model,
     now: DateTime<FixedOffset>,
@@ -32,7 +32,7 @@ pub(super) fn on_key(
     }
 }
 
-/// Where keys go.
+/// The scope whose key bindings apply now.
 pub(crate) fn scope(model: &Model) -> Scope {
     match (model.overlays.last(), &model.focus) {
         (Some(overlay), _) => overlay.scope(),
@@ -42,7 +42,8 @@ pub(crate) fn scope(model: &Model) -> Scope {
     }
 }
 
-/// Some keys are text keys as long as there is text.
+/// Whether the key runs the command now. Up picks a message only in an empty input, and moves the cursor
+/// otherwise.
 fn is_available(model: &Model, command: UiCommand) -> bool {
     match command {
         UiCommand::PickMessage => model.composer.is_empty(),
@@ -76,56 +77,49 @@ fn scroll_to_end(model: &mut Model, top: bool) {
     model.returning_to_live = !top && !model.chat.shows_latest();
 }
 
-/// Edits a text; whether it changed. Line editing is as in a shell where the box has other ideas.
+/// Edits a text, with the line editing keys of a shell. Returns whether the text changed.
 fn edit_text(text: &mut TextArea<'static>, key: KeyEvent) -> bool {
     let control = key.modifiers.contains(KeyModifiers::CONTROL);
     match key.code {
         KeyCode::Char('u') if control => text.delete_line_by_head(),
         KeyCode::Char('z') if control => text.undo(),
-        // The box would take an unknown key with control as its letter.
+        // The input box would insert the letter of an unknown Ctrl chord.
         KeyCode::Char(c) if control && !"abdefhknpvwxy".contains(c) => false,
         _ => text.input(Input::from(key)),
     }
 }
 
-/// Completes the word before the cursor, or goes on to the next proposal.
+/// Completes the word before the cursor, or replaces the inserted proposal with the next one.
 pub(super) fn complete(model: &mut Model) {
-    let compose = &mut model.composer;
-    if let Some(mut open) = compose.completion.take() {
-        compose.input.delete_line_by_chars(open.inserted_chars);
+    let composer = &mut model.composer;
+    if let Some(mut open) = composer.completion.take() {
+        delete_before_cursor(&mut composer.input, open.inserted_chars);
         open.selected = (open.selected + 1) % open.proposals.len();
         insert_proposal(model, open);
         return;
     }
-    let cursor = compose.input.cursor();
-    let line = compose.input.lines().get(cursor.0).cloned().unwrap_or_default();
+    let cursor = composer.input.cursor();
+    let line = composer.input.lines().get(cursor.0).cloned().unwrap_or_default();
     let before: String = line.chars().take(cursor.1).collect();
     match propose(&before, &model.chat) {
         Some((proposals, replaced)) => {
-            compose.input.delete_line_by_chars(replaced);
+            delete_before_cursor(&mut composer.input, replaced);
             insert_proposal(model, Completion { proposals, selected: 0, inserted_chars: 0 });
         }
-        None if compose.is_empty() => model.focus = Focus::People(0),
-        None => model.show_notice("nothing to complete here (@ for people, . for commands)"),
+        None if composer.is_empty() => model.focus = Focus::People(0),
+        None => model.show_notice("nothing to complete (@ completes names, . commands)"),
     }
 }
 
 fn insert_proposal(model: &mut Model, mut open: Completion) {
     let Some(proposal) = open.proposals.get(open.selected) else { return };
-    model.composer.input.insert_str(&proposal.word);
-    open.inserted_chars = proposal.word.chars().count();
+    model.composer.input.insert_str(&proposal.text);
+    open.inserted_chars = proposal.text.chars().count();
     model.composer.completion = (open.proposals.len() > 1).then_some(open);
 }
 
-/// Deleting backwards, which the box offers one character at a time.
-trait DeleteBack {
-    fn delete_line_by_chars(&mut self, characters: usize);
-}
-
-impl DeleteBack for TextArea<'_> {
-    fn delete_line_by_chars(&mut self, characters: usize) {
-        for _ in 0..characters {
-            self.delete_char();
-        }
+fn delete_before_cursor(text: &mut TextArea<'static>, characters: usize) {
+    for _ in 0..characters {
+        text.delete_char();
     }
 }

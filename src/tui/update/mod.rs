@@ -1,6 +1,6 @@
-//! What each thing that happens does to the screen: dispatch alone; the doing is in the files beside.
+//! The update function: applies an event to the model and returns effects.
 //!
-//! Pure: no clock, no socket, no terminal.
+//! Pure: no clock, no socket, no terminal. This file dispatches; the submodules handle the events.
 
 mod commands;
 mod history;
@@ -24,19 +24,19 @@ use crate::client::state::{Change, ConnectionState};
 use crate::protocol::id::MessageId;
 use crate::protocol::text::SafeText;
 
-/// Takes in what happened, and says what is to be done.
-pub fn update(model: &mut Model, now: DateTime<FixedOffset>, message: UiEvent) -> Vec<UiEffect> {
-    let mut effects = apply_event(model, now, message);
+/// Applies an event, and returns the effects to carry out.
+pub fn update(model: &mut Model, now: DateTime<FixedOffset>, event: UiEvent) -> Vec<UiEffect> {
+    let mut effects = apply_event(model, now, event);
     effects.extend(history::request_next(model));
     effects.extend(search::sync_server_search(model, now));
     effects
 }
 
-fn apply_event(model: &mut Model, now: DateTime<FixedOffset>, message: UiEvent) -> Vec<UiEffect> {
-    match message {
+fn apply_event(model: &mut Model, now: DateTime<FixedOffset>, event: UiEvent) -> Vec<UiEffect> {
+    match event {
         UiEvent::Terminal(Event::Key(key)) if key.kind == KeyEventKind::Release => Vec::new(),
         UiEvent::Terminal(Event::Key(key)) => keys::on_key(model, now, key),
-        UiEvent::Terminal(Event::Mouse(mouse)) => mouse::on_mouse(model, now, mouse),
+        UiEvent::Terminal(Event::Mouse(mouse)) => mouse::on_mouse(model, mouse),
         UiEvent::Terminal(Event::Paste(text)) => on_paste(model, now, &text),
         UiEvent::Terminal(Event::Resize(width, height)) => {
             model.size = Size { width, height };
@@ -55,7 +55,7 @@ fn apply_event(model: &mut Model, now: DateTime<FixedOffset>, message: UiEvent) 
     }
 }
 
-/// A paste is text, never a command and never sent by itself, whatever is in it.
+/// Inserts a paste as text. It never runs a command and never sends, whatever it contains.
 fn on_paste(model: &mut Model, now: DateTime<FixedOffset>, text: &str) -> Vec<UiEffect> {
     let text = SafeText::clean(text);
     match model.overlays.last_mut() {
@@ -88,9 +88,9 @@ fn on_client_event(
     now: DateTime<FixedOffset>,
     event: client::ClientEvent,
 ) -> Vec<UiEffect> {
-    let left = match &event {
+    let quit = match &event {
         client::ClientEvent::Untrusted { reason } => Some(UiEffect::Untrusted(reason.clone())),
-        // Where there was nothing to see yet, there is nothing to stay for.
+        // Before the first login there is no conversation to keep on the screen.
         client::ClientEvent::Ended { .. } if model.chat.own_id().is_none() => Some(UiEffect::Quit),
         client::ClientEvent::Connecting
         | client::ClientEvent::FirstContact(_)
@@ -105,22 +105,22 @@ fn on_client_event(
     for change in model.chat.apply(now, event) {
         on_change(model, change);
     }
-    left.into_iter().collect()
+    quit.into_iter().collect()
 }
 
 fn on_change(model: &mut Model, change: Change) {
     match change {
-        Change::Posted(place) => on_posted(model, place),
+        Change::Posted(index) => on_posted(model, index),
         Change::PostedOutOfView(sender) => {
             model.unread_below += usize::from(!model.chat.is_own_id(&sender))
         }
-        Change::HistoryLoaded(part) => history::on_page(model, part),
+        Change::HistoryLoaded(request) => history::on_page(model, request),
         Change::Removed(id) => on_message_unreadable(model, id),
-        Change::Error(refused) => search::on_error(model, refused),
-        Change::SearchResults(found) => search::on_results(model, found),
+        Change::Error(error) => search::on_error(model, error),
+        Change::SearchResults(results) => search::on_results(model, results),
         Change::Presence { .. } => {}
         Change::Reset => history::reset_view(model),
-        // That nothing could be sent is still true when another attempt has failed.
+        // An error, such as a full outbox, stays visible when another attempt to connect fails.
         Change::Connection(_)
             if matches!(model.chat.connection(), ConnectionState::Offline { .. }) =>
         {
@@ -130,24 +130,24 @@ fn on_change(model: &mut Model, change: Change) {
     }
 }
 
-fn on_posted(model: &mut Model, place: EntryIndex) {
-    let Some(TimelineEntry::Message(said)) = model.chat.timeline().get(place) else { return };
-    let message = &said.message;
+fn on_posted(model: &mut Model, index: EntryIndex) {
+    let Some(TimelineEntry::Message(entry)) = model.chat.timeline().get(index) else { return };
+    let message = &entry.message;
     if !model.chat.is_own_id(&message.sender) {
         model.unread_below += usize::from(model.viewport != Viewport::Live);
     } else if let Some(cid) = &message.cid
         && model.focus == Focus::Picked(ItemId::Pending(cid.clone()))
     {
-        // What was picked while it was on its way stays picked now that it has arrived.
+        // A picked pending message stays picked when it is stored.
         model.focus = Focus::Picked(ItemId::Message(message.id));
     }
 }
 
-/// What can no longer be read can be neither a hit, nor replied to, nor deleted.
+/// Handles the removal or expiry of a message: it can be neither a hit, nor replied to, nor deleted.
 fn on_message_unreadable(model: &mut Model, id: MessageId) {
     model.block_cache.remove(id);
     model.overlays.retain(|overlay| match overlay {
-        Overlay::ConfirmDelete(asked) => *asked != id,
+        Overlay::ConfirmDelete(target) => *target != id,
         Overlay::Help { .. } | Overlay::Search(_) => true,
     });
     for overlay in &mut model.overlays {
@@ -155,11 +155,11 @@ fn on_message_unreadable(model: &mut Model, id: MessageId) {
             search.remove(id);
         }
     }
-    if let Some(found) = &mut model.search_hits {
-        found.remove(id);
+    if let Some(hits) = &mut model.search_hits {
+        hits.remove(id);
     }
     if model.composer.reply_to == Some(id) {
         model.composer.cancel_reply();
-        model.show_error("the message you were replying to is gone");
+        model.show_error("the message you were replying to was removed or has expired");
     }
 }

@@ -1,6 +1,5 @@
-//! The mouse: what a click means is what lies there, as it was drawn.
+//! Mouse events: a click acts on the target under the pointer in the last layout.
 
-use chrono::{DateTime, FixedOffset};
 use crossterm::event::{MouseButton, MouseEvent, MouseEventKind};
 use tui_textarea::CursorMove;
 
@@ -11,15 +10,11 @@ use crate::tui::layout::{Chip, Target};
 use crate::tui::model::{Focus, ItemId, Model, UiEffect};
 use crate::tui::overlay::Overlay;
 
-/// How many rows the wheel scrolls.
+/// Rows that one step of the wheel scrolls.
 const WHEEL_ROWS: i64 = 3;
 
-/// Does what a click or the wheel does.
-pub(super) fn on_mouse(
-    model: &mut Model,
-    _now: DateTime<FixedOffset>,
-    mouse: MouseEvent,
-) -> Vec<UiEffect> {
+/// Handles a mouse event.
+pub(super) fn on_mouse(model: &mut Model, mouse: MouseEvent) -> Vec<UiEffect> {
     let target = model.layout.target_at(mouse.column, mouse.row);
     match mouse.kind {
         MouseEventKind::Down(MouseButton::Left) => click(model, target),
@@ -52,9 +47,9 @@ fn click(model: &mut Model, target: Target) {
         Target::Chip(Chip::Person(id)) => model.composer.toggle_recipient(&id),
         Target::Chip(Chip::Expiry) => model.composer.expires_after = None,
         Target::Reply => model.composer.cancel_reply(),
-        Target::Item(key @ (ItemId::Message(_) | ItemId::Pending(_))) => {
-            let again = model.picked() == Some(&key);
-            if again { model.focus = Focus::Typing } else { pick(model, key) }
+        Target::Item(item @ (ItemId::Message(_) | ItemId::Pending(_))) => {
+            let is_picked = model.picked() == Some(&item);
+            if is_picked { model.focus = Focus::Typing } else { pick(model, item) }
         }
         Target::Quote(id) => go_to_message(model, id),
         Target::Pill => scroll_to_latest(model),

@@ -1,4 +1,4 @@
-//! The server's part of a search: when it is asked, what becomes of its answers, when it may stop.
+//! Sends searches to the server, handles the results, and cancels a search that is closed.
 
 use chrono::{DateTime, FixedOffset};
 
@@ -16,7 +16,7 @@ fn search_overlay(overlays: &mut [Overlay]) -> Option<&mut SearchOverlay> {
     })
 }
 
-/// Asks what is due, and ends on the server what nobody looks at any more.
+/// Sends the request of the open search when it is due. Cancels the search on the server if it was closed.
 pub(super) fn sync_server_search(
     model: &mut Model,
     now: DateTime<FixedOffset>,
@@ -34,21 +34,22 @@ pub(super) fn sync_server_search(
     search.request_due().filter(|due| *due <= now)?;
     let cid = model.chat.next_cid()?;
     match search.take_request(cid.clone()) {
-        Some(find) => {
+        Some(query) => {
             model.server_search = Some(cid.clone());
-            Some(UiEffect::Send(Some(cid), Request::SearchHistory(find)))
+            Some(UiEffect::Send(Some(cid), Request::SearchHistory(query)))
         }
         None => cancel_server_search(model),
     }
 }
 
-/// A new search ends the one before by itself; without one the server has to be told.
+/// Cancels the running search on the server with an empty query. Not needed before another search, which
+/// replaces it.
 fn cancel_server_search(model: &mut Model) -> Option<UiEffect> {
     model.server_search.take()?;
     Some(UiEffect::Send(None, Request::SearchHistory(SearchQuery::default())))
 }
 
-/// The server has found something.
+/// Handles search results.
 pub(super) fn on_results(model: &mut Model, results: SearchResults) {
     if results.end != SearchEnd::Searching && model.server_search == results.cid {
         model.server_search = None;
@@ -60,7 +61,7 @@ pub(super) fn on_results(model: &mut Model, results: SearchResults) {
     }
 }
 
-/// The server has refused something.
+/// Handles an error: in the search overlay if it answers the search, else in the status line.
 pub(super) fn on_error(model: &mut Model, error: ErrorReply) {
     match search_overlay(&mut model.overlays) {
         Some(search) if search.is_current_request(error.cid.as_ref()) => {

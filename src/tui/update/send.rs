@@ -1,4 +1,4 @@
-//! Enter: from what is typed to what is sent. What can't be sent stays where it was typed.
+//! Sending the draft, or running the dot-command in it. A draft that cannot be sent stays in the input.
 
 use chrono::{DateTime, FixedOffset};
 
@@ -10,19 +10,19 @@ use crate::protocol::request::Post;
 use crate::protocol::text::SafeText;
 use crate::tui::model::{Model, UiEffect};
 
-/// Sends what is typed, or does what it says.
+/// Sends the draft, or runs the dot-command in it.
 pub(super) fn send(model: &mut Model, now: DateTime<FixedOffset>) -> Vec<UiEffect> {
     if model.composer.text().trim().is_empty() {
         return Vec::new();
     }
-    let line = match UserInput::parse(&model.composer.text()) {
-        Ok(line) => line,
+    let input = match UserInput::parse(&model.composer.text()) {
+        Ok(input) => input,
         Err(error) => {
             model.show_error(error.to_string());
             return Vec::new();
         }
     };
-    match line {
+    match input {
         UserInput::Exit => vec![UiEffect::Quit],
         UserInput::Search(expression) => {
             model.composer.clear();
@@ -48,7 +48,7 @@ pub(super) fn send(model: &mut Model, now: DateTime<FixedOffset>) -> Vec<UiEffec
 
 fn begin_reply(model: &mut Model, to: MessageId) {
     if model.chat.timeline().message(to).is_none() {
-        model.show_error(format!("there is no message {to} here"));
+        model.show_error(format!("message {to} is not loaded"));
         return;
     }
     model.composer.clear();
@@ -57,13 +57,13 @@ fn begin_reply(model: &mut Model, to: MessageId) {
 
 fn post(model: &mut Model, now: DateTime<FixedOffset>, text: &SafeText) -> Vec<UiEffect> {
     match build_post(model, text) {
-        Ok(say) => {
+        Ok(post) => {
             model.composer.reset_after_send();
             super::commands::scroll_to_latest(model);
             if !model.chat.is_online() {
-                model.show_notice("not connected: it waits here, and is sent by itself later");
+                model.show_notice("not connected: the message will be sent after reconnecting");
             }
-            match model.chat.post(now, say) {
+            match model.chat.post(now, post) {
                 Some((cid, request)) => vec![UiEffect::Send(Some(cid), request)],
                 None => Vec::new(),
             }
@@ -75,19 +75,19 @@ fn post(model: &mut Model, now: DateTime<FixedOffset>, text: &SafeText) -> Vec<U
     }
 }
 
-/// The message as the To: line promises it.
+/// Builds the message with exactly the audience that the `To:` line shows.
 fn build_post(model: &Model, text: &SafeText) -> Result<Post, String> {
-    let address = model.composer.destination(&model.chat);
-    let audience = address.audience.map_err(|error| error.to_string())?;
-    if matches!(&audience, Audience::Only(people) if people.is_empty()) {
-        return Err("there is nobody left who could read it".to_owned());
+    let destination = model.composer.destination(&model.chat);
+    let audience = destination.audience.map_err(|error| error.to_string())?;
+    if matches!(&audience, Audience::Only(users) if users.is_empty()) {
+        return Err("all recipients have left".to_owned());
     }
     let content = parse_content(text.as_str(), "the prompt")
         .map_err(|error: CommandError| error.to_string())?;
-    Ok(Post { audience, kind: address.kind, content })
+    Ok(Post { audience, kind: destination.kind, content })
 }
 
 fn refuse_offline_delete(model: &mut Model) -> Vec<UiEffect> {
-    model.show_error("not connected: nothing can be deleted now");
+    model.show_error("not connected: messages cannot be deleted now");
     Vec::new()
 }

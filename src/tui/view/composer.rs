@@ -1,4 +1,4 @@
-//! The input with its To: line, the reply, and the proposals of the completion.
+//! Draws the composer: the `To:` line, the reply, the input and the proposals of the completion.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Position, Rect};
@@ -17,54 +17,54 @@ use crate::tui::layout::Chip;
 use crate::tui::model::Model;
 use crate::tui::wrap::shorten;
 
-/// From this share of the longest message on, the length is shown.
+/// From this length on, in characters, the length of the draft is shown.
 const SHOW_LENGTH_FROM: usize = limits::CONTENT_CHARACTERS / 2;
 
-/// The line above the input that says who will get it.
+/// The line above the input that names the recipients.
 #[derive(Debug, Clone, Default)]
 pub struct ToLine {
     parts: Vec<(Span<'static>, Option<Chip>)>,
     expiry: Option<Span<'static>>,
 }
 
-/// The line as it has to be now, in a frame of `width` cells.
+/// Builds the `To:` line of the draft, for a frame of `width` cells.
 pub fn to_line(model: &Model, width: u16) -> ToLine {
     let theme = model.theme;
-    let address = model.composer.destination(&model.chat);
+    let destination = model.composer.destination(&model.chat);
     let mut line = ToLine::default();
-    if let PostKind::Temporary { seconds } = address.kind {
-        let words = format!(" gone after {} × ", duration(i64::from(seconds)));
+    if let PostKind::Temporary { seconds } = destination.kind {
+        let words = format!(" expires after {} × ", duration(i64::from(seconds)));
         line.expiry = Some(Span::styled(words, theme.warning()));
     }
     let taken = line.expiry.as_ref().map_or(0, |life| life.content.width());
-    let room = usize::from(width).saturating_sub(taken + 3);
+    let available = usize::from(width).saturating_sub(taken + 3);
     line.push(" To: ".to_owned(), theme.title(), None);
-    match address.audience {
+    match destination.audience {
         Err(error) => line.push(format!("{error} "), theme.error(), None),
         Ok(Audience::Everyone) => {
             line.push("everyone ".to_owned(), theme.success(), None);
         }
-        Ok(Audience::Only(people)) => {
-            let count = people.len();
-            for (index, id) in people.into_iter().enumerate() {
-                let gone = if model.chat.online_users().contains(&id) { "" } else { " (left)" };
-                let cross = if address.is_typed { "" } else { " ×" };
-                let who = display_name(&id, model.chat.is_guest(&id));
-                let words = format!("[{who}{gone}{cross}] ");
+        Ok(Audience::Only(users)) => {
+            let count = users.len();
+            for (index, id) in users.into_iter().enumerate() {
+                let left = if model.chat.online_users().contains(&id) { "" } else { " (left)" };
+                let cross = if destination.is_typed { "" } else { " ×" };
+                let name = display_name(&id, model.chat.is_guest(&id));
+                let words = format!("[{name}{left}{cross}] ");
                 let rest = format!("and {} more ", count - index);
-                if line.width() + words.width() + rest.width() > room && index > 0 {
+                if line.width() + words.width() + rest.width() > available && index > 0 {
                     line.push(rest, theme.private(), None);
                     break;
                 }
-                let chip = (!address.is_typed).then(|| Chip::Person(id.clone()));
+                let chip = (!destination.is_typed).then(|| Chip::Person(id.clone()));
                 line.push(
-                    shorten(&words, room.saturating_sub(line.width())),
+                    shorten(&words, available.saturating_sub(line.width())),
                     theme.private(),
                     chip,
                 );
             }
-            for note in ["private: nobody else sees it ", "private "] {
-                if line.width() + note.width() <= room {
+            for note in ["private: only recipients see it ", "private "] {
+                if line.width() + note.width() <= available {
                     line.push(note.to_owned(), theme.private(), None);
                     break;
                 }
@@ -83,7 +83,7 @@ impl ToLine {
         self.parts.iter().map(|(span, _)| span.content.width()).sum()
     }
 
-    /// Where its parts are that can be clicked, in a frame of this area.
+    /// The areas of the clickable parts, for a composer with this frame.
     pub fn chips(&self, frame: Rect) -> Vec<(Chip, Rect)> {
         if frame.height < 2 {
             return Vec::new();
@@ -108,11 +108,11 @@ impl ToLine {
     }
 }
 
-/// Draws it all.
+/// Draws the composer.
 pub(super) fn draw(model: &Model, buffer: &mut Buffer) {
-    let areas = &model.layout;
+    let layout = &model.layout;
     let theme = model.theme;
-    let frame = areas.composer;
+    let frame = layout.composer;
     if frame.height > 1 {
         let line = to_line(model, frame.width);
         let borders = if frame.height > 2 { Borders::ALL } else { Borders::TOP };
@@ -135,18 +135,18 @@ pub(super) fn draw(model: &Model, buffer: &mut Buffer) {
             Line::from(life).right_aligned().render(top, buffer);
         }
     }
-    if let (Some(area), Some(id)) = (areas.reply, model.composer.reply_to) {
+    if let (Some(area), Some(id)) = (layout.reply, model.composer.reply_to) {
         let words = format!("┃ reply to {}", quote_text(&model.chat, id));
         let words = shorten(&words, usize::from(area.width));
         Span::styled(words, theme.own()).render(area, buffer);
     }
-    if !areas.input.is_empty() {
-        (&model.composer.input).render(areas.input, buffer);
+    if !layout.input.is_empty() {
+        (&model.composer.input).render(layout.input, buffer);
     }
     draw_proposals(model, buffer);
 }
 
-/// How much is written, once that can become too much.
+/// The length of the draft and the limit, once the draft is long.
 fn length_counter(model: &Model) -> Span<'static> {
     let lines = model.composer.input.lines();
     let count = lines.iter().map(|line| line.chars().count() + 1).sum::<usize>() - 1;
@@ -158,11 +158,11 @@ fn length_counter(model: &Model) -> Span<'static> {
     }
 }
 
-/// The proposals, right above the frame.
+/// Draws the proposals of the completion, right above the frame.
 fn draw_proposals(model: &Model, buffer: &mut Buffer) {
     let Some(open) = &model.composer.completion else { return };
     let frame = model.layout.composer;
-    let longest = open.proposals.iter().map(|p| p.word.width() + p.description.width() + 3).max();
+    let longest = open.proposals.iter().map(|p| p.text.width() + p.description.width() + 3).max();
     let width = longest.unwrap_or(0).min(usize::from(frame.width.saturating_sub(2)));
     let height = u16::try_from(open.proposals.len()).unwrap_or(0).min(frame.y);
     let area = Rect {
@@ -175,18 +175,18 @@ fn draw_proposals(model: &Model, buffer: &mut Buffer) {
     for ((index, proposal), y) in open.proposals.iter().enumerate().zip(area.top()..area.bottom()) {
         let style =
             if index == open.selected { model.theme.selection() } else { model.theme.text() };
-        let words = format!(" {} {}", proposal.word, proposal.description);
+        let words = format!(" {} {}", proposal.text, proposal.description);
         let line = format!("{:<width$}", shorten(&words, width));
         Span::styled(line, style).render(Rect { y, height: 1, ..area }, buffer);
     }
 }
 
-/// Where the cursor of the input is.
+/// The position of the cursor in the input.
 pub(super) fn cursor(model: &Model) -> Option<Position> {
     cursor_in(&model.composer.input, model.layout.input)
 }
 
-/// Where the cursor of a box drawn in `area` is.
+/// The position of the cursor of an input box that is drawn in `area`.
 pub(super) fn cursor_in(text: &TextArea<'_>, area: Rect) -> Option<Position> {
     let (top, left) = text.scroll_offset();
     let at = text.screen_cursor();

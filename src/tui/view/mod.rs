@@ -1,37 +1,55 @@
-//! Drawing: the model and its areas to cells. Reads only, and decides nothing.
+//! Drawing: renders the model into the terminal's buffer, as laid out by `layout`. Never changes the model.
 
 pub mod composer;
 mod people;
 mod status;
-mod talk;
 
 use chrono::{DateTime, FixedOffset};
 use ratatui::Frame;
+use ratatui::buffer::Buffer;
 use ratatui::layout::{Position, Rect};
+use ratatui::text::Span;
+use ratatui::widgets::Widget;
 
+use super::layout::pill_text;
 use super::model::{Focus, Model};
-use super::overlay::{Overlay, help};
+use super::overlay::{Overlay, confirm_delete, help};
 
-/// Draws the whole screen, as it was last arranged.
+/// Draws the whole screen in its last layout.
 pub fn view(model: &Model, now: DateTime<FixedOffset>, frame: &mut Frame<'_>) {
-    let areas = &model.layout;
+    let layout = &model.layout;
     let buffer = frame.buffer_mut();
-    status::draw_header(model, areas.header, buffer);
-    talk::draw(model, buffer);
-    if let Some(pane) = areas.people_pane {
+    status::draw_header(model, layout.header, buffer);
+    draw_conversation(model, buffer);
+    if let Some(pane) = layout.people_pane {
         people::draw(model, pane, buffer);
     }
     composer::draw(model, buffer);
-    status::draw_status(model, now, areas.status, buffer);
+    status::draw_status(model, now, layout.status, buffer);
     let mut cursor = match model.focus {
         Focus::Typing => composer::cursor(model),
         Focus::Picked(_) | Focus::People(_) => None,
     };
-    if let (Some(overlay), Some(area)) = (model.overlays.last(), areas.overlay) {
+    if let (Some(overlay), Some(area)) = (model.overlays.last(), layout.overlay) {
         cursor = draw_overlay(model, overlay, area, now, frame);
     }
     if let Some(cursor) = cursor.filter(|cursor| frame.area().contains(*cursor)) {
         frame.set_cursor_position(cursor);
+    }
+}
+
+/// Draws the visible items, and the pill with the number of newer messages.
+fn draw_conversation(model: &Model, buffer: &mut Buffer) {
+    for item in &model.layout.visible.items {
+        let rows = item.block.rows.iter().skip(usize::from(item.rows_cut_above));
+        for (row, y) in rows.zip(item.area.y..item.area.bottom()) {
+            let width = item.area.width.saturating_sub(row.x);
+            let area = Rect { x: item.area.x + row.x, y, width, height: 1 };
+            (&row.line).render(area, buffer);
+        }
+    }
+    if let Some(pill) = model.layout.pill {
+        Span::styled(pill_text(model.unread_below), model.theme.selection()).render(pill, buffer);
     }
 }
 
@@ -54,7 +72,7 @@ fn draw_overlay(
             composer::cursor_in(search.input(), input)
         }
         Overlay::ConfirmDelete(id) => {
-            status::draw_question(model, *id, area, buffer);
+            confirm_delete::draw(&model.chat, *id, area, model.theme, buffer);
             None
         }
     }

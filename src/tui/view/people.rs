@@ -1,4 +1,4 @@
-//! The people pane: who is here, and who of them gets the next message.
+//! The people pane: online users, with the recipients of the draft ticked.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -28,16 +28,16 @@ pub(super) fn draw(model: &Model, pane: Rect, buffer: &mut Buffer) {
         draw_hidden_counts(model, top, buffer);
     }
     for (index, (person, area)) in model.layout.people_rows.iter().enumerate() {
-        let (words, style) = row(model, person);
+        let (text, style) = row(model, person);
         let is_focused = focused == Some(index + model.people_top);
         let style = if is_focused { style.patch(theme.selection()) } else { style };
         let width = usize::from(area.width.saturating_sub(1));
-        let line = format!("{:<width$}", shorten(&words, width));
+        let line = format!("{:<width$}", shorten(&text, width));
         Span::styled(line, style).render(*area, buffer);
     }
 }
 
-/// How many rows are above and below what is seen.
+/// Draws how many rows are hidden above and below.
 fn draw_hidden_counts(model: &Model, top: Rect, buffer: &mut Buffer) {
     let all = crate::tui::layout::person_rows(model).len();
     let above = model.people_top;
@@ -53,19 +53,19 @@ fn draw_hidden_counts(model: &Model, top: Rect, buffer: &mut Buffer) {
     }
 }
 
-fn row(model: &Model, person: &PersonRow) -> (String, Style) {
+fn row(model: &Model, row: &PersonRow) -> (String, Style) {
     let theme = model.theme;
     let audience = model.composer.destination(&model.chat).audience;
     let tick = |chosen: bool| if chosen { "[x]" } else { "[ ]" };
-    match person {
+    match row {
         PersonRow::Everyone => {
             let chosen = matches!(audience, Ok(Audience::Everyone));
             (format!(" {} everyone", tick(chosen)), theme.text().add_modifier(Modifier::BOLD))
         }
-        PersonRow::User { id, is_online: here } => {
-            let chosen = matches!(&audience, Ok(Audience::Only(people)) if people.contains(id));
-            let style = if *here { theme.name(id) } else { theme.removed() };
-            let left = if *here { "" } else { " (left)" };
+        PersonRow::User { id, is_online } => {
+            let chosen = matches!(&audience, Ok(Audience::Only(users)) if users.contains(id));
+            let style = if *is_online { theme.name(id) } else { theme.removed() };
+            let left = if *is_online { "" } else { " (left)" };
             let id = display_name(id, model.chat.is_guest(id));
             (format!(" {} {id}{left}", tick(chosen)), style)
         }
