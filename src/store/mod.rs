@@ -160,40 +160,31 @@ pub struct View<'a> {
 
 /// One thing to write to the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the field names say it")]
 pub enum Append {
     /// A user posts a message.
     Post(NewMessage),
     /// A user deletes a message. The caller has checked that the user may.
     Delete {
-        /// The message.
         id: MessageId,
-        /// The user who deletes it.
         author: UserId,
         /// The client-chosen id of the request.
         cid: Option<Cid>,
     },
     /// A temporary message expires.
-    Expire {
-        /// The message.
-        id: MessageId,
-    },
+    Expire { id: MessageId },
     /// An administrator removes a message. It is reported as deleted by its author.
-    Remove {
-        /// The message.
-        id: MessageId,
-    },
+    Remove { id: MessageId },
     /// An ID is bound to a key permanently, and one use of the invite is taken, if there is one.
     Register {
-        /// The ID.
         user: UserId,
         /// The SHA-256 of the public key.
         key: [u8; 32],
         /// The [`OpenInvite::hash`].
         invite: Option<[u8; 32]>,
     },
-    /// An ID is bound to another key. Does nothing if the ID is bound to none.
+    /// An ID is bound to another key. Does nothing if the ID is not registered.
     Rebind {
-        /// The ID.
         user: UserId,
         /// The SHA-256 of the new public key.
         key: [u8; 32],
@@ -206,12 +197,7 @@ pub enum Append {
     Unban(BanTarget),
     /// A registered user has received all events up to `up_to`. It decides only how long direct
     /// messages are kept, so it may lag behind.
-    Delivered {
-        /// The user.
-        user: UserId,
-        /// The last event received.
-        up_to: Seq,
-    },
+    Delivered { user: UserId, up_to: Seq },
 }
 
 /// An invite that can still be used.
@@ -255,6 +241,7 @@ pub struct NewMessage {
 
 /// The outcome of an [`Append`].
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the field names say it")]
 pub enum Outcome {
     /// The message is stored.
     Posted(Message),
@@ -262,18 +249,13 @@ pub enum Outcome {
     Deleted(Deleted),
     /// The message is removed by an administrator.
     Removed {
-        /// The event for the message's viewers.
+        /// The event to send to the author and the recipients.
         deleted: Deleted,
         /// The recipients of the removed message.
         audience: Audience,
     },
     /// The message is removed because it expired.
-    Expired {
-        /// The sequence number of the event.
-        seq: Seq,
-        /// The message.
-        id: MessageId,
-    },
+    Expired { seq: Seq, id: MessageId },
     /// Nothing was done: the same user sent this `cid` before, with this outcome.
     Repeated(PriorOutcome),
     /// Nothing was done: there is no such message, or it was removed before.
@@ -290,18 +272,14 @@ pub enum Outcome {
     Done,
 }
 
-/// The outcome of the first of two equal requests.
+/// The outcome of the earlier of two requests with the same `cid`.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the field names say it")]
 pub enum PriorOutcome {
     /// This message was stored.
     Posted(Message),
-    /// A message was stored, but removed since, or it has expired.
-    PostedThenRemoved {
-        /// The sequence number of the message.
-        seq: Seq,
-        /// The message.
-        id: MessageId,
-    },
+    /// A message was stored, but it was removed or has expired since.
+    PostedThenRemoved { seq: Seq, id: MessageId },
     /// A message was deleted.
     Deleted(Deleted),
 }

@@ -76,8 +76,8 @@ fn resend_is_stored_once_and_gets_the_first_outcome(mut store: impl Store) {
     let [Outcome::Posted(hello), second] = outcomes.as_slice() else { panic!("{outcomes:?}") };
     assert_eq!(*second, Outcome::Repeated(PriorOutcome::Posted(hello.clone())));
 
-    let of_bob = NewMessage { sender: user("Bob"), ..again };
-    assert_eq!(expect_posted(append(&mut store, Append::Post(of_bob))).seq, Seq(2));
+    let from_bob = NewMessage { sender: user("Bob"), ..again };
+    assert_eq!(expect_posted(append(&mut store, Append::Post(from_bob))).seq, Seq(2));
 
     let delete = Append::Delete { id: id(1), author: user("Ann"), cid: Some(cid("b")) };
     let deleted = append(&mut store, delete.clone());
@@ -86,10 +86,10 @@ fn resend_is_stored_once_and_gets_the_first_outcome(mut store: impl Store) {
 }
 
 fn cid_is_remembered_for_seven_days_even_after_removal(mut store: impl Store) {
-    let said_once = NewMessage { cid: Some(cid("a")), ..message(1, "Ann", "hello") };
-    append(&mut store, Append::Post(said_once.clone()));
+    let original = NewMessage { cid: Some(cid("a")), ..message(1, "Ann", "hello") };
+    append(&mut store, Append::Post(original.clone()));
     append(&mut store, delete(1, "Ann"));
-    let again = Append::Post(NewMessage { at: at(NOW + CID_RETENTION - 1), ..said_once });
+    let again = Append::Post(NewMessage { at: at(NOW + CID_RETENTION - 1), ..original });
     let removed = Outcome::Repeated(PriorOutcome::PostedThenRemoved { seq: Seq(1), id: id(1) });
     store.sweep(NOW + CID_RETENTION - 1, Retention::Days(0)).unwrap();
     assert_eq!(append_at(&mut store, NOW + CID_RETENTION - 1, again.clone()), removed);
@@ -103,22 +103,26 @@ fn direct_messages_are_visible_only_to_their_audience(mut store: impl Store) {
     append(&mut store, Append::Post(secret));
     append(&mut store, Append::Post(message(2, "Ann", "hello")));
     let mut reader = store.open_reader().unwrap();
-    for (viewer, may) in [("Ann", true), ("Bob", true), ("Cid", true), ("Dan", false)] {
+    for (viewer, is_visible) in [("Ann", true), ("Bob", true), ("Cid", true), ("Dan", false)] {
         let viewer_id = user(viewer);
         let view = View { viewer: &viewer_id, now: NOW };
-        assert_eq!(texts(&mut reader, viewer).len(), 1 + usize::from(may), "{viewer}");
+        assert_eq!(texts(&mut reader, viewer).len(), 1 + usize::from(is_visible), "{viewer}");
         let events = reader.events_after(view, Seq(0), 10).unwrap().unwrap().events;
-        assert_eq!(events.len(), 1 + usize::from(may), "{viewer}");
-        assert_eq!(reader.metadata(view, id(1)).unwrap().is_some(), may, "{viewer}");
-        assert_eq!(reader.messages(view, &[Seq(1)]).unwrap().len(), usize::from(may), "{viewer}");
-        assert_eq!(reader.around(view, id(1), 1).unwrap().is_some(), may, "{viewer}");
-        let mut shown = Vec::new();
+        assert_eq!(events.len(), 1 + usize::from(is_visible), "{viewer}");
+        assert_eq!(reader.metadata(view, id(1)).unwrap().is_some(), is_visible, "{viewer}");
+        assert_eq!(
+            reader.messages(view, &[Seq(1)]).unwrap().len(),
+            usize::from(is_visible),
+            "{viewer}"
+        );
+        assert_eq!(reader.around(view, id(1), 1).unwrap().is_some(), is_visible, "{viewer}");
+        let mut visited = Vec::new();
         let scanned = reader.scan(view, None, 10, &mut |row| {
-            shown.push(row.content.to_owned());
+            visited.push(row.content.to_owned());
             ControlFlow::Continue(())
         });
-        assert_eq!(scanned.unwrap().visited, 1 + u64::from(may), "{viewer}");
-        assert_eq!(shown.iter().any(|text| text.contains("secret")), may, "{viewer}");
+        assert_eq!(scanned.unwrap().visited, 1 + u64::from(is_visible), "{viewer}");
+        assert_eq!(visited.iter().any(|text| text.contains("secret")), is_visible, "{viewer}");
     }
     append(&mut store, delete(1, "Ann"));
     let (dan, bob) = (user("Dan"), user("Bob"));
@@ -188,13 +192,13 @@ fn events_after_returns_everything_in_pages(mut store: impl Store) {
     }
     let viewer = user("Cid");
     let view = View { viewer: &viewer, now: NOW };
-    let (mut reader, mut place, mut steps) = (store.open_reader().unwrap(), Seq(0), Vec::new());
-    while place < Seq(9) {
-        let events = reader.events_after(view, place, 2).unwrap().unwrap();
-        place = events.complete_to;
-        steps.push((events.events.len(), place.0));
+    let (mut reader, mut after, mut pages) = (store.open_reader().unwrap(), Seq(0), Vec::new());
+    while after < Seq(9) {
+        let page = reader.events_after(view, after, 2).unwrap().unwrap();
+        after = page.complete_to;
+        pages.push((page.events.len(), after.0));
     }
-    assert_eq!(steps, [(2, 2), (2, 5), (2, 8), (0, 9)]);
+    assert_eq!(pages, [(2, 2), (2, 5), (2, 8), (0, 9)]);
     let beyond = reader.events_after(view, Seq(u64::MAX), 2).unwrap().unwrap();
     assert_eq!((beyond.events.len(), beyond.complete_to), (0, Seq(9)));
 }
@@ -250,13 +254,13 @@ fn scan_is_paged_backwards_and_can_stop(mut store: impl Store) {
     let view = View { viewer: &viewer, now: NOW };
     let mut reader = store.open_reader().unwrap();
     let mut scan = |before, rows, stop: u64| {
-        let mut shown = Vec::new();
+        let mut visited = Vec::new();
         let scanned = reader.scan(view, before, rows, &mut |row| {
             assert!(!row.is_recipient(&user("Bob")));
-            shown.push(row.seq.0);
+            visited.push(row.seq.0);
             if row.seq.0 == stop { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         });
-        (shown, scanned.unwrap().next)
+        (visited, scanned.unwrap().next)
     };
     assert_eq!(scan(None, 2, 0), (vec![5], Some(Seq(4))), "invisible rows count");
     assert_eq!(scan(Some(Seq(4)), 9, 2), (vec![3, 2], Some(Seq(2))));
@@ -264,17 +268,17 @@ fn scan_is_paged_backwards_and_can_stop(mut store: impl Store) {
 }
 
 fn small_clock_steps_back_are_ignored(mut store: impl Store) {
-    let mut say = |number, now| {
+    let mut post_at = |number, now| {
         let new = NewMessage { at: at(now), ..message(number, "Ann", "text") };
         let message = expect_posted(append_at(&mut store, now, Append::Post(new)));
         assert_eq!(message.at.offset().local_minus_utc(), 3_600);
         message.at.timestamp_millis()
     };
-    assert_eq!(say(1, NOW), NOW);
-    assert_eq!(say(2, NOW - MAX_CLOCK_AHEAD), NOW);
-    assert_eq!(say(3, NOW + 5), NOW + 5);
+    assert_eq!(post_at(1, NOW), NOW);
+    assert_eq!(post_at(2, NOW - MAX_CLOCK_AHEAD), NOW);
+    assert_eq!(post_at(3, NOW + 5), NOW + 5);
     assert_eq!(
-        say(4, NOW + 4 - MAX_CLOCK_AHEAD),
+        post_at(4, NOW + 4 - MAX_CLOCK_AHEAD),
         NOW + 4 - MAX_CLOCK_AHEAD,
         "the earlier time was wrong"
     );
@@ -368,9 +372,9 @@ fn admin_removal_is_reported_as_by_the_author(mut store: impl Store) {
     assert_eq!(removed, Outcome::Removed { deleted: deleted.clone(), audience });
     assert_eq!(append(&mut store, Append::Remove { id: id(1) }), Outcome::NotFound);
     let mut reader = store.open_reader().unwrap();
-    for (viewer, told) in [("Bob", vec![Event::Deleted(deleted)]), ("Dan", vec![])] {
+    for (viewer, expected) in [("Bob", vec![Event::Deleted(deleted)]), ("Dan", vec![])] {
         let view = View { viewer: &user(viewer), now: NOW };
-        assert_eq!(reader.events_after(view, Seq(0), 9).unwrap().unwrap().events, told);
+        assert_eq!(reader.events_after(view, Seq(0), 9).unwrap().unwrap().events, expected);
     }
 }
 
