@@ -10,7 +10,6 @@ use chat::protocol::event::Event;
 use chat::protocol::limits;
 use chat::protocol::request::{Login, Request};
 use chat::tui::command;
-use serde::Deserialize as _;
 use serde::de::{Deserializer, Error as _, Visitor};
 use serde_json::Value;
 
@@ -208,7 +207,7 @@ fn readme_command_table_is_current() {
 
 #[test]
 fn readme_key_table_is_current() {
-    assert_eq!(text_between_markers("README.md", "keys"), command::markdown().trim());
+    assert_eq!(text_between_markers("README.md", "keys"), command::markdown_table().trim());
 }
 
 /// The text of a document between `<!-- name -->` and `<!-- /name -->`.

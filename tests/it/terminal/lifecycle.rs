@@ -32,7 +32,7 @@ fn client_reconnects_after_server_loss() {
     for screen in [&ann, &bob] {
         screen.wait_for("connected again, as ");
         screen.wait_for("● TLS 1.3");
-        screen.wait_for("1 other here");
+        screen.wait_for("1 other online");
     }
     bob.wait_for("│ is anybody there?");
     bob.wait_for("│ before");
@@ -69,15 +69,14 @@ fn host_shows_the_join_command() {
     let folder = data.path().to_str().unwrap();
     let mut alice = PtyProgram::spawn(
         &["host", "--name", "Alice", "--data", folder, "--listen", "127.0.0.1:0"],
-        crate::support::pty::DEFAULT_SIZE,
+        DEFAULT_SIZE,
     );
     alice.wait_for("you are Alice_");
     alice.wait_for("join with: chat join 127.0.0.1:");
     let screen = alice.contents();
     let (_, after) = screen.split_once("join with: chat join ").unwrap();
     let address = after.split_whitespace().next().unwrap();
-    let mut bob =
-        PtyProgram::spawn(&["join", address, "--name", "Bob"], crate::support::pty::DEFAULT_SIZE);
+    let mut bob = PtyProgram::spawn(&["join", address, "--name", "Bob"], DEFAULT_SIZE);
     bob.wait_for("you are Bob_");
     bob.submit("hello");
     alice.wait_for("│ hello");
@@ -94,7 +93,7 @@ fn every_exit_restores_the_terminal() {
         |bob| bob.submit(".exit"),
         |bob| {
             bob.keys(key::CTRL_C);
-            bob.wait_for("Ctrl-C once more leaves");
+            bob.wait_for("press Ctrl-C again to quit");
             bob.keys(key::CTRL_C);
         },
         |bob| bob.signal("TERM"),

@@ -9,7 +9,7 @@ fn first_frame_shows_server_and_key_hints() {
     let server = TestServer::start();
     let ann = PtyProgram::join(&server, "Ann");
     for words in
-        ["● TLS 1.3", "0 others here", "[x] everyone", "To: everyone", "F1 help", "Ctrl-Q quit"]
+        ["● TLS 1.3", "0 others online", "[x] everyone", "To: everyone", "F1 help", "Ctrl-Q quit"]
     {
         ann.wait_for(words);
     }
@@ -123,7 +123,7 @@ fn search_highlights_hits_and_jumps_to_them() {
     ann.keys("\x1b[B\x1b[B\x1b[B");
     ann.wait_for("4 of 4 in 60 messages");
     ann.keys(key::ENTER);
-    ann.wait_for("hit 4 of 4: n and N go on");
+    ann.wait_for("hit 4 of 4 (n: older, N: newer)");
     ann.wait_for("│ ticket 33 is done");
     ann.wait_until_gone("ticket 59 is done");
 }

@@ -22,10 +22,10 @@ fn resizing_keeps_draft_and_layout() {
     ann.wait_for("│ a draft");
     let before = ann.contents();
     ann.resize((20, 60));
-    ann.wait_for("1 here (F2)");
+    ann.wait_for("1 online (F2)");
     ann.wait_for("│ can you see this?");
     ann.resize((6, 20));
-    ann.wait_until_gone("here (F2)");
+    ann.wait_until_gone("online (F2)");
     ann.wait_for("can you see this?");
     ann.wait_for("a draft");
     let written = ann.raw().len();
@@ -78,9 +78,9 @@ fn new_messages_do_not_move_a_scrolled_view() {
     ann.wait_until_gone("line 59 end");
     let read = ann.find("line 40 end");
     bob.post("fresh");
-    ann.wait_for("↓ 1 new");
+    ann.wait_for("↓ 1 newer");
     bob.post("fresher");
-    ann.wait_for("↓ 2 new");
+    ann.wait_for("↓ 2 newer");
     assert_eq!(ann.find("line 40 end"), read);
     assert_eq!(ann.count("fresh"), 0);
     ann.keys(key::END);
@@ -113,7 +113,7 @@ fn fill_screen(server: &TestServer, no_color: &str) -> PtyProgram {
     ann.submit(".temp 600 for a while");
     ann.wait_for("gone in 10 min");
     ann.click(&format!("[ ] {}", bob.id()));
-    ann.wait_for("private: nobody else sees it");
+    ann.wait_for("private: only recipients see it");
     ann.submit(".delete 1");
     ann.wait_for(".delete 1");
     ann
