@@ -1,4 +1,4 @@
-//! What whoever runs a server can do to it while people are there, with the real program.
+//! `chat admin` against a running server.
 #![expect(clippy::indexing_slicing, reason = "a test fails where its tools do")]
 
 use std::fs;
@@ -28,7 +28,7 @@ fn log_in(
     TestClient::log_in(wire, &json!({"action": "LOGIN", "protocol": 1, "username": name}))
 }
 
-/// Waits until the server has ended a session for this reason.
+/// Waits until the server closes the session; returns the code of its CLOSING.
 fn closing_code(mut session: TestClient) -> String {
     let code = session.wait_for("action", "CLOSING")["code"].as_str().unwrap().to_owned();
     assert_eq!(session.next(), None);
@@ -52,10 +52,7 @@ fn ban_ends_sessions_and_survives_restart_and_tls_resumption() {
     let id = first.id.clone();
     let start = Instant::now();
     let words = server.run_admin(&["ban", &id]);
-    assert_eq!(
-        words,
-        format!("banned {id} (key {}); 2 connections closed\n", bob.fingerprint())
-    );
+    assert_eq!(words, format!("banned {id} (key {}); 2 connections closed\n", bob.fingerprint()));
     assert_eq!((closing_code(first).as_str(), closing_code(second).as_str()), ("banned", "banned"));
     assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
 
@@ -72,7 +69,7 @@ fn ban_ends_sessions_and_survives_restart_and_tls_resumption() {
     for _ in 0..2 {
         let back = log_in(&server, &config, "Bob").unwrap();
         assert_eq!(back.id, id);
-        assert!(!back.is_resumed(), "a server that gives no tickets takes none");
+        assert!(!back.is_resumed(), "TLS resumption must be off");
     }
     let (status, _, words) = server.run_local(&["admin", "unban", &id]);
     assert_eq!(status, Some(4));
@@ -86,7 +83,7 @@ fn address_ban_covers_every_client_of_the_network() {
     let (ann, mut tom) = (server.join("Ann"), server.join_original("Tom"));
     let (status, _, words) = server.run_local(&["admin", "ban", &tom.id]);
     assert_eq!(status, Some(4));
-    assert!(words.contains("has no key to ban: ban the address"), "{words}");
+    assert!(words.contains("has no key to ban the address"), "{words}");
     server.run_admin(&["ban", "127.0.0.0/8"]);
     assert_eq!(closing_code(ann), "banned");
     assert!(tom.connection.recv().is_empty());
@@ -118,7 +115,7 @@ fn rebind_moves_the_id_to_the_new_key() {
     let config = |server: &TestServer, key| tls_config(&server.certificate_path(), Some(key));
     let bob = log_in(&server, &config(&server, &old), "Bob").unwrap();
     let id = bob.id.clone();
-    // With the new key Bob has been here already, as somebody else.
+    // The new key already has another ID.
     let stranger = log_in(&server, &config(&server, &new), "Bob").unwrap();
     assert_ne!(stranger.id, id);
     server.run_admin(&["rebind", &id, &new.fingerprint()]);
@@ -140,11 +137,11 @@ fn admin_delete_removes_the_message_for_all_clients() {
     ann.post("marzipan");
     let id = kim.wait_for("content", "marzipan")["id"].as_str().unwrap().to_owned();
     assert_eq!(server.run_admin(&["delete", &id]), format!("message {id} is removed\n"));
-    for person in [&mut ann, &mut kim] {
-        let gone = person.wait_for("action", "DELETE");
+    for client in [&mut ann, &mut kim] {
+        let gone = client.wait_for("action", "DELETE");
         assert_eq!(gone["content"], id.as_str());
     }
-    assert_eq!(server.run_local(&["admin", "delete", &id]).0, Some(4), "it can't go twice");
+    assert_eq!(server.run_local(&["admin", "delete", &id]).0, Some(4), "deleted twice");
     kim.send(&json!({"action": "HISTORY", "cid": "h"}));
     assert_eq!(kim.wait_for("cid", "h")["messages"], json!([]));
 }
@@ -190,7 +187,7 @@ fn missing_server_is_reported_and_stale_socket_is_replaced() {
     assert_eq!(fs::metadata(&socket).unwrap().permissions().mode() & 0o777, 0o600);
     let second =
         serve_command(server.data_folder(), &["--listen", "127.0.0.1:0"]).output().unwrap();
-    assert_eq!(second.status.code(), Some(1), "one folder is for one server");
+    assert_eq!(second.status.code(), Some(1), "two servers on one data folder");
     server.run_admin(&["stats"]);
     server.kill();
     assert!(socket.exists());
@@ -202,7 +199,7 @@ fn missing_server_is_reported_and_stale_socket_is_replaced() {
     server.run_admin(&["stats"]);
     server.signal("TERM");
     server.wait_for_exit();
-    assert!(!socket.exists(), "a server that ends well takes it along");
+    assert!(!socket.exists(), "socket left after a clean exit");
 }
 
 #[test]
@@ -212,7 +209,9 @@ fn unusable_socket_folder_is_reported() {
     let shared = folder.path().join("shared");
     fs::create_dir(&shared).unwrap();
     fs::set_permissions(&shared, fs::Permissions::from_mode(0o777)).unwrap();
-    for (data, words) in [(&long, "too long for a socket"), (&shared, "can be written by others")] {
+    for (data, words) in
+        [(&long, "too long for a Unix socket"), (&shared, "is writable by other users")]
+    {
         let mut command =
             chat_command(folder.path(), &["serve", "--listen", "127.0.0.1:0", "--data"]);
         let output = command.arg(data).output().unwrap();
@@ -231,15 +230,15 @@ fn malformed_admin_requests_are_refused() {
     let ask = |bytes: &[u8]| {
         let mut stream =
             UnixStream::connect(server.data_folder().path().join("admin.sock")).unwrap();
-        // It may hang up before all is written.
+        // The server may close the socket before everything is written.
         stream.write_all(bytes).unwrap_or_default();
         stream.shutdown(std::net::Shutdown::Write).unwrap_or_default();
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer).unwrap_or_default();
         String::from_utf8(answer).unwrap()
     };
-    for nonsense in ["x", "{}\n", r#"{"act":"ban","who":"all"}"#, r#"{"act":"dance"}"#] {
-        assert!(ask(nonsense.as_bytes()).starts_with(r#"{"answer":"refused""#), "{nonsense}");
+    for malformed in ["x", "{}\n", r#"{"act":"ban","who":"all"}"#, r#"{"act":"dance"}"#] {
+        assert!(ask(malformed.as_bytes()).starts_with(r#"{"answer":"refused""#), "{malformed}");
     }
     let both = ask(b"{\"act\":\"list\"}\n{\"act\":\"stats\"}\n");
     assert_eq!(both.lines().count(), 2, "{both}");

@@ -1,6 +1,6 @@
-//! The server is killed, stopped, loses its power or its disk, while people talk.
+//! Kills, shutdowns, power cuts and disk faults of a server under load.
 //!
-//! The suite does a few of each; `CHAT_KILLS=1000` and `CHAT_POWER_CUTS=200` do more.
+//! The suite runs a few of each; `CHAT_KILLS=1000` and `CHAT_POWER_CUTS=200` run more.
 
 use std::process::Command;
 
@@ -13,46 +13,46 @@ use crate::support::{TestServer, count_from_env, print_result, serve_command};
 
 const CLIENTS: usize = 6;
 
-/// A server on the same folder, on any port.
+/// A command that restarts the server on the same folder and a free port.
 fn restart_command(server: &TestServer) -> Command {
     serve_command(server.data_folder(), &["--listen", "127.0.0.1:0", "--no-rate-limits"])
 }
 
-/// Has clients talk while `fate` befalls the server `times` times, and judges what they noted. Fate
-/// leaves a server that runs.
+/// Runs load clients while `inject_fault` is called `count` times, then checks what they recorded.
+/// `inject_fault` must leave the server running.
 fn run_with_faults(
     fault_name: &str,
     mut server: TestServer,
-    times: usize,
+    count: usize,
     mut inject_fault: impl FnMut(&mut TestServer, &LoadCoordinator, &mut StdRng),
 ) -> Report {
-    let stage = LoadCoordinator::new(CLIENTS);
-    let mut dice = StdRng::seed_from_u64(1);
-    stage.set_server_address(server.address);
+    let coordinator = LoadCoordinator::new(CLIENTS);
+    let mut rng = StdRng::seed_from_u64(1);
+    coordinator.set_server_address(server.address);
     let certificate = server.certificate_path();
-    let mut members: Vec<_> =
-        (0..CLIENTS).map(|number| LoadClient::join(number, &certificate, &stage)).collect();
+    let mut clients: Vec<_> =
+        (0..CLIENTS).map(|number| LoadClient::join(number, &certificate, &coordinator)).collect();
     std::thread::scope(|scope| {
-        for member in &mut members {
-            scope.spawn(|| member.run(&stage));
+        for client in &mut clients {
+            scope.spawn(|| client.run(&coordinator));
         }
-        for _ in 0..times {
-            stage.wait_for_acknowledgements(dice.random_range(1..150));
-            inject_fault(&mut server, &stage, &mut dice);
-            stage.set_server_address(server.address);
+        for _ in 0..count {
+            coordinator.wait_for_acknowledgements(rng.random_range(1..150));
+            inject_fault(&mut server, &coordinator, &mut rng);
+            coordinator.set_server_address(server.address);
         }
-        stage.wait_for_acknowledgements(1);
-        stage.finish();
+        coordinator.wait_for_acknowledgements(1);
+        coordinator.finish();
     });
-    let history = members.into_iter().map(|member| member.finish(&stage)).collect();
+    let history = clients.into_iter().map(|client| client.finish(&coordinator)).collect();
     server.signal("TERM");
     assert!(server.wait_for_exit().success(), "{}", server.log());
     let log = rusqlite::Connection::open(server.data_folder().path().join("log.db")).unwrap();
-    let found = log.query_row("PRAGMA integrity_check", (), |row| row.get::<_, String>(0));
-    assert_eq!(found.unwrap(), "ok");
+    let integrity = log.query_row("PRAGMA integrity_check", (), |row| row.get::<_, String>(0));
+    assert_eq!(integrity.unwrap(), "ok");
     let report = check(&history);
-    print_result(&format!("{times} {fault_name}: {report}"));
-    assert!(report.acknowledged > times && report.removed > 0, "{report}");
+    print_result(&format!("{count} {fault_name}: {report}"));
+    assert!(report.acknowledged > count && report.removed > 0, "{report}");
     report
 }
 
@@ -90,7 +90,7 @@ mod disk {
     use super::*;
     use crate::support::faulty_disk::FaultyDisk;
 
-    /// A server on a disk that may give it trouble.
+    /// A server on a disk with faults; `None` without a C compiler.
     fn server() -> Option<(TestServer, FaultyDisk)> {
         let folder = TempDir::new().unwrap();
         let disk = FaultyDisk::create(folder.path())?;
@@ -99,27 +99,27 @@ mod disk {
         Some((TestServer::spawn(folder, command), disk))
     }
 
-    /// Cuts the power at any moment of what the server does next, its start included; on a disk that
-    /// lies, if it does.
+    /// Cuts the power now and again at a random change after the restart. `lies` makes the disk skip syncs of
+    /// the write-ahead log.
     fn cut_power(
         server: &mut TestServer,
-        stage: &LoadCoordinator,
-        dice: &mut StdRng,
+        coordinator: &LoadCoordinator,
+        rng: &mut StdRng,
         disk: &FaultyDisk,
         lies: bool,
     ) {
         server.kill();
-        disk.cut_power(dice);
+        disk.cut_power(rng);
         let mut again = restart_command(server);
-        disk.attach(&mut again).env("DISK_CUT", dice.random_range(0..1_500).to_string());
+        disk.attach(&mut again).env("DISK_CUT", rng.random_range(0..1_500).to_string());
         if lies {
             again.env("DISK_LIES", "yes");
         }
         if server.restart(again) {
-            stage.set_server_address(server.address);
+            coordinator.set_server_address(server.address);
             server.wait_for_exit();
         }
-        disk.cut_power(dice);
+        disk.cut_power(rng);
         let mut again = restart_command(server);
         disk.attach(&mut again);
         assert!(server.restart(again), "{}", server.log());
@@ -128,10 +128,10 @@ mod disk {
     #[test]
     fn delivery_is_exactly_once_after_power_cut() {
         let Some((server, disk)) = server() else { return };
-        let times = count_from_env("CHAT_POWER_CUTS", 10);
+        let count = count_from_env("CHAT_POWER_CUTS", 10);
         let report =
-            run_with_faults("power cuts", server, times.div_ceil(2), |server, stage, dice| {
-                cut_power(server, stage, dice, &disk, false);
+            run_with_faults("power cuts", server, count.div_ceil(2), |server, coordinator, rng| {
+                cut_power(server, coordinator, rng, &disk, false);
             });
         assert!(report.is_clean(), "{report}");
     }
@@ -139,10 +139,14 @@ mod disk {
     #[test]
     fn lost_writes_on_a_lying_disk_are_detected() {
         let Some((server, disk)) = server() else { return };
-        let report =
-            run_with_faults("power cuts of a disk that lies", server, 3, |server, stage, dice| {
-                cut_power(server, stage, dice, &disk, true);
-            });
+        let report = run_with_faults(
+            "power cuts with a lying disk",
+            server,
+            3,
+            |server, coordinator, rng| {
+                cut_power(server, coordinator, rng, &disk, true);
+            },
+        );
         assert!(report.lost > 0, "{report}");
     }
 
@@ -160,12 +164,9 @@ mod disk {
         disk.fail_with("full");
         for attempt in ["one", "two"] {
             ann.send(&post_request(attempt));
-            let refused = ann.wait_for("cid", attempt);
-            assert_eq!(
-                (&refused["action"], &refused["code"]),
-                (&json!("ERROR"), &json!("not_stored"))
-            );
-            assert!(refused["error"].as_str().unwrap().contains("its disk is full"), "{refused}");
+            let reply = ann.wait_for("cid", attempt);
+            assert_eq!((&reply["action"], &reply["code"]), (&json!("ERROR"), &json!("not_stored")));
+            assert!(reply["error"].as_str().unwrap().contains("its disk is full"), "{reply}");
         }
         assert!(server.log().contains("the disk is full"), "{}", server.log());
         bob.send(&json!({"action": "HISTORY", "cid": "page"}));
@@ -196,8 +197,8 @@ mod disk {
         assert_eq!(ann.wait_for("cid", "one")["code"], "not_stored");
         disk.repair();
         ann.send(&post_request("two"));
-        let refused = ann.wait_for("cid", "two");
-        assert_eq!(refused["code"], "not_stored", "what the disk has is unknown: {refused}");
+        let reply = ann.wait_for("cid", "two");
+        assert_eq!(reply["code"], "not_stored", "the state of the disk is unknown: {reply}");
         ann.send(&json!({"action": "HISTORY", "cid": "page"}));
         assert_eq!(contents(&ann.wait_for("cid", "page"))[0], "before");
         server.signal("TERM");

@@ -1,7 +1,7 @@
-//! The real server and the real client with a bad network between them.
+//! The real server and the real client library with a fault-injecting proxy between them.
 //!
-//! The clients' clock runs faster than others, so that their pauses take no time; the network is a real
-//! one. The suite loses a few hundred connections; `CHAT_RECONNECTS=5000` loses more.
+//! The clients' clock runs faster than real time, so that reconnect pauses are short; the network is real. The
+//! suite breaks a few hundred connections; `CHAT_RECONNECTS=5000` breaks more.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use chat::client::address::ServerAddress;
 use chat::client::outbox::Outbox;
-use chat::client::trust::{KnownServers, TrustMode};
+use chat::client::known_servers::KnownServers;
+use chat::client::trust::TrustMode;
 use chat::client::{self, ClientOptions};
 use chat::tls::client::ClientIdentity;
 use tempfile::TempDir;
@@ -22,16 +23,16 @@ use crate::support::{TestServer, count_from_env, print_result, serve_command};
 
 const USERS: usize = 8;
 
-/// How often somebody thinks of something to do, by the clients' clock.
+/// The interval between a user's actions, by the clients' clock.
 const ACTION_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Each millisecond takes the clients so long.
+/// How far the clients' clock advances per real millisecond.
 const STEP: Duration = Duration::from_millis(100);
 
-/// How long it may take by the clients' clock: far longer than it does.
+/// The timeout of every wait, by the clients' clock.
 const TIMEOUT: Duration = Duration::from_hours(2);
 
-#[expect(clippy::disallowed_methods, reason = "what expires does so by the real clock")]
+#[expect(clippy::disallowed_methods, reason = "condition expires does so by the real clock")]
 fn wall_clock_ms() -> i64 {
     chrono::Utc::now().timestamp_millis()
 }
@@ -50,50 +51,54 @@ async fn run_users(server: &TestServer, connections: usize) {
     let home = TempDir::new().unwrap();
     let proxy = FlakyProxy::new(1).await;
     tokio::task::spawn_local(Rc::clone(&proxy).run(server.address));
-    let room = UserCoordinator::new(USERS, wall_clock_ms);
-    let people: Vec<_> =
-        (0..USERS).map(|number| TestUser::new(number, &room, number as u64)).collect();
+    let coordinator = UserCoordinator::new(USERS, wall_clock_ms);
+    let users: Vec<_> =
+        (0..USERS).map(|number| TestUser::new(number, &coordinator, number as u64)).collect();
     let mut clock = FastClock::start();
-    for (number, person) in people.iter().enumerate() {
+    for (number, user) in users.iter().enumerate() {
         let key = home.path().join(format!("{number}.pem"));
         let identity = Some(Arc::new(ClientIdentity::open(&key).unwrap()));
-        let name = person.borrow().name();
+        let name = user.borrow().name();
         let server: ServerAddress = proxy.address.to_string().parse().unwrap();
         let outbox = Outbox::open(&home.path().join("outbox"), &server, name.as_str()).unwrap();
         let trust = TrustMode::PinOnFirstUse(KnownServers::open(home.path()).unwrap());
         let link = server.into();
         let client =
             client::connect(ClientOptions { link, name, identity, trust, id: None, outbox });
-        tokio::task::spawn_local(test_user::run(Rc::clone(person), client, ACTION_INTERVAL));
+        tokio::task::spawn_local(test_user::run(Rc::clone(user), client, ACTION_INTERVAL));
     }
     clock
         .run_until("enough connections", || {
-            room.all_registered() && proxy.connections() >= connections
+            coordinator.all_registered() && proxy.connections() >= connections
         })
         .await;
     proxy.stop_faults();
-    room.stop_posting();
+    coordinator.stop_posting();
     clock
-        .run_until("all answered", || {
-            people.iter().all(|person| person.borrow().has_no_pending_requests())
+        .run_until("no request is pending", || {
+            users.iter().all(|user| user.borrow().has_no_pending_requests())
         })
         .await;
-    room.post_final_message();
-    clock.run_until("all done", || people.iter().all(|person| person.borrow().is_finished())).await;
-    let report = check(&people.iter().map(|person| person.borrow().observations()).collect());
+    coordinator.post_final_message();
+    clock
+        .run_until("every user has everything", || {
+            users.iter().all(|user| user.borrow().is_finished())
+        })
+        .await;
+    let report = check(&users.iter().map(|user| user.borrow().observations()).collect());
     print_result(&format!("{} connections: {report}", proxy.connections()));
     assert!(report.is_clean() && report.acknowledged > 100, "{report}");
 }
 
-/// A clock that runs faster than the real one.
+/// A clock that runs faster than real time.
 struct FastClock {
     ticks: mpsc::Receiver<()>,
     elapsed: Duration,
 }
 
 impl FastClock {
-    /// Stops the clock of this runtime. A thread tells the real time, and tokio, which would let a
-    /// stopped clock jump whenever nothing goes on, waits for the thread.
+    /// Pauses the clock of this runtime. A thread ticks every real millisecond. Its pending blocking task keeps
+    /// tokio from advancing the paused clock on its own.
     fn start() -> Self {
         tokio::time::pause();
         let (sender, ticks) = mpsc::channel(1);
@@ -105,13 +110,13 @@ impl FastClock {
         Self { ticks, elapsed: Duration::ZERO }
     }
 
-    async fn run_until(&mut self, what: &str, is_so: impl Fn() -> bool) {
-        while !is_so() {
+    async fn run_until(&mut self, condition: &str, holds: impl Fn() -> bool) {
+        while !holds() {
             self.ticks.recv().await.unwrap();
             tokio::time::advance(STEP).await;
             self.elapsed += STEP;
             let is_late = self.elapsed > TIMEOUT;
-            assert!(!is_late, "{what}: not within {TIMEOUT:?}");
+            assert!(!is_late, "{condition}: not within {TIMEOUT:?}");
         }
     }
 }

@@ -1,9 +1,9 @@
-//! Fuzzing on the stable toolchain: everything that reads bytes from outside is fed what once was trouble
-//! (`tests/corpus`, a folder a target), and then changed pieces of it.
+//! Fuzzing of every parser of external input: first the corpus (`tests/corpus`, one folder per target), then
+//! mutations of it.
 //!
-//! Not guided by coverage: the corpus and the dictionary know the grammars instead. The suite does a few
-//! thousand of each; `CHAT_FUZZ_SECONDS=60` goes on for so long, with another seed each time, which is
-//! said. An input that fails is printed as a line to be kept in the corpus.
+//! It is not guided by coverage; the corpus and the dictionary cover the grammars instead. The suite runs a few
+//! thousand inputs per target with a fixed seed. `CHAT_FUZZ_SECONDS=60` runs each target that long with a new
+//! seed, which is printed. A failing input is printed so that it can be added to the corpus.
 
 #![expect(clippy::indexing_slicing, reason = "a test fails where its tools do")]
 
@@ -28,10 +28,10 @@ use rand::{RngExt as _, SeedableRng as _};
 use crate::support::hostile_text::find_unsafe_char;
 use crate::support::print_result;
 
-/// How many inputs of each target the suite tries.
+/// Inputs per target in the suite.
 const INPUTS_PER_TARGET: usize = 3_000;
 
-/// What the formats are made of: few inputs would find it by chance.
+/// Tokens of the grammars, which random bytes would rarely form.
 const DICTIONARY: [&str; 50] = [
     "{",
     "}",
@@ -85,7 +85,7 @@ const DICTIONARY: [&str; 50] = [
     "\u{200d}",
 ];
 
-/// One input after the other, as long as there is time.
+/// Feeds one target.
 struct Fuzzer {
     target: &'static str,
     corpus: Vec<Vec<u8>>,
@@ -100,12 +100,12 @@ impl Fuzzer {
             fs::read_dir(folder).unwrap().map(|file| file.unwrap().path()).collect();
         files.sort();
         let corpus: Vec<_> = files.iter().map(|file| fs::read(file).unwrap()).collect();
-        assert!(!corpus.is_empty(), "nothing to begin with for {target}");
+        assert!(!corpus.is_empty(), "empty corpus for {target}");
         let seed = if time_limit().is_some() { rand::random() } else { 1 };
         Self { target, corpus, rng: StdRng::seed_from_u64(seed), seed }
     }
 
-    /// Feeds `check`, which panics where a promise is broken.
+    /// Feeds inputs to `check`, which panics on a violation.
     fn run(mut self, check: impl Fn(&[u8])) {
         let start = now();
         let mut n_inputs = self.corpus.len();
@@ -131,33 +131,33 @@ impl Fuzzer {
     }
 
     fn check_input(target: &str, input: &[u8], check: &impl Fn(&[u8])) {
-        let held = catch_unwind(AssertUnwindSafe(|| check(input))).is_ok();
-        assert!(held, "keep this in tests/corpus/{target}: {}", input.escape_ascii());
+        let is_ok = catch_unwind(AssertUnwindSafe(|| check(input))).is_ok();
+        assert!(is_ok, "add this input to tests/corpus/{target}: {}", input.escape_ascii());
     }
 
-    /// Some of the corpus, with up to eight changes.
+    /// A random file of the corpus with up to eight mutations.
     fn mutated_input(&mut self) -> Vec<u8> {
-        let dice = &mut self.rng;
-        let mut input = self.corpus[dice.random_range(0..self.corpus.len())].clone();
-        for _ in 0..dice.random_range(1..=8) {
-            let at = dice.random_range(0..=input.len());
-            let end = dice.random_range(at..=input.len().min(at + 20));
-            match dice.random_range(0..7) {
+        let rng = &mut self.rng;
+        let mut input = self.corpus[rng.random_range(0..self.corpus.len())].clone();
+        for _ in 0..rng.random_range(1..=8) {
+            let at = rng.random_range(0..=input.len());
+            let end = rng.random_range(at..=input.len().min(at + 20));
+            match rng.random_range(0..7) {
                 0 => drop(input.drain(at..end)),
                 1 => {
                     let piece = input[at..end].to_vec();
-                    input.splice(at..at, piece.repeat(dice.random_range(1..4)));
+                    input.splice(at..at, piece.repeat(rng.random_range(1..4)));
                 }
                 2 => {
-                    let other = &self.corpus[dice.random_range(0..self.corpus.len())];
-                    let from = dice.random_range(0..=other.len());
-                    let to = dice.random_range(from..=other.len());
+                    let other = &self.corpus[rng.random_range(0..self.corpus.len())];
+                    let from = rng.random_range(0..=other.len());
+                    let to = rng.random_range(from..=other.len());
                     input.splice(at..end, other[from..to].iter().copied());
                 }
-                3 => input.insert(at, dice.random()),
-                4 if at < input.len() => input[at] ^= 1 << dice.random_range(0..8),
+                3 => input.insert(at, rng.random()),
+                4 if at < input.len() => input[at] ^= 1 << rng.random_range(0..8),
                 _ => {
-                    let word = DICTIONARY[dice.random_range(0..DICTIONARY.len())];
+                    let word = DICTIONARY[rng.random_range(0..DICTIONARY.len())];
                     input.splice(at..at, word.bytes());
                 }
             }
@@ -167,18 +167,18 @@ impl Fuzzer {
     }
 }
 
-/// For how long, if somebody wants more than the suite does.
+/// The time per target, if `CHAT_FUZZ_SECONDS` is set.
 fn time_limit() -> Option<Duration> {
     let seconds = std::env::var("CHAT_FUZZ_SECONDS").ok()?;
     Some(Duration::from_secs(seconds.parse().unwrap()))
 }
 
-#[expect(clippy::disallowed_methods, reason = "fuzzing goes on for as long as somebody wants")]
+#[expect(clippy::disallowed_methods, reason = "the time limit is real time")]
 fn now() -> Instant {
     Instant::now()
 }
 
-/// The objects in a stream that comes in pieces of this size.
+/// Decodes a stream in chunks of `size` bytes.
 fn decode_in_chunks(stream: &[u8], size: usize) -> Vec<Option<Vec<u8>>> {
     let mut decoder = Decoder::new(1_000);
     let mut found = Vec::new();
@@ -187,7 +187,7 @@ fn decode_in_chunks(stream: &[u8], size: usize) -> Vec<Option<Vec<u8>>> {
         while let Some(object) = decoder.next_object() {
             found.push(object.ok().map(|bytes| bytes.to_vec()));
         }
-        assert!(decoder.buffer().len() <= 1_000, "more is kept than the cap");
+        assert!(decoder.buffer().len() <= 1_000, "buffer exceeds the limit");
     }
     found
 }
@@ -199,7 +199,7 @@ fn frames_decode_or_fail_cleanly() {
         let whole: Vec<_> = whole.into_iter().flatten().collect();
         if stream.len() <= 1_000 {
             let pieces: Vec<_> = decode_in_chunks(stream, 3).into_iter().flatten().collect();
-            assert_eq!(whole, pieces, "however it is cut");
+            assert_eq!(whole, pieces, "the chunk size changes the result");
         }
         for object in &whole {
             drop(Login::decode(object));
@@ -220,7 +220,7 @@ fn cleaned_text_is_safe() {
         let clean = SafeText::clean(&text);
         assert_eq!(find_unsafe_char(clean.as_str()), None);
         assert_eq!(find_unsafe_char(&clean.one_line()), None);
-        assert_eq!(SafeText::clean(clean.as_str()), clean, "cleaning is done once");
+        assert_eq!(SafeText::clean(clean.as_str()), clean, "cleaning is not idempotent");
         if let Ok(name) = text.parse::<Name>() {
             assert_eq!(find_unsafe_char(name.as_str()), None);
             assert_eq!(name.as_str().parse(), Ok(name.clone()));
@@ -257,7 +257,7 @@ fn pin_files_parse_or_name_the_bad_line() {
         match pins::parse(&text) {
             Ok(pins) => {
                 let more = pins::parse(&pins::append(&text, &server, key, since)).unwrap();
-                assert_eq!(more[..pins.len()], pins, "no pin is lost or changed by another");
+                assert_eq!(more[..pins.len()], pins, "adding a pin changed another");
                 assert_eq!((&more[pins.len()].server, more.len()), (&server, pins.len() + 1));
             }
             Err(error) => assert_eq!(find_unsafe_char(&error.to_string()), None),
@@ -269,8 +269,8 @@ fn pin_files_parse_or_name_the_bad_line() {
 fn settings_parse_or_name_the_error() {
     Fuzzer::new("settings").run(|bytes| {
         let text = String::from_utf8_lossy(bytes);
-        if let Err(mistake) = text.parse::<Settings>() {
-            assert_eq!(find_unsafe_char(&mistake.to_string()), None);
+        if let Err(error) = text.parse::<Settings>() {
+            assert_eq!(find_unsafe_char(&error.to_string()), None);
         }
     });
 }

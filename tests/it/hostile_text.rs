@@ -1,54 +1,54 @@
-//! Hostile texts: from a server that cleans nothing to every program that shows something, in the raw bytes
-//! of a real terminal; and from a client to the server that cleans for the others.
+//! Hostile text: from a malicious server to every client program, checked in the raw output of a
+//! pseudo-terminal; and from a client to the server, which cleans it for other clients.
 
 use serde_json::{Value, json};
 
-use crate::support::hostile_text::{find_unsafe_char, find_unexpected_output, samples};
+use crate::support::hostile_text::{find_unexpected_output, find_unsafe_char, samples};
 use crate::support::malicious_server::{MaliciousServer, login_reply, public_message};
 use crate::support::pty::{DEFAULT_SIZE, PtyProgram, key};
 use crate::support::{TestServer, serve_command};
 
-/// A server that says all of it: as messages of the history and live ones, as errors, as its last word.
+/// A server that sends the texts as history, live messages and errors.
 fn start_malicious_server(texts: &[String]) -> MaliciousServer {
     let texts = texts.to_vec();
-    MaliciousServer::start(move |asked| {
+    MaliciousServer::start(move |request| {
         let messages = |texts: &[String]| -> Vec<Value> {
             texts.iter().enumerate().map(|(index, text)| public_message(index + 1, text)).collect()
         };
-        match asked["action"].as_str() {
+        match request["action"].as_str() {
             Some("LOGIN") => login_reply(texts.len()),
             Some("HISTORY") => {
-                // From the end to the beginning, a page at a time.
-                let end = asked["before"]
+                // One page at a time, from the newest.
+                let end = request["before"]
                     .as_u64()
                     .map_or(texts.len(), |seq| usize::try_from(seq).unwrap() - 1);
                 let start = end.saturating_sub(100);
                 let page: Vec<_> = messages(&texts).drain(start..end).collect();
                 vec![
                     json!({"action": "HISTORY", "messages": page, "earlier": start > 0, "later": false,
-                    "cid": asked["cid"]}),
+                    "cid": request["cid"]}),
                 ]
             }
-            // What comes once somebody speaks: everything, and then the end.
+            // The first message of the client triggers all live messages.
             Some("MESSAGE") => {
                 let said =
                     |(index, text): (usize, &String)| public_message(texts.len() + index + 1, text);
-                let wrong = json!({"action": "ERROR", "code": "not_yours", "error": texts.join(" "),
-                    "cid": asked["cid"]});
+                let error = json!({"action": "ERROR", "code": "not_yours", "error": texts.join(" "),
+                    "cid": request["cid"]});
                 let end = public_message(9_999, "<the end>");
-                texts.iter().enumerate().map(said).chain([wrong, end]).collect()
+                texts.iter().enumerate().map(said).chain([error, end]).collect()
             }
             Some(_) | None => Vec::new(),
         }
     })
 }
 
-/// `chat` with these arguments on a terminal, until it ends by itself.
+/// The complete output of `chat` with these arguments on a terminal.
 fn terminal_output(arguments: &[&str]) -> String {
     PtyProgram::spawn(arguments, DEFAULT_SIZE).raw_until_exit()
 }
 
-/// Lines on a terminal end as terminals want it; nothing else may be foreign.
+/// Asserts that the output has no unsafe character, apart from CR LF line ends, and shows the first text.
 #[track_caller]
 fn assert_safe_output(raw: &str, texts: &[String]) {
     assert_eq!(find_unsafe_char(&raw.replace("\r\n", "\n")), None, "in one of {texts:?}");
@@ -59,8 +59,8 @@ fn assert_safe_output(raw: &str, texts: &[String]) {
 #[test]
 fn screen_contains_no_control_sequences_from_server() {
     for texts in samples().chunks(450) {
-        let liar = start_malicious_server(texts);
-        let address = liar.address.to_string();
+        let server = start_malicious_server(texts);
+        let address = server.address.to_string();
         let mut screen = PtyProgram::spawn(&["join", &address, "--name", "Bob"], (2_200, 120));
         screen.wait_for("you are Bob_");
         screen.submit("now");
@@ -78,8 +78,8 @@ fn screen_contains_no_control_sequences_from_server() {
 #[test]
 fn line_output_contains_no_control_sequences_from_server() {
     for texts in samples().chunks(900) {
-        let liar = start_malicious_server(texts);
-        let address = liar.address.to_string();
+        let server = start_malicious_server(texts);
+        let address = server.address.to_string();
         let mut plain =
             PtyProgram::spawn(&["join", &address, "--name", "Bob", "--plain"], DEFAULT_SIZE);
         plain.wait_for("-- you are Bob_");
@@ -95,7 +95,7 @@ fn line_output_contains_no_control_sequences_from_server() {
             &terminal_output(&["tail", &address, "--name", "Bob", "-n", "900", "--json"]),
             texts,
         );
-        // The server's words for why not.
+        // The texts in an error reply.
         assert_safe_output(&terminal_output(&["send", &address, "--name", "Bob", "hello"]), texts);
     }
 }
@@ -104,10 +104,10 @@ fn line_output_contains_no_control_sequences_from_server() {
 fn login_refusal_is_printed_safely() {
     for texts in samples().chunks(900) {
         let words = texts.join(" ");
-        let liar = MaliciousServer::start(move |_| {
+        let server = MaliciousServer::start(move |_| {
             vec![json!({"status": "ERROR", "code": "bad_name", "error": words})]
         });
-        let address = liar.address.to_string();
+        let address = server.address.to_string();
         for program in [
             &["join", &address, "--name", "Bob", "--plain"][..],
             &["tail", &address, "--name", "Bob"],
@@ -157,7 +157,7 @@ fn server_sanitizes_text_for_other_clients() {
             assert_eq!(content.split(' ').next(), text.split(' ').next(), "in order");
         }
     }
-    // What is wrong with a field is said in clean words, and to its sender alone.
+    // Errors quote cleaned text and go only to the sender.
     for text in texts.iter().step_by(7) {
         for object in [
             json!({"action": "MESSAGE", "receiver": [text], "content": "x"}),
@@ -186,12 +186,12 @@ fn server_sanitizes_text_for_other_clients() {
     }
     eve.post("the end");
     let next = ann.wait_for("action", "MESSAGE");
-    assert_eq!(next["content"], "the end", "nobody else heard of it");
+    assert_eq!(next["content"], "the end", "errors must not reach other clients");
     let log = server.log();
-    assert!(log.lines().count() > 10, "it logs: {log}");
+    assert!(log.lines().count() > 10, "log too short: {log}");
     for line in log.lines() {
         assert_eq!(find_unsafe_char(line), None, "{line:?}");
-        assert!(line.starts_with("20"), "not an event of its own: {line:?}");
-        assert!(!line.contains("two words"), "a text in the log: {line}");
+        assert!(line.starts_with("20"), "not a separate event: {line:?}");
+        assert!(!line.contains("two words"), "message text in the log: {line}");
     }
 }

@@ -1,4 +1,4 @@
-//! A server that is not for everybody: who gets in by an invite, and who does not, with the real program.
+//! Invites: who may register on a server, with the real program.
 #![expect(clippy::indexing_slicing, reason = "a test fails where its tools do")]
 
 use std::fs;
@@ -18,17 +18,17 @@ fn start_invite_only_server() -> TestServer {
     TestServer::spawn(folder, command)
 }
 
-/// The link of a new invite.
+/// Creates an invite; returns its link.
 fn create_invite(server: &TestServer, arguments: &[&str]) -> String {
     let (status, words, _) = server.run_local(&[&["invite"], arguments].concat());
     assert_eq!(status, Some(0));
     let lines: Vec<_> = words.lines().collect();
-    assert_eq!(lines.len(), 1, "where no terminal is, there is the link alone: {words}");
+    assert_eq!(lines.len(), 1, "only the link without a terminal: {words}");
     assert!(words.starts_with("chat://") && words.contains("/#pin="), "{words}");
     lines.concat()
 }
 
-/// Says something by `chat send`; the exit status, and what was complained of.
+/// Runs `chat send`; returns exit status and standard error.
 fn send_message(home: &Path, server: &str, name: &str) -> (Option<i32>, String) {
     let said =
         chat_command(home, &["send", server, "--name", name, "--timeout", "10", "--", "hello"]);
@@ -36,7 +36,7 @@ fn send_message(home: &Path, server: &str, name: &str) -> (Option<i32>, String) 
     (output.status.code(), String::from_utf8(output.stderr).unwrap())
 }
 
-/// A login with a key and an invite, over a connection of its own.
+/// Logs in with a key and an invite over a new connection.
 fn log_in(
     server: &TestServer,
     key: &ClientKey,
@@ -70,9 +70,13 @@ fn invite_admits_one_user_and_rejects_the_next() {
     assert_eq!(
         send_message(ann.path(), &address, "Ann").0,
         Some(0),
-        "who has an ID just comes back"
+        "a registered user needs no invite"
     );
-    assert_eq!(send_message(ann.path(), &link, "Ann").0, Some(0), "with the old link as well");
+    assert_eq!(
+        send_message(ann.path(), &link, "Ann").0,
+        Some(0),
+        "a registered user may use the old link"
+    );
 
     let words = server.run_admin(&["list"]);
     assert!(!words.contains("open invite"), "{words}");
@@ -99,7 +103,7 @@ fn keyless_clients_are_refused_with_the_reason() {
     tom.send(br#"{"username": "Tom"}"#);
     let refused: serde_json::Value = serde_json::from_slice(&tom.recv()).unwrap();
     assert_eq!((&refused["status"], &refused["code"]), (&json!("ERROR"), &json!("invite_needed")));
-    assert!(refused["error"].as_str().unwrap().contains("ask whoever runs it"));
+    assert!(refused["error"].as_str().unwrap().contains("ask its administrator"));
     assert!(tom.recv().is_empty());
 
     let link = create_invite(&server, &[]);
@@ -107,11 +111,11 @@ fn keyless_clients_are_refused_with_the_reason() {
     let refused = TestClient::log_in(TlsConnection::connect(&server), &login).err().unwrap();
     assert_eq!(refused["code"], "invite_needed");
     let next = log_in(&server, &ClientKey::new(), Some(invite_secret(&link)));
-    assert!(next.is_ok(), "it was not used up by that");
+    assert!(next.is_ok(), "a refused login must not use up the invite");
 }
 
 #[test]
-#[expect(clippy::needless_collect, reason = "all are under way before one is waited for")]
+#[expect(clippy::needless_collect, reason = "all logins start before the first is awaited")]
 fn invite_for_three_admits_three_concurrent_logins() {
     let server = start_invite_only_server();
     let link = create_invite(&server, &["--uses", "3", "--for", "10m"]);
@@ -163,7 +167,7 @@ fn invite_secret_is_never_stored_or_logged() {
             assert!(!text.contains(invite_secret(&link)), "{}", file.display());
         }
     }
-    assert!(n_files >= 4, "the log, what it was written ahead to, what was logged, and the audit");
+    assert!(n_files >= 4, "log, write-ahead log, log output and audit log");
 }
 
 #[test]

@@ -11,7 +11,7 @@ const LAYERS: [(&str, &[&str]); 9] = [
     ("files", &[]),
     ("protocol", &[]),
     ("store", &["protocol"]),
-    ("tls", &[]),
+    ("tls", &["files"]),
     ("server", &["protocol", "tls", "store"]),
     ("client", &["files", "protocol", "tls"]),
     ("tui", &["protocol", "client"]),
@@ -20,10 +20,11 @@ const LAYERS: [(&str, &[&str]); 9] = [
 ];
 
 /// Crates that only the given layers may use.
-const LAYER_CRATES: [(&str, &[&str]); 10] = [
+const LAYER_CRATES: [(&str, &[&str]); 11] = [
     ("ratatui", &["tui"]),
     ("crossterm", &["tui"]),
     ("tui_textarea", &["tui"]),
+    ("aws_lc_rs", &["tls"]),
     ("rcgen", &["tls"]),
     ("rusqlite", &["store"]),
     ("rustls_pemfile", &["tls"]),

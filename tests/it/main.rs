@@ -1,4 +1,4 @@
-//! The one integration test binary: the rules of the code base, its documents, and the real program.
+//! Integration tests: the real program, the architecture rules and the documents, in one binary.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test may")]
 
 mod admin;

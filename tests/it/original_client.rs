@@ -1,12 +1,12 @@
-//! The original client, unchanged, with the real server: it reads with one `recv(2048)` a message, and
-//! takes what it gets for one JSON document.
+//! The dialect of original clients: they read each message with one `recv(2048)` and parse the result as one
+//! JSON document.
 
 use chat::protocol::limits::CONTENT_CHARACTERS;
 use serde_json::{Value, json};
 
 use crate::support::{TestServer, TlsConnection};
 
-/// What every message of the server has, beside what the case says.
+/// Checks the given fields of a message and those that every message has.
 fn check_message(message: &Value, action: &str, sender: &str, receiver: &[&str], content: &str) {
     assert_eq!(message["action"], action, "{message}");
     assert_eq!(message["sender"], sender, "{message}");
@@ -17,8 +17,8 @@ fn check_message(message: &Value, action: &str, sender: &str, receiver: &[&str],
     assert!(id.len() == 6 && id.bytes().all(|b| b.is_ascii_digit()), "{message}");
     let time = message["time"].as_str().unwrap();
     assert!(chrono::NaiveDateTime::parse_from_str(time, "%Y-%m-%d %H:%M:%S").is_ok(), "{message}");
-    for ours in ["seq", "at", "expires", "cid"] {
-        assert!(message.get(ours).is_none(), "{ours} in {message}");
+    for field in ["seq", "at", "expires", "cid"] {
+        assert!(message.get(field).is_none(), "{field} in {message}");
     }
 }
 
@@ -64,7 +64,7 @@ fn direct_messages_can_be_answered_and_deleted() {
     check_message(&direct, "MESSAGE", &toms, &[&anns], "psst");
     assert_eq!(ann.next(), direct);
 
-    // The original computes whom a reply goes to: its receivers and its sender.
+    // The original client computes the recipients of a reply: the recipients and the sender of its message.
     ann.send("REPLY", &[&anns, &toms], "what?", &direct["id"]);
     let reply = ann.next();
     check_message(&reply, "REPLY", &anns, &[&toms], "what?");
@@ -76,7 +76,7 @@ fn direct_messages_can_be_answered_and_deleted() {
         let removed = reader.next();
         assert_eq!((&removed["action"], &removed["content"]), (&json!("DELETE"), &direct["id"]));
     }
-    // As in the report: the id in `optional`.
+    // The other documented form: the id in `optional`.
     ann.send("DELETE", &[], "", &reply["id"]);
     for reader in [&mut ann, &mut tom] {
         assert_eq!(reader.next()["content"], reply["id"]);
@@ -113,10 +113,10 @@ fn temporary_message_expires_once() {
 
     kim.send(&json!({"action": "TEMPORARY", "receiver": ["all"], "content": "one", "seconds": 1}));
     let short = tom.next();
-    let gone = tom.next();
-    assert_eq!((&gone["action"], &gone["content"]), (&json!("OUTDATED"), &short["id"]));
+    let expiry = tom.next();
+    assert_eq!((&expiry["action"], &expiry["content"]), (&json!("OUTDATED"), &short["id"]));
     kim.post("after");
-    assert_eq!(tom.next()["content"], "after", "it is not announced again");
+    assert_eq!(tom.next()["content"], "after", "expiry announced twice");
 }
 
 #[test]

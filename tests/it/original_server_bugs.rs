@@ -1,4 +1,4 @@
-//! The seven ways in which the original's server breaks, as seven tests that ours passes.
+//! The seven bugs of the original server, each as a test that this server passes.
 
 use std::io::Write;
 use std::net::TcpStream;
@@ -45,7 +45,7 @@ fn concurrent_senders_do_not_corrupt_streams() {
     const MESSAGES: usize = 50;
     let server = TestServer::start();
     let mut originals: Vec<OriginalClient> = (0..10).map(|_| server.join_original("Tom")).collect();
-    let mut ours: Vec<TestClient> = (0..10).map(|_| server.join("Kim")).collect();
+    let mut clients: Vec<TestClient> = (0..10).map(|_| server.join("Kim")).collect();
     std::thread::scope(|scope| {
         for sender in originals.iter_mut().take(SENDERS / 2) {
             scope.spawn(|| {
@@ -54,7 +54,7 @@ fn concurrent_senders_do_not_corrupt_streams() {
                 }
             });
         }
-        for sender in ours.iter_mut().take(SENDERS / 2) {
+        for sender in clients.iter_mut().take(SENDERS / 2) {
             scope.spawn(|| {
                 for n in 0..MESSAGES {
                     sender.post(&format!("{n}"));
@@ -66,8 +66,8 @@ fn concurrent_senders_do_not_corrupt_streams() {
     let order = |next: &mut dyn FnMut() -> Value| -> Vec<Value> {
         (0..total).map(|_| next()["id"].clone()).collect()
     };
-    let first = order(&mut || ours[0].wait_for("action", "MESSAGE"));
-    for reader in ours.iter_mut().skip(1) {
+    let first = order(&mut || clients[0].wait_for("action", "MESSAGE"));
+    for reader in clients.iter_mut().skip(1) {
         assert_eq!(order(&mut || reader.wait_for("action", "MESSAGE")), first);
     }
     for reader in &mut originals {
@@ -92,11 +92,11 @@ fn concurrent_logins_all_succeed() {
 #[test]
 fn large_audience_loses_nothing() {
     let server = TestServer::start();
-    let mut room: Vec<TestClient> = (0..500).map(|_| server.join("Kim")).collect();
+    let mut clients: Vec<TestClient> = (0..500).map(|_| server.join("Kim")).collect();
     for n in 0..40 {
-        room[0].post(&format!("message {n}"));
+        clients[0].post(&format!("message {n}"));
     }
-    for reader in &mut room {
+    for reader in &mut clients {
         for n in 0..40 {
             assert_eq!(reader.wait_for("action", "MESSAGE")["content"], format!("message {n}"));
         }
@@ -112,7 +112,7 @@ fn slow_reader_gets_everything_and_delays_nobody() {
     );
     let mut ann = server.join("Ann");
     let text = "x".repeat(CONTENT_CHARACTERS);
-    // Far more than the server keeps for it, and the system's own buffers hold.
+    // Far more than the send queue and the socket buffers hold.
     for n in 0..2_000 {
         let cid = n.to_string();
         ann.send(&json!({
@@ -128,7 +128,7 @@ fn slow_reader_gets_everything_and_delays_nobody() {
     assert_eq!(slow.wait_for("action", "MESSAGE")["content"], "and on");
 }
 
-/// A connection whose client takes little at a time.
+/// A connection with a small receive buffer.
 fn connect_with_small_receive_buffer(server: &TestServer) -> TcpStream {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let connected = runtime.block_on(async {

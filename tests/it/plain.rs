@@ -1,6 +1,6 @@
-//! The plain mode of the real program: a server and people who talk through pipes.
+//! Line mode (`--plain`): the real program with users on pipes.
 //!
-//! Each line is waited for, with a limit; nothing is slept for.
+//! Every line is awaited with a timeout; nothing sleeps.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
@@ -11,16 +11,16 @@ use tempfile::TempDir;
 
 use crate::support::isolate_environment;
 
-/// Longer than anything takes on a busy machine.
+/// The timeout of every wait: longer than anything takes on a busy machine.
 const TIMEOUT: Duration = Duration::from_secs(20);
 
-/// A running `chat`, read line by line. It is killed when dropped.
+/// A running `chat`, read line by line, killed on drop.
 struct ChatProcess {
     child: Child,
     stdin: Option<ChildStdin>,
     lines: Receiver<String>,
     seen: Vec<String>,
-    /// What its client keeps.
+    /// `CHAT_HOME` of the process.
     _home: TempDir,
 }
 
@@ -38,9 +38,9 @@ impl ChatProcess {
             .spawn()
             .unwrap();
         let (sender, lines) = channel();
-        let complaints = sender.clone();
+        let stderr_sender = sender.clone();
         forward_lines(child.stdout.take().unwrap(), move |line| sender.send(line).is_ok());
-        forward_lines(child.stderr.take().unwrap(), move |line| complaints.send(line).is_ok());
+        forward_lines(child.stderr.take().unwrap(), move |line| stderr_sender.send(line).is_ok());
         Self { stdin: child.stdin.take(), child, lines, seen: Vec::new(), _home: home }
     }
 
@@ -54,7 +54,7 @@ impl ChatProcess {
         writeln!(self.stdin.as_mut().unwrap(), "{line}").unwrap();
     }
 
-    /// The next line with these words in it.
+    /// Skips to the next line that contains `words`.
     fn wait_for(&mut self, words: &str) -> String {
         loop {
             match self.lines.recv_timeout(TIMEOUT) {
@@ -72,7 +72,7 @@ impl ChatProcess {
         }
     }
 
-    /// The ID that the server gave.
+    /// The user ID assigned by the server.
     fn id(&self) -> &str {
         let line = self.seen.iter().find(|line| line.contains("-- you are ")).unwrap();
         line.rsplit(' ').next().unwrap()
@@ -83,7 +83,7 @@ impl ChatProcess {
         assert!(Command::new("kill").args([&format!("-{name}"), &id]).status().unwrap().success());
     }
 
-    /// Ends the input, and gives the status and all that was printed.
+    /// Closes standard input; returns the exit status and everything printed.
     fn finish(mut self) -> (ExitStatus, String) {
         drop(self.stdin.take());
         let mut seen = std::mem::take(&mut self.seen);
@@ -100,7 +100,7 @@ impl ChatProcess {
 
 impl Drop for ChatProcess {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        // It may have exited already.
         self.child.kill().unwrap_or_default();
         self.child.wait().unwrap();
     }
@@ -119,7 +119,7 @@ fn forward_lines(
     });
 }
 
-/// A server of the test's own.
+/// A running server with its own data folder.
 struct PlainServer {
     process: ChatProcess,
     address: String,
@@ -146,7 +146,7 @@ impl PlainServer {
     }
 }
 
-/// The id between the brackets of a line.
+/// The message id in the brackets of a line.
 fn message_id(line: &str) -> &str {
     line.split_once('[').unwrap().1.split_once(']').unwrap().0
 }
@@ -187,7 +187,7 @@ fn direct_message_reaches_only_its_recipients() {
     bob.wait_for(&format!("you -> {} (private): psst", ann.id()));
     ann.wait_for(&format!("{} -> you (private): psst", bob.id()));
     bob.type_line("@Nobody psst");
-    bob.wait_for("error: nobody here is called Nobody");
+    bob.wait_for("error: no online user is named Nobody");
     bob.type_line("said aloud");
     kim.wait_for("said aloud");
     assert!(!kim.seen.iter().any(|line| line.contains("psst")));
@@ -215,7 +215,7 @@ fn client_reconnects_after_server_loss() {
     ann.type_line("typed while away");
     ann.wait_for("is `chat serve` running there?");
     let _server = PlainServer::at(&address, data);
-    ann.wait_for("-- connected again");
+    ann.wait_for("-- reconnected as ");
     ann.wait_for("you: typed while away");
 }
 
@@ -230,7 +230,7 @@ fn piped_file_arrives_complete_and_in_order() {
     }
     let (status, printed) = bob.finish();
     assert_eq!(status.code(), Some(0));
-    assert!(printed.contains(&format!("you: line {}", LINES - 1)), "left before the last echo");
+    assert!(printed.contains(&format!("you: line {}", LINES - 1)), "exited before the last echo");
     for number in 0..LINES {
         let line = ann.wait_for(": line ");
         assert!(line.ends_with(&format!(": line {number}")), "{line}");
@@ -262,7 +262,7 @@ fn closed_stdout_exits_with_success() {
     ann.wait_for(" joined");
     drop(child.stdout.take());
     ann.type_line("is anybody there?");
-    assert_eq!(child.wait().unwrap().code(), Some(0), "its input is still open");
+    assert_eq!(child.wait().unwrap().code(), Some(0), "standard input is still open");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! `chat send` as a script meets it: what it prints, how it ends, and that it says things once.
+//! `chat send` in a script: its output, its exit status, and that it sends a message exactly once.
 
 use std::io::Write as _;
 use std::process::{Output, Stdio};
@@ -10,7 +10,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::support::{TestServer, chat_command};
 
-/// Runs `chat send` to this server, and gives its status, its output and its complaints.
+/// Runs `chat send` with a new key; returns exit status, standard output and standard error.
 fn run_send(server: &TestServer, arguments: &[&str]) -> (Option<i32>, String, String) {
     let home = TempDir::new().unwrap();
     let link = server.pinned_link();
@@ -29,8 +29,8 @@ fn check_output(output: Output) -> (Option<i32>, String, String) {
 fn id_is_printed_after_the_message_is_stored() {
     let server = TestServer::start();
     let mut ann = server.join("Ann");
-    let (status, printed, complaints) = run_send(&server, &["the", "build", "is green"]);
-    assert_eq!((status, complaints.as_str()), (Some(0), ""));
+    let (status, printed, stderr) = run_send(&server, &["the", "build", "is green"]);
+    assert_eq!((status, stderr.as_str()), (Some(0), ""));
     let said = ann.wait_for("action", "MESSAGE");
     assert_eq!(said["content"], "the build is green");
     assert!(said["sender"].as_str().unwrap().starts_with("ci_"), "{said}");
@@ -67,9 +67,9 @@ fn flags_select_recipients_reply_and_lifetime() {
     assert_eq!(said["expires"].as_i64().unwrap() - said["at"].as_i64().unwrap(), 60_000);
     run_send(&server, &["--temp", "for ten seconds"]);
     let said = bob.wait_for("action", "TEMPORARY");
-    assert_eq!(said["content"], "for ten seconds", "what was private did not come here");
-    let (status, _, complaints) = run_send(&server, &["--reply", id.trim(), "not mine to see"]);
-    assert_eq!(status, Some(4), "it is another ci: {complaints}");
+    assert_eq!(said["content"], "for ten seconds", "a direct message reached another user");
+    let (status, _, stderr) = run_send(&server, &["--reply", id.trim(), "not mine to see"]);
+    assert_eq!(status, Some(4), "it is another ci: {stderr}");
     ann.post("a question");
     let id = bob.wait_for("content", "a question")["id"].as_str().unwrap().to_owned();
     assert_eq!(run_send(&server, &["--reply", &id, "an answer"]).0, Some(0));
@@ -105,9 +105,9 @@ fn failures_print_the_reason_and_set_the_exit_status() {
         (&["--temp=0", "hello"], 2, "0 is not in"),
         (&["--to", "Bob", "hello"], 2, "such as Bob_4572"),
     ] {
-        let (status, printed, complaints) = run_send(&server, arguments);
-        assert_eq!((status, printed.as_str()), (Some(expected), ""), "{complaints}");
-        assert!(complaints.contains(words), "{complaints}");
+        let (status, printed, stderr) = run_send(&server, arguments);
+        assert_eq!((status, printed.as_str()), (Some(expected), ""), "{stderr}");
+        assert!(stderr.contains(words), "{stderr}");
     }
 }
 
@@ -118,14 +118,14 @@ fn timeout_limits_the_wait_for_a_missing_server() {
     drop(free);
     let home = TempDir::new().unwrap();
     let arguments = ["send", &address, "--name", "ci", "--timeout", "1", "hello"];
-    let (status, printed, complaints) =
+    let (status, printed, stderr) =
         check_output(chat_command(home.path(), &arguments).output().unwrap());
     assert_eq!((status, printed.as_str()), (Some(1), ""));
-    assert!(complaints.contains("not confirmed within 1 s (nobody answers"), "{complaints}");
-    assert!(complaints.ends_with("it was not sent\n"), "{complaints}");
+    assert!(stderr.contains("not confirmed within 1 s (cannot connect to"), "{stderr}");
+    assert!(stderr.ends_with("it was not sent\n"), "{stderr}");
 }
 
-/// The connection is lost between the request and its answer, when nobody can know what became of it.
+/// The connection breaks between the request and its reply, so the client cannot know its outcome.
 #[test]
 fn unanswered_request_is_resent_with_the_same_cid() {
     let data = TempDir::new().unwrap();
@@ -144,20 +144,20 @@ fn unanswered_request_is_resent_with_the_same_cid() {
             });
             stream.write_all(welcome.to_string().as_bytes()).await.unwrap();
             stream.write_all(br#"{"action":"LIVE","seq":7}"#).await.unwrap();
-            let mut heard = String::new();
-            while !heard.contains("cid") {
+            let mut received = String::new();
+            while !received.contains("cid") {
                 let mut bytes = vec![0; 4_096];
                 let n = stream.read(&mut bytes).await.unwrap();
-                assert!(n > 0, "it left after {heard}");
-                heard.push_str(std::str::from_utf8(&bytes[..n]).unwrap());
+                assert!(n > 0, "disconnected after {received}");
+                received.push_str(std::str::from_utf8(&bytes[..n]).unwrap());
             }
-            let message: Value = serde_json::from_str(heard.lines().last().unwrap()).unwrap();
+            let message: Value = serde_json::from_str(received.lines().last().unwrap()).unwrap();
             let cid = message["cid"].clone();
             if is_last {
                 let stored = json!({"action": "STORED", "seq": 7, "id": "234567", "cid": cid});
                 stream.write_all(stored.to_string().as_bytes()).await.unwrap();
                 stream.flush().await.unwrap();
-                // Until it says goodbye.
+                // Until the client disconnects.
                 stream.read_to_end(&mut Vec::new()).await.unwrap_or_default();
             }
             cids.push(cid);
@@ -167,8 +167,8 @@ fn unanswered_request_is_resent_with_the_same_cid() {
     let home = TempDir::new().unwrap();
     let output =
         chat_command(home.path(), &["send", &address, "--name", "ci", "hello"]).output().unwrap();
-    let (status, printed, complaints) = check_output(output);
-    assert_eq!((status, printed.as_str()), (Some(0), "234567\n"), "{complaints}");
+    let (status, printed, stderr) = check_output(output);
+    assert_eq!((status, printed.as_str()), (Some(0), "234567\n"), "{stderr}");
     let cids = runtime.block_on(seen).unwrap();
     assert_eq!(cids[0], cids[1]);
 }

@@ -1,4 +1,4 @@
-//! `chat serve` as its operator meets it: ready lines, errors that say what to do, a good end.
+//! `chat serve`: ready lines, settings, startup errors and shutdown.
 
 use std::fs;
 use std::net::TcpListener;
@@ -10,10 +10,10 @@ use tempfile::TempDir;
 
 use crate::support::{TestServer, chat_command, serve_command};
 
-/// What a server says that can't start: its status and its words.
+/// Runs a server that cannot start; returns exit status and standard error.
 fn run_failing_serve(folder: &TempDir, arguments: &[&str]) -> (Option<i32>, String) {
     let Output { status, stderr, stdout } = serve_command(folder, arguments).output().unwrap();
-    assert!(stdout.is_empty(), "nothing is ready");
+    assert!(stdout.is_empty(), "no ready line");
     (status.code(), String::from_utf8(stderr).unwrap())
 }
 
@@ -79,7 +79,7 @@ fn config_file_applies_without_flag_or_environment() {
 }
 
 #[test]
-#[expect(clippy::disallowed_methods, reason = "it is a real process that has to end in time")]
+#[expect(clippy::disallowed_methods, reason = "the exit of a real process is timed")]
 fn shutdown_notifies_clients_and_exits_with_success() {
     for signal in ["TERM", "INT"] {
         let server = TestServer::start();
@@ -104,7 +104,7 @@ fn occupied_address_is_reported() {
     assert!(words.contains(&address) && words.contains("--listen takes another"), "{words}");
 }
 
-/// Which line says who is let in, where other machines can reach the server.
+/// The ready line with the login policy of a server that other machines can reach.
 fn login_policy_line(server: &mut TestServer) -> String {
     server.next_line();
     server.next_line();
@@ -169,7 +169,7 @@ fn broken_certificate_is_reported() {
         &folder,
         &["--listen", "127.0.0.1:0", "--certs", blocked.to_str().unwrap()],
     );
-    assert!(words.contains("cannot make") && words.contains("file"), "{words}");
+    assert!(words.contains("cannot create") && words.contains("file"), "{words}");
 }
 
 #[test]
@@ -183,6 +183,6 @@ fn message_text_is_never_logged() {
     ann.wait_for("content", "marzipan");
     ann.send(&serde_json::json!({"action": "MESSAGE", "private": "marzipan"}));
     ann.wait_for("code", "bad_request");
-    assert!(server.log().contains("connected"), "it logs");
+    assert!(server.log().contains("connected"), "empty log");
     assert!(!server.log().contains("marzipan"));
 }

@@ -1,4 +1,4 @@
-//! What counts when flag, variable and file say different things, by the real program.
+//! Precedence of flags, environment variables and the config file, with the real program.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader};
@@ -8,14 +8,14 @@ use tempfile::TempDir;
 
 use crate::support::{TestServer, chat_command, serve_command};
 
-/// Makes the user's settings say this.
+/// Writes the user's config file.
 fn write_config(folder: &TempDir, settings: &str) {
     let file = folder.path().join("config/chat/config.toml");
     fs::create_dir_all(file.parent().unwrap()).unwrap();
     fs::write(file, settings).unwrap();
 }
 
-/// The lines that a server starts with, or its exit status.
+/// A server's ready lines, or its exit status.
 fn ready_lines(mut command: Command) -> Result<Vec<String>, Option<i32>> {
     let mut child = command.spawn().unwrap();
     let mut lines = Vec::new();
@@ -26,7 +26,7 @@ fn ready_lines(mut command: Command) -> Result<Vec<String>, Option<i32>> {
             break;
         }
     }
-    // It may have ended by itself.
+    // It may have exited already.
     child.kill().unwrap_or_default();
     let status = child.wait().unwrap();
     if lines.is_empty() { Err(status.code()) } else { Ok(lines) }
@@ -47,8 +47,7 @@ fn flag_overrides_environment_overrides_file() {
     assert!(flag.starts_with("listening on 0.0.0.0:"), "{flag}");
 }
 
-/// Whether somebody new is let in by a server that was told this in its file, its variables and its
-/// flags.
+/// Whether a server with these keys in its file, environment and flags admits new users without an invite.
 fn is_open(folder: &TempDir, [file, variables, flags]: [&[&str]; 3]) -> Result<bool, Option<i32>> {
     let settings: Vec<_> = file.iter().map(|key| format!("{key} = true\n")).collect();
     write_config(folder, &settings.concat());
@@ -58,9 +57,9 @@ fn is_open(folder: &TempDir, [file, variables, flags]: [&[&str]; 3]) -> Result<b
     }
     command.args(flags.iter().map(|key| format!("--{key}")));
     let lines = ready_lines(command)?;
-    let told = |words: &str| lines.iter().any(|line| line.starts_with(words));
-    let is_open = told("open to anybody who can reach this port");
-    assert_ne!(is_open, told("nobody new comes in without an invite"), "{lines:?}");
+    let has_line = |words: &str| lines.iter().any(|line| line.starts_with(words));
+    let is_open = has_line("open to anybody who can reach this port");
+    assert_ne!(is_open, has_line("nobody new comes in without an invite"), "{lines:?}");
     Ok(is_open)
 }
 
@@ -75,7 +74,7 @@ fn login_policy_comes_from_the_strongest_source() {
         for variables in [NOTHING, OPEN, INVITE_ONLY, BOTH] {
             for flags in [NOTHING, OPEN, INVITE_ONLY] {
                 let said = [file, variables, flags];
-                let strongest = said.iter().rev().find(|place| !place.is_empty());
+                let strongest = said.iter().rev().find(|source| !source.is_empty());
                 let expected = strongest == Some(&OPEN);
                 assert_eq!(
                     is_open(&folder, said),
@@ -85,7 +84,7 @@ fn login_policy_comes_from_the_strongest_source() {
             }
         }
     }
-    assert_eq!(is_open(&folder, [NOTHING, NOTHING, BOTH]), Err(Some(2)), "one or the other");
+    assert_eq!(is_open(&folder, [NOTHING, NOTHING, BOTH]), Err(Some(2)), "conflicting flags");
 }
 
 #[test]
@@ -97,9 +96,9 @@ fn conflicting_name_and_id_are_decided_by_the_strongest_source() {
         let mut command =
             chat_command(home.path(), &[&["send", &link][..], flags, &["hello"]].concat());
         let output = command.envs(variables.iter().copied()).output().unwrap();
-        let complaints = String::from_utf8(output.stderr).unwrap();
+        let stderr = String::from_utf8(output.stderr).unwrap();
         if !output.status.success() {
-            return Err((output.status.code(), complaints));
+            return Err((output.status.code(), stderr));
         }
         Ok(ann.wait_for("action", "MESSAGE")["sender"].as_str().unwrap().to_owned())
     };
@@ -111,8 +110,8 @@ fn conflicting_name_and_id_are_decided_by_the_strongest_source() {
     assert_eq!(sender(&[("CHAT_ID", &bob)], &[]), Ok(bob.clone()));
     assert_eq!(sender(&[], &["--id", &bob, "--name", "Bob"]), Ok(bob.clone()));
     write_config(&home, &format!("name = 'Tom'\nid = '{bob}'"));
-    assert_eq!(sender(&[], &[]), Ok(bob.clone()), "in one place, the ID");
+    assert_eq!(sender(&[], &[]), Ok(bob.clone()), "the ID wins within one source");
     assert!(sender(&tom, &[]).unwrap().starts_with("Tom_"));
-    let (status, complaints) = sender(&[], &["--id", &bob, "--name", "Tom"]).unwrap_err();
-    assert!(status == Some(2) && complaints.contains("leave --name out"), "{complaints}");
+    let (status, stderr) = sender(&[], &["--id", &bob, "--name", "Tom"]).unwrap_err();
+    assert!(status == Some(2) && stderr.contains("leave --name out"), "{stderr}");
 }

@@ -1,4 +1,4 @@
-//! `chat tail` as a script meets it: what it prints, in which order, and how it ends.
+//! `chat tail` in a script: its output, its order, and its exit status.
 
 use std::io::{BufRead as _, BufReader, Lines};
 use std::process::{Child, ChildStdout, Command};
@@ -8,14 +8,14 @@ use serde_json::Value;
 use crate::support::pty::PtyProgram;
 use crate::support::{TestClient, TestServer, chat_command};
 
-/// `chat tail` to this server.
+/// `chat tail` with this server.
 fn tail_command(server: &TestServer, arguments: &[&str]) -> Command {
     let home = server.data_folder().path().join("home");
     let link = server.pinned_link();
     chat_command(&home, &[&["tail", &link, "--name", "log"], arguments].concat())
 }
 
-/// All that it prints.
+/// The complete output of `chat tail`.
 fn tail_output(server: &TestServer, arguments: &[&str]) -> String {
     let output = tail_command(server, arguments).output().unwrap();
     assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
@@ -24,7 +24,7 @@ fn tail_output(server: &TestServer, arguments: &[&str]) -> String {
     text
 }
 
-/// Says so many messages, each its number, and waits until they are stored.
+/// Posts one message per number and waits until all are stored.
 fn post_numbers(ann: &mut TestClient, numbers: std::ops::Range<usize>) {
     let last = numbers.end - 1;
     for number in numbers {
@@ -41,7 +41,7 @@ fn contents(json: &str) -> Vec<String> {
     json.lines().map(content).collect()
 }
 
-/// A tail that follows.
+/// A running `chat tail --follow`, killed on drop.
 struct FollowingTail {
     child: Child,
     lines: Lines<BufReader<ChildStdout>>,
@@ -65,7 +65,7 @@ impl FollowingTail {
 
 impl Drop for FollowingTail {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        // It may have exited already.
         self.child.kill().unwrap_or_default();
         self.child.wait().unwrap();
     }
@@ -80,7 +80,7 @@ fn kicked_tail_exits() {
     let list = server.run_admin(&["list"]);
     let id = list.split_whitespace().find(|word| word.starts_with("log_")).unwrap();
     server.run_admin(&["kick", id]);
-    assert_eq!(following.child.wait().unwrap().code(), Some(4), "it does not come back");
+    assert_eq!(following.child.wait().unwrap().code(), Some(4), "exit status");
 }
 
 #[test]
@@ -122,7 +122,7 @@ fn progress_is_shown_on_a_terminal_and_erased() {
     let tail = ["tail", &server.pinned_link(), "--name", "log", "-n", "2000"];
     let screen = PtyProgram::spawn(&tail, (120, 80));
     screen.wait_for(": 109");
-    assert_eq!(screen.row_of(": 0"), 0, "nothing is left above");
+    assert_eq!(screen.row_of(": 0"), 0, "progress line not erased");
     assert_eq!(screen.count("of 2000 messages"), 0);
     assert!(screen.raw_until_exit().contains("\r100 of 2000 messages "));
 }

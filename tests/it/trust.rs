@@ -1,4 +1,4 @@
-//! Who is who, by the real program: servers by pin, link or certificate, people by the key they carry.
+//! Identity, with the real program: servers by pin, link or certificate, users by their keys.
 
 use std::fs;
 use std::io::Write as _;
@@ -12,10 +12,10 @@ use tempfile::TempDir;
 use crate::support::pty::PtyProgram;
 use crate::support::{TestServer, TlsConnection, chat_command, serve_command};
 
-/// Runs `chat` as whoever has this home; its status, its output and its complaints.
+/// Runs `chat` with this `CHAT_HOME` and input; returns exit status, standard output and standard error.
 fn run_chat(home: &TempDir, arguments: &[&str], input: &str) -> (Option<i32>, String, String) {
     let mut child = chat_command(home.path(), arguments).stdin(Stdio::piped()).spawn().unwrap();
-    // It may have ended before it read anything.
+    // It may exit before it reads anything.
     child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap_or_default();
     let Output { status, stdout, stderr } = child.wait_with_output().unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
@@ -25,11 +25,11 @@ fn run_chat(home: &TempDir, arguments: &[&str], input: &str) -> (Option<i32>, St
 fn send(home: &TempDir, server: &str, more: &[&str]) -> (Option<i32>, String) {
     let all =
         [&["send", server, "--name", "Bob", "--timeout", "10"][..], more, &["hello"]].concat();
-    let (status, _, complaints) = run_chat(home, &all, "");
-    (status, complaints)
+    let (status, _, stderr) = run_chat(home, &all, "");
+    (status, stderr)
 }
 
-/// Another server in its place, with another key.
+/// Replaces a server by another one with another key on the same address.
 fn replace_server(mut server: TestServer) -> TestServer {
     let address = server.address.to_string();
     server.kill();
@@ -47,10 +47,10 @@ fn first_contact_pins_the_key_and_a_changed_key_is_rejected() {
     let server = TestServer::start();
     let (home, address) = (TempDir::new().unwrap(), server.address.to_string());
     let first = server.fingerprint();
-    let (status, complaints) = send(&home, &address, &[]);
-    assert_eq!(status, Some(0), "{complaints}");
-    assert!(complaints.starts_with(&format!("first contact with {address}")), "{complaints}");
-    assert!(complaints.contains(&first.to_string()), "{complaints}");
+    let (status, stderr) = send(&home, &address, &[]);
+    assert_eq!(status, Some(0), "{stderr}");
+    assert!(stderr.starts_with(&format!("first contact with {address}")), "{stderr}");
+    assert!(stderr.contains(&first.to_string()), "{stderr}");
     assert_eq!(send(&home, &address, &[]), (Some(0), String::new()));
     let line = known_servers(&home);
     assert!(line.starts_with(&format!("{address} {first} 20")), "{line}");
@@ -63,8 +63,8 @@ fn first_contact_pins_the_key_and_a_changed_key_is_rejected() {
         &["tail", &address, "--name", "Bob"],
         &["join", &address, "--name", "Bob", "--plain"],
     ] {
-        let (status, _, complaints) = run_chat(&home, command, "hello\n");
-        assert_eq!(status, Some(3), "{complaints}");
+        let (status, _, stderr) = run_chat(&home, command, "hello\n");
+        assert_eq!(status, Some(3), "{stderr}");
         for told in [
             &first.to_string(),
             &second.to_string(),
@@ -72,16 +72,20 @@ fn first_contact_pins_the_key_and_a_changed_key_is_rejected() {
             line.trim(),
             "its data folder was deleted",
         ] {
-            assert!(complaints.contains(told), "{told:?} in {complaints}");
+            assert!(stderr.contains(told), "{told:?} in {stderr}");
         }
     }
     assert_eq!(known_servers(&home), line);
     let mut ann = server.join("Ann");
     ann.send(&json!({"action": "HISTORY", "cid": "all"}));
-    assert_eq!(ann.wait_for("action", "HISTORY")["messages"], json!([]), "nothing has come");
+    assert_eq!(
+        ann.wait_for("action", "HISTORY")["messages"],
+        json!([]),
+        "a message was sent to the wrong server"
+    );
     fs::write(&file, "").unwrap();
-    let (status, complaints) = send(&home, &address, &[]);
-    assert!(status == Some(0) && complaints.contains(&second.to_string()), "{complaints}");
+    let (status, stderr) = send(&home, &address, &[]);
+    assert!(status == Some(0) && stderr.contains(&second.to_string()), "{stderr}");
 }
 
 #[test]
@@ -99,9 +103,9 @@ fn running_client_exits_when_the_server_key_changes() {
     let _server = replace_server(server);
     assert_eq!(screen.finish(), 3);
     let Output { status, stderr, .. } = bob.wait_with_output().unwrap();
-    let complaints = String::from_utf8(stderr).unwrap();
-    assert_eq!(status.code(), Some(3), "{complaints}");
-    assert!(complaints.contains("has changed: nothing was sent"), "{complaints}");
+    let stderr = String::from_utf8(stderr).unwrap();
+    assert_eq!(status.code(), Some(3), "{stderr}");
+    assert!(stderr.contains("has changed: nothing was sent"), "{stderr}");
 }
 
 #[test]
@@ -110,15 +114,15 @@ fn link_pin_is_verified_and_stored() {
     let own = server.fingerprint();
     let home = TempDir::new().unwrap();
     let wrong = format!("chat://{}/#pin={}", server.address, "A".repeat(43));
-    let (status, complaints) = send(&home, &wrong, &[]);
-    assert_eq!(status, Some(3), "{complaints}");
-    assert!(complaints.contains("not the one in the link: nothing was sent"), "{complaints}");
-    assert!(complaints.contains(&own.to_string()), "{complaints}");
+    let (status, stderr) = send(&home, &wrong, &[]);
+    assert_eq!(status, Some(3), "{stderr}");
+    assert!(stderr.contains("not the one in the link: nothing was sent"), "{stderr}");
+    assert!(stderr.contains(&own.to_string()), "{stderr}");
     assert!(!home.path().join("client/known_servers").exists());
     assert_eq!(send(&home, &server.pinned_link(), &[]), (Some(0), String::new()));
     assert!(known_servers(&home).contains(&own.to_string()));
-    let (status, complaints) = send(&home, "chat://127.0.0.1/#pin=half", &[]);
-    assert!(status == Some(2) && complaints.contains("copy the whole link"), "{complaints}");
+    let (status, stderr) = send(&home, "chat://127.0.0.1/#pin=half", &[]);
+    assert!(status == Some(2) && stderr.contains("copy the whole link"), "{stderr}");
 }
 
 #[test]
@@ -128,10 +132,10 @@ fn damaged_pin_file_is_reported_and_prevents_connecting() {
     let file = home.path().join("client/known_servers");
     fs::create_dir(home.path().join("client")).unwrap();
     fs::write(&file, "# mine\n\x1b[31m who knows\n").unwrap();
-    let (status, complaints) = send(&home, &server.address.to_string(), &[]);
+    let (status, stderr) = send(&home, &server.address.to_string(), &[]);
     assert_eq!(status, Some(1));
-    assert!(complaints.contains(&format!("{}: line 2 is not", file.display())), "{complaints}");
-    assert!(!complaints.contains('\x1b'));
+    assert!(stderr.contains(&format!("{}: line 2 is not", file.display())), "{stderr}");
+    assert!(!stderr.contains('\x1b'));
 }
 
 #[test]
@@ -142,11 +146,11 @@ fn ca_file_replaces_pinning() {
     let sent = send(&home, &address, &["--ca", &ca(&server)]);
     assert_eq!(sent, (Some(0), String::new()));
     assert!(!home.path().join("client/known_servers").exists());
-    let (status, complaints) = send(&home, &address, &["--ca", &ca(&other)]);
-    assert_eq!(status, Some(3), "{complaints}");
-    assert!(complaints.contains("no certificate to be trusted"), "{complaints}");
-    let (status, complaints) = send(&home, &address, &["--ca", "nowhere.pem"]);
-    assert!(status == Some(1) && complaints.contains("nowhere.pem"), "{complaints}");
+    let (status, stderr) = send(&home, &address, &["--ca", &ca(&other)]);
+    assert_eq!(status, Some(3), "{stderr}");
+    assert!(stderr.contains("is not trusted, nothing was sent"), "{stderr}");
+    let (status, stderr) = send(&home, &address, &["--ca", "nowhere.pem"]);
+    assert!(status == Some(1) && stderr.contains("nowhere.pem"), "{stderr}");
 }
 
 #[test]
@@ -157,20 +161,20 @@ fn system_ca_certificates_replace_pinning() {
         ["send", &server.address.to_string(), "--name", "Bob", "--ca", "system", "hello"];
     let send = |trusted: &Path| {
         let mut command = chat_command(home.path(), &arguments);
-        // Where the system would look, it looks here.
+        // Overrides the system certificate store.
         let output = command.env("SSL_CERT_FILE", trusted).env_remove("SSL_CERT_DIR").output();
         let Output { status, stderr, .. } = output.unwrap();
         (status.code(), String::from_utf8(stderr).unwrap())
     };
     assert_eq!(send(&server.certificate_path()), (Some(0), String::new()));
     assert!(!home.path().join("client/known_servers").exists());
-    let (status, complaints) = send(&other.certificate_path());
-    assert_eq!(status, Some(3), "{complaints}");
-    assert!(complaints.contains("no certificate to be trusted"), "{complaints}");
-    let nobody = home.path().join("nobody.pem");
-    fs::write(&nobody, "").unwrap();
-    let (status, complaints) = send(&nobody);
-    assert!(status == Some(1) && complaints.contains("system"), "{complaints}");
+    let (status, stderr) = send(&other.certificate_path());
+    assert_eq!(status, Some(3), "{stderr}");
+    assert!(stderr.contains("is not trusted, nothing was sent"), "{stderr}");
+    let empty = home.path().join("empty.pem");
+    fs::write(&empty, "").unwrap();
+    let (status, stderr) = send(&empty);
+    assert!(status == Some(1) && stderr.contains("system"), "{stderr}");
 }
 
 #[test]
@@ -179,13 +183,13 @@ fn exported_key_keeps_the_id_on_another_machine() {
     let mut ann = server.join("Ann");
     let (here, there) = (TempDir::new().unwrap(), TempDir::new().unwrap());
     let address = server.address.to_string();
-    let mut says = |home: &TempDir, who: &[&str]| {
+    let mut send_hello = |home: &TempDir, who: &[&str]| {
         let all = [&["send", &address][..], who, &["hello"]].concat();
-        let (status, _, complaints) = run_chat(home, &all, "");
-        assert_eq!(status, Some(0), "{complaints}");
+        let (status, _, stderr) = run_chat(home, &all, "");
+        assert_eq!(status, Some(0), "{stderr}");
         ann.wait_for("action", "MESSAGE")["sender"].as_str().unwrap().to_owned()
     };
-    let bob = says(&here, &["--name", "Bob"]);
+    let bob = send_hello(&here, &["--name", "Bob"]);
     let file = here.path().join("moved.pem");
     let file = file.to_str().unwrap();
     let (status, shown, _) = run_chat(&here, &["key", "show"], "");
@@ -201,44 +205,44 @@ fn exported_key_keeps_the_id_on_another_machine() {
         "no overwriting"
     );
 
-    let (status, _, complaints) = run_chat(&there, &["key", "import", file], "wrong\n");
-    assert!(status == Some(1) && complaints.contains("wrong passphrase"), "{complaints}");
+    let (status, _, stderr) = run_chat(&there, &["key", "import", file], "wrong\n");
+    assert!(status == Some(1) && stderr.contains("wrong passphrase"), "{stderr}");
     let (status, said, _) = run_chat(&there, &["key", "import", file], "correct horse\n");
     assert!(status == Some(0) && said.contains(fingerprint), "{said}");
-    assert_eq!(says(&there, &["--name", "Bob"]), bob);
-    assert_eq!(says(&there, &["--id", &bob]), bob, "the ID says the name");
-    let (status, _, complaints) =
+    assert_eq!(send_hello(&there, &["--name", "Bob"]), bob);
+    assert_eq!(send_hello(&there, &["--id", &bob]), bob, "the name follows from the ID");
+    let (status, _, stderr) =
         run_chat(&there, &["send", &address, "--id", &bob, "--name", "Tom", "hello"], "");
-    assert!(status == Some(2) && complaints.contains("leave --name out"), "{complaints}");
+    assert!(status == Some(2) && stderr.contains("leave --name out"), "{stderr}");
 }
 
-/// The certificate that the next one to connect is shown.
+/// The server's current certificate.
 fn server_certificate(server: &TestServer) -> Vec<u8> {
     TlsConnection::server_certificate(server).to_vec()
 }
 
 #[test]
-#[expect(clippy::disallowed_methods, reason = "a real process takes its time")]
+#[expect(clippy::disallowed_methods, reason = "waits for a real process")]
 fn certificate_reload_keeps_connections() {
     let server = TestServer::start();
     let (mut ann, mut bob) = (server.join("Ann"), server.join("Bob"));
     let (before, own) = (server_certificate(&server), server.fingerprint());
-    let hang_up = |words: &str| {
-        let told = server.log().matches(words).count();
+    let reload = |words: &str| {
+        let count = server.log().matches(words).count();
         server.signal("HUP");
         let start = std::time::Instant::now();
-        while server.log().matches(words).count() == told {
+        while server.log().matches(words).count() == count {
             assert!(start.elapsed() < crate::support::TIMEOUT, "{}", server.log());
             std::thread::yield_now();
         }
     };
-    fs::write(server.certificate_path(), "nonsense").unwrap();
-    hang_up("the certificate stays as it was");
+    fs::write(server.certificate_path(), "not a certificate").unwrap();
+    reload("the certificate stays as it was");
     assert_eq!(server_certificate(&server), before);
-    // The program makes a new certificate of the key that is there.
+    // Creates a new certificate for the existing key.
     fs::remove_file(server.certificate_path()).unwrap();
     ServerIdentity::open(server.certificate_path().parent().unwrap()).unwrap();
-    hang_up("the certificate is renewed");
+    reload("the certificate is renewed");
     assert_ne!(server_certificate(&server), before);
     assert_eq!(server.fingerprint(), own);
     ann.post("still here");

@@ -1,4 +1,4 @@
-//! What happens to machines and cables, and when it is over.
+//! Random faults of the server, the clients and the network, and their repair.
 
 use std::time::Duration;
 
@@ -8,40 +8,41 @@ use super::run::Simulation;
 
 const SERVER: &str = "server";
 
-/// What can happen.
+/// A fault.
 #[derive(Debug, Clone)]
 enum Fault {
-    /// The server ends without a word, as by `kill -9`: the system hangs up for it.
+    /// The server process is killed; the operating system closes its connections.
     ServerKilled,
-    /// Nothing hangs up: whoever was connected has to find out.
+    /// The server host loses power: nothing closes its connections.
     ServerPowerLost,
-    /// The server ends as it likes to.
+    /// The server shuts down in order.
     ServerStopped,
-    /// A client's process ends without a word.
+    /// A client process is killed.
     ClientKilled(String),
-    /// What is sent between a client and the server is lost.
+    /// Packets between a client and the server are lost.
     Partitioned(String),
-    /// What is sent from the first to the second is lost.
+    /// Packets from the first host to the second are lost.
     PartitionedOneWay(String, String),
-    /// What is sent between a client and the server waits.
+    /// Packets between a client and the server are held back.
     Delayed(String),
 }
 
-/// What has happened and is not over, with the moment when it will be.
+/// The active faults, each with the simulated time of its repair.
 #[derive(Default)]
 pub(super) struct FaultInjector(Vec<(Duration, Fault)>);
 
 impl FaultInjector {
-    /// Something happens, after all that is over by now.
-    pub(super) fn inject_random(&mut self, world: &mut Simulation) {
-        let now = world.sim.elapsed();
-        let (over, on): (Vec<_>, Vec<_>) = self.0.drain(..).partition(|(until, _)| *until <= now);
-        self.0 = on;
-        for (_, blow) in over {
-            repair(world, blow);
+    /// Repairs the faults that are due, then injects a random one.
+    pub(super) fn inject_random(&mut self, simulation: &mut Simulation) {
+        let now = simulation.sim.elapsed();
+        let (due, active): (Vec<_>, Vec<_>) =
+            self.0.drain(..).partition(|(until, _)| *until <= now);
+        self.0 = active;
+        for (_, fault) in due {
+            repair(simulation, fault);
         }
-        let client = world.random_client();
-        let blow = match world.rng.random_range(0..10) {
+        let client = simulation.random_client();
+        let fault = match simulation.rng.random_range(0..10) {
             0..2 => Fault::ServerKilled,
             2 => Fault::ServerPowerLost,
             3 => Fault::ServerStopped,
@@ -51,49 +52,51 @@ impl FaultInjector {
             8 => Fault::PartitionedOneWay(SERVER.to_owned(), client),
             _ => Fault::Delayed(client),
         };
-        apply(world, &blow);
-        let lasts = Duration::from_millis(world.rng.random_range(1..5_000));
-        self.0.push((now + lasts, blow));
+        apply(simulation, &fault);
+        let duration = Duration::from_millis(simulation.rng.random_range(1..5_000));
+        self.0.push((now + duration, fault));
     }
 
-    /// Everything is over.
-    pub(super) fn repair_all(&mut self, world: &mut Simulation) {
-        for (_, blow) in self.0.drain(..) {
-            repair(world, blow);
+    /// Repairs all faults.
+    pub(super) fn repair_all(&mut self, simulation: &mut Simulation) {
+        for (_, fault) in self.0.drain(..) {
+            repair(simulation, fault);
         }
     }
 }
 
-fn apply(world: &mut Simulation, blow: &Fault) {
-    match blow {
-        Fault::ServerKilled => world.sim.crash(SERVER),
+fn apply(simulation: &mut Simulation, fault: &Fault) {
+    match fault {
+        Fault::ServerKilled => simulation.sim.crash(SERVER),
         Fault::ServerPowerLost => {
             for client in Simulation::clients() {
-                world.sim.partition(client, SERVER);
+                simulation.sim.partition(client, SERVER);
             }
-            world.sim.crash(SERVER);
+            simulation.sim.crash(SERVER);
             for client in Simulation::clients() {
-                world.sim.repair(client, SERVER);
+                simulation.sim.repair(client, SERVER);
             }
         }
-        Fault::ServerStopped => world.stop_server(),
-        Fault::ClientKilled(client) => world.sim.crash(client.as_str()),
-        Fault::Partitioned(client) => world.sim.partition(client.as_str(), SERVER),
+        Fault::ServerStopped => simulation.stop_server(),
+        Fault::ClientKilled(client) => simulation.sim.crash(client.as_str()),
+        Fault::Partitioned(client) => simulation.sim.partition(client.as_str(), SERVER),
         Fault::PartitionedOneWay(from, to) => {
-            world.sim.partition_oneway(from.as_str(), to.as_str())
+            simulation.sim.partition_oneway(from.as_str(), to.as_str())
         }
-        Fault::Delayed(client) => world.sim.hold(client.as_str(), SERVER),
+        Fault::Delayed(client) => simulation.sim.hold(client.as_str(), SERVER),
     }
 }
 
-fn repair(world: &mut Simulation, blow: Fault) {
-    match blow {
+fn repair(simulation: &mut Simulation, fault: Fault) {
+    match fault {
         Fault::ServerKilled | Fault::ServerPowerLost | Fault::ServerStopped => {
-            world.sim.bounce(SERVER)
+            simulation.sim.bounce(SERVER)
         }
-        Fault::ClientKilled(client) => world.sim.bounce(client.as_str()),
-        Fault::Partitioned(client) => world.sim.repair(client.as_str(), SERVER),
-        Fault::PartitionedOneWay(from, to) => world.sim.repair_oneway(from.as_str(), to.as_str()),
-        Fault::Delayed(client) => world.sim.release(client.as_str(), SERVER),
+        Fault::ClientKilled(client) => simulation.sim.bounce(client.as_str()),
+        Fault::Partitioned(client) => simulation.sim.repair(client.as_str(), SERVER),
+        Fault::PartitionedOneWay(from, to) => {
+            simulation.sim.repair_oneway(from.as_str(), to.as_str())
+        }
+        Fault::Delayed(client) => simulation.sim.release(client.as_str(), SERVER),
     }
 }

@@ -1,9 +1,8 @@
-//! The real server and clients in worlds that are made up: whatever the network and the machines do,
-//! what was promised holds.
+//! Deterministic simulation: the real server and clients on a simulated network and clock, with faults.
 //!
-//! A seed decides all that happens, but only in a fresh process: so each has one of its own, which is
-//! this test again. The suite plays a hundred; `CHAT_SEEDS=10000` plays more, and `CHAT_SEED=7`
-//! that one alone, with everything that was noted.
+//! A seed determines everything, but only in a new process, so each seed runs in a subprocess: this test
+//! binary with `CHAT_SEED` set. The suite runs a hundred seeds; `CHAT_SEEDS=10000` runs more. `CHAT_SEED=7`
+//! runs one seed in this process and prints all observations.
 
 mod faults;
 mod run;
@@ -15,13 +14,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use crate::support::checker::check;
 use crate::support::{count_from_env, print_result};
 
-/// The one seed that this process is for.
+/// The variable with the seed of a subprocess.
 const SEED_VARIABLE: &str = "CHAT_SEED";
 
-/// The test's own name.
+/// The test that a subprocess runs.
 const TEST_NAME: &str = "simulated::delivery_is_exactly_once_in_simulation";
 
-/// Before each line of what a world tells.
+/// The start of each output line that belongs to the simulation.
 const OUTPUT_PREFIX: &str = "| ";
 
 #[test]
@@ -49,7 +48,7 @@ fn delivery_is_exactly_once_in_simulation() {
             });
         }
     });
-    print_result(&format!("{seeds} worlds, and nothing was lost, doubled, out of order or back"));
+    print_result(&format!("{seeds} simulations: delivery exactly once and in order"));
 }
 
 #[test]
@@ -58,19 +57,19 @@ fn simulation_is_deterministic() {
         let (one, again) =
             (recorded_output(&run_in_subprocess(seed)), recorded_output(&run_in_subprocess(seed)));
         assert!(one.lines().count() > 100, "{one}");
-        assert!(one == again, "seed {seed} is played in more than one way");
+        assert!(one == again, "seed {seed} is not deterministic");
     }
     assert_ne!(recorded_output(&run_in_subprocess(1)), recorded_output(&run_in_subprocess(2)));
 }
 
-/// Plays one world in this process, tells what was noted in it, and judges it.
+/// Runs one seed in this process, prints all observations, and checks them.
 fn run_seed(seed: u64) {
     let (history, time) = run::run(seed);
     let report = check(&history);
     let mut text = String::new();
-    for (number, notes) in history.iter().enumerate() {
-        for note in notes {
-            writeln!(text, "{OUTPUT_PREFIX}{number} {note:?}").unwrap();
+    for (number, observations) in history.iter().enumerate() {
+        for observation in observations {
+            writeln!(text, "{OUTPUT_PREFIX}{number} {observation:?}").unwrap();
         }
     }
     print_result(&format!("\n{text}{OUTPUT_PREFIX}{time:?}: {report}"));
@@ -83,7 +82,7 @@ fn run_in_subprocess(seed: usize) -> Output {
     command.output().unwrap()
 }
 
-/// What a world has told.
+/// The output of a simulation.
 fn recorded_output(output: &Output) -> String {
     let text = String::from_utf8_lossy(&output.stdout);
     text.lines()
@@ -94,7 +93,7 @@ fn recorded_output(output: &Output) -> String {
 
 fn fail_with_seed(seed: usize, output: &Output) -> ! {
     panic!(
-        "seed {seed} went wrong; it is repeated by\n\
+        "seed {seed} failed; to repeat it, run\n\
          {SEED_VARIABLE}={seed} cargo test --test it {TEST_NAME} -- --exact --nocapture\n{}",
         String::from_utf8_lossy(&output.stderr)
     )

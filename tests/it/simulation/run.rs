@@ -1,7 +1,6 @@
-//! A world in a process: the real server and the real clients, with TLS, on a network and a clock that
-//! are made up. A seed decides all of it.
+//! One simulation: the real server and clients, with TLS, on a simulated network and clock, from one seed.
 //!
-//! Knows nothing of what should come out: `checker` judges that.
+//! It only produces a history; `checker` checks it.
 
 use std::cell::RefCell;
 use std::net::Ipv4Addr;
@@ -33,20 +32,21 @@ use crate::support::test_user::{self, TestUser, UserCoordinator};
 
 const USERS: usize = 4;
 
-/// How much time passes at once. What happens on one machine happens to the millisecond; what comes
-/// from another is noticed at the next step.
+/// The simulated time per step. Hosts see packets of other hosts at the next step; timers of one host are
+/// exact to the millisecond.
 const STEP: Duration = Duration::from_millis(20);
 
-/// Longer than anything takes: a dead link is found after 45 seconds, and pauses grow to 30.
+/// The timeout of every wait: a dead connection is detected after 45 seconds, and reconnect pauses grow to
+/// 30.
 const TIMEOUT: Duration = Duration::from_secs(400);
 
-/// How often somebody thinks of something to do.
+/// The interval between a user's actions.
 const ACTION_INTERVAL: Duration = Duration::from_millis(100);
 
 const SERVER: &str = "server";
 const PORT: u16 = 7_000;
 
-/// The moment at which the simulation begins, in milliseconds.
+/// The simulated wall-clock time at the start, in Unix milliseconds.
 const START_MS: i64 = 1_800_000_000_000;
 
 fn wall_clock_ms() -> i64 {
@@ -60,7 +60,7 @@ fn simulated_clock() -> Now {
     Now { monotonic: tokio::time::Instant::now(), wall }
 }
 
-/// The network's end at the server.
+/// A listener on the simulated network.
 struct SimListener(turmoil::net::TcpListener);
 
 impl Listener for SimListener {
@@ -71,7 +71,7 @@ impl Listener for SimListener {
     }
 }
 
-/// A client's way to the server.
+/// Connects a client over the simulated network, with its key.
 struct SimConnector(Arc<ClientIdentity>);
 
 impl Connector for SimConnector {
@@ -92,7 +92,7 @@ impl Connector for SimConnector {
     }
 }
 
-/// What outlives a crash of the server.
+/// What survives a crash of the server.
 struct ServerHost {
     folder: PathBuf,
     identity: ServerIdentity,
@@ -100,18 +100,18 @@ struct ServerHost {
     stop: RefCell<CancellationToken>,
 }
 
-/// The server from its start to its end.
+/// Runs the server until it stops.
 async fn run_server(host: Rc<ServerHost>) -> turmoil::Result {
     let mut store = SqliteStore::open(&host.folder)?;
     let opened = store.snapshot()?;
     let (reads, read_queue) = worker::read_queue();
     let (searches, search_queue) = worker::read_queue();
     let (writes, write_queue) = worker::write_queue();
-    let mut dice = StdRng::seed_from_u64(host.rng.borrow_mut().random());
-    let seed = dice.random();
-    let slowness = dice.random_range(1..30);
+    let mut rng = StdRng::seed_from_u64(host.rng.borrow_mut().random());
+    let seed = rng.random();
+    let slowness = rng.random_range(1..30);
     let disk = async move || {
-        tokio::time::sleep(Duration::from_millis(dice.random_range(0..slowness))).await;
+        tokio::time::sleep(Duration::from_millis(rng.random_range(0..slowness))).await;
     };
     tokio::task::spawn_local(worker::run_reader_task(store.open_reader()?, read_queue));
     tokio::task::spawn_local(worker::run_reader_task(store.open_reader()?, search_queue));
@@ -135,7 +135,7 @@ async fn run_server(host: Rc<ServerHost>) -> turmoil::Result {
     Ok(parts.run(stop).await?)
 }
 
-/// The world.
+/// A simulation with its server and users.
 pub(super) struct Simulation {
     pub(super) sim: Sim<'static>,
     pub(super) rng: StdRng,
@@ -144,13 +144,13 @@ pub(super) struct Simulation {
     users: Vec<Rc<RefCell<TestUser>>>,
 }
 
-/// The name of a client's machine.
+/// The host name of a client.
 fn client_host(number: usize) -> String {
     format!("client{number}")
 }
 
 impl Simulation {
-    /// A server and some clients, whose files are in this folder.
+    /// Sets up a server and clients with their files in `folder`.
     fn new(seed: u64, folder: &Path) -> Self {
         let mut rng = StdRng::seed_from_u64(seed);
         let mut builder = turmoil::Builder::new();
@@ -170,23 +170,23 @@ impl Simulation {
         let coordinator = UserCoordinator::new(USERS, wall_clock_ms);
         let mut users = Vec::new();
         for number in 0..USERS {
-            let person = TestUser::new(number, &coordinator, rng.random());
-            users.push(Rc::clone(&person));
+            let user = TestUser::new(number, &coordinator, rng.random());
+            users.push(Rc::clone(&user));
             let key = folder.join(format!("{}.pem", client_host(number)));
             let identity = Arc::new(ClientIdentity::open(&key).unwrap());
             let seeds = RefCell::new(StdRng::seed_from_u64(rng.random()));
             sim.host(client_host(number), move || {
-                let (person, identity) = (Rc::clone(&person), Arc::clone(&identity));
-                let username = person.borrow().name().to_string();
+                let (user, identity) = (Rc::clone(&user), Arc::clone(&identity));
+                let username = user.borrow().name().to_string();
                 let dialect = Dialect::Extended;
                 let login = Login { username, dialect, user_id: None, invite: None, resume: None };
-                let dice = SmallRng::seed_from_u64(seeds.borrow_mut().random());
-                // The real one's file is another thread's work, and when that is done, chance. What it
-                // would hold, the person says again.
+                let rng = SmallRng::seed_from_u64(seeds.borrow_mut().random());
+                // The real outbox uses a thread, which is not deterministic. The user sends again what it
+                // would contain.
                 let outbox = Outbox::default();
                 async move {
-                    let client = client::connect_with(SimConnector(identity), login, outbox, dice);
-                    test_user::run(person, client, ACTION_INTERVAL).await;
+                    let client = client::connect_with(SimConnector(identity), login, outbox, rng);
+                    test_user::run(user, client, ACTION_INTERVAL).await;
                     Ok(())
                 }
             });
@@ -194,17 +194,17 @@ impl Simulation {
         Self { sim, rng, server, coordinator, users }
     }
 
-    /// The machine of some client.
+    /// The host name of a random client.
     pub(super) fn random_client(&mut self) -> String {
         client_host(self.rng.random_range(0..USERS))
     }
 
-    /// The machines of all clients.
+    /// The host names of all clients.
     pub(super) fn clients() -> impl Iterator<Item = String> {
         (0..USERS).map(client_host)
     }
 
-    /// Ends the server as SIGTERM does.
+    /// Stops the server as SIGTERM does.
     pub(super) fn stop_server(&self) {
         self.server.stop.borrow().cancel();
     }
@@ -225,33 +225,36 @@ impl Simulation {
     }
 
     fn all(&self, holds: fn(&TestUser) -> bool) -> bool {
-        self.users.iter().all(|person| holds(&person.borrow()))
+        self.users.iter().all(|user| holds(&user.borrow()))
     }
 }
 
-/// What everybody noted in the world of this seed, and how long it lasted there.
+/// Runs a seed; returns the observations of all users and the simulated duration.
 pub(super) fn run(seed: u64) -> (History, Duration) {
-    // A disk that is waited for takes longer than all else.
+    // A memory file system, because syncing a disk would dominate the run time.
     let memory = Path::new("/dev/shm");
     let folder = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
     let folder = folder.unwrap();
-    let mut world = Simulation::new(seed, folder.path());
-    world.run_until("everybody is there", |world| world.coordinator.all_registered());
-    let mut fate = FaultInjector::default();
-    for _ in 0..world.rng.random_range(1..12) {
-        let pause = Duration::from_millis(world.rng.random_range(0..3_000));
-        world.run(pause);
-        fate.inject_random(&mut world);
-    }
-    let pause = Duration::from_millis(world.rng.random_range(0..3_000));
-    world.run(pause);
-    fate.repair_all(&mut world);
-    world.coordinator.stop_posting();
-    world.run_until("everything has its answer", |world| {
-        world.all(TestUser::has_no_pending_requests)
+    let mut simulation = Simulation::new(seed, folder.path());
+    simulation.run_until("all users are registered", |simulation| {
+        simulation.coordinator.all_registered()
     });
-    world.coordinator.post_final_message();
-    world.run_until("everybody has everything", |world| world.all(TestUser::is_finished));
-    let history = world.users.iter().map(|person| person.borrow().observations()).collect();
-    (history, world.sim.elapsed())
+    let mut faults = FaultInjector::default();
+    for _ in 0..simulation.rng.random_range(1..12) {
+        let pause = Duration::from_millis(simulation.rng.random_range(0..3_000));
+        simulation.run(pause);
+        faults.inject_random(&mut simulation);
+    }
+    let pause = Duration::from_millis(simulation.rng.random_range(0..3_000));
+    simulation.run(pause);
+    faults.repair_all(&mut simulation);
+    simulation.coordinator.stop_posting();
+    simulation.run_until("no request is pending", |simulation| {
+        simulation.all(TestUser::has_no_pending_requests)
+    });
+    simulation.coordinator.post_final_message();
+    simulation
+        .run_until("every user has everything", |simulation| simulation.all(TestUser::is_finished));
+    let history = simulation.users.iter().map(|user| user.borrow().observations()).collect();
+    (history, simulation.sim.elapsed())
 }

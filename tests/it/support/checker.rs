@@ -1,6 +1,8 @@
-//! Whether what clients did and heard keeps the promises, whatever happened to the server meanwhile.
+//! The history checker: whether the observations of all clients satisfy the delivery guarantees, whatever
+//! faults occurred.
 //!
-//! Pure: a [`History`] goes in, a [`Report`] comes out. How histories come about is `load`'s business.
+//! Pure: it turns a [`History`] into a [`Report`]. The clients in `load_client` and `test_user` record
+//! histories.
 
 #![expect(
     clippy::expect_used,
@@ -11,95 +13,89 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-/// The unique word in a message, by which it is known wherever it turns up.
+/// A unique number in the text of a message that identifies it wherever it appears.
 pub(crate) type Token = u64;
 
-/// When something happened: before everything with a later `tick`, whoever did it.
+/// When something happened. Ticks order events across all clients.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Timestamp {
-    /// Counts up, across all clients.
+    /// Increases with every event of any client.
     pub(crate) tick: u64,
-    /// The clock on the wall, in milliseconds.
+    /// Wall-clock time in Unix milliseconds.
     pub(crate) wall_ms: i64,
 }
 
-/// One message as it came from the server.
+/// One copy of a message that a client received.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct ReceivedMessage {
     pub(crate) seq: u64,
     pub(crate) token: Token,
-    /// From when on nobody may get it, for a temporary one.
+    /// For a temporary message: Unix milliseconds from which on the server must not serve it.
     pub(crate) expires: Option<i64>,
 }
 
-/// One thing that a client did or heard.
+/// One action of a client, or one thing it received.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Observation {
-    /// It sent a message to these clients, or to all, for a while or for good.
+    /// The client sent a message to these clients, or to everyone (`None`).
     Posted { token: Token, recipients: Option<Vec<usize>>, is_temporary: bool },
-    /// The server acknowledged it, at this place.
+    /// The server acknowledged the message.
     Acknowledged { token: Token, seq: u64 },
-    /// It asked for the removal of a message.
+    /// The client asked to delete a message.
     DeleteRequested { token: Token },
-    /// The server acknowledged that.
+    /// The server acknowledged the deletion.
     DeleteAcknowledged { token: Token, at: Timestamp },
-    /// It is about to log in; what the stream brings from now on was asked for now.
+    /// The client is about to log in. Whatever its stream delivers from now on counts as requested now.
     Connecting { at: Timestamp },
-    /// The server could not go on from where the client was.
+    /// The server could not resume at the client's last `seq`.
     NotResumed,
-    /// Its process began anew: what lies after `from` and up to `to` is not for its stream to bring.
+    /// The client process restarted. Its stream does not deliver the entries after `from` up to `to`.
     Restarted { from: u64, to: u64 },
-    /// The stream brought a message.
+    /// The stream delivered a message.
     Received(ReceivedMessage),
-    /// The stream brought the word that a message is gone.
+    /// The stream reported that a message was removed or expired.
     Tombstone { seq: u64, token: Option<Token> },
-    /// A page of the history, asked for at some moment.
+    /// A page of history.
     HistoryPage { requested_at: Timestamp, messages: Vec<ReceivedMessage> },
-    /// The whole history, oldest first, when everything was over.
+    /// The complete history at the end of the run, oldest first.
     FullHistory { requested_at: Timestamp, messages: Vec<ReceivedMessage> },
-    /// These words were somewhere in the bytes that came.
+    /// Tokens found anywhere in the received bytes.
     RawTokens(Vec<Token>),
 }
 
-/// What each client noted, in its own order.
+/// Each client's observations, in the order in which it made them.
 pub(crate) type History = Vec<Vec<Observation>>;
 
-/// How it went. From `lost` on, each number has to be 0.
+/// The result of a check. The counts from `lost` on must be 0.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Report {
     pub(crate) posted: usize,
     pub(crate) acknowledged: usize,
     pub(crate) removed: usize,
-    /// Acknowledged temporary messages whose time was up before anybody heard them.
+    /// Acknowledged temporary messages that expired before any client received them.
     pub(crate) expired_unseen: usize,
-    /// Acknowledged messages that the log or somebody's stream does not have.
+    /// Acknowledged messages missing from the log or from the stream of a recipient.
     pub(crate) lost: usize,
-    /// Messages that the log or somebody's stream has twice.
+    /// Messages that are in the log or in a stream twice.
     pub(crate) duplicated: usize,
-    /// Places where the order was not everybody's, or went back.
+    /// Positions at which `seq` did not increase.
     pub(crate) out_of_order: usize,
-    /// Times that a removed or expired message was served again, or its removal was not told.
+    /// Removed or expired messages that were served again, and removals that were not reported.
     pub(crate) resurfaced: usize,
-    /// Direct messages in the bytes of somebody else.
+    /// Direct messages in the bytes of a client outside the audience.
     pub(crate) leaked: usize,
-    /// Clients that the server did not know again.
+    /// Failed resumes.
     pub(crate) not_resumed: usize,
-    /// The first few of what is wrong, in words.
+    /// Descriptions of the first few violations.
     pub(crate) details: Vec<String>,
 }
 
 impl Report {
     pub(crate) fn is_clean(&self) -> bool {
-        let Self {
-            lost,
-            duplicated: doubled,
-            out_of_order,
-            resurfaced: back,
-            leaked,
-            not_resumed,
-            ..
-        } = self;
-        [lost, doubled, out_of_order, back, leaked, not_resumed].iter().all(|count| **count == 0)
+        let Self { lost, duplicated, out_of_order, resurfaced, leaked, not_resumed, .. } = self;
+        [lost, duplicated, out_of_order, resurfaced, leaked, not_resumed]
+            .iter()
+            .all(|count| **count == 0)
     }
 
     fn record(&mut self, count: fn(&mut Self) -> &mut usize, detail: impl FnOnce() -> String) {
@@ -112,27 +108,19 @@ impl Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            posted: said,
-            acknowledged,
-            removed,
-            expired_unseen: unheard,
-            lost,
-            duplicated: doubled,
-            ..
-        } = self;
-        let Self { out_of_order, resurfaced: back, leaked, not_resumed, details: words, .. } = self;
+        let Self { posted, acknowledged, removed, expired_unseen, lost, duplicated, .. } = self;
+        let Self { out_of_order, resurfaced, leaked, not_resumed, details, .. } = self;
         write!(
             f,
-            "{said} said, {acknowledged} acknowledged, {removed} removed, {unheard} expired unheard; \
-             {lost} lost, {doubled} doubled, {out_of_order} out of order, {back} back, {leaked} \
+            "{posted} posted, {acknowledged} acknowledged, {removed} removed, {expired_unseen} expired unseen; \
+             {lost} lost, {duplicated} duplicated, {out_of_order} out of order, {resurfaced} resurfaced, {leaked} \
              leaked, {not_resumed} not resumed"
         )?;
-        words.iter().try_for_each(|words| write!(f, "\n  {words}"))
+        details.iter().try_for_each(|detail| write!(f, "\n  {detail}"))
     }
 }
 
-/// What is known of a message from all notes together.
+/// A message as reconstructed from the observations of all clients.
 struct TrackedMessage {
     sender: usize,
     recipients: Option<Vec<usize>>,
@@ -150,50 +138,54 @@ impl TrackedMessage {
         self.sender == client || self.recipients.as_ref().is_none_or(|to| to.contains(&client))
     }
 
-    /// Whether everybody it is for has to have it in the end.
+    /// Whether every recipient must have it at the end.
     fn must_be_delivered(&self) -> bool {
         self.acknowledged_seq.is_some() && !self.delete_requested && !self.is_temporary
     }
 
-    /// Whether it may not be among what was asked for at that moment.
-    fn must_not_be_served_at(&self, asked: Timestamp) -> bool {
-        self.removed_at.is_some_and(|removed| removed.tick < asked.tick)
-            || self.expires.is_some_and(|expires| expires <= asked.wall_ms)
+    /// Whether a request at `requested_at` must not return it.
+    fn must_not_be_served_at(&self, requested_at: Timestamp) -> bool {
+        self.removed_at.is_some_and(|removed| removed.tick < requested_at.tick)
+            || self.expires.is_some_and(|expires| expires <= requested_at.wall_ms)
     }
 }
 
-/// Holds a history to the promises.
+/// Checks a history against the delivery guarantees.
 pub(crate) fn check(history: &History) -> Report {
     let mut report = Report::default();
-    let known = track_messages(history, &mut report);
-    for (client, notes) in history.iter().enumerate() {
-        check_order(client, notes, &mut report);
-        check_delivery(client, notes, &known, &mut report);
-        check_removals(client, notes, &known, &mut report);
-        check_privacy(client, notes, &known, &mut report);
-        for _ in notes.iter().filter(|note| **note == Observation::NotResumed) {
+    let tracked = track_messages(history, &mut report);
+    for (client, observations) in history.iter().enumerate() {
+        check_order(client, observations, &mut report);
+        check_delivery(client, observations, &tracked, &mut report);
+        check_removals(client, observations, &tracked, &mut report);
+        check_privacy(client, observations, &tracked, &mut report);
+        for _ in observations.iter().filter(|observation| **observation == Observation::NotResumed)
+        {
             report.record(|report| &mut report.not_resumed, || format!("{client} was not resumed"));
         }
     }
-    for (token, known) in &known {
-        let places = &known.seqs;
-        if places.len() > 1 {
-            report.record(|report| &mut report.duplicated, || format!("{token} is at {places:?}"));
+    for (token, message) in &tracked {
+        let seqs = &message.seqs;
+        if seqs.len() > 1 {
+            report.record(
+                |report| &mut report.duplicated,
+                || format!("{token} has the seqs {seqs:?}"),
+            );
         }
-        let is_unheard = known.acknowledged_seq.is_some() && !known.was_received;
-        report.expired_unseen += usize::from(is_unheard && known.is_temporary);
+        let is_unseen = message.acknowledged_seq.is_some() && !message.was_received;
+        report.expired_unseen += usize::from(is_unseen && message.is_temporary);
     }
     report
 }
 
 fn track_messages(history: &History, report: &mut Report) -> BTreeMap<Token, TrackedMessage> {
     let mut all = BTreeMap::new();
-    for (sender, notes) in history.iter().enumerate() {
-        for note in notes {
-            if let Observation::Posted { token, recipients: to, is_temporary } = note {
-                let known = TrackedMessage {
+    for (sender, observations) in history.iter().enumerate() {
+        for observation in observations {
+            if let Observation::Posted { token, recipients, is_temporary } = observation {
+                let message = TrackedMessage {
                     sender,
-                    recipients: to.clone(),
+                    recipients: recipients.clone(),
                     is_temporary: *is_temporary,
                     acknowledged_seq: None,
                     delete_requested: false,
@@ -202,35 +194,35 @@ fn track_messages(history: &History, report: &mut Report) -> BTreeMap<Token, Tra
                     was_received: false,
                     seqs: BTreeSet::new(),
                 };
-                all.insert(*token, known);
+                all.insert(*token, message);
             }
         }
     }
     report.posted = all.len();
-    for note in history.iter().flatten() {
-        match note {
+    for observation in history.iter().flatten() {
+        match observation {
             Observation::Acknowledged { token, seq } => {
-                let known = all.get_mut(token).expect("an answer to nothing");
-                report.acknowledged += usize::from(known.acknowledged_seq.is_none());
-                known.acknowledged_seq = Some(*seq);
-                known.seqs.insert(*seq);
+                let message = all.get_mut(token).expect("acknowledged before it was posted");
+                report.acknowledged += usize::from(message.acknowledged_seq.is_none());
+                message.acknowledged_seq = Some(*seq);
+                message.seqs.insert(*seq);
             }
             Observation::DeleteRequested { token } => {
-                all.get_mut(token).expect("said before").delete_requested = true
+                all.get_mut(token).expect("deleted before it was posted").delete_requested = true
             }
             Observation::DeleteAcknowledged { token, at } => {
-                let known = all.get_mut(token).expect("said before");
-                report.removed += usize::from(known.removed_at.is_none());
-                known.removed_at.get_or_insert(*at);
+                let message = all.get_mut(token).expect("deleted before it was posted");
+                report.removed += usize::from(message.removed_at.is_none());
+                message.removed_at.get_or_insert(*at);
             }
             Observation::Received(_)
             | Observation::HistoryPage { .. }
             | Observation::FullHistory { .. } => {
-                for copy in received_messages(note) {
-                    let known = all.get_mut(&copy.token).expect("nobody said that");
-                    known.expires = known.expires.or(copy.expires);
-                    known.was_received = true;
-                    known.seqs.insert(copy.seq);
+                for copy in received_messages(observation) {
+                    let message = all.get_mut(&copy.token).expect("received but never posted");
+                    message.expires = message.expires.or(copy.expires);
+                    message.was_received = true;
+                    message.seqs.insert(copy.seq);
                 }
             }
             Observation::Posted { .. }
@@ -244,11 +236,12 @@ fn track_messages(history: &History, report: &mut Report) -> BTreeMap<Token, Tra
     all
 }
 
-fn received_messages(note: &Observation) -> &[ReceivedMessage] {
-    match note {
+fn received_messages(observation: &Observation) -> &[ReceivedMessage] {
+    match observation {
         Observation::Received(copy) => std::slice::from_ref(copy),
-        Observation::HistoryPage { messages: copies, .. }
-        | Observation::FullHistory { messages: copies, .. } => copies,
+        Observation::HistoryPage { messages, .. } | Observation::FullHistory { messages, .. } => {
+            messages
+        }
         Observation::Posted { .. }
         | Observation::Acknowledged { .. }
         | Observation::DeleteRequested { .. }
@@ -261,15 +254,16 @@ fn received_messages(note: &Observation) -> &[ReceivedMessage] {
     }
 }
 
-/// All streams go forward in the log's order, and so does the log.
-fn check_order(client: usize, notes: &[Observation], report: &mut Report) {
+/// Checks that `seq` increases in every stream, page and log.
+fn check_order(client: usize, observations: &[Observation], report: &mut Report) {
     let mut stream = Vec::new();
-    for note in notes {
-        match note {
+    for observation in observations {
+        match observation {
             Observation::Received(ReceivedMessage { seq, .. })
             | Observation::Tombstone { seq, .. } => stream.push(*seq),
             _ => {
-                let seqs: Vec<u64> = received_messages(note).iter().map(|copy| copy.seq).collect();
+                let seqs: Vec<u64> =
+                    received_messages(observation).iter().map(|copy| copy.seq).collect();
                 check_increasing(client, &seqs, report);
             }
         }
@@ -279,23 +273,23 @@ fn check_order(client: usize, notes: &[Observation], report: &mut Report) {
 
 fn check_increasing(client: usize, seqs: &[u64], report: &mut Report) {
     for pair in seqs.windows(2).filter(|pair| pair[0] >= pair[1]) {
-        let words = || format!("{client} got {} after {}", pair[1], pair[0]);
-        report.record(|report| &mut report.out_of_order, words);
+        let detail = || format!("{client} got {} after {}", pair[1], pair[0]);
+        report.record(|report| &mut report.out_of_order, detail);
     }
 }
 
-/// What was acknowledged is there once, for all whom it is for; what was not, at most once.
+/// Checks that every recipient has an acknowledged message exactly once, and any other at most once.
 fn check_delivery(
     client: usize,
-    notes: &[Observation],
-    known: &BTreeMap<Token, TrackedMessage>,
+    observations: &[Observation],
+    tracked: &BTreeMap<Token, TrackedMessage>,
     report: &mut Report,
 ) {
     let mut stream: BTreeMap<Token, usize> = BTreeMap::new();
     let mut log = stream.clone();
     let mut gaps = Vec::new();
-    for note in notes {
-        let place = match note {
+    for observation in observations {
+        let counts = match observation {
             Observation::Restarted { from, to } => {
                 gaps.push(from + 1..=*to);
                 continue;
@@ -304,18 +298,19 @@ fn check_delivery(
             Observation::FullHistory { .. } => &mut log,
             _ => continue,
         };
-        for copy in received_messages(note) {
-            *place.entry(copy.token).or_default() += 1;
+        for copy in received_messages(observation) {
+            *counts.entry(copy.token).or_default() += 1;
         }
     }
     let is_in_gap = |seq: &u64| gaps.iter().any(|gap| gap.contains(seq));
     for (name, counts, may_lack) in [("stream", &stream, true), ("log", &log, false)] {
-        for (token, known) in known.iter().filter(|(_, known)| known.is_visible_to(client)) {
+        for (token, message) in tracked.iter().filter(|(_, message)| message.is_visible_to(client))
+        {
             match counts.get(token).copied().unwrap_or_default() {
-                0 if may_lack && known.acknowledged_seq.as_ref().is_some_and(is_in_gap) => {}
-                0 if known.must_be_delivered() => report.record(
+                0 if may_lack && message.acknowledged_seq.as_ref().is_some_and(is_in_gap) => {}
+                0 if message.must_be_delivered() => report.record(
                     |report| &mut report.lost,
-                    || format!("{token} of {} is not in {client}'s {name}", known.sender),
+                    || format!("{token} of {} is not in {client}'s {name}", message.sender),
                 ),
                 0 | 1 => {}
                 n => report.record(
@@ -327,57 +322,58 @@ fn check_delivery(
     }
 }
 
-/// What is gone is not served again, and those who have it are told.
+/// Checks that removed and expired messages are not served again, and that removals are reported to every
+/// client that has the message.
 fn check_removals(
     client: usize,
-    notes: &[Observation],
-    known: &BTreeMap<Token, TrackedMessage>,
+    observations: &[Observation],
+    tracked: &BTreeMap<Token, TrackedMessage>,
     report: &mut Report,
 ) {
     let mut connected = Timestamp { tick: 0, wall_ms: 0 };
-    let (mut has, mut told) = (BTreeSet::new(), BTreeSet::new());
-    for note in notes {
-        let asked = match note {
+    let (mut has, mut reported) = (BTreeSet::new(), BTreeSet::new());
+    for observation in observations {
+        let requested_at = match observation {
             Observation::Connecting { at } => {
                 connected = *at;
                 continue;
             }
             Observation::Tombstone { token, .. } => {
-                told.extend(token);
+                reported.extend(token);
                 continue;
             }
             Observation::Restarted { .. } => {
                 has.clear();
                 continue;
             }
-            Observation::HistoryPage { requested_at: asked, .. }
-            | Observation::FullHistory { requested_at: asked, .. } => *asked,
+            Observation::HistoryPage { requested_at, .. }
+            | Observation::FullHistory { requested_at, .. } => *requested_at,
             _ => connected,
         };
-        for copy in received_messages(note) {
+        for copy in received_messages(observation) {
             has.insert(copy.token);
-            if known[&copy.token].must_not_be_served_at(asked) {
-                let words = || format!("{client} got {} back", copy.token);
-                report.record(|report| &mut report.resurfaced, words);
+            if tracked[&copy.token].must_not_be_served_at(requested_at) {
+                let detail = || format!("{client} got {} after its end", copy.token);
+                report.record(|report| &mut report.resurfaced, detail);
             }
         }
     }
-    for token in has.difference(&told).filter(|token| known[token].removed_at.is_some()) {
-        let words = || format!("{client} was not told that {token} is removed");
-        report.record(|report| &mut report.resurfaced, words);
+    for token in has.difference(&reported).filter(|token| tracked[token].removed_at.is_some()) {
+        let detail = || format!("{client} was not told of the removal of {token}");
+        report.record(|report| &mut report.resurfaced, detail);
     }
 }
 
-/// Direct messages are in nobody else's bytes.
+/// Checks that direct messages appear only in the bytes of their audience.
 fn check_privacy(
     client: usize,
-    notes: &[Observation],
-    known: &BTreeMap<Token, TrackedMessage>,
+    observations: &[Observation],
+    tracked: &BTreeMap<Token, TrackedMessage>,
     report: &mut Report,
 ) {
-    for note in notes {
-        let Observation::RawTokens(tokens) = note else { continue };
-        for token in tokens.iter().filter(|token| !known[token].is_visible_to(client)) {
+    for observation in observations {
+        let Observation::RawTokens(tokens) = observation else { continue };
+        for token in tokens.iter().filter(|token| !tracked[token].is_visible_to(client)) {
             report.record(|report| &mut report.leaked, || format!("{token} came to {client}"));
         }
     }
@@ -395,19 +391,20 @@ mod tests {
         ReceivedMessage { seq, token, expires: None }
     }
 
-    /// Two clients; the first says 10 to all, 11 to itself alone, and 12, and removes that.
+    /// Two clients. The first posts 10 to everyone, 11 to itself only, and 12 to everyone, then deletes 12.
     fn valid_history() -> History {
-        let said = |token, to| Observation::Posted { token, recipients: to, is_temporary: false };
-        let log = |copies: &[ReceivedMessage]| Observation::FullHistory {
+        let posted =
+            |token, recipients| Observation::Posted { token, recipients, is_temporary: false };
+        let log = |messages: &[ReceivedMessage]| Observation::FullHistory {
             requested_at: at(9),
-            messages: copies.to_vec(),
+            messages: messages.to_vec(),
         };
         let ten = received(1, 10);
         let first = vec![
             Observation::Connecting { at: at(1) },
-            said(10, None),
-            said(11, Some(vec![])),
-            said(12, None),
+            posted(10, None),
+            posted(11, Some(vec![])),
+            posted(12, None),
             Observation::Received(ten),
             Observation::RawTokens(vec![10]),
             Observation::Acknowledged { token: 10, seq: 1 },
@@ -431,7 +428,7 @@ mod tests {
         vec![first, second]
     }
 
-    /// What the checker says when the notes of the second client are changed.
+    /// The report after a change to the observations of the second client.
     fn check_with(change: impl FnOnce(&mut Vec<Observation>)) -> Report {
         let mut history = valid_history();
         change(&mut history[1]);
@@ -447,24 +444,27 @@ mod tests {
 
     #[test]
     fn missing_message_is_lost() {
-        assert_eq!(check_with(|notes| drop(notes.remove(1))).lost, 1);
-        assert_eq!(check_with(|notes| drop(notes.pop())).lost, 1);
+        assert_eq!(check_with(|observations| drop(observations.remove(1))).lost, 1);
+        assert_eq!(check_with(|observations| drop(observations.pop())).lost, 1);
     }
 
     #[test]
     fn restarted_client_is_completed_from_the_full_history() {
         let missing = |from, to| {
-            check_with(|notes| {
-                notes.remove(1);
-                notes.insert(1, Observation::Restarted { from, to });
+            check_with(|observations| {
+                observations.remove(1);
+                observations.insert(1, Observation::Restarted { from, to });
             })
         };
         assert_eq!((missing(0, 1).lost, missing(1, 2).lost), (0, 1));
         let anew = Observation::Restarted { from: 2, to: 4 };
-        assert_eq!(check_with(|notes| drop(notes.splice(3..5, [anew]))).resurfaced, 0);
-        let no_log = check_with(|notes| {
-            notes.insert(1, Observation::Restarted { from: 0, to: 9 });
-            notes.pop();
+        assert_eq!(
+            check_with(|observations| drop(observations.splice(3..5, [anew]))).resurfaced,
+            0
+        );
+        let no_log = check_with(|observations| {
+            observations.insert(1, Observation::Restarted { from: 0, to: 9 });
+            observations.pop();
         });
         assert_eq!(no_log.lost, 1);
     }
@@ -482,57 +482,69 @@ mod tests {
     #[test]
     fn repeated_message_is_duplicated() {
         assert_eq!(
-            check_with(|notes| notes.push(Observation::Received(received(5, 10)))).duplicated,
+            check_with(|observations| observations.push(Observation::Received(received(5, 10))))
+                .duplicated,
             2
         );
         let twice = Observation::FullHistory {
             requested_at: at(9),
             messages: vec![received(1, 10), received(6, 10)],
         };
-        assert_eq!(check_with(|notes| notes[5] = twice).duplicated, 2);
+        assert_eq!(check_with(|observations| observations[5] = twice).duplicated, 2);
     }
 
     #[test]
     fn decreasing_seq_is_out_of_order() {
-        assert_eq!(check_with(|notes| notes.swap(1, 2)).out_of_order, 1);
+        assert_eq!(check_with(|observations| observations.swap(1, 2)).out_of_order, 1);
         let page = Observation::HistoryPage {
             requested_at: at(3),
             messages: vec![received(3, 12), received(1, 10)],
         };
-        assert_eq!(check_with(|notes| notes[4] = page).out_of_order, 1);
+        assert_eq!(check_with(|observations| observations[4] = page).out_of_order, 1);
     }
 
     #[test]
     fn removed_or_expired_message_must_not_resurface() {
-        let late = |asked| Observation::HistoryPage {
-            requested_at: asked,
+        let late = |requested_at| Observation::HistoryPage {
+            requested_at,
             messages: vec![received(3, 12)],
         };
-        assert_eq!(check_with(|notes| notes.push(late(at(4)))).resurfaced, 0);
-        assert_eq!(check_with(|notes| notes.push(late(at(6)))).resurfaced, 1);
+        assert_eq!(check_with(|observations| observations.push(late(at(4)))).resurfaced, 0);
+        assert_eq!(check_with(|observations| observations.push(late(at(6)))).resurfaced, 1);
         assert_eq!(
-            check_with(|notes| notes.insert(1, Observation::Connecting { at: at(6) })).resurfaced,
+            check_with(|observations| observations.insert(1, Observation::Connecting { at: at(6) })).resurfaced,
             1
         );
-        assert_eq!(check_with(|notes| drop(notes.remove(3))).resurfaced, 1, "it was not told");
+        assert_eq!(
+            check_with(|observations| drop(observations.remove(3))).resurfaced,
+            1,
+            "removal not reported"
+        );
         let expired = ReceivedMessage { expires: Some(7), ..received(1, 10) };
         let page =
-            |asked| Observation::HistoryPage { requested_at: asked, messages: vec![expired] };
+            |requested_at| Observation::HistoryPage { requested_at, messages: vec![expired] };
         assert_eq!(
-            check_with(|notes| notes[5] = page(at(6))).resurfaced,
+            check_with(|observations| observations[5] = page(at(6))).resurfaced,
             1,
             "the first client's log"
         );
-        assert_eq!(check_with(|notes| notes[5] = page(at(7))).resurfaced, 2);
+        assert_eq!(check_with(|observations| observations[5] = page(at(7))).resurfaced, 2);
     }
 
     #[test]
     fn direct_message_in_foreign_bytes_is_leaked() {
-        assert_eq!(check_with(|notes| notes.push(Observation::RawTokens(vec![10, 11]))).leaked, 1);
+        assert_eq!(
+            check_with(|observations| observations.push(Observation::RawTokens(vec![10, 11])))
+                .leaked,
+            1
+        );
     }
 
     #[test]
     fn failed_resume_is_counted() {
-        assert_eq!(check_with(|notes| notes.push(Observation::NotResumed)).not_resumed, 1);
+        assert_eq!(
+            check_with(|observations| observations.push(Observation::NotResumed)).not_resumed,
+            1
+        );
     }
 }

@@ -1,4 +1,4 @@
-//! Clients over a TLS connection that is read as the original's library reads it: one record at a time.
+//! Minimal clients of both dialects. They read one TLS record at a time, as the original client's library does.
 
 #![expect(
     clippy::unwrap_used,
@@ -23,27 +23,27 @@ use tokio_rustls::rustls::{ClientConfig, ClientConnection, HandshakeKind, RootCe
 
 use super::{TIMEOUT, TestServer};
 
-/// A client's key with its certificate, by which a server knows it again.
+/// A client's key and certificate.
 pub(crate) struct ClientKey {
     certificate: CertificateDer<'static>,
     private: PrivateKeyDer<'static>,
 }
 
 impl ClientKey {
-    /// A new one.
+    /// Generates a key.
     pub(crate) fn new() -> Self {
-        let made = rcgen::generate_simple_self_signed(["client".to_owned()]).unwrap();
-        let private = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
-        Self { certificate: made.cert.der().clone(), private }
+        let generated = rcgen::generate_simple_self_signed(["client".to_owned()]).unwrap();
+        let private = PrivateKeyDer::try_from(generated.signing_key.serialize_der()).unwrap();
+        Self { certificate: generated.cert.der().clone(), private }
     }
 
-    /// What servers know it by.
+    /// The fingerprint that identifies the key to servers.
     pub(crate) fn fingerprint(&self) -> String {
         Fingerprint::of_certificate(&self.certificate).unwrap().to_string()
     }
 }
 
-/// How to connect: trusting the server's `cert.pem` and nothing else, and with a key or without.
+/// A TLS configuration that trusts only `certificate`, with or without a client key.
 pub(crate) fn tls_config(certificate: &Path, key: Option<&ClientKey>) -> Arc<ClientConfig> {
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_file(certificate).unwrap()).unwrap();
@@ -60,24 +60,24 @@ pub(crate) fn tls_config(certificate: &Path, key: Option<&ClientKey>) -> Arc<Cli
     })
 }
 
-/// One encrypted connection.
+/// A TLS connection.
 pub(crate) struct TlsConnection {
     tcp: TcpStream,
     tls: ClientConnection,
 }
 
 impl TlsConnection {
-    /// A connection on which nothing has been said yet.
+    /// Connects without logging in.
     pub(crate) fn connect(server: &TestServer) -> Self {
         Self::handshake(TcpStream::connect(server.address).unwrap(), server)
     }
 
-    /// The same over a TCP connection that is there already.
+    /// Does the TLS handshake on an existing TCP connection.
     pub(crate) fn handshake(tcp: TcpStream, server: &TestServer) -> Self {
         Self::try_handshake(tcp, tls_config(&server.certificate_path(), None)).expect("handshake")
     }
 
-    /// The certificate that the server shows, whatever it is.
+    /// The server's current certificate, unverified.
     pub(crate) fn server_certificate(server: &TestServer) -> CertificateDer<'static> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
@@ -88,7 +88,7 @@ impl TlsConnection {
         })
     }
 
-    /// The same to a server that may not be there any more.
+    /// Does the TLS handshake with a server that may be gone.
     pub(crate) fn try_handshake(mut tcp: TcpStream, config: Arc<ClientConfig>) -> io::Result<Self> {
         let name = "localhost".try_into().unwrap();
         let mut tls = ClientConnection::new(config, name).unwrap();
@@ -105,9 +105,9 @@ impl TlsConnection {
         self.try_send(bytes).unwrap();
     }
 
-    /// The same on a connection that may be lost.
+    /// Like [`Self::send`], on a connection that may be lost.
     pub(crate) fn try_send(&mut self, bytes: &[u8]) -> io::Result<()> {
-        // The library keeps no more than 64 KiB.
+        // rustls buffers at most 64 KiB.
         for piece in bytes.chunks(32 * 1_024) {
             self.tls.writer().write_all(piece)?;
             while self.tls.wants_write() {
@@ -117,12 +117,12 @@ impl TlsConnection {
         Ok(())
     }
 
-    /// `recv(2048)`: what is in the next record, or its next 2,048 bytes. Nothing at the end.
+    /// `recv(2048)`: the next record, or its next 2,048 bytes; empty at the end of the stream.
     pub(crate) fn recv(&mut self) -> Vec<u8> {
-        self.try_recv().expect("nothing came")
+        self.try_recv().expect("no data")
     }
 
-    /// The same on a connection that may be lost.
+    /// Like [`Self::recv`], on a connection that may be lost.
     pub(crate) fn try_recv(&mut self) -> io::Result<Vec<u8>> {
         let mut bytes = vec![0; 2_048];
         loop {
@@ -150,22 +150,21 @@ impl TlsConnection {
         }
     }
 
-    /// Ends the connection without a word.
+    /// Closes the connection without a goodbye.
     pub(crate) fn close(self) {
         self.tcp.shutdown(std::net::Shutdown::Both).unwrap_or_default();
     }
 }
 
-/// The original client: one `recv(2048)` a message.
+/// A client of the original dialect: it reads each message with one `recv(2048)`.
 pub(crate) struct OriginalClient {
-    /// Its connection.
     pub(crate) connection: TlsConnection,
-    /// The ID that the server gave.
+    /// The user ID assigned by the server.
     pub(crate) id: String,
 }
 
 impl OriginalClient {
-    /// Logs in, and reads the list of the others.
+    /// Logs in and reads the list of online users.
     pub(crate) fn join(server: &TestServer, name: &str) -> Self {
         let mut joined = Self { connection: TlsConnection::connect(server), id: String::new() };
         assert_eq!(joined.recv(), json!({"action": "LOGIN"}));
@@ -177,7 +176,7 @@ impl OriginalClient {
         joined
     }
 
-    /// One read, which must be one JSON document.
+    /// Reads once; the result must be one JSON document.
     pub(crate) fn recv(&mut self) -> Value {
         let bytes = self.connection.recv();
         serde_json::from_slice(&bytes).unwrap_or_else(|error| {
@@ -185,7 +184,7 @@ impl OriginalClient {
         })
     }
 
-    /// The next message that is not the list of who is here.
+    /// The next message other than the list of online users.
     pub(crate) fn next(&mut self) -> Value {
         loop {
             let message = self.recv();
@@ -195,8 +194,8 @@ impl OriginalClient {
         }
     }
 
-    /// Waits until exactly these are listed as here.
-    pub(crate) fn wait_for_users(&mut self, people: &[&str]) {
+    /// Waits until exactly these users are listed as online. Every message until then must be a list.
+    pub(crate) fn wait_for_users(&mut self, users: &[&str]) {
         loop {
             let message = self.recv();
             assert_eq!(message["action"], "ACTIVE_CLIENT", "{message}");
@@ -207,13 +206,13 @@ impl OriginalClient {
                 .map(|id| id.as_str().unwrap())
                 .collect();
             listed.sort_unstable();
-            if listed == people {
+            if listed == users {
                 return;
             }
         }
     }
 
-    /// The whole envelope, as the original client fills it in.
+    /// Sends the complete envelope, as the original client fills it in.
     pub(crate) fn send(
         &mut self,
         action: &str,
@@ -224,7 +223,7 @@ impl OriginalClient {
         self.connection.send(&self.envelope(action, receiver, content, optional));
     }
 
-    /// See [`OriginalClient::send`].
+    /// The envelope that [`Self::send`] sends.
     pub(crate) fn envelope(
         &self,
         action: &str,
@@ -240,28 +239,29 @@ impl OriginalClient {
     }
 }
 
-/// A client of ours, as far as these tests need one.
+/// A client of the extended dialect, with as much as the tests need.
 pub(crate) struct TestClient {
     connection: TlsConnection,
     decoder: Decoder,
     received: VecDeque<Value>,
-    /// The ID that the server gave.
+    /// The user ID assigned by the server.
     pub(crate) id: String,
 }
 
 impl TestClient {
-    /// Logs in, and reads the list of the others.
+    /// Logs in and reads the list of online users.
     pub(crate) fn join(server: &TestServer, name: &str) -> Self {
         Self::log_in_over(TlsConnection::connect(server), name)
     }
 
-    /// The same over a connection that is there already.
+    /// Logs in over an existing connection.
     pub(crate) fn log_in_over(wire: TlsConnection, name: &str) -> Self {
         let login = json!({"action": "LOGIN", "protocol": 1, "username": name});
-        Self::log_in(wire, &login).unwrap_or_else(|refused| panic!("{refused}"))
+        Self::log_in(wire, &login).unwrap_or_else(|refusal| panic!("{refusal}"))
     }
 
-    /// The same with a login of one's own; or the server's answer, after which it must end.
+    /// Logs in with a given login object. Returns the server's refusal as the error, after which the server
+    /// must close the connection.
     pub(crate) fn log_in(wire: TlsConnection, login: &Value) -> Result<Self, Value> {
         let (decoder, waiting) = (Decoder::new(usize::MAX), VecDeque::new());
         let mut joined = Self { connection: wire, decoder, received: waiting, id: String::new() };
@@ -269,7 +269,7 @@ impl TestClient {
         assert_eq!(joined.next(), Some(json!({"action": "LOGIN"})));
         let answer = joined.next().unwrap();
         if answer["status"] != "SUCCESS" {
-            assert_eq!(joined.next(), None, "a refusal is the end");
+            assert_eq!(joined.next(), None, "the server closes the connection after a refusal");
             return Err(answer);
         }
         answer["user_id"].as_str().unwrap().clone_into(&mut joined.id);
@@ -277,7 +277,7 @@ impl TestClient {
         Ok(joined)
     }
 
-    /// Whether the handshake was spared by a ticket of an earlier one.
+    /// Whether the handshake resumed an earlier TLS session.
     pub(crate) fn is_resumed(&self) -> bool {
         self.connection.tls.handshake_kind() == Some(HandshakeKind::Resumed)
     }
@@ -287,12 +287,12 @@ impl TestClient {
         self.connection.send(object.to_string().as_bytes());
     }
 
-    /// Sends a message to all.
+    /// Posts a message to everyone.
     pub(crate) fn post(&mut self, content: &str) {
         self.send(&json!({"action": "MESSAGE", "receiver": ["all"], "content": content}));
     }
 
-    /// The next object; nothing at the end.
+    /// The next object; `None` at the end of the stream.
     pub(crate) fn next(&mut self) -> Option<Value> {
         while self.received.is_empty() {
             let bytes = self.connection.recv();
@@ -307,7 +307,7 @@ impl TestClient {
         self.received.pop_front()
     }
 
-    /// The next object in which `field` has this value.
+    /// Skips to the next object in which `field` has this value.
     pub(crate) fn wait_for(&mut self, field: &str, value: &str) -> Value {
         loop {
             let object = self.next().unwrap_or_else(|| panic!("ended before {field} {value}"));
@@ -317,7 +317,7 @@ impl TestClient {
         }
     }
 
-    /// Ends the connection without a word.
+    /// Closes the connection without a goodbye.
     pub(crate) fn close(self) {
         self.connection.close();
     }

@@ -1,14 +1,14 @@
-/* A disk that a test can fill up, break, and cut off from its power.
+/* A disk that a test can fill up, break, or cut off from power.
  *
- * Preloaded into a server, it stands between SQLite and the system. A second folder holds what would
- * be left after a power cut: each file of the log as it was when it was last synced.
+ * Preloaded into a server, it intercepts the file operations of SQLite. A second folder holds what would be
+ * left after a power cut: each file of the log as of its last sync.
  *
  * DISK_DATA     the folder of the log
- * DISK_KEPT     the folder of what is left after a power cut
- * DISK_CUT      after so many changes of the log the power goes (never, if absent)
- * DISK_LIES     if set, the write-ahead log is never really synced: what a database that does not wait
- *               for the disk at each commit leaves behind
- * DISK_TROUBLE  a file: while it is there, nothing can be written ("full"), or synced ("broken")
+ * DISK_SYNCED   the folder of the synced copies
+ * DISK_CUT      the number of changes of the log after which the process is killed (never, if unset)
+ * DISK_LIES     if set, the write-ahead log is never really synced, as in a database that does not wait for
+ *               the disk at each commit
+ * DISK_FAULT    a file; while it contains "full", writes fail, and while it contains "broken", syncs fail
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -23,8 +23,8 @@
 #include <sys/types.h>
 #include <unistd.h>
 
-/* The name of a file of the log: "log.db" and what SQLite puts beside it, but for the shared memory,
- * which is made anew after a crash. */
+/* The name of a file of the log: "log.db" and the files that SQLite puts beside it, except the shared memory,
+ * which SQLite rebuilds after a crash. NULL for other files. */
 static const char *log_name(const char *path) {
     const char *folder = getenv("DISK_DATA");
     size_t length = folder ? strlen(folder) : 0;
@@ -42,8 +42,8 @@ static const char *log_file(int fd, char path[PATH_MAX]) {
     return log_name(path);
 }
 
-static int is_trouble(const char *wanted) {
-    const char *path = getenv("DISK_TROUBLE");
+static int has_fault(const char *wanted) {
+    const char *path = getenv("DISK_FAULT");
     FILE *file = path ? fopen(path, "r") : NULL;
     char found[16] = "";
     if (!file) return 0;
@@ -52,7 +52,7 @@ static int is_trouble(const char *wanted) {
     return !strcmp(found, wanted);
 }
 
-/* Counts a change, and cuts the power before the one that is meant. */
+/* Counts a change; kills the process before change number DISK_CUT. */
 static void change(void) {
     static atomic_long changes = 0;
     const char *cut = getenv("DISK_CUT");
@@ -62,14 +62,14 @@ static void change(void) {
     }
 }
 
-/* Never shrinks before it is whole: what was safe once stays so. */
-static void keep(const char *path, const char *name) {
+/* Copies a file to the synced folder. Truncates it last, so that synced data is never missing. */
+static void copy_synced(const char *path, const char *name) {
     static ssize_t (*write_at)(int, const void *, size_t, off_t);
     if (!write_at) *(void **)&write_at = dlsym(RTLD_NEXT, "pwrite64");
     static int (*cut_to)(int, off_t);
     if (!cut_to) *(void **)&cut_to = dlsym(RTLD_NEXT, "ftruncate64");
     char target[PATH_MAX], buffer[65536];
-    snprintf(target, sizeof target, "%s/%s", getenv("DISK_KEPT"), name);
+    snprintf(target, sizeof target, "%s/%s", getenv("DISK_SYNCED"), name);
     int from = open(path, O_RDONLY), to = open(target, O_WRONLY | O_CREAT, 0600);
     off_t at = 0;
     for (ssize_t n; (n = pread(from, buffer, sizeof buffer, at)) > 0; at += n)
@@ -86,22 +86,22 @@ static int sync_file(int fd, const char *function) {
     const char *name = log_file(fd, path);
     if (!name) return real(fd);
     change();
-    if (is_trouble("broken")) { errno = EIO; return -1; }
+    if (has_fault("broken")) { errno = EIO; return -1; }
     int result = real(fd);
     int lies = getenv("DISK_LIES") && strstr(name, "-wal");
-    if (!result && !lies && getenv("DISK_KEPT")) keep(path, name);
+    if (!result && !lies && getenv("DISK_SYNCED")) copy_synced(path, name);
     return result;
 }
 
 int fsync(int fd) { return sync_file(fd, "fsync"); }
 int fdatasync(int fd) { return sync_file(fd, "fdatasync"); }
 
-/* Whether a change of this file goes through. */
+/* Counts a change of a file; returns 0 with ENOSPC if the disk is full. */
 static int may_change(int fd) {
     char path[PATH_MAX];
     if (!log_file(fd, path)) return 1;
     change();
-    if (!is_trouble("full")) return 1;
+    if (!has_fault("full")) return 1;
     errno = ENOSPC;
     return 0;
 }
@@ -138,11 +138,11 @@ int ftruncate64(int fd, off64_t size) {
 int unlink(const char *path) {
     REAL(int, "unlink", const char *);
     const char *name = log_name(path);
-    if (name && getenv("DISK_KEPT")) {
-        char kept[PATH_MAX];
+    if (name && getenv("DISK_SYNCED")) {
+        char synced[PATH_MAX];
         change();
-        snprintf(kept, sizeof kept, "%s/%s", getenv("DISK_KEPT"), name);
-        real(kept);
+        snprintf(synced, sizeof synced, "%s/%s", getenv("DISK_SYNCED"), name);
+        real(synced);
     }
     return real(path);
 }

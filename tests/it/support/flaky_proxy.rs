@@ -1,7 +1,7 @@
-//! A bad network: a proxy that cuts, slices, stalls and swallows what goes through it.
+//! A TCP proxy that injects faults: it resets, closes, stalls and silences connections and splits their data.
 //!
-//! Each connection has troubles of its own, at a random byte of each direction. Whatever it does TCP may
-//! do, and no more: what comes out is a beginning of what went in.
+//! Each direction of a connection has its own fault at a random byte. The proxy does only what TCP allows:
+//! the output is a prefix of the input.
 
 #![expect(clippy::indexing_slicing, reason = "a test fails where its tools do")]
 
@@ -16,40 +16,39 @@ use rand::{RngExt as _, SeedableRng as _};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
-/// Up to how many bytes go through before there is trouble: less than the encryption takes to begin, or
-/// a good deal of talk.
+/// Maximum number of bytes before a fault. The range covers the TLS handshake and a good part of a session.
 const MAX_BYTES_BEFORE_FAULT: usize = 6_000;
 
-/// How many bytes at most go through one by one.
+/// Maximum number of bytes that are forwarded one by one.
 const MAX_SINGLE_BYTES: usize = 2_000;
 
-/// What happens to one direction of a connection.
+/// A fault in one direction of a connection.
 #[derive(Debug, Clone, Copy)]
 enum ConnectionFault {
     Nothing,
-    /// Both ends are told that the connection is gone, and lose what was under way.
+    /// Resets both ends; data in flight is lost.
     Reset,
-    /// Both ends are told that nothing more will come.
-    HangUp,
-    /// Nothing goes through for a while; and after as many bytes again, both ends are told.
+    /// Closes both ends in order.
+    Close,
+    /// Forwards nothing for a while, then as many bytes again, then closes both ends.
     Stall(Duration),
-    /// Nothing ever goes through again, and nobody is told.
+    /// Forwards nothing any more and leaves both ends open.
     Silence,
 }
 
-/// What one direction has to expect.
+/// What happens to one direction of a connection.
 #[derive(Debug, Clone, Copy)]
 struct FaultPlan {
     fault: ConnectionFault,
-    /// After so many bytes.
+    /// The number of bytes before the fault.
     after_bytes: usize,
-    /// So many of them one by one.
+    /// The number of bytes that are forwarded one by one.
     single_bytes: usize,
 }
 
-/// The proxy.
+/// A running proxy.
 pub(crate) struct FlakyProxy {
-    /// Where it listens.
+    /// The listen address.
     pub(crate) address: SocketAddr,
     listener: TcpListener,
     rng: RefCell<StdRng>,
@@ -69,43 +68,39 @@ impl FlakyProxy {
         })
     }
 
-    /// New connections have no trouble any more.
+    /// Makes new connections free of faults.
     pub(crate) fn stop_faults(&self) {
         self.is_reliable.set(true);
     }
 
-    /// How many connections there were.
+    /// The number of connections so far.
     pub(crate) fn connections(&self) -> usize {
         self.connections.get()
     }
 
-    /// Takes connections and carries them to `server`, each in a task of its own.
+    /// Accepts connections and forwards each to `server` in its own task.
     pub(crate) async fn run(self: Rc<Self>, server: SocketAddr) {
         loop {
             let (client, _) = self.listener.accept().await.unwrap();
             self.connections.set(self.connections.get() + 1);
-            let moods = (self.random_plan(), self.random_plan());
+            let plans = (self.random_plan(), self.random_plan());
             let server = TcpStream::connect(server).await.unwrap();
-            tokio::task::spawn_local(forward(client, server, moods));
+            tokio::task::spawn_local(forward(client, server, plans));
         }
     }
 
     fn random_plan(&self) -> FaultPlan {
-        let mut dice = self.rng.borrow_mut();
-        let trouble = match dice.random_range(0..10) {
+        let mut rng = self.rng.borrow_mut();
+        let fault = match rng.random_range(0..10) {
             _ if self.is_reliable.get() => ConnectionFault::Nothing,
             0..5 => ConnectionFault::Reset,
-            5..8 => ConnectionFault::HangUp,
-            8 => ConnectionFault::Stall(Duration::from_millis(dice.random_range(0..30_000))),
+            5..8 => ConnectionFault::Close,
+            8 => ConnectionFault::Stall(Duration::from_millis(rng.random_range(0..30_000))),
             _ => ConnectionFault::Silence,
         };
-        let sliced =
-            if dice.random_ratio(1, 3) { dice.random_range(0..MAX_SINGLE_BYTES) } else { 0 };
-        FaultPlan {
-            fault: trouble,
-            after_bytes: dice.random_range(0..MAX_BYTES_BEFORE_FAULT),
-            single_bytes: sliced,
-        }
+        let single_bytes =
+            if rng.random_ratio(1, 3) { rng.random_range(0..MAX_SINGLE_BYTES) } else { 0 };
+        FaultPlan { fault, after_bytes: rng.random_range(0..MAX_BYTES_BEFORE_FAULT), single_bytes }
     }
 }
 
@@ -124,50 +119,50 @@ async fn forward(mut client: TcpStream, mut server: TcpStream, (up, down): (Faul
     }
 }
 
-/// Carries one direction, until its end or its trouble.
+/// Forwards one direction until its end or its fault.
 async fn forward_direction(
     mut from: impl AsyncRead + Unpin,
     mut to: impl AsyncWrite + Unpin,
-    FaultPlan { fault: mut trouble, after_bytes: after, single_bytes: mut sliced }: FaultPlan,
+    FaultPlan { mut fault, after_bytes, mut single_bytes }: FaultPlan,
 ) -> io::Result<()> {
     let mut buffer = vec![0; 16 * 1_024];
-    let mut left = after;
+    let mut remaining = after_bytes;
     loop {
         let n = from.read(&mut buffer).await?;
         if n == 0 {
             return to.shutdown().await;
         }
-        let (good, rest) = buffer[..n].split_at(n.min(left));
-        left -= good.len();
-        send(&mut to, good, &mut sliced).await?;
+        let (before, rest) = buffer[..n].split_at(n.min(remaining));
+        remaining -= before.len();
+        send(&mut to, before, &mut single_bytes).await?;
         if rest.is_empty() {
             continue;
         }
-        match trouble {
-            ConnectionFault::Nothing => left = usize::MAX,
+        match fault {
+            ConnectionFault::Nothing => remaining = usize::MAX,
             ConnectionFault::Reset => return Err(io::ErrorKind::ConnectionReset.into()),
-            ConnectionFault::HangUp => return Err(io::ErrorKind::BrokenPipe.into()),
+            ConnectionFault::Close => return Err(io::ErrorKind::BrokenPipe.into()),
             ConnectionFault::Stall(time) => {
                 tokio::time::sleep(time).await;
-                (trouble, left) = (ConnectionFault::HangUp, after + rest.len());
+                (fault, remaining) = (ConnectionFault::Close, after_bytes + rest.len());
             }
             ConnectionFault::Silence => return std::future::pending().await,
         }
-        left -= rest.len();
-        send(&mut to, rest, &mut sliced).await?;
+        remaining -= rest.len();
+        send(&mut to, rest, &mut single_bytes).await?;
     }
 }
 
 async fn send(
     to: &mut (impl AsyncWrite + Unpin),
     bytes: &[u8],
-    sliced: &mut usize,
+    single_bytes: &mut usize,
 ) -> io::Result<()> {
-    let (one_by_one, rest) = bytes.split_at(bytes.len().min(*sliced));
-    *sliced -= one_by_one.len();
+    let (one_by_one, rest) = bytes.split_at(bytes.len().min(*single_bytes));
+    *single_bytes -= one_by_one.len();
     for byte in one_by_one {
         to.write_all(&[*byte]).await?;
-        // Whoever reads gets it before there is more.
+        // Lets the reader run before the next byte.
         tokio::task::yield_now().await;
     }
     to.write_all(rest).await

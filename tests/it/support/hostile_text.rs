@@ -1,14 +1,15 @@
-//! Hostile texts: what strangers send to have a terminal do or show what they want, at every place of a
-//! text where it can stand. Used by the tests of the crate, too.
+//! Hostile texts: escape sequences, control and invisible characters at every position of a text. The unit
+//! tests of `tui` include this file, too.
 //!
-//! What is foreign is said here once more on purpose: the judge must not be the judged.
+//! The definition of unsafe characters repeats that of `protocol::text` on purpose, so that the tests do not
+//! rely on the code under test.
 
-/// What a terminal is made to do by, or a reader deceived with.
+/// Everything that controls a terminal or deceives a reader.
 fn payloads() -> Vec<String> {
     let mut all: Vec<String> = SEQUENCES.iter().map(|text| (*text).to_owned()).collect();
     let bare = ('\0'..='\u{9f}').filter(|c| c.is_control() && !matches!(c, '\n' | '\t'));
     all.extend(bare.chain(INVISIBLE.iter().copied()).chain(BIDI.iter().copied()).map(String::from));
-    // The separators of lines and paragraphs, as Unicode, Windows and old printers have them.
+    // Line and paragraph separators.
     all.extend(
         ["\u{2028}", "\u{2029}", "\u{85}", "\r", "\r\n", "\u{b}", "\u{c}"].map(String::from),
     );
@@ -20,12 +21,12 @@ fn payloads() -> Vec<String> {
     }
     all.push("\u{200d}\u{200c}".repeat(20));
     all.push("👩\u{200d}".repeat(30));
-    // A flag whose letters nobody sees.
+    // An emoji flag with invisible tag characters.
     all.push(format!("🏴{}", "\u{e0067}\u{e0062}\u{e007f}".repeat(9)));
     all
 }
 
-/// Escape sequences: of each sort of the terminals' own, and those that were attacks.
+/// Escape sequences of every kind, including known attacks.
 const SEQUENCES: [&str; 44] = [
     "\x1b]0;title\x07",
     "\x1b]2;title\x1b\\",
@@ -73,13 +74,13 @@ const SEQUENCES: [&str; 44] = [
     "\u{9b}31m\u{9d}0;title\u{9c}\u{90}q\u{9c}",
 ];
 
-/// What turns the direction of writing.
+/// Bidirectional controls.
 const BIDI: [char; 12] = [
     '\u{61c}', '\u{200e}', '\u{200f}', '\u{202a}', '\u{202b}', '\u{202c}', '\u{202d}', '\u{202e}',
     '\u{2066}', '\u{2067}', '\u{2068}', '\u{2069}',
 ];
 
-/// What nobody sees.
+/// Invisible characters.
 const INVISIBLE: [char; 47] = [
     '\u{ad}',
     '\u{34f}',
@@ -130,7 +131,7 @@ const INVISIBLE: [char; 47] = [
     '\u{e0fff}',
 ];
 
-/// Where it stands.
+/// Texts with the position of a payload.
 const CARRIERS: [&str; 13] = [
     "{}",
     "a{}b",
@@ -147,26 +148,30 @@ const CARRIERS: [&str; 13] = [
     "a long line, which goes on and on and on and on and on and on and on and on and on and on{}, and on",
 ];
 
-/// All hostile texts: each begins with its number, by which it is found again.
+/// All hostile texts. Each starts with its number as an identifier.
 pub(crate) fn samples() -> Vec<String> {
     let payloads = payloads();
     let filled = CARRIERS
         .iter()
         .flat_map(|carrier| payloads.iter().map(move |payload| carrier.replace("{}", payload)));
-    let kept = KEPT.iter().map(|text| (*text).to_owned());
-    filled.chain(kept).enumerate().map(|(number, text)| format!("<{number}> {text}")).collect()
+    let regressions = REGRESSIONS.iter().map(|text| (*text).to_owned());
+    filled
+        .chain(regressions)
+        .enumerate()
+        .map(|(number, text)| format!("<{number}> {text}"))
+        .collect()
 }
 
-/// Texts that once got through.
-const KEPT: [&str; 3] = [
-    // Marks at the beginning of a line stood on the frame that was drawn before it.
+/// Texts that once broke the display.
+const REGRESSIONS: [&str; 3] = [
+    // Combining marks at the start of a line combined with the border of the bubble.
     "\u{301}\u{301}at the start of a line",
     "one\n\u{20dd}\u{20dd}two",
-    // Shorthand controls have no width, and counted as marks.
+    // Shorthand format controls have no width and were counted as combining marks.
     "a\u{1bca0}b",
 ];
 
-/// What must not stand in a text that is shown; line ends and tabs may.
+/// The first character that must not be displayed. Line feeds and tabs may.
 pub(crate) fn find_unsafe_char(text: &str) -> Option<char> {
     let mut marks = 0;
     text.chars().find(|c| {
@@ -180,8 +185,8 @@ pub(crate) fn find_unsafe_char(text: &str) -> Option<char> {
     })
 }
 
-/// The first thing in what was written to a terminal that our screen does not write of its own: its
-/// sequences are CSI alone, and end in one of these letters.
+/// The first part of terminal output that the full-screen client never writes by itself. It writes only the
+/// CSI sequences `H`, `m`, `J` and `K`, and those in [`OWN_MODES`].
 pub(crate) fn find_unexpected_output(written: &str) -> Option<String> {
     let mut rest = written;
     while let Some((text, after)) = rest.split_once('\x1b') {
@@ -203,7 +208,7 @@ pub(crate) fn find_unexpected_output(written: &str) -> Option<String> {
     find_unsafe_char(rest).map(|c| format!("{c:?} in {rest:?}"))
 }
 
-/// The terminal's modes that the program sets, and sets back.
+/// The terminal modes that the program sets and resets.
 const OWN_MODES: [&str; 17] = [
     "[?1049h", "[?1049l", "[?25h", "[?25l", "[?1000h", "[?1000l", "[?1002h", "[?1002l", "[?1006h",
     "[?1006l", "[?2004h", "[?2004l", "[>1u", "[<1u", "[?u", "[?2026h", "[?2026l",

@@ -1,7 +1,7 @@
-//! Clients that talk without a pause, take up again whenever the server is back, and note everything.
+//! Load clients: they send requests continuously, reconnect after every loss, and record everything.
 //!
-//! What they noted is judged by `checker`. They speak the protocol by themselves, so that no part of
-//! the program vouches for another.
+//! `checker` checks what they record. They implement the protocol themselves, so that no client code of
+//! the program takes part in the test.
 
 #![expect(
     clippy::unwrap_used,
@@ -25,25 +25,25 @@ use tokio_rustls::rustls::ClientConfig;
 use super::checker::{Observation, ReceivedMessage, Timestamp, Token};
 use super::{ClientKey, TIMEOUT, TlsConnection, tls_config};
 
-/// How many requests of one client may wait for their answers.
+/// Maximum number of unanswered requests of one client.
 const WINDOW: usize = 8;
 
-/// What stands before each token in a message.
+/// The text before each token in a message.
 pub(super) const TOKEN_PREFIX: &str = "token-";
 
-/// What all clients share: where the server is, what time it is, and whether to go on.
+/// State shared by all clients: the server address, the clock, and whether to continue.
 pub(crate) struct LoadCoordinator {
     state: Mutex<CoordinatorState>,
     changed: Condvar,
     ticks: AtomicU64,
     tokens: AtomicU64,
-    /// The IDs that the clients have.
+    /// The clients' user IDs, by client number.
     users: Vec<OnceLock<String>>,
 }
 
 #[derive(Default)]
 struct CoordinatorState {
-    /// Where the server is, and how often it was started.
+    /// The server address, and how often the server was started.
     server: Option<(SocketAddr, u64)>,
     acknowledged: usize,
     is_finished: bool,
@@ -60,7 +60,7 @@ impl LoadCoordinator {
         }
     }
 
-    /// The server is here now.
+    /// Announces a started server.
     pub(crate) fn set_server_address(&self, address: SocketAddr) {
         self.change(|state| {
             let starts = state.server.map_or(0, |(_, starts)| starts);
@@ -68,18 +68,18 @@ impl LoadCoordinator {
         });
     }
 
-    /// Nobody begins anything new; what was begun is brought to its end.
+    /// Stops new requests; the clients still wait for pending ones.
     pub(crate) fn finish(&self) {
         self.change(|state| state.is_finished = true);
     }
 
-    /// Waits until so many more requests are acknowledged.
+    /// Waits until `more` further requests are acknowledged.
     pub(crate) fn wait_for_acknowledgements(&self, more: usize) {
         let goal = self.state.lock().unwrap().acknowledged + more;
         self.wait(|state| (state.acknowledged >= goal).then_some(()));
     }
 
-    /// Where the server is, if it was started more than so many times; waits for it.
+    /// Waits until the server was started more than `starts` times; returns its address and the count.
     fn wait_for_server(&self, starts: u64) -> (SocketAddr, u64) {
         self.wait(|state| state.server.filter(|(_, found)| *found > starts))
     }
@@ -96,7 +96,7 @@ impl LoadCoordinator {
                 return found;
             }
             let (next, waited) = self.changed.wait_timeout(state, TIMEOUT).unwrap();
-            assert!(!waited.timed_out(), "nothing goes on");
+            assert!(!waited.timed_out(), "no progress");
             state = next;
         }
     }
@@ -108,13 +108,13 @@ impl LoadCoordinator {
     }
 }
 
-/// A request that has no answer.
+/// A request without a reply.
 struct PendingRequest {
     cid: String,
     object: Value,
 }
 
-/// One client.
+/// A client with its pending requests and observations.
 pub(crate) struct LoadClient {
     number: usize,
     config: Arc<ClientConfig>,
@@ -124,13 +124,13 @@ pub(crate) struct LoadClient {
     reached: u64,
     pending: VecDeque<PendingRequest>,
     tokens: BTreeMap<String, Token>,
-    /// Stored messages of its own that it may remove.
+    /// Acknowledged messages of its own that it may delete.
     own: Vec<(String, Token)>,
     page_requested_at: Option<Timestamp>,
-    notes: Vec<Observation>,
+    observations: Vec<Observation>,
 }
 
-/// A connection of one client.
+/// One connection of a client.
 struct LoadConnection {
     tls: TlsConnection,
     decoder: Decoder,
@@ -156,13 +156,13 @@ impl LoadConnection {
 }
 
 impl LoadClient {
-    /// A client that trusts this certificate, and is known to the server from its first message on.
+    /// Connects and registers with a first message.
     pub(crate) fn join(
         number: usize,
         certificate: &std::path::Path,
         coordinator: &LoadCoordinator,
     ) -> Self {
-        let mut member = Self {
+        let mut client = Self {
             number,
             config: tls_config(certificate, Some(&ClientKey::new())),
             rng: StdRng::seed_from_u64(number as u64),
@@ -173,44 +173,44 @@ impl LoadClient {
             tokens: BTreeMap::new(),
             own: Vec::new(),
             page_requested_at: None,
-            notes: Vec::new(),
+            observations: Vec::new(),
         };
-        let mut line = member
+        let mut line = client
             .connect(coordinator, coordinator.wait_for_server(0).0)
-            .expect("the server is there")
+            .expect("a running server")
             .0;
         line.send(&json!({
             "action": "MESSAGE", "receiver": ["all"], "content": "hello", "cid": "hello"
         }))
         .unwrap();
         while parse_json(&line.next().unwrap())["cid"] != "hello" {}
-        coordinator.users[number].set(member.user.clone()).unwrap();
-        member
+        coordinator.users[number].set(client.user.clone()).unwrap();
+        client
     }
 
-    /// Talks until it is over and everything has its answer.
+    /// Sends requests until the run is finished and everything is acknowledged.
     pub(crate) fn run(&mut self, coordinator: &LoadCoordinator) {
         let mut starts = 0;
         loop {
             let (address, found) = coordinator.wait_for_server(starts);
-            let talked = self
+            let result = self
                 .connect(coordinator, address)
                 .and_then(|(line, _)| self.exchange(line, coordinator));
-            if talked.is_ok() {
+            if result.is_ok() {
                 return;
             }
             starts = found;
         }
     }
 
-    /// Reads all that came meanwhile, and then the whole history.
+    /// Reads all missed events and then the complete history; returns the observations.
     pub(crate) fn finish(mut self, coordinator: &LoadCoordinator) -> Vec<Observation> {
         let (mut line, head) = self.connect(coordinator, coordinator.wait_for_server(0).0).unwrap();
         while self.reached < head {
             let object = line.next().unwrap();
             self.receive(coordinator, &object);
         }
-        let asked = coordinator.now();
+        let requested_at = coordinator.now();
         let mut pages = Vec::new();
         let mut before = Value::Null;
         loop {
@@ -232,14 +232,14 @@ impl LoadClient {
             }
             before = messages[0]["seq"].clone();
         }
-        self.notes.push(Observation::FullHistory {
-            requested_at: asked,
+        self.observations.push(Observation::FullHistory {
+            requested_at,
             messages: pages.into_iter().rev().flatten().collect(),
         });
-        self.notes
+        self.observations
     }
 
-    /// Logs in, and says how far the log has come.
+    /// Logs in; returns the connection and the log's head.
     fn connect(
         &mut self,
         coordinator: &LoadCoordinator,
@@ -248,7 +248,7 @@ impl LoadClient {
         let wire =
             TlsConnection::try_handshake(TcpStream::connect(address)?, Arc::clone(&self.config))?;
         let mut line = LoadConnection { tls: wire, decoder: Decoder::new(usize::MAX) };
-        self.notes.push(Observation::Connecting { at: coordinator.now() });
+        self.observations.push(Observation::Connecting { at: coordinator.now() });
         let name = format!("Load{}", self.number);
         let mut login = json!({"action": "LOGIN", "protocol": 1, "username": name});
         if !self.epoch.is_empty() {
@@ -265,7 +265,7 @@ impl LoadClient {
         let head = welcome["head"].as_u64().unwrap();
         if welcome["resumed"] != true {
             if !self.epoch.is_empty() {
-                self.notes.push(Observation::NotResumed);
+                self.observations.push(Observation::NotResumed);
             }
             self.reached = head;
         }
@@ -279,7 +279,7 @@ impl LoadClient {
         mut connection: LoadConnection,
         coordinator: &LoadCoordinator,
     ) -> io::Result<()> {
-        // Some people give up.
+        // Some users give up on a pending request.
         if !self.pending.is_empty() && self.rng.random_ratio(1, 4) {
             self.pending.pop_front();
         }
@@ -304,27 +304,27 @@ impl LoadClient {
         }
     }
 
-    /// The next request.
+    /// Makes the next request.
     fn next_request(&mut self, coordinator: &LoadCoordinator) -> PendingRequest {
         let chance = self.rng.random_range(0..100);
         if chance < 8 && !self.own.is_empty() {
             let (id, token) = self.own.swap_remove(self.rng.random_range(0..self.own.len()));
-            self.notes.push(Observation::DeleteRequested { token });
+            self.observations.push(Observation::DeleteRequested { token });
             let cid = format!("d{token}");
             let object = json!({"action": "DELETE", "content": id, "cid": cid});
             return PendingRequest { cid, object };
         }
-        let to = (chance < 30).then(|| {
+        let recipients = (chance < 30).then(|| {
             let other = self.rng.random_range(1..coordinator.users.len());
             vec![(self.number + other) % coordinator.users.len()]
         });
         let is_temporary = chance >= 92;
-        let (mut pending, token) = Self::post_request(coordinator, to.as_deref());
+        let (mut pending, token) = Self::post_request(coordinator, recipients.as_deref());
         if is_temporary {
             pending.object["action"] = json!("TEMPORARY");
             pending.object["seconds"] = json!(1);
         }
-        self.notes.push(Observation::Posted { token, recipients: to, is_temporary });
+        self.observations.push(Observation::Posted { token, recipients, is_temporary });
         pending
     }
 
@@ -347,7 +347,7 @@ impl LoadClient {
     fn receive(&mut self, coordinator: &LoadCoordinator, bytes: &[u8]) {
         let tokens = find_tokens(bytes);
         if !tokens.is_empty() {
-            self.notes.push(Observation::RawTokens(tokens));
+            self.observations.push(Observation::RawTokens(tokens));
         }
         let object = parse_json(bytes);
         self.reached = self.reached.max(match object["action"].as_str() {
@@ -362,50 +362,50 @@ impl LoadClient {
                 if object["sender"] == self.user.as_str() && copy.expires.is_none() {
                     self.own.push((id.to_owned(), copy.token));
                 }
-                self.notes.push(Observation::Received(copy));
+                self.observations.push(Observation::Received(copy));
             }
             Some("DELETE" | "OUTDATED") => {
                 let token = self.tokens.remove(object["content"].as_str().unwrap());
-                self.notes
+                self.observations
                     .push(Observation::Tombstone { seq: object["seq"].as_u64().unwrap(), token });
             }
             Some("HISTORY") => {
                 let messages = object["messages"].as_array().unwrap();
-                // A message may be known by a page alone: removed before the stream came to it, of it
-                // the stream has only the word that it is gone.
+                // A message may be known from a page only: if it was removed before the stream
+                // reached it, the stream has only its removal.
                 for (message, copy) in
                     messages.iter().filter_map(|m| Some((m, received_message(m)?)))
                 {
                     let id = message["id"].as_str().unwrap();
                     self.tokens.insert(id.to_owned(), copy.token);
                 }
-                let copies = messages.iter().filter_map(received_message).collect();
-                let asked = self.page_requested_at.take().expect("asked for");
-                self.notes.push(Observation::HistoryPage { requested_at: asked, messages: copies });
+                let messages = messages.iter().filter_map(received_message).collect();
+                let requested_at = self.page_requested_at.take().expect("no page was requested");
+                self.observations.push(Observation::HistoryPage { requested_at, messages });
             }
             _ => {}
         }
         self.handle_reply(coordinator, &object);
     }
 
-    /// Takes an answer to one of its requests.
+    /// Handles a reply to one of its requests.
     fn handle_reply(&mut self, coordinator: &LoadCoordinator, object: &Value) {
         let is_own = object["sender"].is_null() || object["sender"] == self.user.as_str();
         let Some(cid) = object["cid"].as_str().filter(|_| is_own) else { return };
-        let (removes, token) = match cid.split_at(1) {
+        let (is_delete, token) = match cid.split_at(1) {
             ("s", token) => (false, token.parse().unwrap()),
             ("d", token) => (true, token.parse().unwrap()),
             _ => return,
         };
         self.pending.retain(|pending| pending.cid != cid);
         if object["action"] == "ERROR" {
-            // A removal that was done before the connection was lost; the stream brings it.
+            // The deletion was done before the connection was lost; the stream delivers it.
             assert_eq!(object["code"], "unknown_message", "{object}");
-            assert!(removes, "{object}");
+            assert!(is_delete, "{object}");
             return;
         }
         let seq = object["seq"].as_u64().unwrap();
-        self.notes.push(if removes {
+        self.observations.push(if is_delete {
             Observation::DeleteAcknowledged { token, at: coordinator.now() }
         } else {
             Observation::Acknowledged { token, seq }
@@ -427,7 +427,7 @@ fn received_message(object: &Value) -> Option<ReceivedMessage> {
     })
 }
 
-/// Every token in these bytes.
+/// All tokens in `bytes`.
 pub(super) fn find_tokens(bytes: &[u8]) -> Vec<Token> {
     let text = String::from_utf8_lossy(bytes);
     let rests = text.split(TOKEN_PREFIX).skip(1);

@@ -1,4 +1,4 @@
-//! A server that says whatever a test wants: what a client does with it is its own doing.
+//! A server that sends whatever a test wants, without cleaning it.
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -10,25 +10,26 @@ use tokio_rustls::rustls::crypto::aws_lc_rs;
 use tokio_rustls::rustls::pki_types::PrivateKeyDer;
 use tokio_rustls::rustls::{ServerConfig, ServerConnection, StreamOwned};
 
-/// What it answers to an object of a client.
+/// Returns the replies to an object of a client.
 type ReplyScript = dyn Fn(&Value) -> Vec<Value> + Send + Sync;
 
-/// A server that listens as long as the test runs.
+/// A server that runs until the end of the test process.
 pub(crate) struct MaliciousServer {
-    /// Where.
+    /// The listen address.
     pub(crate) address: SocketAddr,
 }
 
 impl MaliciousServer {
-    /// One that lets everybody in, and then does as `script` says.
+    /// Starts a server that replies to every object as `script` says.
     pub(crate) fn start(script: impl Fn(&Value) -> Vec<Value> + Send + Sync + 'static) -> Self {
-        let made = rcgen::generate_simple_self_signed(["liar.example".to_owned()]).unwrap();
-        let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+        let generated =
+            rcgen::generate_simple_self_signed(["malicious.example".to_owned()]).unwrap();
+        let key = PrivateKeyDer::try_from(generated.signing_key.serialize_der()).unwrap();
         let config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
             .with_safe_default_protocol_versions()
             .unwrap()
             .with_no_client_auth()
-            .with_single_cert(vec![made.cert.der().clone()], key)
+            .with_single_cert(vec![generated.cert.der().clone()], key)
             .unwrap();
         let (config, script) =
             (Arc::new(config), Arc::<ReplyScript>::from(Box::new(script) as Box<ReplyScript>));
@@ -37,7 +38,7 @@ impl MaliciousServer {
         std::thread::spawn(move || {
             for tcp in listener.incoming() {
                 let (config, script) = (Arc::clone(&config), Arc::clone(&script));
-                // Whoever hangs up has heard enough.
+                // Errors mean that the client has disconnected.
                 std::thread::spawn(move || {
                     serve_connection(tcp.unwrap(), config, &*script).unwrap_or_default();
                 });
@@ -66,15 +67,15 @@ fn serve_connection(
         decoder.buffer().extend_from_slice(bytes.get(..read).unwrap_or_default());
         while let Some(object) = decoder.next_object() {
             let object: Value = serde_json::from_slice(&object.unwrap())?;
-            for answer in script(&object) {
-                stream.write_all(format!("{answer}\n").as_bytes())?;
+            for reply in script(&object) {
+                stream.write_all(format!("{reply}\n").as_bytes())?;
             }
             stream.flush()?;
         }
     }
 }
 
-/// What follows a login: who it is, and that nobody else is here.
+/// The reply to a login, and an empty list of online users.
 pub(crate) fn login_reply(head: usize) -> Vec<Value> {
     vec![
         json!({"status": "SUCCESS", "user_id": "Bob_4572", "protocol": 1, "epoch": "e", "head": head,
@@ -83,7 +84,7 @@ pub(crate) fn login_reply(head: usize) -> Vec<Value> {
     ]
 }
 
-/// A message to all.
+/// A message to everyone.
 pub(crate) fn public_message(number: usize, text: &str) -> Value {
     json!({"action": "MESSAGE", "id": (100_000 + number).to_string(), "sender": "Eve_6666",
         "receiver": ["all"], "content": text, "time": text, "private": false, "optional": null,

@@ -1,6 +1,6 @@
-//! The real server as a process, and clients of both sorts that speak to it over TLS.
+//! Test support: the real program as a process, clients of both dialects, faults, and the history checker.
 //!
-//! Everything waits with a limit, and nothing sleeps.
+//! Every wait has a timeout, and nothing sleeps.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails where its tools do")]
 
@@ -28,10 +28,10 @@ use tempfile::TempDir;
 
 pub(crate) use self::clients::{ClientKey, OriginalClient, TestClient, TlsConnection, tls_config};
 
-/// Longer than anything takes on a busy machine.
+/// The timeout of every wait: longer than anything takes on a busy machine.
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(20);
 
-/// `chat serve` with these arguments, its data in a folder of its own.
+/// `chat serve` with its data in `folder` and the given arguments.
 pub(crate) fn serve_command(folder: &TempDir, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_chat"));
     isolate_environment(&mut command, folder.path());
@@ -40,7 +40,7 @@ pub(crate) fn serve_command(folder: &TempDir, arguments: &[&str]) -> Command {
     command
 }
 
-/// `chat` with these arguments, as somebody whose key lies in this folder.
+/// `chat` with `home` as its `CHAT_HOME` and the given arguments.
 pub(crate) fn chat_command(home: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_chat"));
     isolate_environment(&mut command, home);
@@ -49,7 +49,7 @@ pub(crate) fn chat_command(home: &Path, arguments: &[&str]) -> Command {
     command
 }
 
-/// Keeps the settings of whoever runs the tests away, but for those in this folder.
+/// Removes the developer's own `CHAT_` variables and sets the config folder to `folder/config`.
 pub(crate) fn isolate_environment(command: &mut Command, folder: &Path) {
     for (name, _) in
         std::env::vars_os().filter(|(name, _)| name.as_encoded_bytes().starts_with(b"CHAT_"))
@@ -59,24 +59,24 @@ pub(crate) fn isolate_environment(command: &mut Command, folder: &Path) {
     command.env("XDG_CONFIG_HOME", folder.join("config"));
 }
 
-/// A running server. It is killed when dropped.
+/// A running `chat serve`, killed on drop.
 pub(crate) struct TestServer {
     child: Child,
     stdout: BufReader<ChildStdout>,
     folder: TempDir,
-    /// Where it listens.
+    /// The listen address.
     pub(crate) address: SocketAddr,
 }
 
 impl TestServer {
-    /// A server on a free port of 127.0.0.1, which hears tests as fast as they talk.
+    /// Starts a server on a free port of 127.0.0.1, without rate limits.
     pub(crate) fn start() -> Self {
         let folder = TempDir::new().unwrap();
         let command = serve_command(&folder, &["--listen", "127.0.0.1:0", "--no-rate-limits"]);
         Self::spawn(folder, command)
     }
 
-    /// The server that `command` describes.
+    /// Starts a server with `command` and waits for its first ready line.
     pub(crate) fn spawn(folder: TempDir, command: Command) -> Self {
         let (child, stdout, ready) = spawn_server(&folder, command);
         let address = ready.unwrap_or_else(|line| {
@@ -88,26 +88,26 @@ impl TestServer {
         Self { child, stdout, folder, address }
     }
 
-    /// Starts it anew after its end, on the same folder; whether it came to be ready.
+    /// Starts the server again on the same folder after its exit; returns whether it got ready.
     pub(crate) fn restart(&mut self, command: Command) -> bool {
         let (child, stdout, ready) = spawn_server(&self.folder, command);
         (self.child, self.stdout) = (child, stdout);
         ready.map(|address| self.address = address).is_ok()
     }
 
-    /// The folder of its data.
+    /// The data folder.
     pub(crate) fn data_folder(&self) -> &TempDir {
         &self.folder
     }
 
-    /// The next line of standard output.
+    /// Reads the next line of standard output.
     pub(crate) fn next_line(&mut self) -> String {
         let mut line = String::new();
         self.stdout.read_line(&mut line).unwrap();
         line.trim_end().to_owned()
     }
 
-    /// All that was logged so far.
+    /// The log output (standard error) so far.
     pub(crate) fn log(&self) -> String {
         fs::read_to_string(self.folder.path().join("log")).unwrap()
     }
@@ -117,17 +117,17 @@ impl TestServer {
         self.folder.path().join("certs/cert.pem")
     }
 
-    /// The fingerprint of its key.
+    /// The fingerprint of the server's key.
     pub(crate) fn fingerprint(&self) -> Fingerprint {
         Fingerprint::of_certificate(&TlsConnection::server_certificate(self)).unwrap()
     }
 
-    /// What leads to it and to no other: whoever has that has nothing to compare.
+    /// A `chat://` link with the pinned key: a client that uses it prints no first-contact notice.
     pub(crate) fn pinned_link(&self) -> String {
         format!("chat://{}/#pin={}", self.address, self.fingerprint().to_url_safe())
     }
 
-    /// What `chat` says to whoever runs this server: its status, its words, and its complaints.
+    /// Runs `chat` with `--data` of this server; returns exit status, standard output and standard error.
     pub(crate) fn run_local(&self, arguments: &[&str]) -> (Option<i32>, String, String) {
         let data = ["--data", self.folder.path().to_str().unwrap()];
         let mut command = chat_command(self.folder.path(), &[arguments, &data].concat());
@@ -136,53 +136,53 @@ impl TestServer {
         (status.code(), text(stdout), text(stderr))
     }
 
-    /// An act of whoever runs this server, which has to be done.
+    /// Runs `chat admin` on this server, which must succeed; returns its output.
     pub(crate) fn run_admin(&self, arguments: &[&str]) -> String {
-        let (status, words, complaints) = self.run_local(&[&["admin"], arguments].concat());
-        assert_eq!((status, complaints.as_str()), (Some(0), ""), "{words}");
-        words
+        let (status, text, stderr) = self.run_local(&[&["admin"], arguments].concat());
+        assert_eq!((status, stderr.as_str()), (Some(0), ""), "{text}");
+        text
     }
 
-    /// Somebody with the original client.
+    /// Logs in with the original dialect.
     pub(crate) fn join_original(&self, name: &str) -> OriginalClient {
         OriginalClient::join(self, name)
     }
 
-    /// Somebody with our client.
+    /// Logs in with the extended dialect.
     pub(crate) fn join(&self, name: &str) -> TestClient {
         TestClient::join(self, name)
     }
 
-    /// Sends SIGTERM, or another signal.
+    /// Sends a signal, such as `TERM`.
     pub(crate) fn signal(&self, name: &str) {
         let id = self.child.id().to_string();
         assert!(Command::new("kill").args([&format!("-{name}"), &id]).status().unwrap().success());
     }
 
-    /// Ends it as a crash does: `kill -9`.
+    /// Sends SIGKILL and waits for the exit.
     pub(crate) fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
 
-    /// The process.
+    /// The process id.
     pub(crate) fn process_id(&self) -> u32 {
         self.child.id()
     }
 
-    /// Waits for its end.
+    /// Waits for the exit.
     pub(crate) fn into_exit_status(mut self) -> ExitStatus {
         self.wait_for_exit()
     }
 
-    /// The same, when it is to be started anew.
+    /// Like [`Self::into_exit_status`], for a server that is restarted afterwards.
     pub(crate) fn wait_for_exit(&mut self) -> ExitStatus {
         let mut rest = String::new();
         self.stdout.read_to_string(&mut rest).unwrap();
         self.child.wait().unwrap()
     }
 
-    /// How much memory it uses, in KiB; nothing where the system does not say.
+    /// The resident memory in KiB; 0 on systems without `/proc`.
     pub(crate) fn resident_kib(&self) -> usize {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()));
         let status = status.unwrap_or_default();
@@ -190,7 +190,6 @@ impl TestServer {
         line.map_or(0, |line| line.trim().trim_end_matches(" kB").parse().unwrap())
     }
 
-    /// Whether it still runs.
     pub(crate) fn is_running(&mut self) -> bool {
         self.child.try_wait().unwrap().is_none()
     }
@@ -198,13 +197,13 @@ impl TestServer {
 
 impl Drop for TestServer {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        // It may have exited already.
         self.child.kill().unwrap_or_default();
         self.child.wait().unwrap();
     }
 }
 
-/// Starts a server; its first line says where it listens.
+/// Starts a server and reads its listen address from the first line of its output.
 fn spawn_server(
     folder: &TempDir,
     mut command: Command,
@@ -218,13 +217,13 @@ fn spawn_server(
     (child, stdout, address.ok_or(line))
 }
 
-/// How often something is done: as often as the environment says, or else so often.
+/// The number in an environment variable, or `default` if the variable is not set.
 pub(crate) fn count_from_env(variable: &str, default: usize) -> usize {
-    std::env::var(variable).map_or(default, |times| times.parse().unwrap())
+    std::env::var(variable).map_or(default, |number| number.parse().unwrap())
 }
 
-/// Says something to whoever runs the tests (with `--nocapture`).
+/// Prints a result of the test (shown with `--nocapture`).
 #[expect(clippy::print_stdout, reason = "the test runner decides what is shown")]
-pub(crate) fn print_result(words: &str) {
-    println!("{words}");
+pub(crate) fn print_result(text: &str) {
+    println!("{text}");
 }

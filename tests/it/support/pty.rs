@@ -1,7 +1,6 @@
-//! The real program on a terminal: a pty, whose output a terminal parser turns into the screen that a
-//! person would see.
+//! A program on a pseudo-terminal. A terminal parser turns its output into the screen that a user would see.
 //!
-//! Whoever waits is woken by the output itself, and gives up after a limit with the whole screen.
+//! Output wakes every wait. A wait that times out panics with the contents of the screen.
 
 use std::io::{Read, Write};
 use std::num::NonZeroU16;
@@ -16,11 +15,11 @@ use vt100::{Cell, MouseProtocolMode, Parser};
 
 use super::{TIMEOUT, TestServer};
 
-/// What keys send.
+/// The bytes that keys send.
 pub(crate) mod key {
     pub(crate) const ENTER: &str = "\r";
     pub(crate) const ALT_ENTER: &str = "\x1b\r";
-    /// As the kitty keyboard protocol tells it.
+    /// In the kitty keyboard protocol.
     pub(crate) const SHIFT_ENTER: &str = "\x1b[13;2u";
     pub(crate) const CTRL_C: &str = "\x03";
     pub(crate) const CTRL_F: &str = "\x06";
@@ -31,20 +30,20 @@ pub(crate) mod key {
     pub(crate) const END: &str = "\x1b[F";
 }
 
-/// Rows and columns that have room for everything.
+/// Rows and columns of a terminal in which everything fits.
 pub(crate) const DEFAULT_SIZE: (u16, u16) = (30, 100);
 
-/// A program on a terminal of its own. It is killed when dropped.
+/// A program on its own pseudo-terminal, killed on drop.
 pub(crate) struct PtyProgram {
     child: Option<Box<dyn Child + Send + Sync>>,
     master: Box<dyn MasterPty + Send>,
     keyboard: Box<dyn Write + Send>,
     terminal: Arc<PtyOutput>,
-    /// What its client keeps, until it ends.
+    /// `CHAT_HOME` of the program.
     home: TempDir,
 }
 
-/// What the program has written.
+/// The output of a program, shared with the reading thread.
 struct PtyOutput {
     output: Mutex<OutputState>,
     changed: Condvar,
@@ -58,7 +57,7 @@ struct OutputState {
 }
 
 impl PtyProgram {
-    /// `chat` with these arguments.
+    /// Starts `chat` with these arguments.
     pub(crate) fn spawn(arguments: &[&str], size: (u16, u16)) -> Self {
         let mut command = CommandBuilder::new(env!("CARGO_BIN_EXE_chat"));
         command.args(arguments);
@@ -66,7 +65,7 @@ impl PtyProgram {
         Self::run(command, size)
     }
 
-    /// Any program.
+    /// Starts any program.
     pub(crate) fn run(command: CommandBuilder, size: (u16, u16)) -> Self {
         Self::run_at(command, size, TempDir::new().unwrap())
     }
@@ -87,12 +86,12 @@ impl PtyProgram {
         Self { child: Some(child), master: pty.master, keyboard, terminal, home }
     }
 
-    /// Somebody who has joined.
+    /// Starts `chat join` and waits for the login.
     pub(crate) fn join(server: &TestServer, name: &str) -> Self {
         Self::join_sized(server, name, DEFAULT_SIZE)
     }
 
-    /// The same with the files of an earlier run.
+    /// Like [`Self::join`], with the `CHAT_HOME` of an earlier run.
     pub(crate) fn rejoin(server: &TestServer, name: &str, home: TempDir) -> Self {
         let mut command = CommandBuilder::new(env!("CARGO_BIN_EXE_chat"));
         command.args(["join", &server.pinned_link(), "--name", name]);
@@ -101,7 +100,7 @@ impl PtyProgram {
         joined
     }
 
-    /// Leaves, and gives what its client has kept.
+    /// Quits with Ctrl-Q; returns `CHAT_HOME`.
     pub(crate) fn quit(mut self) -> TempDir {
         self.keys(key::CTRL_Q);
         let home = std::mem::replace(&mut self.home, TempDir::new().unwrap());
@@ -109,64 +108,64 @@ impl PtyProgram {
         home
     }
 
-    /// The same on a terminal of this size.
+    /// Like [`Self::join`], on a terminal of this size.
     pub(crate) fn join_sized(server: &TestServer, name: &str, size: (u16, u16)) -> Self {
         let joined = Self::spawn(&["join", &server.pinned_link(), "--name", name], size);
         joined.wait_for(&format!("you are {name}_"));
         joined
     }
 
-    /// The ID that the server gave.
+    /// The user ID assigned by the server.
     pub(crate) fn id(&self) -> String {
         let screen = self.contents();
         let (_, after) = screen.split_once("you are ").unwrap();
         after.split_whitespace().next().unwrap().to_owned()
     }
 
-    /// Types, or presses what is in [`key`].
+    /// Types text or sends keys from [`key`].
     pub(crate) fn keys(&mut self, keys: &str) {
         self.keyboard.write_all(keys.as_bytes()).unwrap();
     }
 
-    /// Types a line, and sends it.
+    /// Types a line and presses Enter.
     pub(crate) fn submit(&mut self, line: &str) {
         self.keys(line);
         self.keys(key::ENTER);
     }
 
-    /// Clicks on the first cell of a text.
+    /// Clicks on the first cell of `text`.
     pub(crate) fn click(&mut self, text: &str) {
         let (row, column) = self.find(text);
         let (x, y) = (column + 1, row + 1);
         self.keys(&format!("\x1b[<0;{x};{y}M\x1b[<0;{x};{y}m"));
     }
 
-    /// Gives the terminal another size.
+    /// Resizes the terminal.
     pub(crate) fn resize(&self, (rows, cols): (u16, u16)) {
         let mut output = self.terminal.output.lock().unwrap();
         output.parser.set_size(cells(rows), cells(cols));
         self.master.resize(size(rows, cols)).unwrap();
     }
 
-    /// Waits until a text is on the screen.
+    /// Waits until `text` is on the screen.
     #[track_caller]
     pub(crate) fn wait_for(&self, text: &str) {
         self.wait_until(&format!("{text:?}"), |output| output.contents().contains(text));
     }
 
-    /// Waits until a text is no longer on the screen.
+    /// Waits until `text` is no longer on the screen.
     #[track_caller]
     pub(crate) fn wait_until_gone(&self, text: &str) {
         self.wait_until(&format!("end of {text:?}"), |output| !output.contents().contains(text));
     }
 
-    /// Waits until more was written than `bytes`.
+    /// Waits until the program has written more than `bytes`.
     #[track_caller]
     pub(crate) fn wait_for_output_beyond(&self, bytes: usize) {
         self.wait_until("more output", |output| output.raw.len() > bytes);
     }
 
-    /// Waits until nothing was written for this long.
+    /// Waits until the program has written nothing for this long.
     pub(crate) fn wait_for_quiet(&self, quiet: Duration) {
         let mut written = usize::MAX;
         while written != self.raw().len() {
@@ -175,7 +174,7 @@ impl PtyProgram {
         }
     }
 
-    /// Whether anything is written within this time.
+    /// Whether the program writes anything within this time.
     pub(crate) fn has_output_within(&self, time: Duration) -> bool {
         let output = self.terminal.output.lock().unwrap();
         let before = output.raw.len();
@@ -186,8 +185,8 @@ impl PtyProgram {
     #[track_caller]
     fn wait_until(&self, expected: &str, condition: impl Fn(&OutputState) -> bool) {
         let output = self.terminal.output.lock().unwrap();
-        let goes_on = |output: &mut OutputState| !condition(output) && !output.has_ended;
-        let waited = self.terminal.changed.wait_timeout_while(output, TIMEOUT, goes_on);
+        let is_waiting = |output: &mut OutputState| !condition(output) && !output.has_ended;
+        let waited = self.terminal.changed.wait_timeout_while(output, TIMEOUT, is_waiting);
         let output = waited.unwrap().0;
         let (is_ready, screen) = (condition(&output), output.contents());
         drop(output);
@@ -199,12 +198,12 @@ impl PtyProgram {
         self.terminal.output.lock().unwrap().contents()
     }
 
-    /// How often a text is on the screen.
+    /// How often `text` is on the screen.
     pub(crate) fn count(&self, text: &str) -> usize {
         self.contents().matches(text).count()
     }
 
-    /// The row and the column of a text's first cell.
+    /// The row and column of the first cell of `text`.
     #[track_caller]
     pub(crate) fn find(&self, text: &str) -> (u16, u16) {
         self.wait_for(text);
@@ -212,13 +211,13 @@ impl PtyProgram {
         output.find(text).unwrap()
     }
 
-    /// The row of a text.
+    /// The row of `text`.
     #[track_caller]
     pub(crate) fn row_of(&self, text: &str) -> u16 {
         self.find(text).0
     }
 
-    /// The first cell of a text.
+    /// The first cell of `text`.
     #[track_caller]
     pub(crate) fn cell_of(&self, text: &str) -> Cell {
         let (row, column) = self.find(text);
@@ -226,7 +225,7 @@ impl PtyProgram {
         output.parser.screen().cell(row, column).unwrap().clone()
     }
 
-    /// The columns in which a row has this character.
+    /// The columns at which `row` has `character`.
     pub(crate) fn columns_of(&self, row: u16, character: &str) -> Vec<u16> {
         let cells = self.cells().into_iter();
         cells
@@ -235,7 +234,7 @@ impl PtyProgram {
             .collect()
     }
 
-    /// All cells, with their rows and columns.
+    /// All cells with their row and column.
     pub(crate) fn cells(&self) -> Vec<(u16, u16, Cell)> {
         let output = self.terminal.output.lock().unwrap();
         let screen = output.parser.screen();
@@ -246,49 +245,49 @@ impl PtyProgram {
             .collect()
     }
 
-    /// All that was written so far.
+    /// The raw output so far.
     pub(crate) fn raw(&self) -> String {
         String::from_utf8(self.terminal.output.lock().unwrap().raw.clone()).unwrap()
     }
 
-    /// All that was written, once the program has ended.
+    /// The complete raw output, once the program has exited.
     #[track_caller]
     pub(crate) fn raw_until_exit(self) -> String {
         self.wait_until("end", |output| output.has_ended);
         self.raw()
     }
 
-    /// The process.
+    /// The process id.
     pub(crate) fn process_id(&self) -> u32 {
         self.child.as_ref().unwrap().process_id().unwrap()
     }
 
-    /// Sends SIGTERM, or another signal.
+    /// Sends a signal, such as `TERM`.
     pub(crate) fn signal(&self, name: &str) {
         let id = self.process_id().to_string();
         assert!(Command::new("kill").args([&format!("-{name}"), &id]).status().unwrap().success());
     }
 
-    /// Closes the terminal under the program, and gives the status with which it ends.
+    /// Closes the terminal; returns the exit status.
     pub(crate) fn close_terminal(mut self) -> u32 {
         self.terminal.output.lock().unwrap().is_closed = true;
-        // The reader lets go of the terminal at the next output.
+        // The reading thread closes the terminal at the next output.
         self.keys("x");
         let child = self.child.take().unwrap();
         drop(self);
         exit_status(child)
     }
 
-    /// Waits for the end, looks whether the terminal is as it was before, and gives the status.
+    /// Waits for the exit, checks that the terminal was restored, and returns the exit status.
     #[track_caller]
     pub(crate) fn finish(mut self) -> u32 {
         self.wait_until("end", |output| output.has_ended);
         let raw = self.raw();
         let output = self.terminal.output.lock().unwrap();
         let screen = output.parser.screen();
-        assert!(!screen.alternate_screen(), "still on the other screen");
-        assert!(!screen.hide_cursor(), "no cursor");
-        assert!(!screen.bracketed_paste(), "pastes still bracketed");
+        assert!(!screen.alternate_screen(), "still on the alternate screen");
+        assert!(!screen.hide_cursor(), "cursor hidden");
+        assert!(!screen.bracketed_paste(), "bracketed paste still on");
         assert_eq!(screen.mouse_protocol_mode(), MouseProtocolMode::None);
         drop(output);
         for (on, off) in [
@@ -301,7 +300,7 @@ impl PtyProgram {
         ] {
             assert!(raw.contains(on) && raw.rfind(on) < raw.rfind(off), "{on:?} not undone");
         }
-        assert!(!raw.contains("\x1b[?1003h"), "every motion of the mouse asked for");
+        assert!(!raw.contains("\x1b[?1003h"), "all mouse motion reported");
         exit_status(self.child.take().unwrap())
     }
 }
@@ -309,7 +308,7 @@ impl PtyProgram {
 impl Drop for PtyProgram {
     fn drop(&mut self) {
         if let Some(mut child) = self.child.take() {
-            // It may have ended by itself.
+            // It may have exited already.
             child.kill().unwrap_or_default();
             child.wait().unwrap();
         }
@@ -363,7 +362,7 @@ impl OutputState {
     }
 }
 
-/// A cell that nothing was written to looks like a space.
+/// The text of a cell; a space if the cell is empty.
 fn cell_text(contents: &str) -> &str {
     if contents.is_empty() { " " } else { contents }
 }
@@ -371,7 +370,7 @@ fn cell_text(contents: &str) -> &str {
 fn exit_status(mut child: Box<dyn Child + Send + Sync>) -> u32 {
     let (sender, receiver) = channel();
     std::thread::spawn(move || sender.send(child.wait().unwrap().exit_code()));
-    receiver.recv_timeout(TIMEOUT).unwrap_or_else(|_| panic!("the program does not end"))
+    receiver.recv_timeout(TIMEOUT).unwrap_or_else(|_| panic!("the program does not exit"))
 }
 
 fn size(rows: u16, cols: u16) -> PtySize {

@@ -1,27 +1,28 @@
-//! The project's own files, as text, for the tests that hold them to the rules.
+//! Reads the project's own files for the tests of the architecture and the documents.
 
 use std::fs;
 use std::path::Path;
 
-/// A file of the project.
+/// A source file.
 pub(crate) struct SourceFile {
-    /// Where it is, from the top of the project, with `/` between.
+    /// The path relative to the project root, with `/` as separator.
     pub(crate) path: String,
     pub(crate) text: String,
 }
 
-/// The file at `path`, from the top of the project.
+/// Reads the file at `path`, relative to the project root.
 pub(crate) fn read(path: &str) -> String {
-    let whole = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
-    fs::read_to_string(&whole).unwrap_or_else(|error| panic!("{}: {error}", whole.display()))
+    let full_path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+    fs::read_to_string(&full_path)
+        .unwrap_or_else(|error| panic!("{}: {error}", full_path.display()))
 }
 
-/// Whether there is something at `path`, from the top of the project.
+/// Whether `path`, relative to the project root, exists.
 pub(crate) fn exists(path: &str) -> bool {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path).exists()
 }
 
-/// All Rust files in `folder` and below it, by path.
+/// All Rust files in `folder` and its subfolders, sorted by path.
 pub(crate) fn rust_files(folder: &str) -> Vec<SourceFile> {
     let mut files = Vec::new();
     collect(Path::new(env!("CARGO_MANIFEST_DIR")), folder, &mut files);

@@ -1,7 +1,8 @@
-//! People who talk through the real client, whatever becomes of their connections, and note everything.
+//! Simulated users: they use the real client library whatever happens to its connections, and record
+//! everything.
 //!
-//! What they noted is judged by `checker`. They know nothing of networks: who plays them gives them a
-//! client, and another one when its process has ended.
+//! `checker` checks what they record. They know nothing of the network: the test gives each user a client,
+//! and a new one when the client's process has ended.
 
 #![expect(
     clippy::expect_used,
@@ -29,22 +30,22 @@ use tokio::sync::mpsc::Receiver;
 use super::checker::{Observation, ReceivedMessage, Timestamp, Token};
 use super::load_client::{TOKEN_PREFIX, find_tokens};
 
-/// How many of a person's messages may be without an answer.
+/// Maximum number of unanswered requests of one user.
 const WINDOW: usize = 20;
 
-/// How far the conversation is.
+/// The phases of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum UserPhase {
     Active,
-    /// Nobody says anything new.
+    /// No user posts anything new.
     Draining,
-    /// Somebody says the last word.
+    /// The first user posts the final message.
     FinalMessage,
-    /// It stands at this place: whoever is there has everything.
+    /// The final message has this `seq`. A user that has reached it has everything.
     Finished(u64),
 }
 
-/// What all people share: what time it is, who they are, and whether to go on.
+/// State shared by all users: the clock, their IDs, and the phase.
 pub(crate) struct UserCoordinator {
     ticks: Cell<u64>,
     next_token: Cell<Token>,
@@ -54,29 +55,29 @@ pub(crate) struct UserCoordinator {
 }
 
 impl UserCoordinator {
-    /// For so many people, by this clock on the wall, in milliseconds.
-    pub(crate) fn new(people: usize, clock: fn() -> i64) -> Rc<Self> {
+    /// `wall_clock` returns Unix milliseconds.
+    pub(crate) fn new(count: usize, wall_clock: fn() -> i64) -> Rc<Self> {
         Rc::new(Self {
             ticks: Cell::new(1),
             next_token: Cell::new(1),
-            users: RefCell::new(vec![None; people]),
+            users: RefCell::new(vec![None; count]),
             phase: Cell::new(UserPhase::Active),
-            wall_clock: clock,
+            wall_clock,
         })
     }
 
-    /// Whether the server knows everybody, so that all can be written to.
+    /// Whether every user is registered, so that each can be addressed.
     pub(crate) fn all_registered(&self) -> bool {
         self.users.borrow().iter().all(Option::is_some)
     }
 
-    /// Nobody says anything new; what was begun is brought to its end.
+    /// Stops new messages; the users still wait for pending requests.
     pub(crate) fn stop_posting(&self) {
         self.phase.set(UserPhase::Draining);
     }
 
-    /// Now that all have their answers, the first person says the last word, and everybody waits for it
-    /// and reads the whole history.
+    /// Makes the first user post the final message, once nothing is pending. Every user waits for it and then
+    /// reads the complete history.
     pub(crate) fn post_final_message(&self) {
         self.phase.set(UserPhase::FinalMessage);
     }
@@ -94,10 +95,10 @@ impl UserCoordinator {
     }
 }
 
-/// Something for the client to do.
+/// A request with its `cid`.
 type CidRequest = (Cid, Request);
 
-/// What is known of the whole history, page by page from its end.
+/// Progress of reading the complete history, page by page from the end.
 #[derive(Default)]
 enum HistoryScan {
     #[default]
@@ -106,20 +107,20 @@ enum HistoryScan {
     Complete,
 }
 
-/// One person.
+/// A user with its pending requests and observations.
 pub(crate) struct TestUser {
     number: usize,
     coordinator: Rc<UserCoordinator>,
     rng: StdRng,
     is_connected: bool,
-    /// Whether this process of the client was logged in before.
+    /// Whether the current client process has logged in before.
     was_connected: bool,
     user_id: Option<UserId>,
     last_seq: u64,
-    /// What has no answer, in the order in which it was said.
+    /// Requests without a reply, in the order in which they were made.
     pending: Vec<CidRequest>,
     tokens: BTreeMap<MessageId, Token>,
-    /// Stored messages of its own that it may remove.
+    /// Acknowledged messages of its own that it may delete.
     own: Vec<(MessageId, Token)>,
     page_requested_at: Option<Timestamp>,
     history: HistoryScan,
@@ -127,10 +128,14 @@ pub(crate) struct TestUser {
 }
 
 impl TestUser {
-    pub(crate) fn new(number: usize, room: &Rc<UserCoordinator>, seed: u64) -> Rc<RefCell<Self>> {
+    pub(crate) fn new(
+        number: usize,
+        coordinator: &Rc<UserCoordinator>,
+        seed: u64,
+    ) -> Rc<RefCell<Self>> {
         Rc::new(RefCell::new(Self {
             number,
-            coordinator: Rc::clone(room),
+            coordinator: Rc::clone(coordinator),
             rng: StdRng::seed_from_u64(seed),
             is_connected: false,
             was_connected: false,
@@ -147,25 +152,26 @@ impl TestUser {
 
     /// The name to log in with.
     pub(crate) fn name(&self) -> Name {
-        format!("Person{}", self.number).parse().unwrap()
+        format!("User{}", self.number).parse().unwrap()
     }
 
-    /// Whether everything it said has its answer.
+    /// Whether no request is pending.
     pub(crate) fn has_no_pending_requests(&self) -> bool {
         self.pending.is_empty()
     }
 
-    /// Whether it has everything, and the whole history besides.
+    /// Whether the user has read the complete history.
     pub(crate) fn is_finished(&self) -> bool {
         matches!(self.history, HistoryScan::Complete)
     }
 
-    /// What it noted.
+    /// The observations so far.
     pub(crate) fn observations(&self) -> Vec<Observation> {
         self.observations.clone()
     }
 
-    /// The client's process begins. What only its memory had is gone; what its disk has is said again.
+    /// Starts a new client process. Requests that were only in memory are lost; returns those that the client
+    /// would find on disk and send again.
     fn restart(&mut self) -> Vec<CidRequest> {
         self.is_connected = false;
         self.was_connected = false;
@@ -178,7 +184,7 @@ impl TestUser {
         self.pending.clone()
     }
 
-    /// What it thinks of doing now.
+    /// Decides what to do next.
     fn next_action(&mut self) -> Option<CidRequest> {
         let is_known = self.coordinator.users.borrow()[self.number].is_some();
         if !is_known && self.user_id.is_some() && self.pending.is_empty() {
@@ -222,8 +228,8 @@ impl TestUser {
     }
 
     fn random_other_user(&mut self) -> usize {
-        let people = self.coordinator.users.borrow().len();
-        (self.number + self.rng.random_range(1..people)) % people
+        let count = self.coordinator.users.borrow().len();
+        (self.number + self.rng.random_range(1..count)) % count
     }
 
     fn post(&mut self, kind: PostKind, to: Option<usize>) -> CidRequest {
@@ -238,8 +244,8 @@ impl TestUser {
             recipients: to.map(|to| vec![to]),
             is_temporary,
         });
-        let say = Request::Post(Post { audience, kind, content });
-        self.track_request(&format!("s{token}"), say)
+        let request = Request::Post(Post { audience, kind, content });
+        self.track_request(&format!("s{token}"), request)
     }
 
     fn track_request(&mut self, cid: &str, request: Request) -> CidRequest {
@@ -248,7 +254,7 @@ impl TestUser {
         (cid, request)
     }
 
-    /// Asks for the whole history, once everything has come.
+    /// Requests the end of the history, once everything has arrived.
     fn request_history(&mut self) -> Option<CidRequest> {
         if !self.is_connected || !matches!(self.history, HistoryScan::NotStarted) {
             return None;
@@ -257,7 +263,7 @@ impl TestUser {
         Some(("log".parse().unwrap(), Request::History(HistoryQuery::Before(None))))
     }
 
-    /// Takes what the client tells, and says what follows from it.
+    /// Handles an event of the client; returns the request that follows from it.
     fn on_client_event(&mut self, event: ClientEvent) -> Option<CidRequest> {
         match event {
             ClientEvent::Connecting => {
@@ -280,7 +286,7 @@ impl TestUser {
             }
             ClientEvent::Disconnected { .. } => {
                 self.is_connected = false;
-                // These have no answer any more; messages are sent again.
+                // Other requests are lost; messages are sent again.
                 self.pending.retain(|(_, request)| matches!(request, Request::Post(_)));
                 self.page_requested_at = None;
                 if !self.is_finished() {
@@ -290,9 +296,9 @@ impl TestUser {
             ClientEvent::NotSent { cid, .. } => drop(self.remove_pending(&cid)),
             ClientEvent::Restored(_) | ClientEvent::Sending(_) | ClientEvent::FirstContact(_) => {}
             ClientEvent::Ended { reason } | ClientEvent::Untrusted { reason } => {
-                panic!("{} may not come in: {}", self.number, reason.as_str())
+                panic!("user {} was refused: {}", self.number, reason.as_str())
             }
-            ClientEvent::Received(said) => return self.on_server_event(said),
+            ClientEvent::Received(event) => return self.on_server_event(event),
         }
         None
     }
@@ -325,18 +331,17 @@ impl TestUser {
             Said::Stored(stored) => self.on_reply(Some(stored.cid), stored.seq.0),
             Said::History(page) => {
                 page.messages.iter().for_each(|message| self.remember_token(message));
-                let copies = page.messages.iter().map(received_message).collect();
+                let messages = page.messages.iter().map(received_message).collect();
                 if page.cid.is_some_and(|cid| cid.as_str() == "log") {
                     let before = page.messages.first().map(|message| message.seq);
-                    return self.on_history_page(copies, before.filter(|_| page.has_earlier));
+                    return self.on_history_page(messages, before.filter(|_| page.has_earlier));
                 }
-                let asked = self.page_requested_at.take().expect("asked for");
-                self.observations
-                    .push(Observation::HistoryPage { requested_at: asked, messages: copies });
+                let requested_at = self.page_requested_at.take().expect("no page was requested");
+                self.observations.push(Observation::HistoryPage { requested_at, messages });
             }
             Said::Error(refused) => {
-                let cid = refused.cid.expect("about something");
-                // A removal that was done before, and whose answer was lost.
+                let cid = refused.cid.expect("an error without a cid");
+                // The deletion was done before, and its reply was lost.
                 assert!(cid.as_str().starts_with('d'), "{cid}: {}", refused.text.as_str());
                 self.remove_pending(&cid);
             }
@@ -365,27 +370,28 @@ impl TestUser {
         seq
     }
 
-    /// Takes a page of the whole history, and asks for the one before it.
+    /// Handles a page of the complete history and requests the page before it.
     fn on_history_page(
         &mut self,
-        copies: Vec<ReceivedMessage>,
+        messages: Vec<ReceivedMessage>,
         before: Option<Seq>,
     ) -> Option<CidRequest> {
-        let HistoryScan::Reading(asked, mut pages) = std::mem::take(&mut self.history) else {
-            panic!("nobody asked for that")
+        let HistoryScan::Reading(requested_at, mut pages) = std::mem::take(&mut self.history)
+        else {
+            panic!("a page that was not requested")
         };
-        pages.push(copies);
+        pages.push(messages);
         if before.is_some() {
-            self.history = HistoryScan::Reading(asked, pages);
+            self.history = HistoryScan::Reading(requested_at, pages);
             return Some(("log".parse().unwrap(), Request::History(HistoryQuery::Before(before))));
         }
-        let copies = pages.into_iter().rev().flatten().collect();
-        self.observations.push(Observation::FullHistory { requested_at: asked, messages: copies });
+        let messages = pages.into_iter().rev().flatten().collect();
+        self.observations.push(Observation::FullHistory { requested_at, messages });
         self.history = HistoryScan::Complete;
         None
     }
 
-    /// The client did not take an order.
+    /// Handles a request that the client did not accept.
     fn on_send_failed(&mut self, cid: &Cid) {
         match cid.as_str() {
             "page" => self.page_requested_at = None,
@@ -394,7 +400,7 @@ impl TestUser {
         }
     }
 
-    /// Expects no answer any more; whether one was expected.
+    /// Removes a pending request; returns whether it was pending.
     fn remove_pending(&mut self, cid: &Cid) -> bool {
         let before = self.pending.len();
         self.pending.retain(|(pending, _)| pending != cid);
@@ -426,25 +432,24 @@ fn received_message(message: &Message) -> ReceivedMessage {
     ReceivedMessage { seq: message.seq.0, token, expires }
 }
 
-/// Has the person use a client that was just begun, and think of something to do every `pace`, until it
-/// has everything.
+/// Runs a user with a new client until the user has everything. The user acts once per `action_interval`.
 pub(crate) async fn run(
-    person: Rc<RefCell<TestUser>>,
+    user: Rc<RefCell<TestUser>>,
     (client, mut events): (Client, Receiver<ClientEvent>),
     action_interval: Duration,
 ) {
-    let mut orders = person.borrow_mut().restart();
-    let mut pace = tokio::time::interval(action_interval);
-    while !person.borrow().is_finished() {
-        for (cid, request) in orders.drain(..) {
+    let mut requests = user.borrow_mut().restart();
+    let mut interval = tokio::time::interval(action_interval);
+    while !user.borrow().is_finished() {
+        for (cid, request) in requests.drain(..) {
             if client.try_send(Some(&cid), &request).is_err() {
-                person.borrow_mut().on_send_failed(&cid);
+                user.borrow_mut().on_send_failed(&cid);
             }
         }
-        orders.extend(tokio::select! {
+        requests.extend(tokio::select! {
             biased;
-            event = events.recv() => person.borrow_mut().on_client_event(event.expect("it goes on")),
-            _ = pace.tick() => person.borrow_mut().next_action(),
+            event = events.recv() => user.borrow_mut().on_client_event(event.expect("the client is running")),
+            _ = interval.tick() => user.borrow_mut().next_action(),
         });
     }
     client.close().await;

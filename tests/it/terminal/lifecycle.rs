@@ -30,7 +30,7 @@ fn client_reconnects_after_server_loss() {
     ann.wait_for("waiting…");
     let _server = start(&address);
     for screen in [&ann, &bob] {
-        screen.wait_for("connected again, as ");
+        screen.wait_for("reconnected as ");
         screen.wait_for("● TLS 1.3");
         screen.wait_for("1 other online");
     }
@@ -116,11 +116,11 @@ fn closed_terminal_exits_with_success() {
     ann.wait_for(&left);
 }
 
-/// Set for the process that panics.
+/// Set in the subprocess that panics.
 const PANIC_VARIABLE: &str = "CHAT_TEST_PANICS";
 
-/// No input makes the program panic, so this test is also a program that does: with the screen's own
-/// way in and out, on a terminal.
+/// No input makes the program panic, so this test runs itself in a subprocess that enters the screen and
+/// panics.
 #[test]
 fn panic_restores_the_terminal_and_is_printed() {
     if env::var_os(PANIC_VARIABLE).is_some() {
@@ -136,7 +136,7 @@ fn panic_restores_the_terminal_and_is_printed() {
     assert_eq!(screen.finish(), 101);
 }
 
-/// The same for a panic of some task or thread, while the screen could still draw.
+/// Like the test above, for a panic in another thread while the screen could still draw.
 #[test]
 fn panic_in_another_thread_stops_drawing_and_is_printed() {
     if env::var_os(PANIC_VARIABLE).is_some() {

@@ -26,10 +26,10 @@ fn own_bubbles_are_right_and_others_left() {
     for (screen, own, other) in
         [(&ann, "good morning", "morning to you"), (&bob, "morning to you", "good morning")]
     {
-        let people = screen.find("everyone").1;
+        let users = screen.find("everyone").1;
         let (own, other) = (screen.find(own).1, screen.find(other).1);
         assert!(
-            people < other && other < DEFAULT_SIZE.1 / 2 && DEFAULT_SIZE.1 / 2 < own,
+            users < other && other < DEFAULT_SIZE.1 / 2 && DEFAULT_SIZE.1 / 2 < own,
             "{own} {other}"
         );
     }

@@ -10,7 +10,7 @@ mod rendering;
 use crate::support::TestServer;
 use crate::support::pty::PtyProgram;
 
-/// Two people who see each other.
+/// Starts two clients and waits until each shows the other.
 fn join_ann_and_bob(server: &TestServer) -> (PtyProgram, PtyProgram) {
     let ann = PtyProgram::join(server, "Ann");
     let bob = PtyProgram::join(server, "Bob");

@@ -53,7 +53,7 @@ fn wide_characters_keep_columns_aligned() {
     ann.wait_for("│ after that");
     let first = ann.row_of("│ plain");
     let walls = ann.columns_of(first, "│");
-    assert_eq!(walls.len(), 3, "of the people, and of the bubble:\n{}", ann.contents());
+    assert_eq!(walls.len(), 3, "borders of the user list and the bubble:\n{}", ann.contents());
     for row in (first..).take(lines.len()) {
         assert_eq!(ann.columns_of(row, "│"), walls, "row {row}:\n{}", ann.contents());
     }
@@ -91,13 +91,13 @@ fn new_messages_do_not_move_a_scrolled_view() {
 #[test]
 fn no_color_disables_colors() {
     let server = TestServer::start();
-    let (colourful, plain) = (fill_screen(&server, ""), fill_screen(&server, "1"));
-    assert!(has_colors(&colourful));
+    let (colored, plain) = (fill_screen(&server, ""), fill_screen(&server, "1"));
+    assert!(has_colors(&colored));
     assert!(!has_colors(&plain), "{}", plain.contents());
     assert!(plain.cells().iter().any(|(_, _, cell)| cell.bold() || cell.dim()));
 }
 
-/// A screen with something of every sort on it.
+/// A screen with every kind of item on it.
 fn fill_screen(server: &TestServer, no_color: &str) -> PtyProgram {
     let mut command = portable_pty::CommandBuilder::new(env!("CARGO_BIN_EXE_chat"));
     command.args(["join", &server.address.to_string(), "--name", "Ann"]);
@@ -156,8 +156,8 @@ fn messages_cannot_send_control_sequences() {
     let after = |mark: &str| {
         raw.split(mark).skip(1).filter_map(|rest| rest.chars().next()).collect::<String>()
     };
-    assert!(after("\x1b").chars().all(|c| c == '['), "no sequence but CSI");
-    assert!(!raw.contains("\x1b[?1049l"), "the other screen was left");
+    assert!(after("\x1b").chars().all(|c| c == '['), "only CSI sequences");
+    assert!(!raw.contains("\x1b[?1049l"), "alternate screen left");
 }
 
 #[test]
@@ -171,17 +171,17 @@ fn idle_client_draws_nothing_and_uses_no_cpu() {
     ann.has_output_within(Duration::from_millis(1_500));
     let after = [&ann, &bob].map(|screen| (screen.raw().len(), cpu_ticks(screen)));
     for (before, after) in before.into_iter().zip(after) {
-        assert_eq!(before.0, after.0, "something was written");
+        assert_eq!(before.0, after.0, "output while idle");
         assert!(after.1 - before.1 <= 2, "{} ticks of 10 ms", after.1 - before.1);
     }
 }
 
-/// The processor time that the program has used, as Linux counts it.
+/// The CPU time of the program in clock ticks; 0 without `/proc`.
 fn cpu_ticks(screen: &PtyProgram) -> u64 {
     let Ok(stat) = fs::read_to_string(format!("/proc/{}/stat", screen.process_id())) else {
         return 0;
     };
-    // proc_pid_stat(5): the fields 14 and 15; the second may have spaces and ends with a bracket.
+    // proc_pid_stat(5): fields 14 and 15. Field 2 may contain spaces and ends with a parenthesis.
     let (_, fields) = stat.rsplit_once(") ").unwrap();
     fields.split(' ').skip(11).take(2).map(|ticks| ticks.parse::<u64>().unwrap()).sum()
 }
