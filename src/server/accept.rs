@@ -1,4 +1,5 @@
-//! From a TCP connection to a session: one task each, so that nobody waits for anybody's handshake.
+//! Accepts connections and runs each in a task of its own, from the TLS handshake to the end of its
+//! session, so that no handshake delays another.
 
 use std::io;
 use std::net::SocketAddr;
@@ -17,12 +18,11 @@ use super::session::{self, SessionContext};
 use crate::protocol::error::Refusal;
 use crate::tls;
 
-/// Where connections come from: TCP, or a network that a simulation makes up.
+/// A source of connections: TCP, or a simulated network.
 pub trait Listener: Send + 'static {
-    /// What a connection is.
     type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
 
-    /// The next one, and from where it is. Safe to cancel.
+    /// Waits for the next connection, and returns it with the address of its peer. Cancel safe.
     fn accept(&self) -> impl Future<Output = io::Result<(Self::Stream, SocketAddr)>> + Send;
 }
 
@@ -31,13 +31,13 @@ impl Listener for TcpListener {
 
     async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
         let (stream, peer) = Self::accept(self).await?;
-        // Where that fails the connection is gone already, and whoever reads from it will see.
+        // This fails only if the connection is closed already, and then so does the first read.
         stream.set_nodelay(true).unwrap_or_default();
         Ok((stream, peer))
     }
 }
 
-/// Takes connections.
+/// The accept loop.
 pub(super) struct Acceptor {
     pub(super) tls: TlsAcceptor,
     pub(super) context: SessionContext,
@@ -46,7 +46,7 @@ pub(super) struct Acceptor {
 }
 
 impl Acceptor {
-    /// Takes connections until `stop`.
+    /// Accepts connections until the server stops.
     pub(super) async fn run(self, listener: impl Listener) {
         let mut next = 0;
         while let Some(accepted) = self.context.stop.run_until_cancelled(listener.accept()).await {
@@ -56,63 +56,63 @@ impl Acceptor {
                     next += 1;
                 }
                 Err(error) => {
-                    tracing::warn!(%error, "a connection could not be taken");
+                    tracing::warn!(%error, "cannot accept a connection");
                     sleep(ACCEPT_RETRY_DELAY).await;
                 }
             }
         }
     }
 
-    /// Takes one connection, or drops it.
+    /// Serves one connection in a new task, or drops it if there are too many.
     pub(super) fn spawn_connection<IO>(&self, session: SessionId, stream: IO, peer: SocketAddr)
     where
         IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let Some((verdict, place)) =
+        let Some((decision, permit)) =
             self.limiter.try_acquire((self.context.clock)().monotonic, peer.ip())
         else {
-            tracing::debug!(%peer, "dropped: too many connections");
+            tracing::debug!(%peer, "connection dropped: too many connections");
             return;
         };
-        let (tls, room) = (self.tls.clone(), self.context.clone());
+        let (tls, context) = (self.tls.clone(), self.context.clone());
         self.tasks.spawn(async move {
-            // Boxed: what a handshake takes would be kept for as long as the connection lasts.
-            let shaking = Box::pin(place.run_handshake(tls_handshake(tls, stream)));
-            match room.stop.run_until_cancelled(shaking).await.flatten() {
-                Some(Ok(stream)) => serve(verdict, session, stream, peer, room).await,
-                Some(Err(error)) => tracing::debug!(%peer, %error, "no encrypted connection"),
-                None => tracing::debug!(%peer, "dropped during the handshake"),
+            // Boxed, so that the handshake's memory is freed when it is done.
+            let handshake = Box::pin(permit.run_handshake(tls_handshake(tls, stream)));
+            match context.stop.run_until_cancelled(handshake).await.flatten() {
+                Some(Ok(stream)) => serve(decision, session, stream, peer, context).await,
+                Some(Err(error)) => tracing::debug!(%peer, %error, "TLS handshake failed"),
+                None => tracing::debug!(%peer, "connection dropped during the TLS handshake"),
             }
-            drop(place);
+            drop(permit);
         });
     }
 }
 
 async fn serve<IO>(
-    verdict: ConnectionDecision,
+    decision: ConnectionDecision,
     session: SessionId,
     stream: Box<TlsStream<IO>>,
     peer: SocketAddr,
-    room: SessionContext,
+    context: SessionContext,
 ) where
     IO: AsyncRead + AsyncWrite + Unpin + Send,
 {
-    match verdict {
+    match decision {
         ConnectionDecision::Accept => {
             tracing::debug!(session = session.0, %peer, "connected");
             let key = tls::server::client_key_hash(&stream);
             let peer = PeerInfo { key, address: peer.ip().to_canonical() };
-            session::run(stream, session, peer, room).await;
-            tracing::debug!(session = session.0, "ended");
+            session::run(stream, session, peer, context).await;
+            tracing::debug!(session = session.0, "disconnected");
         }
         ConnectionDecision::Refuse => {
-            tracing::warn!(%peer, "refused: too many connections from there (see --per-address)");
+            tracing::warn!(%peer, "connection refused: too many from this address (see --per-address)");
             session::refuse(stream, &Refusal::TooManyConnections).await;
         }
     }
 }
 
-/// Boxed: the stream is handed on through several futures, each of which would keep room for it.
+/// The stream is boxed because it moves through several futures, each of which would reserve space for it.
 async fn tls_handshake<IO: AsyncRead + AsyncWrite + Unpin>(
     tls: TlsAcceptor,
     stream: IO,
@@ -134,7 +134,7 @@ mod tests {
     };
     use crate::server::tests::{ServerHarness, monotonic_now};
 
-    /// An acceptor, and connections to it that come from wherever a test says.
+    /// An acceptor, with simulated connections from any address.
     struct AcceptorHarness {
         acceptor: Acceptor,
         next_session: u64,
@@ -146,14 +146,14 @@ mod tests {
         fn new() -> Self {
             let certificates = tempfile::tempdir().unwrap();
             let identity = tls::server::ServerIdentity::open(certificates.path()).unwrap();
-            let rig = ServerHarness::start();
-            let (room, tasks) = (rig.context.clone(), rig.tasks.clone());
-            let door = ConnectionLimiter::new(Some(CONNECTIONS_PER_ADDRESS));
-            let acceptor = Acceptor { tls: identity.acceptor, context: room, tasks, limiter: door };
-            Self { acceptor, next_session: 0, _certificates: certificates, _harness: rig }
+            let harness = ServerHarness::start();
+            let (context, tasks) = (harness.context.clone(), harness.tasks.clone());
+            let limiter = ConnectionLimiter::new(Some(CONNECTIONS_PER_ADDRESS));
+            let acceptor = Acceptor { tls: identity.acceptor, context, tasks, limiter };
+            Self { acceptor, next_session: 0, _certificates: certificates, _harness: harness }
         }
 
-        /// A connection on which nothing was said yet.
+        /// A connection that has sent nothing.
         fn connect_raw(&mut self, from: &str) -> DuplexStream {
             let (near, far) = tokio::io::duplex(65_536);
             self.next_session += 1;
@@ -162,7 +162,7 @@ mod tests {
             near
         }
 
-        /// An encrypted one; nothing if it was dropped.
+        /// A connection after its TLS handshake. `None` if the server dropped it.
         async fn connect_tls(&mut self, from: &str) -> Option<TlsStream<DuplexStream>> {
             let stream = self.connect_raw(from);
             tls::client::connect_unverified("localhost", stream, None)
@@ -172,7 +172,6 @@ mod tests {
         }
     }
 
-    /// The first thing that the server says.
     async fn first_event(stream: &mut TlsStream<DuplexStream>) -> Event {
         use tokio::io::AsyncReadExt as _;
         let mut decoder = Decoder::new(usize::MAX);
@@ -180,42 +179,42 @@ mod tests {
             if let Some(object) = decoder.next_object() {
                 return Event::decode(&object.unwrap()).unwrap().unwrap();
             }
-            assert!(stream.read_buf(decoder.buffer()).await.unwrap() > 0, "not a word");
+            assert!(stream.read_buf(decoder.buffer()).await.unwrap() > 0, "connection closed");
         }
     }
 
     #[tokio::test(start_paused = true)]
     async fn connection_over_the_address_limit_is_refused_with_a_reason() {
-        let mut street = AcceptorHarness::new();
-        let mut inside = Vec::new();
+        let mut harness = AcceptorHarness::new();
+        let mut accepted = Vec::new();
         for _ in 0..CONNECTIONS_PER_ADDRESS {
-            let mut stream = street.connect_tls("192.0.2.1").await.unwrap();
+            let mut stream = harness.connect_tls("192.0.2.1").await.unwrap();
             assert_eq!(first_event(&mut stream).await, Event::LoginPrompt);
-            inside.push(stream);
+            accepted.push(stream);
         }
-        let mut refused = street.connect_tls("192.0.2.1").await.unwrap();
+        let mut refused = harness.connect_tls("192.0.2.1").await.unwrap();
         match first_event(&mut refused).await {
-            Event::LoginRefused(why) => assert_eq!(why.code, ErrorCode::TooManyConnections),
+            Event::LoginRefused(error) => assert_eq!(error.code, ErrorCode::TooManyConnections),
             other => panic!("{other:?}"),
         }
-        let mut other = street.connect_tls("192.0.2.2").await.unwrap();
+        let mut other = harness.connect_tls("192.0.2.2").await.unwrap();
         assert_eq!(first_event(&mut other).await, Event::LoginPrompt);
     }
 
     #[tokio::test(start_paused = true)]
     async fn unfinished_handshakes_block_only_their_own_address() {
-        let mut street = AcceptorHarness::new();
+        let mut harness = AcceptorHarness::new();
         let silent: Vec<_> =
-            (0..HANDSHAKES_PER_ADDRESS).map(|_| street.connect_raw("192.0.2.1")).collect();
-        assert!(street.connect_tls("192.0.2.1").await.is_none(), "dropped");
-        assert!(street.connect_tls("192.0.2.2").await.is_some());
+            (0..HANDSHAKES_PER_ADDRESS).map(|_| harness.connect_raw("192.0.2.1")).collect();
+        assert!(harness.connect_tls("192.0.2.1").await.is_none(), "dropped");
+        assert!(harness.connect_tls("192.0.2.2").await.is_some());
         let start = monotonic_now();
         for mut stream in silent {
-            let mut nothing = Vec::new();
-            tokio::io::AsyncReadExt::read_to_end(&mut stream, &mut nothing).await.unwrap();
-            assert!(nothing.is_empty());
+            let mut received = Vec::new();
+            tokio::io::AsyncReadExt::read_to_end(&mut stream, &mut received).await.unwrap();
+            assert!(received.is_empty());
         }
         assert_eq!(monotonic_now() - start, HANDSHAKE_TIMEOUT);
-        assert!(street.connect_tls("192.0.2.1").await.is_some());
+        assert!(harness.connect_tls("192.0.2.1").await.is_some());
     }
 }

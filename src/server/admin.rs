@@ -1,75 +1,71 @@
-//! What whoever runs a server may ask of it, and what comes of that: the objects that go over its local
-//! socket, one a line. Not a part of the protocol: both ends are of one version.
+//! The administrator's commands and their replies: the JSON objects of the admin socket, one per line.
+//!
+//! They are not part of the chat protocol: `chat admin` and the server have to be of the same version.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 
+use ipnet::IpNet;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use thiserror::Error;
 
 use crate::protocol::id::{MessageId, UserId};
 use crate::protocol::invite::Invite;
 use crate::protocol::message::Millis;
-use crate::store::Network;
+use crate::store::parse_network;
 use crate::tls::fingerprint::Fingerprint;
 
-/// What is asked.
+/// A command of the administrator.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "act", rename_all = "snake_case", deny_unknown_fields)]
+#[expect(missing_docs, reason = "the names say it")]
 pub enum AdminCommand {
-    /// Who is here, who is shut out, and which invites are open.
+    /// List sessions, bans and open invites.
     List,
-    /// How much there is of everything.
+    /// Report the server's size and memory.
     Stats,
-    /// End connections.
+    /// Close sessions. The users may log in again.
     Kick {
-        /// Whose.
         who: UserSelector,
     },
-    /// Shut somebody out, and end their connections.
+    /// Ban a key or a network, and close its sessions. An ID stands for its key.
     Ban {
-        /// Whom.
         who: UserSelector,
     },
-    /// Shut somebody out no longer.
     Unban {
-        /// Whom.
         who: UserSelector,
     },
-    /// Remove a message for everybody.
+    /// Remove a message.
     Delete {
-        /// Which.
         id: MessageId,
     },
-    /// Bind an ID to another key, because the one it belonged to is lost.
+    /// Bind an ID to another key, because its own was lost.
     Rebind {
-        /// The ID.
         user: UserId,
-        /// The other key.
-        #[serde(with = "text")]
+        #[serde(with = "as_text")]
         key: Fingerprint,
     },
-    /// Open an invite.
+    /// Create an invite.
     Invite {
-        /// Its secret, drawn by whoever asks.
+        /// Its secret, drawn by the client.
         invite: Invite,
-        /// How many people it lets in.
+        /// How many users may join with it.
         uses: u32,
-        /// For how long, in seconds.
+        /// How long it is valid, in seconds.
         seconds: u32,
     },
 }
 
 impl AdminCommand {
-    /// Whether anything changes by it.
+    /// Whether it changes anything, and so goes into the audit log.
     pub fn changes_state(&self) -> bool {
         !matches!(self, Self::List | Self::Stats)
     }
 }
 
 impl fmt::Display for AdminCommand {
-    /// As it would be typed; the secret of an invite is not said.
+    /// As it is typed after `chat admin` or `chat`, without the secret of an invite.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::List => f.write_str("list"),
@@ -86,31 +82,29 @@ impl fmt::Display for AdminCommand {
     }
 }
 
-/// Whom an act is about.
+/// Selects users: by their ID, by their key, or by the network of their address.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names say it")]
 pub enum UserSelector {
-    /// Whoever has this ID.
     User(UserId),
-    /// Whoever holds this key.
     Key(Fingerprint),
-    /// Whoever comes from here.
-    Network(Network),
+    Network(IpNet),
 }
 
-/// A text that says of nobody who it is.
+/// The text selects no user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error(
-    "WHO is an ID (Bob_4572), the fingerprint of a key (SHA256:…) or an address (203.0.113.7, 2001:db8::/48)"
+    "expected an ID (Bob_4572), a key's fingerprint (SHA256:…) or an address (203.0.113.7, 2001:db8::/48)"
 )]
 pub struct UserSelectorError;
 
 impl FromStr for UserSelector {
     type Err = UserSelectorError;
 
-    fn from_str(word: &str) -> Result<Self, UserSelectorError> {
-        let user = || word.parse().ok().map(Self::User);
-        let key = || word.parse().ok().map(Self::Key);
-        let network = || word.parse().ok().map(Self::Network);
+    fn from_str(text: &str) -> Result<Self, UserSelectorError> {
+        let user = || text.parse().ok().map(Self::User);
+        let key = || text.parse().ok().map(Self::Key);
+        let network = || parse_network(text).ok().map(Self::Network);
         user().or_else(key).or_else(network).ok_or(UserSelectorError)
     }
 }
@@ -127,101 +121,96 @@ impl fmt::Display for UserSelector {
 
 impl Serialize for UserSelector {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        text::serialize(self, serializer)
+        as_text::serialize(self, serializer)
     }
 }
 
 impl<'de> Deserialize<'de> for UserSelector {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        text::deserialize(deserializer)
+        as_text::deserialize(deserializer)
     }
 }
 
-/// What comes of an act.
+/// The reply to an [`AdminCommand`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "answer", rename_all = "snake_case")]
+#[expect(missing_docs, reason = "the names say it")]
 pub enum AdminReply {
-    /// It is done, and on disk.
-    Done {
-        /// What, in words.
-        text: String,
-    },
-    /// It is not done.
-    Refused {
-        /// Why not, and what to do.
-        error: String,
-    },
-    /// The answer to [`Act::List`].
+    /// The command was executed, and its effect is on disk. `text` says what changed.
+    Done { text: String },
+    /// The command was not executed. `error` says why, and what to do.
+    Refused { error: String },
+    /// To [`AdminCommand::List`].
     List {
-        /// The connections of everybody who is here.
+        /// The connections of all online users.
+        #[serde(rename = "here")]
         connections: Vec<ConnectionInfo>,
-        /// Who is shut out.
         banned: Vec<BanInfo>,
-        /// The invites that let somebody in still.
+        /// The invites that can still be used.
         invites: Vec<InviteInfo>,
     },
-    /// The answer to [`Act::ServerStats`].
+    /// To [`AdminCommand::Stats`].
     Stats(ServerStats),
-    /// The answer to [`Act::Invite`]: what stands in the link beside the secret.
+    /// To [`AdminCommand::Invite`]: the other parts of the link.
     Invited {
-        /// Where the server listens.
+        /// The address that the server listens on.
         listening: SocketAddr,
-        /// The fingerprint of its key.
-        #[serde(with = "text")]
+        /// The fingerprint of the server's key.
+        #[serde(with = "as_text")]
         fingerprint: Fingerprint,
     },
 }
 
-/// One connection of somebody.
+/// One connection of an online user.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the names say it")]
 pub struct ConnectionInfo {
-    /// Whose.
     pub user: UserId,
-    /// From where.
     pub address: IpAddr,
-    /// The fingerprint of their key, if they have one.
+    /// The fingerprint of the client's key; `None` for a guest.
     pub key: Option<UserSelector>,
 }
 
-/// Somebody who is shut out.
+/// A ban.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BanInfo {
-    /// A key, or an address.
+    /// A key or a network.
     pub who: UserSelector,
-    /// The IDs that belong to the key: by them people know who that is.
+    /// The IDs that belong to the key.
     pub ids: Vec<UserId>,
 }
 
-/// An invite that lets somebody in still.
+/// An invite that can still be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the names say it")]
 pub struct InviteInfo {
-    /// How many more people.
+    /// How many more users may join with it.
     pub uses: u32,
-    /// Until when.
     pub expires: Millis,
 }
 
-/// How much there is.
+/// The server's figures.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the names say it")]
 pub struct ServerStats {
-    /// How many people are here.
+    /// Online users.
+    #[serde(rename = "people")]
     pub users: usize,
-    /// Over how many connections.
     pub connections: usize,
-    /// How many IDs belong to keys.
+    /// IDs that belong to a key.
     pub ids: usize,
-    /// How many messages there are.
+    /// Messages in the log.
     pub messages: u64,
-    /// How much room they take on disk, in bytes.
+    /// The size of the log on disk, in bytes.
     pub bytes: u64,
-    /// How long the server has run, in seconds.
+    /// Seconds since the server started.
     pub uptime: u64,
-    /// How much memory it takes, in bytes, where the system says so.
+    /// Resident memory in bytes, on systems that report it.
     pub memory: Option<u64>,
 }
 
-/// Values that go over the wire as the text that people know them by.
-mod text {
+/// Serializes a value as its `Display` text.
+mod as_text {
     use std::borrow::Cow;
     use std::fmt::Display;
     use std::str::FromStr;
@@ -252,10 +241,10 @@ mod tests {
     #[test]
     fn commands_round_trip_through_json() {
         let key = "SHA256:9ekmIZbWsgyWTPBUUUYXPQ6nPRXM2yPMMz1vpCoVOyg";
-        for word in ["Bob_4572", key, "203.0.113.0/24", "2001:db8::/64"] {
-            let who: UserSelector = word.parse().unwrap();
-            assert_eq!(who.to_string(), word);
-            for act in [
+        for text in ["Bob_4572", key, "203.0.113.0/24", "2001:db8::/64"] {
+            let who: UserSelector = text.parse().unwrap();
+            assert_eq!(who.to_string(), text);
+            for command in [
                 AdminCommand::Kick { who: who.clone() },
                 AdminCommand::Ban { who },
                 AdminCommand::Rebind {
@@ -265,12 +254,12 @@ mod tests {
                 AdminCommand::Delete { id: "235467".parse().unwrap() },
                 AdminCommand::Invite { invite: Invite::new([7; 16]), uses: 3, seconds: 60 },
             ] {
-                let line = serde_json::to_string(&act).unwrap();
-                assert_eq!(serde_json::from_str::<AdminCommand>(&line).unwrap(), act, "{line}");
+                let line = serde_json::to_string(&command).unwrap();
+                assert_eq!(serde_json::from_str::<AdminCommand>(&line).unwrap(), command, "{line}");
             }
         }
-        for word in ["", "Bob", "SHA256:", "SHA256:AAAA", "203.0.113.0/33", "all", "Bob_4572 "] {
-            assert_eq!(word.parse::<UserSelector>(), Err(UserSelectorError), "{word:?}");
+        for text in ["", "Bob", "SHA256:", "SHA256:AAAA", "203.0.113.0/33", "all", "Bob_4572 "] {
+            assert_eq!(text.parse::<UserSelector>(), Err(UserSelectorError), "{text:?}");
         }
     }
 
@@ -278,8 +267,8 @@ mod tests {
     fn invite_secret_is_not_displayed() {
         let invite = Invite::new([7; 16]);
         let secret = invite.to_string();
-        let act = AdminCommand::Invite { invite, uses: 3, seconds: 60 };
-        assert_eq!(act.to_string(), "invite --uses 3 --for 60s");
-        assert!(!format!("{act:?}").contains(&secret));
+        let command = AdminCommand::Invite { invite, uses: 3, seconds: 60 };
+        assert_eq!(command.to_string(), "invite --uses 3 --for 60s");
+        assert!(!format!("{command:?}").contains(&secret));
     }
 }

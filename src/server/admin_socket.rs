@@ -1,14 +1,16 @@
-//! The local socket of whoever runs the server: a line in, a line out. Whether an act is carried out, the
-//! hub decides; here is who may ask at all, and what only the shell knows.
+//! The admin socket: a Unix socket in the data folder that takes one JSON command per line and answers
+//! with one line. The hub executes the commands; this module authenticates the caller and keeps the
+//! audit log.
 //!
-//! Its file is for its owner alone, in a folder in which nobody else can put another in its place; and
-//! whoever connects is asked for by name once more, for systems that do not look at a socket's rights.
+//! Only the server's user and root may connect. The socket's mode is 0600, its folder must not be
+//! writable by others, and the caller's user ID is checked too, because some systems ignore a socket's
+//! mode.
 
 use std::fs::{self, Permissions};
 use std::io;
 use std::net::SocketAddr;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
-use std::os::unix::net::{SocketAddr as Place, UnixStream as Probe};
+use std::os::unix::net::{SocketAddr as UnixSocketAddr, UnixStream as StdUnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -22,49 +24,42 @@ use tokio_util::task::TaskTracker;
 
 use super::admin::{AdminCommand, AdminReply, ServerStats};
 use super::audit::{self, AuditLog};
+use super::hub_task::{HubCommand, HubSender, system_clock};
 use super::limits::{ACCEPT_RETRY_DELAY, ADMIN_CONNECTIONS, ADMIN_LINE_BYTES, ADMIN_TIMEOUT};
-use super::shell::{HubCommand, HubSender, system_clock};
 use crate::store::worker::ReaderHandle;
 use crate::tls::fingerprint::Fingerprint;
 
-/// The socket's name in the data folder.
+/// Its file name in the data folder.
 pub const FILE: &str = "admin.sock";
 
-/// Why there is no local socket. The texts say what to do.
+/// Why the admin socket can't be opened.
 #[derive(Debug, Error)]
+#[expect(missing_docs, reason = "the names say it")]
 pub enum AdminSocketError {
-    /// The system takes no path of this length.
     #[error(
-        "{} is too long for a socket (about 100 bytes are the most): choose another folder with --data",
+        "{} is too long for a Unix socket (at most about 100 bytes): choose a shorter folder with --data",
         .0.display()
     )]
     PathTooLong(PathBuf),
-    /// Others could put a socket of theirs in its place.
+    /// Another user could put their own socket in its place.
     #[error(
-        "{} can be written by others, who could pose as this server there: take that right away (chmod go-w), or choose another folder",
-        .0.display()
+        "{folder} is writable by other users, who could replace the server's socket: run `chmod go-w {folder}`, or choose another folder with --data",
+        folder = .0.display()
     )]
     WritableByOthers(PathBuf),
-    /// The folder is somebody else's.
     #[error("{} belongs to another user: choose another folder with --data", .0.display())]
     OwnedByOther(PathBuf),
-    /// Somebody answers there.
-    #[error("{} is in use by another server: stop it, or choose another folder", .0.display())]
+    /// Something accepts connections on it.
+    #[error("{} is in use by another server: stop that server, or choose another folder with --data", .0.display())]
     InUse(PathBuf),
-    /// Something else has the name.
-    #[error("{} is in the way: it is no socket", .0.display())]
+    #[error("{} exists and is not a socket: remove it, or choose another folder with --data", .0.display())]
     NotASocket(PathBuf),
-    /// The system does not let it be made.
-    #[error("cannot make {}: {source}", path.display())]
-    Create {
-        /// The file.
-        path: PathBuf,
-        /// Why not.
-        source: io::Error,
-    },
+    /// Creating the socket or opening the audit log failed.
+    #[error("cannot use {}: {source} (choose another folder with --data)", path.display())]
+    Io { path: PathBuf, source: io::Error },
 }
 
-/// The socket, bound.
+/// The bound socket, with the open audit log.
 #[derive(Debug)]
 pub struct AdminSocket {
     listener: UnixListener,
@@ -74,11 +69,11 @@ pub struct AdminSocket {
     fingerprint: Fingerprint,
 }
 
-/// What each connection reaches.
+/// Handles the commands of all connections.
 #[derive(Debug, Clone)]
 struct AdminHandler {
     hub: HubSender,
-    reads: ReaderHandle,
+    readers: ReaderHandle,
     audit: Arc<AuditLog>,
     server_address: SocketAddr,
     fingerprint: Fingerprint,
@@ -86,27 +81,30 @@ struct AdminHandler {
 }
 
 impl AdminSocket {
-    /// Makes the socket in `folder`, for a server that listens there and is known by this fingerprint. What
-    /// a dead server has left is replaced; what is alive is not.
+    /// Creates the socket in `folder`. A stale socket left by a crash is replaced.
+    ///
+    /// `server_address` and `fingerprint` are reported to `chat invite`, which puts them into the link.
     pub(super) fn bind(
         folder: &Path,
-        listening: SocketAddr,
+        server_address: SocketAddr,
         fingerprint: Fingerprint,
     ) -> Result<Self, AdminSocketError> {
         let path = folder.join(FILE);
         let failed = |path: &Path| {
             let path = path.to_owned();
-            |source| AdminSocketError::Create { path, source }
+            |source| AdminSocketError::Io { path, source }
         };
         check_folder(folder)?;
-        if Place::from_pathname(&path).is_err() {
+        if UnixSocketAddr::from_pathname(&path).is_err() {
             return Err(AdminSocketError::PathTooLong(path));
         }
         match fs::symlink_metadata(&path) {
-            Ok(found) if !found.file_type().is_socket() => {
+            Ok(metadata) if !metadata.file_type().is_socket() => {
                 return Err(AdminSocketError::NotASocket(path));
             }
-            Ok(_) if Probe::connect(&path).is_ok() => return Err(AdminSocketError::InUse(path)),
+            Ok(_) if StdUnixStream::connect(&path).is_ok() => {
+                return Err(AdminSocketError::InUse(path));
+            }
             Ok(_) => fs::remove_file(&path).map_err(failed(&path))?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(failed(&path)(error)),
@@ -115,37 +113,36 @@ impl AdminSocket {
         fs::set_permissions(&path, Permissions::from_mode(0o600)).map_err(failed(&path))?;
         let log = folder.join(audit::FILE);
         let audit = AuditLog::open(&log).map_err(failed(&log))?;
-        Ok(Self { listener, path, audit, server_address: listening, fingerprint })
+        Ok(Self { listener, path, audit, server_address, fingerprint })
     }
 
-    /// Takes connections, a task each, until it is dropped; its file goes with it.
+    /// Accepts connections, each in a task of its own. Dropping the future removes the socket's file.
     pub(super) async fn run(
         self,
         hub: HubSender,
-        reads: ReaderHandle,
+        readers: ReaderHandle,
         tasks: TaskTracker,
         stop: CancellationToken,
     ) {
-        let _file = SocketFileGuard(self.path);
-        let (listening, fingerprint) = (self.server_address, self.fingerprint);
+        let _guard = SocketFileGuard(self.path);
+        let (server_address, fingerprint) = (self.server_address, self.fingerprint);
         let (audit, started) = (Arc::new(self.audit), system_clock().monotonic);
-        let office =
-            AdminHandler { hub, reads, audit, server_address: listening, fingerprint, started };
+        let handler = AdminHandler { hub, readers, audit, server_address, fingerprint, started };
         let connections = Arc::new(Semaphore::new(ADMIN_CONNECTIONS));
         loop {
             let Ok(permit) = Arc::clone(&connections).acquire_owned().await else { return };
             match self.listener.accept().await {
                 Ok((stream, _)) => {
-                    let office = office.clone();
+                    let handler = handler.clone();
                     tasks.spawn(stop.clone().run_until_cancelled_owned(async move {
-                        if let Err(error) = office.serve(stream).await {
-                            tracing::debug!(%error, "a connection to the local socket was lost");
+                        if let Err(error) = handler.serve(stream).await {
+                            tracing::debug!(%error, "admin connection failed");
                         }
                         drop(permit);
                     }));
                 }
                 Err(error) => {
-                    tracing::warn!(%error, "a connection to the local socket could not be taken");
+                    tracing::warn!(%error, "cannot accept an admin connection");
                     sleep(ACCEPT_RETRY_DELAY).await;
                 }
             }
@@ -153,24 +150,24 @@ impl AdminSocket {
     }
 }
 
-/// Removes the socket's file at the end.
+/// Removes the socket's file when dropped.
 struct SocketFileGuard(PathBuf);
 
 impl Drop for SocketFileGuard {
     fn drop(&mut self) {
-        // If it can't be removed, the next start does so.
+        // If this fails, the next start replaces the file.
         drop(fs::remove_file(&self.0));
     }
 }
 
-/// In a folder that others may write to, somebody else's socket could stand in for this one.
+/// Checks that no other user can replace files in `folder`.
 fn check_folder(folder: &Path) -> Result<(), AdminSocketError> {
-    let found = fs::metadata(folder)
-        .map_err(|source| AdminSocketError::Create { path: folder.to_owned(), source })?;
-    if found.uid() != own_uid() && found.uid() != 0 {
+    let metadata = fs::metadata(folder)
+        .map_err(|source| AdminSocketError::Io { path: folder.to_owned(), source })?;
+    if metadata.uid() != own_uid() && metadata.uid() != 0 {
         return Err(AdminSocketError::OwnedByOther(folder.to_owned()));
     }
-    if found.mode() & 0o022 != 0 {
+    if metadata.mode() & 0o022 != 0 {
         return Err(AdminSocketError::WritableByOthers(folder.to_owned()));
     }
     Ok(())
@@ -181,62 +178,67 @@ fn own_uid() -> u32 {
 }
 
 impl AdminHandler {
-    /// Answers line after line.
+    /// Answers commands until the connection ends.
     async fn serve(&self, stream: UnixStream) -> io::Result<()> {
         let uid = stream.peer_cred()?.uid();
         let (reader, mut writer) = stream.into_split();
         let mut reader = BufReader::new(reader);
         if uid != own_uid() && uid != 0 {
-            tracing::warn!(uid, "another user at the local socket was turned away");
+            tracing::warn!(uid, "admin connection refused: it comes from another user");
             return Ok(());
         }
         loop {
             let mut line = Vec::new();
-            let mut bounded = (&mut reader).take(ADMIN_LINE_BYTES);
-            timeout(ADMIN_TIMEOUT, bounded.read_until(b'\n', &mut line)).await??;
-            let answer = match serde_json::from_slice(&line) {
+            let mut limited = (&mut reader).take(ADMIN_LINE_BYTES);
+            timeout(ADMIN_TIMEOUT, limited.read_until(b'\n', &mut line)).await??;
+            let reply = match serde_json::from_slice(&line) {
                 _ if line.is_empty() => return Ok(()),
-                Ok(act) => self.handle(act, uid).await,
-                Err(error) => refused(format!("that is no act of this version: {error}")),
+                Ok(command) => self.handle(command, uid).await,
+                Err(error) => refused(format!(
+                    "unknown command: {error} (is the client of the same version as the server?)"
+                )),
             };
-            let mut words = serde_json::to_vec(&answer)?;
-            words.push(b'\n');
-            timeout(ADMIN_TIMEOUT, writer.write_all(&words)).await??;
+            let mut reply = serde_json::to_vec(&reply)?;
+            reply.push(b'\n');
+            timeout(ADMIN_TIMEOUT, writer.write_all(&reply)).await??;
             if !line.ends_with(b"\n") {
                 return Ok(());
             }
         }
     }
 
-    async fn handle(&self, act: AdminCommand, uid: u32) -> AdminReply {
-        if act.changes_state() {
-            let (audit, words) = (Arc::clone(&self.audit), act.to_string());
-            let noting =
-                tokio::task::spawn_blocking(move || audit.record(system_clock().wall, uid, &words))
+    async fn handle(&self, command: AdminCommand, uid: u32) -> AdminReply {
+        if command.changes_state() {
+            let (audit, line) = (Arc::clone(&self.audit), command.to_string());
+            let recorded =
+                tokio::task::spawn_blocking(move || audit.record(system_clock().wall, uid, &line))
                     .await;
-            if let Err(error) = noting.unwrap_or_else(|crash| Err(io::Error::other(crash))) {
-                return refused(format!("nothing is done, since it can't be noted: {error}"));
+            if let Err(error) = recorded.unwrap_or_else(|panic| Err(io::Error::other(panic))) {
+                return refused(format!(
+                    "the command was not executed: cannot write the audit log: {error}"
+                ));
             }
         }
-        let opens = matches!(act, AdminCommand::Invite { .. });
-        let (answer, answered) = oneshot::channel();
-        let asked = self.hub.send(HubCommand::Admin { command: act, reply: answer }).await;
-        let answer = match (asked, answered.await) {
-            (Ok(()), Ok(answer)) => answer,
+        let is_invite = matches!(command, AdminCommand::Invite { .. });
+        let (sender, receiver) = oneshot::channel();
+        let sent = self.hub.send(HubCommand::Admin { command, reply: sender }).await;
+        let reply = match (sent, receiver.await) {
+            (Ok(()), Ok(reply)) => reply,
             (_, _) => refused("the server is stopping".to_owned()),
         };
-        match answer {
-            AdminReply::Done { .. } if opens => AdminReply::Invited {
+        match reply {
+            AdminReply::Done { .. } if is_invite => AdminReply::Invited {
                 listening: self.server_address,
                 fingerprint: self.fingerprint,
             },
             AdminReply::Stats(stats) => self.complete_stats(stats).await,
-            answer => answer,
+            reply => reply,
         }
     }
 
+    /// Adds the figures that the hub does not know.
     async fn complete_stats(&self, stats: ServerStats) -> AdminReply {
-        match self.reads.read(|reader| reader.size()).await {
+        match self.readers.read(|reader| reader.size()).await {
             Ok(size) => AdminReply::Stats(ServerStats {
                 messages: size.messages,
                 bytes: size.bytes,
@@ -253,7 +255,7 @@ fn refused(error: String) -> AdminReply {
     AdminReply::Refused { error }
 }
 
-/// How much memory this process takes, where there is a /proc.
+/// The resident memory of this process in bytes. `None` without `/proc`.
 fn resident_memory() -> Option<u64> {
     let status = fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
@@ -266,8 +268,8 @@ mod tests {
     use super::*;
 
     fn bind(folder: &Path) -> Result<AdminSocket, AdminSocketError> {
-        let listening = SocketAddr::from(([127, 0, 0, 1], 65_432));
-        AdminSocket::bind(folder, listening, Fingerprint::from_digest([7; 32]))
+        let server_address = SocketAddr::from(([127, 0, 0, 1], 65_432));
+        AdminSocket::bind(folder, server_address, Fingerprint::from_digest([7; 32]))
     }
 
     #[tokio::test]
@@ -278,33 +280,33 @@ mod tests {
         assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
         let second = bind(folder.path()).unwrap_err();
         assert!(matches!(second, AdminSocketError::InUse(_)), "{second}");
-        Probe::connect(&path).unwrap();
+        StdUnixStream::connect(&path).unwrap();
         drop(first);
-        assert!(path.exists(), "as a crash leaves it");
+        assert!(path.exists(), "as after a crash");
         bind(folder.path()).unwrap();
     }
 
     #[tokio::test]
     async fn unsafe_folder_is_refused() {
         let folder = tempfile::tempdir().unwrap();
-        let made = || bind(folder.path()).map(drop);
+        let try_bind = || bind(folder.path()).map(drop);
         let path = folder.path().join(FILE);
         fs::write(&path, "a file").unwrap();
-        assert!(matches!(made(), Err(AdminSocketError::NotASocket(_))));
+        assert!(matches!(try_bind(), Err(AdminSocketError::NotASocket(_))));
         assert_eq!(fs::read_to_string(&path).unwrap(), "a file");
         fs::remove_file(&path).unwrap();
         for mode in [0o720, 0o702, 0o777] {
             fs::set_permissions(folder.path(), Permissions::from_mode(mode)).unwrap();
-            let error = made().unwrap_err();
+            let error = try_bind().unwrap_err();
             assert!(matches!(error, AdminSocketError::WritableByOthers(_)), "{mode:o}: {error}");
         }
         fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).unwrap();
-        made().unwrap();
+        try_bind().unwrap();
 
         let long = folder.path().join("x".repeat(100));
         fs::create_dir(&long).unwrap();
         let error = bind(&long).unwrap_err();
-        assert!(error.to_string().contains("choose another folder"), "{error}");
+        assert!(error.to_string().contains("--data"), "{error}");
         assert!(matches!(error, AdminSocketError::PathTooLong(_)));
     }
 }

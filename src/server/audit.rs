@@ -1,7 +1,8 @@
-//! What whoever runs the server did, a line an act, in a file that is only ever added to.
+//! The audit log: one line for each administrator command that changes something, in an append-only
+//! file.
 //!
-//! A line is written before its act is carried out: an act without a line can't be. Nothing reads the
-//! file but people.
+//! The line is on disk before the command is executed. If it can't be written, the command is refused.
+//! The program never reads the file.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -13,7 +14,7 @@ use chrono::{DateTime, FixedOffset, SecondsFormat};
 /// The file's name in the data folder.
 pub(super) const FILE: &str = "audit.log";
 
-/// The file, open.
+/// The open file.
 #[derive(Debug)]
 pub(super) struct AuditLog(File);
 
@@ -23,11 +24,16 @@ impl AuditLog {
         options.append(true).create(true).mode(0o600).open(path).map(Self)
     }
 
-    /// Notes who does what, when; on disk when this returns.
-    pub(super) fn record(&self, at: DateTime<FixedOffset>, uid: u32, act: &str) -> io::Result<()> {
+    /// Appends a line. It is on disk when this returns.
+    pub(super) fn record(
+        &self,
+        at: DateTime<FixedOffset>,
+        uid: u32,
+        command: &str,
+    ) -> io::Result<()> {
         let at = at.to_rfc3339_opts(SecondsFormat::Millis, true);
-        // In one piece, which no other comes between.
-        let line = format!("{at} uid={uid} act={act:?}\n");
+        // One `write`, so that the lines of two connections can't mix.
+        let line = format!("{at} uid={uid} act={command:?}\n");
         (&self.0).write_all(line.as_bytes())?;
         self.0.sync_data()
     }
@@ -42,8 +48,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(FILE);
         let at = DateTime::from_timestamp_millis(1_800_000_000_000).unwrap().fixed_offset();
-        for act in ["ban Bob_4572", "a\n2027 uid=0 act=\"b\" \u{1b}[2J"] {
-            AuditLog::open(&path).unwrap().record(at, 1_000, act).unwrap();
+        for command in ["ban Bob_4572", "a\n2027 uid=0 act=\"b\" \u{1b}[2J"] {
+            AuditLog::open(&path).unwrap().record(at, 1_000, command).unwrap();
         }
         let text = std::fs::read_to_string(path).unwrap();
         let begin = "2027-01-15T08:00:00.000Z uid=1000 act=";

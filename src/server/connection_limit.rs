@@ -1,12 +1,15 @@
-//! Who may connect: how many at once, from one address and in all, and how often.
+//! Connection limits: how many connections may be open, in total and per address, how many may be in
+//! their TLS handshake, and how often an address may connect.
 //!
-//! [`Admission`] decides, and is told the time. [`Door`] keeps it for the acceptor: whoever is let in
-//! holds a [`Place`], and gives it back by dropping it. Who somebody is, nobody knows here yet.
+//! [`ConnectionTable`] decides, with the time as an input. [`ConnectionLimiter`] shares it: a connection
+//! holds a [`Permit`], and dropping the permit releases its share. The client's key and ID are not known
+//! at this point.
 
 use std::collections::{BTreeMap, HashMap};
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use ipnet::IpNet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -15,60 +18,39 @@ use super::limits::{
     MAX_HANDSHAKES, TRACKED_ADDRESSES,
 };
 use crate::protocol::rate::TokenBucket;
+use crate::store::client_network;
 
-/// What one party is taken to have for itself: an address, or a /64 of IPv6.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) struct Network(Ipv6Addr);
-
-impl Network {
-    /// Of this address; nothing for this machine's own, which has no limits.
-    pub(super) fn of(address: IpAddr) -> Option<Self> {
-        let address = address.to_canonical();
-        if address.is_loopback() {
-            return None;
-        }
-        Some(Self(match address {
-            IpAddr::V4(address) => address.to_ipv6_mapped(),
-            IpAddr::V6(address) => {
-                let [a, b, c, d, ..] = address.segments();
-                Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0)
-            }
-        }))
-    }
-}
-
-/// What becomes of a connection that is not dropped without a word.
+/// What to do with a connection that gets a [`Permit`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ConnectionDecision {
-    /// It may come in.
     Accept,
-    /// Its address has as many already. It is told so, after its handshake.
+    /// Its address has too many connections. It is refused with a reason after the TLS handshake.
     Refuse,
 }
 
-/// A connection, as it is numbered here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct ConnectionId(u64);
 
-/// What is connected, and what is about to be.
+/// The open connections.
 #[derive(Debug)]
 struct ConnectionTable {
+    /// `None` turns the limits per address off.
     connections_per_address: Option<u32>,
     next_id: u64,
     connections: usize,
-    /// In the order in which they began.
+    /// Oldest first.
     handshakes: BTreeMap<ConnectionId, Handshake>,
-    networks: HashMap<Network, NetworkActivity>,
+    networks: HashMap<IpNet, NetworkActivity>,
 }
 
 #[derive(Debug)]
 struct Handshake {
     since: Instant,
-    network: Option<Network>,
+    network: Option<IpNet>,
     evicted: CancellationToken,
 }
 
-/// What an address does, and did lately.
+/// What the clients of one network do, and did recently.
 #[derive(Debug, Default)]
 struct NetworkActivity {
     connections: u32,
@@ -76,31 +58,37 @@ struct NetworkActivity {
     new_connections: TokenBucket,
 }
 
+/// The network whose limits apply to `address`. `None` for this machine itself, which has none.
+fn limited_network(address: IpAddr) -> Option<IpNet> {
+    (!address.to_canonical().is_loopback()).then(|| client_network(address))
+}
+
 impl ConnectionTable {
-    /// Nothing for a connection that is to be dropped.
-    fn decide(&mut self, now: Instant, network: Option<Network>) -> Option<ConnectionDecision> {
-        let verdict = match network.zip(self.connections_per_address) {
+    /// Decides on a new connection. Returns `None` to drop it silently.
+    fn decide(&mut self, now: Instant, network: Option<IpNet>) -> Option<ConnectionDecision> {
+        let decision = match network.zip(self.connections_per_address) {
             None => ConnectionDecision::Accept,
-            Some((network, per_address)) => {
+            Some((network, limit)) => {
                 self.prune_networks(now);
-                let lately = self.networks.entry(network).or_default();
-                let begins = lately.new_connections.try_take(CONNECTION_RATE, now.into_std());
-                if !begins || lately.handshakes >= HANDSHAKES_PER_ADDRESS {
+                let activity = self.networks.entry(network).or_default();
+                let in_rate = activity.new_connections.try_take(CONNECTION_RATE, now.into_std());
+                if !in_rate || activity.handshakes >= HANDSHAKES_PER_ADDRESS {
                     return None;
                 }
-                if lately.connections < per_address {
+                if activity.connections < limit {
                     ConnectionDecision::Accept
                 } else {
                     ConnectionDecision::Refuse
                 }
             }
         };
-        // What was too much for one address takes nothing from the others.
+        // Checked last: a connection over the limits of its address must not evict another's handshake.
         let has_room = self.connections < MAX_CONNECTIONS && self.make_room_for_handshake(now);
-        has_room.then_some(verdict)
+        has_room.then_some(decision)
     }
 
-    /// Whether there is room for a handshake: the oldest gives way, if it is old enough.
+    /// Whether there is room for a handshake. If there is none, evicts the oldest handshake, unless it
+    /// is younger than [`HANDSHAKE_EVICTION_AGE`].
     fn make_room_for_handshake(&mut self, now: Instant) -> bool {
         if self.handshakes.len() < MAX_HANDSHAKES {
             return true;
@@ -119,70 +107,70 @@ impl ConnectionTable {
     fn register(
         &mut self,
         now: Instant,
-        network: Option<Network>,
+        network: Option<IpNet>,
     ) -> (ConnectionId, CancellationToken) {
-        let number = ConnectionId(self.next_id);
+        let id = ConnectionId(self.next_id);
         self.next_id += 1;
         self.connections += 1;
-        if let Some(lately) = network.and_then(|network| self.networks.get_mut(&network)) {
-            lately.connections += 1;
-            lately.handshakes += 1;
+        if let Some(activity) = network.and_then(|network| self.networks.get_mut(&network)) {
+            activity.connections += 1;
+            activity.handshakes += 1;
         }
-        let gives_way = CancellationToken::new();
-        let handshake = Handshake { since: now, network, evicted: gives_way.clone() };
-        self.handshakes.insert(number, handshake);
-        (number, gives_way)
+        let evicted = CancellationToken::new();
+        let handshake = Handshake { since: now, network, evicted: evicted.clone() };
+        self.handshakes.insert(id, handshake);
+        (id, evicted)
     }
 
-    /// A handshake is over, or given up.
-    fn handshake_done(&mut self, number: ConnectionId) {
-        let handshake = self.handshakes.remove(&number);
+    /// A handshake ended, or was evicted.
+    fn handshake_done(&mut self, id: ConnectionId) {
+        let handshake = self.handshakes.remove(&id);
         let network = handshake.and_then(|handshake| handshake.network);
-        if let Some(lately) = network.and_then(|network| self.networks.get_mut(&network)) {
-            lately.handshakes -= 1;
+        if let Some(activity) = network.and_then(|network| self.networks.get_mut(&network)) {
+            activity.handshakes -= 1;
         }
     }
 
-    fn unregister(&mut self, number: ConnectionId, network: Option<Network>) {
-        self.handshake_done(number);
+    fn unregister(&mut self, id: ConnectionId, network: Option<IpNet>) {
+        self.handshake_done(id);
         self.connections -= 1;
-        if let Some(lately) = network.and_then(|network| self.networks.get_mut(&network)) {
-            lately.connections -= 1;
+        if let Some(activity) = network.and_then(|network| self.networks.get_mut(&network)) {
+            activity.connections -= 1;
         }
     }
 
-    /// Makes room in the table of addresses. Those that are connected stay in it.
+    /// Keeps the number of networks below [`TRACKED_ADDRESSES`]. Networks with open connections stay.
     fn prune_networks(&mut self, now: Instant) {
         if self.networks.len() < TRACKED_ADDRESSES {
             return;
         }
-        let is_new = |lately: &NetworkActivity| lately.new_connections.is_full(now.into_std());
-        self.networks.retain(|_, lately| lately.connections > 0 || !is_new(lately));
-        // So many at once are no people: what they did lately is worth less than the memory.
+        let is_new = |activity: &NetworkActivity| activity.new_connections.is_full(now.into_std());
+        self.networks.retain(|_, activity| activity.connections > 0 || !is_new(activity));
+        // So many recent networks are an attack: their rate limits are worth less than the memory.
         if self.networks.len() > TRACKED_ADDRESSES / 2 {
-            self.networks.retain(|_, lately| lately.connections > 0);
+            self.networks.retain(|_, activity| activity.connections > 0);
         }
     }
 }
 
-/// The way in.
+/// The connection limits, shared by all connections.
 #[derive(Debug, Clone)]
 pub(super) struct ConnectionLimiter(Arc<Mutex<ConnectionTable>>);
 
-/// What a connection takes, from its beginning to its end.
+/// The right to one connection, until it is dropped.
 #[derive(Debug)]
 pub(super) struct Permit {
     limiter: ConnectionLimiter,
     id: ConnectionId,
-    network: Option<Network>,
+    network: Option<IpNet>,
     evicted: CancellationToken,
 }
 
 impl ConnectionLimiter {
-    /// Nobody is in, and one address may have so many connections.
-    pub(super) fn new(per_address: Option<u32>) -> Self {
+    /// `None` turns the limits per address off; the total limits stay.
+    pub(super) fn new(connections_per_address: Option<u32>) -> Self {
         Self(Arc::new(Mutex::new(ConnectionTable {
-            connections_per_address: per_address,
+            connections_per_address,
             next_id: 0,
             connections: 0,
             handshakes: BTreeMap::new(),
@@ -190,31 +178,31 @@ impl ConnectionLimiter {
         })))
     }
 
-    /// Somebody knocks: a place, and whether it is one to stay. Nothing: not a word is left for them.
+    /// Returns a permit for a new connection, or `None` to drop the connection silently.
     pub(super) fn try_acquire(
         &self,
         now: Instant,
         peer: IpAddr,
     ) -> Option<(ConnectionDecision, Permit)> {
-        let network = Network::of(peer);
-        let mut admission = self.table();
-        let verdict = admission.decide(now, network)?;
-        let (number, gives_way) = admission.register(now, network);
-        Some((verdict, Permit { limiter: self.clone(), id: number, network, evicted: gives_way }))
+        let network = limited_network(peer);
+        let mut table = self.table();
+        let decision = table.decide(now, network)?;
+        let (id, evicted) = table.register(now, network);
+        Some((decision, Permit { limiter: self.clone(), id, network, evicted }))
     }
 
     fn table(&self) -> MutexGuard<'_, ConnectionTable> {
-        // Nothing in here can panic half way.
+        // The table is consistent even if a holder of the lock panicked.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Permit {
-    /// Does the handshake; nothing if it has to give way to somebody newer.
+    /// Runs the TLS handshake. Returns `None` if it was evicted.
     pub(super) async fn run_handshake<T>(&self, handshake: impl Future<Output = T>) -> Option<T> {
-        let shaken = self.evicted.run_until_cancelled(handshake).await;
+        let result = self.evicted.run_until_cancelled(handshake).await;
         self.limiter.table().handshake_done(self.id);
-        shaken
+        result
     }
 }
 
@@ -226,6 +214,7 @@ impl Drop for Permit {
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv6Addr;
     use std::time::Duration;
 
     use super::*;
@@ -240,115 +229,119 @@ mod tests {
         text.parse().unwrap()
     }
 
-    /// Somebody who is through with the handshake.
+    /// A connection that has finished its handshake.
     fn connect(
-        door: &ConnectionLimiter,
+        limiter: &ConnectionLimiter,
         now: Instant,
         peer: &str,
     ) -> Option<(ConnectionDecision, Permit)> {
-        let (verdict, place) = door.try_acquire(now, ip(peer))?;
-        door.table().handshake_done(place.id);
-        Some((verdict, place))
+        let (decision, permit) = limiter.try_acquire(now, ip(peer))?;
+        limiter.table().handshake_done(permit.id);
+        Some((decision, permit))
     }
 
     #[test]
     fn connections_are_limited_per_address() {
-        // An IPv6 network is one address, and an IPv4 address in IPv6 is itself.
+        // A /64 of IPv6 counts as one address, and an IPv4-mapped address as IPv4.
         for (one, same, other) in [
             ("192.0.2.1", "192.0.2.1", "192.0.2.2"),
             ("192.0.2.1", "::ffff:192.0.2.1", "::ffff:192.0.2.2"),
             ("2001:db8::1", "2001:db8::ffff:1:2", "2001:db8:0:1::1"),
         ] {
-            let (door, now) = (limiter(), monotonic_now());
-            let mut places = Vec::new();
+            let (limiter, now) = (limiter(), monotonic_now());
+            let mut permits = Vec::new();
             for _ in 0..CONNECTIONS_PER_ADDRESS {
-                let (verdict, place) = connect(&door, now, one).unwrap();
-                assert_eq!(verdict, ConnectionDecision::Accept);
-                places.push(place);
+                let (decision, permit) = connect(&limiter, now, one).unwrap();
+                assert_eq!(decision, ConnectionDecision::Accept);
+                permits.push(permit);
             }
-            assert_eq!(connect(&door, now, same).unwrap().0, ConnectionDecision::Refuse, "{same}");
             assert_eq!(
-                connect(&door, now, other).unwrap().0,
+                connect(&limiter, now, same).unwrap().0,
+                ConnectionDecision::Refuse,
+                "{same}"
+            );
+            assert_eq!(
+                connect(&limiter, now, other).unwrap().0,
                 ConnectionDecision::Accept,
                 "{other}"
             );
-            places.pop();
+            permits.pop();
             assert_eq!(
-                connect(&door, now, same).unwrap().0,
+                connect(&limiter, now, same).unwrap().0,
                 ConnectionDecision::Accept,
-                "a place is free"
+                "one was closed"
             );
         }
     }
 
     #[test]
     fn new_connections_are_rate_limited_per_address() {
-        let (door, now) = (limiter(), monotonic_now());
+        let (limiter, now) = (limiter(), monotonic_now());
         for _ in 0..CONNECTION_RATE.burst {
-            assert!(connect(&door, now, "192.0.2.1").is_some());
+            assert!(connect(&limiter, now, "192.0.2.1").is_some());
         }
-        assert!(connect(&door, now, "192.0.2.1").is_none());
-        assert!(connect(&door, now, "192.0.2.2").is_some());
+        assert!(connect(&limiter, now, "192.0.2.1").is_none());
+        assert!(connect(&limiter, now, "192.0.2.2").is_some());
         let later = now + Duration::from_secs(1);
-        assert!(connect(&door, later, "192.0.2.1").is_some());
-        assert!(connect(&door, later, "192.0.2.1").is_none());
+        assert!(connect(&limiter, later, "192.0.2.1").is_some());
+        assert!(connect(&limiter, later, "192.0.2.1").is_none());
     }
 
     #[test]
     fn handshakes_are_limited_per_address() {
-        let (door, now) = (limiter(), monotonic_now());
-        let places: Vec<_> = (0..HANDSHAKES_PER_ADDRESS)
-            .map(|_| door.try_acquire(now, ip("192.0.2.1")).unwrap())
+        let (limiter, now) = (limiter(), monotonic_now());
+        let permits: Vec<_> = (0..HANDSHAKES_PER_ADDRESS)
+            .map(|_| limiter.try_acquire(now, ip("192.0.2.1")).unwrap())
             .collect();
-        assert!(door.try_acquire(now, ip("192.0.2.1")).is_none());
-        assert!(door.try_acquire(now, ip("192.0.2.2")).is_some());
-        drop(places);
-        assert!(door.try_acquire(now, ip("192.0.2.1")).is_some());
+        assert!(limiter.try_acquire(now, ip("192.0.2.1")).is_none());
+        assert!(limiter.try_acquire(now, ip("192.0.2.2")).is_some());
+        drop(permits);
+        assert!(limiter.try_acquire(now, ip("192.0.2.1")).is_some());
     }
 
     #[test]
     fn loopback_is_exempt_from_address_limits() {
         for own in ["127.0.0.1", "127.8.8.8", "::1", "::ffff:127.0.0.1"] {
-            let (door, now) = (limiter(), monotonic_now());
-            let places: Vec<_> =
-                (0..500).map(|_| door.try_acquire(now, ip(own)).unwrap()).collect();
+            let (limiter, now) = (limiter(), monotonic_now());
+            let permits: Vec<_> =
+                (0..500).map(|_| limiter.try_acquire(now, ip(own)).unwrap()).collect();
             assert!(
-                places.iter().all(|(verdict, _)| *verdict == ConnectionDecision::Accept),
+                permits.iter().all(|(decision, _)| *decision == ConnectionDecision::Accept),
                 "{own}"
             );
-            assert!(door.table().networks.is_empty(), "{own}");
+            assert!(limiter.table().networks.is_empty(), "{own}");
         }
     }
 
     #[test]
     fn oldest_handshake_is_evicted_after_its_guaranteed_time() {
-        let (door, start) = (limiter(), monotonic_now());
-        let places: Vec<_> =
-            (0..MAX_HANDSHAKES).map(|_| door.try_acquire(start, ip("::1")).unwrap().1).collect();
-        assert!(door.try_acquire(start, ip("::1")).is_none(), "all are young");
+        let (limiter, start) = (limiter(), monotonic_now());
+        let permits: Vec<_> =
+            (0..MAX_HANDSHAKES).map(|_| limiter.try_acquire(start, ip("::1")).unwrap().1).collect();
+        assert!(limiter.try_acquire(start, ip("::1")).is_none(), "none is old enough to evict");
         let now = start + HANDSHAKE_EVICTION_AGE;
-        let newcomer = door.try_acquire(now, ip("::1")).unwrap();
-        let gave_way = |place: &Permit| place.evicted.is_cancelled();
-        assert!(gave_way(&places[0]) && !gave_way(&places[1]) && !gave_way(&newcomer.1));
-        assert_eq!(door.table().handshakes.len(), MAX_HANDSHAKES);
-        drop((places, newcomer));
-        let admission = door.table();
-        assert_eq!((admission.connections, admission.handshakes.len()), (0, 0));
+        let newest = limiter.try_acquire(now, ip("::1")).unwrap();
+        let is_evicted = |permit: &Permit| permit.evicted.is_cancelled();
+        assert!(is_evicted(&permits[0]) && !is_evicted(&permits[1]) && !is_evicted(&newest.1));
+        assert_eq!(limiter.table().handshakes.len(), MAX_HANDSHAKES);
+        drop((permits, newest));
+        let table = limiter.table();
+        assert_eq!((table.connections, table.handshakes.len()), (0, 0));
     }
 
     #[test]
     fn address_table_is_bounded() {
-        let (door, start) = (limiter(), monotonic_now());
-        let _stays = connect(&door, start, "192.0.2.1").unwrap();
+        let (limiter, start) = (limiter(), monotonic_now());
+        let _connected = connect(&limiter, start, "192.0.2.1").unwrap();
         for number in 0..4 * u32::try_from(TRACKED_ADDRESSES).unwrap() {
             let peer = IpAddr::V6(Ipv6Addr::from_bits(u128::from(number) << 64 | 0x2001 << 112));
             let now = start + Duration::from_micros(number.into());
-            if let Some((_, place)) = door.try_acquire(now, peer) {
-                door.table().handshake_done(place.id);
+            if let Some((_, permit)) = limiter.try_acquire(now, peer) {
+                limiter.table().handshake_done(permit.id);
             }
         }
-        let known = &door.table().networks;
-        assert!(known.len() <= TRACKED_ADDRESSES, "{}", known.len());
-        assert!(known.contains_key(&Network::of(ip("192.0.2.1")).unwrap()));
+        let networks = &limiter.table().networks;
+        assert!(networks.len() <= TRACKED_ADDRESSES, "{}", networks.len());
+        assert!(networks.contains_key(&client_network(ip("192.0.2.1"))));
     }
 }

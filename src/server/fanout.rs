@@ -1,8 +1,8 @@
-//! Events to bytes, once for each dialect, and into the outboxes of those they are for.
+//! Fan-out: encodes each event once per dialect and puts it into the send queues of its recipients.
 //!
-//! What goes to everybody is gathered first and handed to each session in one piece: that is what
-//! makes a message to a thousand people cheap. Whoever does not keep up is not waited for: it reads on
-//! in the log, and comes back to the live feed when it is level.
+//! Events for all sessions are gathered and queued as one piece per session, so that a message to a
+//! thousand sessions is cheap. A session with a full queue is not waited for: it reads the events it
+//! missed from the log, and returns to the live feed once it has caught up.
 
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
@@ -18,25 +18,28 @@ use crate::protocol::event::{ErrorReply, Event};
 use crate::protocol::id::{Seq, UserId};
 use crate::protocol::request::Dialect;
 
-/// The outboxes of all sessions that are logged in.
+/// The send queues of all sessions, and how far each is in the log.
 #[derive(Debug)]
 pub(super) struct Fanout {
     subscribers: BTreeMap<SessionId, Subscriber>,
     n_originals: usize,
-    /// The last event of the log that was handed out or gathered.
+    /// The last log event that was queued or gathered.
     head: Seq,
     batch: Batch,
+    /// Sessions that were closed here, until the hub task takes them.
     ended: Vec<SessionId>,
     n_lagging: usize,
-    /// The list of people that was sent last: all who come within one pause get the same.
+    /// The last encoded user list. All sessions that log in between two presence announcements get
+    /// the same list.
     user_list: Option<(Arc<[UserId]>, Bytes)>,
 }
 
-/// Events for everybody that have not been handed out.
+/// Gathered log events for all sessions.
 #[derive(Debug, Default)]
 struct Batch {
+    /// For extended clients: all events together.
     bytes: Vec<u8>,
-    /// For original clients: each piece travels by itself.
+    /// For original clients: each event has to be sent in a TLS record of its own.
     for_originals: Vec<(Seq, Bytes)>,
     first: Seq,
     count: u64,
@@ -49,14 +52,14 @@ struct Subscriber {
     feed: Feed,
 }
 
-/// From where a session gets the events of the log.
+/// Where a session gets log events from.
 #[derive(Debug, PartialEq, Eq)]
 enum Feed {
-    /// It is not logged in yet.
+    /// Nowhere: the login is not accepted yet.
     NotLoggedIn,
-    /// From here, as far as they come after this place; it has, or has been handed, all before.
+    /// From here. It has all events up to `Seq`, at least in its queue.
     Live(UserId, Seq),
-    /// From the log, for now.
+    /// From the log.
     CatchingUp(UserId),
 }
 
@@ -72,6 +75,7 @@ impl<'a> EncodedEvent<'a> {
         Self { event, extended: OnceCell::new(), original: OnceCell::new() }
     }
 
+    /// `None` if the dialect has no such event.
     fn for_dialect(&self, dialect: Dialect) -> Option<Bytes> {
         match dialect {
             Dialect::Extended => Some(self.extended.get_or_init(|| self.event.encode()).clone()),
@@ -83,7 +87,7 @@ impl<'a> EncodedEvent<'a> {
 }
 
 impl Fanout {
-    /// Nobody yet, before a log whose last event is `head`.
+    /// No sessions; `head` is the last event of the log.
     pub(super) fn new(head: Seq) -> Self {
         Self {
             subscribers: BTreeMap::new(),
@@ -96,44 +100,45 @@ impl Fanout {
         }
     }
 
-    /// A session that is about to log in.
-    pub(super) fn add(&mut self, session: SessionId, dialect: Dialect, outbox: Arc<SendQueue>) {
+    /// Adds a session that is about to log in. It gets only events that are addressed to it.
+    pub(super) fn add(&mut self, session: SessionId, dialect: Dialect, queue: Arc<SendQueue>) {
         self.n_originals += usize::from(dialect == Dialect::Original);
-        self.subscribers
-            .insert(session, Subscriber { dialect, queue: outbox, feed: Feed::NotLoggedIn });
+        self.subscribers.insert(session, Subscriber { dialect, queue, feed: Feed::NotLoggedIn });
     }
 
-    /// A session gets the events of the log from now on, and those after `after` first.
+    /// Subscribes a session to log events from now on. With `after`, it first reads those after that
+    /// one from the log.
     pub(super) fn subscribe(&mut self, session: SessionId, viewer: UserId, after: Option<Seq>) {
         self.flush();
-        let Some(member) = self.subscribers.get_mut(&session) else { return };
-        member.queue.mark_logged_in();
+        let Some(subscriber) = self.subscribers.get_mut(&session) else { return };
+        subscriber.queue.mark_logged_in();
         match after {
-            None => member.feed = Feed::Live(viewer, self.head),
-            Some(after) => member.start_catch_up(viewer, after),
+            None => subscriber.feed = Feed::Live(viewer, self.head),
+            Some(after) => subscriber.start_catch_up(viewer, after),
         }
     }
 
-    /// A session has read the log up to `looked`: back to the live feed, if that is not further.
-    pub(super) fn caught_up(&mut self, session: SessionId, looked: Seq) {
+    /// A session has read the log up to `up_to`. If that is the head, it returns to the live feed;
+    /// otherwise it reads on.
+    pub(super) fn caught_up(&mut self, session: SessionId, up_to: Seq) {
         self.flush();
-        let Some(member) = self.subscribers.get_mut(&session) else { return };
-        let Feed::CatchingUp(viewer) = &member.feed else { return };
+        let Some(subscriber) = self.subscribers.get_mut(&session) else { return };
+        let Feed::CatchingUp(viewer) = &subscriber.feed else { return };
         let viewer = viewer.clone();
-        if looked < self.head {
-            member.start_catch_up(viewer, looked);
+        if up_to < self.head {
+            subscriber.start_catch_up(viewer, up_to);
             return;
         }
-        member.feed = Feed::Live(viewer, looked);
-        self.send(&[session], &Event::Live(looked));
+        subscriber.feed = Feed::Live(viewer, up_to);
+        self.send(&[session], &Event::Live(up_to));
     }
 
-    /// The way to one session.
+    /// The send queue of a session.
     pub(super) fn queue(&self, session: SessionId) -> Option<Arc<SendQueue>> {
-        self.subscribers.get(&session).map(|member| Arc::clone(&member.queue))
+        self.subscribers.get(&session).map(|subscriber| Arc::clone(&subscriber.queue))
     }
 
-    /// Tells somebody something.
+    /// Sends an event. One for all sessions may be gathered until [`Self::flush`].
     pub(super) fn deliver(&mut self, to: SessionSet, event: &Event) {
         match to {
             SessionSet::All => self.add_to_batch(event),
@@ -142,48 +147,48 @@ impl Fanout {
         }
     }
 
-    /// Ends a session after all that was sent to it.
+    /// Closes a session after everything that was sent to it.
     pub(super) fn close(&mut self, session: SessionId) {
         self.flush();
         self.remove(session, SendQueue::close);
     }
 
-    /// Hands out what was gathered.
+    /// Queues the gathered events.
     pub(super) fn flush(&mut self) {
         let Batch { bytes, for_originals, first, count } = std::mem::take(&mut self.batch);
         if bytes.is_empty() {
             return;
         }
-        let ours = Bytes::from(bytes);
+        let bytes = Bytes::from(bytes);
         self.n_lagging = 0;
-        for (session, member) in &mut self.subscribers {
-            let backlog = match member.dialect {
+        for (session, subscriber) in &mut self.subscribers {
+            let weight = match subscriber.dialect {
                 Dialect::Extended => {
-                    member.push_events(Frame::Bytes(ours.clone(), count), first, self.head)
+                    subscriber.push_events(Frame::Bytes(bytes.clone(), count), first, self.head)
                 }
                 Dialect::Original => for_originals.iter().try_fold(0, |_, (seq, piece)| {
-                    member.push_events(Frame::Bytes(piece.clone(), 1), *seq, *seq)
+                    subscriber.push_events(Frame::Bytes(piece.clone(), 1), *seq, *seq)
                 }),
             };
-            match backlog {
-                Ok(bytes) => self.n_lagging += usize::from(bytes > SEND_QUEUE_LAG_BYTES),
-                Err(reason) => self.ended.push(end_session(*session, member, reason)),
+            match weight {
+                Ok(weight) => self.n_lagging += usize::from(weight > SEND_QUEUE_LAG_BYTES),
+                Err(error) => self.ended.push(end_session(*session, subscriber, error)),
             }
         }
     }
 
-    /// Whether most sessions were behind at the last message to everybody: it is not they who are slow.
+    /// Whether most sessions lagged at the last event for all. Then it is the server that is slow.
     pub(super) fn most_sessions_lag(&self) -> bool {
         self.n_lagging * 2 > self.subscribers.len()
     }
 
-    /// Counts again who is behind.
+    /// Updates the number of lagging sessions.
     pub(super) fn recount_lagging(&mut self) {
-        let behind = |member: &&Subscriber| member.queue.weight() > SEND_QUEUE_LAG_BYTES;
-        self.n_lagging = self.subscribers.values().filter(behind).count();
+        let lags = |subscriber: &&Subscriber| subscriber.queue.weight() > SEND_QUEUE_LAG_BYTES;
+        self.n_lagging = self.subscribers.values().filter(lags).count();
     }
 
-    /// The sessions that were closed because they took too little; the hub has to be told.
+    /// Takes the sessions that were closed here since the last call. The hub has to be told of them.
     pub(super) fn take_ended(&mut self) -> Vec<SessionId> {
         let ended = std::mem::take(&mut self.ended);
         for session in &ended {
@@ -192,23 +197,25 @@ impl Fanout {
         ended
     }
 
-    /// Says goodbye to everybody.
+    /// Sends `reason` to all sessions and closes them.
     pub(super) fn close_all(&mut self, reason: &Refusal) {
         self.flush();
         let sessions: Vec<SessionId> = self.subscribers.keys().copied().collect();
         self.send(&sessions, &Event::Closing(ErrorReply::new(reason, None)));
-        for member in std::mem::take(&mut self.subscribers).into_values() {
-            member.queue.close();
+        for subscriber in std::mem::take(&mut self.subscribers).into_values() {
+            subscriber.queue.close();
         }
     }
 
     fn add_to_batch(&mut self, event: &Event) {
         let Some(seq) = event.seq() else {
-            // Who waits to be let in is told nothing.
-            let inside =
-                self.subscribers.iter().filter(|(_, member)| member.feed != Feed::NotLoggedIn);
-            let inside: Vec<SessionId> = inside.map(|(session, _)| *session).collect();
-            self.send(&inside, event);
+            // Before its login is accepted, a client learns nothing about others.
+            let logged_in = self
+                .subscribers
+                .iter()
+                .filter(|(_, subscriber)| subscriber.feed != Feed::NotLoggedIn);
+            let logged_in: Vec<SessionId> = logged_in.map(|(session, _)| *session).collect();
+            self.send(&logged_in, event);
             return;
         };
         if self.batch.bytes.is_empty() {
@@ -231,47 +238,47 @@ impl Fanout {
         let seq = event.seq();
         self.head = seq.unwrap_or(self.head);
         let encoded = EncodedEvent::new(event);
-        if let (Event::Users(people), Some((known, bytes))) = (event, &self.user_list)
-            && Arc::ptr_eq(people, known)
+        if let (Event::Users(users), Some((cached, bytes))) = (event, &self.user_list)
+            && Arc::ptr_eq(users, cached)
         {
             encoded.extended.set(bytes.clone()).ok();
         }
         for session in sessions {
-            let Some(member) = self.subscribers.get_mut(session) else { continue };
-            let Some(bytes) = encoded.for_dialect(member.dialect) else { continue };
-            let taken = match seq {
-                Some(seq) => member.push_events(Frame::Bytes(bytes, 1), seq, seq),
-                None => member.queue.push(Frame::Bytes(bytes, 0)),
+            let Some(subscriber) = self.subscribers.get_mut(session) else { continue };
+            let Some(bytes) = encoded.for_dialect(subscriber.dialect) else { continue };
+            let pushed = match seq {
+                Some(seq) => subscriber.push_events(Frame::Bytes(bytes, 1), seq, seq),
+                None => subscriber.queue.push(Frame::Bytes(bytes, 0)),
             };
-            if let Err(reason) = taken {
-                self.ended.push(end_session(*session, member, reason));
+            if let Err(error) = pushed {
+                self.ended.push(end_session(*session, subscriber, error));
             }
         }
-        if let (Event::Users(people), Some(bytes)) = (event, encoded.extended.into_inner()) {
-            self.user_list = Some((Arc::clone(people), bytes));
+        if let (Event::Users(users), Some(bytes)) = (event, encoded.extended.into_inner()) {
+            self.user_list = Some((Arc::clone(users), bytes));
         }
     }
 
-    fn remove(&mut self, session: SessionId, last: impl FnOnce(&SendQueue)) {
-        if let Some(member) = self.subscribers.remove(&session) {
-            self.n_originals -= usize::from(member.dialect == Dialect::Original);
-            last(&member.queue);
+    fn remove(&mut self, session: SessionId, finish: impl FnOnce(&SendQueue)) {
+        if let Some(subscriber) = self.subscribers.remove(&session) {
+            self.n_originals -= usize::from(subscriber.dialect == Dialect::Original);
+            finish(&subscriber.queue);
         }
     }
 }
 
 impl Subscriber {
-    /// Hands over events from `first` to `last` of the log, unless it gets them from there; says how
-    /// much waits then.
+    /// Queues the log events from `first` to `last`, and returns the queue's weight. Queues nothing,
+    /// and returns 0, if the session has these events or will read them from the log.
     fn push_events(&mut self, frame: Frame, first: Seq, last: Seq) -> Result<usize, PushError> {
-        let Feed::Live(viewer, has) = &self.feed else { return Ok(0) };
-        let (viewer, has) = (viewer.clone(), *has);
-        if last <= has {
+        let Feed::Live(viewer, up_to) = &self.feed else { return Ok(0) };
+        let (viewer, up_to) = (viewer.clone(), *up_to);
+        if last <= up_to {
             return Ok(0);
         }
-        if first <= has {
-            // Some of it came by the log already.
-            self.start_catch_up(viewer, has);
+        if first <= up_to {
+            // The session already read a part of the frame from the log.
+            self.start_catch_up(viewer, up_to);
             return Ok(0);
         }
         match self.queue.push(frame) {
@@ -279,7 +286,7 @@ impl Subscriber {
                 self.start_catch_up(viewer, Seq(first.0 - 1));
                 Ok(0)
             }
-            taken @ (Ok(_) | Err(PushError::Closed)) => taken,
+            pushed @ (Ok(_) | Err(PushError::Closed)) => pushed,
         }
     }
 
@@ -289,12 +296,14 @@ impl Subscriber {
     }
 }
 
-fn end_session(session: SessionId, member: &Subscriber, reason: PushError) -> SessionId {
-    if reason == PushError::Full {
-        tracing::info!(session = session.0, "closed: too slow for what was sent to it");
+/// Tells a session with a full queue why it is closed. Only events that are not in the log, such as
+/// presence and errors, end a session this way.
+fn end_session(session: SessionId, subscriber: &Subscriber, error: PushError) -> SessionId {
+    if error == PushError::Full {
+        tracing::info!(session = session.0, "session closed: its send queue is full");
         let event = Event::Closing(ErrorReply::new(&Refusal::TooSlow, None));
-        let last = EncodedEvent::new(&event).for_dialect(member.dialect);
-        member.queue.discard_and_close(last);
+        let last = EncodedEvent::new(&event).for_dialect(subscriber.dialect);
+        subscriber.queue.discard_and_close(last);
     }
     session
 }

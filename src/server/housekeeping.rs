@@ -1,22 +1,21 @@
-//! What the log needs beside messages: what is kept no longer goes, and what was removed is overwritten.
+//! Log maintenance: removes messages past their retention (sweep), and overwrites the text of removed
+//! messages in the files (scrub).
 //!
-//! It learns from the heart what there will be to do. But for the hourly look through the log, no timer
-//! runs while nothing is said and nothing was removed.
+//! The hub task signals what changed. Except for the hourly sweep, no timer runs while nothing is
+//! posted and nothing was removed.
 
 use std::sync::Arc;
 
-use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
+use super::hub_task::{Clock, HubCommand, HubSender, LogChanges};
 use super::limits::{
     RESUME_WINDOW, SCRUB_DELAY, SCRUB_RETRY, SWEEP_INTERVAL, SWEEP_SHORT_INTERVAL,
 };
-use super::shell::{Clock, HubCommand, HubSender};
-use crate::protocol::id::Seq;
 use crate::store::worker::LogHandles;
 use crate::store::{Retention, ScrubOutcome, StoreError};
 
-/// Keeps the log in order.
+/// The maintenance task.
 pub(super) struct Housekeeping {
     pub(super) log: LogHandles,
     pub(super) hub: HubSender,
@@ -25,20 +24,10 @@ pub(super) struct Housekeeping {
     pub(super) clock: Clock,
 }
 
-/// Where the heart leaves word.
-#[derive(Debug, Default)]
-pub(super) struct LogChanges {
-    /// Something was removed.
-    pub(super) removed: Notify,
-    /// Something was written to the log.
-    pub(super) written: Notify,
-}
-
-/// When there is something to do.
 struct Schedule {
     next_sweep: Instant,
+    /// `None` while there is nothing to scrub.
     next_scrub: Option<Instant>,
-    /// When something was written last.
     last_write: Instant,
 }
 
@@ -46,30 +35,31 @@ impl Housekeeping {
     /// Runs until it is dropped.
     pub(super) async fn run(self) {
         let start = self.now();
-        // What was removed right before the last stop is overwritten, too.
-        let overwrite = Some(start + SCRUB_DELAY);
-        let mut due = Schedule { next_sweep: start, next_scrub: overwrite, last_write: start };
+        // Messages removed right before the last stop may not have been scrubbed.
+        let next_scrub = Some(start + SCRUB_DELAY);
+        let mut schedule = Schedule { next_sweep: start, next_scrub, last_write: start };
         let mut is_failing = false;
         loop {
-            let done = tokio::select! {
+            let result = tokio::select! {
                 biased;
-                () = sleep_until(due.next_sweep) => self.sweep(&mut due).await,
-                () = sleep_until_due(due.next_scrub) => self.scrub(&mut due).await,
+                () = sleep_until(schedule.next_sweep) => self.sweep(&mut schedule).await,
+                () = sleep_until_due(schedule.next_scrub) => self.scrub(&mut schedule).await,
                 () = self.changes.removed.notified() => {
-                    due.schedule_scrub(self.now());
+                    schedule.schedule_scrub(self.now());
                     continue;
                 }
                 () = self.changes.written.notified(), if self.has_zero_retention() => {
-                    due.last_write = self.now();
-                    due.next_sweep = due.next_sweep.min(due.last_write + RESUME_WINDOW + SWEEP_SHORT_INTERVAL);
+                    schedule.last_write = self.now();
+                    let expired = schedule.last_write + RESUME_WINDOW + SWEEP_SHORT_INTERVAL;
+                    schedule.next_sweep = schedule.next_sweep.min(expired);
                     continue;
                 }
             };
-            let has_failed = std::mem::replace(&mut is_failing, done.is_err());
-            if let Err(error) = done
-                && !has_failed
+            let was_failing = std::mem::replace(&mut is_failing, result.is_err());
+            if let Err(error) = result
+                && !was_failing
             {
-                tracing::error!(%error, "the log cannot be kept in order; it is tried again");
+                tracing::error!(%error, "log maintenance failed; retrying");
             }
         }
     }
@@ -78,38 +68,41 @@ impl Housekeeping {
         (self.clock)().monotonic
     }
 
-    /// Whether messages go as soon as they may.
+    /// Whether messages are removed as soon as clients can no longer need them to resume.
     fn has_zero_retention(&self) -> bool {
         self.retention == Retention::Days(0)
     }
 
-    async fn sweep(&self, due: &mut Schedule) -> Result<(), StoreError> {
-        // Should it fail.
-        due.next_sweep = self.now() + SWEEP_SHORT_INTERVAL;
+    /// Removes all messages past their retention, and tells the hub which IDs that freed.
+    async fn sweep(&self, schedule: &mut Schedule) -> Result<(), StoreError> {
+        // When to retry if this fails.
+        schedule.next_sweep = self.now() + SWEEP_SHORT_INTERVAL;
         loop {
-            let swept = self.log.writer.sweep((self.clock)().millis(), self.retention).await?;
-            if !swept.freed_ids.is_empty() {
-                due.schedule_scrub(self.now());
+            let now = (self.clock)().millis();
+            let report = self.log.writer.sweep(now, self.retention).await?;
+            if !report.freed_ids.is_empty() {
+                schedule.schedule_scrub(self.now());
             }
-            let horizon: Seq = self.log.readers.read(|reader| reader.horizon()).await?;
-            // Without a hub the server is stopping.
+            let horizon = self.log.readers.read(|reader| reader.horizon()).await?;
+            // Sending fails only while the server stops.
             drop(self.hub.send(HubCommand::Horizon(horizon)).await);
-            drop(self.hub.send(HubCommand::IdsFreed(swept.freed_ids)).await);
-            if !swept.has_more {
+            drop(self.hub.send(HubCommand::IdsFreed(report.freed_ids)).await);
+            if !report.has_more {
                 break;
             }
         }
         let now = self.now();
-        if !self.has_zero_retention() || now > due.last_write + RESUME_WINDOW {
-            due.next_sweep = now + SWEEP_INTERVAL;
+        if !self.has_zero_retention() || now > schedule.last_write + RESUME_WINDOW {
+            schedule.next_sweep = now + SWEEP_INTERVAL;
         }
         Ok(())
     }
 
-    async fn scrub(&self, due: &mut Schedule) -> Result<(), StoreError> {
-        // Should it fail.
-        due.next_scrub = Some(self.now() + SCRUB_DELAY);
-        due.next_scrub = match self.log.writer.scrub().await? {
+    /// Overwrites removed text in the files, unless a reader still holds on to it.
+    async fn scrub(&self, schedule: &mut Schedule) -> Result<(), StoreError> {
+        // When to retry if this fails.
+        schedule.next_scrub = Some(self.now() + SCRUB_DELAY);
+        schedule.next_scrub = match self.log.writer.scrub().await? {
             ScrubOutcome::Done => None,
             ScrubOutcome::Busy => Some(self.now() + SCRUB_RETRY),
         };
@@ -118,7 +111,7 @@ impl Housekeeping {
 }
 
 impl Schedule {
-    /// Something was removed whose text is still in the files.
+    /// Schedules a scrub [`SCRUB_DELAY`] from now, unless one is scheduled already.
     fn schedule_scrub(&mut self, now: Instant) {
         self.next_scrub = self.next_scrub.or(Some(now + SCRUB_DELAY));
     }

@@ -1,220 +1,215 @@
-//! Every number of the server, with its reason. The numbers of the wire are in `protocol::limits`.
+//! The server's limits and timeouts, each with its reason. Those that clients have to know are in
+//! [`crate::protocol::limits`].
 
 use std::time::Duration;
 
-use crate::protocol::limits::Rates;
+use crate::protocol::limits::{KEEPALIVE_TIMEOUT_SECONDS, Rates};
 use crate::protocol::rate::Rate;
 use crate::store::MIN_RETENTION;
 
-/// Of how many messages the server knows by heart who may do what with them; for others it asks the
-/// log, which takes a fraction of a millisecond. What people have on their screens; some 0.2 MB.
+/// Messages whose author and audience are cached, some 0.2 MB: more than clients have on their screens.
+/// Others are looked up in the log, which takes a fraction of a millisecond.
 pub const CACHED_MESSAGES: usize = 1_000;
 
-/// How many named recipients those messages may have together: some 0.2 MB, whatever anybody sends.
+/// Named recipients of all cached messages together, some 0.2 MB.
 pub const CACHED_RECIPIENTS: usize = 10_000;
 
-/// How many user IDs are not given again although their people have left, so that nobody is taken for
-/// somebody who was here before.
+/// IDs of users who left that are not issued again, so that a new user is not mistaken for an old one.
 pub const RETIRED_IDS: usize = 100_000;
 
-/// How many IDs a key may have: one person with a script or two.
+/// IDs per key: for one user with a script or two.
 pub const IDS_PER_KEY: usize = 3;
 
-/// How many new IDs one address may have made within [`NEW_IDS_TIME`], where no invite is needed: a
-/// family, but nobody who takes all good names. This machine itself is exempt; so is who has an invite,
-/// which is counted by itself.
+/// New IDs per address within [`NEW_IDS_WINDOW`] on a server that needs no invite: enough for a family,
+/// too few to take all good names. Loopback addresses and logins with an invite are exempt.
 pub const NEW_IDS_PER_ADDRESS: usize = 5;
 
-/// See [`NEW_IDS`].
+/// See [`NEW_IDS_PER_ADDRESS`].
 pub const NEW_IDS_WINDOW: Duration = Duration::from_mins(10);
 
-/// How many of those are remembered, of whatever addresses: some 2 MB.
+/// New IDs counted for [`NEW_IDS_PER_ADDRESS`], over all addresses: some 2 MB.
 pub const NEW_IDS_TRACKED: usize = 20_000;
 
-/// How many invites may be open at once: some 100 kB.
+/// Open invites: some 100 kB.
 pub const OPEN_INVITES: usize = 1_000;
 
-/// How many people one invite may let in: whoever wants more wants `--open`.
+/// Uses of one invite. A larger group needs `--open`.
 pub const INVITE_MAX_USES: u32 = 1_000;
 
-/// How long an invite may be good for, in seconds: 30 days. A link that lies about for longer is found.
+/// The validity of an invite in seconds: 30 days. A link that stays valid for longer leaks.
 pub const INVITE_MAX_SECONDS: u32 = 30 * 86_400;
 
-/// How long a line of the local socket may be, in bytes: no act is a tenth of it.
+/// The length of a line on the admin socket, in bytes. No command takes a tenth of it.
 pub const ADMIN_LINE_BYTES: u64 = 4_096;
 
-/// Connections to the local socket at once: whoever runs the server, in some windows and scripts.
+/// Connections to the admin socket: one administrator, with several terminals and scripts.
 pub const ADMIN_CONNECTIONS: usize = 8;
 
-/// How long a connection to the local socket may take for a line, or to take an answer.
+/// How long a client of the admin socket may take to send a line, or to read a reply.
 pub const ADMIN_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The shortest time between two words on who came and went: four a second follow any human eye.
+/// The minimum time between two presence announcements. Users cannot follow more than four a second.
 pub const PRESENCE_INTERVAL: Duration = Duration::from_millis(250);
 
-/// The same for each person who is told, where that is longer: at some 20 µs each, words on who came and
-/// went take no more than a tenth of one processor, however many people come and go.
+/// The same, multiplied by the number of sessions, where that is longer. An announcement costs some
+/// 20 µs per session, so this keeps announcements below a tenth of one core.
 pub const PRESENCE_INTERVAL_PER_SESSION: Duration = Duration::from_micros(250);
 
-/// Connections at once. At some 20 KiB each that is 400 MB; past it new ones are dropped.
+/// Open connections. At some 20 KiB each that is 400 MB. Further ones are dropped.
 pub const MAX_CONNECTIONS: usize = 20_000;
 
-/// Connections that have not finished their TLS handshake. Everybody coming back at once after a
-/// restart fits in; a flood of silent connections costs some 30 MB at most. Past it the oldest gives
-/// way to the newest, if it has had [`HANDSHAKE_SURE`].
+/// Connections in their TLS handshake: enough for all clients reconnecting after a restart. A flood of
+/// silent connections costs at most some 30 MB. Past the limit, a new handshake evicts the oldest one, if
+/// that is older than [`HANDSHAKE_EVICTION_AGE`].
 pub const MAX_HANDSHAKES: usize = 2_048;
 
-/// How long a handshake goes on whoever else comes. An honest one needs two round trips and a
-/// millisecond; so a flood that keeps others out has to bring [`HANDSHAKES`] in each second.
+/// How long a handshake is safe from eviction. An honest one takes two round trips and a millisecond, so
+/// a flood that blocks others has to open [`MAX_HANDSHAKES`] connections per second.
 pub const HANDSHAKE_EVICTION_AGE: Duration = Duration::from_secs(1);
 
-/// A handshake takes two round trips: this is long even by satellite.
+/// The timeout of a TLS handshake. It takes two round trips: this is long even by satellite.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The login is sent by a program, not typed.
+/// The timeout of a login. It is sent by a program, not typed.
 pub const LOGIN_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Connections at once from one address, or from one /64 of IPv6, unless the operator says otherwise: a
-/// person has one, scripts some more. A team behind one router needs more. This machine's own address
-/// has no limit.
+/// Open connections per address, or per /64 of IPv6, by default: a user has one, scripts some more. A
+/// team behind one router needs more. Loopback addresses have no limit.
 pub const CONNECTIONS_PER_ADDRESS: u32 = 16;
 
-/// Of these, how many may be in the middle of their TLS handshake.
+/// How many of these may be in their TLS handshake.
 pub const HANDSHAKES_PER_ADDRESS: u32 = 10;
 
-/// How many connections an address may begin: sixty at once, as a script in a loop does, and then one a
-/// second.
+/// New connections per address. The burst is for scripts that connect in a loop.
 pub const CONNECTION_RATE: Rate = Rate { burst: 60, per_second: 1 };
 
-/// Of how many addresses is known what they did lately, at some 100 bytes each: a flood from all of an
-/// IPv6 network costs 6 MB. Those that are connected are always known.
+/// Addresses whose recent connections are known, at some 100 bytes each: a flood from a whole IPv6
+/// network costs 6 MB. Addresses with open connections are always known.
 pub const TRACKED_ADDRESSES: usize = 65_536;
 
-/// How fast one person is heard, on all connections together. Past it the session does not read on until
-/// it is their turn again.
+/// The default rate limits of one user, over all their connections. Past a limit, the session reads
+/// nothing more until the limit allows it.
 pub const DEFAULT_RATES: Rates = Rates {
-    // Nobody types faster; a script that does waits.
+    // Users do not type faster, and a script waits.
     messages: Rate { burst: 10, per_second: 2 },
-    // A page of history takes the log less than 5 ms: one person costs a quarter of one reader at the
-    // most, and `chat tail` still gets 5,000 messages a second.
+    // A page of history takes the log less than 5 ms, so one user costs at most a quarter of one reader
+    // thread. `chat tail` still gets 5,000 messages a second.
     questions: Rate { burst: 100, per_second: 50 },
-    // At 2 messages a second, each may be of 4,000 characters with some to spare. The burst holds the
-    // longest object.
+    // Enough for 2 messages of 4,000 characters a second. The burst holds the longest object.
     bytes: Rate { burst: 100_000, per_second: 20_000 },
 };
 
-/// The same for somebody who may send more messages a second than two: each of them may be as long.
+/// The rate limits for another number of messages per second, each as long as by default.
 pub fn rates_for(messages_per_second: u32) -> Rates {
     let messages = Rate { burst: messages_per_second * 5, per_second: messages_per_second };
-    let of_messages =
+    let bytes_per_second =
         messages_per_second * DEFAULT_RATES.bytes.per_second / DEFAULT_RATES.messages.per_second;
-    let burst = DEFAULT_RATES.bytes.burst.max(of_messages * 5);
-    Rates { messages, bytes: Rate { burst, per_second: of_messages }, ..DEFAULT_RATES }
+    let burst = DEFAULT_RATES.bytes.burst.max(bytes_per_second * 5);
+    Rates { messages, bytes: Rate { burst, per_second: bytes_per_second }, ..DEFAULT_RATES }
 }
 
-/// How long somebody may ask for more than the rates give without ever pausing.
+/// How long a session may exceed its rate limits without a pause before it is closed.
 pub const FLOOD_TIMEOUT: Duration = Duration::from_mins(1);
 
-/// What is a pause in that.
+/// The pause that resets [`FLOOD_TIMEOUT`].
 pub const FLOOD_RESET_PAUSE: Duration = Duration::from_secs(2);
 
-/// How many people the rates are kept for before those who left are looked for and forgotten.
+/// Users in the rate limiter before those who have left are removed from it.
 pub const RATE_ENTRIES_BEFORE_PRUNE: usize = 1_024;
 
-/// How long the accept loop rests when the system refuses a connection (no file handles left, say).
+/// How long the accept loop waits after the system refused a connection, for example because no file
+/// descriptors are left.
 pub const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(100);
 
-/// What sessions have sent and the hub has not taken yet. When full, those sessions wait, and nothing
-/// more is read from their sockets.
+/// Commands in the hub task's queue. While it is full, sessions read nothing from their sockets.
 pub const HUB_QUEUE_LEN: usize = 1_024;
 
-/// How many commands the hub takes at once. Enough that one write serves several messages; few enough
-/// that the sessions' writers come to their turn between.
+/// Commands that the hub task handles as one batch: enough that one write to the log serves several
+/// messages, few enough that the sessions' tasks run in between.
 pub const HUB_BATCH: usize = 128;
 
-/// How many bytes for everybody are gathered before they go to the outboxes.
+/// Bytes of events for all sessions that are gathered before they go to the send queues.
 pub const FANOUT_BATCH_BYTES: usize = 64 * 1024;
 
-/// How many bytes may wait for one session, each piece counted with [`FRAME_OVERHEAD`]. What comes when
-/// that is full is read from the log once the session has taken what waits.
+/// The size of a session's send queue in bytes, where each frame counts [`FRAME_OVERHEAD`] more. A
+/// session with a full queue reads missed events from the log once it has sent the queue.
 pub const SEND_QUEUE_BYTES: usize = 256 * 1024;
 
-/// How long a session may take nothing at all of what waits for it, before it is closed.
+/// A session that receives nothing of what is sent to it for this long is closed.
 pub const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How long a client of ours may say nothing, not even a ping, before its connection is dead.
-pub const KEEPALIVE_TIMEOUT: Duration =
-    Duration::from_secs(crate::protocol::limits::KEEPALIVE_TIMEOUT_SECONDS);
+/// How long an extended client may send nothing, not even a ping, before its connection is closed.
+pub const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(KEEPALIVE_TIMEOUT_SECONDS);
 
-/// How much is written at once: what one TLS record takes.
+/// Bytes written to a socket at a time: one TLS record.
 pub const TLS_RECORD_BYTES: usize = 16 * 1024;
 
-/// How many events are read from the log at once for a session that is behind: 1 MB at the very most.
+/// Events read from the log at a time for a session that catches up: at most 1 MB.
 pub const CATCH_UP_PAGE: usize = 64;
 
-/// How many batches may be on their way to the log. When full, the hub takes nothing more: with
-/// [`BATCH`], what the log commits at once.
+/// Batches on their way to the log. While there are that many, the hub task takes no commands. Times
+/// [`HUB_BATCH`], this is what the log commits together.
 pub const WRITES_IN_FLIGHT: usize = 8;
 
-/// How large a page of history may get, in bytes of text.
+/// Bytes of text in a page of history.
 pub const HISTORY_PAGE_BYTES: usize = 256 * 1024;
 
-/// How many rows a search looks at before it sends what it has found.
+/// Rows that a search scans before it sends results.
 pub const SEARCH_SLICE_ROWS: usize = 5_000;
 
-/// How many hits a search gives; whoever has more wants another expression.
+/// Results of one search. Past the limit, the user has to narrow the search.
 pub const SEARCH_HITS: usize = 200;
 
-/// How long a search may take.
+/// The timeout of a search. It ends with what it has found so far.
 pub const SEARCH_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The largest compiled expression of a search and its largest cache, in bytes: what people type is
-/// far below, and none compiles for longer than a millisecond.
+/// The size of a compiled regular expression in bytes. What users type is far below, and any expression
+/// within it compiles in a millisecond.
 pub const REGEX_SIZE_BYTES: usize = 256 * 1024;
 
-/// See [`PATTERN_COMPILED`].
+/// The size of a regular expression's cache in bytes.
 pub const REGEX_CACHE_BYTES: usize = 2 * 1024 * 1024;
 
-/// How long after something was removed its text is overwritten in the files.
+/// The time from a removal to the scrub that overwrites the text in the files.
 pub const SCRUB_DELAY: Duration = Duration::from_secs(30);
 
-/// How soon that is tried again while a reader holds on to it.
+/// The time to the next try when a reader kept a scrub from finishing.
 pub const SCRUB_RETRY: Duration = Duration::from_secs(1);
 
-/// How often the log is looked through for what is kept no longer.
+/// The time between two sweeps for messages past their retention.
 pub const SWEEP_INTERVAL: Duration = Duration::from_hours(1);
 
-/// How often that is where nothing is kept, as long as something may go soon; and how soon it is tried
-/// again when it failed.
+/// The time to the next sweep after one failed, or with zero retention, while messages are about to
+/// expire.
 pub const SWEEP_SHORT_INTERVAL: Duration = Duration::from_mins(1);
 
-/// How long messages stay where nothing is kept.
+/// How long messages are kept with zero retention, so that a client can resume.
 pub const RESUME_WINDOW: Duration = Duration::from_millis(MIN_RETENTION.unsigned_abs());
 
-/// What a waiting piece costs beside its bytes, so that many small ones have a bound, too.
+/// The cost of a frame in a send queue besides its bytes, so that many small frames are bounded too.
 pub const FRAME_OVERHEAD: usize = 64;
 
-/// A session with more than this waiting is behind. When most of them are, it is the server that is too
-/// slow, and it pauses instead of closing everybody.
+/// A session with more bytes in its send queue lags. If most sessions lag, the server is too slow, and
+/// the hub task pauses instead of filling their queues.
 pub const SEND_QUEUE_LAG_BYTES: usize = SEND_QUEUE_BYTES / 4;
 
-/// How long the server pauses for sessions that are behind, in all and at a time. Most sessions being
-/// hostile, this is what they can cost the others for each [`GATHERED_BYTES`], until they are closed.
+/// How long the hub task pauses for lagging sessions, per batch. If most sessions are hostile, this is
+/// what they cost the others for each [`FANOUT_BATCH_BYTES`] until they are closed.
 pub const LAG_PAUSE: Duration = Duration::from_millis(100);
 
-/// See [`BEHIND_PAUSE`].
+/// How often the hub task checks the lagging sessions during [`LAG_PAUSE`].
 pub const LAG_PAUSE_STEP: Duration = Duration::from_millis(1);
 
-/// How much is read from a socket at once: a dozen usual requests, and little enough to keep for an
+/// The size of a read from a socket: a dozen usual requests, and small enough to keep allocated for an
 /// idle connection.
 pub const READ_BYTES: usize = 2_048;
 
-/// How long a session that is being closed may still take to receive what waits for it.
+/// How long a session that is being closed may take to receive its send queue.
 pub const CLOSING_GRACE: Duration = Duration::from_secs(3);
 
-/// How long a closed connection is still read from: closing it on unread bytes would take from the
-/// client the reason that it was just sent.
+/// How long a closed connection is still read from. Closing it with unread bytes would reset it, and the
+/// client would lose the reason that was just sent.
 pub const LINGER: Duration = Duration::from_secs(1);
 
-/// How long the server waits for its sessions when it stops.
+/// How long a stopping server waits for its sessions.
 pub const SHUTDOWN_GRACE: Duration = Duration::from_millis(4_500);

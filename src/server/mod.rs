@@ -1,7 +1,8 @@
-//! The server: encrypted connections in, one room behind them.
+//! The server: accepts TLS connections, runs one session for each, and keeps the log.
 //!
-//! The pure [`hub`] decides; everything else here carries. Sessions are fed from the log alone: nothing
-//! is told before it is on disk.
+//! The [`hub`] is the functional core: it decides, without I/O, clock or randomness of its own. The other
+//! modules are the shell around it. Sessions get events from the log only, so nothing is sent before it
+//! is on disk.
 
 mod accept;
 pub mod admin;
@@ -18,7 +19,6 @@ mod rate_limit;
 mod recent_removals;
 mod send_queue;
 mod session;
-mod shell;
 
 #[cfg(test)]
 mod tests;
@@ -40,13 +40,13 @@ pub use self::accept::Listener;
 use self::admin_socket::{AdminSocket, AdminSocketError};
 use self::connection_limit::ConnectionLimiter;
 use self::fanout::Fanout;
-use self::housekeeping::{Housekeeping, LogChanges};
+use self::housekeeping::Housekeeping;
 use self::hub::{AccessMode, Hub};
-use self::hub_task::HubTask;
+pub use self::hub_task::Clock;
+use self::hub_task::{HubTask, LogChanges, hub_channel, system_clock};
 use self::rate_limit::RateLimiter;
 use self::recent_removals::RecentRemovals;
 use self::session::SessionContext;
-pub use self::shell::Clock;
 use crate::protocol::limits::{Limits, Rates};
 use crate::store::sqlite::SqliteStore;
 use crate::store::worker::{self, LogHandles, LogThreads};
@@ -55,66 +55,55 @@ use crate::tls;
 use crate::tls::fingerprint::Fingerprint;
 use crate::tls::server::ServerIdentity;
 
-/// What a server needs to know.
+/// The options of [`Server::bind`].
 #[derive(Debug, Clone)]
+#[expect(missing_docs, reason = "the names say it")]
 pub struct ServerOptions {
-    /// Where to listen: the first of these that can be had.
+    /// Addresses to listen on. The first one that is free is used.
     pub listen: Vec<SocketAddr>,
-    /// The folder of `cert.pem` and `key.pem`; they are made if neither is there.
+    /// The folder of `cert.pem` and `key.pem`. They are created if both are missing.
     pub certs: PathBuf,
-    /// The folder of the log.
+    /// The folder of the log, the admin socket and the audit log.
     pub data: PathBuf,
     /// How long messages are kept.
     pub retention: Retention,
-    /// Who is let in.
+    /// Who may log in.
     pub access: AccessMode,
-    /// What people are held to.
     pub limits: ServerLimits,
 }
 
-/// What people are held to: by default to nothing.
+/// The limits that an administrator can change. By default, all are off.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct ServerLimits {
-    /// How many connections one address may have.
+    /// Open connections per address, or per /64 of IPv6.
     pub connections_per_address: Option<u32>,
-    /// How fast one person is heard.
+    /// Rate limits per user.
     pub rates: Option<Rates>,
 }
 
-/// Why a server can't run. The texts say what to do.
+/// Why a server cannot start, or stopped.
 #[derive(Debug, Error)]
+#[expect(missing_docs, reason = "the names say it")]
 pub enum ServerError {
-    /// The certificate can't be used.
     #[error(transparent)]
     Certificate(#[from] tls::TlsError),
-    /// The log can't be used.
     #[error(transparent)]
     Log(#[from] StoreError),
-    /// There can be no local socket.
     #[error(transparent)]
     Socket(#[from] AdminSocketError),
-    /// The port is taken.
     #[error(
-        "cannot listen on {0}: the address is in use (is another server running? --listen takes another address, and port 0 any free port)"
+        "cannot listen on {0}: address already in use (choose another with --listen; port 0 takes any free port)"
     )]
     AddressInUse(SocketAddr),
-    /// The address can't be listened on.
-    #[error("cannot listen on {address}: {source} (--listen takes another address)")]
-    Listen {
-        /// The address.
-        address: SocketAddr,
-        /// Why not.
-        source: io::Error,
-    },
-    /// The listening socket is of no use.
-    #[error("the listening socket failed: {0}")]
+    #[error("cannot listen on {address}: {source} (choose another address with --listen)")]
+    Listen { address: SocketAddr, source: io::Error },
+    #[error("cannot set up the listening socket: {0}")]
     ListenSocket(#[source] io::Error),
-    /// A defect in this program.
-    #[error("the server's heart has stopped; that is a defect of this program: please report it")]
+    #[error("internal error: the hub task stopped (please report this)")]
     HubStopped,
 }
 
-/// A server that listens, but takes no connections before [`Server::run`].
+/// A server that is bound to its address. It accepts no connections before [`Server::run`].
 #[derive(Debug)]
 pub struct Server {
     listener: TcpListener,
@@ -127,31 +116,31 @@ pub struct Server {
 }
 
 impl Server {
-    /// Opens the certificate, the log and the listening socket.
+    /// Opens the certificate, the log, the listening socket and the admin socket.
     ///
     /// # Errors
-    /// See [`enum@Error`].
+    /// See [`ServerError`].
     pub async fn bind(options: ServerOptions) -> Result<Self, ServerError> {
         let identity = ServerIdentity::open(&options.certs)?;
         let listener = bind_first(&options.listen).await?;
         let address = listener.local_addr().map_err(ServerError::ListenSocket)?;
         let mut store = SqliteStore::open(&options.data)?;
-        let opened = store.snapshot()?;
+        let snapshot = store.snapshot()?;
         let admin = AdminSocket::bind(&options.data, address, identity.fingerprint())?;
-        Ok(Self { listener, address, identity, store, admin, snapshot: opened, options })
+        Ok(Self { listener, address, identity, store, admin, snapshot, options })
     }
 
-    /// Where it listens.
+    /// The address that it listens on.
     pub fn local_addr(&self) -> SocketAddr {
         self.address
     }
 
-    /// Who is let in.
+    /// Who may log in.
     pub fn access(&self) -> AccessMode {
         self.options.access
     }
 
-    /// How large the log is.
+    /// The size of the log when it was opened.
     pub fn log_size(&self) -> LogSize {
         self.snapshot.size
     }
@@ -161,15 +150,15 @@ impl Server {
         self.identity.fingerprint()
     }
 
-    /// Its certificate, which can be read again while it serves.
+    /// Its certificate, which can be reloaded while the server runs.
     pub fn identity(&self) -> ServerIdentity {
         self.identity.clone()
     }
 
-    /// See [`ServerParts::run`].
+    /// Runs the server until `stop`. See [`ServerParts::run`].
     ///
     /// # Errors
-    /// As there; or the log gets no threads.
+    /// As there, or a thread for the log cannot be spawned.
     pub async fn run(self, stop: CancellationToken) -> Result<(), ServerError> {
         let (log, threads) = worker::spawn_threads(self.store)?;
         let parts = ServerParts {
@@ -182,141 +171,132 @@ impl Server {
             access: self.options.access,
             admin: Some(self.admin),
             limits: self.options.limits,
-            clock: shell::system_clock,
+            clock: system_clock,
             seed: rand::random(),
         };
         parts.run(stop).await
     }
 }
 
-/// What a server is put together from. [`Server`] has what is real; a simulation brings a network, a
-/// clock, a log and dice of its own.
+/// Everything a server is built from. [`Server`] uses the real network, clock and log; the simulation
+/// brings its own.
 #[derive(Debug)]
+#[expect(missing_docs, reason = "the names say it")]
 pub struct ServerParts<L> {
-    /// Where connections come from.
     pub listener: L,
-    /// What encrypts them.
     pub identity: ServerIdentity,
-    /// The ways to the log.
     pub log: LogHandles,
-    /// What is waited for at the end, so that all is written.
+    /// Joined at the end, when everything is written.
     pub threads: LogThreads,
-    /// What was in the log when it was opened.
+    /// The state of the log before the server starts.
     pub snapshot: LogSnapshot,
-    /// How long messages are kept.
     pub retention: Retention,
-    /// Who is let in.
     pub access: AccessMode,
-    /// Where whoever runs the server is heard.
+    /// `None` runs the server without an admin socket.
     pub admin: Option<AdminSocket>,
-    /// What people are held to.
     pub limits: ServerLimits,
-    /// What tells the time.
     pub clock: Clock,
-    /// What the dice begin with.
+    /// Seeds all random decisions of the hub.
     pub seed: u64,
 }
 
 impl<L: Listener> ServerParts<L> {
-    /// Serves until `stop`; then tells the clients, sends what is left to be sent, and returns within
-    /// five seconds.
+    /// Serves until `stop`. Then announces the shutdown to all sessions, sends and writes what is
+    /// queued, and returns within [`limits::SHUTDOWN_GRACE`].
     ///
     /// # Errors
-    /// [`Error::HubStopped`] alone: what clients do never ends a server.
+    /// Only [`ServerError::HubStopped`]: nothing that a client does ends a server.
     pub async fn run(self, stop: CancellationToken) -> Result<(), ServerError> {
         let Self {
             listener,
             identity,
             log,
             threads,
-            snapshot: opened,
+            snapshot,
             retention,
-            limits: bounds,
+            limits,
             access,
             admin,
             clock,
             seed,
         } = self;
         let tasks = TaskTracker::new();
-        let (hub, commands) = shell::hub_channel();
+        let (hub, commands) = hub_channel();
         let changes = Arc::<LogChanges>::default();
-        let keeping = Housekeeping {
+        let housekeeping = Housekeeping {
             log: log.clone(),
             hub: hub.clone(),
             changes: Arc::clone(&changes),
             retention,
             clock,
         };
-        let keeping = tasks.spawn(stop.clone().run_until_cancelled_owned(keeping.run()));
+        let housekeeping = tasks.spawn(stop.clone().run_until_cancelled_owned(housekeeping.run()));
         if let Some(admin) = admin {
             let admin = admin.run(hub.clone(), log.readers.clone(), tasks.clone(), stop.clone());
             tasks.spawn(stop.clone().run_until_cancelled_owned(admin));
         }
-        let removed = Arc::<RecentRemovals>::default();
-        let reads = log.readers.clone();
-        let people = bounds.rates.map(|rates| Arc::new(RateLimiter::new(rates)));
-        let (hushed, stopped) = (Arc::clone(&removed), stop.clone());
-        let room = SessionContext {
+        let recent_removals = Arc::<RecentRemovals>::default();
+        let context = SessionContext {
             hub,
-            reads,
-            recent_removals: hushed,
+            readers: log.readers.clone(),
+            recent_removals: Arc::clone(&recent_removals),
             clock,
-            rate_limiter: people,
-            stop: stopped,
+            rate_limiter: limits.rates.map(|rates| Arc::new(RateLimiter::new(rates))),
+            stop: stop.clone(),
         };
-        let head = opened.head;
-        let told = Limits { rates: bounds.rates, ..Limits::default() };
-        let heart = Hub::new(seed, access, &opened).with_limits(told);
-        drop(opened);
-        let desk = HubTask::new(heart, Fanout::new(head), log, removed, tasks.clone());
-        let mut heart = tasks.spawn(shell::run(desk, commands, clock, changes, stop.clone()));
-        let door = ConnectionLimiter::new(bounds.connections_per_address);
-        let acceptor =
-            Acceptor { tls: identity.acceptor, context: room, tasks: tasks.clone(), limiter: door };
+        let fanout = Fanout::new(snapshot.head);
+        let announced = Limits { rates: limits.rates, ..Limits::default() };
+        let hub = Hub::new(seed, access, &snapshot).with_limits(announced);
+        drop(snapshot);
+        let hub_task = HubTask::new(hub, fanout, log, recent_removals, tasks.clone());
+        let mut hub_task = tasks.spawn(hub_task.run(commands, clock, changes, stop.clone()));
+        let limiter = ConnectionLimiter::new(limits.connections_per_address);
+        let acceptor = Acceptor { tls: identity.acceptor, context, tasks: tasks.clone(), limiter };
         tokio::select! {
             biased;
             () = acceptor.run(listener) => {}
-            ended = &mut heart => {
+            ended = &mut hub_task => {
                 if ended.is_err() || !stop.is_cancelled() {
                     return Err(ServerError::HubStopped);
                 }
             }
         }
-        wait_for_tasks(&tasks, &keeping, threads).await;
+        wait_for_tasks(&tasks, &housekeeping, threads).await;
         Ok(())
     }
 }
 
-/// Waits for what is still to be sent and written.
+/// Waits until everything queued is sent and written, up to [`limits::SHUTDOWN_GRACE`].
 async fn wait_for_tasks(
     tasks: &TaskTracker,
-    keeping: &JoinHandle<Option<()>>,
+    housekeeping: &JoinHandle<Option<()>>,
     threads: LogThreads,
 ) {
     tracing::info!("stopping");
     tasks.close();
     if timeout(limits::SHUTDOWN_GRACE, tasks.wait()).await.is_err() {
-        tracing::warn!(connections = tasks.len(), "stopped without waiting for the slowest");
-        keeping.abort();
+        tracing::warn!(connections = tasks.len(), "stopped before all connections were closed");
+        housekeeping.abort();
         return;
     }
-    // All handles are gone with the tasks; what was queued is written by now.
+    // The tasks held the last handles to the log, so its threads end once the queues are empty.
     drop(tokio::task::spawn_blocking(move || threads.join()).await);
 }
 
-/// Listens on the first address that can be had; the first that can't is named otherwise.
+/// Listens on the first address that can be bound. If none can, returns the error of the first.
 async fn bind_first(addresses: &[SocketAddr]) -> Result<TcpListener, ServerError> {
-    let mut failed = None;
+    let mut first_error = None;
     for address in addresses {
         match TcpListener::bind(address).await {
             Ok(listener) => return Ok(listener),
             Err(source) if source.kind() == io::ErrorKind::AddrInUse => {
-                failed.get_or_insert(ServerError::AddressInUse(*address));
+                first_error.get_or_insert(ServerError::AddressInUse(*address));
             }
             Err(source) => {
-                failed.get_or_insert(ServerError::Listen { address: *address, source });
+                first_error.get_or_insert(ServerError::Listen { address: *address, source });
             }
         }
     }
-    Err(failed.unwrap_or_else(|| ServerError::ListenSocket(io::ErrorKind::InvalidInput.into())))
+    Err(first_error
+        .unwrap_or_else(|| ServerError::ListenSocket(io::ErrorKind::InvalidInput.into())))
 }

@@ -1,7 +1,8 @@
-//! Questions to the log: pages of history, and the search, which runs on threads of its own and sends
-//! what it finds as it goes.
+//! History and search queries against the log. Searches run on threads of their own and send results as
+//! they go.
 //!
-//! What the asker may see is the reader's business; no page and no count has anything else in it.
+//! The reader restricts everything to the viewer's audience: no page, result or count includes a message
+//! that the viewer may not see.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -24,7 +25,7 @@ use crate::protocol::message::{Message, Millis};
 use crate::protocol::query::{HistoryQuery, SearchQuery};
 use crate::store::{Reader, ScanRow, StoreError, View};
 
-/// A page of history as the answer to its question.
+/// Reads a page of history, and returns it as the reply to its request.
 pub(super) fn history_page(
     reader: &mut dyn Reader,
     view: View<'_>,
@@ -54,7 +55,7 @@ pub(super) fn history_page(
     Ok(Event::History(trim_page(page, query)))
 }
 
-/// A page that is too long loses its far end.
+/// Shortens a page to [`HISTORY_PAGE_BYTES`], from the end that is farther from what was asked for.
 fn trim_page(mut page: HistoryPage, query: HistoryQuery) -> HistoryPage {
     let mut bytes: usize = page.messages.iter().map(|m| m.content.as_str().len()).sum();
     while bytes > HISTORY_PAGE_BYTES && page.messages.len() > 1 {
@@ -62,19 +63,19 @@ fn trim_page(mut page: HistoryPage, query: HistoryQuery) -> HistoryPage {
             HistoryQuery::Before(_) => false,
             HistoryQuery::Around(id) => page.messages.first().is_some_and(|first| first.id == id),
         };
-        let gone = if is_target_first {
+        let dropped = if is_target_first {
             page.has_later = true;
             page.messages.pop()
         } else {
             page.has_earlier = true;
             Some(page.messages.remove(0))
         };
-        bytes -= gone.map_or(0, |message| message.content.as_str().len());
+        bytes -= dropped.map_or(0, |message| message.content.as_str().len());
     }
     page
 }
 
-/// A search that is under way.
+/// One search.
 #[derive(Debug)]
 pub(super) struct SearchJob {
     pub(super) viewer: UserId,
@@ -82,11 +83,11 @@ pub(super) struct SearchJob {
     pub(super) cid: Option<Cid>,
     pub(super) query: SearchQuery,
     pub(super) cancelled: CancellationToken,
-    /// When it ends, found or not: also for whoever has waited for others' searches until then.
+    /// When it ends with what it has found so far. The time spent waiting for a thread counts.
     pub(super) deadline: Instant,
 }
 
-/// The searches that were asked for last: one a person, on whichever connection.
+/// The running search of each user. A user has one at a time, across all sessions.
 #[derive(Debug, Default)]
 pub(super) struct ActiveSearches {
     by_user: HashMap<UserId, (SessionId, CancellationToken)>,
@@ -94,18 +95,18 @@ pub(super) struct ActiveSearches {
 }
 
 impl ActiveSearches {
-    /// Somebody begins a search, which ends their last one.
+    /// Registers a new search, and cancels the user's previous one.
     pub(super) fn start(&mut self, session: SessionId, user: &UserId) -> CancellationToken {
         let cancelled = CancellationToken::new();
         self.by_session.insert(session, user.clone());
-        let earlier = self.by_user.insert(user.clone(), (session, cancelled.clone()));
-        if let Some((_, earlier)) = earlier {
-            earlier.cancel();
+        let previous = self.by_user.insert(user.clone(), (session, cancelled.clone()));
+        if let Some((_, previous)) = previous {
+            previous.cancel();
         }
         cancelled
     }
 
-    /// A session ends, and the search with it that was begun there.
+    /// Cancels the search that this session started.
     pub(super) fn end_session(&mut self, session: SessionId) {
         let Some(user) = self.by_session.remove(&session) else { return };
         if let Entry::Occupied(last) = self.by_user.entry(user)
@@ -116,26 +117,26 @@ impl ActiveSearches {
     }
 }
 
-/// When a search that is asked for now has to be over.
+/// The deadline of a search that is requested now.
 pub(super) fn search_deadline() -> Instant {
     now() + SEARCH_TIMEOUT
 }
 
 impl SearchJob {
-    /// Searches from the newest message to the oldest, and hands what it finds to `tell`, until that
-    /// is no longer wanted.
+    /// Searches from the newest message to the oldest, and passes results to `send`, until it is
+    /// cancelled or reaches its deadline.
     pub(super) fn run(
         &self,
         reader: &mut dyn Reader,
-        mut tell: impl FnMut(Event),
+        mut send: impl FnMut(Event),
     ) -> Result<(), StoreError> {
         if self.cancelled.is_cancelled() {
-            tell(self.results(Vec::new(), 0, SearchEnd::Replaced));
+            send(self.results(Vec::new(), 0, SearchEnd::Replaced));
             return Ok(());
         }
         if now() > self.deadline {
-            // It has waited for the others all the time.
-            tell(self.results(Vec::new(), 0, SearchEnd::TooLong));
+            // All threads were busy until now.
+            send(self.results(Vec::new(), 0, SearchEnd::TooLong));
             return Ok(());
         }
         let regex = RegexBuilder::new(&self.query.pattern)
@@ -147,7 +148,7 @@ impl SearchJob {
         let regex = match regex {
             Ok(regex) => regex,
             Err(error) => {
-                tell(error_reply(&Refusal::BadPattern(error.to_string()), self.cid.clone()));
+                send(error_reply(&Refusal::BadPattern(error.to_string()), self.cid.clone()));
                 return Ok(());
             }
         };
@@ -168,10 +169,10 @@ impl SearchJob {
                 ControlFlow::Continue(())
             })?;
             if self.cancelled.is_cancelled() {
-                tell(self.results(Vec::new(), searched, SearchEnd::Replaced));
+                send(self.results(Vec::new(), searched, SearchEnd::Replaced));
                 return Ok(());
             }
-            // It may have looked at nothing but what the viewer can't see.
+            // The closure is not called for rows that the viewer may not see.
             is_late |= scanned.next.is_some() && now() > self.deadline;
             let mut messages = reader.messages(view, &hits)?;
             messages.sort_by_key(|message| std::cmp::Reverse(message.seq));
@@ -183,7 +184,7 @@ impl SearchJob {
                 None => SearchEnd::Complete,
                 Some(_) => SearchEnd::Searching,
             };
-            tell(self.results(messages, searched, end));
+            send(self.results(messages, searched, end));
             if end != SearchEnd::Searching {
                 return Ok(());
             }
@@ -196,18 +197,18 @@ impl SearchJob {
 
     fn matches_filters(&self, row: &ScanRow<'_>) -> bool {
         let starts_with = |name: &String| {
-            let beginning = row.sender.get(..name.len());
-            beginning.is_some_and(|beginning| beginning.eq_ignore_ascii_case(name))
+            let start = row.sender.get(..name.len());
+            start.is_some_and(|start| start.eq_ignore_ascii_case(name))
         };
-        let find = &self.query;
-        find.from.as_ref().is_none_or(starts_with)
-            && find.to.as_ref().is_none_or(|to| row.is_recipient(to))
-            && find.after.is_none_or(|after| row.at >= after)
-            && find.before.is_none_or(|before| row.at < before)
+        let query = &self.query;
+        query.from.as_ref().is_none_or(starts_with)
+            && query.to.as_ref().is_none_or(|to| row.is_recipient(to))
+            && query.after.is_none_or(|after| row.at >= after)
+            && query.before.is_none_or(|before| row.at < before)
     }
 }
 
-/// The answer to a question that the log can't answer.
+/// The reply to a request that fails.
 pub(super) fn error_reply(refusal: &Refusal, cid: Option<Cid>) -> Event {
     Event::Error(ErrorReply::new(refusal, cid))
 }

@@ -1,7 +1,8 @@
-//! How fast one person is heard: not by refusing what is too much, but by not reading it yet.
+//! Rate limits: how many requests and bytes one user may send.
 //!
-//! It says when something is due; the session waits. A person is a key, however many IDs and
-//! connections it has, and whoever has none is one for each connection.
+//! A request over the limit is not refused: the session waits until it is due, and reads nothing from
+//! its socket meanwhile. The limits of a key are shared by all its IDs and sessions; a guest has no key,
+//! so each of their sessions has its own.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,7 +16,7 @@ use crate::protocol::limits::Rates;
 use crate::protocol::rate::TokenBucket;
 use crate::protocol::request::{DecodedRequest, Request};
 
-/// What everybody may do, and what they have done.
+/// The rate limits of all users, and what each has used.
 #[derive(Debug)]
 pub(super) struct RateLimiter {
     rates: Rates,
@@ -25,11 +26,10 @@ pub(super) struct RateLimiter {
 #[derive(Debug, Default)]
 struct BucketTable {
     buckets: HashMap<KeyHash, Arc<Mutex<UserBuckets>>>,
-    /// How many there may be before those who left are forgotten.
+    /// The number of entries at which unused ones are removed.
     prune_at: usize,
 }
 
-/// What one person has left.
 #[derive(Debug, Default)]
 struct UserBuckets {
     messages: TokenBucket,
@@ -37,18 +37,18 @@ struct UserBuckets {
     bytes: TokenBucket,
 }
 
-/// What somebody asks for.
+/// What a session is charged for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Cost {
-    /// Something to be written, or refused.
+    /// A request that writes to the log, or that is invalid.
     Message,
-    /// Something to be read.
+    /// A request that reads.
     Query,
-    /// To be read from, so many bytes.
+    /// Bytes read from the socket.
     Bytes(u32),
 }
 
-/// What one session may ask for.
+/// The rate limit of one session.
 #[derive(Debug)]
 pub(super) struct SessionRateLimit {
     limiter: Arc<RateLimiter>,
@@ -56,16 +56,16 @@ pub(super) struct SessionRateLimit {
     flood: Option<FloodTimer>,
 }
 
-/// Somebody asks for more than there is, again and again.
+/// Measures for how long a session has been over its limits.
 #[derive(Debug, Clone, Copy)]
 struct FloodTimer {
     since: Instant,
-    /// When the last was due that came much too early.
+    /// When the last request that was over the limit was due.
     last_due: Instant,
 }
 
 impl Cost {
-    /// What a request is; nothing for what costs nothing.
+    /// The cost of a request. `None` if it is free.
     pub(super) fn of((_, request): &DecodedRequest) -> Option<Self> {
         match request {
             Ok(Request::Post(_) | Request::Delete(_)) | Err(_) => Some(Self::Message),
@@ -81,12 +81,11 @@ impl Cost {
 }
 
 impl RateLimiter {
-    /// Nobody yet.
     pub(super) fn new(rates: Rates) -> Self {
         Self { rates, users: Mutex::default() }
     }
 
-    /// A session of somebody with this key: what other sessions have used is missing.
+    /// The limit of a new session. It shares the buckets of other sessions with the same key.
     pub(super) fn session(
         self: &Arc<Self>,
         now: Instant,
@@ -100,8 +99,8 @@ impl RateLimiter {
 impl BucketTable {
     fn get_or_insert(&mut self, now: Instant, key: KeyHash) -> Arc<Mutex<UserBuckets>> {
         if self.buckets.len() >= self.prune_at.max(RATE_ENTRIES_BEFORE_PRUNE) {
-            // Who has no session and misses nothing is the same as new.
-            self.buckets.retain(|_, one| Arc::strong_count(one) > 1 || !lock(one).are_full(now));
+            // Full buckets without a session are the same as new ones.
+            self.buckets.retain(|_, user| Arc::strong_count(user) > 1 || !lock(user).are_full(now));
             self.prune_at = 2 * self.buckets.len();
         }
         Arc::clone(self.buckets.entry(key).or_default())
@@ -116,25 +115,25 @@ impl UserBuckets {
 }
 
 impl SessionRateLimit {
-    /// Takes what is asked for, and says when it is due.
+    /// Charges `cost`, and returns when it is due: `now`, or later if the limit is exceeded.
     ///
     /// # Errors
-    /// [`Refusal::Flooding`]: it has been too much for too long.
-    pub(super) fn charge(&mut self, now: Instant, asked: Cost) -> Result<Instant, Refusal> {
+    /// [`Refusal::Flooding`] if the limit has been exceeded for [`FLOOD_TIMEOUT`] without a pause.
+    pub(super) fn charge(&mut self, now: Instant, cost: Cost) -> Result<Instant, Refusal> {
         let rates = self.limiter.rates;
         let mut buckets = lock(&self.buckets);
-        let (bucket, rate, count) = match asked {
+        let (bucket, rate, count) = match cost {
             Cost::Message => (&mut buckets.messages, rates.messages, 1),
             Cost::Query => (&mut buckets.queries, rates.questions, 1),
             Cost::Bytes(count) => (&mut buckets.bytes, rates.bytes, count),
         };
         let due = Instant::from_std(bucket.take(rate, now.into_std(), count));
         drop(buckets);
-        // Whoever keeps to the rate is early by what the network varies; whoever does not, by a whole
-        // turn each time.
+        // A client that keeps to the rate is early only by the network's jitter. One that does not is
+        // early by a whole interval each time.
         if due - now > rate.time_for(count) / 2 {
-            let since = self.flood.filter(|pressing| now < pressing.last_due + FLOOD_RESET_PAUSE);
-            let since = since.map_or(now, |pressing| pressing.since);
+            let running = self.flood.filter(|flood| now < flood.last_due + FLOOD_RESET_PAUSE);
+            let since = running.map_or(now, |flood| flood.since);
             self.flood = Some(FloodTimer { since, last_due: due });
             if due - since > FLOOD_TIMEOUT {
                 return Err(Refusal::Flooding);
@@ -145,7 +144,7 @@ impl SessionRateLimit {
 }
 
 fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
-    // Nothing in here can panic half way.
+    // The state is consistent even if a holder of the lock panicked.
     shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -155,89 +154,89 @@ mod tests {
 
     use super::*;
     use crate::server::limits::{DEFAULT_RATES, rates_for};
+    use crate::server::tests::monotonic_now;
 
     #[test]
     fn rates_scale_with_messages_per_second() {
-        assert_eq!(rates_for(2), DEFAULT_RATES, "as it is by itself");
+        assert_eq!(rates_for(2), DEFAULT_RATES, "the default");
         let ten = rates_for(10);
         assert_eq!((ten.messages.burst, ten.messages.per_second), (50, 10));
         assert_eq!(ten.bytes.per_second, 5 * DEFAULT_RATES.bytes.per_second);
         assert_eq!(ten.questions, DEFAULT_RATES.questions);
-        // The longest message is taken whole at any rate.
+        // At any rate, the burst holds the longest message.
         assert!(
             rates_for(1).bytes.burst >= DEFAULT_RATES.bytes.burst
                 && rates_for(1_000).bytes.burst > ten.bytes.burst
         );
     }
-    use crate::server::tests::monotonic_now;
 
     fn limiter() -> Arc<RateLimiter> {
         Arc::new(RateLimiter::new(DEFAULT_RATES))
     }
 
-    fn delay_millis(allowance: &mut SessionRateLimit, now: Instant, asked: Cost) -> u128 {
-        (allowance.charge(now, asked).unwrap() - now).as_millis()
+    fn delay_millis(session: &mut SessionRateLimit, now: Instant, cost: Cost) -> u128 {
+        (session.charge(now, cost).unwrap() - now).as_millis()
     }
 
     #[test]
     fn each_cost_has_its_own_bucket() {
-        let (start, people) = (monotonic_now(), limiter());
-        let mut bob = people.session(start, None);
-        for (asked, free, each) in [
+        let (start, limiter) = (monotonic_now(), limiter());
+        let mut bob = limiter.session(start, None);
+        for (cost, burst, delay) in [
             (Cost::Message, DEFAULT_RATES.messages.burst, 500),
             (Cost::Query, DEFAULT_RATES.questions.burst, 20),
             (Cost::Bytes(1_000), DEFAULT_RATES.bytes.burst / 1_000, 50),
         ] {
-            for _ in 0..free {
-                assert_eq!(delay_millis(&mut bob, start, asked), 0, "{asked:?}");
+            for _ in 0..burst {
+                assert_eq!(delay_millis(&mut bob, start, cost), 0, "{cost:?}");
             }
-            assert_eq!(delay_millis(&mut bob, start, asked), each, "{asked:?}");
+            assert_eq!(delay_millis(&mut bob, start, cost), delay, "{cost:?}");
         }
     }
 
     #[test]
     fn sessions_of_one_key_share_a_rate_limit() {
-        let (start, people) = (monotonic_now(), limiter());
-        let mut bob = people.session(start, Some([1; 32]));
+        let (start, limiter) = (monotonic_now(), limiter());
+        let mut bob = limiter.session(start, Some([1; 32]));
         for _ in 0..DEFAULT_RATES.messages.burst {
             assert_eq!(delay_millis(&mut bob, start, Cost::Message), 0);
         }
-        let mut beside = people.session(start, Some([1; 32]));
-        assert_eq!(delay_millis(&mut beside, start, Cost::Message), 500);
-        drop((bob, beside));
-        let mut again = people.session(start, Some([1; 32]));
+        let mut second = limiter.session(start, Some([1; 32]));
+        assert_eq!(delay_millis(&mut second, start, Cost::Message), 500);
+        drop((bob, second));
+        let mut again = limiter.session(start, Some([1; 32]));
         assert_eq!(
             delay_millis(&mut again, start, Cost::Message),
             1_000,
-            "a new login is no new person"
+            "a new login does not reset the limit"
         );
-        let mut kim = people.session(start, Some([2; 32]));
+        let mut kim = limiter.session(start, Some([2; 32]));
         assert_eq!(delay_millis(&mut kim, start, Cost::Message), 0);
     }
 
     #[test]
     fn refilled_users_are_pruned() {
-        let (start, people) = (monotonic_now(), limiter());
+        let (start, limiter) = (monotonic_now(), limiter());
         let key = |number: usize| {
             let mut key = [0; 32];
             key[..8].copy_from_slice(&number.to_be_bytes());
             key
         };
-        let mut stays = people.session(start, Some(key(0)));
-        stays.charge(start, Cost::Message).unwrap();
+        let mut connected = limiter.session(start, Some(key(0)));
+        connected.charge(start, Cost::Message).unwrap();
         for number in 1..20 * RATE_ENTRIES_BEFORE_PRUNE {
             let now = start + Duration::from_millis(10) * u32::try_from(number).unwrap();
-            people.session(now, Some(key(number))).charge(now, Cost::Message).unwrap();
+            limiter.session(now, Some(key(number))).charge(now, Cost::Message).unwrap();
         }
-        let known = lock(&people.users);
-        assert!(known.buckets.len() <= 2 * RATE_ENTRIES_BEFORE_PRUNE, "{}", known.buckets.len());
-        assert!(known.buckets.contains_key(&key(0)), "who is connected is known");
+        let table = lock(&limiter.users);
+        assert!(table.buckets.len() <= 2 * RATE_ENTRIES_BEFORE_PRUNE, "{}", table.buckets.len());
+        assert!(table.buckets.contains_key(&key(0)), "a connected user is kept");
     }
 
     #[test]
     fn flooding_is_detected_after_a_minute_without_pause() {
-        let (start, people) = (monotonic_now(), limiter());
-        let mut flooder = people.session(start, None);
+        let (start, limiter) = (monotonic_now(), limiter());
+        let mut flooder = limiter.session(start, None);
         let mut now = start;
         let flooding = loop {
             match flooder.charge(now, Cost::Message) {
@@ -247,8 +246,8 @@ mod tests {
         };
         assert_eq!((flooding, (now - start).as_secs()), (Refusal::Flooding, 60));
 
-        // The network is late by a little, and never by as much again.
-        let mut steady = people.session(start, None);
+        // A client that keeps to the rate is early only by the network's jitter.
+        let mut steady = limiter.session(start, None);
         steady.charge(start, Cost::Message).unwrap();
         for turn in 1..1_000 {
             let early = Duration::from_millis(200);
@@ -258,8 +257,8 @@ mod tests {
             }
         }
 
-        // Whoever pauses may press again.
-        let mut bursts = people.session(start, None);
+        // A pause resets the timer.
+        let mut bursts = limiter.session(start, None);
         let mut now = start;
         for _ in 0..20 {
             for _ in 0..50 {

@@ -1,4 +1,5 @@
-//! What was removed lately, so that an answer that was read before a removal is not sent after it.
+//! Recently removed messages, so that a history page or search result that was read before a removal is
+//! not sent after it.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -8,58 +9,61 @@ use crate::protocol::event::Event;
 use crate::protocol::id::MessageId;
 use crate::protocol::message::Message;
 
-/// How many removals are remembered: far more than happen while a question is answered.
+/// How many removals are kept: far more than happen during one query.
 const CAPACITY: usize = 16_384;
 
-/// The latest removals, counted through.
+/// The latest removals, numbered from the start of the server.
 #[derive(Debug, Default)]
 pub(super) struct RecentRemovals(Mutex<RemovalLog>);
 
 #[derive(Debug, Default)]
 struct RemovalLog {
     ids: VecDeque<MessageId>,
+    /// How many older removals were dropped from `ids`.
     n_dropped: u64,
 }
 
 impl RecentRemovals {
-    /// Notes a removal, before anybody is told of it.
+    /// Records a removal. Has to be called before the removal is sent to any session.
     pub(super) fn record(&self, id: MessageId) {
-        let mut latest = self.log();
-        latest.ids.push_back(id);
-        if latest.ids.len() > CAPACITY {
-            latest.ids.pop_front();
-            latest.n_dropped += 1;
+        let mut log = self.log();
+        log.ids.push_back(id);
+        if log.ids.len() > CAPACITY {
+            log.ids.pop_front();
+            log.n_dropped += 1;
         }
     }
 
-    /// How many removals there were so far.
+    /// The number of removals so far.
     pub(super) fn count(&self) -> u64 {
-        let latest = self.log();
-        latest.n_dropped + latest.ids.len() as u64
+        let log = self.log();
+        log.n_dropped + log.ids.len() as u64
     }
 
-    /// Sends an answer that was read when there had been `since` removals, without what was removed
-    /// since.
-    pub(super) fn send_without_removed(&self, outbox: &SendQueue, since: u64, mut event: Event) {
-        let latest = self.log();
-        let known = since.checked_sub(latest.n_dropped).and_then(|n| usize::try_from(n).ok());
-        let is_gone = |message: &Message| match known {
-            Some(known) => latest.ids.iter().skip(known).any(|id| *id == message.id),
-            // So long ago that nothing is certain.
+    /// Queues a history page or search result, without the messages that were removed after the count
+    /// was `since`.
+    pub(super) fn send_without_removed(&self, queue: &SendQueue, since: u64, mut event: Event) {
+        let log = self.log();
+        let skip = since.checked_sub(log.n_dropped).and_then(|n| usize::try_from(n).ok());
+        let is_removed = |message: &Message| match skip {
+            Some(skip) => log.ids.iter().skip(skip).any(|id| *id == message.id),
+            // Some removals since then were dropped, so any message may be removals.
             None => true,
         };
         match &mut event {
-            Event::History(page) => page.messages.retain(|message| !is_gone(message)),
-            Event::SearchResults(found) => found.messages.retain(|message| !is_gone(message)),
+            Event::History(page) => page.messages.retain(|message| !is_removed(message)),
+            Event::SearchResults(results) => {
+                results.messages.retain(|message| !is_removed(message));
+            }
             _ => {}
         }
-        // While the lock is held, no removal is told in between. A session that takes no answers is
-        // closed for what else it does not take.
-        outbox.push(Frame::Bytes(event.encode(), 0)).ok();
+        // Holding the lock keeps removals from being sent in between. If the queue is full, the reply
+        // is dropped: a session that makes no progress is closed by its write timeout.
+        queue.push(Frame::Bytes(event.encode(), 0)).ok();
     }
 
     fn log(&self) -> MutexGuard<'_, RemovalLog> {
-        // Nothing in here can panic half way.
+        // The state is consistent even if a holder of the lock panicked.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -89,15 +93,15 @@ mod tests {
 
     #[tokio::test]
     async fn message_removed_after_the_read_is_not_sent() {
-        let (removed, outbox) = (RecentRemovals::default(), SendQueue::default());
-        removed.record(message(100_001).id);
-        let since = removed.count();
-        removed.record(message(100_002).id);
+        let (removals, queue) = (RecentRemovals::default(), SendQueue::default());
+        removals.record(message(100_001).id);
+        let since = removals.count();
+        removals.record(message(100_002).id);
         let messages = vec![message(100_001), message(100_002), message(100_003)];
         let page = HistoryPage { messages, has_earlier: false, has_later: false, cid: None };
-        removed.send_without_removed(&outbox, since, Event::History(page));
+        removals.send_without_removed(&queue, since, Event::History(page));
         let mut frames = Vec::new();
-        assert_eq!(outbox.take(&mut frames).await, SendQueueItem::Frames);
+        assert_eq!(queue.take(&mut frames).await, SendQueueItem::Frames);
         let Some(Frame::Bytes(bytes, 0)) = frames.first() else { panic!("{frames:?}") };
         let text = String::from_utf8_lossy(bytes);
         assert!(text.contains("text of 100001") && text.contains("text of 100003"), "{text}");

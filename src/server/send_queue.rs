@@ -1,6 +1,6 @@
-//! What waits to be sent to one session: encoded bytes, with a bound.
+//! The send queue of one session: encoded bytes with an upper bound.
 //!
-//! The hub's shell puts in and never waits; the session's writer takes out all there is at once.
+//! The hub task pushes and never waits; the session's writer takes everything queued in one go.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::limits::{FRAME_OVERHEAD, SEND_QUEUE_BYTES};
 use crate::protocol::id::{Seq, UserId};
 
-/// One session's queue of outgoing bytes.
+/// A bounded queue of outgoing bytes. See [`SEND_QUEUE_BYTES`].
 #[derive(Debug, Default)]
 pub(super) struct SendQueue {
     state: Mutex<QueueState>,
@@ -23,50 +23,50 @@ pub(super) struct SendQueue {
 #[derive(Debug, Default)]
 struct QueueState {
     frames: Vec<Frame>,
+    /// The sum of [`Frame::weight`].
     weight: usize,
     catch_up: Option<CatchUpFrom>,
     closed: bool,
 }
 
-/// Something to be sent.
+/// One piece of output.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Frame {
-    /// These bytes, with so many events of the log in them.
+    /// Encoded events, and how many of them are log events (for [`Frame::Pong`]).
     Bytes(Bytes, u64),
-    /// The answer to a ping: it says how many events went before it.
+    /// The reply to a ping. It is encoded when it is sent, with the number of log events sent so far.
     Pong,
 }
 
-/// What follows has to be read from the log.
+/// From where a session has to read missed events from the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct CatchUpFrom {
-    /// As this person.
+    /// Whose view of the log it reads.
     pub(super) viewer: UserId,
-    /// After this place.
+    /// The last event that the session has.
     pub(super) after: Seq,
 }
 
-/// What there is to be sent next.
+/// What the session sends next.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum SendQueueItem {
-    /// What was put in.
+    /// The frames that [`SendQueue::take`] moved out.
     Frames,
-    /// What the log has.
+    /// Events from the log.
     CatchUp(CatchUpFrom),
-    /// Nothing, ever.
+    /// Nothing: the queue is closed and empty.
     Closed,
 }
 
-/// Why an outbox took nothing.
+/// Why a frame was not queued.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum PushError {
-    /// More waits already than a session may leave waiting.
     Full,
-    /// The session has ended.
     Closed,
 }
 
 impl Frame {
+    /// Its size in bytes, as counted against [`SEND_QUEUE_BYTES`].
     fn weight(&self) -> usize {
         match self {
             Self::Bytes(bytes, _) => bytes.len() + FRAME_OVERHEAD,
@@ -76,100 +76,100 @@ impl Frame {
 }
 
 impl SendQueue {
-    /// Adds `frame` and says how much waits now, in bytes.
+    /// Queues `frame`, and returns the queue's weight in bytes.
     pub(super) fn push(&self, frame: Frame) -> Result<usize, PushError> {
-        let mut queue = self.state();
-        if queue.closed {
+        let mut state = self.state();
+        if state.closed {
             return Err(PushError::Closed);
         }
-        let weight = queue.weight + frame.weight();
-        // What is long enough for all of the room is taken when nothing else waits.
-        if weight > SEND_QUEUE_BYTES && !queue.frames.is_empty() {
+        let weight = state.weight + frame.weight();
+        // A frame larger than the whole queue is accepted when the queue is empty.
+        if weight > SEND_QUEUE_BYTES && !state.frames.is_empty() {
             return Err(PushError::Full);
         }
-        queue.weight = weight;
-        queue.frames.push(frame);
-        let was_empty = queue.frames.len() == 1;
-        drop(queue);
+        state.weight = weight;
+        state.frames.push(frame);
+        let was_empty = state.frames.len() == 1;
+        drop(state);
         if was_empty {
             self.filled.notify_one();
         }
         Ok(weight)
     }
 
-    /// The hub has let the session in.
+    /// Called when the hub has accepted the login.
     pub(super) fn mark_logged_in(&self) {
         self.logged_in.notify_one();
     }
 
-    /// Returns once the hub has let the session in; to be asked once.
+    /// Waits until the hub has accepted the login. May be awaited only once.
     pub(super) async fn logged_in(&self) {
         self.logged_in.notified().await;
     }
 
-    /// After what waits, the log has to be read.
-    pub(super) fn start_catch_up(&self, behind: CatchUpFrom) {
-        self.state().catch_up = Some(behind);
+    /// Makes the session read the log after what is queued now.
+    pub(super) fn start_catch_up(&self, from: CatchUpFrom) {
+        self.state().catch_up = Some(from);
         self.filled.notify_one();
     }
 
-    /// How much waits, in bytes.
+    /// The weight of what is queued, in bytes.
     pub(super) fn weight(&self) -> usize {
         self.state().weight
     }
 
-    /// Takes nothing more; what waits is still sent.
+    /// Refuses further frames; those in the queue are still sent.
     pub(super) fn close(&self) {
         self.state().closed = true;
         self.filled.notify_one();
         self.closing.cancel();
     }
 
-    /// Takes nothing more and forgets what waits, but for a last word.
+    /// Refuses further frames and discards those in the queue. `last` is still sent.
     pub(super) fn discard_and_close(&self, last: Option<Bytes>) {
-        let mut queue = self.state();
-        queue.frames.clear();
-        queue.frames.extend(last.map(|bytes| Frame::Bytes(bytes, 0)));
-        queue.catch_up = None;
-        drop(queue);
+        let mut state = self.state();
+        state.frames.clear();
+        state.frames.extend(last.map(|bytes| Frame::Bytes(bytes, 0)));
+        state.catch_up = None;
+        drop(state);
         self.close();
     }
 
-    /// Moves all that waits into `frames`, which must be empty; waits until there is something.
+    /// Waits for something to send. Moves all frames into `frames`, which must be empty.
     pub(super) async fn take(&self, frames: &mut Vec<Frame>) -> SendQueueItem {
         loop {
             {
-                let mut queue = self.state();
-                if !queue.frames.is_empty() {
-                    std::mem::swap(&mut queue.frames, frames);
-                    queue.weight = 0;
+                let mut state = self.state();
+                if !state.frames.is_empty() {
+                    std::mem::swap(&mut state.frames, frames);
+                    state.weight = 0;
                     return SendQueueItem::Frames;
                 }
-                if queue.closed {
+                if state.closed {
                     return SendQueueItem::Closed;
                 }
-                if let Some(behind) = queue.catch_up.take() {
-                    return SendQueueItem::CatchUp(behind);
+                if let Some(from) = state.catch_up.take() {
+                    return SendQueueItem::CatchUp(from);
                 }
             }
             self.filled.notified().await;
         }
     }
 
-    /// What waits now.
+    /// Takes the frames that are queued now, without waiting.
     pub(super) fn drain(&self) -> Vec<Frame> {
-        let mut queue = self.state();
-        queue.weight = 0;
-        std::mem::take(&mut queue.frames)
+        let mut state = self.state();
+        state.weight = 0;
+        std::mem::take(&mut state.frames)
     }
 
-    /// Returns once the outbox is closed.
+    /// Waits until the queue is closed.
     pub(super) async fn closed(&self) {
         self.closing.cancelled().await;
     }
 
     fn state(&self) -> MutexGuard<'_, QueueState> {
-        // Nothing in here can panic half way.
+        // The state is consistent even if a holder of the lock panicked.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -184,39 +184,39 @@ mod tests {
 
     #[tokio::test]
     async fn frames_come_out_once_and_in_order() {
-        let outbox = SendQueue::default();
+        let queue = SendQueue::default();
         let mut frames = Vec::new();
-        outbox.push(frame("one")).unwrap();
-        let behind = CatchUpFrom { viewer: "Bob_1234".parse().unwrap(), after: Seq(7) };
-        outbox.start_catch_up(behind.clone());
-        outbox.push(frame("two")).unwrap();
-        assert_eq!(outbox.take(&mut frames).await, SendQueueItem::Frames);
+        queue.push(frame("one")).unwrap();
+        let from = CatchUpFrom { viewer: "Bob_1234".parse().unwrap(), after: Seq(7) };
+        queue.start_catch_up(from.clone());
+        queue.push(frame("two")).unwrap();
+        assert_eq!(queue.take(&mut frames).await, SendQueueItem::Frames);
         assert_eq!(frames, [frame("one"), frame("two")]);
         frames.clear();
-        assert_eq!(outbox.take(&mut frames).await, SendQueueItem::CatchUp(behind));
-        outbox.push(frame("three")).unwrap();
-        outbox.close();
-        assert_eq!(outbox.push(frame("four")), Err(PushError::Closed));
-        assert_eq!(outbox.take(&mut frames).await, SendQueueItem::Frames);
+        assert_eq!(queue.take(&mut frames).await, SendQueueItem::CatchUp(from));
+        queue.push(frame("three")).unwrap();
+        queue.close();
+        assert_eq!(queue.push(frame("four")), Err(PushError::Closed));
+        assert_eq!(queue.take(&mut frames).await, SendQueueItem::Frames);
         assert_eq!(frames, [frame("three")]);
         frames.clear();
-        assert_eq!(outbox.take(&mut frames).await, SendQueueItem::Closed);
+        assert_eq!(queue.take(&mut frames).await, SendQueueItem::Closed);
     }
 
     #[tokio::test]
     async fn small_and_large_frames_are_bounded_alike() {
         for size in [1, 1_000, 100_000] {
-            let outbox = SendQueue::default();
+            let queue = SendQueue::default();
             let frame = Frame::Bytes(Bytes::from(vec![b'x'; size]), 1);
-            let most = SEND_QUEUE_BYTES / (size + FRAME_OVERHEAD);
-            for _ in 0..most {
-                outbox.push(frame.clone()).unwrap();
+            let capacity = SEND_QUEUE_BYTES / (size + FRAME_OVERHEAD);
+            for _ in 0..capacity {
+                queue.push(frame.clone()).unwrap();
             }
-            assert_eq!(outbox.push(frame), Err(PushError::Full));
-            outbox.discard_and_close(Some(Bytes::from_static(b"why")));
+            assert_eq!(queue.push(frame), Err(PushError::Full));
+            queue.discard_and_close(Some(Bytes::from_static(b"reason")));
             let mut frames = Vec::new();
-            assert_eq!(outbox.take(&mut frames).await, SendQueueItem::Frames);
-            assert_eq!(frames, [Frame::Bytes(Bytes::from_static(b"why"), 0)]);
+            assert_eq!(queue.take(&mut frames).await, SendQueueItem::Frames);
+            assert_eq!(frames, [Frame::Bytes(Bytes::from_static(b"reason"), 0)]);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! One connection, from the login to its last byte. Carries, never decides.
+//! One connection, from the login to its end. It moves bytes and requests; the hub decides.
 
 use std::sync::Arc;
 
@@ -7,6 +7,7 @@ use tokio::time::{sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::hub::{PeerInfo, SessionId};
+use super::hub_task::{Clock, HubCommand, HubSender};
 use super::limits::{
     CATCH_UP_PAGE, CLOSING_GRACE, KEEPALIVE_TIMEOUT, LINGER, LOGIN_TIMEOUT, READ_BYTES,
     TLS_RECORD_BYTES, WRITE_TIMEOUT,
@@ -14,7 +15,6 @@ use super::limits::{
 use super::rate_limit::{Cost, RateLimiter, SessionRateLimit};
 use super::recent_removals::RecentRemovals;
 use super::send_queue::{CatchUpFrom, Frame, SendQueue, SendQueueItem};
-use super::shell::{Clock, HubCommand, HubSender};
 use crate::protocol::decoder::Decoder;
 use crate::protocol::error::Refusal;
 use crate::protocol::event::{ErrorReply, Event};
@@ -28,16 +28,16 @@ use crate::store::worker::ReaderHandle;
 #[derive(Debug, Clone)]
 pub(super) struct SessionContext {
     pub(super) hub: HubSender,
-    pub(super) reads: ReaderHandle,
+    pub(super) readers: ReaderHandle,
     pub(super) recent_removals: Arc<RecentRemovals>,
     pub(super) clock: Clock,
-    /// How fast people are heard; nothing where everybody is heard as fast as may be.
+    /// `None` turns rate limits off.
     pub(super) rate_limiter: Option<Arc<RateLimiter>>,
     pub(super) stop: CancellationToken,
 }
 
 /// Serves one connection until either side ends it.
-pub(super) async fn run<IO>(io: IO, session: SessionId, peer: PeerInfo, room: SessionContext)
+pub(super) async fn run<IO>(io: IO, session: SessionId, peer: PeerInfo, context: SessionContext)
 where
     IO: AsyncRead + AsyncWrite + Send,
 {
@@ -48,13 +48,13 @@ where
         login = timeout(LOGIN_TIMEOUT, read_login(&mut reader, &mut writer, &mut decoder)) => {
             login.unwrap_or(Some(Err(Refusal::LoginTimeout)))
         }
-        () = room.stop.cancelled() => Some(Err(Refusal::ShuttingDown)),
+        () = context.stop.cancelled() => Some(Err(Refusal::ShuttingDown)),
     };
     match login {
         Some(Ok(login)) => {
             let dialect = login.dialect;
-            let inside = Session { id: session, context: room, dialect, queue: Arc::default() };
-            inside.serve(login, peer, &mut reader, &mut writer, decoder).await;
+            let session = Session { id: session, context, dialect, queue: Arc::default() };
+            session.serve(login, peer, &mut reader, &mut writer, decoder).await;
         }
         Some(Err(refusal)) => send_login_refusal(&mut writer, &refusal).await,
         None => {}
@@ -62,7 +62,7 @@ where
     shut_down(reader, writer).await;
 }
 
-/// Ends a connection before its login, and says why.
+/// Refuses a connection before its login, with the reason.
 pub(super) async fn refuse<IO: AsyncRead + AsyncWrite>(io: IO, refusal: &Refusal) {
     let (reader, mut writer) = tokio::io::split(io);
     send_login_refusal(&mut writer, refusal).await;
@@ -71,11 +71,11 @@ pub(super) async fn refuse<IO: AsyncRead + AsyncWrite>(io: IO, refusal: &Refusal
 
 async fn send_login_refusal<IO: AsyncWrite>(writer: &mut WriteHalf<IO>, refusal: &Refusal) {
     let event = Event::LoginRefused(ErrorReply::new(refusal, None));
-    // Whoever does not even take this is gone, or will be.
+    // If the client does not read even this, the connection is closed anyway.
     drop(timeout(CLOSING_GRACE, write_all(writer, &event.encode())).await);
 }
 
-/// Asks for the login and reads it; nothing when the client is gone.
+/// Sends the login prompt and reads the login. Returns `None` if the client disconnected.
 async fn read_login<IO: AsyncRead + AsyncWrite>(
     reader: &mut ReadHalf<IO>,
     writer: &mut WriteHalf<IO>,
@@ -90,7 +90,7 @@ async fn read_login<IO: AsyncRead + AsyncWrite>(
     }
 }
 
-/// A session that the hub knows of.
+/// A connection that has sent its login.
 struct Session {
     id: SessionId,
     context: SessionContext,
@@ -107,50 +107,51 @@ impl Session {
         writer: &mut WriteHalf<IO>,
         decoder: Decoder,
     ) {
-        let people = self.context.rate_limiter.as_ref();
-        let allowance =
-            people.map(|people| people.session((self.context.clock)().monotonic, peer.key));
-        let outbox = Arc::clone(&self.queue);
-        let arrived = HubCommand::Login { session: self.id, login, peer, queue: outbox };
-        if self.context.hub.send(arrived).await.is_err() {
+        let limiter = self.context.rate_limiter.as_ref();
+        let rate_limit =
+            limiter.map(|limiter| limiter.session((self.context.clock)().monotonic, peer.key));
+        let queue = Arc::clone(&self.queue);
+        let login = HubCommand::Login { session: self.id, login, peer, queue };
+        if self.context.hub.send(login).await.is_err() {
             return;
         }
-        let sending = async {
+        let writing = async {
             tokio::select! {
                 biased;
                 _ = self.write_loop(writer) => {}
                 () = async { self.queue.closed().await; sleep(CLOSING_GRACE).await } => {}
             }
         };
-        tokio::pin!(sending);
+        tokio::pin!(writing);
         tokio::select! {
-            // What waits goes out before more is asked for.
+            // Queued output is sent before more requests are read.
             biased;
-            () = &mut sending => {}
-            // Before the hub has let it in, nothing that it says is even looked at.
+            () = &mut writing => {}
+            // Nothing is read from the client until the hub has accepted its login.
             () = async {
                 self.queue.logged_in().await;
-                self.read_loop(reader, decoder, allowance).await;
+                self.read_loop(reader, decoder, rate_limit).await;
             } => {
-                // What it asked for last is still answered.
+                // Requests that were read are still answered.
                 if self.context.hub.send(HubCommand::Disconnected(self.id)).await.is_ok() {
-                    sending.await;
+                    writing.await;
                 }
             }
         }
-        // The hub may have stopped.
+        // Fails if the hub task has stopped.
         drop(self.context.hub.send(HubCommand::Disconnected(self.id)).await);
     }
 
-    /// Hands on what the client asks for, until it goes, falls silent, or can't be understood any more.
+    /// Forwards requests to the hub until the client disconnects, sends nothing for
+    /// [`KEEPALIVE_TIMEOUT`], or sends something after which the stream can't be decoded.
     async fn read_loop<IO: AsyncRead>(
         &self,
         reader: &mut ReadHalf<IO>,
         mut decoder: Decoder,
-        mut allowance: Option<SessionRateLimit>,
+        mut rate_limit: Option<SessionRateLimit>,
     ) {
         decoder.set_limit(FRAME_BYTES);
-        let mut has_come = None;
+        let mut received = None;
         loop {
             while let Some(object) = decoder.next_object() {
                 let request = match object {
@@ -158,61 +159,63 @@ impl Session {
                     Err(refusal) => (None, Err(refusal)),
                 };
                 let request =
-                    match self.wait_for_rate_limit(&mut allowance, Cost::of(&request)).await {
+                    match self.wait_for_rate_limit(&mut rate_limit, Cost::of(&request)).await {
                         Ok(()) => request,
                         Err(flooding) => (None, Err(flooding)),
                     };
-                if !self.forward(request, &mut has_come).await {
+                if !self.forward(request, &mut received).await {
                     return;
                 }
             }
             let read = read_some(reader, &mut decoder);
-            let alive = match self.dialect {
+            let count = match self.dialect {
                 Dialect::Extended => timeout(KEEPALIVE_TIMEOUT, read).await.ok().flatten(),
-                // It does not ping.
+                // Original clients send no pings.
                 Dialect::Original => read.await,
             };
-            let Some(count) = alive else { return };
+            let Some(count) = count else { return };
             let bytes = Cost::Bytes(count.try_into().unwrap_or(u32::MAX));
-            if let Err(flooding) = self.wait_for_rate_limit(&mut allowance, Some(bytes)).await {
-                self.forward((None, Err(flooding)), &mut has_come).await;
+            if let Err(flooding) = self.wait_for_rate_limit(&mut rate_limit, Some(bytes)).await {
+                self.forward((None, Err(flooding)), &mut received).await;
                 return;
             }
         }
     }
 
-    /// Waits until it is this person's turn. Meanwhile nothing is read.
+    /// Charges the session's rate limit, and waits until the charge is due. Nothing is read meanwhile.
     async fn wait_for_rate_limit(
         &self,
-        allowance: &mut Option<SessionRateLimit>,
-        asked: Option<Cost>,
+        rate_limit: &mut Option<SessionRateLimit>,
+        cost: Option<Cost>,
     ) -> Result<(), Refusal> {
-        let (Some(allowance), Some(asked)) = (allowance, asked) else { return Ok(()) };
+        let (Some(rate_limit), Some(cost)) = (rate_limit, cost) else { return Ok(()) };
         let now = (self.context.clock)().monotonic;
-        let due = allowance.charge(now, asked)?;
+        let due = rate_limit.charge(now, cost)?;
         if due > now {
             sleep_until(due).await;
         }
         Ok(())
     }
 
-    /// Hands on a request; whether there can be another.
-    async fn forward(&self, request: DecodedRequest, has_come: &mut Option<Seq>) -> bool {
+    /// Forwards a request to the hub. Returns whether more requests can follow.
+    ///
+    /// A ping is answered here; the hub gets it only if it acknowledges events after `received`.
+    async fn forward(&self, request: DecodedRequest, received: &mut Option<Seq>) -> bool {
         if let (_, Ok(Request::Ping(up_to))) = request {
-            // Whoever takes no answers is closed for what else it does not take.
+            // If the queue is full, the session is closed by its write timeout.
             self.queue.push(Frame::Pong).ok();
-            if up_to <= *has_come {
+            if up_to <= *received {
                 return true;
             }
-            *has_come = up_to;
+            *received = up_to;
         }
         let is_last = matches!(request.1, Err(Refusal::FrameTooLong(_) | Refusal::Flooding));
         let command = HubCommand::Request { session: self.id, request };
         self.context.hub.send(command).await.is_ok() && !is_last
     }
 
-    /// Writes what comes into the outbox, as much at a time as waits there, and what the log has when
-    /// that is where to go on.
+    /// Writes queued frames, and events from the log while the session catches up, until the queue is
+    /// closed.
     async fn write_loop<IO: AsyncWrite>(&self, writer: &mut WriteHalf<IO>) -> std::io::Result<()> {
         let mut frames = Vec::new();
         let mut n_events = 0;
@@ -221,9 +224,7 @@ impl Session {
                 SendQueueItem::Frames => {
                     self.send_frames(writer, &mut frames, &mut n_events).await?
                 }
-                SendQueueItem::CatchUp(behind) => {
-                    self.catch_up(writer, behind, &mut n_events).await?
-                }
+                SendQueueItem::CatchUp(from) => self.catch_up(writer, from, &mut n_events).await?,
                 SendQueueItem::Closed => return Ok(()),
             }
         }
@@ -247,10 +248,10 @@ impl Session {
         }
         match (self.dialect, pieces.as_slice()) {
             (Dialect::Extended, [piece]) => write_all(writer, piece).await?,
-            (Dialect::Extended, several) => write_all(writer, &several.concat()).await?,
-            // Flushed one by one: TLS makes a record of each then, and of nothing but it.
-            (Dialect::Original, each) => {
-                for piece in each {
+            (Dialect::Extended, pieces) => write_all(writer, &pieces.concat()).await?,
+            // Original clients expect one object per TLS record, so each is flushed by itself.
+            (Dialect::Original, pieces) => {
+                for piece in pieces {
                     write_all(writer, piece).await?;
                 }
             }
@@ -258,7 +259,8 @@ impl Session {
         Ok(())
     }
 
-    /// Sends the next events of the log; the hub says whether that was all.
+    /// Sends the next page of events from the log. After the last page, the hub decides whether the
+    /// session has caught up.
     async fn catch_up<IO: AsyncWrite>(
         &self,
         writer: &mut WriteHalf<IO>,
@@ -266,21 +268,24 @@ impl Session {
         n_events: &mut u64,
     ) -> std::io::Result<()> {
         let (user, now) = (viewer.clone(), (self.context.clock)().millis());
-        let page = self.context.reads.read(move |reader| {
+        let page = self.context.readers.read(move |reader| {
             reader.events_after(View { viewer: &user, now }, after, CATCH_UP_PAGE)
         });
         let page = match page.await {
             Ok(Some(page)) => page,
-            Ok(None) => return Err(std::io::Error::other("the log does not go back so far")),
+            Ok(None) => {
+                return Err(std::io::Error::other("the log no longer has all missed events"));
+            }
             Err(error) => return Err(std::io::Error::other(error)),
         };
-        // Answers that wait were read before what is removed in this page; later ones know of it.
+        // Queued replies were read before the removals in this page, so they are sent first; later
+        // replies leave the removed messages out.
         page.events
             .iter()
             .filter_map(Event::removed_message)
             .for_each(|id| self.context.recent_removals.record(id));
-        let mut waiting = self.queue.drain();
-        self.send_frames(writer, &mut waiting, n_events).await?;
+        let mut queued = self.queue.drain();
+        self.send_frames(writer, &mut queued, n_events).await?;
         let encoded = page.events.iter().filter_map(|event| match self.dialect {
             Dialect::Extended => Some(event.encode()),
             Dialect::Original => event.encode_for_original(),
@@ -297,7 +302,8 @@ impl Session {
     }
 }
 
-/// Writes in pieces: each has to be taken in time, however long the whole takes.
+/// Writes in pieces of one TLS record. Each has to be written within [`WRITE_TIMEOUT`]; the whole may
+/// take longer.
 async fn write_all<IO: AsyncWrite>(
     writer: &mut WriteHalf<IO>,
     bytes: &[u8],
@@ -308,7 +314,7 @@ async fn write_all<IO: AsyncWrite>(
     timeout(WRITE_TIMEOUT, writer.flush()).await?
 }
 
-/// Reads on, and says how many bytes; nothing when there is no more.
+/// Reads what is there, and returns the number of bytes. Returns `None` at the end of the stream.
 async fn read_some<IO: AsyncRead>(
     reader: &mut ReadHalf<IO>,
     decoder: &mut Decoder,
@@ -321,13 +327,15 @@ async fn read_some<IO: AsyncRead>(
     }
 }
 
-/// Ends the connection so that the last word arrives.
-async fn shut_down<IO: AsyncRead + AsyncWrite>(reader: ReadHalf<IO>, mut writer: WriteHalf<IO>) {
-    let mut reader = reader;
-    let ending = async {
+/// Closes the connection so that the last bytes sent arrive. See [`LINGER`].
+async fn shut_down<IO: AsyncRead + AsyncWrite>(
+    mut reader: ReadHalf<IO>,
+    mut writer: WriteHalf<IO>,
+) {
+    let closing = async {
         writer.shutdown().await?;
         tokio::io::copy(&mut reader, &mut tokio::io::sink()).await
     };
-    // Late or failed: the connection is dropped in any case.
-    drop(timeout(LINGER, ending).await);
+    // On a timeout or an error, the connection is dropped.
+    drop(timeout(LINGER, closing).await);
 }

@@ -12,7 +12,7 @@ use crate::server::admin::{
     AdminCommand, AdminReply, BanInfo, ConnectionInfo, InviteInfo, ServerStats, UserSelector,
 };
 use crate::server::limits::{INVITE_MAX_SECONDS, INVITE_MAX_USES, OPEN_INVITES};
-use crate::store::{Append, BanTarget, OpenInvite, Outcome};
+use crate::store::{Append, BanTarget, OpenInvite, Outcome, network_contains};
 use crate::tls::fingerprint::{self, Fingerprint};
 
 /// Identifies an administrator's command that waits for its reply.

@@ -1,8 +1,8 @@
-//! Before the login nothing but the login is legal: every verb in every state.
+//! Every request, before and after the login. Before it, only the login is accepted.
 
 use super::*;
 
-/// One of each thing that a client can say, but the login.
+/// One of each request except the login.
 fn all_requests(id: &str) -> Vec<Value> {
     let all = ["all"];
     vec![
@@ -22,39 +22,38 @@ fn all_requests(id: &str) -> Vec<Value> {
     ]
 }
 
-/// What a client may have said before.
+/// What the client sent before the request.
 const PRIOR_INPUT: [(&str, &str); 4] = [
     ("nothing", ""),
     ("white space", " \r\n\t"),
-    ("a login that is refused", r#"{"action": "LOGIN", "protocol": 1, "username": "a b"}"#),
-    ("a login that is none", r#"{"action": "login", "username": "Eve"}"#),
+    ("a refused login", r#"{"action": "LOGIN", "protocol": 1, "username": "a b"}"#),
+    ("an invalid login", r#"{"action": "login", "username": "Eve"}"#),
 ];
 
 #[tokio::test(start_paused = true)]
 async fn only_login_is_accepted_before_login() {
-    let mut rig = ServerHarness::start();
-    let mut ann = rig.join("Ann").await;
+    let mut harness = ServerHarness::start();
+    let mut ann = harness.join("Ann").await;
     ann.post("secret").await;
     let secret = ann.expect("content", "secret").await;
     let id = secret["id"].as_str().unwrap();
-    for verb in all_requests(id) {
-        for (state, before) in PRIOR_INPUT {
-            let mut eve = rig.connect(65_536);
-            // The login that follows in the same breath comes too late.
+    for request in all_requests(id) {
+        for (state, prior) in PRIOR_INPUT {
+            let mut eve = harness.connect(65_536);
+            // A valid login after the request comes too late.
             let login = r#"{"action": "LOGIN", "protocol": 1, "username": "Eve"}"#;
-            eve.io.write_all(format!("{before}{verb}{login}").as_bytes()).await.unwrap();
+            eve.io.write_all(format!("{prior}{request}{login}").as_bytes()).await.unwrap();
             eve.expect("action", "LOGIN").await;
             let refused = eve.next().await.unwrap();
-            assert_eq!(refused["status"], "ERROR", "{verb} after {state}: {refused}");
+            assert_eq!(refused["status"], "ERROR", "{request} after {state}: {refused}");
             let code = refused["code"].as_str().unwrap();
-            let expected =
-                if state == "a login that is refused" { "bad_name" } else { "login_first" };
-            assert_eq!(code, expected, "{verb} after {state}");
-            assert_eq!(refused.as_object().unwrap().len(), 3, "nothing more is said: {refused}");
+            let expected = if state == "a refused login" { "bad_name" } else { "login_first" };
+            assert_eq!(code, expected, "{request} after {state}");
+            assert_eq!(refused.as_object().unwrap().len(), 3, "no more than the reason: {refused}");
             eve.expect_end().await;
         }
     }
-    // Nobody came, nothing was said, nothing is gone: the next that Ann hears is herself.
+    // No presence, message or removal in between: the next event that Ann gets is her own message.
     ann.post("the end").await;
     assert_eq!(ann.next().await.unwrap()["seq"], 2);
     ann.send(&json!({"action": "HISTORY", "cid": "all"})).await;
@@ -64,22 +63,22 @@ async fn only_login_is_accepted_before_login() {
 
 #[tokio::test(start_paused = true)]
 async fn every_request_is_answered_and_second_login_is_refused() {
-    let mut rig = ServerHarness::start();
-    let mut bob = rig.join("Bob").await;
+    let mut harness = ServerHarness::start();
+    let mut bob = harness.join("Bob").await;
     bob.post("secret").await;
     let secret = bob.expect("content", "secret").await;
-    for (verb, answer) in [
+    for (request, reply) in [
         (json!({"action": "LOGIN", "protocol": 1, "username": "Ann"}), "already_logged_in"),
         (json!({"username": "Ann", "user_id": "Ann_1234"}), "already_logged_in"),
         (json!({"action": "DANCE"}), "unknown_action"),
         (json!({}), "unknown_action"),
         (json!({"action": "REPLY", "receiver": ["all"], "content": "x"}), "bad_request"),
     ] {
-        bob.send(&verb).await;
-        assert_eq!(bob.expect("action", "ERROR").await["code"], answer, "{verb}");
+        bob.send(&request).await;
+        assert_eq!(bob.expect("action", "ERROR").await["code"], reply, "{request}");
     }
     let id = secret["id"].as_str().unwrap();
-    for (verb, answer) in all_requests(id).into_iter().zip([
+    for (request, reply) in all_requests(id).into_iter().zip([
         "MESSAGE",
         "TEMPORARY",
         "REPLY",
@@ -91,9 +90,9 @@ async fn every_request_is_answered_and_second_login_is_refused() {
         "PONG",
         "",
     ]) {
-        bob.send(&verb).await;
-        if !answer.is_empty() {
-            bob.expect("action", answer).await;
+        bob.send(&request).await;
+        if !reply.is_empty() {
+            bob.expect("action", reply).await;
         }
     }
     bob.expect_end().await;

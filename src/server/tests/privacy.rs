@@ -1,5 +1,7 @@
-//! Direct messages through every path: random conversations, in which each text has a token, and no
-//! token may ever be among the bytes of somebody whom it is not for, nor be served once it is gone.
+//! Privacy of direct messages on every path: live events, catch-up, history and search.
+//!
+//! In random conversations, each text has a unique token. No user may ever receive a token of a message
+//! that is not for them, nor one of a removed message.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,14 +10,14 @@ use proptest::prelude::*;
 use super::*;
 use crate::store::sqlite::SqliteStore;
 
-/// Who takes part: three with a key, a guest without one, and somebody with the original client.
+/// Three users with a key, a guest, and a guest with the original client.
 const USERS: [&str; 5] = ["Ann", "Bob", "Cid", "Guest", "Tom"];
 const GUEST: usize = 3;
 const ORIGINAL: usize = 4;
 
 #[derive(Debug, Clone)]
 enum Step {
-    /// Comes, or comes back; on a connection that takes little at a time, or much.
+    /// Connects or reconnects. A slow connection has a small buffer.
     Join {
         user: usize,
         resume: bool,
@@ -37,29 +39,29 @@ enum Step {
         kind: u32,
         target: usize,
     },
-    /// So much is said to all that slow ones fall behind.
+    /// Posts so much to everyone that slow sessions have to catch up from the log.
     Flood(usize),
     Wait(u64),
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    let who = || 0..USERS.len();
-    let to = proptest::collection::vec(who(), 0..3);
+    let user = || 0..USERS.len();
+    let to = proptest::collection::vec(user(), 0..3);
     prop_oneof![
-        4 => (who(), any::<bool>(), any::<bool>())
+        4 => (user(), any::<bool>(), any::<bool>())
             .prop_map(|(user, resume, slow)| Step::Join { user, resume, slow }),
-        2 => who().prop_map(Step::Leave),
-        12 => (who(), to, 0..4_u32, 0..12_usize)
+        2 => user().prop_map(Step::Leave),
+        12 => (user(), to, 0..4_u32, 0..12_usize)
             .prop_map(|(author, to, kind, target)| Step::Post { author, to, kind, target }),
-        3 => (who(), 0..12_usize).prop_map(|(author, target)| Step::Delete { author, target }),
-        6 => (who(), 0..5_u32, 0..12_usize)
+        3 => (user(), 0..12_usize).prop_map(|(author, target)| Step::Delete { author, target }),
+        6 => (user(), 0..5_u32, 0..12_usize)
             .prop_map(|(author, kind, target)| Step::Query { author, kind, target }),
-        1 => who().prop_map(Step::Flood),
+        1 => user().prop_map(Step::Flood),
         2 => (0..3_000_u64).prop_map(Step::Wait),
     ]
 }
 
-/// Somebody's connection, with everything that came on it.
+/// A user's connection, with the objects received on it.
 struct TestSession {
     client: TestClient,
     user: String,
@@ -68,7 +70,7 @@ struct TestSession {
 }
 
 impl TestSession {
-    /// Takes what is there.
+    /// Receives what is there.
     async fn receive(&mut self) {
         let pause = Duration::from_millis(20);
         while let Ok(Some(object)) = tokio::time::timeout(pause, self.client.next()).await {
@@ -77,7 +79,7 @@ impl TestSession {
     }
 }
 
-/// What was said, as its author heard it.
+/// A message, as its author received it.
 #[derive(Clone)]
 struct PostedMessage {
     id: String,
@@ -88,18 +90,18 @@ struct PostedMessage {
 struct Model {
     harness: ServerHarness,
     sessions: BTreeMap<usize, TestSession>,
-    /// The ID that each had last.
+    /// The last ID of each user.
     user_ids: BTreeMap<usize, String>,
-    /// What each ID was ever sent.
+    /// Everything each ID has received.
     received: BTreeMap<String, String>,
-    /// Whom each token is for; nobody is everybody.
+    /// The audience of each token; empty for everyone.
     audience: BTreeMap<String, BTreeSet<String>>,
     posted: BTreeMap<String, PostedMessage>,
     count: usize,
 }
 
 impl Model {
-    fn on(store: impl Store) -> Self {
+    fn new(store: impl Store) -> Self {
         Self {
             harness: ServerHarness::with_store(store, None),
             sessions: BTreeMap::new(),
@@ -113,22 +115,20 @@ impl Model {
 
     async fn step(&mut self, step: Step) {
         match step {
-            Step::Join { user: who, resume, slow } => self.join(who, resume, slow).await,
-            Step::Leave(who) => self.leave(who).await,
-            Step::Post { author: by, to, kind, target } => self.post(by, &to, kind, target).await,
-            Step::Delete { author: by, target } => {
+            Step::Join { user, resume, slow } => self.join(user, resume, slow).await,
+            Step::Leave(user) => self.leave(user).await,
+            Step::Post { author, to, kind, target } => self.post(author, &to, kind, target).await,
+            Step::Delete { author, target } => {
                 let id = self.message_id(target);
-                self.send(by, &json!({"action": "DELETE", "content": id, "cid": "d"})).await;
+                self.send(author, &json!({"action": "DELETE", "content": id, "cid": "d"})).await;
             }
-            Step::Query { author: by, kind: question, target } => {
-                self.query(by, question, target).await
-            }
-            Step::Flood(by) => {
+            Step::Query { author, kind, target } => self.query(author, kind, target).await,
+            Step::Flood(author) => {
                 let text = "x".repeat(CONTENT_CHARACTERS);
                 let flood =
                     json!({"action": "MESSAGE", "receiver": ["all"], "content": text, "cid": null});
                 for _ in 0..80 {
-                    self.send(by, &flood).await;
+                    self.send(author, &flood).await;
                 }
             }
             Step::Wait(millis) => tokio::time::sleep(Duration::from_millis(millis)).await,
@@ -136,63 +136,64 @@ impl Model {
         self.receive().await;
     }
 
-    async fn join(&mut self, who: usize, resume: bool, slow: bool) {
-        self.leave(who).await;
-        let number = u8::try_from(who).unwrap();
-        let key = (who < GUEST).then_some([number; 32]);
-        let mut peer = self.harness.connect_with_key(if slow { 256 } else { 1 << 20 }, key);
-        let mut login = json!({"username": USERS[who]});
-        if who != ORIGINAL {
-            login = json!({"action": "LOGIN", "protocol": 1, "username": USERS[who]});
+    async fn join(&mut self, user: usize, resume: bool, slow: bool) {
+        self.leave(user).await;
+        let number = u8::try_from(user).unwrap();
+        let key = (user < GUEST).then_some([number; 32]);
+        let mut client = self.harness.connect_with_key(if slow { 256 } else { 1 << 20 }, key);
+        let mut login = json!({"username": USERS[user]});
+        if user != ORIGINAL {
+            login = json!({"action": "LOGIN", "protocol": 1, "username": USERS[user]});
         }
-        if resume && who != ORIGINAL {
+        if resume && user != ORIGINAL {
             login["after"] = json!(0);
             login["epoch"] = json!(self.harness.epoch);
         }
-        peer.send(&login).await;
-        peer.expect("action", "LOGIN").await;
-        let welcome = peer.expect("status", "SUCCESS").await;
-        let user = welcome["user_id"].as_str().unwrap().to_owned();
-        if let Some(before) = self.user_ids.insert(who, user.clone()) {
-            assert_eq!(
-                before == user,
-                who < GUEST,
-                "a key keeps its ID, and a guest has a new one"
-            );
+        client.send(&login).await;
+        client.expect("action", "LOGIN").await;
+        let welcome = client.expect("status", "SUCCESS").await;
+        let id = welcome["user_id"].as_str().unwrap().to_owned();
+        if let Some(previous) = self.user_ids.insert(user, id.clone()) {
+            assert_eq!(previous == id, user < GUEST, "only users with a key keep their ID");
         }
-        self.sessions.insert(who, TestSession { client: peer, user, received: Vec::new(), slow });
+        self.sessions.insert(user, TestSession { client, user: id, received: Vec::new(), slow });
     }
 
-    async fn leave(&mut self, who: usize) {
-        let Some(mut line) = self.sessions.remove(&who) else { return };
-        line.receive().await;
-        self.record(&line.user, line.received);
+    async fn leave(&mut self, user: usize) {
+        let Some(mut session) = self.sessions.remove(&user) else { return };
+        session.receive().await;
+        self.record(&session.user, session.received);
     }
 
-    async fn send(&mut self, by: usize, object: &Value) {
-        // Whoever takes nothing for too long is closed.
-        let Some(line) = self.sessions.get_mut(&by) else { return };
+    async fn send(&mut self, author: usize, object: &Value) {
+        // A session that receives nothing for too long was closed.
+        let Some(session) = self.sessions.get_mut(&author) else { return };
         let object = object.to_string();
-        let sent = line.client.io.write_all(object.as_bytes());
+        let sent = session.client.io.write_all(object.as_bytes());
         drop(tokio::time::timeout(Duration::from_secs(1), sent).await);
     }
 
-    fn message_id(&self, pick: usize) -> String {
-        self.posted.values().nth(pick).map_or_else(|| "999999".to_owned(), |said| said.id.clone())
+    fn message_id(&self, index: usize) -> String {
+        self.posted
+            .values()
+            .nth(index)
+            .map_or_else(|| "999999".to_owned(), |message| message.id.clone())
     }
 
-    async fn post(&mut self, by: usize, to: &[usize], kind: u32, target: usize) {
-        let Some(author) = self.sessions.get(&by).map(|line| line.user.clone()) else { return };
+    async fn post(&mut self, author: usize, to: &[usize], kind: u32, target: usize) {
+        let Some(author_id) = self.sessions.get(&author).map(|session| session.user.clone()) else {
+            return;
+        };
         self.count += 1;
         let token = format!("token{}z", self.count);
-        let mut people: BTreeSet<_> =
-            to.iter().filter_map(|who| self.user_ids.get(who).cloned()).collect();
-        let receiver = if people.is_empty() {
+        let mut audience: BTreeSet<_> =
+            to.iter().filter_map(|user| self.user_ids.get(user).cloned()).collect();
+        let receiver = if audience.is_empty() {
             json!(["all"])
         } else {
-            json!(people.iter().collect::<Vec<_>>())
+            json!(audience.iter().collect::<Vec<_>>())
         };
-        let mut object = json!({"action": "MESSAGE", "receiver": receiver, "private": !people.is_empty(),
+        let mut object = json!({"action": "MESSAGE", "receiver": receiver, "private": !audience.is_empty(),
             "content": format!("psst {token}"), "cid": token});
         match kind {
             0 | 1 => {}
@@ -202,25 +203,25 @@ impl Model {
             }
             _ => {
                 let id = self.message_id(target);
-                let quoted = self.posted.values().find(|said| said.id == id);
-                // To all who have what is quoted.
-                if let Some(quoted) = quoted.filter(|_| people.is_empty()) {
-                    people = quoted.audience.clone();
+                let quoted = self.posted.values().find(|message| message.id == id);
+                // The server sends a reply to the audience of the original.
+                if let Some(quoted) = quoted.filter(|_| audience.is_empty()) {
+                    audience = quoted.audience.clone();
                 }
                 object["action"] = json!("REPLY");
                 object["optional"] = json!(id);
             }
         }
-        if !people.is_empty() {
-            people.insert(author);
+        if !audience.is_empty() {
+            audience.insert(author_id);
         }
-        self.audience.insert(token, people);
-        self.send(by, &object).await;
+        self.audience.insert(token, audience);
+        self.send(author, &object).await;
     }
 
-    async fn query(&mut self, by: usize, question: u32, target: usize) {
+    async fn query(&mut self, author: usize, kind: u32, target: usize) {
         let id = self.message_id(target);
-        let question = match question {
+        let query = match kind {
             0 => json!({"action": "HISTORY", "cid": "h"}),
             1 => json!({"action": "HISTORY", "around": id, "cid": "h"}),
             2 => json!({"action": "SEARCH", "content": "psst", "cid": "s"}),
@@ -229,74 +230,79 @@ impl Model {
                 json!({"action": "SEARCH", "content": "token", "to": self.user_ids.get(&0), "cid": "s"})
             }
         };
-        self.send(by, &question).await;
+        self.send(author, &query).await;
     }
 
     async fn receive(&mut self) {
-        for who in 0..USERS.len() {
-            let Some(line) = self.sessions.get_mut(&who).filter(|line| !line.slow) else {
+        for user in 0..USERS.len() {
+            let Some(session) = self.sessions.get_mut(&user).filter(|session| !session.slow) else {
                 continue;
             };
-            line.receive().await;
-            let (user, heard) = (line.user.clone(), std::mem::take(&mut line.received));
-            self.record(&user, heard);
+            session.receive().await;
+            let (user, objects) = (session.user.clone(), std::mem::take(&mut session.received));
+            self.record(&user, objects);
         }
     }
 
-    /// Notes what somebody was sent.
-    fn record(&mut self, user: &str, heard: Vec<Value>) {
-        for object in heard {
+    /// Records what a user received.
+    fn record(&mut self, user: &str, objects: Vec<Value>) {
+        for object in objects {
             let token = object["cid"].as_str().filter(|cid| cid.starts_with("token"));
             if let (Some(token), Some(id)) = (token, object["id"].as_str())
                 && object["sender"] == user
             {
-                let people = self.audience[token].clone();
-                // By the end, what is temporary is gone.
-                let gone = object["action"] == "TEMPORARY";
-                let said = PostedMessage { id: id.to_owned(), audience: people, removed: gone };
-                self.posted.insert(token.to_owned(), said);
+                let audience = self.audience[token].clone();
+                // Temporary messages have expired at the end of the test.
+                let removed = object["action"] == "TEMPORARY";
+                let message = PostedMessage { id: id.to_owned(), audience: audience, removed };
+                self.posted.insert(token.to_owned(), message);
             }
             if object["action"] == "DELETE" || object["action"] == "OUTDATED" {
-                let mut all = self.posted.values_mut();
-                if let Some(said) = all.find(|said| object["content"] == said.id.as_str()) {
-                    said.removed = true;
+                let mut messages = self.posted.values_mut();
+                if let Some(message) =
+                    messages.find(|message| object["content"] == message.id.as_str())
+                {
+                    message.removed = true;
                 }
             }
             self.received.entry(user.to_owned()).or_default().push_str(&object.to_string());
         }
     }
 
-    /// Nobody was ever sent what is for others.
+    /// No user has received a message that is not for them.
     fn check_confidentiality(&self) {
         for (user, bytes) in &self.received {
-            for (token, people) in &self.audience {
-                let may = people.is_empty() || people.contains(user);
-                assert!(may || !bytes.contains(token), "{user} was sent {token}, for {people:?}");
+            for (token, audience) in &self.audience {
+                let visible = audience.is_empty() || audience.contains(user);
+                assert!(
+                    visible || !bytes.contains(token),
+                    "{user} received {token}, which is for {audience:?}"
+                );
             }
         }
     }
 
-    /// Whoever comes back finds all that is there for them, and nothing else, on every way.
+    /// After reconnecting, a user receives all messages for them and no removed ones, in every way.
     async fn check_completeness(&mut self) {
-        for who in 0..GUEST {
-            if !self.user_ids.contains_key(&who) {
+        for user in 0..GUEST {
+            if !self.user_ids.contains_key(&user) {
                 continue;
             }
-            for question in [0, 2] {
-                self.leave(who).await;
+            for kind in [0, 2] {
+                self.leave(user).await;
                 self.received.clear();
-                self.join(who, question == 0, false).await;
-                self.query(who, question, 0).await;
+                self.join(user, kind == 0, false).await;
+                self.query(user, kind, 0).await;
                 self.receive().await;
-                let user = self.user_ids[&who].clone();
+                let user = self.user_ids[&user].clone();
                 let bytes = self.received.get(&user).cloned().unwrap_or_default();
-                for (token, said) in &self.posted {
-                    let may = said.audience.is_empty() || said.audience.contains(&user);
-                    let there = may && !said.removed;
+                for (token, message) in &self.posted {
+                    let visible = message.audience.is_empty() || message.audience.contains(&user);
+                    let expected = visible && !message.removed;
                     assert_eq!(
                         bytes.contains(token),
-                        there,
-                        "{token} for {user}, {question}: {bytes}"
+                        expected,
+                        "{token} for {user}, query {kind}: {bytes}"
                     );
                 }
             }
@@ -307,18 +313,18 @@ impl Model {
 fn run_model(store: impl Store, steps: Vec<Step>) {
     let mut runtime = tokio::runtime::Builder::new_current_thread();
     runtime.enable_all().start_paused(true).build().unwrap().block_on(async {
-        let mut model = Model::on(store);
-        for who in 0..USERS.len() {
-            model.join(who, false, false).await;
+        let mut model = Model::new(store);
+        for user in 0..USERS.len() {
+            model.join(user, false, false).await;
         }
         for step in steps {
             model.step(step).await;
         }
-        // What is temporary is gone by then.
+        // All temporary messages expire.
         tokio::time::sleep(Duration::from_secs(3)).await;
-        for who in 0..USERS.len() {
+        for user in 0..USERS.len() {
             model.receive().await;
-            model.leave(who).await;
+            model.leave(user).await;
         }
         model.check_confidentiality();
         model.check_completeness().await;
@@ -342,7 +348,7 @@ proptest! {
     }
 }
 
-/// `CHAT_CONVERSATIONS=1000` has more of them.
+/// The number of conversations. `CHAT_CONVERSATIONS=1000` runs more.
 fn cases() -> u32 {
     std::env::var("CHAT_CONVERSATIONS").map_or(12, |cases| cases.parse().unwrap())
 }

@@ -1,17 +1,17 @@
-//! Pages of history and searches.
+//! History pages and searches.
 
 use super::super::queries::ActiveSearches;
 use super::*;
 
 #[tokio::test(start_paused = true)]
 async fn history_is_paged_and_search_finds_matches() {
-    let mut rig = ServerHarness::start();
-    let mut ann = rig.join("Ann").await;
+    let mut harness = ServerHarness::start();
+    let mut ann = harness.join("Ann").await;
     for n in 0..150 {
         ann.post(&format!("message {n}")).await;
         ann.expect("content", &format!("message {n}")).await;
     }
-    let mut bob = rig.join("Bob").await;
+    let mut bob = harness.join("Bob").await;
     bob.send(&json!({"action": "HISTORY", "cid": "h1"})).await;
     let page = bob.expect("action", "HISTORY").await;
     let messages = page["messages"].as_array().unwrap();
@@ -34,20 +34,20 @@ async fn history_is_paged_and_search_finds_matches() {
 
 #[tokio::test(start_paused = true)]
 async fn new_search_replaces_the_users_previous_one() {
-    let mut rig = ServerHarness::start();
-    let (here, there) = (Some([7; 32]), Some([7; 32]));
-    let here = rig.connect_with_key(65_536, here);
-    let mut here = ServerHarness::log_in(here, "Bob").await;
-    let there = rig.connect_with_key(65_536, there);
-    let mut there = ServerHarness::log_in(there, "Bob").await;
-    let mut ann = rig.join("Ann").await;
-    // All are asked for before the reader comes to the first.
-    for peer in [&mut ann, &mut here, &mut there] {
-        peer.send(&json!({"action": "SEARCH", "content": "x", "cid": "s"})).await;
+    let mut harness = ServerHarness::start();
+    let key = Some([7; 32]);
+    let first = harness.connect_with_key(65_536, key);
+    let mut first = ServerHarness::log_in(first, "Bob").await;
+    let second = harness.connect_with_key(65_536, key);
+    let mut second = ServerHarness::log_in(second, "Bob").await;
+    let mut ann = harness.join("Ann").await;
+    // All are requested before the reader runs the first.
+    for client in [&mut ann, &mut first, &mut second] {
+        client.send(&json!({"action": "SEARCH", "content": "x", "cid": "s"})).await;
     }
-    assert_eq!(here.expect("cid", "s").await["end"], "replaced");
-    assert_eq!(there.expect("cid", "s").await["end"], "complete");
-    assert_eq!(ann.expect("cid", "s").await["end"], "complete", "somebody else's goes on");
+    assert_eq!(first.expect("cid", "s").await["end"], "replaced");
+    assert_eq!(second.expect("cid", "s").await["end"], "complete");
+    assert_eq!(ann.expect("cid", "s").await["end"], "complete", "a search of another user");
 }
 
 #[test]
@@ -58,7 +58,7 @@ fn search_is_cancelled_only_by_its_own_session() {
     let second = searches.start(SessionId(2), &bob);
     assert!(first.is_cancelled());
     searches.end_session(SessionId(1));
-    assert!(!second.is_cancelled(), "the other connection is still there");
+    assert!(!second.is_cancelled(), "the other session is still connected");
     searches.end_session(SessionId(2));
     assert!(second.is_cancelled());
 }
