@@ -63,7 +63,7 @@ fn ban_ends_sessions_and_survives_restart_and_tls_resumption() {
     let config = tls_config(&server.certificate_path(), Some(&bob));
     assert_eq!(log_in(&server, &config, "Bob").err().unwrap()["code"], "banned");
     assert!(
-        server.run_admin(&["list"]).contains(&format!("shut out: {}  {id}\n", bob.fingerprint()))
+        server.run_admin(&["list"]).contains(&format!("banned: {}  {id}\n", bob.fingerprint()))
     );
     server.run_admin(&["unban", &id]);
     for _ in 0..2 {
@@ -138,8 +138,8 @@ fn admin_delete_removes_the_message_for_all_clients() {
     let id = kim.wait_for("content", "marzipan")["id"].as_str().unwrap().to_owned();
     assert_eq!(server.run_admin(&["delete", &id]), format!("message {id} is removed\n"));
     for client in [&mut ann, &mut kim] {
-        let gone = client.wait_for("action", "DELETE");
-        assert_eq!(gone["content"], id.as_str());
+        let event = client.wait_for("action", "DELETE");
+        assert_eq!(event["content"], id.as_str());
     }
     assert_eq!(server.run_local(&["admin", "delete", &id]).0, Some(4), "deleted twice");
     kim.send(&json!({"action": "HISTORY", "cid": "h"}));
@@ -153,7 +153,7 @@ fn audit_log_records_commands_and_list_shows_sessions() {
     let words = server.run_admin(&["list"]);
     assert_eq!(words, format!("ID        ADDRESS    KEY\n{}  127.0.0.1  none\n", ann.id));
     let words = server.run_admin(&["stats"]);
-    assert!(words.contains("people here   1\n") && words.contains("messages      0\n"), "{words}");
+    assert!(words.contains("online users  1\n") && words.contains("messages      0\n"), "{words}");
     let stats: Value = serde_json::from_str(&server.run_admin(&["stats", "--json"])).unwrap();
     assert_eq!((&stats["answer"], &stats["people"]), (&json!("stats"), &json!(1)));
     server.run_admin(&["ban", "203.0.113.0/24"]);
@@ -215,9 +215,9 @@ fn unusable_socket_folder_is_reported() {
         let mut command =
             chat_command(folder.path(), &["serve", "--listen", "127.0.0.1:0", "--data"]);
         let output = command.arg(data).output().unwrap();
-        let said = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(output.status.code(), Some(1), "{said}");
-        assert!(said.contains(words), "{said}");
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{stderr}");
+        assert!(stderr.contains(words), "{stderr}");
     }
 }
 

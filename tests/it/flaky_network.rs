@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chat::client::address::ServerAddress;
-use chat::client::outbox::Outbox;
 use chat::client::known_servers::KnownServers;
+use chat::client::outbox::Outbox;
 use chat::client::trust::TrustMode;
 use chat::client::{self, ClientOptions};
 use chat::tls::client::ClientIdentity;

@@ -31,12 +31,12 @@ fn start_malicious_server(texts: &[String]) -> MaliciousServer {
             }
             // The first message of the client triggers all live messages.
             Some("MESSAGE") => {
-                let said =
+                let live_message =
                     |(index, text): (usize, &String)| public_message(texts.len() + index + 1, text);
                 let error = json!({"action": "ERROR", "code": "not_yours", "error": texts.join(" "),
                     "cid": request["cid"]});
                 let end = public_message(9_999, "<the end>");
-                texts.iter().enumerate().map(said).chain([error, end]).collect()
+                texts.iter().enumerate().map(live_message).chain([error, end]).collect()
             }
             Some(_) | None => Vec::new(),
         }
@@ -151,8 +151,8 @@ fn server_sanitizes_text_for_other_clients() {
             eve.post(text);
         }
         for text in batch {
-            let said = ann.wait_for("action", "MESSAGE");
-            let content = said["content"].as_str().unwrap();
+            let message = ann.wait_for("action", "MESSAGE");
+            let content = message["content"].as_str().unwrap();
             assert_eq!(find_unsafe_char(content), None, "of {text:?}");
             assert_eq!(content.split(' ').next(), text.split(' ').next(), "in order");
         }

@@ -30,9 +30,9 @@ fn create_invite(server: &TestServer, arguments: &[&str]) -> String {
 
 /// Runs `chat send`; returns exit status and standard error.
 fn send_message(home: &Path, server: &str, name: &str) -> (Option<i32>, String) {
-    let said =
+    let command =
         chat_command(home, &["send", server, "--name", name, "--timeout", "10", "--", "hello"]);
-    let output = { said }.output().unwrap();
+    let output = { command }.output().unwrap();
     (output.status.code(), String::from_utf8(output.stderr).unwrap())
 }
 
@@ -46,7 +46,7 @@ fn log_in(
     let wire = TlsConnection::try_handshake(tcp, tls_config(&server.certificate_path(), Some(key)))
         .unwrap();
     let login = json!({"action": "LOGIN", "protocol": 1, "username": "Bob", "invite": invite});
-    TestClient::log_in(wire, &login).map_err(|refused| refused["code"].as_str().unwrap().to_owned())
+    TestClient::log_in(wire, &login).map_err(|refusal| refusal["code"].as_str().unwrap().to_owned())
 }
 
 fn invite_secret(link: &str) -> &str {
@@ -101,17 +101,17 @@ fn keyless_clients_are_refused_with_the_reason() {
     let mut tom = TlsConnection::connect(&server);
     tom.recv();
     tom.send(br#"{"username": "Tom"}"#);
-    let refused: serde_json::Value = serde_json::from_slice(&tom.recv()).unwrap();
-    assert_eq!((&refused["status"], &refused["code"]), (&json!("ERROR"), &json!("invite_needed")));
-    assert!(refused["error"].as_str().unwrap().contains("ask its administrator"));
+    let refusal: serde_json::Value = serde_json::from_slice(&tom.recv()).unwrap();
+    assert_eq!((&refusal["status"], &refusal["code"]), (&json!("ERROR"), &json!("invite_needed")));
+    assert!(refusal["error"].as_str().unwrap().contains("ask its administrator"));
     assert!(tom.recv().is_empty());
 
     let link = create_invite(&server, &[]);
     let login = json!({"action": "LOGIN", "protocol": 1, "username": "Tom", "invite": invite_secret(&link)});
-    let refused = TestClient::log_in(TlsConnection::connect(&server), &login).err().unwrap();
-    assert_eq!(refused["code"], "invite_needed");
+    let refusal = TestClient::log_in(TlsConnection::connect(&server), &login).err().unwrap();
+    assert_eq!(refusal["code"], "invite_needed");
     let next = log_in(&server, &ClientKey::new(), Some(invite_secret(&link)));
-    assert!(next.is_ok(), "a refused login must not use up the invite");
+    assert!(next.is_ok(), "a refusal login must not use up the invite");
 }
 
 #[test]
@@ -130,8 +130,8 @@ fn invite_for_three_admits_three_concurrent_logins() {
         many.into_iter().map(|one| one.join().unwrap()).collect()
     });
     assert_eq!(outcomes.iter().filter(|outcome| outcome.is_ok()).count(), 3, "{outcomes:?}");
-    let refused = outcomes.into_iter().filter_map(Result::err);
-    assert!(refused.into_iter().all(|code| code == "bad_invite"));
+    let refusal = outcomes.into_iter().filter_map(Result::err);
+    assert!(refusal.into_iter().all(|code| code == "bad_invite"));
 }
 
 #[test]
@@ -183,7 +183,7 @@ fn host_needs_no_invite_for_its_own_server() {
     let address = lines.next().unwrap().unwrap().replace("listening on ", "");
     let mut until =
         |words: &str| lines.by_ref().map(Result::unwrap).any(|line| line.contains(words));
-    assert!(until("nobody new comes in without an invite"));
+    assert!(until("new users need an invite"));
     assert!(until("you are Ann_"));
     assert_eq!(send_message(other.path(), &address, "Eve").0, Some(4));
     drop(host.stdin.take());

@@ -156,7 +156,7 @@ fn users_post_reply_and_delete() {
     let server = PlainServer::start();
     let mut ann = ChatProcess::join(&server.address, "Ann");
     let mut bob = ChatProcess::join(&server.address, "Bob");
-    bob.wait_for(&format!("-- here: {}", ann.id()));
+    bob.wait_for(&format!("-- online: {}", ann.id()));
     ann.wait_for(&format!("-- {} joined", bob.id()));
     bob.type_line("hello \x1b[31mthere");
     bob.wait_for("you: hello [31mthere");
@@ -211,7 +211,7 @@ fn client_reconnects_after_server_loss() {
     let mut ann = ChatProcess::join(&server.address, "Ann");
     let PlainServer { mut process, address, data } = server;
     process.child.kill().unwrap();
-    assert!(ann.wait_for("-- disconnected: ").contains("; trying again in "));
+    assert!(ann.wait_for("-- disconnected: ").contains("; reconnecting in "));
     ann.type_line("typed while away");
     ann.wait_for("is `chat serve` running there?");
     let _server = PlainServer::at(&address, data);
@@ -296,7 +296,7 @@ fn kicked_client_prints_the_reason_and_exits() {
     server.run_admin(&["kick", bob.id()]);
     bob.wait_for("error: the administrator closed your connection");
     assert_eq!(bob.child.wait().unwrap().code(), Some(4));
-    assert_eq!(server.run_admin(&["list"]).lines().count(), 1, "nobody is there");
+    assert_eq!(server.run_admin(&["list"]).lines().count(), 1, "the client is still connected");
 }
 
 #[test]
@@ -341,5 +341,5 @@ fn host_runs_server_and_client_and_stops_both() {
     bob.wait_for("-- disconnected: the server is shutting down");
 
     let mut alice = ChatProcess::start(&[&args[..], &["0.0.0.0:0", "--open"]].concat());
-    alice.wait_for("open to anybody who can reach this port");
+    alice.wait_for("open to anyone who can reach this port");
 }

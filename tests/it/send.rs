@@ -31,10 +31,10 @@ fn id_is_printed_after_the_message_is_stored() {
     let mut ann = server.join("Ann");
     let (status, printed, stderr) = run_send(&server, &["the", "build", "is green"]);
     assert_eq!((status, stderr.as_str()), (Some(0), ""));
-    let said = ann.wait_for("action", "MESSAGE");
-    assert_eq!(said["content"], "the build is green");
-    assert!(said["sender"].as_str().unwrap().starts_with("ci_"), "{said}");
-    assert_eq!(printed, format!("{}\n", said["id"].as_str().unwrap()));
+    let message = ann.wait_for("action", "MESSAGE");
+    assert_eq!(message["content"], "the build is green");
+    assert!(message["sender"].as_str().unwrap().starts_with("ci_"), "{message}");
+    assert_eq!(printed, format!("{}\n", message["id"].as_str().unwrap()));
     run_send(&server, &["--", "--reply:1"]);
     assert_eq!(ann.wait_for("action", "MESSAGE")["content"], "--reply:1");
 }
@@ -60,14 +60,14 @@ fn flags_select_recipients_reply_and_lifetime() {
     let (mut ann, mut bob) = (server.join("Ann"), server.join("Bob"));
     let (status, id, _) = run_send(&server, &["--to", &ann.id.clone(), "for Ann"]);
     assert_eq!(status, Some(0));
-    let said = ann.wait_for("action", "MESSAGE");
-    assert_eq!((&said["private"], &said["receiver"]), (&json!(true), &json!([ann.id])));
+    let message = ann.wait_for("action", "MESSAGE");
+    assert_eq!((&message["private"], &message["receiver"]), (&json!(true), &json!([ann.id])));
     run_send(&server, &["--temp=60", "for a minute"]);
-    let said = bob.wait_for("content", "for a minute");
-    assert_eq!(said["expires"].as_i64().unwrap() - said["at"].as_i64().unwrap(), 60_000);
+    let message = bob.wait_for("content", "for a minute");
+    assert_eq!(message["expires"].as_i64().unwrap() - message["at"].as_i64().unwrap(), 60_000);
     run_send(&server, &["--temp", "for ten seconds"]);
-    let said = bob.wait_for("action", "TEMPORARY");
-    assert_eq!(said["content"], "for ten seconds", "a direct message reached another user");
+    let message = bob.wait_for("action", "TEMPORARY");
+    assert_eq!(message["content"], "for ten seconds", "a direct message reached another user");
     let (status, _, stderr) = run_send(&server, &["--reply", id.trim(), "not mine to see"]);
     assert_eq!(status, Some(4), "it is another ci: {stderr}");
     ann.post("a question");
@@ -121,7 +121,7 @@ fn timeout_limits_the_wait_for_a_missing_server() {
     let (status, printed, stderr) =
         check_output(chat_command(home.path(), &arguments).output().unwrap());
     assert_eq!((status, printed.as_str()), (Some(1), ""));
-    assert!(stderr.contains("not confirmed within 1 s (cannot connect to"), "{stderr}");
+    assert!(stderr.contains("not acknowledged within 1 s (cannot connect to"), "{stderr}");
     assert!(stderr.ends_with("it was not sent\n"), "{stderr}");
 }
 

@@ -73,8 +73,8 @@ fn config_file_applies_without_flag_or_environment() {
     fs::write(&file, text("nonsense:port")).unwrap();
     let (status, words) = run_failing_serve(&folder, &[]);
     assert_eq!(status, Some(2));
-    for said in [file.to_str().unwrap(), "line 1", "nonsense:port", "correct it"] {
-        assert!(words.contains(said), "{words}");
+    for text in [file.to_str().unwrap(), "line 1", "nonsense:port", "correct the file"] {
+        assert!(words.contains(text), "{words}");
     }
 }
 
@@ -134,7 +134,7 @@ fn reachable_server_requires_invites_unless_open_and_says_so() {
     let folder = TempDir::new().unwrap();
     let command = serve_command(&folder, &["--listen", "0.0.0.0:0", "--open"]);
     let mut server = TestServer::spawn(folder, command);
-    assert_eq!(login_policy_line(&mut server), "open to anybody who can reach this port");
+    assert_eq!(login_policy_line(&mut server), "open to anyone who can reach this port");
     server.join("Ann");
 }
 

@@ -58,8 +58,8 @@ fn is_open(folder: &TempDir, [file, variables, flags]: [&[&str]; 3]) -> Result<b
     command.args(flags.iter().map(|key| format!("--{key}")));
     let lines = ready_lines(command)?;
     let has_line = |words: &str| lines.iter().any(|line| line.starts_with(words));
-    let is_open = has_line("open to anybody who can reach this port");
-    assert_ne!(is_open, has_line("nobody new comes in without an invite"), "{lines:?}");
+    let is_open = has_line("open to anyone who can reach this port");
+    assert_ne!(is_open, has_line("new users need an invite"), "{lines:?}");
     Ok(is_open)
 }
 
@@ -73,13 +73,13 @@ fn login_policy_comes_from_the_strongest_source() {
     for file in [NOTHING, OPEN, INVITE_ONLY, BOTH] {
         for variables in [NOTHING, OPEN, INVITE_ONLY, BOTH] {
             for flags in [NOTHING, OPEN, INVITE_ONLY] {
-                let said = [file, variables, flags];
-                let strongest = said.iter().rev().find(|source| !source.is_empty());
+                let sources = [file, variables, flags];
+                let strongest = sources.iter().rev().find(|source| !source.is_empty());
                 let expected = strongest == Some(&OPEN);
                 assert_eq!(
-                    is_open(&folder, said),
+                    is_open(&folder, sources),
                     Ok(expected),
-                    "file, variables, flags: {said:?}"
+                    "file, variables, flags: {sources:?}"
                 );
             }
         }

@@ -81,7 +81,7 @@ fn apply(simulation: &mut Simulation, fault: &Fault) {
         Fault::ClientKilled(client) => simulation.sim.crash(client.as_str()),
         Fault::Partitioned(client) => simulation.sim.partition(client.as_str(), SERVER),
         Fault::PartitionedOneWay(from, to) => {
-            simulation.sim.partition_oneway(from.as_str(), to.as_str())
+            simulation.sim.partition_oneway(from.as_str(), to.as_str());
         }
         Fault::Delayed(client) => simulation.sim.hold(client.as_str(), SERVER),
     }
@@ -90,12 +90,12 @@ fn apply(simulation: &mut Simulation, fault: &Fault) {
 fn repair(simulation: &mut Simulation, fault: Fault) {
     match fault {
         Fault::ServerKilled | Fault::ServerPowerLost | Fault::ServerStopped => {
-            simulation.sim.bounce(SERVER)
+            simulation.sim.bounce(SERVER);
         }
         Fault::ClientKilled(client) => simulation.sim.bounce(client.as_str()),
         Fault::Partitioned(client) => simulation.sim.repair(client.as_str(), SERVER),
         Fault::PartitionedOneWay(from, to) => {
-            simulation.sim.repair_oneway(from.as_str(), to.as_str())
+            simulation.sim.repair_oneway(from.as_str(), to.as_str());
         }
         Fault::Delayed(client) => simulation.sim.release(client.as_str(), SERVER),
     }

@@ -208,7 +208,7 @@ fn track_messages(history: &History, report: &mut Report) -> BTreeMap<Token, Tra
                 message.seqs.insert(*seq);
             }
             Observation::DeleteRequested { token } => {
-                all.get_mut(token).expect("deleted before it was posted").delete_requested = true
+                all.get_mut(token).expect("deleted before it was posted").delete_requested = true;
             }
             Observation::DeleteAcknowledged { token, at } => {
                 let message = all.get_mut(token).expect("deleted before it was posted");
@@ -359,7 +359,7 @@ fn check_removals(
         }
     }
     for token in has.difference(&reported).filter(|token| tracked[token].removed_at.is_some()) {
-        let detail = || format!("{client} was not told of the removal of {token}");
+        let detail = || format!("{client} did not get the removal of {token}");
         report.record(|report| &mut report.resurfaced, detail);
     }
 }
@@ -457,9 +457,9 @@ mod tests {
             })
         };
         assert_eq!((missing(0, 1).lost, missing(1, 2).lost), (0, 1));
-        let anew = Observation::Restarted { from: 2, to: 4 };
+        let restarted = Observation::Restarted { from: 2, to: 4 };
         assert_eq!(
-            check_with(|observations| drop(observations.splice(3..5, [anew]))).resurfaced,
+            check_with(|observations| drop(observations.splice(3..5, [restarted]))).resurfaced,
             0
         );
         let no_log = check_with(|observations| {

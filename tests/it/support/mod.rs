@@ -155,7 +155,7 @@ impl TestServer {
 
     /// Sends a signal, such as `TERM`.
     pub(crate) fn signal(&self, name: &str) {
-        let id = self.child.id().to_string();
+        let id = self.process_id().to_string();
         assert!(Command::new("kill").args([&format!("-{name}"), &id]).status().unwrap().success());
     }
 
@@ -184,7 +184,7 @@ impl TestServer {
 
     /// The resident memory in KiB; 0 on systems without `/proc`.
     pub(crate) fn resident_kib(&self) -> usize {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()));
+        let status = fs::read_to_string(format!("/proc/{}/status", self.process_id()));
         let status = status.unwrap_or_default();
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
         line.map_or(0, |line| line.trim().trim_end_matches(" kB").parse().unwrap())

@@ -17,7 +17,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use chat::client::{Client, ClientEvent};
-use chat::protocol::event::Event as Said;
+use chat::protocol::event::Event;
 use chat::protocol::id::{Cid, MessageId, Name, Seq, UserId};
 use chat::protocol::message::{Audience, Message, MessageKind};
 use chat::protocol::query::HistoryQuery;
@@ -178,7 +178,7 @@ impl TestUser {
         self.page_requested_at = None;
         self.history = HistoryScan::NotStarted;
         self.pending.retain(|(_, request)| match request {
-            Request::Post(say) => !matches!(say.kind, PostKind::Temporary { .. }),
+            Request::Post(post) => !matches!(post.kind, PostKind::Temporary { .. }),
             _ => false,
         });
         self.pending.clone()
@@ -267,7 +267,7 @@ impl TestUser {
     fn on_client_event(&mut self, event: ClientEvent) -> Option<CidRequest> {
         match event {
             ClientEvent::Connecting => {
-                self.observations.push(Observation::Connecting { at: self.coordinator.now() })
+                self.observations.push(Observation::Connecting { at: self.coordinator.now() });
             }
             ClientEvent::Connected(connected) => {
                 let welcome = connected.welcome;
@@ -296,20 +296,20 @@ impl TestUser {
             ClientEvent::NotSent { cid, .. } => drop(self.remove_pending(&cid)),
             ClientEvent::Restored(_) | ClientEvent::Sending(_) | ClientEvent::FirstContact(_) => {}
             ClientEvent::Ended { reason } | ClientEvent::Untrusted { reason } => {
-                panic!("user {} was refused: {}", self.number, reason.as_str())
+                panic!("user {} was reply: {}", self.number, reason.as_str())
             }
             ClientEvent::Received(event) => return self.on_server_event(event),
         }
         None
     }
 
-    fn on_server_event(&mut self, event: Said) -> Option<CidRequest> {
+    fn on_server_event(&mut self, event: Event) -> Option<CidRequest> {
         let tokens = find_tokens(&event.encode());
         if !tokens.is_empty() {
             self.observations.push(Observation::RawTokens(tokens));
         }
         match event {
-            Said::Posted(message) => {
+            Event::Posted(message) => {
                 self.remember_token(&message);
                 let copy = received_message(&message);
                 self.last_seq = self.last_seq.max(copy.seq);
@@ -321,15 +321,15 @@ impl TestUser {
                     self.on_reply(message.cid, copy.seq);
                 }
             }
-            Said::Deleted(deleted) => {
+            Event::Deleted(deleted) => {
                 let seq = self.on_tombstone(deleted.seq.0, deleted.id);
                 if self.user_id.as_ref() == Some(&deleted.author) {
                     self.on_reply(deleted.cid, seq);
                 }
             }
-            Said::Expired { seq, id } => drop(self.on_tombstone(seq.0, id)),
-            Said::Stored(stored) => self.on_reply(Some(stored.cid), stored.seq.0),
-            Said::History(page) => {
+            Event::Expired { seq, id } => drop(self.on_tombstone(seq.0, id)),
+            Event::Stored(stored) => self.on_reply(Some(stored.cid), stored.seq.0),
+            Event::History(page) => {
                 page.messages.iter().for_each(|message| self.remember_token(message));
                 let messages = page.messages.iter().map(received_message).collect();
                 if page.cid.is_some_and(|cid| cid.as_str() == "log") {
@@ -339,22 +339,22 @@ impl TestUser {
                 let requested_at = self.page_requested_at.take().expect("no page was requested");
                 self.observations.push(Observation::HistoryPage { requested_at, messages });
             }
-            Said::Error(refused) => {
-                let cid = refused.cid.expect("an error without a cid");
+            Event::Error(reply) => {
+                let cid = reply.cid.expect("an error without a cid");
                 // The deletion was done before, and its reply was lost.
-                assert!(cid.as_str().starts_with('d'), "{cid}: {}", refused.text.as_str());
+                assert!(cid.as_str().starts_with('d'), "{cid}: {}", reply.text.as_str());
                 self.remove_pending(&cid);
             }
-            Said::LoginPrompt
-            | Said::Welcome(_)
-            | Said::LoginRefused(_)
-            | Said::Users(_)
-            | Said::Guests(_)
-            | Said::Presence { .. }
-            | Said::Live(_)
-            | Said::SearchResults(_)
-            | Said::Pong(_)
-            | Said::Closing(_) => {}
+            Event::LoginPrompt
+            | Event::Welcome(_)
+            | Event::LoginRefused(_)
+            | Event::Users(_)
+            | Event::Guests(_)
+            | Event::Presence { .. }
+            | Event::Live(_)
+            | Event::SearchResults(_)
+            | Event::Pong(_)
+            | Event::Closing(_) => {}
         }
         None
     }
