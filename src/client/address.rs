@@ -1,6 +1,7 @@
-//! Where a server is: `HOST[:PORT]` or an IPv6 address, as a value.
+//! Server addresses: `HOST`, `HOST:PORT`, an IPv6 address or `[IPV6]:PORT`.
 //!
-//! Pure: names are looked up in `dial`. What else leads to a server is in `link`.
+//! Pure: `dial` resolves host names, and `link` parses `chat://` links. The command line parses listen
+//! addresses with the functions of this module.
 
 use std::fmt;
 use std::net::{Ipv6Addr, SocketAddr};
@@ -8,39 +9,40 @@ use std::str::FromStr;
 
 use thiserror::Error;
 
-/// The port of the original, and of `chat serve` when nothing else is said.
+/// The port of a server unless another is given. The original server uses the same one.
 pub const DEFAULT_PORT: u16 = 65432;
 
 /// The longest host name, in bytes (RFC 1035 §2.3.4, without the final dot).
 const MAX_HOST_BYTES: usize = 253;
 
-/// The host and the port of a server.
+/// The host and port of a server.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ServerAddress {
     host: String,
     port: u16,
 }
 
-/// Why a text does not say where a server is.
+/// Why a text is not an address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum AddressError {
-    /// Nothing of the kind.
+    /// The text as a whole, or its host, is malformed.
     #[error(
-        "a server is HOST, HOST:PORT, [IPV6]:PORT or chat://HOST:PORT (such as 127.0.0.1:65432)"
+        "not a server address: write HOST, HOST:PORT, [IPV6]:PORT or chat://HOST:PORT (such as \
+         127.0.0.1:{DEFAULT_PORT})"
     )]
     Malformed,
-    /// A port that is none.
-    #[error("a port is a number from 1 to 65535 (`chat serve` takes {DEFAULT_PORT} by itself)")]
+    /// The port is not a number or out of range.
+    #[error("the port must be a number from 1 to 65535 (default: {DEFAULT_PORT})")]
     BadPort,
 }
 
 impl ServerAddress {
-    /// An address or a name, without brackets.
+    /// Returns the host name or IP address, without brackets.
     pub fn host(&self) -> &str {
         &self.host
     }
 
-    /// From 1 up.
+    /// Returns the port, which is never 0.
     pub fn port(&self) -> u16 {
         self.port
     }
@@ -63,31 +65,27 @@ impl FromStr for ServerAddress {
 
     fn from_str(text: &str) -> Result<Self, AddressError> {
         let (host, port) = split_host_port(text.trim())?;
-        let port = match port {
-            None => DEFAULT_PORT,
-            Some(digits) => digits
-                .parse()
-                .ok()
-                .filter(|port| *port > 0 && digits.bytes().all(|b| b.is_ascii_digit()))
-                .ok_or(AddressError::BadPort)?,
-        };
-        // One name, however it is written: it is looked up among those that are known.
+        let port = port.map_or(Ok(DEFAULT_PORT), parse_port)?;
+        if port == 0 {
+            return Err(AddressError::BadPort);
+        }
+        // Host names ignore case, and pins are looked up by them.
         Ok(Self { host: host.to_ascii_lowercase(), port })
     }
 }
 
 impl fmt::Display for ServerAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.host.contains(':') {
-            write!(f, "[{}]:{}", self.host, self.port)
-        } else {
-            write!(f, "{}:{}", self.host, self.port)
-        }
+        f.write_str(&join_host_port(&self.host, self.port))
     }
 }
 
-/// The host and the digits of the port.
-fn split_host_port(text: &str) -> Result<(&str, Option<&str>), AddressError> {
+/// Splits an address into its host, without brackets, and its port, if it has one. The host is valid; the
+/// port is any text.
+///
+/// # Errors
+/// [`AddressError::Malformed`].
+pub fn split_host_port(text: &str) -> Result<(&str, Option<&str>), AddressError> {
     if let Some((host, after)) = text.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
         return match (is_ipv6(host), after.strip_prefix(':')) {
             (true, Some(port)) => Ok((host, Some(port))),
@@ -105,14 +103,28 @@ fn split_host_port(text: &str) -> Result<(&str, Option<&str>), AddressError> {
     }
 }
 
-/// An IPv6 address, maybe with the zone of a link-local one (`fe80::1%eth0`).
+/// Parses a port, which may be 0. Only digits are allowed, no sign.
+///
+/// # Errors
+/// [`AddressError::BadPort`].
+pub fn parse_port(digits: &str) -> Result<u16, AddressError> {
+    let port = digits.parse().ok().filter(|_| digits.bytes().all(|b| b.is_ascii_digit()));
+    port.ok_or(AddressError::BadPort)
+}
+
+/// Joins a host and a port; an IPv6 address gets brackets.
+pub fn join_host_port(host: &str, port: u16) -> String {
+    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
+}
+
+/// Whether a text is an IPv6 address. A link-local one may have a zone (`fe80::1%eth0`).
 fn is_ipv6(text: &str) -> bool {
     let (address, zone) = text.split_once('%').unwrap_or((text, "0"));
     let zone_fits = !zone.is_empty() && zone.bytes().all(|b| b.is_ascii_alphanumeric());
     zone_fits && address.parse::<Ipv6Addr>().is_ok()
 }
 
-/// A host's name or an IPv4 address; names of other scripts come as their `xn--` form.
+/// Whether a text is a host name or an IPv4 address. Internationalized names must be in their `xn--` form.
 fn is_host_name(text: &str) -> bool {
     let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_');
     let starts_alphanumeric = text.bytes().next().is_some_and(|b| b.is_ascii_alphanumeric());

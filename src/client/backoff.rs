@@ -1,7 +1,7 @@
-//! How long to wait before the next attempt to connect.
+//! Pauses between connection attempts: exponential backoff with full jitter.
 //!
-//! Pure: neither a clock nor dice of its own. The pauses have "full jitter": a random part of a limit
-//! that doubles, so that the clients of a restarted server do not come back all at once
+//! Pure: the caller passes the random number generator and the times. A pause is a random part of a limit
+//! that doubles, so that the clients of a restarted server do not reconnect simultaneously
 //! (<https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/>).
 
 use std::time::Duration;
@@ -12,13 +12,13 @@ use rand::rngs::SmallRng;
 /// The limit of the first pause.
 const INITIAL_LIMIT: Duration = Duration::from_millis(500);
 
-/// The limit of every later pause: what a person waits without looking whether it still works.
+/// The highest limit.
 const MAX_LIMIT: Duration = Duration::from_secs(30);
 
-/// A connection that held this long was a good one, and the pauses begin anew.
+/// A connection that lasted this long resets the limit.
 const RESET_AFTER: Duration = MAX_LIMIT;
 
-/// The pauses of one client.
+/// The backoff of one client.
 #[derive(Debug)]
 pub(super) struct Backoff {
     rng: SmallRng,
@@ -30,7 +30,7 @@ impl Backoff {
         Self { rng, limit: INITIAL_LIMIT }
     }
 
-    /// The pause after an attempt that failed, or a connection that held for `lasted`.
+    /// Draws the pause after an attempt. `connected_for` is zero if the attempt failed.
     pub(super) fn next_pause(&mut self, connected_for: Duration) -> Duration {
         if connected_for >= RESET_AFTER {
             self.limit = INITIAL_LIMIT;

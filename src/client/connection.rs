@@ -1,7 +1,6 @@
-//! One connection from its login to its end, over any stream of bytes.
+//! One connection from login to end, over any stream of bytes.
 //!
-//! It carries, and decides nothing: how a stream is made is `dial`'s business, and what comes after the
-//! end is `driver`'s.
+//! `dial` opens the stream, and `driver` decides what happens after the end.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -12,86 +11,87 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::io::{ReadHalf, WriteHalf};
 use tokio::sync::{mpsc, watch};
 
+use super::channels::{Closed, EventSender, REQUEST_QUEUE};
 use super::cursor::Cursor;
-use super::driver::EventSender;
-use super::outbox::task::OutboxSignal;
-use super::throttle::{Keepalive, SendThrottle};
-use super::{ClientEvent, REQUEST_QUEUE};
+use super::event::ClientEvent;
+use super::keepalive::Keepalive;
+use super::outbox::OutboxSignal;
+use super::throttle::SendThrottle;
 use crate::protocol::decoder::Decoder;
 use crate::protocol::error::{ErrorCode, Refusal};
-use crate::protocol::event::{self, ErrorReply, Welcome};
+use crate::protocol::event::{ErrorReply, Event, Welcome};
 use crate::protocol::id::{Cid, Seq, UserId};
 use crate::protocol::limits::{self, Limits};
 use crate::protocol::request::{Login, PROTOCOL_VERSION, Request};
 use crate::protocol::text::SafeText;
 
-/// How much room is made for one read, in bytes: one TLS record.
+/// Buffer space for one read, in bytes: one TLS record.
 const READ_BYTES: usize = 16 * 1024;
 
-/// How long the login may take; the server's own limit is shorter on purpose, as it says why.
+/// Time limit of the login. It is longer than the server's, because the server reports why it closes.
 pub(super) const LOGIN_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// How long a server may say nothing before it has told its limits.
+/// Read timeout until the server has sent its limits.
 const PRE_LOGIN_READ_TIMEOUT: Duration = Duration::from_secs(limits::KEEPALIVE_TIMEOUT_SECONDS);
 
-/// How long an end may take: the last requests and EXIT go out, and the server hangs up.
+/// Time limit for closing: the queued requests and EXIT are written, and the server closes the connection.
 pub(super) const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Why a connection came to nothing, or to its end.
+/// Why a connection, or an attempt to log in, ended. The texts are shown to the user.
 #[derive(Debug, Error)]
 pub(super) enum DisconnectReason {
-    /// The server hung up.
+    /// The server closed the connection without a reason.
     #[error("the server closed the connection")]
     Closed,
-    /// It is there no more, and nothing has said so.
-    #[error("nothing has come from the server for {} seconds", .0.as_secs())]
+    /// The read timeout passed.
+    #[error("no data from the server for {} seconds", .0.as_secs())]
     TimedOut(Duration),
-    /// It says that it sent more than came, or less.
-    #[error("something that the server sent did not arrive")]
+    /// The server's event count differs from the number of events received.
+    #[error("a message from the server was lost; reconnecting")]
     EventsLost,
-    /// The network, or TLS.
+    /// An error of the network or of TLS.
     #[error("the connection broke ({0})")]
     Io(#[source] io::Error),
-    /// The server said why.
+    /// The server gave a reason, and a later attempt may succeed.
     #[error("{0}")]
     Transient(SafeText),
-    /// It sends no JSON objects, or too long ones.
-    #[error("what came is not the chat protocol: {0}")]
+    /// A frame that is too long or no JSON object.
+    #[error("invalid data from the server: {0}")]
     BadFrame(#[source] Refusal),
-    /// It sends objects that are none of the protocol's.
-    #[error("what came is not the chat protocol: {0}")]
+    /// A JSON object that is no valid event.
+    #[error("invalid data from the server: {0}")]
     BadEvent(#[source] serde_json::Error),
-    /// It sends something else in place of an answer to the login.
-    #[error("the server does not answer the login as a chat server does")]
+    /// An event other than an answer to the login.
+    #[error("unexpected answer to the login: this is not a chat server")]
     UnexpectedReply,
-    /// It sends nothing.
-    #[error("the server does not answer the login within {} seconds", LOGIN_TIMEOUT.as_secs())]
+    /// No answer to the login.
+    #[error("no answer to the login within {} seconds", LOGIN_TIMEOUT.as_secs())]
     LoginTimeout,
-    /// The server does not want this client, and said why.
+    /// The server gave a reason, and the client must not reconnect.
     #[error("{0}")]
     Rejected(SafeText),
-    /// A server from before our protocol.
+    /// The server speaks only the original protocol.
     #[error(
-        "this server is too old for this client: it does not speak protocol {PROTOCOL_VERSION}"
+        "server too old: it does not support protocol {PROTOCOL_VERSION} (ask its administrator to update)"
     )]
     UnsupportedServer,
 }
 
 impl DisconnectReason {
-    /// Why the server ends a connection. Whoever is put out does not come back by itself: to be asked
-    /// to leave would mean nothing.
+    /// Interprets a CLOSING event. A kicked or banned client does not reconnect, or a kick would have no
+    /// effect.
     fn from_closing(ErrorReply { code, text, .. }: &ErrorReply) -> Self {
         let is_final = matches!(code, ErrorCode::Kicked | ErrorCode::Banned);
         if is_final { Self::Rejected(text.clone()) } else { Self::Transient(text.clone()) }
     }
 
-    /// Whether no other attempt is wanted, or would come to more.
+    /// Whether the client must not reconnect.
     pub(super) fn is_final(&self) -> bool {
         matches!(self, Self::Rejected(_) | Self::UnsupportedServer)
     }
 }
 
-/// A stream of bytes to a server, with what has been read of it.
+/// A stream to a server, with its decoder.
 #[derive(Debug)]
 pub(super) struct Connection<S> {
     stream: S,
@@ -103,50 +103,50 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         Self { stream, decoder: Decoder::new(limits::SERVER_FRAME_BYTES) }
     }
 
-    /// Says who is there, and awaits the answer. There is no time limit in it.
+    /// Logs in and waits for the answer. The caller sets the time limit.
     pub(super) async fn log_in(&mut self, login: &Login) -> Result<Welcome, DisconnectReason> {
         self.stream.write_all(&login.encode()).await.map_err(DisconnectReason::Io)?;
         self.stream.flush().await.map_err(DisconnectReason::Io)?;
         loop {
             match next_event(&mut self.stream, &mut self.decoder, PRE_LOGIN_READ_TIMEOUT).await? {
-                event::Event::LoginPrompt => {}
-                event::Event::Welcome(welcome) if welcome.epoch.is_empty() => {
+                Event::LoginPrompt => {}
+                Event::Welcome(welcome) if welcome.epoch.is_empty() => {
                     return Err(DisconnectReason::UnsupportedServer);
                 }
-                event::Event::Welcome(welcome) => return Ok(welcome),
-                event::Event::LoginRefused(refused) if is_transient(refused.code) => {
+                Event::Welcome(welcome) => return Ok(welcome),
+                Event::LoginRefused(refused) if is_transient(refused.code) => {
                     return Err(DisconnectReason::Transient(refused.text));
                 }
-                event::Event::LoginRefused(refused) => {
+                Event::LoginRefused(refused) => {
                     return Err(DisconnectReason::Rejected(refused.text));
                 }
-                event::Event::Closing(refused) => {
+                Event::Closing(refused) => {
                     return Err(DisconnectReason::from_closing(&refused));
                 }
-                event::Event::Error(refused) => {
+                Event::Error(refused) => {
                     return Err(DisconnectReason::Transient(refused.text));
                 }
-                event::Event::Users(_)
-                | event::Event::Presence { .. }
-                | event::Event::Guests(_)
-                | event::Event::Posted(_)
-                | event::Event::Deleted(_)
-                | event::Event::Expired { .. }
-                | event::Event::Live(_)
-                | event::Event::Stored(_)
-                | event::Event::History(_)
-                | event::Event::SearchResults(_)
-                | event::Event::Pong(_) => return Err(DisconnectReason::UnexpectedReply),
+                Event::Users(_)
+                | Event::Presence { .. }
+                | Event::Guests(_)
+                | Event::Posted(_)
+                | Event::Deleted(_)
+                | Event::Expired { .. }
+                | Event::Live(_)
+                | Event::Stored(_)
+                | Event::History(_)
+                | Event::SearchResults(_)
+                | Event::Pong(_) => return Err(DisconnectReason::UnexpectedReply),
             }
         }
     }
 
-    /// Carries requests out and events in, until the connection is lost or nobody wants it any more.
-    /// In the latter case what comes out of `requests` still goes out, and the server is told.
+    /// Writes requests and reads events until the connection is lost or the client is closed. On close,
+    /// the queued requests and EXIT are still written.
     pub(super) async fn run(
         self,
         requests: mpsc::Receiver<Vec<u8>>,
-        Keepalive { ping_interval: ping, read_timeout: dead }: Keepalive,
+        Keepalive { ping_interval, read_timeout }: Keepalive,
         events: &EventSender,
         observer: &mut EventObserver,
     ) -> DisconnectReason {
@@ -157,26 +157,30 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             tokio::time::sleep(CLOSE_TIMEOUT).await;
         };
         tokio::select! {
-            // What waits goes out before more is read.
+            // Queued requests are written before more is read.
             biased;
-            error = write_requests(writer, requests, received_up_to, ping) => DisconnectReason::Io(error),
-            loss = read_events(reader, self.decoder, dead, events, observer) => loss,
+            error = write_requests(writer, requests, received_up_to, ping_interval) => {
+                DisconnectReason::Io(error)
+            }
+            reason = read_events(reader, self.decoder, read_timeout, events, observer) => reason,
             () = close_timeout => DisconnectReason::Closed,
         }
     }
 }
 
-/// What is made of events on their way in: the place in the log, and the answers to the outbox.
+/// Inspects events before they are handed on: moves the cursor, and reports answers to the outbox. It
+/// outlives connections.
 #[derive(Debug)]
 pub(super) struct EventObserver {
     pub(super) cursor: Cursor,
-    /// See [`Cursor::has_come`]: for what goes out.
+    /// [`Cursor::received_up_to`], for the pings.
     received_up_to: watch::Sender<Option<Seq>>,
     signals: mpsc::Sender<OutboxSignal>,
-    /// Where the outbox sends once everything was replayed.
+    /// The request channel, until it is handed to the outbox after the replay. Weak, so that it does not
+    /// keep the connection open.
     requests: Option<mpsc::WeakSender<Vec<u8>>>,
     limits: Limits,
-    /// Every ID this client has had.
+    /// Every ID that this client has had.
     own_ids: BTreeSet<UserId>,
 }
 
@@ -187,7 +191,7 @@ impl EventObserver {
         Self { cursor, received_up_to, signals, requests: None, limits, own_ids }
     }
 
-    /// Begins a connection.
+    /// Handles a successful login.
     pub(super) async fn on_welcome(
         &mut self,
         welcome: &Welcome,
@@ -203,48 +207,51 @@ impl EventObserver {
         }
     }
 
-    /// Ends it.
+    /// Handles the end of a connection.
     pub(super) async fn on_disconnect(&mut self) {
         self.requests = None;
         self.signal(OutboxSignal::Disconnected).await;
     }
 
-    async fn on_event(&mut self, event: &event::Event) -> Result<(), DisconnectReason> {
+    /// Handles an event.
+    ///
+    /// # Errors
+    /// [`DisconnectReason::EventsLost`].
+    async fn on_event(&mut self, event: &Event) -> Result<(), DisconnectReason> {
         self.cursor.record(event).map_err(|_missed| DisconnectReason::EventsLost)?;
         match event {
-            event::Event::Live(_) => self.on_live().await,
-            event::Event::Posted(message) if self.own_ids.contains(&message.sender) => {
+            Event::Live(_) => self.on_live().await,
+            Event::Posted(message) if self.own_ids.contains(&message.sender) => {
                 self.on_answered(message.cid.as_ref()).await;
             }
-            event::Event::Stored(stored) => self.on_answered(Some(&stored.cid)).await,
-            event::Event::Error(ErrorReply {
-                code: ErrorCode::NotStored, cid: Some(cid), ..
-            }) => {
+            Event::Stored(stored) => self.on_answered(Some(&stored.cid)).await,
+            Event::Error(ErrorReply { code: ErrorCode::NotStored, cid: Some(cid), .. }) => {
                 self.signal(OutboxSignal::NotStored(cid.clone())).await;
             }
-            event::Event::Error(refused) => self.on_answered(refused.cid.as_ref()).await,
-            event::Event::Deleted(_) | event::Event::Expired { .. } => {
-                self.signal(OutboxSignal::MessageRemoved).await
+            Event::Error(refused) => self.on_answered(refused.cid.as_ref()).await,
+            Event::Deleted(_) | Event::Expired { .. } => {
+                self.signal(OutboxSignal::MessageRemoved).await;
             }
-            event::Event::LoginPrompt
-            | event::Event::Welcome(_)
-            | event::Event::LoginRefused(_)
-            | event::Event::Users(_)
-            | event::Event::Presence { .. }
-            | event::Event::Guests(_)
-            | event::Event::Posted(_)
-            | event::Event::History(_)
-            | event::Event::SearchResults(_)
-            | event::Event::Pong(_)
-            | event::Event::Closing(_) => {}
+            Event::LoginPrompt
+            | Event::Welcome(_)
+            | Event::LoginRefused(_)
+            | Event::Users(_)
+            | Event::Presence { .. }
+            | Event::Guests(_)
+            | Event::Posted(_)
+            | Event::History(_)
+            | Event::SearchResults(_)
+            | Event::Pong(_)
+            | Event::Closing(_) => {}
         }
         Ok(())
     }
 
+    /// Hands the connection to the outbox, once for each connection.
     async fn on_live(&mut self) {
-        if let Some(requests) = self.requests.take().and_then(|line| line.upgrade()) {
-            self.signal(OutboxSignal::Live(requests, SendThrottle::from_limits(&self.limits)))
-                .await;
+        if let Some(requests) = self.requests.take().and_then(|weak| weak.upgrade()) {
+            let throttle = SendThrottle::from_limits(&self.limits);
+            self.signal(OutboxSignal::Live(requests, throttle)).await;
         }
     }
 
@@ -256,12 +263,12 @@ impl EventObserver {
 
     async fn signal(&self, signal: OutboxSignal) {
         if self.signals.send(signal).await.is_err() {
-            // The outbox ends with the client; what it has on disk is sent the next time.
+            // The outbox task ended with the client. The next run sends what is on disk.
         }
     }
 }
 
-/// Whether the same login may succeed a little later.
+/// Whether the same login may succeed later.
 fn is_transient(code: ErrorCode) -> bool {
     matches!(
         code,
@@ -273,27 +280,23 @@ fn is_transient(code: ErrorCode) -> bool {
     )
 }
 
-/// The next event that this version knows. Safe to cancel: what was read stays in `decoder`.
+/// Reads the next event and skips unknown ones. Cancel safe: bytes that were read stay in `decoder`.
 async fn next_event(
     reader: &mut (impl AsyncRead + Unpin),
     decoder: &mut Decoder,
     read_timeout: Duration,
-) -> Result<event::Event, DisconnectReason> {
+) -> Result<Event, DisconnectReason> {
     loop {
         while let Some(object) = decoder.next_object() {
             let object = object.map_err(DisconnectReason::BadFrame)?;
-            if let Some(event) =
-                event::Event::decode(&object).map_err(DisconnectReason::BadEvent)?
-            {
+            if let Some(event) = Event::decode(&object).map_err(DisconnectReason::BadEvent)? {
                 return Ok(event);
             }
         }
         decoder.buffer().reserve(READ_BYTES);
         let read = reader.read_buf(decoder.buffer());
-        match tokio::time::timeout(read_timeout, read)
-            .await
-            .map_err(|_elapsed| DisconnectReason::TimedOut(read_timeout))?
-        {
+        let read = tokio::time::timeout(read_timeout, read).await;
+        match read.map_err(|_elapsed| DisconnectReason::TimedOut(read_timeout))? {
             Ok(0) => return Err(DisconnectReason::Closed),
             Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
@@ -304,7 +307,8 @@ async fn next_event(
     }
 }
 
-/// Reads to the end. While the receiver of the events is busy nothing is read, so the server waits too.
+/// Reads events to the end of the connection. Reading stops while the event channel is full, which slows
+/// the server down.
 async fn read_events<S>(
     mut reader: ReadHalf<S>,
     mut decoder: Decoder,
@@ -319,25 +323,25 @@ where
     loop {
         let event = match next_event(&mut reader, &mut decoder, read_timeout).await {
             Ok(event) => event,
-            Err(loss) => return closing_reason.unwrap_or(loss),
+            Err(reason) => return closing_reason.unwrap_or(reason),
         };
-        if let Err(loss) = observer.on_event(&event).await {
-            return loss;
+        if let Err(reason) = observer.on_event(&event).await {
+            return reason;
         }
         let received_up_to = observer.cursor.received_up_to();
-        if let event::Event::Closing(refused) = &event {
+        if let Event::Closing(refused) = &event {
             closing_reason = Some(DisconnectReason::from_closing(refused));
         }
         match events.send(ClientEvent::Received(event)).await {
-            // Nobody wants it; but to hang up on unread bytes would take back what was written last.
-            Ok(()) | Err(super::driver::Closed) => {}
+            // Go on reading after a close: a socket closed with unread bytes discards what was written.
+            Ok(()) | Err(Closed) => {}
         }
         observer.received_up_to.send_replace(received_up_to);
     }
 }
 
-/// Writes all requests that wait at once. After the last one, when nobody can send any more, it says
-/// EXIT and leaves the end to the server.
+/// Writes requests until the channel is closed, then EXIT, and leaves closing to the server. Returns only
+/// on an error.
 async fn write_requests<S>(
     mut writer: WriteHalf<S>,
     mut requests: mpsc::Receiver<Vec<u8>>,
@@ -350,13 +354,14 @@ where
     match write_until_closed(&mut writer, &mut requests, &received_up_to, ping_interval).await {
         Ok(()) => std::future::pending().await,
         Err(error) => {
-            // The server may have said why it hung up: the reader gets the time to find it.
+            // Give the reader time to find the server's reason.
             tokio::time::sleep(CLOSE_TIMEOUT).await;
             error
         }
     }
 }
 
+/// Writes all queued requests in one call, and a ping whenever none was queued for `ping_interval`.
 async fn write_until_closed(
     writer: &mut (impl AsyncWrite + Unpin),
     requests: &mut mpsc::Receiver<Vec<u8>>,

@@ -1,35 +1,37 @@
-//! Where in the log this client is: what a new connection has to go on from.
+//! The position in the server's log that this client has received, from which a new connection resumes.
 //!
-//! Pure. It counts what came on a connection, because the server counts what it sent.
+//! Pure. It counts the log events of a connection; the server sends its own count with each pong, so a lost
+//! event is noticed.
 
 use crate::protocol::event::{Event, Welcome};
 use crate::protocol::id::Seq;
 use crate::protocol::request::Resume;
 
-/// The place that was reached, as long as the process lives.
+/// The position of this client. It outlives connections, not the process.
 #[derive(Debug, Default)]
 pub(super) struct Cursor {
     epoch: Option<String>,
-    /// Everything up to here was handed over...
+    /// The last event that was received.
     received: Seq,
-    /// ...and for everything up to here the server's count said so, too.
+    /// The last event for which the server's count matched.
     confirmed: Seq,
+    /// The number of log events on this connection.
     count: u64,
-    /// Nothing that could be seen is missing before `reached`.
+    /// Whether all visible messages before `received` are known too.
     has_full_log: bool,
 }
 
-/// The server has sent what did not come.
+/// The server sent events that were not received.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct EventsMissed;
 
 impl Cursor {
-    /// From where the next login goes on; nothing before the first.
+    /// Returns the position to resume from, or `None` before the first login.
     pub(super) fn resume(&self) -> Option<Resume> {
         self.epoch.clone().map(|epoch| Resume { after: self.received, epoch })
     }
 
-    /// Begins a connection.
+    /// Handles a login.
     pub(super) fn on_welcome(&mut self, welcome: &Welcome) {
         self.count = 0;
         if !welcome.resumed {
@@ -39,15 +41,16 @@ impl Cursor {
         }
     }
 
-    /// Up to where everything has come that this person may see, as far as that is known.
+    /// Returns the position up to which all messages visible to this user are known, or `None` if some
+    /// earlier ones are not.
     pub(super) fn received_up_to(&self) -> Option<Seq> {
         self.has_full_log.then_some(self.received)
     }
 
-    /// Notes what came.
+    /// Records an event.
     ///
     /// # Errors
-    /// The server has counted otherwise: the next login goes on from where the counts agreed.
+    /// The server's count differs. The next login resumes after the last position where the counts matched.
     pub(super) fn record(&mut self, event: &Event) -> Result<(), EventsMissed> {
         let seq = match event {
             Event::Posted(message) => message.seq,
@@ -119,8 +122,8 @@ mod tests {
         };
         let mut cursor = Cursor::default();
         cursor.on_welcome(&welcome(7, false));
-        for part in [page(true, false), page(false, true), expired(8)] {
-            cursor.record(&part).unwrap();
+        for event in [page(true, false), page(false, true), expired(8)] {
+            cursor.record(&event).unwrap();
             assert_eq!(cursor.received_up_to(), None);
         }
         cursor.record(&page(false, false)).unwrap();

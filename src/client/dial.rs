@@ -1,7 +1,7 @@
-//! From an address to an encrypted stream of bytes.
+//! Opens an encrypted connection to a server, and checks the server's key.
 //!
-//! [`Connector`] is what the driver knows of it, so that tests connect in memory, or over a network that
-//! a simulation makes up. What it gives is a server whose key has been judged, by `trust`.
+//! [`Connector`] abstracts this for the driver, so that tests can connect in memory or over a simulated
+//! network.
 
 use std::io;
 use std::net::SocketAddr;
@@ -21,90 +21,89 @@ use crate::tls;
 use crate::tls::client::ClientIdentity;
 use crate::tls::fingerprint::Fingerprint;
 
-/// How long one address, and then the handshake of TLS, may take: far more than the slowest network
-/// needs, and less than a person's patience.
+/// Time limit for the TCP connection to one address, and again for the TLS handshake.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Makes connections to one server.
+/// Opens connections to one server.
 pub trait Connector: Send + 'static {
-    /// What a connection is.
+    /// A connection.
     type Stream: AsyncRead + AsyncWrite + Unpin + Send;
 
-    /// Makes one.
+    /// Opens a connection and checks the server's key.
     fn connect(
         &mut self,
     ) -> impl Future<Output = Result<VerifiedStream<Self::Stream>, ConnectError>> + Send;
 }
 
-/// A connection to a server that has shown its key, which is the right one.
+/// A connection to a server whose key was checked.
 #[derive(Debug)]
 pub struct VerifiedStream<S> {
-    /// What carries the bytes.
+    /// The connection.
     pub stream: S,
     /// The fingerprint of the server's key.
     pub fingerprint: String,
-    /// What people have to know who meet this server for the first time.
+    /// At first contact: asks the user to compare the fingerprint.
     pub first_contact_notice: Option<SafeText>,
 }
 
-/// Why there is no connection; the texts are for people.
+/// Why a connection was not opened. The texts are shown to the user.
 #[derive(Debug, Error)]
 pub enum ConnectError {
-    /// The host's name leads nowhere.
-    #[error("there is no host {host} ({source})")]
+    /// The host name does not resolve.
+    #[error("cannot find the host {host}: {source} (check the name)")]
     UnknownHost {
-        /// Its name.
+        /// The host name.
         host: String,
-        /// Why not.
+        /// The resolver's error.
         source: io::Error,
     },
-    /// The host is there, the server is not.
-    #[error("nobody answers at {0} (connection refused): is `chat serve` running there?")]
+    /// The host refused the connection.
+    #[error("cannot connect to {0}: connection refused (is `chat serve` running there?)")]
     Refused(ServerAddress),
-    /// The host is not there, or something swallows what is sent to it.
+    /// No answer in time, from the host or in the TLS handshake.
     #[error(
-        "{0} does not answer within {seconds} seconds: is the address right, and no firewall between?",
+        "cannot connect to {0}: no answer within {seconds} seconds (check the address and any firewall)",
         seconds = CONNECT_TIMEOUT.as_secs()
     )]
     TimedOut(ServerAddress),
-    /// Anything else that the network says.
-    #[error("can't reach {server} ({source})")]
+    /// Any other network error.
+    #[error("cannot connect to {server}: {source}")]
     Unreachable {
-        /// Where it should be.
+        /// The server's address.
         server: ServerAddress,
-        /// Why not.
+        /// The network error.
         source: io::Error,
     },
-    /// Something answers, but it is no server of ours.
-    #[error("{server} does not answer as a chat server does, with TLS 1.3 ({source})")]
+    /// The TLS handshake failed.
+    #[error("no TLS 1.3 connection to {server}: {source} (is it a chat server?)")]
     Tls {
-        /// Where it should be.
+        /// The server's address.
         server: ServerAddress,
-        /// What is wrong.
+        /// The TLS error.
         source: tls::TlsError,
     },
-    /// It can't show that it is the right one.
-    #[error("{server} has no certificate to be trusted: nothing was sent. {source}")]
+    /// The certificate is not valid for the host name, or not issued by a trusted authority.
+    #[error("the certificate of {server} is not trusted, nothing was sent: {source}")]
     UntrustedCertificate {
-        /// Where it should be.
+        /// The server's address.
         server: ServerAddress,
-        /// What is wrong.
+        /// The verification error.
         source: tls::TlsError,
     },
-    /// It has the wrong key, or nobody knows.
+    /// The server's key is wrong, or could not be checked.
     #[error(transparent)]
     Untrusted(#[from] UntrustedServer),
-    /// A defect in this program.
-    #[error("the server's key could not be judged ({0})")]
+    /// The check of the key panicked.
+    #[error("internal error: the check of the server's key failed: {0} (please report this)")]
     KeyCheckFailed(#[from] JoinError),
 }
 
 impl ConnectError {
-    /// Whether it is a wrong server that answers: another attempt would come to the same.
+    /// Whether another attempt would fail too, because the server is not trusted.
     pub(super) fn is_final(&self) -> bool {
         match self {
             Self::UntrustedCertificate { .. } => true,
-            Self::Untrusted(distrust) => distrust.is_final(),
+            Self::Untrusted(untrusted) => untrusted.is_final(),
             Self::UnknownHost { .. }
             | Self::Refused(_)
             | Self::TimedOut(_)
@@ -115,11 +114,11 @@ impl ConnectError {
     }
 }
 
-/// Connects over TCP, with TLS.
+/// Connects over TCP and TLS.
 #[derive(Debug)]
 pub(super) struct Dialer {
     pub(super) server: ServerAddress,
-    /// The key that the link wants.
+    /// The key that the link requires.
     pub(super) pin: Option<Fingerprint>,
     pub(super) trust: TrustMode,
     pub(super) identity: Option<Arc<ClientIdentity>>,
@@ -130,42 +129,32 @@ impl Connector for Dialer {
 
     async fn connect(&mut self) -> Result<VerifiedStream<Self::Stream>, ConnectError> {
         let stream = self.connect_tcp().await?;
-        let shown = tokio::time::timeout(CONNECT_TIMEOUT, self.start_tls(stream)).await;
-        let (stream, key) = match shown {
-            Ok(Ok(shown)) => shown,
+        let server = self.server.clone();
+        let handshake = tokio::time::timeout(CONNECT_TIMEOUT, self.start_tls(stream)).await;
+        let (stream, key) = match handshake {
+            Ok(Ok(stream_and_key)) => stream_and_key,
             Ok(Err(
                 source @ (tls::TlsError::Untrusted(_) | tls::TlsError::InvalidServerName(_)),
-            )) => {
-                return Err(ConnectError::UntrustedCertificate {
-                    server: self.server.clone(),
-                    source,
-                });
-            }
-            Ok(Err(source)) => {
-                return Err(ConnectError::Tls { server: self.server.clone(), source });
-            }
-            Err(_elapsed) => return Err(ConnectError::TimedOut(self.server.clone())),
+            )) => return Err(ConnectError::UntrustedCertificate { server, source }),
+            Ok(Err(source)) => return Err(ConnectError::Tls { server, source }),
+            Err(_elapsed) => return Err(ConnectError::TimedOut(server)),
         };
-        let (server, pin, trust) = (self.server.clone(), self.pin, self.trust.clone());
-        // It reads and writes a file, and may wait for another client to do the same.
-        let judged = tokio::task::spawn_blocking(move || trust.check(&server, pin, key)).await?;
-        let first_contact = match judged? {
+        let (pin, trust) = (self.pin, self.trust.clone());
+        // Blocking: the check reads and writes a file, and may wait for another client's lock.
+        let check = tokio::task::spawn_blocking(move || trust.check(&server, pin, key)).await?;
+        let first_contact_notice = match check? {
             KeyCheck::FirstContact => Some(first_contact_notice(&self.server, key)),
             KeyCheck::Known => None,
         };
-        Ok(VerifiedStream {
-            stream,
-            fingerprint: key.to_string(),
-            first_contact_notice: first_contact,
-        })
+        Ok(VerifiedStream { stream, fingerprint: key.to_string(), first_contact_notice })
     }
 }
 
-/// What to compare, and with what, in lines that fit beside the people of a small screen.
+/// Returns the notice in lines that are short enough for a small screen.
 fn first_contact_notice(server: &ServerAddress, key: Fingerprint) -> SafeText {
     SafeText::clean(&format!(
-        "first contact with {server}, whose key is\n{key}\ncompare it with what the server printed when it began\n\
-         from now on no other key is taken for this server"
+        "first contact with {server}, its key is\n{key}\ncompare it with the fingerprint that the server printed\n\
+         from now on any other key is refused"
     ))
 }
 
@@ -185,7 +174,7 @@ impl Dialer {
         }
     }
 
-    /// Tries all addresses of the host, one after the other; the error is the last one's.
+    /// Tries the addresses of the host one after the other. The error is that of the last one.
     async fn connect_tcp(&self) -> Result<TcpStream, ConnectError> {
         let host = self.server.host();
         let unknown = |source| ConnectError::UnknownHost { host: host.to_owned(), source };
@@ -203,19 +192,19 @@ impl Dialer {
     async fn connect_address(&self, address: SocketAddr) -> Result<TcpStream, ConnectError> {
         let attempt = async {
             let stream = TcpStream::connect(address).await?;
-            // A chat's messages are small and wait for nobody.
+            // Messages are small: send them immediately.
             stream.set_nodelay(true)?;
             io::Result::Ok(stream)
         };
-        let server = || self.server.clone();
+        let server = self.server.clone();
         match tokio::time::timeout(CONNECT_TIMEOUT, attempt).await {
             Ok(Ok(stream)) => Ok(stream),
-            Ok(Err(error)) => Err(match error.kind() {
-                io::ErrorKind::ConnectionRefused => ConnectError::Refused(server()),
-                io::ErrorKind::TimedOut => ConnectError::TimedOut(server()),
-                _ => ConnectError::Unreachable { server: server(), source: error },
+            Ok(Err(source)) => Err(match source.kind() {
+                io::ErrorKind::ConnectionRefused => ConnectError::Refused(server),
+                io::ErrorKind::TimedOut => ConnectError::TimedOut(server),
+                _ => ConnectError::Unreachable { server, source },
             }),
-            Err(_elapsed) => Err(ConnectError::TimedOut(server())),
+            Err(_elapsed) => Err(ConnectError::TimedOut(server)),
         }
     }
 }
@@ -228,7 +217,7 @@ mod tests {
     use tokio::net::TcpListener;
 
     use super::*;
-    use crate::client::trust::KnownServers;
+    use crate::client::known_servers::KnownServers;
 
     async fn connect_to(port: u16) -> Result<VerifiedStream<TlsStream<TcpStream>>, ConnectError> {
         let server = format!("localhost:{port}").parse().unwrap();
@@ -255,15 +244,15 @@ mod tests {
             stream.shutdown().await.unwrap();
         };
         let client = async {
-            let mut link = connect_to(port).await.unwrap();
-            let words = link.first_contact_notice.unwrap().to_string();
-            assert!(words.contains(&link.fingerprint), "{words}");
-            let mut said = String::new();
-            link.stream.read_to_string(&mut said).await.unwrap();
-            (said, link.fingerprint)
+            let mut verified = connect_to(port).await.unwrap();
+            let notice = verified.first_contact_notice.unwrap().to_string();
+            assert!(notice.contains(&verified.fingerprint), "{notice}");
+            let mut received = String::new();
+            verified.stream.read_to_string(&mut received).await.unwrap();
+            (received, verified.fingerprint)
         };
-        let ((), (said, fingerprint)) = tokio::join!(server, client);
-        assert_eq!((said.as_str(), fingerprint), ("hello", identity.fingerprint().to_string()));
+        let ((), (received, fingerprint)) = tokio::join!(server, client);
+        assert_eq!((received.as_str(), fingerprint), ("hello", identity.fingerprint().to_string()));
     }
 
     #[tokio::test]

@@ -1,7 +1,7 @@
-//! What a person types: the original's commands, `@` and `.`, as values.
+//! Parses what the user types: text, `@` recipients and dot-commands, as in the original client.
 //!
-//! Pure, and without knowledge of who is there: `@` words stay words here (`Room::resolve` turns them
-//! into IDs). The screen and the plain mode read their input through this one file.
+//! Pure. Names after `@` are not resolved here (see `ChatState::resolve`). The full-screen client and the
+//! line mode share this parser.
 
 use thiserror::Error;
 
@@ -10,21 +10,21 @@ use crate::protocol::id::{IdError, MessageId};
 use crate::protocol::limits;
 use crate::protocol::text::SafeText;
 
-/// One thing that was typed.
+/// A parsed input.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum UserInput {
-    /// Text, for `to`, or for whoever is chosen when `to` is empty.
+    /// `[@ID…] text`. If `to` is empty, the text goes to the selected recipients.
     Post {
-        /// The words after each `@`.
+        /// The recipients as typed, without the `@`.
         to: Vec<String>,
         /// The text.
         text: SafeText,
     },
     /// `.temp [SECONDS] [@ID…] text`
     Temporary {
-        /// How long it lives.
+        /// The lifetime.
         seconds: u32,
-        /// The words after each `@`.
+        /// The recipients as typed, without the `@`.
         to: Vec<String>,
         /// The text.
         text: SafeText,
@@ -33,7 +33,7 @@ pub enum UserInput {
     Reply {
         /// The message replied to.
         to: MessageId,
-        /// The text; empty when only the target was typed.
+        /// The text, which may be empty.
         text: SafeText,
     },
     /// `.delete ID`
@@ -44,14 +44,14 @@ pub enum UserInput {
     Exit,
 }
 
-/// One of the dot-commands, as help and completion show it.
+/// A dot-command, as shown by help and completion.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DotCommand {
-    /// What is typed, with its dot.
+    /// The command with its dot.
     pub name: &'static str,
-    /// What comes after it.
+    /// Its arguments, as shown in the help.
     pub arguments: &'static str,
-    /// What it does.
+    /// Its effect, as shown in the help.
     pub about: &'static str,
 }
 
@@ -60,50 +60,49 @@ pub const DOT_COMMANDS: [DotCommand; 5] = [
     DotCommand {
         name: ".temp",
         arguments: "[SECONDS] [@ID…] text",
-        about: "send a message that vanishes (after 10 seconds)",
+        about: "send a message that expires (after 10 seconds)",
     },
     DotCommand { name: ".reply", arguments: "MESSAGE_ID text", about: "reply to a message" },
-    DotCommand { name: ".delete", arguments: "MESSAGE_ID", about: "delete a message of yours" },
+    DotCommand { name: ".delete", arguments: "MESSAGE_ID", about: "delete your own message" },
     DotCommand { name: ".search", arguments: "REGEX", about: "search the conversation" },
     DotCommand { name: ".exit", arguments: "", about: "leave" },
 ];
 
-/// Why what was typed can't be done.
+/// Why an input is invalid. The texts are shown to the user.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum CommandError {
-    /// A dot and a word that is no command.
-    #[error("there is no command .{0} (begin with a space to send it as text)")]
+    /// A dot and an unknown word.
+    #[error("unknown command .{0} (start with a space to send it as text)")]
     UnknownCommand(String),
-    /// A message id is missing or is none.
-    #[error("{command} needs a message's id: {source}")]
+    /// A message ID is missing or invalid.
+    #[error("{command} needs a message ID: {source}")]
     MessageId {
         /// The command.
         command: &'static str,
-        /// What is wrong with it.
+        /// The problem.
         source: IdError,
     },
-    /// `.exit` and more: what is to become of that, nobody can know.
-    #[error(".exit stands alone (begin with a space to send it all as text)")]
+    /// Text after `.exit`.
+    #[error(".exit takes no text (start with a space to send it all as text)")]
     ExitWithText,
-    /// Nothing to send.
-    #[error("there is nothing to send: write a message after {0}")]
+    /// The text is blank.
+    #[error("nothing to send: write a message after {0}")]
     Empty(&'static str),
-    /// The server would refuse it.
+    /// The server would refuse the message.
     #[error("{0}")]
     Invalid(#[from] Refusal),
 }
 
 impl UserInput {
-    /// Reads what was typed. White space around it is ignored, but a space before a dot or an `@`
-    /// makes them text.
+    /// Parses an input. A space before a dot or an `@` makes it text.
     ///
     /// # Errors
-    /// See [`LineError`]; nothing should be lost of what was typed then.
+    /// See [`CommandError`]. The caller should keep the input, so that the user can correct it.
     pub fn parse(typed: &str) -> Result<Self, CommandError> {
         let Some((name, rest)) = split_command(typed) else {
             let (to, text) = split_mentions(typed);
-            let what = if to.is_empty() { "the prompt" } else { "the names" };
-            return Ok(Self::Post { to, text: parse_content(text, what)? });
+            let after = if to.is_empty() { "the prompt" } else { "the names" };
+            return Ok(Self::Post { to, text: parse_content(text, after)? });
         };
         match name {
             "temp" => {
@@ -126,7 +125,7 @@ impl UserInput {
     }
 }
 
-/// A dot and letters at the very beginning: the word after the dot, and what comes after it.
+/// Splits a text that starts with a dot and letters into the letters and the rest.
 fn split_command(typed: &str) -> Option<(&str, &str)> {
     let rest = typed.strip_prefix('.')?;
     let (name, rest) = split_word(rest);
@@ -139,7 +138,7 @@ fn split_word(text: &str) -> (&str, &str) {
     text.split_once(char::is_whitespace).unwrap_or((text, ""))
 }
 
-/// The leading words that begin with `@`, without it, and the rest.
+/// Splits off the leading words that start with `@`.
 fn split_mentions(text: &str) -> (Vec<String>, &str) {
     let mut to = Vec::new();
     let mut rest = text;
@@ -156,7 +155,7 @@ fn split_mentions(text: &str) -> (Vec<String>, &str) {
     }
 }
 
-/// A number in front of more text is how long the message lives.
+/// Splits off a leading number, if more text follows. Otherwise returns the default.
 fn split_seconds(rest: &str) -> Result<(u32, &str), CommandError> {
     let (word, after) = split_word(rest);
     let is_number = !word.is_empty() && word.bytes().all(|b| b.is_ascii_digit());
@@ -175,10 +174,10 @@ fn parse_message_id(command: &'static str, text: &str) -> Result<MessageId, Comm
     text.trim().parse().map_err(|source| CommandError::MessageId { command, source })
 }
 
-/// The text of a message, as the server would take it.
+/// Cleans the text of a message. `after` names what the text follows, for the error message.
 ///
 /// # Errors
-/// It is blank, or too long.
+/// The text is blank or too long.
 pub fn parse_content(text: &str, after: &'static str) -> Result<SafeText, CommandError> {
     let content = SafeText::clean(text);
     let characters = content.as_str().chars().count();
@@ -228,27 +227,27 @@ mod tests {
             (".exit", UserInput::Exit),
             (".exit \n", UserInput::Exit),
         ];
-        for (typed, line) in cases {
-            assert_eq!(UserInput::parse(typed), Ok(line), "{typed:?}");
+        for (typed, parsed) in cases {
+            assert_eq!(UserInput::parse(typed), Ok(parsed), "{typed:?}");
         }
     }
 
     #[test]
     fn invalid_input_names_the_problem() {
         let long = "x".repeat(limits::CONTENT_CHARACTERS + 1);
-        for (typed, words) in [
-            (".dance", "there is no command .dance"),
-            (".delete", ".delete needs a message's id"),
-            (".exit\nand a draft", ".exit stands alone"),
-            (".reply 12 hi", ".reply needs a message's id"),
+        for (typed, problem) in [
+            (".dance", "unknown command .dance"),
+            (".delete", ".delete needs a message ID"),
+            (".exit\nand a draft", ".exit takes no text"),
+            (".reply 12 hi", ".reply needs a message ID"),
             ("@Ann_1234", "nothing to send"),
             ("   ", "nothing to send"),
             (".temp", "nothing to send"),
-            (".temp 99999999999 hi", "lives from 1 to"),
+            (".temp 99999999999 hi", "must last 1 to"),
             (long.as_str(), "4001 characters"),
         ] {
             let error = UserInput::parse(typed).unwrap_err().to_string();
-            assert!(error.contains(words), "{typed:?}: {error}");
+            assert!(error.contains(problem), "{typed:?}: {error}");
         }
     }
 }

@@ -1,8 +1,8 @@
-//! What leads to a server, as people pass it on: a link, or the address alone.
+//! Links to servers: `chat://HOST:PORT/#pin=…&invite=…`, or an address alone.
 //!
-//! Pure. `chat://HOST:PORT/#pin=…&invite=…` brings the fingerprint of the server's key, and what lets
-//! somebody new in. Both stand behind the `#`, as what no program sends on by itself. Nothing in a link
-//! is ignored: what this version does not know may be what keeps an impostor out.
+//! Pure. The pin is the fingerprint of the server's key, and the invite admits a new user. Both are in the
+//! fragment, which programs such as browsers do not send to servers. Unknown parts are errors, because a
+//! later version may define one that protects against an impostor.
 
 use std::fmt;
 use std::str::FromStr;
@@ -13,39 +13,39 @@ use super::address::{AddressError, ServerAddress};
 use crate::protocol::invite::{Invite, InviteError};
 use crate::tls::fingerprint::{Fingerprint, FingerprintError};
 
-/// The way to a server.
+/// The address of a server, with an optional pin and invite.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ServerLink {
-    /// Where it is.
+    /// The address.
     pub server: ServerAddress,
-    /// The key that it has to have.
+    /// The fingerprint that the server's key must have.
     pub pin: Option<Fingerprint>,
-    /// What lets somebody in who has no ID there yet.
+    /// Admits a user who has no ID on the server yet.
     pub invite: Option<Invite>,
 }
 
-/// Why a text leads to no server.
+/// Why a text is no link to a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum LinkError {
-    /// Not to be found there.
+    /// The address is invalid.
     #[error(transparent)]
     Address(#[from] AddressError),
-    /// A link of another kind.
-    #[error("only links that begin with chat:// lead to a chat server")]
+    /// The scheme is not `chat`.
+    #[error("not a link to a chat server: such a link starts with chat://")]
     UnknownScheme,
-    /// Half a pin, mostly.
-    #[error("the pin in this link is not complete: copy the whole link (its pin is {0})")]
+    /// The pin is invalid, usually because the link was cut off.
+    #[error("the pin in this link is not complete: copy the whole link ({0})")]
     Pin(#[from] FingerprintError),
-    /// Half an invite, mostly.
+    /// The invite is invalid, usually because the link was cut off.
     #[error("the invite in this link is not complete: {0}")]
     Invite(#[from] InviteError),
-    /// The same thing twice: which one counts?
-    #[error("this link says the same thing twice: ask for another")]
+    /// A part occurs twice.
+    #[error("this link has the same part twice: ask for a new link")]
     Duplicate,
-    /// More than this version understands.
+    /// A part that this version does not support.
     #[error(
-        "this link has a part that this version of chat does not know: update chat, or give HOST:PORT \
-         alone if you trust the way to the server"
+        "this link has a part that this version of chat does not support: update chat, or give HOST:PORT \
+         alone if you trust the network"
     )]
     UnknownPart,
 }
@@ -87,7 +87,7 @@ impl FromStr for ServerLink {
     }
 }
 
-/// A link, or `HOST:PORT` where that says everything.
+/// Writes a link, or `HOST:PORT` if there is neither a pin nor an invite.
 impl fmt::Display for ServerLink {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { server, pin, invite } = self;

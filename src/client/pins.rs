@@ -1,8 +1,7 @@
-//! The text of `known_servers`: a line a server, `HOST:PORT SHA256:… DATE`, with the key that it had when
-//! it was first met.
+//! The text format of `known_servers`: one pinned key a line, as `HOST:PORT SHA256:… DATE`.
 //!
-//! Pure: the file is `trust`'s business. One line that makes no sense spoils the whole text: it may be
-//! the one that would have kept an impostor out.
+//! Pure: `known_servers` does the file access. One invalid line makes the whole text invalid, because it
+//! may be the pin that would expose an impostor.
 
 use chrono::NaiveDate;
 use thiserror::Error;
@@ -10,49 +9,49 @@ use thiserror::Error;
 use super::address::ServerAddress;
 use crate::tls::fingerprint::Fingerprint;
 
-/// A line: the key of a server.
+/// The pinned key of a server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pin {
-    /// The server.
+    /// The server's address.
     pub server: ServerAddress,
-    /// Its key.
+    /// The fingerprint of its key.
     pub key: Fingerprint,
-    /// The day on which it was first met.
+    /// The date of the first contact.
     pub since: NaiveDate,
-    /// The number of the line, from 1 up.
+    /// The line number, starting at 1.
     pub line: usize,
 }
 
-/// A line that makes no sense.
+/// An invalid line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum PinLineError {
-    /// Something else.
-    #[error("line {line} is not HOST:PORT SHA256:… YEAR-MONTH-DAY: correct it, or remove it")]
+    /// The line does not have the expected form.
+    #[error("line {line} is not HOST:PORT SHA256:… YEAR-MONTH-DAY (correct or remove it)")]
     Malformed {
-        /// Its number.
+        /// The line number.
         line: usize,
     },
-    /// Which of the two counts?
-    #[error("line {line} is about the same server as line {first}: remove one of them")]
+    /// Two lines pin the same server.
+    #[error("lines {first} and {line} are for the same server (remove one of them)")]
     Duplicate {
-        /// Its number.
+        /// The number of the second line.
         line: usize,
-        /// The number of the line before.
+        /// The number of the first line.
         first: usize,
     },
 }
 
-/// All pins in the text. Empty lines, and those that begin with `#`, say nothing.
+/// Parses all pins. Empty lines and lines that start with `#` are skipped.
 ///
 /// # Errors
-/// A line that says something else.
+/// The first invalid line.
 pub fn parse(text: &str) -> Result<Vec<Pin>, PinLineError> {
     let mut pins: Vec<Pin> = Vec::new();
-    for (line, words) in (1..).zip(text.lines()) {
-        if words.trim().is_empty() || words.starts_with('#') {
+    for (line, content) in (1..).zip(text.lines()) {
+        if content.trim().is_empty() || content.starts_with('#') {
             continue;
         }
-        let pin = parse_line(words, line).ok_or(PinLineError::Malformed { line })?;
+        let pin = parse_line(content, line).ok_or(PinLineError::Malformed { line })?;
         if let Some(first) = pins.iter().find(|first| first.server == pin.server) {
             return Err(PinLineError::Duplicate { line, first: first.line });
         }
@@ -72,7 +71,7 @@ fn parse_line(text: &str, line: usize) -> Option<Pin> {
     words.next().is_none().then_some(pin)
 }
 
-/// The text with one more line.
+/// Returns the text with a pin appended.
 pub fn append(text: &str, server: &ServerAddress, key: Fingerprint, since: NaiveDate) -> String {
     let end = if text.is_empty() || text.ends_with('\n') { "" } else { "\n" };
     format!("{text}{end}{server} {key} {since}\n")

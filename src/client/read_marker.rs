@@ -1,35 +1,36 @@
-//! How far one has read, in a small file, so that the next run can say what is new.
+//! The read marker: a small file that remembers how far the user has read, for the next run.
 
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use super::state::history::ReadPosition;
+use crate::files;
 
-/// The file; none for who wants none.
+/// The read marker of one user on one server. The default one has no file and stores nothing.
 #[derive(Debug, Clone, Default)]
 pub struct ReadMarkerFile(Option<PathBuf>);
 
 impl ReadMarkerFile {
-    /// The file of this name in `folder`, which must be there.
+    /// Names the file `{stem}.seen` in `folder`, which must exist.
     pub fn new(folder: &Path, stem: &str) -> Self {
         Self(Some(folder.join(format!("{stem}.seen"))))
     }
 
-    /// What the last run has noted; nothing also where that can't be read.
+    /// Reads the position. A missing or invalid file counts as none.
     pub fn read(&self) -> Option<ReadPosition> {
         serde_json::from_slice(&fs::read(self.0.as_ref()?).ok()?).ok()
     }
 
-    /// Notes it: the old file, or the new one, but never half of it.
+    /// Writes the position atomically.
     ///
     /// # Errors
-    /// It can't be written.
+    /// The file can't be written.
     pub fn write(&self, position: &ReadPosition) -> io::Result<()> {
         let Some(path) = &self.0 else { return Ok(()) };
+        // Several processes may write the marker of the same user.
         let temporary = path.with_extension(format!("{}.new", std::process::id()));
-        fs::write(&temporary, serde_json::to_vec(position)?)?;
-        fs::rename(&temporary, path)
+        files::replace_through(&temporary, path, 0o644, &serde_json::to_vec(position)?)
     }
 }
 

@@ -1,25 +1,37 @@
-//! The outbox's file: a line of JSON for each message, and one for each answer.
+//! The outbox file: one line of JSON for each message and each answer.
 //!
-//! A message is on disk before it is sent for the first time. An answer need not be: without its line
-//! the message is sent again, and the server knows it. Once nothing waits the file is empty, so that it
-//! never keeps what is gone elsewhere. Each process has a file of its own, which a lock holds.
+//! A message is synced to disk before it is sent for the first time. Answers are not synced: if one is lost,
+//! the message is sent again and the server recognizes it. The file is emptied once no message is left in
+//! it, and rewritten after a message was deleted or expired elsewhere. Each process holds a lock on a file of
+//! its own.
 
-use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+use thiserror::Error;
 
-use super::{OutboxError, UnsentMessage};
+use super::message::UnsentMessage;
+use crate::files;
 use crate::protocol::id::Cid;
 use crate::protocol::message::Millis;
 use crate::protocol::request::{PostKind, Request};
 
-/// How many processes may talk to one server under one name on one machine.
+/// The highest number of processes with one user, server and folder.
 const MAX_PROCESSES: u32 = 64;
 
-/// One line of the file.
+/// A file or folder of the outbox can't be used.
+#[derive(Debug, Error)]
+#[error("cannot {action} {}: {source}", path.display())]
+pub struct OutboxError {
+    action: &'static str,
+    path: PathBuf,
+    source: io::Error,
+}
+
+/// A line of the file. The form on disk has no tag: the fields tell the two apart.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(untagged)]
 enum Record {
@@ -27,24 +39,25 @@ enum Record {
     Answered { answered: Cid },
 }
 
-/// The file, held by this process.
+/// The outbox file of this process.
 #[derive(Debug)]
 pub(super) struct OutboxFile {
     path: PathBuf,
     file: File,
-    /// Whether lines are in it that nobody needs.
+    /// Whether the file has lines of messages that were answered.
     has_stale_lines: bool,
-    /// Holds the lock.
+    /// Locked while this process runs.
     _lock: File,
 }
 
 impl OutboxFile {
-    /// Takes the first file that no process holds, and what is in all such files.
+    /// Opens the first file that no other process holds. Returns the unanswered messages of all files that
+    /// no other process holds, oldest first, and removes those other files.
     pub(super) fn open(
         folder: &Path,
         stem: &str,
     ) -> Result<(Self, Vec<UnsentMessage>), OutboxError> {
-        make_folder(folder)?;
+        files::create_private_folder(folder).map_err(error("create", folder))?;
         let mut own: Option<(PathBuf, File)> = None;
         let mut unsent = Vec::new();
         let mut taken_over = Vec::new();
@@ -62,35 +75,31 @@ impl OutboxFile {
             }
         }
         let Some((path, lock)) = own else {
-            let source = io::Error::other("too many processes use it");
-            return Err(OutboxError { action: "use", path: folder.to_owned(), source });
+            return Err(error("use", folder)(io::Error::other(format!(
+                "{MAX_PROCESSES} processes use it already"
+            ))));
         };
-        unsent.sort_by_key(|unsent| unsent.at);
-        let failed = |source| OutboxError { action: "write", path: path.clone(), source };
-        let file = rewrite(&path, unsent.iter()).map_err(failed)?;
+        unsent.sort_by_key(|message| message.at);
+        let file = rewrite(&path, unsent.iter()).map_err(error("write", &path))?;
         for (other, _lock) in taken_over {
-            fs::remove_file(&other).map_err(|source| OutboxError {
-                action: "remove",
-                path: other,
-                source,
-            })?;
+            fs::remove_file(&other).map_err(error("remove", &other))?;
         }
         Ok((Self { path, file, has_stale_lines: false, _lock: lock }, unsent))
     }
 
-    /// Appends messages; they are on disk afterwards.
-    pub(super) fn append(&mut self, unsent: &[UnsentMessage]) -> io::Result<()> {
-        let before = self.file.metadata()?.len();
-        let written = self.file.write_all(&lines(unsent.iter())?);
+    /// Appends messages and syncs them to disk.
+    pub(super) fn append(&mut self, messages: &[UnsentMessage]) -> io::Result<()> {
+        let length = self.file.metadata()?.len();
+        let written = self.file.write_all(&lines(messages.iter())?);
         let outcome = written.and_then(|()| self.file.sync_data());
         if outcome.is_err() {
-            // Half a line would spoil the next.
-            self.file.set_len(before)?;
+            // An incomplete line would spoil the next one.
+            self.file.set_len(length)?;
         }
         outcome
     }
 
-    /// Notes answers; `left` is what still waits.
+    /// Records answers. `unsent` are the messages that still have none.
     pub(super) fn record_answers<'a>(
         &mut self,
         cids: &[Cid],
@@ -108,7 +117,7 @@ impl OutboxFile {
         self.file.write_all(&bytes)
     }
 
-    /// Takes everything out of the file that nobody needs any more.
+    /// Removes the text of answered messages from the file, by rewriting it with `unsent` only.
     pub(super) fn scrub<'a>(
         &mut self,
         unsent: impl Iterator<Item = &'a UnsentMessage>,
@@ -121,29 +130,25 @@ impl OutboxFile {
     }
 }
 
-/// Whether a message may be written to a disk at all: what is meant to vanish stays in memory, and is
-/// lost with the process.
-pub(super) fn may_persist(unsent: &UnsentMessage) -> bool {
-    !matches!(unsent.post.kind, PostKind::Temporary { .. })
+/// Whether a message may be written to disk. A temporary one may not: it is kept in memory and lost with
+/// the process.
+pub(super) fn may_persist(message: &UnsentMessage) -> bool {
+    !matches!(message.post.kind, PostKind::Temporary { .. })
 }
 
-fn make_folder(folder: &Path) -> Result<(), OutboxError> {
-    DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(|source| OutboxError {
-        action: "make",
-        path: folder.to_owned(),
-        source,
-    })
+fn error(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> OutboxError {
+    let path = path.to_owned();
+    move |source| OutboxError { action, path, source }
 }
 
 fn try_lock(path: &Path) -> Result<Option<File>, OutboxError> {
-    let failed = |source| OutboxError { action: "lock", path: path.to_owned(), source };
     let mut options = OpenOptions::new();
     let file = options.write(true).create(true).truncate(false).mode(0o600).open(path);
-    let file = file.map_err(failed)?;
+    let file = file.map_err(error("open", path))?;
     match file.try_lock() {
         Ok(()) => Ok(Some(file)),
         Err(TryLockError::WouldBlock) => Ok(None),
-        Err(TryLockError::Error(source)) => Err(failed(source)),
+        Err(TryLockError::Error(source)) => Err(error("lock", path)(source)),
     }
 }
 
@@ -151,14 +156,14 @@ fn read(path: &Path) -> Result<Vec<UnsentMessage>, OutboxError> {
     let bytes = match fs::read(path) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(source) => return Err(OutboxError { action: "read", path: path.to_owned(), source }),
+        Err(source) => return Err(error("read", path)(source)),
     };
     let mut unsent: Vec<UnsentMessage> = Vec::new();
     for line in bytes.split(|byte| *byte == b'\n') {
-        // The last line may be half written: it was then never sent, and never said to be kept.
         match serde_json::from_slice(line) {
             Ok(Record::Message { at, request }) => unsent.extend(decode_message(at, &request)),
-            Ok(Record::Answered { answered }) => unsent.retain(|one| one.cid != answered),
+            Ok(Record::Answered { answered }) => unsent.retain(|message| message.cid != answered),
+            // An incomplete last line: its message was never sent, and the user never told it was stored.
             Err(_) => {}
         }
     }
@@ -167,35 +172,23 @@ fn read(path: &Path) -> Result<Vec<UnsentMessage>, OutboxError> {
 
 fn decode_message(at: Millis, request: &serde_json::Value) -> Option<UnsentMessage> {
     match Request::decode(request.to_string().as_bytes()) {
-        (Some(cid), Ok(Request::Post(say))) => Some(UnsentMessage { cid, post: say, at }),
+        (Some(cid), Ok(Request::Post(post))) => Some(UnsentMessage { cid, post, at }),
         (_, Ok(_) | Err(_)) => None,
     }
 }
 
-/// Puts a whole new file in the place of the old one.
+/// Replaces the file, and opens the new one for appending.
 fn rewrite<'a>(path: &Path, unsent: impl Iterator<Item = &'a UnsentMessage>) -> io::Result<File> {
-    let new = path.with_extension("new");
-    match fs::remove_file(&new) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        Ok(()) | Err(_) => {}
-    }
-    let mut options = OpenOptions::new();
-    let mut file = options.append(true).create_new(true).mode(0o600).open(&new)?;
-    file.write_all(&lines(unsent)?)?;
-    file.sync_all()?;
-    fs::rename(&new, path)?;
-    if let Some(folder) = path.parent() {
-        File::open(folder)?.sync_all()?;
-    }
-    Ok(file)
+    files::replace(path, 0o600, &lines(unsent)?)?;
+    OpenOptions::new().append(true).open(path)
 }
 
-fn lines<'a>(unsent: impl Iterator<Item = &'a UnsentMessage>) -> io::Result<Vec<u8>> {
+fn lines<'a>(messages: impl Iterator<Item = &'a UnsentMessage>) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    for one in unsent.filter(|unsent| may_persist(unsent)) {
-        let request = Request::Post(one.post.clone()).encode(Some(&one.cid));
+    for message in messages.filter(|message| may_persist(message)) {
+        let request = Request::Post(message.post.clone()).encode(Some(&message.cid));
         let request = serde_json::from_slice(&request)?;
-        add_line(&mut bytes, &Record::Message { at: one.at, request })?;
+        add_line(&mut bytes, &Record::Message { at: message.at, request })?;
     }
     Ok(bytes)
 }

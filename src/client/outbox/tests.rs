@@ -1,10 +1,10 @@
-//! What waits, in which order, and what a crash leaves of it.
+//! Tests of the queue and the file of the outbox.
 
 use std::fs;
 
 use super::*;
-use crate::protocol::message::Audience;
-use crate::protocol::request::PostKind;
+use crate::protocol::message::{Audience, Millis};
+use crate::protocol::request::{Post, PostKind};
 use crate::protocol::text::SafeText;
 
 const DAY: Millis = 24 * 60 * 60 * 1_000;
@@ -39,7 +39,7 @@ fn unanswered_message_is_resent_until_it_is_too_old() {
     assert!(queue.remove(&"new".parse().unwrap()));
     assert!(!queue.remove(&"new".parse().unwrap()));
     assert_eq!(queue.next(), None);
-    assert_eq!(queue.unsent().count(), 1, "it is kept until its author says what becomes of it");
+    assert_eq!(queue.unsent().count(), 1, "it is kept until the user discards it");
 }
 
 #[test]
@@ -54,7 +54,7 @@ fn unanswered_messages_survive_a_crash() {
     let (disk, left) = open(folder.path());
     assert_eq!(left, [all[0].clone(), all[2].clone()]);
     drop(disk);
-    // A crash in the middle of a line.
+    // A crash while the last line is written.
     let path = folder.path().join("stem.0.jsonl");
     let whole = fs::read(&path).unwrap();
     fs::write(&path, &whole[..whole.len() - 5]).unwrap();
@@ -88,7 +88,7 @@ fn each_process_has_its_own_file_and_unused_files_are_taken_over() {
     second.append(&[unsent("two", 2)]).unwrap();
     drop(second);
     let (second, left) = open(folder.path());
-    assert_eq!(cids(&left), ["two"], "the first still has its own");
+    assert_eq!(cids(&left), ["two"], "the first process still holds its file");
     drop((first, second));
     let (_third, left) = open(folder.path());
     assert_eq!(cids(&left), ["one", "two"]);

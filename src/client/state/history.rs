@@ -1,7 +1,7 @@
-//! What was said before one came: asked for in pages, and put where it belongs.
+//! Message history: requested in pages and merged into the timeline.
 //!
-//! Usually the conversation reaches to the present, and pages come before it. It can instead be a part
-//! of the past, around a message; what is said meanwhile is then only counted.
+//! Normally the timeline reaches the newest message, and pages extend it backwards. It can instead show an
+//! excerpt of the past around a message; new messages are then only reported, not added.
 
 use std::collections::VecDeque;
 
@@ -12,61 +12,63 @@ use crate::protocol::message::Message;
 use crate::protocol::query;
 use crate::protocol::request::Request;
 
-/// How many messages that are gone are remembered, because an answer that is under way may still have
-/// their text: far more than go within the time of an answer.
+/// How many removed messages are remembered, because an answer still in flight may contain their text.
 const MAX_REMOVED: usize = 1_024;
 
-/// How far one had read when one left.
+/// How far the user has read.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct ReadPosition {
-    /// In which log.
+    /// Identifies the server's log.
     pub epoch: String,
-    /// Up to which place in it.
+    /// The last message read.
     pub seq: Seq,
 }
 
-/// Which part of the history was asked for.
+/// A part of the history to request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HistoryRequest {
-    /// The newest.
+    /// The newest messages.
     Recent,
-    /// What comes before that which is there.
+    /// The messages before the oldest loaded one.
     Earlier,
-    /// What was said around a message.
+    /// The messages around this one.
     Around(MessageId),
 }
 
-/// What there is beyond the conversation as it is loaded.
+/// What lies beyond an end of the loaded messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum HistoryBoundary {
-    /// Earlier messages, which were asked for.
+    /// Earlier messages, which were requested.
     Loading,
     /// Earlier messages.
     Earlier,
-    /// Nothing: all begins here.
+    /// Nothing: the first message is loaded.
     Beginning,
-    /// Later messages, up to the present.
+    /// Later messages.
     Later,
 }
 
-/// What is known of that which is not loaded.
+/// Which part of the history is loaded, and which is requested.
 #[derive(Debug, Clone, Default)]
 pub(super) struct LoadedHistory {
     epoch: String,
-    /// Whether nothing was loaded yet of what there is.
+    /// Whether the log has messages and none was loaded yet.
     needs_recent: bool,
-    /// Before the first message.
+    /// What lies before the oldest message; `None` if unknown.
     above: Option<HistoryBoundary>,
     pending_request: Option<(Cid, HistoryRequest)>,
-    /// Whether the conversation is a part of the past, without the present.
+    /// Whether the timeline shows an excerpt of the past.
     is_excerpt: bool,
+    /// The read marker of the previous run.
     last_read: Option<ReadPosition>,
+    /// The first message after `last_read`.
     unread: Option<(Seq, MessageId)>,
+    /// The most recently removed messages, newest first.
     removed: VecDeque<MessageId>,
 }
 
 impl LoadedHistory {
-    /// A login; what was asked before it has no answer.
+    /// Handles a login. A pending request will not be answered.
     pub(super) fn on_welcome(&mut self, epoch: &str, head: Seq, resumed: bool) {
         self.pending_request = None;
         if !resumed {
@@ -86,16 +88,16 @@ impl LoadedHistory {
         self.removed.push_front(id);
     }
 
-    /// Whether its text is gone for ever, as far as is remembered.
+    /// Whether a message was removed, as far as remembered.
     pub(super) fn was_removed(&self, id: MessageId) -> bool {
         self.removed.contains(&id)
     }
 
-    /// Notes a refusal; whether it was the answer to what was asked.
+    /// Handles an error reply. Returns whether it answers the pending request.
     pub(super) fn on_error(&mut self, cid: Option<&Cid>) -> bool {
         let asked = self.pending_request.take_if(|(asked, _)| Some(&*asked) == cid);
         if asked.is_some() {
-            // Nobody asks again and again what is refused.
+            // Do not request again what was refused.
             self.needs_recent = false;
             self.above = None;
         }
@@ -104,29 +106,29 @@ impl LoadedHistory {
 }
 
 impl ChatState {
-    /// Says how far one had read when one left the last time.
+    /// Sets the read marker of the previous run.
     pub fn set_last_read(&mut self, position: ReadPosition) {
         self.history.last_read = Some(position);
     }
 
-    /// How far the conversation goes, if it reaches to the present.
+    /// Returns the position of the newest message, if the timeline reaches it.
     pub fn read_position(&self) -> Option<ReadPosition> {
         let seq = self.timeline.newest();
         let is_known = !self.history.is_excerpt && seq > Seq(0);
         is_known.then(|| ReadPosition { epoch: self.history.epoch.clone(), seq })
     }
 
-    /// The first message of others that came after one had left.
+    /// Returns the first message of another user after the read marker of the previous run.
     pub fn first_unread(&self) -> Option<MessageId> {
         self.history.unread.map(|(_, id)| id)
     }
 
-    /// Whether the conversation reaches to the present.
+    /// Whether the timeline reaches the newest message.
     pub fn shows_latest(&self) -> bool {
         !self.history.is_excerpt
     }
 
-    /// What there is before the first entry, where a line should say so.
+    /// Returns what to show above the first entry, if anything.
     pub fn boundary_above(&self) -> Option<HistoryBoundary> {
         match (&self.history.pending_request, self.history.above) {
             (Some((_, HistoryRequest::Recent | HistoryRequest::Earlier)), _) => {
@@ -137,23 +139,23 @@ impl ChatState {
         .filter(|_| self.timeline.oldest().is_some())
     }
 
-    /// Whether the answer to a question about the history is awaited.
+    /// Whether a history request is pending.
     pub fn is_loading_history(&self) -> bool {
         self.history.pending_request.is_some()
     }
 
-    /// Whether there is nothing on the server that is not here.
+    /// Whether all messages on the server are loaded.
     pub fn has_full_history(&self) -> bool {
         let has_beginning = matches!(self.history.above, None | Some(HistoryBoundary::Beginning));
         has_beginning && !self.history.needs_recent && !self.history.is_excerpt
     }
 
-    /// Whether nothing was loaded so far.
+    /// Whether the log has messages and none was loaded yet.
     pub fn needs_recent_history(&self) -> bool {
         self.history.needs_recent
     }
 
-    /// Whether there are earlier messages to be asked for.
+    /// Whether earlier messages can be requested.
     pub fn has_earlier(&self) -> bool {
         self.history.above == Some(HistoryBoundary::Earlier)
             && !self.history.needs_recent
@@ -161,8 +163,8 @@ impl ChatState {
             && self.timeline.oldest().is_some()
     }
 
-    /// Gives the request for a part of the history; nothing without a connection, or while the answer
-    /// to another is awaited. Asking for the newest leaves the past.
+    /// Returns a request for a part of the history, or `None` without a connection or while another request
+    /// is pending. [`HistoryRequest::Recent`] leaves an excerpt.
     pub fn request_history(&mut self, request: HistoryRequest) -> Option<(Cid, Request)> {
         if !self.is_online() || self.history.pending_request.is_some() {
             return None;
@@ -185,7 +187,7 @@ impl ChatState {
         Some((cid, Request::History(wanted)))
     }
 
-    /// Takes in an answer.
+    /// Handles a page of history.
     pub(super) fn on_history_page(&mut self, page: HistoryPage) -> Vec<Change> {
         let HistoryPage { mut messages, has_earlier: earlier, has_later: later, cid } = page;
         let asked =

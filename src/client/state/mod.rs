@@ -1,7 +1,7 @@
-//! The room as one client sees it: the connection, the people, the conversation, what is being sent.
+//! The chat as one client sees it: connection, online users, timeline, pending messages.
 //!
-//! Pure: it is told what happens and when, and says what changed. What a screen adds to that (scroll
-//! positions, choices, drafts) is not here.
+//! Pure: [`ChatState::apply`] takes an event and the time, and returns what changed. The state of a user
+//! interface (scroll positions, selections, drafts) is kept elsewhere.
 
 pub mod history;
 mod pending;
@@ -32,62 +32,62 @@ use crate::protocol::text::SafeText;
 /// The state of the connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ConnectionState {
-    /// An attempt is under way.
+    /// An attempt is in progress.
     Connecting,
     /// Logged in.
     Online {
         /// The fingerprint of the server's key.
         fingerprint: String,
     },
-    /// Lost, or not had yet; there will be another attempt.
+    /// Not connected. Another attempt follows.
     Offline {
-        /// Why.
+        /// The cause.
         reason: SafeText,
-        /// When the next attempt begins.
+        /// When the next attempt starts.
         retry_at: DateTime<FixedOffset>,
     },
-    /// There will be no other attempt.
+    /// Not connected. No further attempt is made.
     Ended {
-        /// Why.
+        /// The cause.
         reason: SafeText,
     },
 }
 
-/// Something that changed.
+/// A change of the state.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
-    /// A message was added to the conversation.
+    /// A message was added to the timeline.
     Posted(EntryIndex),
-    /// A message was said while the conversation is a part of the past.
+    /// This user posted a message while the timeline shows an excerpt of the past.
     PostedOutOfView(UserId),
-    /// A part of the history came.
+    /// A requested part of the history arrived.
     HistoryLoaded(HistoryRequest),
-    /// The server found something.
+    /// The server sent search results.
     SearchResults(SearchResults),
-    /// The text of a message is gone.
+    /// A message was deleted or has expired: its text must not be shown any more.
     Removed(MessageId),
-    /// All that was shown of the conversation is void.
+    /// The timeline was cleared.
     Reset,
-    /// People came and went.
+    /// Users connected or disconnected.
     Presence {
-        /// Who came.
+        /// The users who connected.
         joined: Vec<UserId>,
-        /// Who went.
+        /// The users who disconnected.
         left: Vec<UserId>,
     },
-    /// The connection's state is another, as these words say.
+    /// The connection changed, with a text for the user.
     Connection(SafeText),
-    /// The server refused something.
+    /// The server sent an error.
     Error(ErrorReply),
 }
 
-/// Why a word does not name somebody.
+/// Why a word does not name an online user.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum ResolveError {
-    /// Nobody is called that.
-    #[error("nobody here is called {0}")]
+    /// No online user has this name or ID.
+    #[error("no online user is named {0}")]
     Unknown(String),
-    /// Several people are.
+    /// Several online users have this name.
     #[error("{0} may be {list}: write the whole ID", list = join(.1))]
     Ambiguous(String, Vec<UserId>),
 }
@@ -96,11 +96,11 @@ fn join(ids: &[UserId]) -> String {
     ids.iter().map(UserId::as_str).collect::<Vec<_>>().join(" or ")
 }
 
-/// The room.
+/// The chat as one client sees it.
 #[derive(Debug, Clone)]
 pub struct ChatState {
     own_id: Option<UserId>,
-    /// Every ID this client has had: what was said under them is its own.
+    /// Every ID that this client has had. Messages of all of them are its own.
     own_ids: BTreeSet<UserId>,
     connection: ConnectionState,
     online_users: BTreeSet<UserId>,
@@ -108,15 +108,15 @@ pub struct ChatState {
     timeline: Timeline,
     history: LoadedHistory,
     pending: Vec<PendingMessage>,
-    /// The server's clock minus ours.
+    /// The server's clock minus the local one, in milliseconds.
     clock_offset: Millis,
     cid_prefix: String,
     cid_count: u64,
 }
 
 impl ChatState {
-    /// An empty room. What is sent is named after `cid_prefix`, which has to be unique among all
-    /// clients, and made of visible ASCII characters.
+    /// Creates an empty state. `cid_prefix` starts the `cid` of each request. It must be unique among all
+    /// clients, and consist of visible ASCII characters.
     pub fn new(cid_prefix: &str) -> Self {
         Self {
             own_id: None,
@@ -133,60 +133,60 @@ impl ChatState {
         }
     }
 
-    /// The ID that the server gave, once there has been a login.
+    /// Returns the user's ID, once logged in.
     pub fn own_id(&self) -> Option<&UserId> {
         self.own_id.as_ref()
     }
 
-    /// Whether `user` is, or was before a reconnection, this client.
+    /// Whether `user` is the ID of this client, or was before a reconnection.
     pub fn is_own_id(&self, user: &UserId) -> bool {
         self.own_ids.contains(user)
     }
 
-    /// The state of the connection.
+    /// Returns the state of the connection.
     pub fn connection(&self) -> &ConnectionState {
         &self.connection
     }
 
-    /// Whether there is a connection to send over.
+    /// Whether the client is logged in.
     pub fn is_online(&self) -> bool {
         matches!(self.connection, ConnectionState::Online { .. })
     }
 
-    /// The others who are here, in the order of their IDs.
+    /// Returns the other online users.
     pub fn online_users(&self) -> &BTreeSet<UserId> {
         &self.online_users
     }
 
-    /// Whether they have shown no key: anybody may be behind the ID.
+    /// Whether a user logged in without a key, so that the ID proves nothing.
     pub fn is_guest(&self, user: &UserId) -> bool {
         self.guests.contains(user)
     }
 
-    /// What was said.
+    /// Returns the timeline.
     pub fn timeline(&self) -> &Timeline {
         &self.timeline
     }
 
-    /// The server's clock at a moment of ours.
+    /// Converts a local time to the server's clock.
     pub fn server_time(&self, now: DateTime<FixedOffset>) -> Millis {
         now.timestamp_millis() + self.clock_offset
     }
 
-    /// When the next message expires, by our clock, in milliseconds.
+    /// Returns when the next message expires, by the local clock.
     pub fn next_expiry(&self) -> Option<Millis> {
         self.timeline.next_expiry().map(|at| at - self.clock_offset)
     }
 
-    /// Takes in what happened on the connection.
+    /// Applies an event.
     pub fn apply(&mut self, now: DateTime<FixedOffset>, event: ClientEvent) -> Vec<Change> {
         match event {
             ClientEvent::Connecting => {
                 self.connection = ConnectionState::Connecting;
                 Vec::new()
             }
-            ClientEvent::FirstContact(words) => {
-                let lines = words.as_str().lines().map(SafeText::clean);
+            ClientEvent::FirstContact(notice) => {
+                let lines = notice.as_str().lines().map(SafeText::clean);
                 lines.map(|line| self.connection_notice(now, line)).collect()
             }
             ClientEvent::Connected(connected) => self.on_connected(now, connected),
@@ -206,7 +206,7 @@ impl ChatState {
             ClientEvent::Disconnected { reason, retry_in } => {
                 self.on_disconnected(now, reason, retry_in)
             }
-            // Whoever shows the room leaves then, and says why.
+            // The user interface quits and prints the reason.
             ClientEvent::Untrusted { reason } => {
                 self.end(reason);
                 Vec::new()
@@ -218,36 +218,36 @@ impl ChatState {
         }
     }
 
-    /// Takes away what has expired by now.
+    /// Removes messages that have expired.
     pub fn expire(&mut self, now: DateTime<FixedOffset>) -> Vec<Change> {
         let expired = self.timeline.expire(self.server_time(now));
         expired.into_iter().map(Change::Removed).collect()
     }
 
-    /// Says something that is not from the server.
+    /// Adds a notice to the timeline, unless it shows an excerpt.
     pub fn add_notice(&mut self, now: DateTime<FixedOffset>, text: SafeText) {
         if self.shows_latest() {
             self.timeline.add_notice(now, text);
         }
     }
 
-    /// A name for the next request.
+    /// Returns a `cid` for the next request.
     pub fn next_cid(&mut self) -> Option<Cid> {
         self.cid_count += 1;
         format!("{}-{}", self.cid_prefix, self.cid_count).parse().ok()
     }
 
-    /// Who is meant by a word: an ID, or a name that only one of the people here has.
+    /// Resolves an ID, or a name that only one online user has.
     ///
     /// # Errors
-    /// It is nobody's, or several people's.
+    /// See [`ResolveError`].
     pub fn resolve(&self, word: &str) -> Result<UserId, ResolveError> {
         if let Some(id) = word.parse().ok().filter(|id| self.online_users.contains(id)) {
             return Ok(id);
         }
-        let called: Vec<&UserId> =
+        let named: Vec<&UserId> =
             self.online_users.iter().filter(|id| id.name().eq_ignore_ascii_case(word)).collect();
-        match called.as_slice() {
+        match named.as_slice() {
             [id] => Ok((*id).clone()),
             [] => Err(ResolveError::Unknown(SafeText::clean(word).one_line())),
             several => {
@@ -257,22 +257,22 @@ impl ChatState {
         }
     }
 
-    /// Who gets a reply to this message unless something else is chosen: everybody for a public one,
-    /// the people of a private one.
+    /// Returns the default audience of a reply: everyone for a public message, its other participants for a
+    /// direct one.
     pub fn reply_audience(&self, id: MessageId) -> Audience {
         match self.timeline.message(id).map(|said| &said.message) {
             Some(message) => match &message.audience {
                 Audience::Everyone => Audience::Everyone,
-                Audience::Only(people) => {
-                    let everyone = people.iter().chain([&message.sender]);
-                    Audience::Only(everyone.filter(|id| !self.is_own_id(id)).cloned().collect())
+                Audience::Only(recipients) => {
+                    let participants = recipients.iter().chain([&message.sender]);
+                    Audience::Only(participants.filter(|id| !self.is_own_id(id)).cloned().collect())
                 }
             },
             None => Audience::Everyone,
         }
     }
 
-    /// A request for a reply to the people of a message.
+    /// Returns a reply to a message with the default audience.
     pub fn reply(&self, to: MessageId, content: SafeText) -> Post {
         Post { audience: self.reply_audience(to), kind: PostKind::Reply { to }, content }
     }
@@ -292,17 +292,17 @@ impl ChatState {
         self.own_ids.insert(welcome.user.clone());
         self.connection = ConnectionState::Online { fingerprint };
         self.history.on_welcome(&welcome.epoch, welcome.head, welcome.resumed);
-        let words = match (is_reconnect, welcome.resumed) {
+        let text = match (is_reconnect, welcome.resumed) {
             (false, _) => format!("you are {}", welcome.user),
-            (true, true) => format!("connected again, as {}", welcome.user),
+            (true, true) => format!("reconnected as {}", welcome.user),
             (true, false) => {
                 self.timeline.clear();
-                format!("connected again, as {}: all begins anew", welcome.user)
+                format!("reconnected as {}; this server's history was reset", welcome.user)
             }
         };
         self.own_id = Some(welcome.user);
         let reset = (is_reconnect && !welcome.resumed).then_some(Change::Reset);
-        reset.into_iter().chain([self.connection_notice(now, SafeText::clean(&words))]).collect()
+        reset.into_iter().chain([self.connection_notice(now, SafeText::clean(&text))]).collect()
     }
 
     fn on_disconnected(
@@ -330,9 +330,9 @@ impl ChatState {
     ) -> Vec<Change> {
         use protocol::event::Event;
         match event {
-            Event::Users(people) => {
+            Event::Users(users) => {
                 self.online_users =
-                    people.iter().filter(|id| !self.is_own_id(id)).cloned().collect();
+                    users.iter().filter(|id| !self.is_own_id(id)).cloned().collect();
                 Vec::new()
             }
             Event::Presence { joined, left } => self.on_presence(now, joined, left),
@@ -366,7 +366,7 @@ impl ChatState {
                 self.pending.retain(|pending| pending.cid != stored.cid);
                 Vec::new()
             }
-            // The connection ends after these, or they belong to the login: the driver tells.
+            // The driver reports the login and the end of a connection.
             Event::LoginPrompt
             | Event::Welcome(_)
             | Event::LoginRefused(_)
@@ -399,7 +399,7 @@ impl ChatState {
     fn remove_text(&mut self, id: MessageId, state: MessageState) -> Vec<Change> {
         let is_new = !self.history.was_removed(id);
         self.history.mark_removed(id);
-        // It may be known elsewhere, in the hits of a search.
+        // A message that is not loaded may be among the search results.
         let known = self.timeline.message(id).is_some();
         let taken = self.timeline.remove_text(id, state);
         if taken || (is_new && !known) { vec![Change::Removed(id)] } else { Vec::new() }

@@ -1,4 +1,4 @@
-//! What one has said oneself and the server has not confirmed: what the screen may claim of it.
+//! The user's own messages that the server has not acknowledged, with their delivery state.
 
 use chrono::{DateTime, FixedOffset};
 
@@ -9,37 +9,37 @@ use crate::protocol::message::Message;
 use crate::protocol::request::{Post, Request};
 use crate::protocol::text::SafeText;
 
-/// A message of one's own that the server has not confirmed.
+/// An own message that the server has not acknowledged.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PendingMessage {
-    /// The name that its answer will carry.
+    /// Identifies the message in the server's answer.
     pub cid: Cid,
-    /// What was said.
+    /// The message itself.
     pub post: Post,
-    /// When.
+    /// When it was posted.
     pub at: DateTime<FixedOffset>,
-    /// How far it is.
+    /// Its delivery state.
     pub delivery: Delivery,
 }
 
-/// How far a message of one's own is on its way.
+/// The delivery state of an own message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Delivery {
-    /// No connection has it yet: it waits for one.
+    /// It waits for a connection.
     Waiting,
-    /// It was handed to the connection that stands.
+    /// It was handed to the current connection.
     Sending,
-    /// It was not sent, for this reason, and the person has to say what becomes of it.
+    /// It was not sent, for this reason. The user can edit or discard it.
     Failed(SafeText),
 }
 
 impl ChatState {
-    /// What the server has not confirmed, oldest first.
+    /// Returns the unacknowledged messages, oldest first.
     pub fn pending(&self) -> &[PendingMessage] {
         &self.pending
     }
 
-    /// Notes a message as being sent, and gives what has to be sent for it.
+    /// Adds a pending message. Returns its `cid` and the request to send.
     pub fn post(&mut self, now: DateTime<FixedOffset>, post: Post) -> Option<(Cid, Request)> {
         let cid = self.next_cid()?;
         self.pending.push(PendingMessage {
@@ -51,34 +51,36 @@ impl ChatState {
         Some((cid, Request::Post(post)))
     }
 
-    /// Notes that a message could not be sent.
+    /// Marks a message as not sent.
     pub fn mark_failed(&mut self, cid: &Cid, reason: SafeText) {
         self.set_delivery(cid, Delivery::Failed(reason));
     }
 
-    /// Takes back a message that was not sent.
+    /// Removes and returns a message that was not sent.
     pub fn take_failed(&mut self, cid: &Cid) -> Option<Post> {
-        let failed = |one: &PendingMessage| matches!(one.delivery, Delivery::Failed(_));
-        let index = self.pending.iter().position(|one| one.cid == *cid && failed(one))?;
+        let is_failed = |pending: &PendingMessage| {
+            pending.cid == *cid && matches!(pending.delivery, Delivery::Failed(_))
+        };
+        let index = self.pending.iter().position(is_failed)?;
         Some(self.pending.remove(index).post)
     }
 
-    /// An earlier run has left this.
+    /// Adds a message from an earlier run.
     pub(super) fn restore(&mut self, now: DateTime<FixedOffset>, unsent: UnsentMessage) {
         let at = DateTime::from_timestamp_millis(unsent.at);
         let at = at.map_or(now, |at| at.with_timezone(now.offset()));
-        let UnsentMessage { cid, post: say, .. } = unsent;
-        self.pending.push(PendingMessage { cid, post: say, at, delivery: Delivery::Waiting });
+        let UnsentMessage { cid, post, .. } = unsent;
+        self.pending.push(PendingMessage { cid, post, at, delivery: Delivery::Waiting });
     }
 
-    /// The server has a message of one's own.
+    /// Removes a pending message when its acknowledged copy arrives.
     pub(super) fn confirm(&mut self, message: &Message) {
         if self.is_own_id(&message.sender) {
             self.pending.retain(|pending| Some(&pending.cid) != message.cid.as_ref());
         }
     }
 
-    /// What has no answer waits for the next connection.
+    /// Marks unanswered messages as waiting for the next connection.
     pub(super) fn requeue_pending(&mut self) {
         for pending in &mut self.pending {
             if pending.delivery == Delivery::Sending {

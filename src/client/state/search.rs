@@ -1,51 +1,41 @@
-//! Searching the conversation: here a slice at a time, and on the server for what is not here.
+//! Search: the loaded messages in slices, and the server's results for the rest.
 //!
-//! Pure, and never long at once: the screen asks for a slice, draws, and asks again, so that a long
-//! conversation is searched while one types. What the server finds is put between what was found here.
+//! Pure. Each call searches a bounded slice, so that the user interface can draw in between while the user
+//! types. Results of the server are merged with the local ones.
 
 use std::collections::HashMap;
 
 use regex::{Regex, RegexBuilder};
 
-use super::search_input::SearchInput;
+use super::search_input::{SearchError, SearchInput};
 use super::timeline::{EntryIndex, MessageState, Timeline, TimelineEntry};
 use crate::protocol::event::{SearchEnd, SearchResults};
 use crate::protocol::id::{MessageId, Seq};
 use crate::protocol::message::{Message, Millis};
 use crate::protocol::text::SafeText;
 
-/// The largest compiled expression, in bytes: enough for what people type, and compiled within a
-/// millisecond whatever they type.
+/// The largest compiled expression, in bytes. It bounds compilation to about a millisecond.
 const MAX_COMPILED_BYTES: usize = 256 * 1024;
-
-/// What is wrong with an expression, and where.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SearchError {
-    /// How many characters stand before the fault.
-    pub column: usize,
-    /// What is wrong.
-    pub text: SafeText,
-}
 
 /// A message that was found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SearchHit {
-    /// Its place in the order.
+    /// Its position in the server's order.
     pub seq: Seq,
-    /// The message.
+    /// Its ID.
     pub id: MessageId,
 }
 
-/// How far the server is.
+/// The progress of the server's search.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SearchAnswer {
-    /// How many messages it has searched.
+    /// The number of messages it has searched.
     pub searched: u64,
-    /// Whether that was all.
+    /// Whether it has finished, and why.
     pub end: SearchEnd,
 }
 
-/// A search under way.
+/// A search in progress.
 #[derive(Debug, Clone)]
 pub struct SearchState {
     input: SearchInput,
@@ -53,18 +43,18 @@ pub struct SearchState {
     error: Option<SearchError>,
     /// Newest first.
     hits: Vec<SearchHit>,
-    /// Those of them that are not in the conversation as it is loaded.
+    /// The hits that are not in the timeline.
     not_loaded: HashMap<MessageId, Message>,
     answer: Option<SearchAnswer>,
-    /// Everything from `older` (inclusive) to `newer` (exclusive) has been searched.
+    /// The entries from `searched_from` (inclusive) to `searched_to` (exclusive) have been searched.
     searched_from: EntryIndex,
     searched_to: EntryIndex,
     searched: usize,
 }
 
 impl SearchState {
-    /// A search for what was meant, or for nothing where that makes no sense. Case is ignored unless
-    /// the query or `(?-i)` says otherwise.
+    /// Starts a search, or none if the input is empty or invalid. Case is ignored unless the query or
+    /// `(?-i)` says otherwise.
     pub fn new(input: Result<SearchInput, SearchError>, timeline: &Timeline) -> Self {
         let (input, compiled) = match input {
             Ok(query) if query.is_empty() => (query, Ok(None)),
@@ -92,27 +82,27 @@ impl SearchState {
         }
     }
 
-    /// What is searched for.
+    /// Returns the parsed input.
     pub fn input(&self) -> &SearchInput {
         &self.input
     }
 
-    /// The compiled expression, if there is a sound one.
+    /// Returns the compiled expression, if it is valid and not empty.
     pub fn regex(&self) -> Option<&Regex> {
         self.regex.as_ref()
     }
 
-    /// What is wrong with the expression.
+    /// Returns the problem with the input.
     pub fn error(&self) -> Option<&SearchError> {
         self.error.as_ref()
     }
 
-    /// The messages found so far, newest first.
+    /// Returns the messages found so far, newest first.
     pub fn hits(&self) -> &[SearchHit] {
         &self.hits
     }
 
-    /// A message that was found, if it can still be read.
+    /// Returns a message that was found, if it is still readable.
     pub fn message<'a>(&'a self, id: MessageId, timeline: &'a Timeline) -> Option<&'a Message> {
         match timeline.message(id) {
             Some(said) => (said.state == MessageState::Readable).then_some(&said.message),
@@ -120,23 +110,23 @@ impl SearchState {
         }
     }
 
-    /// How many messages have been searched here.
+    /// Returns the number of messages searched locally.
     pub fn searched(&self) -> usize {
         self.searched
     }
 
-    /// How far the server is, once it was asked.
+    /// Returns the progress of the server's search, if it was requested.
     pub fn answer(&self) -> Option<SearchAnswer> {
         self.answer
     }
 
-    /// Whether there is nothing left to search here.
+    /// Whether all loaded messages have been searched.
     pub fn is_done(&self, timeline: &Timeline) -> bool {
         self.regex.is_none()
             || (self.searched_to >= timeline.end() && self.searched_from <= timeline.first())
     }
 
-    /// Searches what came since the last step, and then at most `entries` older ones.
+    /// Searches the entries added since the last call, and at most `entries` older ones.
     pub fn search_slice(&mut self, timeline: &Timeline, entries: i64) {
         let Some(regex) = self.regex.clone() else { return };
         let oldest = self.searched_from.0.saturating_sub(entries).max(timeline.first().0);
@@ -158,16 +148,16 @@ impl SearchState {
         self.searched_from = EntryIndex(oldest);
     }
 
-    /// The server was asked.
+    /// Records that the server's search was requested.
     pub fn mark_asked(&mut self) {
         self.answer = Some(SearchAnswer { searched: 0, end: SearchEnd::Searching });
     }
 
-    /// Takes in what the server found.
+    /// Adds results of the server.
     pub fn add_results(&mut self, results: SearchResults, timeline: &Timeline) {
         self.answer = Some(SearchAnswer { searched: results.searched, end: results.end });
         for message in results.messages {
-            // What is gone here is gone, whatever is still on its way.
+            // Results sent before a removal must not bring the message back.
             if timeline.message(message.id).is_some_and(|said| said.state != MessageState::Readable)
             {
                 continue;
@@ -177,19 +167,19 @@ impl SearchState {
         }
     }
 
-    /// The server will not search for this.
+    /// Records that the server refused to search.
     pub fn set_error(&mut self, text: SafeText) {
         self.answer = None;
         self.error = Some(SearchError { column: self.input.column(0), text });
     }
 
-    /// Takes out what can no longer be read.
+    /// Removes a message that can no longer be read.
     pub fn remove(&mut self, id: MessageId) {
         self.hits.retain(|hit| hit.id != id);
         self.not_loaded.remove(&id);
     }
 
-    /// Takes out what has expired at `now`, by the server's clock, and is not in the conversation.
+    /// Removes the hits outside the timeline that have expired at `now`, by the server's clock.
     pub fn expire(&mut self, now: Millis) {
         let is_expired =
             |message: &Message| message.expires().is_some_and(|expires| expires <= now);
@@ -197,7 +187,7 @@ impl SearchState {
         self.not_loaded.retain(|_, message| !is_expired(message));
     }
 
-    /// When the next hit expires that is not in the conversation, by the server's clock.
+    /// Returns when the next hit outside the timeline expires, by the server's clock.
     pub fn next_expiry(&self) -> Option<Millis> {
         self.not_loaded.values().filter_map(Message::expires).min()
     }
@@ -229,7 +219,7 @@ fn locate_error(expression: &str, error: &regex::Error) -> SearchError {
             (error.span().start.offset, error.kind().to_string())
         }
         Err(_) | Ok(_) => match error {
-            regex::Error::CompiledTooBig(_) => (0, "too large an expression".to_owned()),
+            regex::Error::CompiledTooBig(_) => (0, "the expression is too large".to_owned()),
             _ => (0, error.to_string()),
         },
     };

@@ -1,39 +1,48 @@
-//! What is typed into the search: an expression, and words that narrow it, as in
+//! Parses what the user types into the search: filters and a regular expression, as in
 //! `from:ann after:7d deploy(ed)?`.
 //!
-//! Pure. What the words mean is decided here; the searching is `search`'s and the server's.
+//! Pure. `search` and the server do the searching.
 
 use chrono::{DateTime, FixedOffset, NaiveDate, TimeDelta};
 
-use super::ChatState;
-use super::search::SearchError;
+use super::{ChatState, ResolveError};
+use crate::client::duration;
 use crate::protocol::id::UserId;
 use crate::protocol::message::{Audience, Message, Millis};
 use crate::protocol::query::SearchQuery;
 use crate::protocol::text::SafeText;
 
-/// The words, as they are typed and what follows them.
+/// The filters, each with a description of its value.
 pub const SEARCH_FILTERS: [(&str, &str); 4] = [
-    ("from:", "how the writer's ID begins"),
-    ("to:", "somebody in the private conversation; me"),
-    ("after:", "2026-11-22, or a time ago such as 7d, 3h, 30m"),
-    ("before:", "the same"),
+    ("from:", "how the sender's ID starts; me"),
+    ("to:", "a user in the direct conversation; me"),
+    ("after:", "2026-11-22, or an age such as 7d, 3h, 30m"),
+    ("before:", "as for after:"),
 ];
 
-/// A search as it is meant.
+/// A problem with the input.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SearchError {
+    /// The number of characters before the problem.
+    pub column: usize,
+    /// The problem, as text for the user.
+    pub text: SafeText,
+}
+
+/// A parsed input.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SearchInput {
-    /// What is asked of the server, and looked for here.
+    /// The query, as the server takes it.
     pub query: SearchQuery,
-    /// Where each character of the expression was typed.
+    /// The column in the input of each character of the expression.
     columns: Vec<usize>,
 }
 
 impl SearchInput {
-    /// Understands what was typed.
+    /// Parses an input. `state` resolves names.
     ///
     /// # Errors
-    /// A word is followed by something that it can't mean.
+    /// A filter has an invalid value.
     pub fn parse(
         typed: &str,
         match_case: bool,
@@ -45,14 +54,14 @@ impl SearchInput {
             columns: Vec::new(),
         };
         let mut column = 0;
-        // The spaces before the next part of the expression.
+        // The number of spaces before the next word of the expression.
         let mut gap = 0;
         for token in typed.split_inclusive(' ') {
             let word = token.trim_end_matches(' ');
             let spaces = token.len() - word.len();
-            let is_filter = input.parse_filter(word, now, state).map_err(|why| {
+            let is_filter = input.parse_filter(word, now, state).map_err(|text| {
                 let before = word.chars().take_while(|c| *c != ':').count() + 1;
-                SearchError { column: column + before, text: SafeText::clean(&why) }
+                SearchError { column: column + before, text: SafeText::clean(&text) }
             })?;
             if !is_filter {
                 if !input.query.pattern.is_empty() {
@@ -61,23 +70,23 @@ impl SearchInput {
                 word.chars().zip(column..).for_each(|(c, at)| input.push(c, at));
                 gap = 0;
             }
-            // What stands around a word that narrows is one gap.
+            // A filter and the spaces around it count as one space.
             gap = if is_filter { gap.max(spaces.min(1)) } else { spaces };
             column += word.chars().count() + spaces;
         }
         if input.query.pattern.is_empty() && input.has_filters() {
-            // Everything that the words leave.
+            // Filters alone match every message that passes them.
             input.query.pattern.push('^');
         }
         Ok(input)
     }
 
-    /// Whether nothing is searched for.
+    /// Whether there is nothing to search for.
     pub fn is_empty(&self) -> bool {
         self.query.pattern.is_empty()
     }
 
-    /// The column in what was typed of a character of the expression.
+    /// Returns the column in the input of a character of the expression.
     pub fn column(&self, character: usize) -> usize {
         match self.columns.get(character) {
             Some(column) => *column,
@@ -85,7 +94,7 @@ impl SearchInput {
         }
     }
 
-    /// Whether the words leave this message.
+    /// Whether a message passes the filters.
     pub fn matches_filters(&self, message: &Message) -> bool {
         let SearchQuery { from, to, after, before, .. } = &self.query;
         let at = message.at.timestamp_millis();
@@ -96,7 +105,7 @@ impl SearchInput {
             && before.is_none_or(|before| at < before)
     }
 
-    /// Takes a word that narrows the search; whether it is one.
+    /// Parses a word as a filter. Returns whether it is one.
     fn parse_filter(
         &mut self,
         word: &str,
@@ -104,7 +113,7 @@ impl SearchInput {
         state: &ChatState,
     ) -> Result<bool, String> {
         let Some((key, value)) = word.split_once(':') else { return Ok(false) };
-        // Without a value the word is still being typed.
+        // A filter without a value is still being typed.
         let value = Some(value).filter(|value| !value.is_empty());
         let query = &mut self.query;
         match key {
@@ -131,49 +140,40 @@ impl SearchInput {
 fn is_in_conversation_with(message: &Message, user: &UserId) -> bool {
     match &message.audience {
         Audience::Everyone => false,
-        Audience::Only(people) => people.contains(user) || message.sender == *user,
+        Audience::Only(recipients) => recipients.contains(user) || message.sender == *user,
     }
 }
 
-/// `me` is a word for oneself; all else is the beginning of an ID.
+/// Returns the start of the sender's ID; `me` stands for the user's own.
 fn sender_prefix(word: &str, state: &ChatState) -> String {
     match state.own_id() {
-        Some(you) if word == "me" => you.to_string(),
+        Some(own_id) if word == "me" => own_id.to_string(),
         Some(_) | None => word.to_owned(),
     }
 }
 
 fn parse_recipient(word: &str, state: &ChatState) -> Result<UserId, String> {
     match (word, state.own_id()) {
-        ("me", Some(you)) => Ok(you.clone()),
-        // Who is away can be meant, too, if the ID is whole.
-        (word, _) => word
-            .parse()
-            .or_else(|_| state.resolve(word))
-            .map_err(|error| format!("{error} (a whole ID, such as Ann_1180, always works)")),
+        ("me", Some(own_id)) => Ok(own_id.clone()),
+        // A whole ID may be that of an offline user.
+        (word, _) => word.parse().or_else(|_| state.resolve(word)).map_err(|error| match error {
+            ResolveError::Unknown(_) => {
+                format!("{error}: write the whole ID, such as Ann_1180")
+            }
+            ResolveError::Ambiguous(..) => error.to_string(),
+        }),
     }
 }
 
-/// A day, from its midnight on here; or so long ago.
+/// Parses a date, which means its local midnight, or an age.
 fn parse_time(word: &str, now: DateTime<FixedOffset>) -> Result<Millis, String> {
-    let day = NaiveDate::parse_from_str(word, "%Y-%m-%d").ok();
-    let midnight = day.and_then(|day| day.and_hms_opt(0, 0, 0));
+    let date = NaiveDate::parse_from_str(word, "%Y-%m-%d").ok();
+    let midnight = date.and_then(|date| date.and_hms_opt(0, 0, 0));
     let midnight = midnight.and_then(|at| at.and_local_timezone(*now.offset()).single());
-    let at = midnight.or_else(|| now.checked_sub_signed(parse_age(word)?));
+    let at = midnight
+        .or_else(|| now.checked_sub_signed(TimeDelta::from_std(duration::parse(word)?).ok()?));
     at.map(|at| at.timestamp_millis())
-        .ok_or_else(|| "a day (2026-11-22), or a time ago (7d, 3h, 30m, 2w)".to_owned())
-}
-
-fn parse_age(word: &str) -> Option<TimeDelta> {
-    let unit = word.chars().next_back()?;
-    let number: i64 = word.strip_suffix(unit)?.parse().ok().filter(|number| *number >= 0)?;
-    match unit {
-        'm' => TimeDelta::try_minutes(number),
-        'h' => TimeDelta::try_hours(number),
-        'd' => TimeDelta::try_days(number),
-        'w' => TimeDelta::try_weeks(number),
-        _ => None,
-    }
+        .ok_or_else(|| "write a date (2026-11-22) or an age (7d, 3h, 30m, 2w)".to_owned())
 }
 
 #[cfg(test)]
@@ -229,16 +229,16 @@ mod tests {
 
     #[test]
     fn errors_point_at_the_typed_column() {
-        for (typed, column, words) in [
-            ("x after:yesterday", 8, "a day"),
-            ("before:2026-13-01", 7, "a day"),
-            ("before:99999999999999999d", 7, "a day"),
-            ("before:-1d", 7, "a day"),
-            ("ü to:tom x", 5, "nobody here is called tom"),
+        for (typed, column, problem) in [
+            ("x after:yesterday", 8, "a date"),
+            ("before:2026-13-01", 7, "a date"),
+            ("before:99999999999999999d", 7, "a date"),
+            ("before:-1d", 7, "a date"),
+            ("ü to:tom x", 5, "no online user is named tom"),
         ] {
-            let mistake = parse(typed).unwrap_err();
-            assert_eq!(mistake.column, column, "{typed}");
-            assert!(mistake.text.as_str().contains(words), "{typed}: {}", mistake.text);
+            let error = parse(typed).unwrap_err();
+            assert_eq!(error.column, column, "{typed}");
+            assert!(error.text.as_str().contains(problem), "{typed}: {}", error.text);
         }
         let query = parse("from:ann ab(c").unwrap();
         assert_eq!(query.column(2), 11);

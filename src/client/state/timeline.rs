@@ -1,7 +1,7 @@
-//! The conversation as it came: messages in the server's order, with what happened around them.
+//! The timeline: messages in the server's order, with presence changes and notices between them.
 //!
-//! Pure. It knows nothing of widths and colours; `run` alone is there for the eye, so that messages
-//! of one author that belong together can share a bubble.
+//! Pure, and independent of the presentation except for `run`: consecutive messages of one author form a run
+//! that shares a bubble.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 
@@ -11,51 +11,51 @@ use crate::protocol::id::{MessageId, Seq, UserId};
 use crate::protocol::message::{Audience, Message, Millis};
 use crate::protocol::text::SafeText;
 
-/// How many entries are kept: days of a busy room, at some 300 bytes each. Older ones are dropped.
+/// The highest number of entries, at some 300 bytes each. Older ones are dropped.
 const MAX_ENTRIES: usize = 200_000;
 
-/// How many messages may share a bubble, so that no look at a neighbourhood is ever long.
+/// The highest number of messages in a run. It bounds the work for a change of one message.
 pub const MAX_RUN: u8 = 8;
 
-/// How long a pause ends a bubble, in minutes.
+/// A pause of this many minutes ends a run.
 const RUN_GAP_MINUTES: i64 = 5;
 
-/// How many names one notice of comings and goings gathers; of more it says how many.
+/// The highest number of names in a [`NameList`]; beyond it only the number is shown.
 pub const MAX_NAMES: usize = 4;
 
-/// How long comings and goings are gathered in one notice, however many they are and whatever is said
-/// meanwhile: people who come in crowds must not drown those who talk.
+/// Presence changes within this time share one entry, so that many users who connect at the same time do
+/// not drown the messages.
 pub const PRESENCE_WINDOW: TimeDelta = TimeDelta::seconds(2);
 
-/// The position of an entry, counted from the first that ever came; what was said before that and is
-/// shown later comes before it. It never changes while the entry is kept.
+/// The position of an entry, counted from the first one received; older history gets negative positions. It
+/// stays valid while the entry is kept, unless a message is inserted before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct EntryIndex(pub i64);
 
-/// Something in the conversation.
+/// An entry of the timeline.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TimelineEntry {
-    /// Somebody said something.
+    /// A message.
     Message(TimelineMessage),
-    /// People came and went.
+    /// Users connected and disconnected.
     Presence {
-        /// When the first of them did.
+        /// The time of the first change.
         at: DateTime<FixedOffset>,
-        /// Who came.
+        /// The users who connected.
         joined: NameList,
-        /// Who went.
+        /// The users who disconnected.
         left: NameList,
     },
-    /// Something about the connection.
+    /// A notice, such as one about the connection.
     Notice {
-        /// When.
+        /// Its time.
         at: DateTime<FixedOffset>,
-        /// What.
+        /// Its text.
         text: SafeText,
     },
 }
 
-/// Some people, of whom no more than [`NAMES`] are kept by name.
+/// A number of users, of whom the first [`MAX_NAMES`] are kept by name.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct NameList {
     names: Vec<UserId>,
@@ -63,12 +63,12 @@ pub struct NameList {
 }
 
 impl NameList {
-    /// How many they are.
+    /// Returns the number of users.
     pub fn count(&self) -> usize {
         self.count
     }
 
-    /// Their names, or how many they are.
+    /// Returns the names, or the number of users if there are more than [`MAX_NAMES`].
     pub fn summary(&self) -> String {
         if self.count > self.names.len() {
             return format!("{} people", self.count);
@@ -76,37 +76,37 @@ impl NameList {
         self.names.iter().map(UserId::as_str).collect::<Vec<_>>().join(", ")
     }
 
-    /// Adds somebody.
-    pub fn add(&mut self, people: &[UserId]) {
-        let room = MAX_NAMES.saturating_sub(self.names.len());
-        self.names.extend(people.iter().take(room).cloned());
-        self.count += people.len();
+    /// Adds users.
+    pub fn add(&mut self, users: &[UserId]) {
+        let free = MAX_NAMES.saturating_sub(self.names.len());
+        self.names.extend(users.iter().take(free).cloned());
+        self.count += users.len();
     }
 }
 
-/// A message, and what has become of it.
+/// A message in the timeline.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TimelineMessage {
-    /// The message; without its text once it is gone.
+    /// The message. Its text is empty unless it is readable.
     pub message: Message,
-    /// Whether it can still be read.
+    /// Whether it was removed or has expired.
     pub state: MessageState,
-    /// How many messages before it belong to the same bubble; 0 begins one.
+    /// The position in its run; 0 starts a run.
     pub run: u8,
 }
 
-/// What has become of a message.
+/// Whether the text of a message is still available.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum MessageState {
-    /// It can be read.
+    /// The text is available.
     Readable,
-    /// Its author has removed it.
+    /// The message was deleted.
     Removed,
-    /// Its time was up.
+    /// The message was temporary and has expired.
     Expired,
 }
 
-/// The conversation.
+/// The loaded messages of the chat, with presence changes and notices.
 #[derive(Debug, Clone, Default)]
 pub struct Timeline {
     entries: VecDeque<TimelineEntry>,
@@ -114,27 +114,27 @@ pub struct Timeline {
     indexes: HashMap<MessageId, EntryIndex>,
     expiries: BTreeSet<(Millis, MessageId)>,
     newest: Seq,
-    /// The last notice of comings and goings.
+    /// The last presence entry.
     presence: Option<EntryIndex>,
 }
 
 impl Timeline {
-    /// The first place that is still kept.
+    /// Returns the index of the first entry that is kept.
     pub fn first(&self) -> EntryIndex {
         EntryIndex(self.first)
     }
 
-    /// The place that the next entry will have.
+    /// Returns the index after the last entry.
     pub fn end(&self) -> EntryIndex {
         EntryIndex(self.first.saturating_add_unsigned(self.entries.len() as u64))
     }
 
-    /// The entry at a place, if it is still kept.
+    /// Returns an entry, if it is still kept.
     pub fn get(&self, place: EntryIndex) -> Option<&TimelineEntry> {
         self.entries.get(self.offset(place)?)
     }
 
-    /// The message with this id, if it was received and is still kept.
+    /// Returns a message, if it is loaded.
     pub fn message(&self, id: MessageId) -> Option<&TimelineMessage> {
         match self.get(self.index_of(id)?)? {
             TimelineEntry::Message(said) => Some(said),
@@ -142,27 +142,27 @@ impl Timeline {
         }
     }
 
-    /// Where the message with this id stands.
+    /// Returns the index of a message, if it is loaded.
     pub fn index_of(&self, id: MessageId) -> Option<EntryIndex> {
         self.indexes.get(&id).copied()
     }
 
-    /// The oldest message.
+    /// Returns the oldest loaded message.
     pub fn oldest(&self) -> Option<&Message> {
         self.entries.iter().find_map(message_of)
     }
 
-    /// The place in the server's order of the newest message there ever was.
+    /// Returns the `seq` of the newest message ever added.
     pub fn newest(&self) -> Seq {
         self.newest
     }
 
-    /// Whether it takes more at its beginning.
+    /// Whether more history fits.
     pub fn can_load_more(&self) -> bool {
         self.entries.len() < MAX_ENTRIES
     }
 
-    /// Messages that can be read, newest first.
+    /// Iterates over the readable messages, newest first.
     pub fn newest_first(&self) -> impl Iterator<Item = &Message> {
         self.entries.iter().rev().filter_map(|entry| match entry {
             TimelineEntry::Message(said) if said.state == MessageState::Readable => {
@@ -174,7 +174,7 @@ impl Timeline {
         })
     }
 
-    /// Adds a message, at the end unless the order says otherwise. Nothing if it is there already.
+    /// Adds a message in the server's order, usually at the end. Returns `None` if it is there already.
     pub fn add(&mut self, message: Message) -> Option<EntryIndex> {
         if self.indexes.contains_key(&message.id) {
             return None;
@@ -196,8 +196,8 @@ impl Timeline {
         })))
     }
 
-    /// Adds a part of the history, oldest first: what is older than all messages here comes before
-    /// all entries, and the rest where it belongs.
+    /// Adds a page of history. Messages older than all loaded ones are put before all entries, the others
+    /// in the server's order.
     pub fn add_history(&mut self, mut messages: Vec<Message>) {
         messages.sort_by_key(|message| message.seq);
         let oldest = self.oldest().map(|message| message.seq);
@@ -216,15 +216,15 @@ impl Timeline {
                 run: 0,
             }));
         }
-        // One bubble may reach from what is new here into what was here.
+        // A run may span both the added and the existing messages.
         self.compute_runs(earlier + usize::from(MAX_RUN));
         for message in later {
             self.add(message);
         }
     }
 
-    /// Adds comings and goings: to the notice before, if that is the last entry and still short, or if
-    /// it is younger than [`GATHERED`].
+    /// Adds presence changes: to the last presence entry if it is younger than [`PRESENCE_WINDOW`], or if
+    /// it is the last entry and still short; otherwise as a new entry.
     pub fn add_presence(&mut self, at: DateTime<FixedOffset>, joined: &[UserId], left: &[UserId]) {
         let place = self.presence.filter(|place| place.0 >= self.first);
         let is_last = place.is_some_and(|place| place.0 + 1 == self.end().0);
@@ -250,12 +250,12 @@ impl Timeline {
         self.push(TimelineEntry::Notice { at, text });
     }
 
-    /// Takes everything out.
+    /// Removes all entries.
     pub fn clear(&mut self) {
         *self = Self { first: self.end().0, ..Self::default() };
     }
 
-    /// Takes the text of a message away, for ever; whether there was one to take.
+    /// Removes the text of a message permanently. Returns whether the message was readable.
     pub fn remove_text(&mut self, id: MessageId, state: MessageState) -> bool {
         let index = self.index_of(id).and_then(|place| self.offset(place));
         let entry = index.and_then(|index| self.entries.get_mut(index));
@@ -271,7 +271,7 @@ impl Timeline {
         true
     }
 
-    /// Takes the text of all messages away whose time is up at `now`, by the server's clock.
+    /// Removes the text of all messages that have expired at `now`, by the server's clock. Returns them.
     pub fn expire(&mut self, now: Millis) -> Vec<MessageId> {
         let mut expired = Vec::new();
         while let Some((at, id)) = self.expiries.first().copied().filter(|(at, _)| *at <= now) {
@@ -283,7 +283,7 @@ impl Timeline {
         expired
     }
 
-    /// When the next message expires, by the server's clock.
+    /// Returns when the next message expires, by the server's clock.
     pub fn next_expiry(&self) -> Option<Millis> {
         self.expiries.first().map(|(at, _)| *at)
     }
@@ -299,7 +299,7 @@ impl Timeline {
         }
     }
 
-    /// Puts a message between others: rare, and then everything after it is counted anew.
+    /// Inserts a message between others, and shifts the indexes after it. This is rare.
     fn insert(&mut self, message: Message) -> EntryIndex {
         let before =
             |entry: &TimelineEntry| message_of(entry).is_some_and(|one| one.seq < message.seq);
@@ -322,7 +322,7 @@ impl Timeline {
         place
     }
 
-    /// Computes the runs of the first entries, and goes on to the end of the last one's bubble.
+    /// Computes the runs of the first `entries` entries, and on to the end of the last one's run.
     fn compute_runs(&mut self, entries: usize) {
         for index in 0..self.entries.len() {
             let before = index.checked_sub(1).and_then(|before| self.entries.get(before));
@@ -374,8 +374,8 @@ fn next_run(before: &TimelineMessage, message: &Message) -> u8 {
     if together { before.run + 1 } else { 0 }
 }
 
-/// Whether what was said to `audience` at `at` belongs into the bubble of what the same author said
-/// before.
+/// Whether a message to `audience` at `at` continues the run of an earlier message by the same author: same
+/// audience, same day, and no long pause.
 pub fn continues_run(
     audience_before: &Audience,
     before: DateTime<FixedOffset>,

@@ -1,4 +1,4 @@
-//! The driver over streams in memory, with a clock that jumps: no network, no waiting.
+//! Tests of the client over in-memory streams, with a paused clock.
 
 mod reconnect;
 
@@ -16,17 +16,18 @@ use super::dial::{ConnectError, VerifiedStream};
 use super::*;
 use crate::protocol::decoder::Decoder;
 use crate::protocol::error::Refusal;
-use crate::protocol::event::{ErrorReply, Event as Said};
+use crate::protocol::event::{ErrorReply, Event as ServerEvent, Welcome};
 use crate::protocol::id::Seq;
 use crate::protocol::limits;
 use crate::protocol::message::{Audience, Message, MessageKind};
 use crate::protocol::request::{Login, Post, PostKind, Resume};
-use crate::tls;
+use crate::protocol::text::SafeText;
+use crate::{protocol, tls};
 
-/// How much a stream in memory holds, in bytes.
+/// Capacity of an in-memory stream, in bytes.
 const PIPE_BYTES: usize = 4 * 1024;
 
-/// Gives one prepared stream after the other; `None` is a server that is not there.
+/// Returns prepared streams in order; `None` is a refused connection.
 struct Script(VecDeque<Option<DuplexStream>>);
 
 impl Connector for Script {
@@ -44,7 +45,7 @@ impl Connector for Script {
     }
 }
 
-/// The other side, as a test plays it.
+/// The server side of a connection, played by a test.
 struct FakeServer {
     stream: DuplexStream,
     decoder: Decoder,
@@ -71,7 +72,7 @@ impl FakeServer {
         Request::decode(&self.read_object().await.unwrap()).1.unwrap()
     }
 
-    async fn send(&mut self, event: &Said) {
+    async fn send(&mut self, event: &ServerEvent) {
         self.stream.write_all(&event.encode()).await.unwrap();
     }
 
@@ -81,21 +82,21 @@ impl FakeServer {
 
     async fn log_in_with(&mut self, limits: limits::Limits) -> Option<Resume> {
         let resume = self.read_login().await;
-        self.send(&Said::Welcome(Welcome { limits, ..welcome() })).await;
+        self.send(&ServerEvent::Welcome(Welcome { limits, ..welcome() })).await;
         resume
     }
 
     async fn read_login(&mut self) -> Option<Resume> {
-        self.send(&Said::LoginPrompt).await;
+        self.send(&ServerEvent::LoginPrompt).await;
         let login = Login::decode(&self.read_object().await.unwrap()).unwrap();
         assert_eq!(login.username, "Bob");
         login.resume
     }
 
-    /// A login that goes on, and has nothing to replay.
+    /// Answers a login that resumes, with nothing to replay.
     async fn resume_login(&mut self) -> Option<Resume> {
         let resume = self.read_login().await;
-        self.send(&Said::Welcome(Welcome { resumed: true, ..welcome() })).await;
+        self.send(&ServerEvent::Welcome(Welcome { resumed: true, ..welcome() })).await;
         resume
     }
 }
@@ -132,9 +133,9 @@ fn request_with_cid(cid: &str) -> (Cid, Request) {
     (cid.parse().unwrap(), text_request(cid))
 }
 
-/// The server's confirmation of what was said under this name.
-fn echo(seq: u64, cid: &str) -> Said {
-    Said::Posted(Message {
+/// The server's acknowledgement of a message.
+fn echo(seq: u64, cid: &str) -> ServerEvent {
+    ServerEvent::Posted(Message {
         seq: Seq(seq),
         id: protocol::id::MessageId::from_number(100_000).unwrap(),
         sender: "Bob_1234".parse().unwrap(),
@@ -147,7 +148,7 @@ fn echo(seq: u64, cid: &str) -> Said {
     })
 }
 
-/// The next event that tells of a message's way, or of the login.
+/// Returns the next event other than connecting and disconnecting.
 async fn next_event(events: &mut Receiver<ClientEvent>) -> ClientEvent {
     loop {
         match events.recv().await.unwrap() {
@@ -157,23 +158,23 @@ async fn next_event(events: &mut Receiver<ClientEvent>) -> ClientEvent {
     }
 }
 
-fn expired(number: u32) -> Said {
+fn expired(number: u32) -> ServerEvent {
     let id = protocol::id::MessageId::from_number(100_000 + number).unwrap();
-    Said::Expired { seq: Seq(u64::from(number)), id }
+    ServerEvent::Expired { seq: Seq(u64::from(number)), id }
 }
 
 fn error_reply(refusal: &Refusal) -> ErrorReply {
     ErrorReply::new(refusal, None)
 }
 
-/// Asserts that a connection stands, and eats the two events that say so.
+/// Expects the two events of a successful login.
 async fn expect_connected(events: &mut Receiver<ClientEvent>) {
     assert_eq!(events.recv().await, Some(ClientEvent::Connecting));
     let expected = Connected { welcome: welcome(), fingerprint: "SHA256:test".to_owned() };
     assert_eq!(events.recv().await, Some(ClientEvent::Connected(expected)));
 }
 
-/// Asserts that the connection is gone, for a reason with these words, and gives the pause.
+/// Expects a disconnect with this text in its reason, and returns the pause.
 async fn expect_disconnected(events: &mut Receiver<ClientEvent>, words: &str) -> Duration {
     match events.recv().await {
         Some(ClientEvent::Disconnected { reason, retry_in }) if reason.as_str().contains(words) => {
@@ -239,7 +240,11 @@ async fn lost_server_is_retried_with_growing_pauses() {
     second.log_in().await;
     expect_connected(&mut events).await;
     client.try_send(None, &text_request("again")).unwrap();
-    assert_eq!(second.read_request().await, text_request("again"), "nothing of before was kept");
+    assert_eq!(
+        second.read_request().await,
+        text_request("again"),
+        "requests of the first connection are dropped"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -247,7 +252,9 @@ async fn refused_login_is_final() {
     let (mut server, stream) = FakeServer::new();
     let (client, mut events) = start([stream]);
     server
-        .send(&Said::LoginRefused(error_reply(&Refusal::BadName(protocol::id::IdError::Name))))
+        .send(&ServerEvent::LoginRefused(error_reply(&Refusal::BadName(
+            protocol::id::IdError::Name,
+        ))))
         .await;
     assert_eq!(events.recv().await, Some(ClientEvent::Connecting));
     let ended = events.recv().await;
@@ -264,7 +271,7 @@ async fn kicked_or_banned_client_does_not_reconnect() {
         let (client, mut events) = start([stream, FakeServer::new().1]);
         server.log_in().await;
         expect_connected(&mut events).await;
-        let closing = Said::Closing(error_reply(&refusal));
+        let closing = ServerEvent::Closing(error_reply(&refusal));
         server.send(&closing).await;
         drop(server);
         assert_eq!(events.recv().await, Some(ClientEvent::Received(closing)));
@@ -279,7 +286,7 @@ async fn kicked_or_banned_client_does_not_reconnect() {
 async fn too_many_connections_is_retried() {
     let (mut server, stream) = FakeServer::new();
     let (_client, mut events) = start([stream]);
-    server.send(&Said::LoginRefused(error_reply(&Refusal::TooManyConnections))).await;
+    server.send(&ServerEvent::LoginRefused(error_reply(&Refusal::TooManyConnections))).await;
     assert_eq!(events.recv().await, Some(ClientEvent::Connecting));
     expect_disconnected(&mut events, "too many connections").await;
     assert_eq!(events.recv().await, Some(ClientEvent::Connecting));
@@ -287,16 +294,13 @@ async fn too_many_connections_is_retried() {
 
 #[tokio::test(start_paused = true)]
 async fn protocol_violation_ends_the_connection() {
-    let welcome = Said::Welcome(welcome()).encode();
+    let welcome = ServerEvent::Welcome(welcome()).encode();
     for (bytes, words) in [
-        (&b"HTTP/1.1 400 Bad Request\r\n"[..], "not the chat protocol"),
-        (b"{\"action\":\"MESSAGE\"}", "not the chat protocol"),
-        (&expired(1).encode(), "does not answer the login"),
-        (&[&welcome[..], b"{\"action\":\"OUTDATED\"}"].concat(), "not the chat protocol"),
-        (
-            &[&welcome[..], &vec![b'{'; limits::SERVER_FRAME_BYTES + 1]].concat(),
-            "1048576 bytes at most",
-        ),
+        (&b"HTTP/1.1 400 Bad Request\r\n"[..], "invalid data from the server"),
+        (b"{\"action\":\"MESSAGE\"}", "invalid data from the server"),
+        (&expired(1).encode(), "unexpected answer to the login"),
+        (&[&welcome[..], b"{\"action\":\"OUTDATED\"}"].concat(), "invalid data from the server"),
+        (&[&welcome[..], &vec![b'{'; limits::SERVER_FRAME_BYTES + 1]].concat(), "1048576 bytes"),
     ] {
         let (mut server, stream) = FakeServer::new();
         let (_client, mut events) = start([stream]);
@@ -327,7 +331,7 @@ async fn silent_server_times_out_at_login() {
     let (_server, stream) = FakeServer::new();
     let (_client, mut events) = start([stream]);
     assert_eq!(events.recv().await, Some(ClientEvent::Connecting));
-    expect_disconnected(&mut events, "does not answer the login within 15 seconds").await;
+    expect_disconnected(&mut events, "no answer to the login within 15 seconds").await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -336,10 +340,10 @@ async fn servers_closing_reason_is_reported() {
     let (client, mut events) = start([stream]);
     server.log_in().await;
     expect_connected(&mut events).await;
-    let closing = Said::Closing(error_reply(&Refusal::ShuttingDown));
+    let closing = ServerEvent::Closing(error_reply(&Refusal::ShuttingDown));
     server.send(&closing).await;
     drop(server);
-    // Written into a closed connection: that must not hide what the server has said.
+    // The write into a closed connection fails, but must not hide the server's reason.
     client.try_send(None, &text_request("late")).unwrap();
     assert_eq!(events.recv().await, Some(ClientEvent::Received(closing)));
     expect_disconnected(&mut events, "the server is shutting down").await;
@@ -357,9 +361,9 @@ async fn slow_receiver_applies_backpressure_and_loses_nothing() {
         }
     };
     let mut flood = std::pin::pin!(flood);
-    // The clock jumps only when nothing can go on: then the flood stands still.
+    // The paused clock advances only when no task can make progress.
     let minute = tokio::time::timeout(Duration::from_mins(1), flood.as_mut());
-    assert!(minute.await.is_err(), "the whole flood was taken");
+    assert!(minute.await.is_err(), "the client read everything");
     let receiver = async {
         expect_connected(&mut events).await;
         for number in 0..FLOOD {
@@ -396,7 +400,7 @@ async fn close_sends_queued_requests_and_exit() {
         assert_eq!(server.read_request().await, text_request("last words"));
         assert_eq!(server.read_request().await, Request::Exit);
         assert_eq!(server.read_object().await, None);
-        // Still being told things until it hangs up: it must not find the other side closed.
+        // The server may still send until it closes; the client must not have closed its side.
         server.send(&expired(1)).await;
         drop(server);
     };
@@ -444,19 +448,19 @@ fn connect_errors_are_readable() {
     let server = || "example.org:7000".parse::<ServerAddress>().unwrap();
     let source = || io::Error::other("details");
     for (error, words) in [
-        (ConnectError::Refused(server()), "nobody answers at example.org:7000"),
-        (ConnectError::TimedOut(server()), "does not answer within 10 seconds"),
+        (ConnectError::Refused(server()), "cannot connect to example.org:7000: connection refused"),
+        (ConnectError::TimedOut(server()), "no answer within 10 seconds"),
         (
             ConnectError::UnknownHost { host: "nowhere".to_owned(), source: source() },
-            "no host nowhere",
+            "cannot find the host nowhere",
         ),
         (
             ConnectError::Unreachable { server: server(), source: source() },
-            "can't reach example.org:7000 (details)",
+            "cannot connect to example.org:7000: details",
         ),
         (
             ConnectError::Tls { server: server(), source: tls::TlsError::NoServerCertificate },
-            "example.org:7000 does not answer as a chat server does",
+            "no TLS 1.3 connection to example.org:7000",
         ),
     ] {
         assert!(error.to_string().contains(words), "{error}");

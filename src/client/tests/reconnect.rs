@@ -1,4 +1,4 @@
-//! Connections that are lost, and what is done about it: resuming, pinging, sending again.
+//! Tests of lost connections: resuming, keepalive, resending.
 
 use super::*;
 use crate::protocol::limits::{Limits, Rates};
@@ -29,9 +29,9 @@ async fn idle_client_pings_the_server() {
     for pings in 1..4 {
         assert_eq!(server.read_request().await, Request::Ping(None));
         assert_eq!(now() - before, Duration::from_secs(limits::PING_SECONDS) * pings);
-        server.send(&Said::Pong(0)).await;
+        server.send(&ServerEvent::Pong(0)).await;
     }
-    assert_eq!(events.recv().await, Some(ClientEvent::Received(Said::Pong(0))));
+    assert_eq!(events.recv().await, Some(ClientEvent::Received(ServerEvent::Pong(0))));
 }
 
 #[tokio::test(start_paused = true)]
@@ -41,7 +41,7 @@ async fn dead_connection_is_detected() {
     server.log_in().await;
     expect_connected(&mut events).await;
     let before = now();
-    expect_disconnected(&mut events, "nothing has come from the server for 45 seconds").await;
+    expect_disconnected(&mut events, "no data from the server for 45 seconds").await;
     assert_eq!(now() - before, Duration::from_secs(limits::KEEPALIVE_TIMEOUT_SECONDS));
 }
 
@@ -51,7 +51,7 @@ async fn missed_events_are_requested_again() {
     let (mut second, back) = FakeServer::new();
     let (_client, mut events) = start([stream, back]);
     first.log_in().await;
-    for event in [expired(9), Said::Pong(1), expired(11), Said::Pong(3)] {
+    for event in [expired(9), ServerEvent::Pong(1), expired(11), ServerEvent::Pong(3)] {
         first.send(&event).await;
     }
     while !matches!(events.recv().await, Some(ClientEvent::Disconnected { .. })) {}
@@ -77,7 +77,7 @@ async fn messages_posted_offline_are_sent_after_the_replay() {
     second.send(&expired(9)).await;
     second.send(&echo(10, "one")).await;
     assert!(tokio::time::timeout(Duration::from_secs(1), second.read_object()).await.is_err());
-    second.send(&Said::Live(Seq(10))).await;
+    second.send(&ServerEvent::Live(Seq(10))).await;
     assert_eq!(second.read_request().await, later, "`one` was answered in the replay");
 }
 
@@ -98,8 +98,10 @@ async fn unanswered_messages_are_resent_in_order() {
     }
     first.send(&echo(8, "two")).await;
     let cid = |name: &str| Some(name.parse().unwrap());
-    first.send(&Said::Error(ErrorReply::new(&Refusal::NoRecipient, cid("three")))).await;
-    first.send(&Said::Error(ErrorReply::new(&Refusal::NotStored("full"), cid("four")))).await;
+    first.send(&ServerEvent::Error(ErrorReply::new(&Refusal::NoRecipient, cid("three")))).await;
+    first
+        .send(&ServerEvent::Error(ErrorReply::new(&Refusal::NotStored("full"), cid("four"))))
+        .await;
     while next_event(&mut events).await != ClientEvent::Received(echo(8, "two")) {}
     drop(first);
     second.log_in().await;
@@ -130,7 +132,7 @@ async fn messages_left_by_a_crash_are_sent_by_the_next_run() {
         text.collect::<String>()
     };
     assert!(on_disk().contains("kept"));
-    assert!(!on_disk().contains("vanishes"), "what is meant to vanish is never on disk");
+    assert!(!on_disk().contains("vanishes"), "a temporary message is never on disk");
     let (mut server, stream) = FakeServer::new();
     let (client, mut events) = start_with_outbox(open(), Script([stream].into()));
     assert!(
@@ -142,7 +144,7 @@ async fn messages_left_by_a_crash_are_sent_by_the_next_run() {
     while next_event(&mut events).await != ClientEvent::Received(echo(8, "kept")) {}
     drop(server);
     client.close().await;
-    assert_eq!(on_disk(), "", "nothing stays that was answered");
+    assert_eq!(on_disk(), "", "answered messages leave the disk");
 }
 
 #[tokio::test(start_paused = true)]
@@ -170,7 +172,7 @@ async fn outbox_is_throttled_and_other_requests_are_not_delayed() {
     for n in 0..40 {
         assert_eq!(server.read_request().await, text_request(&n.to_string()));
     }
-    assert_eq!((now() - before).as_millis(), 17_500, "five at once, and then two a second");
+    assert_eq!((now() - before).as_millis(), 17_500, "a burst of five, then two a second");
     client.try_send(None, &Request::Delete("235467".parse().unwrap())).unwrap();
     let start = now();
     assert_eq!(server.read_request().await, Request::Delete("235467".parse().unwrap()));
