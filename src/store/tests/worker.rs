@@ -56,7 +56,9 @@ async fn queued_writes_are_batched_and_answered_in_order() {
     let work = async move {
         for (number, pending) in (1..).zip(pending) {
             let outcomes = pending.wait().await.unwrap();
-            assert!(matches!(&outcomes[..], [Outcome::Posted(said)] if said.seq == Seq(number)));
+            assert!(
+                matches!(&outcomes[..], [Outcome::Posted(message)] if message.seq == Seq(number))
+            );
         }
         assert_eq!(handle.sweep(NOW, Retention::Forever).await.unwrap(), SweepReport::default());
     };
