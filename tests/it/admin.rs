@@ -83,7 +83,7 @@ fn address_ban_covers_every_client_of_the_network() {
     let (ann, mut tom) = (server.join("Ann"), server.join_original("Tom"));
     let (status, _, words) = server.run_local(&["admin", "ban", &tom.id]);
     assert_eq!(status, Some(4));
-    assert!(words.contains("has no key to ban the address"), "{words}");
+    assert!(words.contains("has no key to ban: ban the address instead"), "{words}");
     server.run_admin(&["ban", "127.0.0.0/8"]);
     assert_eq!(closing_code(ann), "banned");
     assert!(tom.connection.recv().is_empty());
@@ -127,7 +127,7 @@ fn rebind_moves_the_id_to_the_new_key() {
     }
     let (status, _, words) = server.run_local(&["admin", "rebind", "Zoe_0000", &new.fingerprint()]);
     assert_eq!(status, Some(4));
-    assert!(words.contains("no ID Zoe_0000"), "{words}");
+    assert!(words.contains("Zoe_0000 is not an ID with a key"), "{words}");
 }
 
 #[test]
@@ -136,7 +136,7 @@ fn admin_delete_removes_the_message_for_all_clients() {
     let (mut ann, mut kim) = (server.join("Ann"), server.join("Kim"));
     ann.post("marzipan");
     let id = kim.wait_for("content", "marzipan")["id"].as_str().unwrap().to_owned();
-    assert_eq!(server.run_admin(&["delete", &id]), format!("message {id} is removed\n"));
+    assert_eq!(server.run_admin(&["delete", &id]), format!("removed message {id}\n"));
     for client in [&mut ann, &mut kim] {
         let event = client.wait_for("action", "DELETE");
         assert_eq!(event["content"], id.as_str());

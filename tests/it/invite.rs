@@ -60,7 +60,7 @@ fn invite_admits_one_user_and_rejects_the_next() {
     let address = server.address.to_string();
     let (status, words) = send_message(ann.path(), &address, "Ann");
     assert_eq!(status, Some(4));
-    assert!(words.contains("without an invite") && words.contains("chat://"), "{words}");
+    assert!(words.contains("requires an invite") && words.contains("chat://"), "{words}");
 
     let link = create_invite(&server, &[]);
     assert_eq!(send_message(ann.path(), &link, "Ann"), (Some(0), String::new()));

@@ -98,8 +98,8 @@ fn failures_print_the_reason_and_set_the_exit_status() {
     for (arguments, expected, words) in [
         (&["--to", "Nobody_1234", "hello"][..], 4, "recipient not found: Nobody_1234"),
         (&["--reply", "123456", "hello"], 4, "message 123456 not found"),
-        (&[" "], 2, "no text"),
-        (&[], 2, "no text"),
+        (&[" "], 2, "the message is empty"),
+        (&[], 2, "the message is empty"),
         (&[&long], 2, "the maximum is 4000"),
         (&["--reply", "123456", "--temp", "hello"], 2, "cannot be used with"),
         (&["--temp=0", "hello"], 2, "0 is not in"),

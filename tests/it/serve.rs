@@ -101,7 +101,7 @@ fn occupied_address_is_reported() {
     let folder = TempDir::new().unwrap();
     let (status, words) = run_failing_serve(&folder, &["--listen", &address]);
     assert_eq!(status, Some(1));
-    assert!(words.contains(&address) && words.contains("--listen takes another"), "{words}");
+    assert!(words.contains(&address) && words.contains("choose another with --listen"), "{words}");
 }
 
 /// The ready line with the login policy of a server that other machines can reach.
@@ -119,9 +119,10 @@ fn reachable_server_requires_invites_unless_open_and_says_so() {
     command.current_dir(folder.path());
     let data = fs::canonicalize(folder.path()).unwrap();
     let line = login_policy_line(&mut TestServer::spawn(folder, command));
-    let (_, to_make_one) = line.split_once("without an invite; to make one: chat ").unwrap();
-    let words = shlex::split(to_make_one).unwrap();
-    assert_eq!(words, ["invite", "--data", data.to_str().unwrap()], "in any folder");
+    let (_, invite_command) =
+        line.split_once("new users need an invite, create one with: chat ").unwrap();
+    let words = shlex::split(invite_command).unwrap();
+    assert_eq!(words, ["invite", "--data", data.to_str().unwrap()], "works in any folder");
 
     let folder = TempDir::new().unwrap();
     let data = folder.path().join("chat");
@@ -129,7 +130,7 @@ fn reachable_server_requires_invites_unless_open_and_says_so() {
     let mut command = chat_command(folder.path(), &arguments);
     command.env("XDG_DATA_HOME", folder.path());
     let line = login_policy_line(&mut TestServer::spawn(folder, command));
-    assert!(line.ends_with("to make one: chat invite"), "it looks there by itself: {line}");
+    assert!(line.ends_with("create one with: chat invite"), "default data folder: {line}");
 
     let folder = TempDir::new().unwrap();
     let command = serve_command(&folder, &["--listen", "0.0.0.0:0", "--open"]);
@@ -158,7 +159,7 @@ fn broken_certificate_is_reported() {
     let listen = ["--listen", "127.0.0.1:0"];
     let (status, words) = run_failing_serve(&folder, &listen);
     assert_eq!(status, Some(1));
-    assert!(words.contains("key.pem") && words.contains("put the key there"), "{words}");
+    assert!(words.contains("key.pem") && words.contains("restore the key"), "{words}");
     fs::write(certs.join("key.pem"), "not a key").unwrap();
     let (_, words) = run_failing_serve(&folder, &listen);
     assert!(words.contains("no certificate in") && words.contains("cert.pem"), "{words}");

@@ -113,5 +113,5 @@ fn conflicting_name_and_id_are_decided_by_the_strongest_source() {
     assert_eq!(sender(&[], &[]), Ok(bob.clone()), "the ID wins within one source");
     assert!(sender(&tom, &[]).unwrap().starts_with("Tom_"));
     let (status, stderr) = sender(&[], &["--id", &bob, "--name", "Tom"]).unwrap_err();
-    assert!(status == Some(2) && stderr.contains("leave --name out"), "{stderr}");
+    assert!(status == Some(2) && stderr.contains("omit --name"), "{stderr}");
 }

@@ -98,7 +98,7 @@ fn running_client_exits_when_the_server_key_changes() {
     let bob = bob.spawn().unwrap();
     screen.wait_for("first contact with");
     screen.wait_for(&server.fingerprint().to_string());
-    screen.wait_for("no other key is taken for this server");
+    screen.wait_for("from now on any other key is refused");
     screen.wait_for("Bob_");
     let _server = replace_server(server);
     assert_eq!(screen.finish(), 3);

@@ -18,7 +18,7 @@ use crate::support::{count_from_env, print_result};
 const SEED_VARIABLE: &str = "CHAT_SEED";
 
 /// The test that a subprocess runs.
-const TEST_NAME: &str = "simulated::delivery_is_exactly_once_in_simulation";
+const TEST_NAME: &str = "simulation::delivery_is_exactly_once_in_simulation";
 
 /// The start of each output line that belongs to the simulation.
 const OUTPUT_PREFIX: &str = "| ";
