@@ -26,17 +26,17 @@ pub const GUEST_MARK: &str = " (?)";
 
 /// The rendered rows of one item.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[expect(missing_docs, reason = "the field names say it")]
 pub struct Block {
-    #[expect(missing_docs, reason = "the field name says it")]
     pub rows: Vec<BlockRow>,
 }
 
 /// One row of a block.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the field names say it")]
 pub struct BlockRow {
     /// The first cell of the row; those before it are empty.
     pub x: u16,
-    #[expect(missing_docs, reason = "the field name says it")]
     pub line: Line<'static>,
     /// The message that the row quotes. A click jumps to it.
     pub quoted_message: Option<MessageId>,
@@ -53,8 +53,8 @@ pub enum Side {
 
 /// A message in a bubble. Consecutive messages of one author share a bubble, of which each draws its part.
 #[derive(Debug, Clone)]
+#[expect(missing_docs, reason = "the field names say it")]
 pub struct Bubble<'a> {
-    #[expect(missing_docs, reason = "the field name says it")]
     pub side: Side,
     /// Sender, recipients and time, in the upper border. `None` if the message continues a bubble.
     pub header: Option<Vec<Span<'static>>>,
@@ -62,15 +62,12 @@ pub struct Bubble<'a> {
     pub quote: Option<(String, MessageId)>,
     /// The lines of the text, wrapped.
     pub text: &'a [String],
-    #[expect(missing_docs, reason = "the field name says it")]
     pub text_style: Style,
-    #[expect(missing_docs, reason = "the field name says it")]
     pub border_style: Style,
     /// The text in the lower border.
     pub footer: Option<Span<'static>>,
     /// Whether the message is the last one in its bubble.
     pub last: bool,
-    #[expect(missing_docs, reason = "the field name says it")]
     pub picked: bool,
     /// Cells between the borders and their padding.
     pub inner_width: u16,

@@ -4,6 +4,7 @@
 
 use std::collections::HashMap;
 use std::rc::Rc;
+use std::time::Duration;
 
 use ratatui::text::Span;
 
@@ -362,14 +363,7 @@ fn footer_span(footer: &Footer, theme: Theme) -> Option<Span<'static>> {
     }
 }
 
-/// Formats a duration in seconds, such as `45 s`, `4:32`, `10 min`, `2 h 05 min`, `3 days`.
+/// Formats a number of seconds, such as `45 s`, `4:32` or `2 h 05 min`. A negative number counts as 0.
 pub fn duration(seconds: i64) -> String {
-    match seconds {
-        ..60 => format!("{seconds} s"),
-        60..3_600 if seconds % 60 == 0 => format!("{} min", seconds / 60),
-        60..3_600 => format!("{}:{:02}", seconds / 60, seconds % 60),
-        3_600..86_400 if seconds % 3_600 == 0 => format!("{} h", seconds / 3_600),
-        3_600..86_400 => format!("{} h {:02} min", seconds / 3_600, seconds % 3_600 / 60),
-        86_400.. => format!("{} days", seconds / 86_400),
-    }
+    crate::client::duration::format(Duration::from_secs(seconds.try_into().unwrap_or(0)))
 }

@@ -29,8 +29,8 @@ pub(super) enum Item<'a> {
 
 /// The sequence of items.
 #[derive(Debug, Clone, Copy)]
+#[expect(missing_docs, reason = "the field names say it")]
 pub struct Items<'a> {
-    #[expect(missing_docs, reason = "the field name says it")]
     pub chat: &'a ChatState,
     /// The time zone of the screen.
     pub zone: FixedOffset,
@@ -107,17 +107,17 @@ impl<'a> Items<'a> {
         } else {
             Box::new(index + 1..self.end())
         };
-        let found = items
+        let next = items
             .find(|index| matches!(self.item(*index), Some(Item::Message(_) | Item::Pending(_))))?;
-        Some(self.id(found))
+        Some(self.id(next))
     }
 
     /// The newest message.
     pub fn newest(&self) -> Option<ItemId> {
         let mut items = (self.first()..self.end()).rev();
-        let found = items
+        let next = items
             .find(|index| matches!(self.item(*index), Some(Item::Message(_) | Item::Pending(_))))?;
-        Some(self.id(found))
+        Some(self.id(next))
     }
 
     /// The position of a message in its bubble: 0 starts a bubble.

@@ -24,8 +24,8 @@ const NEAR_TOP_ITEMS: ItemIndex = 10;
 
 /// A visible item with its block.
 #[derive(Debug, Clone)]
+#[expect(missing_docs, reason = "the field names say it")]
 pub struct PlacedItem {
-    #[expect(missing_docs, reason = "the field name says it")]
     pub id: ItemId,
     /// Its visible part on the screen.
     pub area: Rect,
@@ -56,8 +56,8 @@ impl VisibleItems {
 
 /// The input of one layout of the conversation.
 #[derive(Debug)]
+#[expect(missing_docs, reason = "the field names say it")]
 pub struct LayoutPass<'a> {
-    #[expect(missing_docs, reason = "the field name says it")]
     pub items: Items<'a>,
     /// The blocks of earlier frames.
     pub cache: &'a mut BlockCache,

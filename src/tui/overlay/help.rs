@@ -35,8 +35,8 @@ pub fn lines(width: u16, theme: Theme) -> Vec<Line<'static>> {
     let mut lines = Vec::new();
     let mut section = |title: &'static str, rows: Vec<(String, String)>| {
         lines.push(Line::styled(title, theme.title()));
-        for (keys, what) in rows {
-            row(&keys, &what, width, theme, &mut lines);
+        for (keys, description) in rows {
+            row(&keys, &description, width, theme, &mut lines);
         }
         lines.push(Line::default());
     };
@@ -49,7 +49,7 @@ pub fn lines(width: u16, theme: Theme) -> Vec<Line<'static>> {
         let bound = COMMANDS.iter().filter(|binding| binding.scope == scope);
         section(title, bound.map(|b| (b.keys_label(), b.description.to_owned())).collect());
     }
-    let owned = |(what, does): (&str, &str)| (what.to_owned(), does.to_owned());
+    let owned = |(left, right): (&str, &str)| (left.to_owned(), right.to_owned());
     section("Search filters", SEARCH_FILTERS.into_iter().map(owned).collect());
     section("Marks", MARKS.into_iter().map(owned).collect());
     section("Mouse", MOUSE.into_iter().map(owned).collect());
@@ -57,11 +57,11 @@ pub fn lines(width: u16, theme: Theme) -> Vec<Line<'static>> {
 }
 
 /// A row with the keys on the left and the description on the right, or below if the keys are too long.
-fn row(keys: &str, what: &str, width: usize, theme: Theme, lines: &mut Vec<Line<'static>>) {
+fn row(keys: &str, description: &str, width: usize, theme: Theme, lines: &mut Vec<Line<'static>>) {
     let column =
         if width < 2 * KEY_COLUMN_WIDTH + 8 { KEY_COLUMN_WIDTH * 3 / 5 } else { KEY_COLUMN_WIDTH }
             + 3;
-    let text = wrap(what, width.saturating_sub(column).max(8));
+    let text = wrap(description, width.saturating_sub(column).max(8));
     let keys = format!("  {keys}");
     let mut text = text.into_iter();
     if keys.width() < column {
@@ -94,6 +94,7 @@ pub fn draw(top: usize, area: Rect, theme: Theme, buffer: &mut Buffer) {
     if top < max_top(area, theme) {
         block = block.title_bottom(Span::styled(" ↓ more ", theme.dim()));
     }
-    let seen = lines(inner_width(area), theme).into_iter().skip(top).take(usize::from(area.height));
-    Paragraph::new(seen.collect::<Vec<_>>()).block(block).render(area, buffer);
+    let visible =
+        lines(inner_width(area), theme).into_iter().skip(top).take(usize::from(area.height));
+    Paragraph::new(visible.collect::<Vec<_>>()).block(block).render(area, buffer);
 }

@@ -299,12 +299,12 @@ impl SearchOverlay {
             let pad = " ".repeat(before.width());
             return Line::styled(format!("{pad}^ {}", mistake.text.one_line()), theme.error());
         }
-        let words = if self.text().is_empty() {
+        let text = if self.text().is_empty() {
             "regular expression, such as  deploy(ed|ing)?  (F1 lists the filters)"
         } else {
             ""
         };
-        Line::styled(words, theme.dim())
+        Line::styled(text, theme.dim())
     }
 
     fn count_text(&self, chat: &ChatState) -> String {
@@ -321,7 +321,7 @@ impl SearchOverlay {
 
     /// How many messages have been searched, and a suffix that says why not all were.
     fn progress(&self, chat: &ChatState) -> (u64, &'static str) {
-        let here = self.search.searched() as u64;
+        let local = self.search.searched() as u64;
         match self.search.answer() {
             Some(SearchAnswer { searched, end }) if self.cid.is_some() => {
                 let more = match end {
@@ -331,15 +331,15 @@ impl SearchOverlay {
                     SearchEnd::TooLong => " (stopped: time limit reached)",
                     SearchEnd::Replaced => " (stopped: replaced by another search)",
                 };
-                (searched.max(here), more)
+                (searched.max(local), more)
             }
             Some(_) | None if !chat.has_full_history() && !chat.is_online() => {
-                (here, " (not connected: loaded messages only)")
+                (local, " (not connected: loaded messages only)")
             }
             Some(_) | None if self.request_due.is_some() || !self.is_done(chat.timeline()) => {
-                (here, "…")
+                (local, "…")
             }
-            Some(_) | None => (here, ""),
+            Some(_) | None => (local, ""),
         }
     }
 
@@ -375,7 +375,7 @@ impl SearchOverlay {
     /// The part of a text around its first match, with all matches highlighted.
     fn highlighted(&self, text: &str, width: usize, theme: Theme) -> Vec<Span<'static>> {
         let Some(regex) = self.search.regex() else { return Vec::new() };
-        let first = regex.find(text).map_or(0, |found| found.start());
+        let first = regex.find(text).map_or(0, |hit| hit.start());
         let start = excerpt_start(text, first, width);
         let mut spans = Vec::new();
         if start > 0 {
@@ -384,11 +384,11 @@ impl SearchOverlay {
         let shown =
             shorten(text.get(start..).unwrap_or_default(), width.saturating_sub(spans.len()));
         let mut plain_from = 0;
-        for found in regex.find_iter(&shown).filter(|found| !found.is_empty()) {
-            let before = shown.get(plain_from..found.start()).unwrap_or_default();
+        for hit in regex.find_iter(&shown).filter(|hit| !hit.is_empty()) {
+            let before = shown.get(plain_from..hit.start()).unwrap_or_default();
             spans.push(Span::raw(before.to_owned()));
-            spans.push(Span::styled(found.as_str().to_owned(), theme.search_match()));
-            plain_from = found.end();
+            spans.push(Span::styled(hit.as_str().to_owned(), theme.search_match()));
+            plain_from = hit.end();
         }
         spans.push(Span::raw(shown.get(plain_from..).unwrap_or_default().to_owned()));
         spans

@@ -16,7 +16,7 @@ use crate::client::state::history::ReadPosition;
 use crate::protocol::event::{Deleted, Event, HistoryPage, Welcome};
 use crate::protocol::id::{MessageId, Seq, UserId};
 use crate::protocol::limits::Limits;
-use crate::protocol::message::{Audience, Message as Said, MessageKind};
+use crate::protocol::message::{Audience, Message, MessageKind};
 use crate::protocol::query::HistoryQuery;
 use crate::protocol::request::Request;
 use crate::protocol::text::SafeText;
@@ -87,9 +87,9 @@ impl UiHarness {
     }
 
     /// The message with this number in the log.
-    pub(super) fn logged_message(&self, number: u32) -> Said {
+    pub(super) fn logged_message(&self, number: u32) -> Message {
         let sender = if number.is_multiple_of(2) { "Ann_1180" } else { "Kim_9021" };
-        Said {
+        Message {
             seq: Seq(u64::from(number)),
             id: MessageId::from_number(100_000 + number).unwrap(),
             sender: id(sender),
@@ -211,7 +211,7 @@ impl UiHarness {
     ) -> MessageId {
         self.last_number += 1;
         let message_id = MessageId::from_number(100_000 + self.last_number).unwrap();
-        self.server_event(Event::Posted(Said {
+        self.server_event(Event::Posted(Message {
             seq: Seq(u64::from(self.last_number)),
             id: message_id,
             sender: id(sender),
@@ -252,9 +252,9 @@ impl UiHarness {
     /// The server confirms the posts sent since the last check.
     pub(super) fn confirm_sent(&mut self) -> &mut Self {
         for effect in std::mem::take(&mut self.effects) {
-            let UiEffect::Send(cid, Request::Post(say)) = effect else { continue };
+            let UiEffect::Send(cid, Request::Post(post)) = effect else { continue };
             self.last_number += 1;
-            let kind = match say.kind {
+            let kind = match post.kind {
                 crate::protocol::request::PostKind::Plain => MessageKind::Plain,
                 crate::protocol::request::PostKind::Reply { to } => MessageKind::Reply { to },
                 crate::protocol::request::PostKind::Temporary { seconds } => {
@@ -264,14 +264,14 @@ impl UiHarness {
                     }
                 }
             };
-            self.server_event(Event::Posted(Said {
+            self.server_event(Event::Posted(Message {
                 seq: Seq(u64::from(self.last_number)),
                 id: MessageId::from_number(100_000 + self.last_number).unwrap(),
                 sender: id("Bob_4572"),
                 guest: false,
-                audience: say.audience,
+                audience: post.audience,
                 kind,
-                content: say.content,
+                content: post.content,
                 at: self.now,
                 cid,
             }));
@@ -359,8 +359,8 @@ impl UiHarness {
             | UiEffect::Untrusted(_) => None,
         });
         let words = requests.map(|request| match request {
-            Request::Post(say) => {
-                format!("{:?} {:?} {}", say.audience, say.kind, say.content)
+            Request::Post(post) => {
+                format!("{:?} {:?} {}", post.audience, post.kind, post.content)
             }
             other => format!("{other:?}"),
         });

@@ -66,8 +66,8 @@ fn scrolling_up_loads_pages_without_jumping() {
 fn live_and_paged_messages_form_the_same_bubbles() {
     let runs = |ui: &UiHarness| {
         let timeline = ui.model.chat.timeline();
-        let said = timeline.newest_first().map(|message| timeline.message(message.id).unwrap());
-        said.map(|said| said.run).collect::<Vec<_>>()
+        let entries = timeline.newest_first().map(|message| timeline.message(message.id).unwrap());
+        entries.map(|entry| entry.run).collect::<Vec<_>>()
     };
     let mut live = UiHarness::new(80, 24);
     let mut paged = UiHarness::with_log(40, None);
@@ -171,7 +171,7 @@ fn reset_history_is_reloaded_and_announced() {
     ui.keys("mine<enter>").effects();
     let reason = SafeText::clean("connection lost");
     ui.client_event(client::ClientEvent::Disconnected { reason, retry_in: Duration::from_secs(1) });
-    ui.log_in(false).hides("message number 20").shows("all begins anew").shows("mine");
+    ui.log_in(false).hides("message number 20").shows("history was reset").shows("mine");
     ui.answer_history();
     ui.shows("message number 20");
 }

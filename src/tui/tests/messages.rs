@@ -64,7 +64,7 @@ fn to_line_names_the_recipients() {
     ui.shows("To: [Ann_1180 ×]").keys("<alt-e>").shows("To: everyone");
     ui.keys("@kim hi").shows("To: [Kim_9021] private").keys("<enter>");
     assert_eq!(ui.sent(), ["Only({Kim_9021}) Plain hi"]);
-    ui.shows("To: everyone").keys("@Zed hi").shows("nobody here is called Zed").keys("<enter>");
+    ui.shows("To: everyone").keys("@Zed hi").shows("no online user is named Zed").keys("<enter>");
     assert!(ui.sent().is_empty());
     ui.shows("@Zed hi");
 }
@@ -84,7 +84,7 @@ fn original_dot_commands_work() {
             format!("Delete({first:?})"),
         ]
     );
-    ui.shows("there is no command .dance").keys("<ctrl-c>.search o.e<enter>").wait(1);
+    ui.shows("unknown command .dance").keys("<ctrl-c>.search o.e<enter>").wait(1);
     ui.shows("1 of 1 in 1 messages").keys("<esc>.exit<enter>");
     assert_eq!(ui.effects(), [UiEffect::Quit]);
 }
@@ -171,9 +171,9 @@ fn new_messages_do_not_move_scrolled_view() {
     ui.post_to_all("Ann_1180", "new one");
     ui.post_to_all("Ann_1180", "new two");
     ui.shows("↓ 2 newer");
-    let talk =
+    let rows =
         |screen: &str| screen.lines().skip(1).take(15).map(str::to_owned).collect::<Vec<_>>();
-    assert_eq!(talk(&ui.screen()), talk(&before));
+    assert_eq!(rows(&ui.screen()), rows(&before));
     ui.keys("<end>").shows("new two").hides("↓ 2 newer");
     ui.keys("<home>").shows("message number 0").keys("<esc>").shows("new two");
 }

@@ -19,7 +19,7 @@ const TEXTS: [&str; 9] = [
 
 #[derive(Debug, Clone)]
 enum Step {
-    Says(usize, usize),
+    Post(usize, usize),
     Private(usize),
     Temporary(usize),
     Keys(&'static str),
@@ -66,7 +66,7 @@ fn step() -> impl Strategy<Value = Step> {
         "longer text that will wrap somewhere<enter>",
     ]);
     prop_oneof![
-        4 => (0..3_usize, 0..TEXTS.len()).prop_map(|(who, text)| Step::Says(who, text)),
+        4 => (0..3_usize, 0..TEXTS.len()).prop_map(|(who, text)| Step::Post(who, text)),
         1 => (0..TEXTS.len()).prop_map(Step::Private),
         1 => (0..TEXTS.len()).prop_map(Step::Temporary),
         6 => keys.prop_map(Step::Keys),
@@ -80,7 +80,7 @@ fn step() -> impl Strategy<Value = Step> {
 fn run_step(ui: &mut UiHarness, step: &Step) {
     use crossterm::event::{MouseButton, MouseEventKind};
     match step {
-        Step::Says(who, text) => {
+        Step::Post(who, text) => {
             ui.post_to_all(["Ann_1180", "Kim_9021", "Bob_4572"][*who], TEXTS[*text]);
         }
         Step::Private(text) => {

@@ -75,7 +75,7 @@ fn jump_to_unloaded_hit_loads_its_context() {
 #[test]
 fn filters_narrow_query_and_errors_point_at_column() {
     let mut ui = ui_with_recent_page();
-    ui.keys("<ctrl-f>from:ann x after:soon").shows("                  ^ a day").wait(1);
+    ui.keys("<ctrl-f>from:ann x after:soon").shows("                  ^ write a date").wait(1);
     assert_eq!(take_search_requests(&mut ui), []);
     ui.keys("<backspace><backspace><backspace><backspace>7d").wait(1);
     let (_, find) = take_search_requests(&mut ui).pop().unwrap();

@@ -33,11 +33,11 @@ pub fn to_line(model: &Model, width: u16) -> ToLine {
     let destination = model.composer.destination(&model.chat);
     let mut line = ToLine::default();
     if let PostKind::Temporary { seconds } = destination.kind {
-        let words = format!(" expires after {} × ", duration(i64::from(seconds)));
-        line.expiry = Some(Span::styled(words, theme.warning()));
+        let text = format!(" expires after {} × ", duration(i64::from(seconds)));
+        line.expiry = Some(Span::styled(text, theme.warning()));
     }
-    let taken = line.expiry.as_ref().map_or(0, |life| life.content.width());
-    let available = usize::from(width).saturating_sub(taken + 3);
+    let used = line.expiry.as_ref().map_or(0, |expiry| expiry.content.width());
+    let available = usize::from(width).saturating_sub(used + 3);
     line.push(" To: ".to_owned(), theme.title(), None);
     match destination.audience {
         Err(error) => line.push(format!("{error} "), theme.error(), None),
@@ -50,15 +50,15 @@ pub fn to_line(model: &Model, width: u16) -> ToLine {
                 let left = if model.chat.online_users().contains(&id) { "" } else { " (left)" };
                 let cross = if destination.is_typed { "" } else { " ×" };
                 let name = display_name(&id, model.chat.is_guest(&id));
-                let words = format!("[{name}{left}{cross}] ");
+                let text = format!("[{name}{left}{cross}] ");
                 let rest = format!("and {} more ", count - index);
-                if line.width() + words.width() + rest.width() > available && index > 0 {
+                if line.width() + text.width() + rest.width() > available && index > 0 {
                     line.push(rest, theme.private(), None);
                     break;
                 }
                 let chip = (!destination.is_typed).then(|| Chip::Person(id.clone()));
                 line.push(
-                    shorten(&words, available.saturating_sub(line.width())),
+                    shorten(&text, available.saturating_sub(line.width())),
                     theme.private(),
                     chip,
                 );
@@ -75,8 +75,8 @@ pub fn to_line(model: &Model, width: u16) -> ToLine {
 }
 
 impl ToLine {
-    fn push(&mut self, words: String, style: Style, chip: Option<Chip>) {
-        self.parts.push((Span::styled(words, style), chip));
+    fn push(&mut self, text: String, style: Style, chip: Option<Chip>) {
+        self.parts.push((Span::styled(text, style), chip));
     }
 
     fn width(&self) -> usize {
@@ -99,10 +99,10 @@ impl ToLine {
             x = x.saturating_add(area.width);
             chips.extend(chip.clone().map(|chip| (chip, area)));
         }
-        if let Some(life) = &self.expiry {
-            let width = u16::try_from(life.content.width()).unwrap_or(u16::MAX);
+        if let Some(expiry) = &self.expiry {
+            let width = u16::try_from(expiry.content.width()).unwrap_or(u16::MAX);
             let x = frame.right().saturating_sub(width + 1).max(x);
-            chips.push((Chip::Expiry, cell(x, life)));
+            chips.push((Chip::Expiry, cell(x, expiry)));
         }
         chips
     }
@@ -131,14 +131,14 @@ pub(super) fn draw(model: &Model, buffer: &mut Buffer) {
         let to = Line::from(line.parts.into_iter().map(|(span, _)| span).collect::<Vec<_>>());
         let top = Rect { x: frame.x + 1, width: frame.width.saturating_sub(2), height: 1, ..frame };
         to.render(top, buffer);
-        if let Some(life) = line.expiry {
-            Line::from(life).right_aligned().render(top, buffer);
+        if let Some(expiry) = line.expiry {
+            Line::from(expiry).right_aligned().render(top, buffer);
         }
     }
     if let (Some(area), Some(id)) = (layout.reply, model.composer.reply_to) {
-        let words = format!("┃ reply to {}", quote_text(&model.chat, id));
-        let words = shorten(&words, usize::from(area.width));
-        Span::styled(words, theme.own()).render(area, buffer);
+        let text = format!("┃ reply to {}", quote_text(&model.chat, id));
+        let text = shorten(&text, usize::from(area.width));
+        Span::styled(text, theme.own()).render(area, buffer);
     }
     if !layout.input.is_empty() {
         (&model.composer.input).render(layout.input, buffer);
@@ -150,11 +150,11 @@ pub(super) fn draw(model: &Model, buffer: &mut Buffer) {
 fn length_counter(model: &Model) -> Span<'static> {
     let lines = model.composer.input.lines();
     let count = lines.iter().map(|line| line.chars().count() + 1).sum::<usize>() - 1;
-    let words = format!(" {count}/{} ", limits::CONTENT_CHARACTERS);
+    let text = format!(" {count}/{} ", limits::CONTENT_CHARACTERS);
     match count {
         ..SHOW_LENGTH_FROM => Span::raw(""),
-        SHOW_LENGTH_FROM..=limits::CONTENT_CHARACTERS => Span::styled(words, model.theme.dim()),
-        _ => Span::styled(words, model.theme.error()),
+        SHOW_LENGTH_FROM..=limits::CONTENT_CHARACTERS => Span::styled(text, model.theme.dim()),
+        _ => Span::styled(text, model.theme.error()),
     }
 }
 
@@ -175,8 +175,8 @@ fn draw_proposals(model: &Model, buffer: &mut Buffer) {
     for ((index, proposal), y) in open.proposals.iter().enumerate().zip(area.top()..area.bottom()) {
         let style =
             if index == open.selected { model.theme.selection() } else { model.theme.text() };
-        let words = format!(" {} {}", proposal.text, proposal.description);
-        let line = format!("{:<width$}", shorten(&words, width));
+        let text = format!(" {} {}", proposal.text, proposal.description);
+        let line = format!("{:<width$}", shorten(&text, width));
         Span::styled(line, style).render(Rect { y, height: 1, ..area }, buffer);
     }
 }

@@ -42,14 +42,14 @@ fn draw_hidden_counts(model: &Model, top: Rect, buffer: &mut Buffer) {
     let all = crate::tui::layout::person_rows(model).len();
     let above = model.people_top;
     let below = all.saturating_sub(above + model.layout.people_rows.len());
-    let words = match (above, below) {
+    let text = match (above, below) {
         (0, 0) => return,
         (0, below) => format!("↓{below} "),
         (above, 0) => format!("↑{above} "),
         (above, below) => format!("↑{above} ↓{below} "),
     };
     if top.width > 20 {
-        Line::styled(words, model.theme.dim()).right_aligned().render(top, buffer);
+        Line::styled(text, model.theme.dim()).right_aligned().render(top, buffer);
     }
 }
 
