@@ -31,7 +31,7 @@ pub(super) struct Driver<C> {
     observer: EventObserver,
 }
 
-/// An attempt that did not end for good, including a connection that was lost later.
+/// An attempt after which the driver tries again: it failed, or its connection was lost later.
 struct FailedAttempt {
     reason: SafeText,
     connected_for: Duration,

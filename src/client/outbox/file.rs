@@ -163,7 +163,7 @@ fn read(path: &Path) -> Result<Vec<UnsentMessage>, OutboxError> {
         match serde_json::from_slice(line) {
             Ok(Record::Message { at, request }) => unsent.extend(decode_message(at, &request)),
             Ok(Record::Answered { answered }) => unsent.retain(|message| message.cid != answered),
-            // An incomplete last line: its message was never sent, and the user never told it was stored.
+            // An incomplete last line. Its message was never sent nor reported as stored.
             Err(_) => {}
         }
     }

@@ -10,12 +10,12 @@ use crate::protocol::text::SafeText;
 const DAY: Millis = 24 * 60 * 60 * 1_000;
 
 fn unsent(cid: &str, at: Millis) -> UnsentMessage {
-    let say = Post {
+    let post = Post {
         audience: Audience::Only(["Ann_1180".parse().unwrap()].into()),
         kind: PostKind::Reply { to: "235467".parse().unwrap() },
         content: SafeText::clean(&format!("{cid}: ü\n\"quoted\"")),
     };
-    UnsentMessage { cid: cid.parse().unwrap(), post: say, at }
+    UnsentMessage { cid: cid.parse().unwrap(), post, at }
 }
 
 fn cids(left: &[UnsentMessage]) -> Vec<&str> {
@@ -45,23 +45,23 @@ fn unanswered_message_is_resent_until_it_is_too_old() {
 #[test]
 fn unanswered_messages_survive_a_crash() {
     let folder = tempfile::tempdir().unwrap();
-    let (mut disk, left) = open(folder.path());
+    let (mut file, left) = open(folder.path());
     assert!(left.is_empty());
     let all = [unsent("one", 1), unsent("two", 2), unsent("three", 3)];
-    disk.append(&all).unwrap();
-    disk.record_answers(&["two".parse().unwrap()], [&all[0], &all[2]].into_iter()).unwrap();
-    drop(disk);
-    let (disk, left) = open(folder.path());
+    file.append(&all).unwrap();
+    file.record_answers(&["two".parse().unwrap()], [&all[0], &all[2]].into_iter()).unwrap();
+    drop(file);
+    let (file, left) = open(folder.path());
     assert_eq!(left, [all[0].clone(), all[2].clone()]);
-    drop(disk);
+    drop(file);
     // A crash while the last line is written.
     let path = folder.path().join("stem.0.jsonl");
     let whole = fs::read(&path).unwrap();
     fs::write(&path, &whole[..whole.len() - 5]).unwrap();
-    let (mut disk, left) = open(folder.path());
+    let (mut file, left) = open(folder.path());
     assert_eq!(cids(&left), ["one"]);
-    disk.append(&[unsent("four", 4)]).unwrap();
-    drop(disk);
+    file.append(&[unsent("four", 4)]).unwrap();
+    drop(file);
     assert_eq!(cids(&open(folder.path()).1), ["one", "four"]);
 }
 
@@ -69,13 +69,13 @@ fn unanswered_messages_survive_a_crash() {
 fn answered_message_is_removed_from_the_file() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("stem.0.jsonl");
-    let (mut disk, _) = open(folder.path());
+    let (mut file, _) = open(folder.path());
     let all = [unsent("one", 1), unsent("two", 2)];
-    disk.append(&all).unwrap();
-    disk.record_answers(&["one".parse().unwrap()], [&all[1]].into_iter()).unwrap();
-    disk.scrub([&all[1]].into_iter()).unwrap();
+    file.append(&all).unwrap();
+    file.record_answers(&["one".parse().unwrap()], [&all[1]].into_iter()).unwrap();
+    file.scrub([&all[1]].into_iter()).unwrap();
     assert!(!fs::read_to_string(&path).unwrap().contains("one"));
-    disk.record_answers(&["two".parse().unwrap()], std::iter::empty()).unwrap();
+    file.record_answers(&["two".parse().unwrap()], std::iter::empty()).unwrap();
     assert_eq!(fs::read(&path).unwrap(), b"");
 }
 

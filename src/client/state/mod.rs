@@ -260,7 +260,7 @@ impl ChatState {
     /// Returns the default audience of a reply: everyone for a public message, its other participants for a
     /// direct one.
     pub fn reply_audience(&self, id: MessageId) -> Audience {
-        match self.timeline.message(id).map(|said| &said.message) {
+        match self.timeline.message(id).map(|entry| &entry.message) {
             Some(message) => match &message.audience {
                 Audience::Everyone => Audience::Everyone,
                 Audience::Only(recipients) => {

@@ -62,11 +62,11 @@ impl SearchState {
                 let compiled = compile(&query).map(Some);
                 (query, compiled)
             }
-            Err(mistake) => (SearchInput::default(), Err(mistake)),
+            Err(error) => (SearchInput::default(), Err(error)),
         };
         let (regex, error) = match compiled {
             Ok(regex) => (regex, None),
-            Err(mistake) => (None, Some(mistake)),
+            Err(error) => (None, Some(error)),
         };
         let end = timeline.end();
         Self {
@@ -105,7 +105,7 @@ impl SearchState {
     /// Returns a message that was found, if it is still readable.
     pub fn message<'a>(&'a self, id: MessageId, timeline: &'a Timeline) -> Option<&'a Message> {
         match timeline.message(id) {
-            Some(said) => (said.state == MessageState::Readable).then_some(&said.message),
+            Some(posted) => (posted.state == MessageState::Readable).then_some(&posted.message),
             None => self.not_loaded.get(&id),
         }
     }
@@ -131,15 +131,15 @@ impl SearchState {
         let Some(regex) = self.regex.clone() else { return };
         let oldest = self.searched_from.0.saturating_sub(entries).max(timeline.first().0);
         let fresh = self.searched_to.0.max(timeline.first().0)..timeline.end().0;
-        for place in fresh.rev().chain((oldest..self.searched_from.0).rev()) {
-            let Some(TimelineEntry::Message(said)) = timeline.get(EntryIndex(place)) else {
+        for index in fresh.rev().chain((oldest..self.searched_from.0).rev()) {
+            let Some(TimelineEntry::Message(posted)) = timeline.get(EntryIndex(index)) else {
                 continue;
             };
-            if said.state != MessageState::Readable {
+            if posted.state != MessageState::Readable {
                 continue;
             }
             self.searched += 1;
-            let message = &said.message;
+            let message = &posted.message;
             if self.input.matches_filters(message) && regex.is_match(message.content.as_str()) {
                 self.add(SearchHit { seq: message.seq, id: message.id });
             }
@@ -158,7 +158,9 @@ impl SearchState {
         self.answer = Some(SearchAnswer { searched: results.searched, end: results.end });
         for message in results.messages {
             // Results sent before a removal must not bring the message back.
-            if timeline.message(message.id).is_some_and(|said| said.state != MessageState::Readable)
+            if timeline
+                .message(message.id)
+                .is_some_and(|posted| posted.state != MessageState::Readable)
             {
                 continue;
             }
@@ -193,9 +195,9 @@ impl SearchState {
     }
 
     fn add(&mut self, hit: SearchHit) {
-        let place = self.hits.binary_search_by(|other| hit.seq.cmp(&other.seq));
-        if let Err(place) = place {
-            self.hits.insert(place, hit);
+        let found = self.hits.binary_search_by(|other| hit.seq.cmp(&other.seq));
+        if let Err(index) = found {
+            self.hits.insert(index, hit);
         }
     }
 }

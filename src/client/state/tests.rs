@@ -80,10 +80,7 @@ fn own_message_is_pending_until_confirmed() {
     let (cid, _) = state.post(at(1), plain("hello")).unwrap();
     assert_eq!(state.pending().len(), 1);
     let echo = Message { cid: Some(cid), ..message(1, "Bob_4572", "hello") };
-    post(
-        &mut state,
-        Message { cid: echo.cid.clone(), ..message(2, "Ann_1180", "same name for it") },
-    );
+    post(&mut state, Message { cid: echo.cid.clone(), ..message(2, "Ann_1180", "same cid") });
     assert_eq!(state.pending().len(), 1, "another user's `cid` does not confirm it");
     post(&mut state, echo);
     assert!(state.pending().is_empty());
@@ -106,14 +103,14 @@ fn refused_message_keeps_its_reason_and_unanswered_one_waits() {
     state.apply(
         at(2),
         ClientEvent::Disconnected {
-            reason: SafeText::clean("gone"),
+            reason: SafeText::clean("connection lost"),
             retry_in: Duration::from_secs(4),
         },
     );
     let full = Delivery::Failed(SafeText::clean("the server is full"));
     let states: Vec<_> = state.pending().iter().map(|p| p.delivery.clone()).collect();
     assert_eq!(states, [full, Delivery::Waiting]);
-    assert_eq!(state.take_failed(&second), None, "it is sent by itself");
+    assert_eq!(state.take_failed(&second), None, "it is still sent automatically");
     assert_eq!(state.take_failed(&first).unwrap().content.as_str(), "one");
     assert_eq!(state.pending().len(), 1);
     assert!(state.online_users().is_empty());
@@ -145,9 +142,9 @@ fn removed_and_expired_text_is_dropped() {
     assert!(state.expire(at(9)).is_empty());
     assert_eq!(state.expire(at(10)), [Change::Removed(number(2))]);
     assert_eq!(state.next_expiry(), None);
-    for (n, fate) in [(1, MessageState::Removed), (2, MessageState::Expired)] {
-        let said = state.timeline().message(number(n)).unwrap();
-        assert_eq!((said.state, said.message.content.as_str()), (fate, ""));
+    for (n, message_state) in [(1, MessageState::Removed), (2, MessageState::Expired)] {
+        let entry = state.timeline().message(number(n)).unwrap();
+        assert_eq!((entry.state, entry.message.content.as_str()), (message_state, ""));
     }
 }
 
@@ -182,13 +179,13 @@ fn presence_updates_online_users() {
             left: vec![id("Ann_1180")],
         },
     );
-    let here: Vec<_> = state.online_users().iter().map(UserId::as_str).collect();
-    assert_eq!(here, ["Kim_9021", "Lou_0334"]);
+    let online: Vec<_> = state.online_users().iter().map(UserId::as_str).collect();
+    assert_eq!(online, ["Kim_9021", "Lou_0334"]);
     let again = protocol::event::Event::Presence {
         joined: vec![id("Lou_0334")],
         left: vec![id("Ann_1180")],
     };
-    assert!(receive(&mut state, again).is_empty(), "what is known is no news");
+    assert!(receive(&mut state, again).is_empty(), "known changes are not reported");
     assert_eq!(state.resolve("kim"), Ok(id("Kim_9021")));
     assert_eq!(state.resolve("Lou_0334"), Ok(id("Lou_0334")));
     assert!(matches!(state.resolve("Ann"), Err(ResolveError::Unknown(_))));
@@ -204,10 +201,10 @@ fn presence_updates_online_users() {
 fn reply_goes_to_the_audience_of_its_message() {
     let mut state = online();
     post(&mut state, message(1, "Ann_1180", "public"));
-    let people = [id("Bob_4572"), id("Kim_9021")].into();
+    let recipients = [id("Bob_4572"), id("Kim_9021")].into();
     post(
         &mut state,
-        Message { audience: Audience::Only(people), ..message(2, "Ann_1180", "private") },
+        Message { audience: Audience::Only(recipients), ..message(2, "Ann_1180", "private") },
     );
     assert_eq!(state.reply_audience(number(1)), Audience::Everyone);
     assert_eq!(
@@ -229,7 +226,7 @@ fn consecutive_messages_form_runs() {
     );
     let runs: Vec<u8> = (state.timeline().first().0..state.timeline().end().0)
         .filter_map(|n| match state.timeline().get(EntryIndex(n)) {
-            Some(TimelineEntry::Message(said)) => Some(said.run),
+            Some(TimelineEntry::Message(entry)) => Some(entry.run),
             _ => None,
         })
         .collect();
@@ -268,11 +265,11 @@ fn server_results_are_merged_in_order_without_duplicates_or_removed_text() {
     assert_eq!(search.next_expiry(), Some(expires));
     search.expire(expires);
     assert_eq!(seqs(&search), [10, 5]);
-    let gone = Deleted { seq: Seq(11), id: number(5), author: id("Ann_1180"), cid: None };
+    let deleted = Deleted { seq: Seq(11), id: number(5), author: id("Ann_1180"), cid: None };
     assert_eq!(
-        receive(&mut state, protocol::event::Event::Deleted(gone)),
+        receive(&mut state, protocol::event::Event::Deleted(deleted)),
         [Change::Removed(number(5))],
-        "also where it was found only by the server"
+        "a message known only to the search is reported too"
     );
     search.remove(number(5));
     assert_eq!(search.message(number(5), state.timeline()), None);
@@ -320,39 +317,42 @@ fn invalid_expression_has_an_error_and_a_column() {
         [("ab(c", 2, "unclosed group"), ("é[z-a]", 2, "range"), ("a{2000}{2000}", 0, "too large")]
     {
         let search = SearchState::new(Ok(query(&state, expression, false)), state.timeline());
-        let mistake = search.error().unwrap();
-        assert_eq!(mistake.column, column, "{expression}");
-        assert!(mistake.text.as_str().contains(words), "{expression}: {}", mistake.text);
+        let error = search.error().unwrap();
+        assert_eq!(error.column, column, "{expression}");
+        assert!(error.text.as_str().contains(words), "{expression}: {}", error.text);
         assert!(search.is_done(state.timeline()));
     }
 }
 
 #[test]
 fn presence_changes_within_two_seconds_share_one_entry() {
-    use protocol::event::Event as Said;
+    use protocol::event::Event as ServerEvent;
     let mut state = online();
-    let (line, here) = (state.timeline().end(), state.online_users().len());
-    let crowd = |from: u32, to: u32| (from..to).map(|n| id(&format!("Guest_{n}"))).collect();
-    for turn in 0..8 {
-        let now = at(0) + TimeDelta::milliseconds(240 * i64::from(turn));
-        let joined = crowd(1_000 + 100 * turn, 1_100 + 100 * turn);
-        state.apply(now, ClientEvent::Received(Said::Presence { joined, left: vec![] }));
-        // Others talk meanwhile.
-        state.apply(now, ClientEvent::Received(Said::Posted(message(turn, "Ann_1180", "hello"))));
+    let (first, online_before) = (state.timeline().end(), state.online_users().len());
+    let guests = |from: u32, to: u32| (from..to).map(|n| id(&format!("Guest_{n}"))).collect();
+    for step in 0..8 {
+        let now = at(0) + TimeDelta::milliseconds(240 * i64::from(step));
+        let joined = guests(1_000 + 100 * step, 1_100 + 100 * step);
+        state.apply(now, ClientEvent::Received(ServerEvent::Presence { joined, left: vec![] }));
+        // Other users post in between.
+        state.apply(
+            now,
+            ClientEvent::Received(ServerEvent::Posted(message(step, "Ann_1180", "hello"))),
+        );
     }
-    let left = crowd(1_000, 1_003);
+    let left = guests(1_000, 1_003);
     let now = at(2) - TimeDelta::milliseconds(1);
-    state.apply(now, ClientEvent::Received(Said::Presence { joined: vec![], left }));
-    assert_eq!(state.online_users().len(), here + 800 - 3);
-    assert_eq!(state.timeline().end().0 - line.0, 1 + 8, "one line, and what was said");
-    let Some(TimelineEntry::Presence { joined, left, .. }) = state.timeline().get(line) else {
+    state.apply(now, ClientEvent::Received(ServerEvent::Presence { joined: vec![], left }));
+    assert_eq!(state.online_users().len(), online_before + 800 - 3);
+    assert_eq!(state.timeline().end().0 - first.0, 1 + 8, "one presence entry and the messages");
+    let Some(TimelineEntry::Presence { joined, left, .. }) = state.timeline().get(first) else {
         panic!()
     };
     assert_eq!(joined.summary(), "800 people");
     assert_eq!(left.summary(), "Guest_1000, Guest_1001, Guest_1002");
     state.apply(
         at(2),
-        ClientEvent::Received(Said::Presence { joined: vec![], left: crowd(1_100, 1_200) }),
+        ClientEvent::Received(ServerEvent::Presence { joined: vec![], left: guests(1_100, 1_200) }),
     );
-    assert_eq!(state.timeline().end().0 - line.0, 2 + 8);
+    assert_eq!(state.timeline().end().0 - first.0, 2 + 8);
 }

@@ -130,14 +130,14 @@ impl Timeline {
     }
 
     /// Returns an entry, if it is still kept.
-    pub fn get(&self, place: EntryIndex) -> Option<&TimelineEntry> {
-        self.entries.get(self.offset(place)?)
+    pub fn get(&self, index: EntryIndex) -> Option<&TimelineEntry> {
+        self.entries.get(self.offset(index)?)
     }
 
     /// Returns a message, if it is loaded.
     pub fn message(&self, id: MessageId) -> Option<&TimelineMessage> {
         match self.get(self.index_of(id)?)? {
-            TimelineEntry::Message(said) => Some(said),
+            TimelineEntry::Message(posted) => Some(posted),
             TimelineEntry::Presence { .. } | TimelineEntry::Notice { .. } => None,
         }
     }
@@ -165,8 +165,8 @@ impl Timeline {
     /// Iterates over the readable messages, newest first.
     pub fn newest_first(&self) -> impl Iterator<Item = &Message> {
         self.entries.iter().rev().filter_map(|entry| match entry {
-            TimelineEntry::Message(said) if said.state == MessageState::Readable => {
-                Some(&said.message)
+            TimelineEntry::Message(posted) if posted.state == MessageState::Readable => {
+                Some(&posted.message)
             }
             TimelineEntry::Message(_)
             | TimelineEntry::Presence { .. }
@@ -187,8 +187,8 @@ impl Timeline {
             Some(TimelineEntry::Message(before)) => next_run(before, &message),
             Some(TimelineEntry::Presence { .. } | TimelineEntry::Notice { .. }) | None => 0,
         };
-        let place = self.end();
-        self.register(&message, place);
+        let index = self.end();
+        self.register(&message, index);
         Some(self.push(TimelineEntry::Message(TimelineMessage {
             message,
             state: MessageState::Readable,
@@ -226,10 +226,10 @@ impl Timeline {
     /// Adds presence changes: to the last presence entry if it is younger than [`PRESENCE_WINDOW`], or if
     /// it is the last entry and still short; otherwise as a new entry.
     pub fn add_presence(&mut self, at: DateTime<FixedOffset>, joined: &[UserId], left: &[UserId]) {
-        let place = self.presence.filter(|place| place.0 >= self.first);
-        let is_last = place.is_some_and(|place| place.0 + 1 == self.end().0);
-        let entry = place.and_then(|place| self.offset(place));
-        let entry = entry.and_then(|index| self.entries.get_mut(index));
+        let index = self.presence.filter(|index| index.0 >= self.first);
+        let is_last = index.is_some_and(|index| index.0 + 1 == self.end().0);
+        let entry = index.and_then(|index| self.offset(index));
+        let entry = entry.and_then(|offset| self.entries.get_mut(offset));
         if let Some(TimelineEntry::Presence { at: since, joined: came, left: went }) = entry {
             let count = came.count() + went.count() + joined.len() + left.len();
             let is_young = (TimeDelta::zero()..PRESENCE_WINDOW).contains(&(at - *since));
@@ -257,17 +257,17 @@ impl Timeline {
 
     /// Removes the text of a message permanently. Returns whether the message was readable.
     pub fn remove_text(&mut self, id: MessageId, state: MessageState) -> bool {
-        let index = self.index_of(id).and_then(|place| self.offset(place));
-        let entry = index.and_then(|index| self.entries.get_mut(index));
-        let Some(TimelineEntry::Message(said)) = entry else { return false };
-        if said.state != MessageState::Readable {
+        let offset = self.index_of(id).and_then(|index| self.offset(index));
+        let entry = offset.and_then(|offset| self.entries.get_mut(offset));
+        let Some(TimelineEntry::Message(posted)) = entry else { return false };
+        if posted.state != MessageState::Readable {
             return false;
         }
-        if let Some(expires) = said.message.expires() {
+        if let Some(expires) = posted.message.expires() {
             self.expiries.remove(&(expires, id));
         }
-        said.state = state;
-        said.message.content = SafeText::default();
+        posted.state = state;
+        posted.message.content = SafeText::default();
         true
     }
 
@@ -288,12 +288,12 @@ impl Timeline {
         self.expiries.first().map(|(at, _)| *at)
     }
 
-    fn offset(&self, place: EntryIndex) -> Option<usize> {
-        usize::try_from(place.0.checked_sub(self.first)?).ok()
+    fn offset(&self, index: EntryIndex) -> Option<usize> {
+        usize::try_from(index.0.checked_sub(self.first)?).ok()
     }
 
-    fn register(&mut self, message: &Message, place: EntryIndex) {
-        self.indexes.insert(message.id, place);
+    fn register(&mut self, message: &Message, index: EntryIndex) {
+        self.indexes.insert(message.id, index);
         if let Some(expires) = message.expires() {
             self.expiries.insert((expires, message.id));
         }
@@ -303,59 +303,61 @@ impl Timeline {
     fn insert(&mut self, message: Message) -> EntryIndex {
         let before =
             |entry: &TimelineEntry| message_of(entry).is_some_and(|one| one.seq < message.seq);
-        let index = self.entries.iter().rposition(before).map_or(0, |index| index + 1);
-        let place = EntryIndex(self.first.saturating_add_unsigned(index as u64));
-        let places = self.indexes.values_mut().chain(&mut self.presence);
-        for moved in places.filter(|moved| **moved >= place) {
+        let offset = self.entries.iter().rposition(before).map_or(0, |offset| offset + 1);
+        let index = EntryIndex(self.first.saturating_add_unsigned(offset as u64));
+        let indexes = self.indexes.values_mut().chain(&mut self.presence);
+        for moved in indexes.filter(|moved| **moved >= index) {
             moved.0 += 1;
         }
-        self.register(&message, place);
+        self.register(&message, index);
         self.entries.insert(
-            index,
+            offset,
             TimelineEntry::Message(TimelineMessage {
                 message,
                 state: MessageState::Readable,
                 run: 0,
             }),
         );
-        self.compute_runs(index + 1 + usize::from(MAX_RUN));
-        place
+        self.compute_runs(offset + 1 + usize::from(MAX_RUN));
+        index
     }
 
     /// Computes the runs of the first `entries` entries, and on to the end of the last one's run.
     fn compute_runs(&mut self, entries: usize) {
-        for index in 0..self.entries.len() {
-            let before = index.checked_sub(1).and_then(|before| self.entries.get(before));
-            let run = match (before, self.entries.get(index)) {
-                (Some(TimelineEntry::Message(before)), Some(TimelineEntry::Message(said))) => {
-                    next_run(before, &said.message)
+        for offset in 0..self.entries.len() {
+            let before = offset.checked_sub(1).and_then(|before| self.entries.get(before));
+            let run = match (before, self.entries.get(offset)) {
+                (Some(TimelineEntry::Message(before)), Some(TimelineEntry::Message(posted))) => {
+                    next_run(before, &posted.message)
                 }
                 (_, _) => 0,
             };
-            match self.entries.get_mut(index) {
-                Some(TimelineEntry::Message(said)) if index >= entries && said.run == run => return,
-                Some(TimelineEntry::Message(said)) => said.run = run,
+            match self.entries.get_mut(offset) {
+                Some(TimelineEntry::Message(posted)) if offset >= entries && posted.run == run => {
+                    return;
+                }
+                Some(TimelineEntry::Message(posted)) => posted.run = run,
                 Some(TimelineEntry::Presence { .. } | TimelineEntry::Notice { .. }) | None => {}
             }
         }
     }
 
     fn push(&mut self, entry: TimelineEntry) -> EntryIndex {
-        let place = self.end();
+        let index = self.end();
         self.entries.push_back(entry);
         if self.entries.len() > MAX_ENTRIES {
             self.first += 1;
-            if let Some(TimelineEntry::Message(said)) = self.entries.pop_front() {
-                self.indexes.remove(&said.message.id);
+            if let Some(TimelineEntry::Message(posted)) = self.entries.pop_front() {
+                self.indexes.remove(&posted.message.id);
             }
         }
-        place
+        index
     }
 }
 
 fn message_of(entry: &TimelineEntry) -> Option<&Message> {
     match entry {
-        TimelineEntry::Message(said) => Some(&said.message),
+        TimelineEntry::Message(posted) => Some(&posted.message),
         TimelineEntry::Presence { .. } | TimelineEntry::Notice { .. } => None,
     }
 }
