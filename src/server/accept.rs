@@ -20,6 +20,7 @@ use crate::tls;
 
 /// A source of connections: TCP, or a simulated network.
 pub trait Listener: Send + 'static {
+    /// The byte stream of a connection.
     type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
 
     /// Waits for the next connection, and returns it with the address of its peer. Cancel safe.

@@ -222,7 +222,7 @@ impl Session {
         loop {
             match self.queue.take(&mut frames).await {
                 SendQueueItem::Frames => {
-                    self.send_frames(writer, &mut frames, &mut n_events).await?
+                    self.send_frames(writer, &mut frames, &mut n_events).await?;
                 }
                 SendQueueItem::CatchUp(from) => self.catch_up(writer, from, &mut n_events).await?,
                 SendQueueItem::Closed => return Ok(()),

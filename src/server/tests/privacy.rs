@@ -254,7 +254,7 @@ impl Model {
                 let audience = self.audience[token].clone();
                 // Temporary messages have expired at the end of the test.
                 let removed = object["action"] == "TEMPORARY";
-                let message = PostedMessage { id: id.to_owned(), audience: audience, removed };
+                let message = PostedMessage { id: id.to_owned(), audience, removed };
                 self.posted.insert(token.to_owned(), message);
             }
             if object["action"] == "DELETE" || object["action"] == "OUTDATED" {
