@@ -1,4 +1,4 @@
-//! `--open` and `--invite-only`: who is let in, as two flags that contradict each other.
+//! `--open` and `--invite-only`, two flags that exclude each other.
 
 use std::cmp::Ordering;
 
@@ -8,24 +8,27 @@ use clap::{ArgMatches, Command, Error, FromArgMatches};
 
 use super::settings;
 
-/// What was asked for.
+/// Whether new users need an invite.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum AccessArgs {
-    /// Nothing: whoever is on this machine comes in, and nobody new from elsewhere.
+    /// Neither flag: open on a loopback address, by invite only on any other address.
     Default,
-    /// Everybody comes in.
+    /// Anyone may join.
     Open,
-    /// Nobody new comes in without an invite.
+    /// New users need an invite.
     InviteOnly,
 }
 
 #[derive(Debug, clap::Args)]
 #[group(skip)]
 struct AccessFlags {
-    /// Let in anybody who can reach an address that is not this machine's alone
+    /// Let anyone who can reach the server join without an invite
+    ///
+    /// By default, a server that listens on a loopback address only is open, and any other server
+    /// requires an invite from new users.
     #[arg(long, env = "CHAT_OPEN", value_parser = BoolishValueParser::new())]
     open: bool,
-    /// Let nobody new in without an invite, wherever it listens
+    /// Require an invite from new users, even on a loopback address
     #[arg(long, env = "CHAT_INVITE_ONLY", value_parser = BoolishValueParser::new())]
     invite_only: bool,
 }
@@ -39,11 +42,11 @@ impl FromArgMatches for AccessArgs {
             (false, true) => Self::InviteOnly,
             (true, true) => match settings::compare_sources(matches, "open", "invite_only") {
                 None => {
-                    let why = "--open and --invite-only contradict each other: leave one out\n";
-                    return Err(Error::raw(ErrorKind::ArgumentConflict, why));
+                    let message = "--open and --invite-only exclude each other: omit one of them\n";
+                    return Err(Error::raw(ErrorKind::ArgumentConflict, message));
                 }
                 Some(Ordering::Greater) => Self::Open,
-                // Said in one place, the safe one counts.
+                // Both come from the same source: the safer one wins.
                 Some(Ordering::Equal | Ordering::Less) => Self::InviteOnly,
             },
         })

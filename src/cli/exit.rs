@@ -1,4 +1,4 @@
-//! The exit statuses by name, and errors that bring one of their own.
+//! Exit statuses, and errors that carry one.
 
 use std::process::ExitCode;
 
@@ -6,53 +6,58 @@ use thiserror::Error;
 
 use crate::protocol::text::SafeText;
 
-/// How the program ends. The numbers are promised to scripts.
+/// The exit status of the program. Scripts rely on the numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ExitStatus {
-    /// Everything was done.
+    /// The command succeeded.
     Success = 0,
-    /// Something failed.
+    /// The command failed.
     Failed = 1,
-    /// The command line makes no sense; clap says so by the same number.
+    /// The command line or the settings file is invalid. clap uses the same number.
     Usage = 2,
-    /// It is not the right server: its key is not the one that was pinned, or in the link, or its
-    /// certificate not one that `--ca` trusts.
+    /// The server's key is not the pinned one or the one in the link, or `--ca` does not trust its
+    /// certificate.
     UntrustedServer = 3,
-    /// The server refused.
+    /// The server rejected the login or the request, or disconnected the user.
     Refused = 4,
 }
 
-/// An error with an exit status other than [`Exit::EarlierFailure`].
+/// An error with an exit status other than [`ExitStatus::Failed`].
 #[derive(Debug, Error)]
 #[error("{message}")]
 pub struct CliError {
-    /// How the program ends.
+    /// The exit status.
     pub status: ExitStatus,
-    /// What is wrong, and what to do.
+    /// The error and its remedy, as text for the user.
     pub message: String,
 }
 
 impl CliError {
-    /// What the server does not want.
+    /// The command line is invalid.
+    pub fn usage(message: String) -> Self {
+        Self { status: ExitStatus::Usage, message }
+    }
+
+    /// The server rejected the login or the request.
     pub fn refused(reason: &SafeText) -> Self {
         Self { status: ExitStatus::Refused, message: reason.one_line() }
     }
 
-    /// It is not the right server.
+    /// The server is not the expected one.
     pub fn untrusted(reason: &SafeText) -> Self {
         Self { status: ExitStatus::UntrustedServer, message: reason.to_string() }
     }
 }
 
 impl ExitStatus {
-    /// The status that an error brings, wherever in its chain.
+    /// The status of the first [`CliError`] in the chain of `error`, or [`ExitStatus::Failed`].
     pub fn from_error(error: &anyhow::Error) -> Self {
-        error.downcast_ref::<CliError>().map_or(Self::Failed, |failure| failure.status)
+        error.downcast_ref::<CliError>().map_or(Self::Failed, |error| error.status)
     }
 }
 
 impl From<ExitStatus> for ExitCode {
-    fn from(exit: ExitStatus) -> Self {
-        Self::from(exit as u8)
+    fn from(status: ExitStatus) -> Self {
+        Self::from(status as u8)
     }
 }

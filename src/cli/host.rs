@@ -1,9 +1,9 @@
-//! `chat host`: a server and its first client, in one process.
+//! `chat host`: runs a server and its first client in one process.
 
 use std::io::IsTerminal as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, anyhow};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -12,11 +12,10 @@ use super::{identity_args, logging, serve, signals};
 use crate::client::address::ServerAddress;
 use crate::client::trust::TrustMode;
 use crate::protocol::text::SafeText;
-use crate::server::{self, Server};
+use crate::server::{Server, ServerError};
 
-/// What can follow `chat host`.
+/// The arguments of `chat host`.
 #[derive(Debug, clap::Args)]
-#[group(skip)]
 pub(super) struct HostArgs {
     #[command(flatten)]
     server: serve::ServeArgs,
@@ -24,42 +23,43 @@ pub(super) struct HostArgs {
     client: ClientArgs,
 }
 
-/// Serves, and joins, until the person leaves: the server ends with its host.
+/// Serves and joins until the user quits, which stops the server.
 pub(super) async fn run(args: HostArgs) -> anyhow::Result<()> {
+    // Checked before the server starts.
     args.client.identity.name()?;
-    // A log would be written over the full screen.
+    // On a terminal, the log would overwrite the full screen.
     if args.client.is_plain() || !std::io::stderr().is_terminal() {
         logging::init();
     }
-    let own = identity_args::client_identity()?.fingerprint.digest();
-    let server = serve::bind(&args.server, Some(own)).await;
+    let host_key = identity_args::client_identity()?.fingerprint.digest();
+    let server = serve::bind(&args.server, Some(host_key)).await;
     let server = server.map_err(|error| explain_address_in_use(error, &args.server))?;
-    let ready = serve::startup_lines(&server, &args.server);
-    serve::print_startup_lines(&ready);
+    let lines = serve::startup_lines(&server, &args.server);
+    serve::print_startup_lines(&lines);
     let stop = CancellationToken::new();
-    signals::with_shutdown_signals(&stop, serve_and_join(server, &ready, args.client, &stop)).await
+    signals::with_shutdown_signals(&stop, serve_and_join(server, &lines, args.client, &stop)).await
 }
 
 async fn serve_and_join(
     server: Server,
-    ready: &str,
-    person: ClientArgs,
+    startup_lines: &str,
+    client: ClientArgs,
     stop: &CancellationToken,
 ) -> anyhow::Result<()> {
-    let notices = ready.lines().map(SafeText::clean).collect();
+    let notices = startup_lines.lines().map(SafeText::clean).collect();
     let address = connect_address(server.local_addr());
     let trust = TrustMode::Exactly(server.fingerprint());
-    let closing = CancellationToken::new();
+    let stop_server = CancellationToken::new();
     let tasks = TaskTracker::new();
-    let serving = tasks.spawn(server.run(closing.clone()));
+    let serving = tasks.spawn(server.run(stop_server.clone()));
     let link = ServerAddress::from(address).into();
-    let outcome = join::run_client(person, link, trust, notices, stop).await;
-    closing.cancel();
-    serving.await.context("the server has crashed")??;
+    let outcome = join::run_client(client, link, trust, notices, stop).await;
+    stop_server.cancel();
+    serving.await.context("internal error: the server task panicked (please report this)")??;
     outcome
 }
 
-/// Where this process reaches what listens on `address`.
+/// The address at which this process reaches a socket that listens on `address`.
 fn connect_address(address: SocketAddr) -> SocketAddr {
     let ip = match address.ip() {
         ip if !ip.is_unspecified() => ip,
@@ -69,16 +69,16 @@ fn connect_address(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(ip, address.port())
 }
 
-/// Where the port is taken, somebody may host already.
+/// If the address is in use, the other server may be the one that the user wants to join.
 fn explain_address_in_use(error: anyhow::Error, args: &serve::ServeArgs) -> anyhow::Error {
-    let Some(server::ServerError::AddressInUse(address)) = error.downcast_ref() else {
+    let Some(ServerError::AddressInUse(address)) = error.downcast_ref() else {
         return error;
     };
-    let hint = format!(
-        "something listens on {address} already. If that is a chat server, join it: chat join {}\n\
-         Or take another port: chat host --listen {}:0",
+    anyhow!(
+        "cannot listen on {address}: address already in use\n\
+         if a chat server runs there, join it: chat join {}\n\
+         otherwise choose another port: chat host --listen {}:0",
         connect_address(*address),
         args.listen.host
-    );
-    error.context(hint)
+    )
 }

@@ -1,5 +1,4 @@
-//! Who somebody is: the name on the command line, and the key that this machine keeps; and how the other
-//! side shows who it is.
+//! The flags that select the user (`--name`, `--id`) and how to verify the server (`--ca`).
 
 use std::cmp::Ordering;
 use std::path::{Path, PathBuf};
@@ -9,17 +8,18 @@ use clap::error::ErrorKind;
 use clap::{ArgMatches, Command, Error, FromArgMatches};
 use tokio::sync::mpsc::Receiver;
 
-use super::exit::{CliError, ExitStatus};
-use super::{listen_address, settings};
+use super::exit::CliError;
+use super::{paths, settings};
+use crate::client::known_servers::KnownServers;
 use crate::client::link::ServerLink;
 use crate::client::outbox::Outbox;
-use crate::client::trust::{KnownServers, TrustMode};
+use crate::client::trust::TrustMode;
 use crate::client::{self, Client, ClientEvent, ClientOptions};
 use crate::protocol::id::{Name, UserId};
 use crate::tls::authorities::Authorities;
 use crate::tls::client::ClientIdentity;
 
-/// A person, or a script: an ID, or else a name, that belong together.
+/// The name or the ID to log in with. If both are set, the name is that of the ID.
 #[derive(Debug)]
 pub(super) struct IdentityArgs {
     name: Option<Name>,
@@ -29,10 +29,12 @@ pub(super) struct IdentityArgs {
 #[derive(Debug, clap::Args)]
 #[group(skip)]
 struct IdentityFlags {
-    /// The name that others see [default: the one you are logged in with here]
+    /// Your name, as other users see it [default: your login name]
     #[arg(long, env = "CHAT_NAME")]
     name: Option<Name>,
-    /// The one of your IDs that you want to be; it needs no name beside it
+    /// Log in as this ID, if your key has several
+    ///
+    /// The ID includes the name, so --name is not needed.
     #[arg(long, env = "CHAT_ID")]
     id: Option<UserId>,
 }
@@ -45,10 +47,7 @@ impl FromArgMatches for IdentityArgs {
                 match settings::compare_sources(matches, "name", "id") {
                     None => Err(Error::raw(
                         ErrorKind::ArgumentConflict,
-                        format!(
-                            "--id is of somebody called {}, not {name}: leave --name out\n",
-                            id.name()
-                        ),
+                        format!("--id {id} is not an ID of the name {name}: omit --name\n"),
                     )),
                     Some(Ordering::Greater) => Ok(Self { name: Some(name), id: None }),
                     Some(Ordering::Equal | Ordering::Less) => Ok(Self { name: None, id: Some(id) }),
@@ -74,34 +73,42 @@ impl clap::Args for IdentityArgs {
     }
 }
 
-/// How a server is known to be the right one.
+/// How to verify the server.
 #[derive(Debug, clap::Args)]
 pub(super) struct CaArgs {
-    /// Trust no key, but a certificate for the server's name: from an authority in this PEM file, or
-    /// from one that the `system` trusts
+    /// Verify the server's certificate against these authorities
+    ///
+    /// FILE is a PEM file of certificate authorities; `system` stands for the authorities that the
+    /// operating system trusts. The certificate must be valid for the server's name.
+    ///
+    /// Without this flag, the server's key is pinned at first contact, and no other key is accepted
+    /// afterwards.
     #[arg(long, env = "CHAT_CA", value_name = "FILE|system")]
     ca: Option<PathBuf>,
 }
 
 impl IdentityArgs {
-    /// The name of the ID, the one given, or else that of the user of this machine.
+    /// The name of the ID, or else `--name`, or else the login name.
+    ///
+    /// # Errors
+    /// None of them is set and valid.
     pub(super) fn name(&self) -> anyhow::Result<Name> {
         let login_name = || {
             let mut values =
                 ["USER", "LOGNAME"].into_iter().filter_map(|key| std::env::var(key).ok());
-            values.find_map(|word| word.parse().ok())
+            values.find_map(|value| value.parse().ok())
         };
         match (&self.id, &self.name) {
             (Some(id), _) => Ok(id.name().parse()?),
             (None, Some(name)) => Ok(name.clone()),
             (None, None) => login_name().ok_or_else(|| {
-                let message = "who are you? Give a name, such as: --name Bob".to_owned();
-                CliError { status: ExitStatus::Usage, message }.into()
+                let message = "the login name is not a valid name: choose one with --name, such as --name Bob";
+                CliError::usage(message.to_owned()).into()
             }),
         }
     }
 
-    /// Connects for as long as one command takes: what it has to say is kept in memory alone.
+    /// Connects with an outbox that is kept in memory only.
     pub(super) fn connect_in_memory(
         &self,
         link: ServerLink,
@@ -119,12 +126,10 @@ impl IdentityArgs {
 }
 
 impl CaArgs {
-    /// Reads what is trusted.
+    /// Loads the authorities of `--ca`, or else the pinned keys.
     pub(super) fn trust_mode(&self) -> anyhow::Result<TrustMode> {
         Ok(match self.ca.as_deref() {
-            None => {
-                TrustMode::PinOnFirstUse(KnownServers::open(&listen_address::client_folder()?)?)
-            }
+            None => TrustMode::PinOnFirstUse(KnownServers::open(&paths::client_dir()?)?),
             Some(system) if system == Path::new("system") => {
                 TrustMode::Authorities(Authorities::from_system()?)
             }
@@ -133,8 +138,7 @@ impl CaArgs {
     }
 }
 
-/// The key by which servers know this machine's user again.
+/// Loads the client's key, and creates it if it does not exist.
 pub(super) fn client_identity() -> anyhow::Result<Arc<ClientIdentity>> {
-    let file = listen_address::client_folder()?.join("id.pem");
-    Ok(Arc::new(ClientIdentity::open(&file)?))
+    Ok(Arc::new(ClientIdentity::open(&paths::client_key()?)?))
 }

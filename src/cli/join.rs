@@ -1,4 +1,4 @@
-//! `chat join`: a client, on the full screen or in lines.
+//! `chat join`: runs a client, full-screen or in line mode.
 
 use std::io::IsTerminal as _;
 
@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::exit::CliError;
 use super::identity_args::{self, CaArgs, IdentityArgs};
-use super::{listen_address, plain, signals};
+use super::{paths, plain, signals};
 use crate::client::address::ServerAddress;
 use crate::client::link::ServerLink;
 use crate::client::outbox::{Outbox, file_stem};
@@ -17,10 +17,10 @@ use crate::client::{self, ClientOptions};
 use crate::protocol::text::SafeText;
 use crate::tui::{self, QuitReason};
 
-/// What can follow `chat join`.
+/// The arguments of `chat join`.
 #[derive(Debug, clap::Args)]
 pub(super) struct JoinArgs {
-    /// The server: HOST, HOST:PORT or a chat:// link
+    /// Server to join: HOST, HOST:PORT or a chat:// link
     #[arg(id = "server", value_name = "SERVER", env = "CHAT_SERVER", default_value_t = ServerLink::default())]
     link: ServerLink,
     #[command(flatten)]
@@ -29,12 +29,15 @@ pub(super) struct JoinArgs {
     ca: CaArgs,
 }
 
-/// Who joins, and how it is shown: the same for `join` and `host`.
+/// The arguments that `chat join` and `chat host` share.
 #[derive(Debug, clap::Args)]
 pub(super) struct ClientArgs {
     #[command(flatten)]
     pub(super) identity: IdentityArgs,
-    /// Talk in plain lines, without a full screen: for pipes and screen readers
+    /// Print lines instead of drawing a full screen
+    ///
+    /// This mode suits pipes, screen readers and simple terminals. It is the default if standard input
+    /// or standard output is not a terminal.
     #[arg(long, env = "CHAT_PLAIN", value_parser = BoolishValueParser::new())]
     plain: bool,
 }
@@ -50,34 +53,35 @@ pub(super) async fn run(args: JoinArgs) -> anyhow::Result<()> {
     .await
 }
 
-/// Connects a person and shows the conversation, until that person leaves or `stop`. The notices are
-/// shown first.
+/// Connects and runs the user interface until the user quits or `stop` is cancelled. The full screen
+/// shows `notices` first.
 pub(super) async fn run_client(
-    person: ClientArgs,
+    args: ClientArgs,
     link: ServerLink,
     trust: TrustMode,
     notices: Vec<SafeText>,
     stop: &CancellationToken,
 ) -> anyhow::Result<()> {
-    let is_plain = person.is_plain();
-    let name = person.identity.name()?;
-    let id = person.identity.id;
+    let is_plain = args.is_plain();
+    let name = args.identity.name()?;
+    let id = args.identity.id;
     let identity = identity_args::client_identity()?;
-    // What one person has said is never sent as another, whichever key, name and ID that takes.
+    // Unsent messages and read markers belong to one key and one name or ID, so that no message is
+    // sent as another user.
     let owner = match &id {
         Some(id) => format!("{id} {}", identity.fingerprint),
         None => format!("{name} {}", identity.fingerprint),
     };
-    let folder = listen_address::client_folder()?;
-    let outbox = Outbox::open(&folder.join("outbox"), &link.server, &owner)?;
-    let seen = ReadMarkerFile::new(&folder, &file_stem(&link.server, &owner));
-    let screen = ui_options(&link.server, notices, seen);
+    let dir = paths::client_dir()?;
+    let outbox = Outbox::open(&dir.join("outbox"), &link.server, &owner)?;
+    let read_marker = ReadMarkerFile::new(&dir, &file_stem(&link.server, &owner));
+    let ui_options = ui_options(&link.server, notices, read_marker);
     let options = ClientOptions { link, name, identity: Some(identity), trust, id, outbox };
     let (client, events) = client::connect(options);
     let outcome = if is_plain {
         plain::run(&client, events, stop).await
     } else {
-        match tui::run(screen, &client, events, stop).await {
+        match tui::run(ui_options, &client, events, stop).await {
             Ok(QuitReason::Requested) => Ok(()),
             Ok(QuitReason::Untrusted(reason)) => Err(CliError::untrusted(&reason).into()),
             Ok(QuitReason::Refused(reason)) => Err(CliError::refused(&reason).into()),
@@ -91,21 +95,21 @@ pub(super) async fn run_client(
 fn ui_options(
     server: &ServerAddress,
     notices: Vec<SafeText>,
-    seen: ReadMarkerFile,
+    read_marker: ReadMarkerFile,
 ) -> tui::UiOptions {
-    // https://no-color.org: whatever it says, as long as it says something.
+    // Any value but the empty one turns colors off: https://no-color.org
     let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     tui::UiOptions {
         server: server.to_string(),
         notices,
         theme: if no_color { tui::Theme::Plain } else { tui::Theme::Colours },
         cid_prefix: format!("{:032x}", rand::random::<u128>()),
-        read_marker: seen,
+        read_marker,
     }
 }
 
 impl ClientArgs {
-    /// Whether there is no terminal for a full screen, or none is wanted.
+    /// Whether to run in line mode: on request, or without a terminal.
     pub(super) fn is_plain(&self) -> bool {
         self.plain || !std::io::stdout().is_terminal() || !std::io::stdin().is_terminal()
     }

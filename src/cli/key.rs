@@ -1,16 +1,17 @@
-//! `chat key`: the key by which servers know this machine's user, shown, and moved to another machine.
+//! `chat key`: shows, exports and imports the key that identifies the user to servers.
 
 use std::fs::File;
-use std::io::{IsTerminal as _, Write as _};
+use std::io::IsTerminal as _;
 use std::path::PathBuf;
 
 use anyhow::{Context as _, ensure};
 
-use super::listen_address;
+use super::output::print;
+use super::paths;
 use crate::tls::client::ClientIdentity;
 use crate::tls::keyfile::{self, ImportOutcome, KeyFileError};
 
-/// What can follow `chat key`.
+/// The arguments of `chat key`.
 #[derive(Debug, clap::Args)]
 pub(super) struct KeyArgs {
     #[command(subcommand)]
@@ -19,80 +20,82 @@ pub(super) struct KeyArgs {
 
 #[derive(Debug, clap::Subcommand)]
 enum KeyCommand {
-    /// Print the fingerprint of your key, and where it is
+    /// Print the fingerprint and the path of your key
     Show,
-    /// Write your key to a new file, encrypted by a passphrase
+    /// Write your key to a new file, encrypted with a passphrase
+    ///
+    /// The passphrase is read from the terminal, or else from the first line of standard input.
     Export {
-        /// The file
+        /// File to create
         file: PathBuf,
     },
-    /// Take over a key that was exported elsewhere, and be the same person here
+    /// Use a key that was exported on another machine
+    ///
+    /// The passphrase is read from the terminal, or else from the first line of standard input.
     Import {
-        /// The file
+        /// File to read
         file: PathBuf,
-        /// Put it in the place of another key, which is kept beside it
+        /// Replace an existing key, which is kept in a file beside the new one
         #[arg(long)]
         replace: bool,
     },
 }
 
-/// Shows, writes or takes a key.
+/// Runs the subcommand.
 pub(super) fn run(args: KeyArgs) -> anyhow::Result<()> {
-    let path = listen_address::client_folder()?.join("id.pem");
+    let path = paths::client_key()?;
     match args.command {
         KeyCommand::Show => {
-            let own = ClientIdentity::open(&path)?;
-            print_line(&format!("{}\n{}", own.fingerprint, path.display()))
+            let identity = ClientIdentity::open(&path)?;
+            print(&format!("{}\n{}\n", identity.fingerprint, path.display()))
         }
         KeyCommand::Export { file } => {
-            let own = ClientIdentity::open(&path)?;
+            let identity = ClientIdentity::open(&path)?;
             ensure!(!file.exists(), KeyFileError::Exists(file));
-            keyfile::export(&own, &file, &read_passphrase(true)?)?;
-            print_line(&format!(
-                "{} is in {}: whoever has the file and its passphrase is you",
-                own.fingerprint,
+            keyfile::export(&identity, &file, &read_passphrase(true)?)?;
+            print(&format!(
+                "exported {} to {}: anyone with this file and its passphrase can log in as you\n",
+                identity.fingerprint,
                 file.display()
             ))
         }
         KeyCommand::Import { file, replace } => {
-            // Nobody is asked for the passphrase of a file that is not there.
+            // Checked before asking for the passphrase.
             File::open(&file).with_context(|| format!("cannot read {}", file.display()))?;
-            let (own, import) = keyfile::import(&file, &read_passphrase(false)?, &path, replace)?;
-            let end = match import {
-                ImportOutcome::New => String::new(),
-                ImportOutcome::Unchanged => " already".to_owned(),
+            let (identity, outcome) =
+                keyfile::import(&file, &read_passphrase(false)?, &path, replace)?;
+            let fingerprint = identity.fingerprint;
+            print(&match outcome {
+                ImportOutcome::New => format!("imported {fingerprint}\n"),
+                ImportOutcome::Unchanged => format!("{fingerprint} is already your key\n"),
                 ImportOutcome::Replaced(old) => {
-                    format!("; the old one is kept in {}", old.display())
+                    format!("imported {fingerprint}; the old key is kept in {}\n", old.display())
                 }
-            };
-            print_line(&format!("{} is your key here{end}", own.fingerprint))
+            })
         }
     }
 }
 
-fn print_line(line: &str) -> anyhow::Result<()> {
-    writeln!(std::io::stdout(), "{line}").context("cannot write to standard output")
-}
-
-/// From the terminal, unseen; or the first line of standard input, where that is no terminal.
+/// Reads the passphrase from the terminal without echo, or else from the first line of standard input.
+/// For a new file, the terminal asks twice.
 fn read_passphrase(is_new: bool) -> anyhow::Result<String> {
     if !std::io::stdin().is_terminal() {
         let mut line = String::new();
         std::io::stdin().read_line(&mut line).context("cannot read the passphrase")?;
         return require_nonempty(line.trim_end_matches(['\n', '\r']).to_owned());
     }
-    let ask = |prompt| rpassword::prompt_password(prompt).context("cannot ask for the passphrase");
-    let first = require_nonempty(ask("Passphrase of the file: ")?)?;
+    let ask = |prompt| rpassword::prompt_password(prompt).context("cannot read the passphrase");
+    let passphrase = require_nonempty(ask("Passphrase: ")?)?;
     if is_new {
         ensure!(
-            first == ask("The same again: ")?,
-            "these were two passphrases: nothing was written"
+            passphrase == ask("Repeat the passphrase: ")?,
+            "the passphrases differ: nothing was written"
         );
     }
-    Ok(first)
+    Ok(passphrase)
 }
 
 fn require_nonempty(passphrase: String) -> anyhow::Result<String> {
-    ensure!(!passphrase.is_empty(), "without a passphrase anybody who has the file would be you");
+    ensure!(!passphrase.is_empty(), "the passphrase must not be empty");
     Ok(passphrase)
 }

@@ -1,24 +1,17 @@
-//! What several subcommands are told in the same way: addresses and folders.
+//! The address that a server listens on, as `--listen` takes it.
 
 use std::fmt;
-use std::path::PathBuf;
 use std::str::FromStr;
 
-use anyhow::Context;
-use etcetera::BaseStrategy;
-use serde::Deserialize;
-
-/// The port where none is given, as in the original.
-pub const DEFAULT_PORT: u16 = 65_432;
+use crate::client::address::{DEFAULT_PORT, join_host_port, parse_port, split_host_port};
 
 /// `HOST[:PORT]`, where HOST is a name, an IPv4 address, or an IPv6 address (in brackets if a port
 /// follows).
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "String")]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListenAddress {
-    /// A name or an address, without brackets.
+    /// A name or an IP address, without brackets.
     pub host: String,
-    /// The port.
+    /// The port. 0 picks a free one.
     pub port: u16,
 }
 
@@ -26,71 +19,22 @@ impl FromStr for ListenAddress {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let is_ipv6 = |host: &str| host.parse::<std::net::Ipv6Addr>().is_ok();
-        let (host, port) = match text.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
-            Some((host, "")) if is_ipv6(host) => (host, None),
-            Some((host, port)) if is_ipv6(host) && port.starts_with(':') => {
-                (host, port.strip_prefix(':'))
-            }
-            Some(_) => return Err("in brackets stands an IPv6 address: [::1]:65432".to_owned()),
-            None if is_ipv6(text) => (text, None),
-            None => text.rsplit_once(':').map_or((text, None), |(host, port)| (host, Some(port))),
-        };
-        let is_name = |c: char| c.is_alphanumeric() || matches!(c, '.' | '-' | '_' | ':');
-        if host.is_empty() || !host.chars().all(is_name) || (host.contains(':') && !is_ipv6(host)) {
-            return Err("an address is HOST or HOST:PORT, such as localhost:65432".to_owned());
-        }
+        let (host, port) = split_host_port(text).map_err(|_malformed| {
+            "expected HOST, HOST:PORT or [IPV6]:PORT, such as localhost:65432".to_owned()
+        })?;
         let port = match port {
             None => DEFAULT_PORT,
-            Some(port) => port
-                .parse()
-                .map_err(|error| format!("{port:?} is no port from 0 to 65535: {error}"))?,
+            Some(port) => parse_port(port)
+                .map_err(|_bad| format!("{port:?} is not a port from 0 to 65535"))?,
         };
         Ok(Self { host: host.to_owned(), port })
     }
 }
 
-impl TryFrom<String> for ListenAddress {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        text.parse()
-    }
-}
-
 impl fmt::Display for ListenAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.host.contains(':') {
-            write!(f, "[{}]:{}", self.host, self.port)
-        } else {
-            write!(f, "{}:{}", self.host, self.port)
-        }
+        f.write_str(&join_host_port(&self.host, self.port))
     }
-}
-
-/// The user's data folder for this program, such as `~/.local/share/chat`.
-pub fn data_folder() -> anyhow::Result<PathBuf> {
-    let base = etcetera::choose_base_strategy()
-        .context("there is no home folder: say with --data where to keep data")?;
-    Ok(base.data_dir().join("chat"))
-}
-
-/// The user's configuration folder for this program, such as `~/.config/chat`; none without a home.
-pub(super) fn config_folder() -> Option<PathBuf> {
-    Some(etcetera::choose_base_strategy().ok()?.config_dir().join("chat"))
-}
-
-/// Where the client keeps its key and what waits to be sent: `client` in the user's data folder, or in
-/// `CHAT_HOME` if that says another.
-pub fn client_folder() -> anyhow::Result<PathBuf> {
-    let base = match std::env::var_os("CHAT_HOME").filter(|home| !home.is_empty()) {
-        Some(home) => PathBuf::from(home),
-        None => etcetera::choose_base_strategy()
-            .context("there is no home folder: say with CHAT_HOME where to keep your key")?
-            .data_dir()
-            .join("chat"),
-    };
-    Ok(base.join("client"))
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
-//! Where the log goes: to standard error, so that standard output is for programs.
+//! The server's log, on standard error.
 //!
-//! One event is one line, whatever is in its fields: what a stranger can choose (an address, a name in a
-//! certificate, the words of an error) is quoted where it is more than a plain word.
+//! Each event is one line. Field values may come from other machines (an address, a name in a certificate,
+//! the text of an error), so they are quoted and escaped unless they are plain words.
 
 use std::fmt::{self, Debug};
 use std::io::IsTerminal;
@@ -14,14 +14,12 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::protocol::text::SafeText;
 
-/// Logs to standard error what `CHAT_LOG` asks for (`debug`, `chat::server=debug`, …), or else what an
-/// operator should know.
+/// Installs the logger. `CHAT_LOG` sets the filter (`debug`, `chat::server=debug`, …); the default is `info`.
 pub(super) fn init() {
     let filter = EnvFilter::try_from_env("CHAT_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
     subscriber(filter, std::io::stderr, std::io::stderr().is_terminal()).init();
 }
 
-/// What writes the lines.
 fn subscriber<W>(filter: EnvFilter, writer: W, is_coloured: bool) -> impl tracing::Subscriber
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
@@ -34,7 +32,7 @@ where
         .finish()
 }
 
-/// The words of an event on one line, and then its fields, each quoted unless it is a plain word.
+/// Formats the message of an event on one line, followed by its fields.
 fn field_formatter() -> impl for<'w> FormatFields<'w> {
     debug_fn(|to: &mut Writer<'_>, field: &Field, value: &dyn Debug| {
         let value = format!("{value:?}");

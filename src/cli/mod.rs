@@ -1,6 +1,6 @@
-//! The command line: what can be typed, and the way from an outcome to an exit status.
+//! The command line: subcommands, flags, settings, exit statuses, logging, and the line-mode client.
 //!
-//! Each subcommand is a file of its own; nothing is decided here.
+//! Each subcommand has its own module. It parses arguments, calls the layers below and prints the result.
 
 mod access_args;
 mod admin;
@@ -14,6 +14,8 @@ mod key;
 pub mod listen_address;
 mod local_server;
 mod logging;
+mod output;
+mod paths;
 mod plain;
 mod send;
 mod serve;
@@ -21,17 +23,16 @@ pub mod settings;
 mod signals;
 mod tail;
 
-use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use self::exit::ExitStatus;
-use crate::protocol::text::SafeText;
+use self::output::{print_error, print_note};
 
-/// A group chat for the terminal that a team can run by itself and trust.
+/// A group chat for the terminal that a team can host itself
 #[derive(Debug, Parser)]
-#[command(version, about, disable_help_subcommand = true)]
+#[command(version, disable_help_subcommand = true)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -40,54 +41,71 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run a server
+    ///
+    /// The server runs in the foreground until SIGINT or SIGTERM. It prints its address, the fingerprint
+    /// of its key and the command to join it, and logs to standard error.
     Serve(serve::ServeArgs),
-    /// Join a server, full screen
+    /// Join a server
+    ///
+    /// Without a SERVER, this joins the server on this machine.
     Join(join::JoinArgs),
-    /// Run a server and join it, in one
+    /// Run a server and join it
+    ///
+    /// The server stops when you quit.
     Host(host::HostArgs),
-    /// Send one message, from a script
+    /// Send one message
+    ///
+    /// Prints the id of the message after the server has stored it. The message is for everyone unless
+    /// --to names recipients.
     Send(send::SendArgs),
-    /// Print the last messages, and those to come
+    /// Print the latest messages
     Tail(tail::TailArgs),
-    /// The key by which servers know you: show it, or take it to another machine
+    /// Show, export or import your key
+    ///
+    /// Servers identify you by this key. It is created on first use.
     Key(key::KeyArgs),
-    /// Make a link that lets somebody into the server on this machine
+    /// Create an invite link for the server on this machine
+    ///
+    /// A new user joins with `chat join LINK`. A terminal that is large enough also shows the link as a QR
+    /// code.
     Invite(invite::InviteArgs),
-    /// See and change what happens on the server on this machine
+    /// Administer the server on this machine
+    ///
+    /// Run this as the user who runs the server. Changes are recorded in audit.log in the data directory.
     Admin(admin::AdminArgs),
 }
 
-/// Does what the command line says.
+/// Parses the command line and runs the command.
 pub fn main() -> ExitCode {
     let settings = settings::load();
-    let known = settings.as_ref().ok().cloned().unwrap_or_default();
-    let mut command = known.apply_as_defaults(Cli::command());
-    let parsed = command.try_get_matches_from_mut(std::env::args_os());
-    let cli = match parsed.and_then(|matches| Cli::from_arg_matches(&matches)) {
+    let defaults = settings.as_ref().ok().cloned().unwrap_or_default();
+    let mut command = defaults.apply_as_defaults(Cli::command());
+    let matches = command.try_get_matches_from_mut(std::env::args_os());
+    let cli = match matches.and_then(|matches| Cli::from_arg_matches(&matches)) {
         Ok(cli) => cli,
-        Err(error) => return report_usage(&error.format(&mut command)),
+        Err(error) => return report_usage(&error.format(&mut command)).into(),
     };
-    // Help is given in any case.
+    // Checked only now, so that --help works with an invalid settings file.
     if let Err(error) = settings {
         return report_outcome(Err(error)).into();
     }
-    let exit = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let status = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => {
             let outcome = runtime.block_on(run(cli.command));
-            // Not dropped: that would wait for a thread that reads standard input.
+            // Dropping the runtime would wait for the thread that reads standard input.
             runtime.shutdown_background();
             report_outcome(outcome)
         }
         Err(error) => report_outcome(Err(error.into())),
     };
-    exit.into()
+    status.into()
 }
 
 async fn run(command: Command) -> anyhow::Result<()> {
     match command {
         Command::Serve(args) => serve::run(args).await,
         Command::Join(args) => join::run(args).await,
-        // A server and a client: too large for the stack of them all.
+        // Boxed because a server and a client together make a large future.
         Command::Host(args) => Box::pin(host::run(args)).await,
         Command::Send(args) => send::run(args).await,
         Command::Tail(args) => tail::run(args).await,
@@ -97,26 +115,20 @@ async fn run(command: Command) -> anyhow::Result<()> {
     }
 }
 
-/// Help and the version go out as they are; what is wrong repeats words that may come from anywhere (a
-/// link, say).
-fn report_usage(error: &clap::Error) -> ExitCode {
+/// Prints what clap reports: help and version to standard output, errors to standard error.
+fn report_usage(error: &clap::Error) -> ExitStatus {
     if error.use_stderr() {
-        print_stderr(&error.to_string());
-        return ExitStatus::Usage.into();
+        // clap writes "error: " itself.
+        print_note(error);
+        return ExitStatus::Usage;
     }
-    // Where standard output is closed, nobody wanted it.
+    // A closed standard output is ignored.
     error.print().unwrap_or_default();
-    ExitStatus::Success.into()
-}
-
-/// The one way out for an error: whatever it repeats (the words of a server, of a certificate, the name
-/// of a file) is cleaned. Where standard error is closed, the exit status still tells.
-fn print_stderr(error: &str) {
-    writeln!(std::io::stderr(), "{}", SafeText::clean(error)).unwrap_or_default();
+    ExitStatus::Success
 }
 
 fn report_outcome(outcome: anyhow::Result<()>) -> ExitStatus {
     let Err(error) = outcome else { return ExitStatus::Success };
-    print_stderr(&format!("error: {error:#}"));
+    print_error(format_args!("{error:#}"));
     ExitStatus::from_error(&error)
 }

@@ -1,7 +1,7 @@
-//! `chat send`: one message from a script, which ends well only once the server has it on disk.
+//! `chat send`: sends one message. It succeeds only after the server has stored the message.
 
 use std::collections::BTreeSet;
-use std::io::{IsTerminal as _, Write as _};
+use std::io::IsTerminal as _;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -10,13 +10,15 @@ use tokio::io::AsyncReadExt as _;
 use tokio::sync::mpsc::Receiver;
 use tokio_util::sync::CancellationToken;
 
-use super::exit::{CliError, ExitStatus};
+use super::exit::CliError;
 use super::identity_args::{CaArgs, IdentityArgs};
+use super::output::{print, print_note};
 use super::signals;
 use crate::client::ClientEvent;
+use crate::client::address::split_host_port;
 use crate::client::link::ServerLink;
 use crate::protocol::error::Refusal;
-use crate::protocol::event::Event as Said;
+use crate::protocol::event::Event;
 use crate::protocol::id::{Cid, MessageId, UserId};
 use crate::protocol::limits::{
     CONTENT_CHARACTERS, DEFAULT_TEMPORARY_SECONDS, FRAME_BYTES, MAX_TEMPORARY_SECONDS,
@@ -25,51 +27,58 @@ use crate::protocol::message::Audience;
 use crate::protocol::request::{Post, PostKind, Request};
 use crate::protocol::text::SafeText;
 
-/// What can follow `chat send`.
+/// The arguments of `chat send`.
 #[derive(Debug, clap::Args)]
 #[command(override_usage = "chat send [OPTIONS] [HOST:PORT] [TEXT]...\n       \
                             chat send [OPTIONS] [HOST:PORT] -- TEXT...")]
 pub(super) struct SendArgs {
-    /// The server, HOST:PORT or a chat:// link, and the text; `-` or a pipe: standard input
+    /// Server (HOST:PORT or a chat:// link), followed by the text of the message
+    ///
+    /// The first word is taken as the server only if it has a port or is a link. Without a text, or if
+    /// the text is `-`, the message is read from standard input.
     #[arg(value_name = "HOST:PORT | TEXT")]
     words: Vec<String>,
-    /// A text that could be taken for something else
+    /// Text that could be mistaken for a server or a flag
     #[arg(last = true)]
     text: Vec<String>,
-    /// The server, where the first word is none
-    #[arg(long, env = "CHAT_SERVER", value_name = "HOST:PORT", default_value_t = ServerLink::default())]
+    /// Server to use if the first word is not one: HOST, HOST:PORT or a chat:// link
+    #[arg(long, env = "CHAT_SERVER", value_name = "SERVER", default_value_t = ServerLink::default())]
     server: ServerLink,
     #[command(flatten)]
     identity: IdentityArgs,
     #[command(flatten)]
     ca: CaArgs,
-    /// For this person alone; can be given more than once
+    /// Send to this user only; may be repeated
     #[arg(long, value_name = "ID")]
     to: Vec<UserId>,
-    /// Let it vanish after so many seconds [default: 10]
+    /// Send a temporary message, which expires after this many seconds
+    ///
+    /// Without a number, it expires after 10 seconds.
     #[arg(
         long, value_name = "SECONDS", require_equals = true,
         value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_TEMPORARY_SECONDS))
     )]
-    #[expect(clippy::option_option, reason = "it may be given with a value and without")]
+    #[expect(clippy::option_option, reason = "the value of the flag is optional")]
     temp: Option<Option<u32>>,
-    /// Reply to this message
+    /// Reply to the message with this id
     #[arg(long, value_name = "ID", conflicts_with = "temp")]
     reply: Option<MessageId>,
-    /// How many seconds to try for
+    /// Give up after this many seconds
+    ///
+    /// Until then, a lost connection is retried; the message is stored once.
     #[arg(long, value_name = "SECONDS", default_value_t = 30)]
     timeout: u32,
 }
 
-/// Sends, and prints the id of the message.
+/// Sends the message and prints its id.
 pub(super) async fn run(args: SendArgs) -> anyhow::Result<()> {
     let stop = CancellationToken::new();
     let sent = async {
         let Some(sent) = stop.run_until_cancelled(send(args)).await else {
-            bail!("stopped before the server confirmed it: it may have been sent");
+            bail!("interrupted before the server acknowledged the message: it may have been sent");
         };
-        // Where nobody reads the id, the message is there all the same.
-        writeln!(std::io::stdout(), "{}", sent?).unwrap_or_default();
+        // The message is stored, so a closed standard output is not an error.
+        drop(print(&format!("{}\n", sent?)));
         Ok(())
     };
     signals::with_shutdown_signals(&stop, sent).await
@@ -96,40 +105,45 @@ async fn send(args: SendArgs) -> anyhow::Result<MessageId> {
     let answer = tokio::time::timeout(time, wait_for_answer(&mut events, &cid, &mut status)).await;
     client.close().await;
     answer.unwrap_or_else(|_elapsed| {
-        let DeliveryStatus { was_connected: was_in, disconnect_reason: why } = status;
-        let why = why.map_or_else(|| "no answer".to_owned(), |why| why.one_line());
-        let end = if was_in { "it may have been sent" } else { "it was not sent" };
-        bail!("not confirmed within {} s ({why}): {end}", args.timeout)
+        let DeliveryStatus { was_connected, disconnect_reason } = status;
+        let reason =
+            disconnect_reason.map_or_else(|| "no answer".to_owned(), |reason| reason.one_line());
+        let delivery = if was_connected { "it may have been sent" } else { "it was not sent" };
+        bail!("the message was not acknowledged within {} s ({reason}): {delivery}", args.timeout)
     })
 }
 
-/// What is known of a message without an answer.
+/// What is known about a message that is not acknowledged.
 #[derive(Debug, Default)]
 struct DeliveryStatus {
-    /// Whether there was a connection that it can have gone out on.
+    /// Whether a login succeeded, so that the message may have been sent.
     was_connected: bool,
-    /// Why there is none any more.
+    /// Why the last connection was lost or failed.
     disconnect_reason: Option<SafeText>,
 }
 
-/// Waits until the server has the message, or never will.
+/// Waits until the server has stored or rejected the message.
 async fn wait_for_answer(
     events: &mut Receiver<ClientEvent>,
     cid: &Cid,
     status: &mut DeliveryStatus,
 ) -> anyhow::Result<MessageId> {
     loop {
-        match events.recv().await.context("the connection is over")? {
-            ClientEvent::Received(Said::Posted(message)) if message.cid.as_ref() == Some(cid) => {
+        match events
+            .recv()
+            .await
+            .context("internal error: the client task stopped (please report this)")?
+        {
+            ClientEvent::Received(Event::Posted(message)) if message.cid.as_ref() == Some(cid) => {
                 return Ok(message.id);
             }
-            ClientEvent::Received(Said::Stored(stored)) if stored.cid == *cid => {
+            ClientEvent::Received(Event::Stored(stored)) if stored.cid == *cid => {
                 return Ok(stored.id);
             }
-            ClientEvent::Received(Said::Error(refused)) if refused.cid.as_ref() == Some(cid) => {
-                return Err(CliError::refused(&refused.text).into());
+            ClientEvent::Received(Event::Error(error)) if error.cid.as_ref() == Some(cid) => {
+                return Err(CliError::refused(&error.text).into());
             }
-            ClientEvent::FirstContact(words) => print_note(words.as_str()),
+            ClientEvent::FirstContact(notice) => print_note(notice),
             ClientEvent::Untrusted { reason } => return Err(CliError::untrusted(&reason).into()),
             ClientEvent::Ended { reason } => return Err(CliError::refused(&reason).into()),
             ClientEvent::NotSent { reason, .. } => bail!("not sent: {}", reason.one_line()),
@@ -143,42 +157,38 @@ async fn wait_for_answer(
     }
 }
 
-/// Where standard error is closed, there is nobody to tell.
-pub(super) fn print_note(line: &str) {
-    writeln!(std::io::stderr(), "{line}").unwrap_or_default();
-}
-
-/// The first word is the server if it has a port, as no word of a text has, or is a link.
+/// Splits off the server: the first word, if it has a port or is a link.
 fn split_server(
-    other: ServerLink,
+    default: ServerLink,
     mut words: Vec<String>,
     text: Vec<String>,
 ) -> anyhow::Result<(ServerLink, Vec<String>)> {
     let link = match words.first() {
         Some(first) if looks_like_server(first) => words.remove(0).parse().map_err(|error| {
-            usage_error(format!("{error}; a text that looks like a server follows --"))
+            usage_error(format!("{error} (to send it as text, write it after --)"))
         })?,
-        Some(_) | None => other,
+        Some(_) | None => default,
     };
     words.extend(text);
     Ok((link, words))
 }
 
 fn looks_like_server(word: &str) -> bool {
-    let Some((host, port)) = word.rsplit_once(':') else { return false };
-    let is_name = |host: &str| {
-        host.starts_with(char::is_alphabetic)
-            && host.chars().all(|c| c.is_alphanumeric() || matches!(c, '.' | '-' | '_'))
-    };
-    let is_address = |host: &str| host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok();
-    let is_port = !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit());
-    word.starts_with("chat://") || (is_port && (is_name(host) || is_address(host)))
+    if word.starts_with("chat://") {
+        return true;
+    }
+    let Ok((host, Some(port))) = split_host_port(word) else { return false };
+    // A host that starts with a digit must be an IP address: `10:30` is a time.
+    let is_host = host.starts_with(char::is_alphabetic) || host.parse::<IpAddr>().is_ok();
+    is_host && !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit())
 }
 
 async fn read_content(words: Vec<String>) -> anyhow::Result<SafeText> {
     let text = match words.as_slice() {
         [] if std::io::stdin().is_terminal() => {
-            return Err(usage_error("what is to be sent? Write it after the options".to_owned()));
+            return Err(usage_error(
+                "no text to send: pass it as arguments or through standard input".to_owned(),
+            ));
         }
         [] => read_stdin().await?,
         [only] if only == "-" => read_stdin().await?,
@@ -195,7 +205,7 @@ async fn read_content(words: Vec<String>) -> anyhow::Result<SafeText> {
     Ok(content)
 }
 
-/// No more than is needed to see that it is too long.
+/// Reads standard input, up to the size of a frame. A longer text exceeds the limit in any case.
 async fn read_stdin() -> anyhow::Result<String> {
     let mut bytes = Vec::new();
     let mut input = tokio::io::stdin().take(FRAME_BYTES as u64);
@@ -204,7 +214,7 @@ async fn read_stdin() -> anyhow::Result<String> {
 }
 
 fn usage_error(message: String) -> anyhow::Error {
-    CliError { status: ExitStatus::Usage, message }.into()
+    CliError::usage(message).into()
 }
 
 #[cfg(test)]

@@ -1,57 +1,68 @@
-//! `chat serve`: the server alone, in the foreground.
+//! `chat serve`: runs a server in the foreground.
 
 use std::borrow::Cow;
-use std::io::Write;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::path::{self, Path, PathBuf};
 
-use anyhow::Context;
+use anyhow::Context as _;
 use clap::builder::BoolishValueParser;
 use tokio_util::sync::CancellationToken;
 
 use super::access_args::AccessArgs;
-use super::listen_address::{self, ListenAddress};
-use super::{fd_limit, logging, signals};
+use super::listen_address::ListenAddress;
+use super::output::{format_bytes, print};
+use super::{fd_limit, logging, paths, signals};
+use crate::client::address::DEFAULT_PORT;
 use crate::server::hub::{AccessMode, KeyHash};
 use crate::server::{Server, ServerLimits, ServerOptions, limits};
 use crate::store::{LogSize, Retention};
 use crate::tls::server::ServerIdentity;
 
-/// Where to listen and what to keep where; `chat host` takes the same.
+/// The arguments of `chat serve`. `chat host` takes them too.
 #[derive(Debug, clap::Args)]
 pub(super) struct ServeArgs {
-    /// Where to listen; port 0 picks a free one
+    /// Address to listen on; port 0 picks a free port
     #[arg(long, env = "CHAT_LISTEN", value_name = "HOST:PORT", default_value = "127.0.0.1:65432")]
     pub(super) listen: ListenAddress,
-    /// Where to keep data [default: the user's data folder]
+    /// Directory of the server's data [default: your data directory]
     #[arg(long, env = "CHAT_DATA", value_name = "DIR")]
     pub(super) data: Option<PathBuf>,
-    /// Where cert.pem and key.pem are, or will be made [default: certs in the data folder]
+    /// Directory of cert.pem and key.pem [default: certs in the data directory]
+    ///
+    /// Both files are created if they are missing. `chat serve` reads them again on SIGHUP.
     #[arg(long, env = "CHAT_CERTS", value_name = "DIR")]
     pub(super) certs: Option<PathBuf>,
-    /// Keep messages for so many days; 0: for the ten minutes that a lost connection needs to come
-    /// back, and direct messages until they are delivered [default: for ever]
+    /// Delete messages after this many days [default: keep them forever]
+    ///
+    /// With 0, messages are kept for ten minutes, so that clients can resume after a lost connection,
+    /// and direct messages until they are delivered.
     #[arg(long, env = "CHAT_KEEP", value_name = "DAYS")]
     pub(super) keep: Option<u32>,
     #[command(flatten)]
     pub(super) access: AccessArgs,
-    /// How many connections one address may have at once (this machine: as many as it likes)
+    /// Maximum number of connections from one IP address
+    ///
+    /// Connections from a loopback address are not limited.
     #[arg(
-        long, env = "CHAT_PER_ADDRESS", value_name = "NUMBER",
+        long, env = "CHAT_PER_ADDRESS", value_name = "NUM",
         default_value_t = limits::CONNECTIONS_PER_ADDRESS,
         value_parser = clap::value_parser!(u32).range(1..)
     )]
     pub(super) per_address: u32,
-    /// How many messages a second one person may send for long (five times as many at once)
-    #[arg(long, env = "CHAT_MESSAGES_PER_SECOND", value_name = "N", default_value_t = limits::DEFAULT_RATES.messages.per_second,
+    /// Rate limit of each user, in messages per second
+    ///
+    /// Five times as many are allowed in a burst. Messages beyond the limit are delayed, not dropped.
+    #[arg(long, env = "CHAT_MESSAGES_PER_SECOND", value_name = "NUM", default_value_t = limits::DEFAULT_RATES.messages.per_second,
         value_parser = clap::value_parser!(u32).range(1..=1_000))]
     pub(super) messages_per_second: u32,
-    /// Let everybody send and connect as much (for benchmarks and trusted machines)
+    /// Turn off rate limits and connection limits
+    ///
+    /// Use this for benchmarks and on trusted networks only.
     #[arg(long, env = "CHAT_NO_RATE_LIMITS", value_parser = BoolishValueParser::new())]
     pub(super) no_rate_limits: bool,
 }
 
-/// Serves until SIGINT or SIGTERM; at SIGHUP it reads its certificate again.
+/// Serves until SIGINT or SIGTERM. SIGHUP reloads the certificate.
 pub(super) async fn run(args: ServeArgs) -> anyhow::Result<()> {
     logging::init();
     let server = bind(&args, None).await?;
@@ -62,24 +73,25 @@ pub(super) async fn run(args: ServeArgs) -> anyhow::Result<()> {
     signals::with_shutdown_and_hangup(&stop, || reload_certificate(&identity), serving).await
 }
 
-/// Whoever renews a certificate sees in the log what came of it.
 fn reload_certificate(identity: &ServerIdentity) {
-    let before = identity.fingerprint();
+    let previous = identity.fingerprint();
     match identity.reload() {
-        Err(error) => tracing::error!(%error, "the certificate stays as it was"),
-        Ok(()) if identity.fingerprint() == before => tracing::info!("the certificate is renewed"),
+        Err(error) => {
+            tracing::error!(%error, "cannot reload the certificate, keeping the current one")
+        }
+        Ok(()) if identity.fingerprint() == previous => tracing::info!("certificate reloaded"),
         Ok(()) => tracing::warn!(
-            now = %identity.fingerprint(), %before,
-            "the certificate is renewed, with another key: clients that know the one before refuse it"
+            fingerprint = %identity.fingerprint(), %previous,
+            "certificate reloaded with another key: clients that pinned the previous one refuse to connect"
         ),
     }
 }
 
-/// Opens the server that `args` describe. Who holds the key of its host needs no invite.
+/// Opens the server that `args` describe. The user whose key is `host` needs no invite.
 pub(super) async fn bind(args: &ServeArgs, host: Option<KeyHash>) -> anyhow::Result<Server> {
     let data = match &args.data {
         Some(data) => data.clone(),
-        None => listen_address::data_folder()?,
+        None => paths::data_dir()?,
     };
     let certs = args.certs.clone().unwrap_or_else(|| data.join("certs"));
     let retention = args.keep.map_or(Retention::Forever, Retention::Days);
@@ -91,7 +103,7 @@ pub(super) async fn bind(args: &ServeArgs, host: Option<KeyHash>) -> anyhow::Res
         AccessArgs::Default | AccessArgs::InviteOnly => AccessMode::InviteOnly { host },
     };
     fd_limit::raise();
-    let bounds = if args.no_rate_limits {
+    let limits = if args.no_rate_limits {
         ServerLimits::default()
     } else {
         ServerLimits {
@@ -99,19 +111,19 @@ pub(super) async fn bind(args: &ServeArgs, host: Option<KeyHash>) -> anyhow::Res
             rates: Some(limits::rates_for(args.messages_per_second)),
         }
     };
-    let options = ServerOptions { listen, certs, data, retention, access, limits: bounds };
+    let options = ServerOptions { listen, certs, data, retention, access, limits };
     Ok(Server::bind(options).await?)
 }
 
 async fn resolve(listen: &ListenAddress) -> anyhow::Result<Vec<SocketAddr>> {
-    let found = tokio::net::lookup_host((listen.host.as_str(), listen.port)).await;
-    let found: Vec<_> =
-        found.with_context(|| format!("cannot find the host {}", listen.host))?.collect();
-    anyhow::ensure!(!found.is_empty(), "the host {} has no address", listen.host);
-    Ok(found)
+    let addresses = tokio::net::lookup_host((listen.host.as_str(), listen.port)).await;
+    let addresses: Vec<_> =
+        addresses.with_context(|| format!("cannot resolve the host {}", listen.host))?.collect();
+    anyhow::ensure!(!addresses.is_empty(), "the host {} has no IP address", listen.host);
+    Ok(addresses)
 }
 
-/// Where the server is, how to know it, and what the others have to type.
+/// The address, the fingerprint, the command to join, the login policy and the size of the log.
 pub(super) fn startup_lines(server: &Server, args: &ServeArgs) -> String {
     let address = server.local_addr();
     let join = match join_address(address) {
@@ -120,9 +132,9 @@ pub(super) fn startup_lines(server: &Server, args: &ServeArgs) -> String {
     };
     let access = match server.access() {
         AccessMode::Open if address.ip().is_loopback() => String::new(),
-        AccessMode::Open => "open to anybody who can reach this port\n".to_owned(),
+        AccessMode::Open => "open to anyone who can reach this port\n".to_owned(),
         AccessMode::InviteOnly { .. } => format!(
-            "nobody new comes in without an invite; to make one: chat invite{}\n",
+            "new users need an invite, create one with: chat invite{}\n",
             args.data.as_deref().map_or_else(String::new, data_flag)
         ),
     };
@@ -134,43 +146,34 @@ pub(super) fn startup_lines(server: &Server, args: &ServeArgs) -> String {
     )
 }
 
-/// How to say from anywhere, in a shell, which data folder is meant.
+/// The `--data` flag that selects this server in a shell, whatever the working directory. Empty for the
+/// default directory.
 fn data_flag(data: &Path) -> String {
-    let data = path::absolute(data).unwrap_or_else(|_no_folder| data.to_owned());
-    if listen_address::data_folder().is_ok_and(|default| default == data) {
+    let data = path::absolute(data).unwrap_or_else(|_no_working_dir| data.to_owned());
+    if paths::data_dir().is_ok_and(|default| default == data) {
         return String::new();
     }
     let data = data.to_string_lossy();
-    // What has no quotation has a zero byte in it, as no path has.
+    // Quoting fails only for a NUL byte, which no path contains.
     format!(" --data {}", shlex::try_quote(&data).unwrap_or(Cow::Borrowed(&data)))
 }
 
-/// Bytes as people say them.
-pub(super) fn format_bytes(bytes: u64) -> String {
-    match bytes {
-        ..1_000_000 => format!("{} kB", bytes.div_ceil(1_000)),
-        1_000_000..1_000_000_000 => format!("{}.{} MB", bytes / 1_000_000, bytes / 100_000 % 10),
-        _ => format!("{}.{} GB", bytes / 1_000_000_000, bytes / 100_000_000 % 10),
-    }
-}
-
+/// Prints the startup lines. A closed standard output does not stop the server.
 pub(super) fn print_startup_lines(lines: &str) {
-    let mut out = std::io::stdout().lock();
-    // Where nobody reads them, the lines aren't missed.
-    drop(out.write_all(lines.as_bytes()).and_then(|()| out.flush()));
+    drop(print(lines));
 }
 
-/// What to write after `chat join`; nothing for the address that it takes by itself.
+/// The address to type after `chat join`. `None` for its default.
 pub(super) fn join_address(address: SocketAddr) -> Option<SocketAddr> {
-    let default = SocketAddr::from((Ipv4Addr::LOCALHOST, listen_address::DEFAULT_PORT));
+    let default = SocketAddr::from((Ipv4Addr::LOCALHOST, DEFAULT_PORT));
     if address.ip().is_unspecified() {
         return Some(outbound_address(address).unwrap_or(address));
     }
     Some(address).filter(|address| *address != default)
 }
 
-/// The address of this machine as others see it. Nothing is sent: the system is asked which address it
-/// would send from.
+/// The address of this machine on the network. Nothing is sent: connecting a UDP socket only makes the
+/// system choose a source address.
 fn outbound_address(listening: SocketAddr) -> Option<SocketAddr> {
     let (from, to): (SocketAddr, SocketAddr) = match listening {
         SocketAddr::V4(_) => {

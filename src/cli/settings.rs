@@ -1,15 +1,14 @@
-//! `config.toml`: settings that stand in a file, so that nobody has to type them each time.
+//! The settings file, `config.toml` in the configuration directory.
 //!
-//! A key is the name of a flag that an environment variable can set, too, and takes what the flag
-//! takes. What the file says becomes the flag's default; so the variable wins over it, and the flag
-//! over both. Of two settings that contradict each other, the one said in the stronger place wins.
+//! Each key is a flag that can also be set by an environment variable, and takes the same values. The
+//! value of the file becomes the default of the flag, so the variable overrides the file, and the flag
+//! overrides both. Of two settings that exclude each other, the one from the stronger source wins.
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io::ErrorKind;
 use std::num::NonZeroU32;
-use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::parser::ValueSource;
@@ -17,50 +16,43 @@ use clap::{Arg, ArgMatches, Command};
 use serde::{Deserialize, Deserializer};
 use thiserror::Error;
 
-use super::exit::{CliError, ExitStatus};
-use super::listen_address::{ListenAddress, config_folder};
+use super::exit::CliError;
+use super::listen_address::ListenAddress;
+use super::paths;
 use crate::client::link::ServerLink;
 use crate::protocol::id::{Name, UserId};
 use crate::protocol::text::SafeText;
 
-/// What a file may say, by its keys.
+/// The keys of the file. Values that clap parses from text are checked here, so that an error names the
+/// line, and stay text.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
-#[expect(dead_code, reason = "read for its mistakes; clap gets the words of the file")]
 struct ConfigFile {
-    ca: Option<PathBuf>,
-    certs: Option<PathBuf>,
-    data: Option<PathBuf>,
-    #[serde(default, deserialize_with = "parsed_text")]
-    id: Option<UserId>,
+    ca: Option<String>,
+    certs: Option<String>,
+    data: Option<String>,
+    #[serde(default, deserialize_with = "checked::<UserId, _>")]
+    id: Option<String>,
     invite_only: Option<bool>,
     keep: Option<u32>,
-    listen: Option<ListenAddress>,
+    #[serde(default, deserialize_with = "checked::<ListenAddress, _>")]
+    listen: Option<String>,
     messages_per_second: Option<NonZeroU32>,
-    #[serde(default, deserialize_with = "parsed_text")]
-    name: Option<Name>,
+    #[serde(default, deserialize_with = "checked::<Name, _>")]
+    name: Option<String>,
     no_rate_limits: Option<bool>,
     open: Option<bool>,
     per_address: Option<NonZeroU32>,
     plain: Option<bool>,
-    #[serde(default, deserialize_with = "parsed_text")]
-    server: Option<ServerLink>,
+    #[serde(default, deserialize_with = "checked::<ServerLink, _>")]
+    server: Option<String>,
 }
 
-/// What can stand behind a key.
-#[derive(Debug, Deserialize)]
-#[serde(untagged)]
-enum Said {
-    Flag(bool),
-    Number(i64),
-    Text(String),
-}
-
-/// What a file says: keys, and what the flags of these names are given.
+/// The settings of a file: the values of flags by key, as they would be typed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Settings(BTreeMap<String, String>);
+pub struct Settings(BTreeMap<&'static str, String>);
 
-/// What is wrong with a file, with the line.
+/// A settings file is invalid. The text names the line and the key.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("{0}")]
 pub struct SettingsError(String);
@@ -69,25 +61,43 @@ impl FromStr for Settings {
     type Err = SettingsError;
 
     fn from_str(text: &str) -> Result<Self, SettingsError> {
-        let mistake = |error: toml::de::Error| {
+        let file: ConfigFile = toml::from_str(text).map_err(|error| {
             SettingsError(SafeText::clean(&error.to_string()).as_str().trim_end().to_owned())
-        };
-        toml::from_str::<ConfigFile>(text).map_err(mistake)?;
-        let said: BTreeMap<String, Said> = toml::from_str(text).map_err(mistake)?;
-        let words = |said| match said {
-            Said::Flag(is_set) => is_set.to_string(),
-            Said::Number(number) => number.to_string(),
-            Said::Text(text) => text,
-        };
-        Ok(Self(said.into_iter().map(|(key, said)| (key, words(said))).collect()))
+        })?;
+        Ok(file.into())
+    }
+}
+
+impl From<ConfigFile> for Settings {
+    fn from(file: ConfigFile) -> Self {
+        fn text(value: Option<impl ToString>) -> Option<String> {
+            value.map(|value| value.to_string())
+        }
+        let values = [
+            ("ca", file.ca),
+            ("certs", file.certs),
+            ("data", file.data),
+            ("id", file.id),
+            ("invite-only", text(file.invite_only)),
+            ("keep", text(file.keep)),
+            ("listen", file.listen),
+            ("messages-per-second", text(file.messages_per_second)),
+            ("name", file.name),
+            ("no-rate-limits", text(file.no_rate_limits)),
+            ("open", text(file.open)),
+            ("per-address", text(file.per_address)),
+            ("plain", text(file.plain)),
+            ("server", file.server),
+        ];
+        Self(values.into_iter().filter_map(|(key, value)| Some((key, value?))).collect())
     }
 }
 
 impl Settings {
-    /// The same command line, with these as its defaults.
+    /// Returns `command` with these settings as the defaults of its flags.
     pub(super) fn apply_as_defaults(self, command: Command) -> Command {
         command.mut_subcommands(|subcommand| {
-            subcommand.mut_args(|arg| match self.0.get(&setting_key(&arg)) {
+            subcommand.mut_args(|arg| match self.0.get(setting_key(&arg).as_str()) {
                 Some(value) if arg.get_env().is_some() => arg.default_value(value.clone()),
                 Some(_) | None => arg,
             })
@@ -95,42 +105,49 @@ impl Settings {
     }
 }
 
-/// Which of two arguments was said in the stronger place: command line, variable, file. Nothing when
-/// both were typed: that is for whoever typed them to solve.
+/// Compares the sources of two arguments: command line over variable over file. `None` if both are on the
+/// command line, which is an error of the user.
 pub(super) fn compare_sources(matches: &ArgMatches, one: &str, other: &str) -> Option<Ordering> {
     let [one, other] = [one, other].map(|argument| matches.value_source(argument));
     let both_typed = one == Some(ValueSource::CommandLine) && one == other;
     (!both_typed).then(|| one.cmp(&other))
 }
 
-/// What an argument is called in the file.
+/// The key of an argument in the file.
 fn setting_key(arg: &Arg) -> String {
     arg.get_id().as_str().replace('_', "-")
 }
 
-/// What the user's file says; nothing where there is none.
+/// Reads the user's settings file. A missing file is an empty one.
+///
+/// # Errors
+/// The file cannot be read or is invalid.
 pub(super) fn load() -> anyhow::Result<Settings> {
-    let Some(path) = config_folder().map(|folder| folder.join("config.toml")) else {
+    let Some(path) = paths::config_dir().map(|dir| dir.join("config.toml")) else {
         return Ok(Settings::default());
     };
-    let invalid = |why: &dyn fmt::Display| {
-        let message = format!("{}: {why}\ncorrect it, or take it away", path.display());
-        CliError { status: ExitStatus::Usage, message }
+    let invalid = |reason: &dyn fmt::Display| {
+        let path = path.display();
+        CliError::usage(format!("cannot use {path}: {reason}\ncorrect the file, or delete it"))
     };
     match std::fs::read_to_string(&path) {
-        Ok(text) => Ok(text.parse().map_err(|mistake| invalid(&mistake))?),
+        Ok(text) => Ok(text.parse().map_err(|error: SettingsError| invalid(&error))?),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(Settings::default()),
         Err(error) => Err(invalid(&error).into()),
     }
 }
 
-fn parsed_text<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
+/// Deserializes a text that parses as a `T`, and keeps the text.
+fn checked<'de, T, D>(deserializer: D) -> Result<Option<String>, D::Error>
 where
-    D: Deserializer<'de>,
     T: FromStr<Err: fmt::Display>,
+    D: Deserializer<'de>,
 {
     let text = String::deserialize(deserializer)?;
-    text.parse().map(Some).map_err(serde::de::Error::custom)
+    match text.parse::<T>() {
+        Ok(_) => Ok(Some(text)),
+        Err(error) => Err(serde::de::Error::custom(error)),
+    }
 }
 
 #[cfg(test)]
@@ -169,9 +186,9 @@ mod tests {
             }
         }
         let keys = ALL_SETTINGS.parse::<Settings>().unwrap().0;
-        assert!(keys.keys().eq(found.keys()), "{keys:?} {found:?}");
+        assert!(keys.keys().copied().eq(found.keys().map(String::as_str)), "{keys:?} {found:?}");
         let readme = include_str!("../../README.md");
-        let (_, table) = readme.split_once("| setting | of | meaning |").unwrap();
+        let (_, table) = readme.split_once("| setting | used by | meaning (default) |").unwrap();
         let (table, _) = table.split_once("\n\n").unwrap();
         let rows = table.lines().skip(2).map(|row| {
             let mut cells = row.split(" | ");
@@ -188,7 +205,7 @@ mod tests {
             ("open = true\nkeep = 'long'", ["line 2", "invalid type: string", "u32"]),
             ("keep = -1", ["line 1", "invalid value", "u32"]),
             ("open = 1", ["line 1", "invalid type", "boolean"]),
-            ("listen = 'host:x'", ["line 1", "is no port", "listen"]),
+            ("listen = 'host:x'", ["line 1", "is not a port", "listen"]),
             ("id = 'two words'", ["line 1", "id", ""]),
             ("name = 'two words'", ["line 1", "a name is", "name"]),
             ("per-address = 0", ["line 1", "nonzero", "per-address"]),
@@ -197,11 +214,11 @@ mod tests {
             ("open", ["line 1", "", ""]),
             ("keep = \x1b]0;x", ["line 1", "", ""]),
         ] {
-            let mistake = text.parse::<Settings>().unwrap_err().to_string();
+            let error = text.parse::<Settings>().unwrap_err().to_string();
             for word in words {
-                assert!(mistake.contains(word), "{text:?}: {mistake}");
+                assert!(error.contains(word), "{text:?}: {error}");
             }
-            assert!(!mistake.contains('\x1b'), "{mistake:?}");
+            assert!(!error.contains('\x1b'), "{error:?}");
         }
     }
 }

@@ -1,5 +1,5 @@
-//! SIGINT and SIGTERM: the first asks to stop in good order, the second ends the program at once. SIGHUP
-//! means the same, but where the command has another use for it.
+//! Signal handling. The first SIGINT or SIGTERM starts a graceful shutdown, the second one ends the
+//! process immediately. SIGHUP does the same unless the command handles it.
 
 use std::convert::Infallible;
 
@@ -9,10 +9,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::exit::ExitStatus;
 
-/// Does `work`, of which the first signal cancels `stop`.
+/// Runs `work` and cancels `stop` at the first signal.
 ///
 /// # Errors
-/// Those of `work`; or signals can't be listened to.
+/// `work` failed, or the signal handlers cannot be installed.
 pub(super) async fn with_shutdown_signals<T>(
     stop: &CancellationToken,
     work: impl Future<Output = anyhow::Result<T>>,
@@ -20,16 +20,16 @@ pub(super) async fn with_shutdown_signals<T>(
     with_shutdown_and_hangup(stop, || request_stop(stop), work).await
 }
 
-/// The same, with something else to do at SIGHUP.
+/// Like [`with_shutdown_signals`], but calls `on_hangup` at each SIGHUP.
 pub(super) async fn with_shutdown_and_hangup<T>(
     stop: &CancellationToken,
     on_hangup: impl Fn(),
     work: impl Future<Output = anyhow::Result<T>>,
 ) -> anyhow::Result<T> {
     tokio::select! {
-        // The system ends a program that does not listen yet: before anything is begun, this one does.
+        // The handlers are installed before `work` starts: until then a signal kills the process.
         biased;
-        broken = handle_signals(stop, on_hangup) => match broken.context("cannot listen to signals")? {},
+        failed = handle_signals(stop, on_hangup) => match failed.context("cannot handle signals")? {},
         outcome = work => outcome,
     }
 }
@@ -57,7 +57,7 @@ fn request_stop(stop: &CancellationToken) {
     stop.cancel();
 }
 
-#[expect(clippy::exit, reason = "asked for by a second signal")]
+#[expect(clippy::exit, reason = "requested by a second signal")]
 fn exit_now() {
     std::process::exit(ExitStatus::Failed as i32);
 }

@@ -1,6 +1,6 @@
-//! `chat tail`: the last messages, and those to come, for pipes.
+//! `chat tail`: prints the latest messages, and with `--follow` also new ones.
 //!
-//! [`TailState`] decides what is asked for and printed; the rest connects, waits and writes.
+//! [`TailState`] decides what to request and to print; the rest of the module connects, waits and writes.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::io::{IsTerminal as _, Write as _};
@@ -12,47 +12,46 @@ use tokio_util::sync::CancellationToken;
 
 use super::exit::CliError;
 use super::identity_args::{CaArgs, IdentityArgs};
-use super::plain::{format, now, print};
-use super::send::print_note;
+use super::output::{print_note, print_to_pipe};
+use super::plain::{EVENT_BATCH, format, now};
 use super::signals;
 use crate::client::link::ServerLink;
 use crate::client::state::ChatState;
 use crate::client::{Client, ClientEvent};
-use crate::protocol::event::{Event as Said, HistoryPage};
+use crate::protocol::event::{Event, HistoryPage};
 use crate::protocol::id::{Cid, MessageId, Seq};
 use crate::protocol::limits::PAGE_MESSAGES;
 use crate::protocol::message::Message;
 use crate::protocol::query::HistoryQuery;
 use crate::protocol::request::Request;
 
-/// From how many messages on people may want to see how far it is: less takes no time.
+/// The progress line is shown for more messages than this. Fewer arrive immediately.
 const PROGRESS_THRESHOLD: usize = 10 * PAGE_MESSAGES;
 
-/// How many events are taken, and then printed, at once.
-const EVENT_BATCH: usize = 256;
-
-/// What can follow `chat tail`.
+/// The arguments of `chat tail`.
 #[derive(Debug, clap::Args)]
 pub(super) struct TailArgs {
-    /// The server: HOST, HOST:PORT or a chat:// link
+    /// Server to read from: HOST, HOST:PORT or a chat:// link
     #[arg(id = "server", value_name = "SERVER", env = "CHAT_SERVER", default_value_t = ServerLink::default())]
     link: ServerLink,
     #[command(flatten)]
     identity: IdentityArgs,
     #[command(flatten)]
     ca: CaArgs,
-    /// Print the protocol's objects, one a line
+    /// Print the JSON objects of the protocol, one per line
     #[arg(long)]
     json: bool,
-    /// How many messages to print
-    #[arg(short = 'n', value_name = "N", default_value_t = 10)]
+    /// Number of messages to print
+    #[arg(short = 'n', value_name = "NUM", default_value_t = 10)]
     count: usize,
-    /// Go on with what comes, until interrupted
+    /// Keep printing new messages until interrupted
+    ///
+    /// Removed and expired messages are reported too. A lost connection is retried.
     #[arg(long, short)]
     follow: bool,
 }
 
-/// Prints until there is no more, nobody reads it, or a signal comes.
+/// Prints until all messages are printed, the output is closed, or a signal arrives.
 pub(super) async fn run(args: TailArgs) -> anyhow::Result<()> {
     let stop = CancellationToken::new();
     let printed = async {
@@ -77,8 +76,8 @@ async fn print_messages(
     while events.recv_many(&mut batch, EVENT_BATCH).await > 0 {
         let mut lines = String::new();
         for event in batch.drain(..) {
-            for step in handle_event(&mut tail, event)? {
-                match step {
+            for action in handle_event(&mut tail, event)? {
+                match action {
                     TailAction::FetchPage(cid, before) => {
                         progress.show(tail.history.len());
                         client.try_send(
@@ -86,8 +85,8 @@ async fn print_messages(
                             &Request::History(HistoryQuery::Before(before)),
                         )?;
                     }
-                    TailAction::Print(said) => {
-                        lines.push_str(&format_line(args.json, &state, now(), &said))
+                    TailAction::Print(event) => {
+                        lines.push_str(&format_line(args.json, &state, now(), &event));
                     }
                 }
             }
@@ -95,32 +94,34 @@ async fn print_messages(
         if tail.is_live {
             progress.clear();
         }
-        let is_read = lines.is_empty() || print(&lines).await?;
-        if !is_read || (tail.is_live && !args.follow) {
+        let is_open = lines.is_empty() || print_to_pipe(&lines).await?;
+        if !is_open || (tail.is_live && !args.follow) {
             return Ok(());
         }
     }
     Ok(())
 }
 
-/// What an event of the connection leads to.
+/// Handles an event of the client.
 fn handle_event(tail: &mut TailState, event: ClientEvent) -> anyhow::Result<Vec<TailAction>> {
     match event {
         ClientEvent::Connected(connected) if tail.is_live => {
             if !connected.welcome.resumed {
-                print_note("what was said meanwhile is missing here: the server could not go on");
+                print_note(
+                    "some messages are missing here: the server could not resume the session",
+                );
             }
         }
         ClientEvent::Connected(_) => return Ok(tail.start()),
-        ClientEvent::Received(Said::Error(refused)) if refused.cid == Some(tail.cid.clone()) => {
-            return Err(CliError::refused(&refused.text).into());
+        ClientEvent::Received(Event::Error(error)) if error.cid == Some(tail.cid.clone()) => {
+            return Err(CliError::refused(&error.text).into());
         }
-        ClientEvent::Received(said) => return Ok(tail.on_event(said)),
-        ClientEvent::FirstContact(words) => print_note(words.as_str()),
+        ClientEvent::Received(event) => return Ok(tail.on_event(event)),
+        ClientEvent::FirstContact(notice) => print_note(notice),
         ClientEvent::Untrusted { reason } => return Err(CliError::untrusted(&reason).into()),
         ClientEvent::Ended { reason } => return Err(CliError::refused(&reason).into()),
         ClientEvent::Disconnected { reason, .. } if tail.is_live => {
-            print_note(&format!("{}; trying again", reason.one_line()));
+            print_note(format_args!("disconnected: {}; reconnecting", reason.one_line()));
         }
         ClientEvent::Disconnected { reason, .. } => bail!("{}", reason.one_line()),
         ClientEvent::Connecting
@@ -131,25 +132,25 @@ fn handle_event(tail: &mut TailState, event: ClientEvent) -> anyhow::Result<Vec<
     Ok(Vec::new())
 }
 
-/// What is to be done.
+/// What [`TailState`] asks its caller to do.
 #[derive(Debug, PartialEq, Eq)]
 enum TailAction {
-    /// Ask for the page before this place, under this name.
+    /// Request the page before this sequence number, or the latest one.
     FetchPage(Cid, Option<Seq>),
-    /// Print this.
-    Print(Said),
+    /// Print a message, a removal or an expiry.
+    Print(Event),
 }
 
-/// The history from its end back to where it begins here, and then what comes.
+/// Collects the requested history from its end backwards, then passes on live events.
 #[derive(Debug)]
 struct TailState {
     wanted: usize,
-    /// Whatever is asked: only one question at a time has no answer.
+    /// The `cid` of every request: at most one is unanswered at a time.
     cid: Cid,
     history: VecDeque<Message>,
-    /// What came before all of the history was there.
+    /// Live messages that arrived before the history was complete.
     live_backlog: Vec<Message>,
-    /// What was removed before it was printed.
+    /// Messages that were removed or expired before they were printed.
     removed: BTreeSet<MessageId>,
     is_live: bool,
 }
@@ -168,37 +169,37 @@ impl TailState {
         }
     }
 
-    fn on_event(&mut self, said: Said) -> Vec<TailAction> {
-        match said {
-            Said::History(page) if !self.is_live => self.on_page(page),
-            Said::Posted(_) | Said::Deleted(_) | Said::Expired { .. } if self.is_live => {
-                vec![TailAction::Print(said)]
+    fn on_event(&mut self, event: Event) -> Vec<TailAction> {
+        match event {
+            Event::History(page) if !self.is_live => self.on_page(page),
+            Event::Posted(_) | Event::Deleted(_) | Event::Expired { .. } if self.is_live => {
+                vec![TailAction::Print(event)]
             }
-            Said::Posted(message) => {
+            Event::Posted(message) => {
                 self.live_backlog.push(message);
                 Vec::new()
             }
-            Said::Deleted(deleted) => {
+            Event::Deleted(deleted) => {
                 self.removed.insert(deleted.id);
                 Vec::new()
             }
-            Said::Expired { id, .. } => {
+            Event::Expired { id, .. } => {
                 self.removed.insert(id);
                 Vec::new()
             }
-            Said::LoginPrompt
-            | Said::Welcome(_)
-            | Said::LoginRefused(_)
-            | Said::Users(_)
-            | Said::Presence { .. }
-            | Said::Guests(_)
-            | Said::Live(_)
-            | Said::Stored(_)
-            | Said::History(_)
-            | Said::SearchResults(_)
-            | Said::Pong(_)
-            | Said::Error(_)
-            | Said::Closing(_) => Vec::new(),
+            Event::LoginPrompt
+            | Event::Welcome(_)
+            | Event::LoginRefused(_)
+            | Event::Users(_)
+            | Event::Presence { .. }
+            | Event::Guests(_)
+            | Event::Live(_)
+            | Event::Stored(_)
+            | Event::History(_)
+            | Event::SearchResults(_)
+            | Event::Pong(_)
+            | Event::Error(_)
+            | Event::Closing(_) => Vec::new(),
         }
     }
 
@@ -214,50 +215,50 @@ impl TailState {
         }
     }
 
-    /// All of the history is there, and what came meanwhile follows without a gap or a double.
+    /// The history is complete: returns it and the backlog, without gaps and duplicates.
     fn go_live(&mut self) -> Vec<TailAction> {
         self.is_live = true;
         let surplus = self.history.len().saturating_sub(self.wanted);
         let history = std::mem::take(&mut self.history);
         let last = history.back().map_or(Seq(0), |message| message.seq);
-        let came = std::mem::take(&mut self.live_backlog).into_iter().filter(|m| m.seq > last);
-        let all = history.into_iter().skip(surplus).chain(came);
+        let backlog = std::mem::take(&mut self.live_backlog).into_iter().filter(|m| m.seq > last);
+        let all = history.into_iter().skip(surplus).chain(backlog);
         all.filter(|message| !self.removed.contains(&message.id))
-            .map(|message| TailAction::Print(Said::Posted(message)))
+            .map(|message| TailAction::Print(Event::Posted(message)))
             .collect()
     }
 }
 
-fn format_line(json: bool, state: &ChatState, now: DateTime<FixedOffset>, said: &Said) -> String {
+fn format_line(json: bool, state: &ChatState, now: DateTime<FixedOffset>, event: &Event) -> String {
     if json {
-        return String::from_utf8_lossy(&said.encode()).into_owned();
+        return String::from_utf8_lossy(&event.encode()).into_owned();
     }
-    let mut line = match said {
-        Said::Posted(message) => format::message(state, now, message),
-        Said::Deleted(deleted) => format::notice(
+    let mut line = match event {
+        Event::Posted(message) => format::message(state, now, message),
+        Event::Deleted(deleted) => format::notice(
             now,
             &format!("message {} was removed by {}", deleted.id, deleted.author),
         ),
-        Said::Expired { id, .. } => format::notice(now, &format!("message {id} has expired")),
-        Said::LoginPrompt
-        | Said::Welcome(_)
-        | Said::LoginRefused(_)
-        | Said::Users(_)
-        | Said::Presence { .. }
-        | Said::Guests(_)
-        | Said::Live(_)
-        | Said::Stored(_)
-        | Said::History(_)
-        | Said::SearchResults(_)
-        | Said::Pong(_)
-        | Said::Error(_)
-        | Said::Closing(_) => return String::new(),
+        Event::Expired { id, .. } => format::notice(now, &format!("message {id} has expired")),
+        Event::LoginPrompt
+        | Event::Welcome(_)
+        | Event::LoginRefused(_)
+        | Event::Users(_)
+        | Event::Presence { .. }
+        | Event::Guests(_)
+        | Event::Live(_)
+        | Event::Stored(_)
+        | Event::History(_)
+        | Event::SearchResults(_)
+        | Event::Pong(_)
+        | Event::Error(_)
+        | Event::Closing(_) => return String::new(),
     };
     line.push('\n');
     line
 }
 
-/// How far it is, on a terminal, when it takes its time.
+/// The progress of a long download, on a terminal.
 struct ProgressLine {
     wanted: usize,
 }

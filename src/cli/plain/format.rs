@@ -1,7 +1,7 @@
-//! What happens in a room, as lines of text.
+//! Formats messages and notices as lines of text.
 //!
-//! Pure. Every text here is cleaned already (`SafeText`), so a line holds no escape sequence; and what
-//! follows a line break in a message is indented, so nobody can write a line that looks like another's.
+//! Pure. All texts are [`SafeText`], so lines contain no escape sequences. The further lines of a message
+//! are indented, so that no text can imitate the line of another message.
 
 use std::fmt::Write as _;
 
@@ -13,13 +13,13 @@ use crate::protocol::id::UserId;
 use crate::protocol::message::{Audience, Message, MessageKind};
 use crate::protocol::text::SafeText;
 
-/// Whoever has shown no key.
+/// The label of users without a key.
 const UNVERIFIED: &str = "not verified";
 
-/// What stands before every further line of a message.
+/// Precedes the second and further lines of a message.
 const INDENT: &str = "    ";
 
-/// A message: `12:03 [235467] Ann_1180 -> you, Kim_9021 (private): text`.
+/// Formats a message: `12:03 [235467] Ann_1180 -> you, Kim_9021 (private): text`.
 pub(in crate::cli) fn message(
     state: &ChatState,
     now: DateTime<FixedOffset>,
@@ -27,11 +27,11 @@ pub(in crate::cli) fn message(
 ) -> String {
     let mut line = clock(message.at, now);
     let Message { id, sender, audience, content, .. } = message;
-    // Writing to a string cannot fail.
+    // Writing to a String cannot fail.
     write!(line, " [{id}] {}", display_name(state, sender)).unwrap_or_default();
-    if let Audience::Only(people) = audience {
-        let people: Vec<&str> = people.iter().map(|id| display_name(state, id)).collect();
-        write!(line, " -> {}", people.join(", ")).unwrap_or_default();
+    if let Audience::Only(recipients) = audience {
+        let recipients: Vec<&str> = recipients.iter().map(|id| display_name(state, id)).collect();
+        write!(line, " -> {}", recipients.join(", ")).unwrap_or_default();
     }
     let labels = labels(message);
     if !labels.is_empty() {
@@ -41,42 +41,42 @@ pub(in crate::cli) fn message(
     line
 }
 
-/// A message whose text is gone.
+/// Formats a notice that a message was removed or has expired.
 pub(super) fn tombstone(now: DateTime<FixedOffset>, entry: &TimelineMessage) -> String {
-    let words = match entry.state {
-        MessageState::Readable => "can be read",
+    let event = match entry.state {
+        MessageState::Readable => "is readable",
         MessageState::Removed => "was removed by its author",
         MessageState::Expired => "has expired",
     };
-    notice(now, &format!("message {} of {} {words}", entry.message.id, entry.message.sender))
+    notice(now, &format!("message {} of {} {event}", entry.message.id, entry.message.sender))
 }
 
-/// Who came and who went; nothing for nobody.
+/// Formats who joined and who left: up to two lines.
 pub(super) fn presence(
     now: DateTime<FixedOffset>,
     joined: &NameList,
     left: &NameList,
 ) -> Vec<String> {
-    let line = |people: &NameList, did: &str| {
-        (people.count() > 0).then(|| notice(now, &format!("{} {did}", people.summary())))
+    let line = |names: &NameList, verb: &str| {
+        (names.count() > 0).then(|| notice(now, &format!("{} {verb}", names.summary())))
     };
     [line(joined, "joined"), line(left, "left")].into_iter().flatten().collect()
 }
 
-/// Who is here.
+/// Formats the list of online users.
 pub(super) fn online_users(now: DateTime<FixedOffset>, state: &ChatState) -> String {
     match join_names(state, state.online_users()) {
-        names if names.is_empty() => notice(now, "nobody else is here"),
-        names => notice(now, &format!("here: {names}")),
+        names if names.is_empty() => notice(now, "nobody else is online"),
+        names => notice(now, &format!("online: {names}")),
     }
 }
 
-/// Anything that nobody said.
+/// Formats any line that is not a message: `12:03 -- text`.
 pub(in crate::cli) fn notice(now: DateTime<FixedOffset>, text: &str) -> String {
     format!("{} -- {text}", clock(now, now))
 }
 
-/// The time of day, and the day unless it is today, where the reader is.
+/// The time of day in the reader's time zone, preceded by the date unless it is today.
 fn clock(at: DateTime<FixedOffset>, now: DateTime<FixedOffset>) -> String {
     let at = at.with_timezone(now.offset());
     let is_today = at.date_naive() == now.date_naive();
@@ -105,8 +105,8 @@ fn indented(content: &SafeText) -> String {
     content.as_str().replace('\n', &format!("\n{INDENT}"))
 }
 
-fn join_names<'a>(state: &ChatState, people: impl IntoIterator<Item = &'a UserId>) -> String {
+fn join_names<'a>(state: &ChatState, users: impl IntoIterator<Item = &'a UserId>) -> String {
     let name =
         |id| if state.is_guest(id) { format!("{id} ({UNVERIFIED})") } else { id.to_string() };
-    people.into_iter().map(name).collect::<Vec<_>>().join(", ")
+    users.into_iter().map(name).collect::<Vec<_>>().join(", ")
 }

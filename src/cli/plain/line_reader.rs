@@ -1,6 +1,4 @@
-//! Lines of input, from whatever is at the other end of it.
-//!
-//! It knows nothing of what a line means. A line without an end is not kept for ever.
+//! Reads lines of bounded length.
 
 use std::io;
 
@@ -8,19 +6,19 @@ use tokio::io::{AsyncBufRead, AsyncBufReadExt as _};
 
 use crate::protocol::limits::FRAME_BYTES;
 
-/// The longest line that is kept, in bytes: no longer text fits into a request.
+/// The maximum length of a line, in bytes. A longer text does not fit into a request.
 const MAX_LINE_BYTES: usize = FRAME_BYTES;
 
-/// A line, or what was wrong with it.
+/// The next line of the input.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum LineInput {
-    /// A line without its end; what was not UTF-8 in it is replaced.
+    /// A line without its line break. Invalid UTF-8 is replaced by U+FFFD.
     Line(String),
-    /// A line that was too long, and is dropped whole.
+    /// A line that was too long and is dropped.
     TooLong,
 }
 
-/// The lines of a reader.
+/// Splits a reader into lines.
 #[derive(Debug)]
 pub(super) struct LineReader<R> {
     reader: R,
@@ -33,10 +31,10 @@ impl<R: AsyncBufRead + Unpin> LineReader<R> {
         Self { reader, line: Vec::new(), too_long: false }
     }
 
-    /// The next line; nothing at the end of the input. Safe to cancel: what was read is kept.
+    /// Returns the next line, or `None` at the end of the input. Cancel safe: a partial line is kept.
     ///
     /// # Errors
-    /// Whatever the reader says.
+    /// The reader failed.
     pub(super) async fn next(&mut self) -> io::Result<Option<LineInput>> {
         loop {
             let bytes = self.reader.fill_buf().await?;

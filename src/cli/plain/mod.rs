@@ -1,41 +1,41 @@
-//! The plain mode: a conversation as lines, for pipes, screen readers and simple terminals.
+//! Line mode (`--plain`): a client for pipes, screen readers and simple terminals.
 //!
-//! The shell: it reads the clock and the input, and does what the heart ([`talk`]) says. No escape
-//! sequence leaves it.
+//! [`session`] is the functional core. This module does its input and output: it reads the clock, standard
+//! input and the client's events, and carries out the effects. It prints no escape sequences.
 
 pub(super) mod format;
 mod line_reader;
-mod past;
 mod session;
 
 #[cfg(test)]
 mod tests;
 
-use std::io::{IsTerminal as _, Write as _};
+use std::io::IsTerminal as _;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use chrono::{DateTime, FixedOffset, Local};
-use tokio::io::{AsyncWriteExt as _, BufReader, Stdin};
+use tokio::io::{BufReader, Stdin};
 use tokio::sync::mpsc::Receiver;
 use tokio_util::sync::CancellationToken;
 
 use self::line_reader::{LineInput, LineReader};
 use self::session::{LineEffect, LineSession};
 use super::exit::CliError;
+use super::output::{print_error, print_to_pipe};
 use crate::client::{Client, ClientEvent};
 use crate::protocol::limits;
 
-/// How long another answer is waited for after the end of the input.
+/// How long to wait for the next answer after the end of the input.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How many events are taken, and then printed, at once.
-const EVENT_BATCH: usize = 256;
+/// The maximum number of events that are handled before their output is written.
+pub(super) const EVENT_BATCH: usize = 256;
 
-/// Talks until the input ends, `.exit` is typed, nobody reads the output any more, or `stop`.
+/// Runs until the input ends, the user types `.exit`, the output is closed, or `stop` is cancelled.
 ///
 /// # Errors
-/// The server refused the login; some of what was typed has no answer; a stream broke.
+/// The server rejected the login, some requests were not acknowledged, or a standard stream failed.
 pub(super) async fn run(
     client: &Client,
     events: Receiver<ClientEvent>,
@@ -52,9 +52,9 @@ pub(super) async fn run(
     {
         return Ok(());
     }
-    match plain_client.session.unconfirmed() {
+    match plain_client.session.unacknowledged() {
         0 => Ok(()),
-        count => bail!("the server has not confirmed everything ({count} not confirmed)"),
+        count => bail!("requests not acknowledged by the server: {count}"),
     }
 }
 
@@ -65,14 +65,14 @@ struct PlainClient<'a> {
     session: LineSession,
 }
 
-/// How it goes on.
+/// What the loop does next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum LoopState {
-    /// As before.
+    /// Continue.
     Running,
-    /// There is no more input: only answers are waited for.
+    /// The input has ended: wait for the missing answers.
     Draining,
-    /// Nobody reads what would be printed.
+    /// The output or the connection is closed.
     Stopped,
 }
 
@@ -95,10 +95,10 @@ impl PlainClient<'_> {
         Ok(LoopState::Draining)
     }
 
-    /// Listens until there is another answer.
+    /// Handles events until another request is answered.
     async fn next_answer(&mut self) -> anyhow::Result<LoopState> {
-        let waiting = self.session.unanswered_count();
-        while self.session.unanswered_count() >= waiting {
+        let before = self.session.unanswered_count();
+        while self.session.unanswered_count() >= before {
             if self.next_events().await? == LoopState::Stopped {
                 return Ok(LoopState::Stopped);
             }
@@ -163,30 +163,11 @@ impl PlainClient<'_> {
                 LineEffect::Untrusted(reason) => ended = Some(CliError::untrusted(&reason)),
             }
         }
-        if !lines.is_empty() && !print(&lines).await? {
+        if !lines.is_empty() && !print_to_pipe(&lines).await? {
             return Ok(LoopState::Stopped);
         }
-        ended.map_or(Ok(next), |failure| Err(failure.into()))
+        ended.map_or(Ok(next), |error| Err(error.into()))
     }
-}
-
-/// Prints at once; whether anybody still reads it.
-pub(super) async fn print(lines: &str) -> anyhow::Result<bool> {
-    let mut stdout = tokio::io::stdout();
-    let printed = async {
-        stdout.write_all(lines.as_bytes()).await?;
-        stdout.flush().await
-    };
-    match printed.await {
-        Ok(()) => Ok(true),
-        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(false),
-        Err(error) => Err(error).context("cannot write to standard output"),
-    }
-}
-
-/// Where standard error is closed, there is nobody to tell.
-fn print_error(line: &str) {
-    writeln!(std::io::stderr(), "error: {line}").unwrap_or_default();
 }
 
 async fn sleep_until(at: Option<DateTime<FixedOffset>>) {
@@ -197,13 +178,10 @@ async fn sleep_until(at: Option<DateTime<FixedOffset>>) {
 }
 
 fn line_too_long() -> String {
-    format!(
-        "that line is too long: a message has {} characters at most",
-        limits::CONTENT_CHARACTERS
-    )
+    format!("line too long: a message may have at most {} characters", limits::CONTENT_CHARACTERS)
 }
 
-#[expect(clippy::disallowed_methods, reason = "this is the shell")]
+#[expect(clippy::disallowed_methods, reason = "the imperative shell reads the clock")]
 pub(super) fn now() -> DateTime<FixedOffset> {
     Local::now().fixed_offset()
 }

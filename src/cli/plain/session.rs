@@ -1,6 +1,7 @@
-//! The heart of the plain mode: what happens and what is typed go in, lines and requests come out.
+//! The functional core of line mode: events and typed lines go in, lines and requests come out.
 //!
-//! Pure: no clock, no terminal, no connection. The room itself is `client::state`'s.
+//! Pure: no clock, terminal or connection. [`ChatState`] keeps the conversation. Printed lines do not
+//! scroll back, so older history is left to `chat tail`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -8,116 +9,129 @@ use std::time::Duration;
 use chrono::{DateTime, FixedOffset};
 
 use super::format;
-use super::past::RunningSearch;
 use crate::client::input::{CommandError, UserInput};
+use crate::client::state::history::HistoryRequest;
+use crate::client::state::search::SearchState;
+use crate::client::state::search_input::SearchInput;
 use crate::client::state::timeline::{NameList, PRESENCE_WINDOW, TimelineEntry};
 use crate::client::state::{Change, ChatState};
 use crate::client::{ClientEvent, SendError};
-use crate::protocol;
 use crate::protocol::error::Refusal;
-use crate::protocol::id::{Cid, MessageId};
+use crate::protocol::event::{Event, SearchEnd, SearchResults};
+use crate::protocol::id::{Cid, MessageId, Seq};
 use crate::protocol::message::Audience;
 use crate::protocol::request::{Post, PostKind, Request};
 use crate::protocol::text::SafeText;
 
-/// How many requests may wait for their answers before more input is taken. Less than the queue of
-/// the connection holds, so that a long file piped in never finds it full.
+/// No input is read while this many requests are unanswered. It is less than the capacity of the client's
+/// request queue, so a long file on standard input never fills that queue.
 const MAX_UNANSWERED: usize = 32;
 
-/// What is to be done.
+/// The number of messages shown after the login. They leave room on a screen of 24 lines.
+const RECENT_MESSAGES: usize = 15;
+
+/// What the caller of [`LineSession`] has to do.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum LineEffect {
-    /// A line for standard output.
+    /// Print a line to standard output.
     Print(String),
-    /// A line for standard error.
+    /// Print an error to standard error.
     PrintError(String),
-    /// A request for the server.
+    /// Send a request to the server.
     Send(Cid, Request),
-    /// Leave, once all answers are there.
+    /// Quit once all requests are answered.
     Quit,
-    /// Leave: the server refused the login.
+    /// Quit: the server rejected the login.
     Refused(SafeText),
-    /// Leave: it is not the right server.
+    /// Quit: the server is not the expected one.
     Untrusted(SafeText),
 }
 
-/// One conversation in lines.
+/// The state of line mode.
 #[derive(Debug)]
 pub(super) struct LineSession {
-    pub(super) state: ChatState,
-    /// Logged in, and told who is here: before that an `@` word would name nobody.
-    ready: bool,
-    /// What was sent and has no answer, as it was typed.
+    state: ChatState,
+    /// Whether the user list has arrived since the login. `@` mentions need it.
+    is_ready: bool,
+    /// The unanswered requests, as they were typed.
     unanswered: BTreeMap<Cid, String>,
-    /// Those of them that the outbox does not send again.
+    /// The unanswered requests that are lost with the connection.
     not_in_outbox: BTreeSet<Cid>,
-    unconfirmed: usize,
-    /// Whether what was said last is shown at the login.
-    pub(super) shows_recent: bool,
-    pub(super) search: Option<RunningSearch>,
+    /// The number of requests that will never be answered.
+    failed: usize,
+    /// Whether to show recent messages after the login.
+    shows_recent: bool,
+    search: Option<RunningSearch>,
     presence: PresenceBatch,
 }
 
-/// Who came and went, and was not told yet.
+/// A search that the server has not finished.
+#[derive(Debug)]
+struct RunningSearch {
+    cid: Cid,
+    search: SearchState,
+}
+
+/// Users who joined and left since the last presence notice.
 #[derive(Debug, Default)]
 struct PresenceBatch {
     joined: NameList,
     left: NameList,
-    /// Until then it is gathered.
+    /// No presence notice is printed before this time.
     hold_until: Option<DateTime<FixedOffset>>,
 }
 
 impl LineSession {
-    /// Nothing said yet. For `cid_prefix` see [`Room::new`].
+    /// Creates the state before the login. See [`ChatState::new`] for `cid_prefix`.
     pub(super) fn new(cid_prefix: &str, shows_recent: bool) -> Self {
         Self {
             state: ChatState::new(cid_prefix),
-            ready: false,
+            is_ready: false,
             unanswered: BTreeMap::new(),
             not_in_outbox: BTreeSet::new(),
-            unconfirmed: 0,
+            failed: 0,
             shows_recent,
             search: None,
             presence: PresenceBatch::default(),
         }
     }
 
-    /// Whether a typed line could be sent now. Until then it is better left where it is.
+    /// Whether a typed line could be sent now.
     pub(super) fn accepts_input(&self) -> bool {
-        self.ready && self.unanswered.len() < MAX_UNANSWERED
+        self.is_ready && self.unanswered.len() < MAX_UNANSWERED
     }
 
-    /// How many requests wait for their answers.
+    /// The number of unanswered requests.
     pub(super) fn unanswered_count(&self) -> usize {
         self.unanswered.len()
     }
 
-    /// When [`Talk::tick`] is due.
+    /// When [`Self::tick`] is due.
     pub(super) fn deadline(&self) -> Option<DateTime<FixedOffset>> {
-        let PresenceBatch { joined, left, hold_until: quiet_until } = &self.presence;
-        quiet_until.filter(|_| joined.count() + left.count() > 0)
+        let PresenceBatch { joined, left, hold_until } = &self.presence;
+        hold_until.filter(|_| joined.count() + left.count() > 0)
     }
 
-    /// Tells what was gathered, if it is time.
+    /// Prints the collected presence changes if they are due.
     pub(super) fn tick(&mut self, now: DateTime<FixedOffset>) -> Vec<LineEffect> {
         if self.presence.hold_until.is_some_and(|until| now < until) {
             return Vec::new();
         }
-        let quiet_until = Some(now + PRESENCE_WINDOW);
+        let hold_until = Some(now + PRESENCE_WINDOW);
         let batch = std::mem::replace(
             &mut self.presence,
-            PresenceBatch { hold_until: quiet_until, ..PresenceBatch::default() },
+            PresenceBatch { hold_until, ..PresenceBatch::default() },
         );
         let lines = format::presence(now, &batch.joined, &batch.left);
         lines.into_iter().map(LineEffect::Print).collect()
     }
 
-    /// How many requests have no answer and will not get any.
-    pub(super) fn unconfirmed(&self) -> usize {
-        self.unconfirmed + self.unanswered.len()
+    /// The number of requests that were not acknowledged.
+    pub(super) fn unacknowledged(&self) -> usize {
+        self.failed + self.unanswered.len()
     }
 
-    /// Takes in what happened on the connection.
+    /// Handles an event of the client.
     pub(super) fn on_event(
         &mut self,
         now: DateTime<FixedOffset>,
@@ -125,7 +139,7 @@ impl LineSession {
     ) -> Vec<LineEffect> {
         let mut effects = self.track_answers(&event);
         let follow_up = match &event {
-            ClientEvent::Received(protocol::event::Event::Users(_)) => FollowUp::OnlineUsers,
+            ClientEvent::Received(Event::Users(_)) => FollowUp::OnlineUsers,
             ClientEvent::Disconnected { retry_in, .. } => FollowUp::Retry(*retry_in),
             ClientEvent::Ended { reason } => FollowUp::Quit(LineEffect::Refused(reason.clone())),
             ClientEvent::Untrusted { reason } => {
@@ -140,11 +154,11 @@ impl LineSession {
             | ClientEvent::NotSent { .. } => FollowUp::Nothing,
         };
         effects.extend(self.expire(now));
-        let known = self.state.timeline().oldest().map(|message| message.seq);
+        let first_shown = self.state.timeline().oldest().map(|message| message.seq);
         for change in self.state.apply(now, event) {
             effects.extend(match change {
-                Change::HistoryLoaded(_) => self.format_recent(now, known),
-                Change::SearchResults(found) => self.on_search_results(now, found),
+                Change::HistoryLoaded(_) => self.format_recent(now, first_shown),
+                Change::SearchResults(results) => self.on_search_results(now, results),
                 change => self.format_change(now, change),
             });
         }
@@ -155,9 +169,9 @@ impl LineSession {
                 effects.extend(self.request_recent());
             }
             FollowUp::Retry(pause) => {
-                if let Some(LineEffect::Print(why)) = effects.last_mut() {
+                if let Some(LineEffect::Print(notice)) = effects.last_mut() {
                     let seconds = pause.as_millis().div_ceil(1_000);
-                    why.extend(["; trying again in ", &seconds.to_string(), " s"]);
+                    notice.extend(["; reconnecting in ", &seconds.to_string(), " s"]);
                 }
             }
             FollowUp::Quit(effect) => effects.push(effect),
@@ -166,7 +180,7 @@ impl LineSession {
         effects
     }
 
-    /// Takes in a line that was typed.
+    /// Handles a typed line.
     pub(super) fn on_line(&mut self, now: DateTime<FixedOffset>, typed: &str) -> Vec<LineEffect> {
         if typed.trim().is_empty() {
             return Vec::new();
@@ -175,15 +189,15 @@ impl LineSession {
         let outcome = UserInput::parse(typed).map_err(|error| error.to_string());
         match outcome.and_then(|line| self.execute(now, typed, line)) {
             Ok(more) => effects.extend(more),
-            Err(why) => effects.push(LineEffect::PrintError(why)),
+            Err(error) => effects.push(LineEffect::PrintError(error)),
         }
         effects
     }
 
-    /// Notes that a request could not be sent.
+    /// Records that a request could not be queued.
     pub(super) fn not_sent(&mut self, cid: &Cid, error: SendError) -> Option<LineEffect> {
         let typed = self.unanswered.remove(cid)?;
-        self.unconfirmed += 1;
+        self.failed += 1;
         Some(LineEffect::PrintError(format!("not sent ({error}): {typed}")))
     }
 
@@ -206,7 +220,7 @@ impl LineSession {
             UserInput::Search(expression) => return self.search(now, &expression),
             UserInput::Exit => return Ok(vec![LineEffect::Quit]),
         };
-        let cid = self.state.next_cid().ok_or("nothing more can be sent")?;
+        let cid = self.state.next_cid().ok_or("cannot send more requests: restart the client")?;
         if matches!(request, Request::Post(_)) {
             self.unanswered.insert(cid.clone(), SafeText::clean(typed).one_line());
         } else {
@@ -216,16 +230,17 @@ impl LineSession {
     }
 
     fn post(&self, to: &[String], kind: PostKind, content: SafeText) -> Result<Request, String> {
-        let people = to
+        let recipients = to
             .iter()
             .map(|word| self.state.resolve(word))
             .collect::<Result<BTreeSet<_>, _>>()
             .map_err(|error| error.to_string())?;
-        let audience = if people.is_empty() { Audience::Everyone } else { Audience::Only(people) };
+        let audience =
+            if recipients.is_empty() { Audience::Everyone } else { Audience::Only(recipients) };
         Ok(Request::Post(Post { audience, kind, content }))
     }
 
-    /// A reply to a message that was not seen here could go to more people than that did.
+    /// Replies only to messages in the timeline: the audience of other messages is unknown here.
     fn reply(&self, to: MessageId, text: SafeText) -> Result<Post, String> {
         match self.state.timeline().message(to) {
             Some(_) => Ok(self.state.reply(to, text)),
@@ -233,43 +248,44 @@ impl LineSession {
         }
     }
 
-    /// Follows what has been answered, or never will be.
+    /// Updates the unanswered requests, and reports those that failed.
     fn track_answers(&mut self, event: &ClientEvent) -> Vec<LineEffect> {
-        use protocol::event::Event as Said;
         match event {
-            ClientEvent::Received(Said::Users(_)) => self.ready = true,
-            ClientEvent::Received(Said::Posted(message))
+            ClientEvent::Received(Event::Users(_)) => self.is_ready = true,
+            ClientEvent::Received(Event::Posted(message))
                 if self.state.is_own_id(&message.sender) =>
             {
                 self.mark_answered(message.cid.as_ref());
             }
-            ClientEvent::Received(Said::Deleted(deleted))
+            ClientEvent::Received(Event::Deleted(deleted))
                 if self.state.is_own_id(&deleted.author) =>
             {
                 self.mark_answered(deleted.cid.as_ref());
             }
-            ClientEvent::Received(Said::Error(refused)) => self.mark_answered(refused.cid.as_ref()),
-            ClientEvent::Received(Said::Stored(stored)) => self.mark_answered(Some(&stored.cid)),
+            ClientEvent::Received(Event::Error(refused)) => {
+                self.mark_answered(refused.cid.as_ref())
+            }
+            ClientEvent::Received(Event::Stored(stored)) => self.mark_answered(Some(&stored.cid)),
             ClientEvent::Restored(unsent) => {
                 let text = unsent.post.content.one_line();
                 self.unanswered.insert(unsent.cid.clone(), text);
             }
             ClientEvent::NotSent { cid, reason } => {
                 if let Some(typed) = self.unanswered.remove(cid) {
-                    self.unconfirmed += 1;
+                    self.failed += 1;
                     return vec![LineEffect::PrintError(format!("{}: {typed}", reason.one_line()))];
                 }
             }
             ClientEvent::Disconnected { .. }
             | ClientEvent::Untrusted { .. }
             | ClientEvent::Ended { .. } => {
-                self.ready = false;
+                self.is_ready = false;
                 let lost = std::mem::take(&mut self.not_in_outbox);
                 let lost: Vec<String> =
                     lost.iter().filter_map(|cid| self.unanswered.remove(cid)).collect();
-                self.unconfirmed += lost.len();
-                let complain = |typed| LineEffect::PrintError(format!("not confirmed: {typed}"));
-                return lost.into_iter().map(complain).collect();
+                self.failed += lost.len();
+                let report = |typed| LineEffect::PrintError(format!("not acknowledged: {typed}"));
+                return lost.into_iter().map(report).collect();
             }
             ClientEvent::Connecting
             | ClientEvent::FirstContact(_)
@@ -280,13 +296,13 @@ impl LineSession {
         Vec::new()
     }
 
-    /// An answer to this is waited for, as long as the connection holds.
-    pub(super) fn expect_answer(&mut self, cid: Cid, typed: &str) {
+    /// Adds an unanswered request that is lost with the connection.
+    fn expect_answer(&mut self, cid: Cid, typed: &str) {
         self.unanswered.insert(cid.clone(), SafeText::clean(typed).one_line());
         self.not_in_outbox.insert(cid);
     }
 
-    pub(super) fn mark_answered(&mut self, cid: Option<&Cid>) {
+    fn mark_answered(&mut self, cid: Option<&Cid>) {
         if let Some(cid) = cid {
             self.unanswered.remove(cid);
             self.not_in_outbox.remove(cid);
@@ -301,17 +317,19 @@ impl LineSession {
     fn format_change(&mut self, now: DateTime<FixedOffset>, change: Change) -> Vec<LineEffect> {
         let timeline = self.state.timeline();
         let lines = match change {
-            Change::Posted(place) => match timeline.get(place) {
-                Some(TimelineEntry::Message(said)) => {
-                    vec![format::message(&self.state, now, &said.message)]
+            Change::Posted(index) => match timeline.get(index) {
+                Some(TimelineEntry::Message(entry)) => {
+                    vec![format::message(&self.state, now, &entry.message)]
                 }
                 Some(TimelineEntry::Presence { .. } | TimelineEntry::Notice { .. }) | None => {
                     Vec::new()
                 }
             },
-            Change::Removed(id) => {
-                timeline.message(id).map(|said| format::tombstone(now, said)).into_iter().collect()
-            }
+            Change::Removed(id) => timeline
+                .message(id)
+                .map(|entry| format::tombstone(now, entry))
+                .into_iter()
+                .collect(),
             Change::Reset
             | Change::PostedOutOfView(_)
             | Change::HistoryLoaded(_)
@@ -322,13 +340,95 @@ impl LineSession {
                 return self.tick(now);
             }
             Change::Connection(text) => vec![format::notice(now, &text.one_line())],
-            Change::Error(refused) => return vec![LineEffect::PrintError(refused.text.one_line())],
+            Change::Error(error) => return vec![LineEffect::PrintError(error.text.one_line())],
         };
         lines.into_iter().map(LineEffect::Print).collect()
     }
+
+    /// Requests the recent messages, once.
+    fn request_recent(&mut self) -> Option<LineEffect> {
+        let is_wanted = self.shows_recent && self.state.needs_recent_history();
+        let (cid, request) =
+            is_wanted.then(|| self.state.request_history(HistoryRequest::Recent)).flatten()?;
+        Some(LineEffect::Send(cid, request))
+    }
+
+    /// Formats the recent messages that precede `first_shown`, the first message already printed.
+    fn format_recent(
+        &self,
+        now: DateTime<FixedOffset>,
+        first_shown: Option<Seq>,
+    ) -> Vec<LineEffect> {
+        let newest = self.state.timeline().newest_first();
+        let before = newest.filter(|message| first_shown.is_none_or(|first| message.seq < first));
+        let mut recent: Vec<_> = before.take(RECENT_MESSAGES).collect();
+        recent.reverse();
+        let line = |message| LineEffect::Print(format::message(&self.state, now, message));
+        recent.into_iter().map(line).collect()
+    }
+
+    /// Searches the loaded history, and asks the server to search the rest.
+    fn search(
+        &mut self,
+        now: DateTime<FixedOffset>,
+        expression: &str,
+    ) -> Result<Vec<LineEffect>, String> {
+        let input = SearchInput::parse(expression, false, now, &self.state);
+        let mut search = SearchState::new(input, self.state.timeline());
+        if let Some(error) = search.error() {
+            return Err(format!("{} (at character {})", error.text, error.column + 1));
+        }
+        if search.regex().is_none() {
+            return Err(
+                ".search needs a regular expression, such as .search deploy(ed)?".to_owned()
+            );
+        }
+        let query =
+            search.input().query.clone().validated().map_err(|refusal| refusal.to_string())?;
+        search.search_slice(self.state.timeline(), i64::MAX);
+        if self.state.has_full_history() {
+            return Ok(self.format_hits(now, &search));
+        }
+        let cid = self.state.next_cid().ok_or("cannot send more requests: restart the client")?;
+        self.expect_answer(cid.clone(), &format!(".search {expression}"));
+        self.search = Some(RunningSearch { cid: cid.clone(), search });
+        Ok(vec![LineEffect::Send(cid, Request::SearchHistory(query))])
+    }
+
+    /// Handles results from the server.
+    fn on_search_results(
+        &mut self,
+        now: DateTime<FixedOffset>,
+        results: SearchResults,
+    ) -> Vec<LineEffect> {
+        let is_done = results.end != SearchEnd::Searching;
+        let running = self.search.take_if(|running| Some(&running.cid) == results.cid.as_ref());
+        let Some(mut running) = running else { return Vec::new() };
+        running.search.add_results(results, self.state.timeline());
+        if is_done {
+            self.mark_answered(Some(&running.cid));
+            return self.format_hits(now, &running.search);
+        }
+        self.search = Some(running);
+        Vec::new()
+    }
+
+    fn format_hits(&self, now: DateTime<FixedOffset>, search: &SearchState) -> Vec<LineEffect> {
+        let (timeline, hits) = (self.state.timeline(), search.hits());
+        let messages = hits.iter().rev().filter_map(|hit| search.message(hit.id, timeline));
+        let lines = messages.map(|message| format::message(&self.state, now, message));
+        let limit = match search.answer().map(|answer| answer.end) {
+            Some(SearchEnd::TooMany) => ", older matches are not shown",
+            Some(SearchEnd::TooLong) => ", incomplete: the search took too long",
+            Some(SearchEnd::Replaced) => ", incomplete: a newer search replaced this one",
+            Some(SearchEnd::Searching | SearchEnd::Complete) | None => "",
+        };
+        let count = format::notice(now, &format!("{} found{limit}", hits.len()));
+        lines.chain([count]).map(LineEffect::Print).collect()
+    }
 }
 
-/// What there is to say after the room has taken an event in.
+/// What to do after [`ChatState`] has applied an event.
 enum FollowUp {
     Nothing,
     OnlineUsers,
