@@ -313,13 +313,13 @@ fn search_finds_all_in_slices_newest_first() {
 #[test]
 fn invalid_expression_has_an_error_and_a_column() {
     let state = online();
-    for (expression, column, words) in
+    for (expression, column, text) in
         [("ab(c", 2, "unclosed group"), ("é[z-a]", 2, "range"), ("a{2000}{2000}", 0, "too large")]
     {
         let search = SearchState::new(Ok(query(&state, expression, false)), state.timeline());
         let error = search.error().unwrap();
         assert_eq!(error.column, column, "{expression}");
-        assert!(error.text.as_str().contains(words), "{expression}: {}", error.text);
+        assert!(error.text.as_str().contains(text), "{expression}: {}", error.text);
         assert!(search.is_done(state.timeline()));
     }
 }

@@ -175,12 +175,12 @@ async fn expect_connected(events: &mut Receiver<ClientEvent>) {
 }
 
 /// Expects a disconnect with this text in its reason, and returns the pause.
-async fn expect_disconnected(events: &mut Receiver<ClientEvent>, words: &str) -> Duration {
+async fn expect_disconnected(events: &mut Receiver<ClientEvent>, text: &str) -> Duration {
     match events.recv().await {
-        Some(ClientEvent::Disconnected { reason, retry_in }) if reason.as_str().contains(words) => {
+        Some(ClientEvent::Disconnected { reason, retry_in }) if reason.as_str().contains(text) => {
             retry_in
         }
-        other => panic!("lost because {words}? {other:?}"),
+        other => panic!("expected a disconnect with {text:?}, got {other:?}"),
     }
 }
 
@@ -295,7 +295,7 @@ async fn too_many_connections_is_retried() {
 #[tokio::test(start_paused = true)]
 async fn protocol_violation_ends_the_connection() {
     let welcome = ServerEvent::Welcome(welcome()).encode();
-    for (bytes, words) in [
+    for (bytes, text) in [
         (&b"HTTP/1.1 400 Bad Request\r\n"[..], "invalid data from the server"),
         (b"{\"action\":\"MESSAGE\"}", "invalid data from the server"),
         (&expired(1).encode(), "unexpected answer to the login"),
@@ -322,7 +322,7 @@ async fn protocol_violation_ends_the_connection() {
             }
         };
         let (_written, reason) = tokio::join!(flood, outcome);
-        assert!(reason.as_str().contains(words), "{}", reason.as_str());
+        assert!(reason.as_str().contains(text), "{}", reason.as_str());
     }
 }
 
@@ -447,7 +447,7 @@ async fn close_during_a_pause_is_immediate() {
 fn connect_errors_are_readable() {
     let server = || "example.org:7000".parse::<ServerAddress>().unwrap();
     let source = || io::Error::other("details");
-    for (error, words) in [
+    for (error, text) in [
         (ConnectError::Refused(server()), "cannot connect to example.org:7000: connection refused"),
         (ConnectError::TimedOut(server()), "no answer within 10 seconds"),
         (
@@ -463,7 +463,7 @@ fn connect_errors_are_readable() {
             "no TLS 1.3 connection to example.org:7000",
         ),
     ] {
-        assert!(error.to_string().contains(words), "{error}");
+        assert!(error.to_string().contains(text), "{error}");
     }
 }
 
