@@ -50,7 +50,7 @@ pub enum UiCommand {
 /// The context in which a key binding applies. The topmost context wins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Scope {
-    /// Typing, a picked message, the people pane or an overlay, unless that scope binds the key itself.
+    /// Every context that does not bind the key itself.
     Anywhere,
     /// The input has the focus.
     Typing,

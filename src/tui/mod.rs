@@ -1,7 +1,7 @@
 //! The full-screen client.
 //!
-//! The screen is one value, [`model::Model`]. [`mod@update`] changes it, [`layout`] computes where everything is,
-//! [`mod@view`] draws it; these are pure. Only [`mod@run`] and [`terminal`] do I/O.
+//! The screen is one value, [`model::Model`]. [`mod@update`] changes it, [`layout`] computes where everything
+//! is, [`mod@view`] draws it; these are pure. Only [`mod@run`] and [`terminal`] do I/O.
 
 pub mod bubble;
 pub mod command;

@@ -1,8 +1,8 @@
 //! Terminal modes: set up on entry and restored on exit, error and panic.
 //!
 //! Only this module writes escape sequences directly; everything else is drawn through the terminal's
-//! buffer. Every write holds the lock of standard output, so a panic in another thread never prints into
-//! the middle of a frame, and no frame is drawn after the panic message.
+//! buffer. Drawing and the panic hook hold the lock of standard output, so a panic message never appears in
+//! the middle of a frame, and no frame is drawn after it.
 
 use std::io::{self, Write};
 

@@ -171,7 +171,7 @@ fn reset_history_is_reloaded_and_announced() {
     ui.keys("mine<enter>").effects();
     let reason = SafeText::clean("connection lost");
     ui.client_event(client::ClientEvent::Disconnected { reason, retry_in: Duration::from_secs(1) });
-    ui.log_in(false).hides("message number 20").shows("history was reset").shows("mine");
+    ui.log_in(false).hides("message number 20").shows("this server's history was").shows("mine");
     ui.answer_history();
     ui.shows("message number 20");
 }

@@ -112,7 +112,7 @@ fn on_change(model: &mut Model, change: Change) {
     match change {
         Change::Posted(index) => on_posted(model, index),
         Change::PostedOutOfView(sender) => {
-            model.unread_below += usize::from(!model.chat.is_own_id(&sender))
+            model.unread_below += usize::from(!model.chat.is_own_id(&sender));
         }
         Change::HistoryLoaded(request) => history::on_page(model, request),
         Change::Removed(id) => on_message_unreadable(model, id),
