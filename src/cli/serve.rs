@@ -77,7 +77,7 @@ fn reload_certificate(identity: &ServerIdentity) {
     let previous = identity.fingerprint();
     match identity.reload() {
         Err(error) => {
-            tracing::error!(%error, "cannot reload the certificate, keeping the current one")
+            tracing::error!(%error, "cannot reload the certificate, keeping the current one");
         }
         Ok(()) if identity.fingerprint() == previous => tracing::info!("certificate reloaded"),
         Ok(()) => tracing::warn!(

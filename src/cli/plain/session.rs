@@ -262,8 +262,8 @@ impl LineSession {
             {
                 self.mark_answered(deleted.cid.as_ref());
             }
-            ClientEvent::Received(Event::Error(refused)) => {
-                self.mark_answered(refused.cid.as_ref())
+            ClientEvent::Received(Event::Error(error)) => {
+                self.mark_answered(error.cid.as_ref());
             }
             ClientEvent::Received(Event::Stored(stored)) => self.mark_answered(Some(&stored.cid)),
             ClientEvent::Restored(unsent) => {
