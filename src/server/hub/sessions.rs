@@ -23,6 +23,7 @@ pub type KeyHash = [u8; 32];
 pub struct PeerInfo {
     /// The key of the client's certificate, proved in the TLS handshake; `None` for a guest.
     pub key: Option<KeyHash>,
+    /// The IP address of the client.
     pub address: IpAddr,
 }
 
