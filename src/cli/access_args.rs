@@ -42,7 +42,7 @@ impl FromArgMatches for AccessArgs {
             (false, true) => Self::InviteOnly,
             (true, true) => match settings::compare_sources(matches, "open", "invite_only") {
                 None => {
-                    let message = "--open and --invite-only exclude each other: omit one of them\n";
+                    let message = "--open and --invite-only exclude each other: omit one of them";
                     return Err(Error::raw(ErrorKind::ArgumentConflict, message));
                 }
                 Some(Ordering::Greater) => Self::Open,

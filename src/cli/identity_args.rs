@@ -47,7 +47,7 @@ impl FromArgMatches for IdentityArgs {
                 match settings::compare_sources(matches, "name", "id") {
                     None => Err(Error::raw(
                         ErrorKind::ArgumentConflict,
-                        format!("--id {id} is not an ID of the name {name}: omit --name\n"),
+                        format!("--id {id} is not an ID of the name {name}: omit --name"),
                     )),
                     Some(Ordering::Greater) => Ok(Self { name: Some(name), id: None }),
                     Some(Ordering::Equal | Ordering::Less) => Ok(Self { name: None, id: Some(id) }),
