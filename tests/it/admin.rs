@@ -1,5 +1,5 @@
 //! `chat admin` against a running server.
-#![expect(clippy::indexing_slicing, reason = "a test fails where its tools do")]
+#![expect(clippy::indexing_slicing, reason = "a test fails on a panic")]
 
 use std::fs;
 use std::net::TcpStream;

@@ -6,7 +6,7 @@
 //! The suite runs small sizes; `CHAT_HALF_OPEN=2000`, `CHAT_MALFORMED=10000` and `CHAT_SEARCHERS=100` set
 //! larger ones.
 
-#![expect(clippy::indexing_slicing, reason = "a test fails where its tools do")]
+#![expect(clippy::indexing_slicing, reason = "a test fails on a panic")]
 #![expect(clippy::disallowed_methods, reason = "these tests measure time")]
 
 use std::io::{self, Read as _, Write as _};

@@ -32,7 +32,7 @@ const STEP: Duration = Duration::from_millis(100);
 /// The timeout of every wait, by the clients' clock.
 const TIMEOUT: Duration = Duration::from_hours(2);
 
-#[expect(clippy::disallowed_methods, reason = "condition expires does so by the real clock")]
+#[expect(clippy::disallowed_methods, reason = "messages expire by the real clock")]
 fn wall_clock_ms() -> i64 {
     chrono::Utc::now().timestamp_millis()
 }

@@ -5,7 +5,7 @@
 //! thousand inputs per target with a fixed seed. `CHAT_FUZZ_SECONDS=60` runs each target that long with a new
 //! seed, which is printed. A failing input is printed so that it can be added to the corpus.
 
-#![expect(clippy::indexing_slicing, reason = "a test fails where its tools do")]
+#![expect(clippy::indexing_slicing, reason = "a test fails on a panic")]
 
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};

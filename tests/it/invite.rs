@@ -1,5 +1,5 @@
 //! Invites: who may register on a server, with the real program.
-#![expect(clippy::indexing_slicing, reason = "a test fails where its tools do")]
+#![expect(clippy::indexing_slicing, reason = "a test fails on a panic")]
 
 use std::fs;
 use std::net::{Ipv4Addr, TcpStream};
@@ -111,7 +111,7 @@ fn keyless_clients_are_refused_with_the_reason() {
     let refusal = TestClient::log_in(TlsConnection::connect(&server), &login).err().unwrap();
     assert_eq!(refusal["code"], "invite_needed");
     let next = log_in(&server, &ClientKey::new(), Some(invite_secret(&link)));
-    assert!(next.is_ok(), "a refusal login must not use up the invite");
+    assert!(next.is_ok(), "a refused login must not use up the invite");
 }
 
 #[test]

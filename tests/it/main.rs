@@ -1,5 +1,5 @@
 //! Integration tests: the real program, the architecture rules and the documents, in one binary.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test may")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails on a panic")]
 
 mod admin;
 mod crash;

@@ -69,7 +69,7 @@ fn flags_select_recipients_reply_and_lifetime() {
     let message = bob.wait_for("action", "TEMPORARY");
     assert_eq!(message["content"], "for ten seconds", "a direct message reached another user");
     let (status, _, stderr) = run_send(&server, &["--reply", id.trim(), "not mine to see"]);
-    assert_eq!(status, Some(4), "it is another ci: {stderr}");
+    assert_eq!(status, Some(4), "a new key gets another ID: {stderr}");
     ann.post("a question");
     let id = bob.wait_for("content", "a question")["id"].as_str().unwrap().to_owned();
     assert_eq!(run_send(&server, &["--reply", &id, "an answer"]).0, Some(0));

@@ -40,7 +40,7 @@ fn delivery_is_exactly_once_in_simulation() {
                         break;
                     }
                     let output = run_in_subprocess(seed);
-                    if !output.status.success() {
+                    if !output.status.success() || recorded_output(&output).is_empty() {
                         next.store(seeds + 1, Ordering::Relaxed);
                         fail_with_seed(seed, &output);
                     }

@@ -103,7 +103,7 @@ struct ServerHost {
 /// Runs the server until it stops.
 async fn run_server(host: Rc<ServerHost>) -> turmoil::Result {
     let mut store = SqliteStore::open(&host.folder)?;
-    let opened = store.snapshot()?;
+    let snapshot = store.snapshot()?;
     let (reads, read_queue) = worker::read_queue();
     let (searches, search_queue) = worker::read_queue();
     let (writes, write_queue) = worker::write_queue();
@@ -124,7 +124,7 @@ async fn run_server(host: Rc<ServerHost>) -> turmoil::Result {
         identity: host.identity.clone(),
         log: LogHandles { writer: writes, readers: reads, searchers: searches },
         threads: LogThreads::default(),
-        snapshot: opened,
+        snapshot,
         retention: Retention::Forever,
         limits: ServerLimits::default(),
         clock: simulated_clock,

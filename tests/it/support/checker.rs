@@ -7,7 +7,7 @@
 #![expect(
     clippy::expect_used,
     clippy::indexing_slicing,
-    reason = "a test fails where its tools do"
+    reason = "a test fails on a panic"
 )]
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -4,7 +4,7 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::indexing_slicing,
-    reason = "a test fails where its tools do"
+    reason = "a test fails on a panic"
 )]
 
 use std::collections::VecDeque;

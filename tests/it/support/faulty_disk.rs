@@ -1,6 +1,6 @@
 //! A disk that a test can fill up, break, or cut off from power. The work is done by `faulty_disk.c`.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails where its tools do")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails on a panic")]
 
 use std::fs;
 use std::path::{Path, PathBuf};

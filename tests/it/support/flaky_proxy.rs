@@ -3,7 +3,7 @@
 //! Each direction of a connection has its own fault at a random byte. The proxy does only what TCP allows:
 //! the output is a prefix of the input.
 
-#![expect(clippy::indexing_slicing, reason = "a test fails where its tools do")]
+#![expect(clippy::indexing_slicing, reason = "a test fails on a panic")]
 
 use std::cell::{Cell, RefCell};
 use std::io;

@@ -7,7 +7,7 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::indexing_slicing,
-    reason = "a test fails where its tools do"
+    reason = "a test fails on a panic"
 )]
 
 use std::collections::{BTreeMap, VecDeque};
@@ -101,7 +101,7 @@ impl LoadCoordinator {
         }
     }
 
-    #[expect(clippy::disallowed_methods, reason = "what expires does so by the real clock")]
+    #[expect(clippy::disallowed_methods, reason = "messages expire by the real clock")]
     fn now(&self) -> Timestamp {
         let tick = self.ticks.fetch_add(1, Ordering::SeqCst);
         Timestamp { tick, wall_ms: chrono::Utc::now().timestamp_millis() }
@@ -121,7 +121,7 @@ pub(crate) struct LoadClient {
     rng: StdRng,
     user: String,
     epoch: String,
-    reached: u64,
+    last_seq: u64,
     pending: VecDeque<PendingRequest>,
     tokens: BTreeMap<String, Token>,
     /// Acknowledged messages of its own that it may delete.
@@ -168,22 +168,23 @@ impl LoadClient {
             rng: StdRng::seed_from_u64(number as u64),
             user: String::new(),
             epoch: String::new(),
-            reached: 0,
+            last_seq: 0,
             pending: VecDeque::new(),
             tokens: BTreeMap::new(),
             own: Vec::new(),
             page_requested_at: None,
             observations: Vec::new(),
         };
-        let mut line = client
+        let mut connection = client
             .connect(coordinator, coordinator.wait_for_server(0).0)
             .expect("a running server")
             .0;
-        line.send(&json!({
-            "action": "MESSAGE", "receiver": ["all"], "content": "hello", "cid": "hello"
-        }))
-        .unwrap();
-        while parse_json(&line.next().unwrap())["cid"] != "hello" {}
+        connection
+            .send(&json!({
+                "action": "MESSAGE", "receiver": ["all"], "content": "hello", "cid": "hello"
+            }))
+            .unwrap();
+        while parse_json(&connection.next().unwrap())["cid"] != "hello" {}
         coordinator.users[number].set(client.user.clone()).unwrap();
         client
     }
@@ -195,7 +196,7 @@ impl LoadClient {
             let (address, found) = coordinator.wait_for_server(starts);
             let result = self
                 .connect(coordinator, address)
-                .and_then(|(line, _)| self.exchange(line, coordinator));
+                .and_then(|(connection, _)| self.exchange(connection, coordinator));
             if result.is_ok() {
                 return;
             }
@@ -205,9 +206,10 @@ impl LoadClient {
 
     /// Reads all missed events and then the complete history; returns the observations.
     pub(crate) fn finish(mut self, coordinator: &LoadCoordinator) -> Vec<Observation> {
-        let (mut line, head) = self.connect(coordinator, coordinator.wait_for_server(0).0).unwrap();
-        while self.reached < head {
-            let object = line.next().unwrap();
+        let (mut connection, head) =
+            self.connect(coordinator, coordinator.wait_for_server(0).0).unwrap();
+        while self.last_seq < head {
+            let object = connection.next().unwrap();
             self.receive(coordinator, &object);
         }
         let requested_at = coordinator.now();
@@ -218,9 +220,9 @@ impl LoadClient {
             if !before.is_null() {
                 object["before"] = before;
             }
-            line.send(&object).unwrap();
+            connection.send(&object).unwrap();
             let page = loop {
-                let object = parse_json(&line.next().unwrap());
+                let object = parse_json(&connection.next().unwrap());
                 if object["action"] == "HISTORY" {
                     break object;
                 }
@@ -245,19 +247,19 @@ impl LoadClient {
         coordinator: &LoadCoordinator,
         address: SocketAddr,
     ) -> io::Result<(LoadConnection, u64)> {
-        let wire =
+        let tls =
             TlsConnection::try_handshake(TcpStream::connect(address)?, Arc::clone(&self.config))?;
-        let mut line = LoadConnection { tls: wire, decoder: Decoder::new(usize::MAX) };
+        let mut connection = LoadConnection { tls, decoder: Decoder::new(usize::MAX) };
         self.observations.push(Observation::Connecting { at: coordinator.now() });
         let name = format!("Load{}", self.number);
         let mut login = json!({"action": "LOGIN", "protocol": 1, "username": name});
         if !self.epoch.is_empty() {
             login["epoch"] = json!(self.epoch);
-            login["after"] = json!(self.reached);
+            login["after"] = json!(self.last_seq);
         }
-        line.send(&login)?;
+        connection.send(&login)?;
         let welcome = loop {
-            let object = parse_json(&line.next()?);
+            let object = parse_json(&connection.next()?);
             if object["status"] == "SUCCESS" {
                 break object;
             }
@@ -267,11 +269,11 @@ impl LoadClient {
             if !self.epoch.is_empty() {
                 self.observations.push(Observation::NotResumed);
             }
-            self.reached = head;
+            self.last_seq = head;
         }
         welcome["user_id"].as_str().unwrap().clone_into(&mut self.user);
         welcome["epoch"].as_str().unwrap().clone_into(&mut self.epoch);
-        Ok((line, head))
+        Ok((connection, head))
     }
 
     fn exchange(
@@ -289,11 +291,11 @@ impl LoadClient {
         self.page_requested_at = Some(coordinator.now());
         connection.send(&json!({"action": "HISTORY", "cid": "page"}))?;
         loop {
-            let is_over = coordinator.state.lock().unwrap().is_finished;
-            if is_over && self.pending.is_empty() && self.page_requested_at.is_none() {
+            let is_finished = coordinator.state.lock().unwrap().is_finished;
+            if is_finished && self.pending.is_empty() && self.page_requested_at.is_none() {
                 return Ok(());
             }
-            while !is_over && self.pending.len() < WINDOW {
+            while !is_finished && self.pending.len() < WINDOW {
                 let pending = self.next_request(coordinator);
                 let sent = connection.send(&pending.object);
                 self.pending.push_back(pending);
@@ -350,7 +352,7 @@ impl LoadClient {
             self.observations.push(Observation::RawTokens(tokens));
         }
         let object = parse_json(bytes);
-        self.reached = self.reached.max(match object["action"].as_str() {
+        self.last_seq = self.last_seq.max(match object["action"].as_str() {
             Some("STORED") => 0,
             _ => object["seq"].as_u64().unwrap_or_default(),
         });

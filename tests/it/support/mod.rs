@@ -2,7 +2,7 @@
 //!
 //! Every wait has a timeout, and nothing sleeps.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails where its tools do")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails on a panic")]
 
 pub(crate) mod checker;
 mod clients;

@@ -8,7 +8,7 @@
     clippy::expect_used,
     clippy::indexing_slicing,
     clippy::string_slice,
-    reason = "a test fails where its tools do"
+    reason = "a test fails on a panic"
 )]
 
 use std::cell::{Cell, RefCell};
@@ -296,7 +296,7 @@ impl TestUser {
             ClientEvent::NotSent { cid, .. } => drop(self.remove_pending(&cid)),
             ClientEvent::Restored(_) | ClientEvent::Sending(_) | ClientEvent::FirstContact(_) => {}
             ClientEvent::Ended { reason } | ClientEvent::Untrusted { reason } => {
-                panic!("user {} was reply: {}", self.number, reason.as_str())
+                panic!("user {} was refused: {}", self.number, reason.as_str())
             }
             ClientEvent::Received(event) => return self.on_server_event(event),
         }
