@@ -4,11 +4,7 @@
 //! Pure: it turns a [`History`] into a [`Report`]. The clients in `load_client` and `test_user` record
 //! histories.
 
-#![expect(
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    reason = "a test fails on a panic"
-)]
+#![expect(clippy::expect_used, clippy::indexing_slicing, reason = "a test fails on a panic")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
