@@ -52,7 +52,7 @@ pub fn create_new(path: &Path, mode: u32, content: &[u8]) -> io::Result<()> {
 }
 
 /// Returns `path` with `suffix` appended to its file name.
-pub fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     let mut name = OsString::from(path);
     name.push(suffix);
     name.into()

@@ -21,7 +21,7 @@ use thiserror::Error;
 use self::history::{HistoryRequest, LoadedHistory};
 pub use self::pending::{Delivery, PendingMessage};
 use self::timeline::{EntryIndex, MessageState, Timeline};
-use super::{ClientEvent, Connected};
+use super::event::{ClientEvent, Connected};
 use crate::protocol;
 use crate::protocol::event::{ErrorReply, SearchResults};
 use crate::protocol::id::{Cid, MessageId, UserId};
