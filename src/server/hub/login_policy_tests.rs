@@ -282,7 +282,7 @@ fn single_use_invite_admits_one_of_two_concurrent_logins() {
     let first = harness.hub.handle(harness.now, login(1, KNOWN));
     let second = harness.hub.handle(harness.now, login(2, NEW));
     let again = harness.hub.handle(harness.now, login(3, KNOWN));
-    let [HubEffect::Append { context, .. }] = first.as_slice() else { panic!("{first:?}") };
+    let [HubEffect::Propose { origin, .. }] = first.as_slice() else { panic!("{first:?}") };
     assert!(
         matches!(&second[..], [HubEffect::Send { event: Event::LoginRefused(no), .. }, HubEffect::Close(SessionId(2))]
         if no.code == BadInvite)
@@ -292,7 +292,7 @@ fn single_use_invite_admits_one_of_two_concurrent_logins() {
     // The disk is full: the invite keeps its use.
     let reason = "its disk is full";
     let failed =
-        harness.hub.handle(harness.now, HubInput::WriteFailed { context: context.clone(), reason });
+        harness.hub.handle(harness.now, HubInput::NotApplied { origin: origin.clone(), reason });
     let refused: Vec<_> = failed
         .iter()
         .filter_map(|effect| match effect {
@@ -319,7 +319,7 @@ fn id_is_not_used_before_it_is_on_disk() {
     let login = Login { dialect: Dialect::Extended, ..Login::original("Bob".to_owned()) };
     let login = HubInput::Login { session: SessionId(1), login, peer: local_peer(Some(KNOWN)) };
     let effects = harness.hub.handle(harness.now, login);
-    let [HubEffect::Append { context, append: Append::Register { user, .. } }] = effects.as_slice()
+    let [HubEffect::Propose { origin, entry: Entry::Register { user, .. } }] = effects.as_slice()
     else {
         panic!("{effects:?}");
     };
@@ -331,7 +331,7 @@ fn id_is_not_used_before_it_is_on_disk() {
         AdminCommand::Ban { who: key_selector(KNOWN) },
         &mut other,
     );
-    let written = HubInput::Written { context: context.clone(), outcome: Outcome::Registered };
+    let written = HubInput::Applied { origin: origin.clone(), outcome: Outcome::Registered };
     let effects = harness.hub.handle(harness.now, written);
     assert!(
         matches!(&effects[..], [HubEffect::Send { event: Event::LoginRefused(no), .. }, HubEffect::Close(_)]

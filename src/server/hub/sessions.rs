@@ -48,6 +48,8 @@ pub(super) struct Sessions {
     keys_by_id: HashMap<UserId, KeyHash>,
     issued: IssuedIds,
     names: ConfusableNames,
+    /// The online users without a key.
+    guests: Arc<BTreeSet<UserId>>,
 }
 
 #[derive(Debug)]
@@ -134,7 +136,11 @@ impl Sessions {
         self.sessions.insert(session, SessionEntry { user: user.clone(), dialect, peer });
         let own = self.by_user.entry(user.clone()).or_default();
         own.insert(session);
-        own.len() == 1
+        let is_first = own.len() == 1;
+        if is_first && !self.is_registered(user) {
+            Arc::make_mut(&mut self.guests).insert(user.clone());
+        }
+        is_first
     }
 
     /// Removes a session. Returns the user if that was the last of the user's sessions.
@@ -148,6 +154,7 @@ impl Sessions {
         self.by_user.remove(&user);
         if !self.keys_by_id.contains_key(&user) {
             self.names.remove(&user);
+            Arc::make_mut(&mut self.guests).remove(&user);
         }
         Some(user)
     }
@@ -161,11 +168,6 @@ impl Sessions {
         self.by_user.get(user).into_iter().flatten().copied()
     }
 
-    /// Whether a direct message can be delivered, now or when the user returns.
-    pub(super) fn is_reachable(&self, user: &UserId) -> bool {
-        self.by_user.contains_key(user) || self.is_registered(user)
-    }
-
     /// Whether the ID belongs to a key; all others are guests.
     pub(super) fn is_registered(&self, user: &UserId) -> bool {
         self.keys_by_id.contains_key(user)
@@ -175,9 +177,9 @@ impl Sessions {
         users.iter().filter(|user| !self.is_registered(user)).cloned().collect()
     }
 
-    /// Whether a user has, or had, this ID.
-    pub(super) fn was_issued(&self, user: &UserId) -> bool {
-        self.issued.ids.contains(user)
+    /// The online users without a key.
+    pub(super) fn guests(&self) -> Arc<BTreeSet<UserId>> {
+        Arc::clone(&self.guests)
     }
 
     /// The number of online users and the number of registered IDs.
