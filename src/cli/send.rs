@@ -14,9 +14,9 @@ use super::exit::CliError;
 use super::identity_args::{CaArgs, IdentityArgs};
 use super::output::{print, print_note};
 use super::signals;
-use crate::client::ClientEvent;
 use crate::client::address::split_host_port;
 use crate::client::link::ServerLink;
+use crate::client::{ClientEvent, SendError};
 use crate::protocol::error::Refusal;
 use crate::protocol::event::Event;
 use crate::protocol::id::{Cid, MessageId, UserId};
@@ -99,7 +99,11 @@ async fn send(args: SendArgs) -> anyhow::Result<MessageId> {
     };
     let (client, mut events) = args.identity.connect_in_memory(link, &args.ca)?;
     let cid: Cid = format!("{:032x}", rand::random::<u128>()).parse()?;
-    client.try_send(Some(&cid), &Request::Post(Post { audience, kind, content }))?;
+    match client.try_send(Some(&cid), &Request::Post(Post { audience, kind, content })) {
+        // If the client task has ended already (the wrong server), an event gives the reason.
+        Ok(()) | Err(SendError::NotConnected) => {}
+        Err(error) => return Err(error.into()),
+    }
     let mut status = DeliveryStatus::default();
     let time = Duration::from_secs(args.timeout.into());
     let answer = tokio::time::timeout(time, wait_for_answer(&mut events, &cid, &mut status)).await;
