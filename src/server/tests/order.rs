@@ -36,7 +36,7 @@ async fn join_as_ann(harness: &mut ServerHarness) -> TestClient {
 }
 
 fn lines(requests: &[Value]) -> String {
-    requests.iter().map(|request| format!("{request}\n")).collect()
+    requests.iter().map(Value::to_string).collect::<Vec<_>>().join("\n")
 }
 
 #[tokio::test(start_paused = true)]
