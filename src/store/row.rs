@@ -84,7 +84,7 @@ impl MessageRow<'_> {
         is_visible(view, self.sender, self.recipients, self.expires)
     }
 
-    pub(super) fn to_message(&self) -> Result<Message, StoreError> {
+    pub(super) fn to_message(self) -> Result<Message, StoreError> {
         let MessageMetadata { seq, sender, audience, kind } = self.to_metadata()?;
         Ok(Message {
             seq,
@@ -99,7 +99,7 @@ impl MessageRow<'_> {
         })
     }
 
-    pub(super) fn to_metadata(&self) -> Result<MessageMetadata, StoreError> {
+    pub(super) fn to_metadata(self) -> Result<MessageMetadata, StoreError> {
         let kind = match (self.expires, self.reply_to) {
             (Some(expires), _) => MessageKind::Temporary { expires },
             (None, Some(to)) => MessageKind::Reply { to: parse_message_id(to)? },

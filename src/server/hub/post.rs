@@ -33,9 +33,9 @@ impl Hub {
         };
         let id = self.message_ids.allocate(&mut self.rng);
         let context = WriteContext::Post { session, cid: cid.clone(), id };
-        let content = post.content;
         let (guest, at) = (!self.sessions.is_registered(&sender), now.wall);
-        let message = NewMessage { id, sender, guest, audience, kind, content, at, cid };
+        let message =
+            NewMessage { id, sender, guest, audience, kind, content: post.content, at, cid };
         effects.push(HubEffect::Append { context, append: Append::Post(message) });
         Ok(())
     }

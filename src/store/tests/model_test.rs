@@ -177,7 +177,7 @@ impl LogPair {
     }
 
     fn append(&mut self, actions: Vec<Action>) {
-        let batch: Vec<_> = actions.into_iter().map(|action| self.to_append(action)).collect();
+        let batch: Vec<_> = actions.into_iter().map(|action| self.append_for(action)).collect();
         let now = self.now;
         let outcomes = self.sqlite().append(now, &batch).unwrap();
         assert_eq!(outcomes, self.memory.append(now, &batch).unwrap());
@@ -187,7 +187,7 @@ impl LogPair {
         self.record_removed();
     }
 
-    fn to_append(&mut self, action: Action) -> Append {
+    fn append_for(&mut self, action: Action) -> Append {
         self.count += 1;
         match action {
             Action::Post { id: number, sender, audience, lifetime, cid: name } => {
