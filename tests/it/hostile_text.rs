@@ -103,9 +103,9 @@ fn line_output_contains_no_control_sequences_from_server() {
 #[test]
 fn login_refusal_is_printed_safely() {
     for texts in samples().chunks(900) {
-        let words = texts.join(" ");
+        let text = texts.join(" ");
         let server = MaliciousServer::start(move |_| {
-            vec![json!({"status": "ERROR", "code": "bad_name", "error": words})]
+            vec![json!({"status": "ERROR", "code": "bad_name", "error": text})]
         });
         let address = server.address.to_string();
         for program in [
