@@ -80,8 +80,9 @@ fn line_output_contains_no_control_sequences_from_server() {
     for texts in samples().chunks(900) {
         let server = start_malicious_server(texts);
         let address = server.address.to_string();
+        // Tall enough that the recent messages do not scroll the notice of the login off the screen.
         let mut plain =
-            PtyProgram::spawn(&["join", &address, "--name", "Bob", "--plain"], DEFAULT_SIZE);
+            PtyProgram::spawn(&["join", &address, "--name", "Bob", "--plain"], (200, 80));
         plain.wait_for("-- you are Bob_");
         plain.submit("now");
         plain.wait_for("<the end>");
