@@ -28,7 +28,7 @@ use crate::protocol::message::Millis;
 /// A checkpoint is due when this many pages of 4 KiB are in the write-ahead log.
 const CHECKPOINT_PAGES: i64 = 1_000;
 
-/// The log in a data directory, which is locked against other processes.
+/// The log in a data folder, which is locked against other processes.
 #[derive(Debug)]
 pub struct SqliteStore {
     // Declared before `folder`, so that the lock is released last.
