@@ -60,7 +60,7 @@ pub(super) struct SendArgs {
     )]
     #[expect(clippy::option_option, reason = "the value of the flag is optional")]
     temp: Option<Option<u32>>,
-    /// Reply to the message with this id
+    /// Reply to the message with this ID
     #[arg(long, value_name = "ID", conflicts_with = "temp")]
     reply: Option<MessageId>,
     /// Give up after this many seconds
@@ -70,7 +70,7 @@ pub(super) struct SendArgs {
     timeout: u32,
 }
 
-/// Sends the message and prints its id.
+/// Sends the message and prints its ID.
 pub(super) async fn run(args: SendArgs) -> anyhow::Result<()> {
     let stop = CancellationToken::new();
     let sent = async {

@@ -84,7 +84,7 @@ impl MessageRow<'_> {
         is_visible(view, self.sender, self.recipients, self.expires)
     }
 
-    pub(super) fn to_message(&self) -> Result<Message, StoreError> {
+    pub(super) fn to_message(self) -> Result<Message, StoreError> {
         let kind = match (self.expires, self.reply_to) {
             (Some(expires), _) => MessageKind::Temporary { expires },
             (None, Some(to)) => MessageKind::Reply { to: parse_message_id(to)? },

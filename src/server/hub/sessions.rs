@@ -40,7 +40,7 @@ impl PeerInfo {
 /// The sessions and IDs of the server.
 #[derive(Debug, Default)]
 pub(super) struct Sessions {
-    sessions: BTreeMap<SessionId, SessionEntry>,
+    by_id: BTreeMap<SessionId, SessionEntry>,
     /// A user may have several sessions, for example on two machines.
     by_user: BTreeMap<UserId, BTreeSet<SessionId>>,
     /// The registered IDs of each key, oldest first.
@@ -133,7 +133,7 @@ impl Sessions {
         dialect: Dialect,
         peer: PeerInfo,
     ) -> bool {
-        self.sessions.insert(session, SessionEntry { user: user.clone(), dialect, peer });
+        self.by_id.insert(session, SessionEntry { user: user.clone(), dialect, peer });
         let own = self.by_user.entry(user.clone()).or_default();
         own.insert(session);
         let is_first = own.len() == 1;
@@ -145,7 +145,7 @@ impl Sessions {
 
     /// Removes a session. Returns the user if that was the last of the user's sessions.
     pub(super) fn remove(&mut self, session: SessionId) -> Option<UserId> {
-        let SessionEntry { user, .. } = self.sessions.remove(&session)?;
+        let SessionEntry { user, .. } = self.by_id.remove(&session)?;
         let own = self.by_user.get_mut(&user)?;
         own.remove(&session);
         if !own.is_empty() {
@@ -161,7 +161,7 @@ impl Sessions {
 
     /// The user of a session, if it is logged in.
     pub(super) fn user(&self, session: SessionId) -> Option<UserId> {
-        self.sessions.get(&session).map(|entry| entry.user.clone())
+        self.by_id.get(&session).map(|entry| entry.user.clone())
     }
 
     pub(super) fn sessions_of(&self, user: &UserId) -> impl Iterator<Item = SessionId> {
@@ -189,12 +189,12 @@ impl Sessions {
 
     /// All sessions, with their users and peers.
     pub(super) fn peers(&self) -> impl Iterator<Item = (SessionId, &UserId, PeerInfo)> {
-        self.sessions.iter().map(|(session, entry)| (*session, &entry.user, entry.peer))
+        self.by_id.iter().map(|(session, entry)| (*session, &entry.user, entry.peer))
     }
 
     /// All sessions, with their dialects.
     pub(super) fn dialects(&self) -> impl Iterator<Item = (SessionId, Dialect)> {
-        self.sessions.iter().map(|(session, entry)| (*session, entry.dialect))
+        self.by_id.iter().map(|(session, entry)| (*session, entry.dialect))
     }
 
     /// The online users except the one of `session`, for an original client: at most as many as fit in a
@@ -202,7 +202,7 @@ impl Sessions {
     pub(super) fn other_users(&self, session: SessionId) -> Arc<[UserId]> {
         // With quotation marks and a comma, an ID takes at least nine bytes.
         let max_users = ORIGINAL_FRAME_BYTES / 9;
-        let own = self.sessions.get(&session).map(|entry| &entry.user);
+        let own = self.by_id.get(&session).map(|entry| &entry.user);
         let others = self.by_user.keys().filter(|user| Some(*user) != own);
         others.take(max_users).cloned().collect()
     }
