@@ -1,5 +1,7 @@
 //! Handling the log's replies: what was written is announced to its audience, what failed is refused.
 
+use std::sync::Arc;
+
 use super::message_cache::CachedMessage;
 use super::{AdminRequestId, Hub, HubEffect, Now, SessionId, SessionSet};
 use crate::protocol::error::Refusal;
@@ -54,7 +56,7 @@ impl Hub {
                 self.head = seq;
                 let to = match message {
                     Some(message) => self.audience_sessions(&message.author, &message.audience),
-                    None => SessionSet::Many(Vec::new()),
+                    None => SessionSet::Only { viewers: Arc::default(), sessions: Vec::new() },
                 };
                 effects.push(HubEffect::Send { to, event: Event::Expired { seq, id } });
             }

@@ -1,0 +1,377 @@
+//! The tail of the log in memory: the latest events as encoded bytes, shared by all sessions.
+//!
+//! The fan-out appends every event before it pushes it to the live sessions. A session that has fallen
+//! behind reads from here, and from the log only what is older. It returns to the live feed under the
+//! tail's lock: an event is either in the tail by then, or it is pushed to the session afterwards.
+//!
+//! The tail also keeps removed text from being sent. A removed message is taken out of the tail, and out
+//! of the answers that were read from the log before the removal.
+//!
+//! Locks are taken in this order: the tail, then a send queue.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::ops::Range;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+
+use super::limits::{CATCH_UP_BYTES, TAIL_BYTES, TAIL_EVENT_OVERHEAD};
+use super::send_queue::{Frame, SendQueue};
+use crate::protocol::event::Event;
+use crate::protocol::id::{MessageId, Seq, UserId};
+use crate::protocol::message::{Message, Millis};
+use crate::protocol::request::Dialect;
+
+/// The latest events of the log. See [`TAIL_BYTES`].
+#[derive(Debug)]
+pub(super) struct Tail(Mutex<TailState>);
+
+#[derive(Debug)]
+struct TailState {
+    events: VecDeque<Stored>,
+    /// The sum of [`TailEvent::weight`].
+    weight: usize,
+    /// The tail has all events after this one.
+    start: Seq,
+    /// The last event that was appended.
+    head: Seq,
+    /// The messages in the tail.
+    by_message: HashMap<MessageId, Seq>,
+    /// The removals since the oldest of `reads` began.
+    removals: VecDeque<(Seq, MessageId)>,
+    /// How many reads began when each of these events was the head.
+    reads: BTreeMap<Seq, usize>,
+}
+
+/// An event with the batch that its bytes are part of.
+#[derive(Debug)]
+struct Stored {
+    batch: Bytes,
+    event: TailEvent,
+}
+
+/// An event in the tail.
+#[derive(Debug)]
+pub(super) struct TailEvent {
+    pub(super) seq: Seq,
+    /// Where it is in its batch; empty if its message was removed.
+    pub(super) range: Range<usize>,
+    /// The encoding for original clients. `None` if none was connected.
+    pub(super) original: Option<Bytes>,
+    /// Who may see it; `None` is everyone.
+    pub(super) viewers: Option<Arc<[UserId]>>,
+    content: Content,
+}
+
+#[derive(Debug)]
+enum Content {
+    Message { id: MessageId, expires: Option<Millis> },
+    Removal(MessageId),
+}
+
+/// Where a session that is behind goes on.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum CatchUp {
+    /// It sends the frames that were returned.
+    Tail,
+    /// It reads the events from the log that are after `after`, up to `until`.
+    Log { viewer: UserId, after: Seq, until: Seq },
+}
+
+impl TailEvent {
+    /// `None` if this is not an event of the log.
+    pub(super) fn new(
+        event: &Event,
+        range: Range<usize>,
+        original: Option<Bytes>,
+        viewers: Option<Arc<[UserId]>>,
+    ) -> Option<Self> {
+        let seq = event.seq()?;
+        let content = match event {
+            Event::Posted(message) => {
+                Content::Message { id: message.id, expires: message.expires() }
+            }
+            _ => Content::Removal(event.removed_message()?),
+        };
+        Some(Self { seq, range, original, viewers, content })
+    }
+
+    fn weight(&self) -> usize {
+        self.range.len()
+            + self.original.as_ref().map_or(0, Bytes::len)
+            + TAIL_EVENT_OVERHEAD
+            + self.viewers.as_ref().map_or(0, |viewers| size_of_val::<[UserId]>(viewers))
+    }
+
+    /// The same as what the log would return: removed and expired messages are missing.
+    fn is_visible(&self, viewer: &UserId, now: Millis) -> bool {
+        let is_expired = match self.content {
+            Content::Message { expires, .. } => expires.is_some_and(|at| at <= now),
+            Content::Removal(_) => false,
+        };
+        !self.range.is_empty()
+            && !is_expired
+            && self.viewers.as_ref().is_none_or(|viewers| viewers.contains(viewer))
+    }
+}
+
+impl Tail {
+    /// An empty tail; `head` is the last event of the log.
+    pub(super) fn new(head: Seq) -> Self {
+        Self(Mutex::new(TailState {
+            events: VecDeque::new(),
+            weight: 0,
+            start: head,
+            head,
+            by_message: HashMap::new(),
+            removals: VecDeque::new(),
+            reads: BTreeMap::new(),
+        }))
+    }
+
+    /// Appends events whose bytes are in `batch`. Has to be called before they are sent to any session.
+    pub(super) fn append(&self, batch: &Bytes, events: Vec<TailEvent>) {
+        let mut state = self.state();
+        for event in events {
+            state.append(batch, event);
+        }
+    }
+
+    /// Starts over after a removal whose viewers are not known: sessions that are behind read everything
+    /// up to there from the log.
+    pub(super) fn restart_after(&self, removal: Seq, id: MessageId) {
+        let mut state = self.state();
+        state.record_removal(removal, id);
+        state.events.clear();
+        state.by_message.clear();
+        (state.weight, state.start, state.head) = (0, removal, removal);
+    }
+
+    /// Takes out messages that are no longer in the log.
+    pub(super) fn remove_messages(&self, ids: &[MessageId]) {
+        let mut state = self.state();
+        for id in ids {
+            state.remove_message(*id);
+        }
+    }
+
+    /// Moves to `frames` what the session of `queue` sends next: what is queued, then events that it
+    /// missed, up to [`CATCH_UP_BYTES`], then LIVE if it has all events.
+    pub(super) fn catch_up(
+        &self,
+        queue: &SendQueue,
+        dialect: Dialect,
+        now: Millis,
+        frames: &mut Vec<Frame>,
+    ) -> CatchUp {
+        let state = self.state();
+        let Some((viewer, after)) = queue.position() else { return CatchUp::Tail };
+        if after < state.start {
+            return CatchUp::Log { viewer, after, until: state.start };
+        }
+        let mut events = Vec::new();
+        let up_to = state.collect(&viewer, after, dialect, now, &mut events);
+        let is_behind = up_to < state.head;
+        // Answers that are queued were read before some of these events.
+        queue.advance(up_to, is_behind, frames);
+        frames.append(&mut events);
+        if !is_behind && dialect == Dialect::Extended {
+            frames.push(Frame::Transient(Event::Live(up_to).encode()));
+        }
+        CatchUp::Tail
+    }
+
+    fn state(&self) -> MutexGuard<'_, TailState> {
+        // The state is consistent even if a holder of the lock panicked.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl TailState {
+    fn append(&mut self, batch: &Bytes, event: TailEvent) {
+        self.head = event.seq;
+        match event.content {
+            Content::Message { id, .. } => {
+                self.by_message.insert(id, event.seq);
+            }
+            Content::Removal(id) => {
+                self.remove_message(id);
+                self.record_removal(event.seq, id);
+            }
+        }
+        self.weight += event.weight();
+        self.events.push_back(Stored { batch: batch.clone(), event });
+        while self.weight > TAIL_BYTES
+            && let Some(Stored { event, .. }) = self.events.pop_front()
+        {
+            self.weight -= event.weight();
+            self.start = event.seq;
+            if let Content::Message { id, .. } = event.content
+                && self.by_message.get(&id) == Some(&event.seq)
+            {
+                self.by_message.remove(&id);
+            }
+        }
+    }
+
+    fn record_removal(&mut self, seq: Seq, id: MessageId) {
+        if !self.reads.is_empty() {
+            self.removals.push_back((seq, id));
+        }
+    }
+
+    fn remove_message(&mut self, id: MessageId) {
+        let Some(seq) = self.by_message.remove(&id) else { return };
+        let index = self.events.partition_point(|stored| stored.event.seq < seq);
+        if let Some(Stored { batch, event }) = self.events.get_mut(index) {
+            self.weight -= event.weight();
+            *batch = Bytes::new();
+            (event.range, event.original) = (0..0, None);
+            self.weight += event.weight();
+        }
+    }
+
+    /// Adds the events after `after` that `viewer` may see. Returns up to where they are complete.
+    fn collect(
+        &self,
+        viewer: &UserId,
+        after: Seq,
+        dialect: Dialect,
+        now: Millis,
+        frames: &mut Vec<Frame>,
+    ) -> Seq {
+        let first = self.events.partition_point(|stored| stored.event.seq <= after);
+        let (mut up_to, mut cost) = (after, 0);
+        let mut run = Run::default();
+        for Stored { batch, event } in self.events.range(first..) {
+            if cost >= CATCH_UP_BYTES {
+                run.finish(frames);
+                return up_to;
+            }
+            up_to = event.seq;
+            // Events that are skipped cost something, too, so that the lock is held for a short time.
+            cost += FRAME_COST + event.viewers.as_ref().map_or(0, |viewers| viewers.len());
+            if !event.is_visible(viewer, now) {
+                continue;
+            }
+            cost += event.range.len();
+            match dialect {
+                Dialect::Extended => run.add(batch, &event.range, frames),
+                Dialect::Original => {
+                    frames.extend(event.original.clone().map(|bytes| Frame::Events(bytes, 1)));
+                }
+            }
+        }
+        run.finish(frames);
+        self.head
+    }
+}
+
+/// What an event costs a session that skips it, in bytes.
+const FRAME_COST: usize = 16;
+
+/// Events that follow each other in one batch.
+#[derive(Debug, Default)]
+struct Run {
+    batch: Bytes,
+    range: Range<usize>,
+    count: u64,
+}
+
+impl Run {
+    fn add(&mut self, batch: &Bytes, range: &Range<usize>, frames: &mut Vec<Frame>) {
+        let is_next = self.batch.as_ptr() == batch.as_ptr()
+            && self.range.end == range.start
+            && self.count > 0;
+        if is_next {
+            self.range.end = range.end;
+            self.count += 1;
+        } else {
+            let next = Self { batch: batch.clone(), range: range.clone(), count: 1 };
+            std::mem::replace(self, next).finish(frames);
+        }
+    }
+
+    fn finish(self, frames: &mut Vec<Frame>) {
+        if self.count > 0 {
+            frames.push(Frame::Events(self.batch.slice(self.range), self.count));
+        }
+    }
+}
+
+/// A history or search request that is being answered from the log. Dropping it ends the request.
+#[derive(Debug)]
+pub(super) struct PendingRead {
+    tail: Arc<Tail>,
+    queue: Arc<SendQueue>,
+    /// What is read from now on reflects all events up to here.
+    since: Seq,
+}
+
+impl PendingRead {
+    /// Call it before the log is read.
+    pub(super) fn new(tail: Arc<Tail>, queue: Arc<SendQueue>) -> Self {
+        let since = {
+            let mut state = tail.state();
+            let head = state.head;
+            *state.reads.entry(head).or_default() += 1;
+            head
+        };
+        queue.accept_read();
+        Self { tail, queue, since }
+    }
+
+    /// Queues a history page or search results, without messages that were removed since they were read.
+    pub(super) fn answer(&self, mut event: Event) {
+        let mut bytes = event.encode();
+        let state = self.tail.state();
+        if let Some(messages) = messages_mut(&mut event) {
+            let read = messages.len();
+            messages.retain(|message| !state.is_removed_since(self.since, message.id));
+            if messages.len() < read {
+                bytes = event.encode();
+            }
+        }
+        // Under the lock: a removal is appended, and so sent, only after this.
+        self.queue.push_answer(Frame::Answer(bytes));
+    }
+}
+
+impl Drop for PendingRead {
+    fn drop(&mut self) {
+        self.tail.state().end_read(self.since);
+        self.queue.end_read();
+    }
+}
+
+impl TailState {
+    fn is_removed_since(&self, since: Seq, id: MessageId) -> bool {
+        let first = self.removals.partition_point(|(seq, _)| *seq <= since);
+        self.removals.range(first..).any(|(_, removed)| *removed == id)
+    }
+
+    /// Forgets the removals that no read needs any more.
+    fn end_read(&mut self, since: Seq) {
+        if let Some(count) = self.reads.get_mut(&since) {
+            *count -= 1;
+            if *count == 0 {
+                self.reads.remove(&since);
+            }
+        }
+        match self.reads.first_key_value() {
+            None => self.removals.clear(),
+            Some((oldest, _)) => {
+                let unneeded = self.removals.partition_point(|(seq, _)| seq <= oldest);
+                self.removals.drain(..unneeded);
+            }
+        }
+    }
+}
+
+fn messages_mut(event: &mut Event) -> Option<&mut Vec<Message>> {
+    match event {
+        Event::History(page) => Some(&mut page.messages),
+        Event::SearchResults(results) => Some(&mut results.messages),
+        _ => None,
+    }
+}
