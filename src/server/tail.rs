@@ -375,3 +375,198 @@ fn messages_mut(event: &mut Event) -> Option<&mut Vec<Message>> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+
+    use super::*;
+    use crate::protocol::event::{Deleted, HistoryPage};
+    use crate::protocol::message::{Audience, MessageKind};
+    use crate::protocol::text::SafeText;
+    use crate::server::send_queue::SendQueueItem;
+
+    const NOW: Millis = 1_800_000_000_000;
+
+    fn user(name: &str) -> UserId {
+        name.parse().unwrap()
+    }
+
+    fn id(seq: u64) -> MessageId {
+        MessageId::from_number(100_000 + u32::try_from(seq).unwrap()).unwrap()
+    }
+
+    fn message(seq: u64) -> Message {
+        Message {
+            seq: Seq(seq),
+            id: id(seq),
+            sender: user("Bob_1234"),
+            guest: false,
+            audience: Audience::Everyone,
+            kind: MessageKind::Plain,
+            content: SafeText::clean(&format!("text {seq}.")),
+            at: chrono::DateTime::from_timestamp_millis(NOW).unwrap().fixed_offset(),
+            cid: None,
+        }
+    }
+
+    fn deletion(seq: u64, of: u64) -> Event {
+        Event::Deleted(Deleted { seq: Seq(seq), id: id(of), author: user("Bob_1234"), cid: None })
+    }
+
+    fn append(tail: &Tail, events: &[Event], viewers: Option<&[UserId]>) {
+        let (mut bytes, mut appended) = (Vec::new(), Vec::new());
+        for event in events {
+            let start = bytes.len();
+            bytes.extend_from_slice(&event.encode());
+            let (range, viewers) = (start..bytes.len(), viewers.map(Arc::from));
+            let original = event.encode_for_original();
+            appended.push(TailEvent::new(event, range, original, viewers).unwrap());
+        }
+        tail.append(&Bytes::from(bytes), appended);
+    }
+
+    fn posts(seqs: Range<u64>) -> Vec<Event> {
+        seqs.map(|seq| Event::Posted(message(seq))).collect()
+    }
+
+    fn queue_behind(viewer: &str, after: u64) -> Arc<SendQueue> {
+        let queue = SendQueue::default();
+        queue.subscribe(user(viewer), Seq(after), true);
+        Arc::new(queue)
+    }
+
+    fn text(frames: &[Frame]) -> String {
+        let bytes = frames.iter().map(|frame| match frame {
+            Frame::Events(bytes, _) | Frame::Answer(bytes) | Frame::Transient(bytes) => bytes,
+            Frame::Pong => panic!("no pings"),
+        });
+        String::from_utf8(bytes.flatten().copied().collect()).unwrap()
+    }
+
+    /// What a session sends until it is live, or has to read the log.
+    fn catch_up(tail: &Tail, queue: &SendQueue, dialect: Dialect, now: Millis) -> Vec<Frame> {
+        let mut frames = Vec::new();
+        while queue.take(&mut Vec::new()).now_or_never() == Some(SendQueueItem::CatchUp) {
+            assert_eq!(tail.catch_up(queue, dialect, now, &mut frames), CatchUp::Tail);
+        }
+        frames
+    }
+
+    #[test]
+    fn events_of_a_batch_share_one_frame() {
+        let tail = Tail::new(Seq(0));
+        append(&tail, &posts(1..101), None);
+        let queue = queue_behind("Kim_1234", 40);
+        let frames = catch_up(&tail, &queue, Dialect::Extended, NOW);
+        assert!(matches!(frames.as_slice(), [Frame::Events(_, 60), Frame::Transient(_)]));
+        let live = queue_behind("Kim_1234", 100);
+        assert!(text(&catch_up(&tail, &live, Dialect::Extended, NOW)).contains("LIVE"));
+        live.push_events(&Bytes::from_static(b"x"), 1, Seq(101));
+        assert_eq!(live.take(&mut Vec::new()).now_or_never(), Some(SendQueueItem::Frames));
+        let original = queue_behind("Kim_1234", 97);
+        assert_eq!(catch_up(&tail, &original, Dialect::Original, NOW).len(), 3, "one an event");
+    }
+
+    #[test]
+    fn removed_and_expired_messages_are_left_out() {
+        let tail = Tail::new(Seq(0));
+        let mut temporary = message(3);
+        temporary.kind = MessageKind::Temporary { expires: NOW + 10 };
+        append(&tail, &posts(1..3), None);
+        append(&tail, &[Event::Posted(temporary), Event::Posted(message(4))], None);
+        append(&tail, &[deletion(5, 1)], None);
+        tail.remove_messages(&[id(4)]);
+        for dialect in [Dialect::Extended, Dialect::Original] {
+            let queue = queue_behind("Kim_1234", 0);
+            let early = text(&catch_up(&tail, &queue, dialect, NOW));
+            assert!(!early.contains("text 1.") && !early.contains("text 4."), "{early}");
+            assert!(early.contains("text 2.") && early.contains("text 3."), "{early}");
+            assert!(early.contains("DELETE"), "{early}");
+            let queue = queue_behind("Kim_1234", 0);
+            assert!(!text(&catch_up(&tail, &queue, dialect, NOW + 10)).contains("text 3."));
+        }
+    }
+
+    #[test]
+    fn viewers_alone_get_an_event() {
+        let tail = Tail::new(Seq(0));
+        append(&tail, &posts(1..2), Some(&[user("Ann_1234"), user("Bob_1234")]));
+        for (viewer, expected) in [("Ann_1234", true), ("Bob_1234", true), ("Kim_1234", false)] {
+            let queue = queue_behind(viewer, 0);
+            let frames = catch_up(&tail, &queue, Dialect::Extended, NOW);
+            assert_eq!(text(&frames).contains("text 1."), expected, "{viewer}");
+        }
+    }
+
+    #[test]
+    fn older_events_are_read_from_the_log() {
+        let tail = Tail::new(Seq(7));
+        append(&tail, &posts(8..9), None);
+        let viewer = user("Kim_1234");
+        let log = |after, until| CatchUp::Log { viewer: viewer.clone(), after, until };
+        let catch_up = |after| {
+            let queue = queue_behind("Kim_1234", after);
+            tail.catch_up(&queue, Dialect::Extended, NOW, &mut Vec::new())
+        };
+        assert_eq!(catch_up(7), CatchUp::Tail);
+        assert_eq!(catch_up(6), log(Seq(6), Seq(7)));
+        tail.restart_after(Seq(9), id(1));
+        assert_eq!(catch_up(8), log(Seq(8), Seq(9)));
+        assert_eq!(catch_up(9), CatchUp::Tail);
+    }
+
+    #[test]
+    fn tail_is_bounded() {
+        let tail = Tail::new(Seq(0));
+        let batch = posts(1..101);
+        for _ in 0..1_000 {
+            append(&tail, &batch, None);
+        }
+        let state = tail.state();
+        assert!(state.weight <= TAIL_BYTES && state.weight > TAIL_BYTES / 2);
+        let weights = state.events.iter().map(|stored| stored.event.weight());
+        assert_eq!(state.weight, weights.sum::<usize>());
+    }
+
+    #[test]
+    fn message_removed_after_the_read_is_not_in_the_answer() {
+        let tail = Arc::new(Tail::new(Seq(0)));
+        append(&tail, &posts(1..4), None);
+        append(&tail, &[deletion(4, 1)], None);
+        let queue = queue_behind("Kim_1234", 0);
+        assert!(queue.begin_request(true).now_or_never().is_some());
+        let read = PendingRead::new(Arc::clone(&tail), Arc::clone(&queue));
+        let messages = vec![message(2), message(3)];
+        append(&tail, &[deletion(5, 2)], None);
+        // Any number of later removals is remembered.
+        for seq in 6..40_000 {
+            append(&tail, &[deletion(seq, 90_000 + seq)], None);
+        }
+        let page = HistoryPage { messages, has_earlier: false, has_later: false, cid: None };
+        read.answer(Event::History(page.clone()));
+        drop(read);
+        let mut frames = Vec::new();
+        assert_eq!(queue.take(&mut frames).now_or_never(), Some(SendQueueItem::Frames));
+        assert!(!text(&frames).contains("text 2.") && text(&frames).contains("text 3."));
+        let state = tail.state();
+        assert!(state.removals.is_empty() && state.reads.is_empty(), "forgotten");
+    }
+
+    #[test]
+    fn queued_answers_are_sent_before_removals() {
+        let tail = Arc::new(Tail::new(Seq(0)));
+        append(&tail, &posts(1..2), None);
+        let queue = queue_behind("Kim_1234", 1);
+        assert!(queue.begin_request(true).now_or_never().is_some());
+        let read = PendingRead::new(Arc::clone(&tail), Arc::clone(&queue));
+        let messages = vec![message(1)];
+        let page = HistoryPage { messages, has_earlier: false, has_later: false, cid: None };
+        read.answer(Event::History(page));
+        append(&tail, &[deletion(2, 1)], None);
+        let mut frames = Vec::new();
+        tail.catch_up(&queue, Dialect::Extended, NOW, &mut frames);
+        let sent = text(&frames);
+        assert!(sent.find("text 1.").unwrap() < sent.find("DELETE").unwrap(), "{sent}");
+    }
+}
