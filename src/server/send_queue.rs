@@ -253,7 +253,8 @@ impl SendQueue {
     /// Waits for something to do. Moves all frames into `frames`, which must be empty.
     pub(super) async fn take(&self, frames: &mut Vec<Frame>) -> SendQueueItem {
         loop {
-            if let Some(item) = self.state().take(frames) {
+            let item = self.state().take(frames);
+            if let Some(item) = item {
                 return item;
             }
             self.filled.notified().await;

@@ -73,7 +73,17 @@ impl ServerHarness {
         Self::with_retention(store, rates, Retention::Forever)
     }
 
-    fn with_retention(mut store: impl Store, rates: Option<Rates>, retention: Retention) -> Self {
+    fn with_retention(store: impl Store, rates: Option<Rates>, retention: Retention) -> Self {
+        Self::with_disk_delay(store, rates, retention, Duration::ZERO)
+    }
+
+    /// A server whose disk takes `disk_delay` for each batch.
+    fn with_disk_delay(
+        mut store: impl Store,
+        rates: Option<Rates>,
+        retention: Retention,
+        disk_delay: Duration,
+    ) -> Self {
         let (hub, commands) = hub_channel();
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
         let snapshot = store.snapshot().unwrap();
@@ -83,7 +93,11 @@ impl ServerHarness {
         threads.spawn(worker::run_reader_task(store.open_reader().unwrap(), read_queue));
         threads.spawn(worker::run_reader_task(store.open_reader().unwrap(), search_queue));
         let (writer, write_queue) = worker::write_queue();
-        threads.spawn(worker::run_writer_task(store, write_queue, async || {}));
+        threads.spawn(worker::run_writer_task(store, write_queue, async move || {
+            if !disk_delay.is_zero() {
+                tokio::time::sleep(disk_delay).await;
+            }
+        }));
         let log = LogHandles { writer, readers: readers.clone(), searchers };
         let changes = Arc::<LogChanges>::default();
         let housekeeping = Housekeeping {
