@@ -62,7 +62,7 @@ pub enum ErrorCode {
     NotStored,
     /// Only the author may do this.
     NotYours,
-    /// The client did not read the replies to its own requests. The connection is closed.
+    /// The client took nothing of what was sent to it. The connection is closed.
     TooSlow,
     /// No login in time. The connection is closed.
     LoginTimeout,
@@ -138,7 +138,7 @@ pub enum Refusal {
     NotStored(&'static str),
     #[error("message {0} is not yours: only its author can delete it")]
     NotYours(MessageId),
-    #[error("the connection was too slow to receive the replies to your requests")]
+    #[error("this client received nothing for 30 seconds")]
     TooSlow,
     #[error("login timed out")]
     LoginTimeout,

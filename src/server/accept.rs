@@ -13,6 +13,8 @@ use tokio_util::task::TaskTracker;
 
 use super::connection_limit::{ConnectionDecision, ConnectionLimiter};
 use super::hub::{PeerInfo, SessionId};
+#[cfg(target_os = "linux")]
+use super::limits::UNSENT_BYTES;
 use super::limits::{ACCEPT_RETRY_DELAY, HANDSHAKE_TIMEOUT};
 use super::session::{self, SessionContext};
 use crate::protocol::error::Refusal;
@@ -32,8 +34,10 @@ impl Listener for TcpListener {
 
     async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
         let (stream, peer) = Self::accept(self).await?;
-        // This fails only if the connection is closed already, and then so does the first read.
+        // These fail only if the connection is closed already, and then so does the first read.
         stream.set_nodelay(true).unwrap_or_default();
+        #[cfg(target_os = "linux")]
+        socket2::SockRef::from(&stream).set_tcp_notsent_lowat(UNSENT_BYTES).unwrap_or_default();
         Ok((stream, peer))
     }
 }

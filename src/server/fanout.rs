@@ -1,8 +1,8 @@
 //! Fan-out: encodes each event once per dialect and puts it into the send queues of its recipients.
 //!
 //! Events for all sessions are gathered and queued as one piece per session, so that a message to a
-//! thousand sessions is cheap. A session with a full queue is not waited for: it reads the events it
-//! missed from the log, and returns to the live feed once it has caught up.
+//! thousand sessions is cheap. Every log event also goes into the [tail](super::tail), where a session
+//! whose queue is full finds it later.
 
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
@@ -11,24 +11,24 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::hub::{SessionId, SessionSet};
-use super::limits::{FANOUT_BATCH_BYTES, SEND_QUEUE_LAG_BYTES};
-use super::send_queue::{CatchUpFrom, Frame, PushError, SendQueue};
+use super::limits::FANOUT_BATCH_BYTES;
+use super::send_queue::{Frame, SendQueue};
+use super::tail::{PendingRead, Tail, TailEvent};
 use crate::protocol::error::Refusal;
 use crate::protocol::event::{ErrorReply, Event};
 use crate::protocol::id::{Seq, UserId};
 use crate::protocol::request::Dialect;
 
-/// The send queues of all sessions, and how far each is in the log.
+/// The send queues of all sessions.
 #[derive(Debug)]
 pub(super) struct Fanout {
     subscribers: BTreeMap<SessionId, Subscriber>,
     n_originals: usize,
+    tail: Arc<Tail>,
     /// The last log event that was queued or gathered.
     head: Seq,
     batch: Batch,
-    /// Sessions that were closed here, until the hub task takes them.
-    ended: Vec<SessionId>,
-    n_lagging: usize,
+    backlog: Backlog,
     /// The last encoded user list. All sessions that log in between two presence announcements get
     /// the same list.
     user_list: Option<(Arc<[UserId]>, Bytes)>,
@@ -37,30 +37,24 @@ pub(super) struct Fanout {
 /// Gathered log events for all sessions.
 #[derive(Debug, Default)]
 struct Batch {
-    /// For extended clients: all events together.
     bytes: Vec<u8>,
-    /// For original clients: each event has to be sent in a TLS record of its own.
-    for_originals: Vec<(Seq, Bytes)>,
-    first: Seq,
-    count: u64,
+    events: Vec<TailEvent>,
 }
 
 #[derive(Debug)]
 struct Subscriber {
     dialect: Dialect,
     queue: Arc<SendQueue>,
-    feed: Feed,
+    is_logged_in: bool,
+    /// The value of [`SendQueue::lag`] at which the hub task has waited for this session in vain.
+    stalled_at: Option<u64>,
 }
 
-/// Where a session gets log events from.
-#[derive(Debug, PartialEq, Eq)]
-enum Feed {
-    /// Nowhere: the login is not accepted yet.
-    NotLoggedIn,
-    /// From here. It has all events up to `Seq`, at least in its queue.
-    Live(UserId, Seq),
-    /// From the log.
-    CatchingUp(UserId),
+/// How many sessions are behind.
+#[derive(Debug, Default)]
+struct Backlog {
+    n_lagging: usize,
+    n_stalled: usize,
 }
 
 /// One event, encoded for each dialect when first needed.
@@ -87,15 +81,15 @@ impl<'a> EncodedEvent<'a> {
 }
 
 impl Fanout {
-    /// No sessions; `head` is the last event of the log.
-    pub(super) fn new(head: Seq) -> Self {
+    /// No sessions. `tail` is empty, and `head` is the last event of the log.
+    pub(super) fn new(head: Seq, tail: Arc<Tail>) -> Self {
         Self {
             subscribers: BTreeMap::new(),
             n_originals: 0,
+            tail,
             head,
             batch: Batch::default(),
-            ended: Vec::new(),
-            n_lagging: 0,
+            backlog: Backlog::default(),
             user_list: None,
         }
     }
@@ -103,98 +97,110 @@ impl Fanout {
     /// Adds a session that is about to log in. It gets only events that are addressed to it.
     pub(super) fn add(&mut self, session: SessionId, dialect: Dialect, queue: Arc<SendQueue>) {
         self.n_originals += usize::from(dialect == Dialect::Original);
-        self.subscribers.insert(session, Subscriber { dialect, queue, feed: Feed::NotLoggedIn });
+        let subscriber = Subscriber { dialect, queue, is_logged_in: false, stalled_at: None };
+        self.subscribers.insert(session, subscriber);
     }
 
-    /// Subscribes a session to log events from now on. With `after`, it first reads those after that
-    /// one from the log.
+    /// Subscribes a session to log events from now on. With `after`, it first gets those after that one.
     pub(super) fn subscribe(&mut self, session: SessionId, viewer: UserId, after: Option<Seq>) {
         self.flush();
         let Some(subscriber) = self.subscribers.get_mut(&session) else { return };
-        subscriber.queue.mark_logged_in();
-        match after {
-            None => subscriber.feed = Feed::Live(viewer, self.head),
-            Some(after) => subscriber.start_catch_up(viewer, after),
+        subscriber.is_logged_in = true;
+        subscriber.queue.subscribe(viewer, after.unwrap_or(self.head), after.is_some());
+    }
+
+    /// A session asks for a complete user list. The caller sends it next.
+    pub(super) fn resume_transient(&self, session: SessionId) {
+        if let Some(subscriber) = self.subscribers.get(&session) {
+            subscriber.queue.resume_transient();
         }
     }
 
-    /// A session has read the log up to `up_to`. If that is the head, it returns to the live feed;
-    /// otherwise it reads on.
-    pub(super) fn caught_up(&mut self, session: SessionId, up_to: Seq) {
-        self.flush();
-        let Some(subscriber) = self.subscribers.get_mut(&session) else { return };
-        let Feed::CatchingUp(viewer) = &subscriber.feed else { return };
-        let viewer = viewer.clone();
-        if up_to < self.head {
-            subscriber.start_catch_up(viewer, up_to);
-            return;
-        }
-        subscriber.feed = Feed::Live(viewer, up_to);
-        self.send(&[session], &Event::Live(up_to));
-    }
-
-    /// The send queue of a session.
-    pub(super) fn queue(&self, session: SessionId) -> Option<Arc<SendQueue>> {
-        self.subscribers.get(&session).map(|subscriber| Arc::clone(&subscriber.queue))
+    /// Registers a history or search request of a session.
+    pub(super) fn begin_read(&self, session: SessionId) -> Option<PendingRead> {
+        let subscriber = self.subscribers.get(&session)?;
+        Some(PendingRead::new(Arc::clone(&self.tail), Arc::clone(&subscriber.queue)))
     }
 
     /// Sends an event. One for all sessions may be gathered until [`Self::flush`].
     pub(super) fn deliver(&mut self, to: SessionSet, event: &Event) {
-        match to {
-            SessionSet::All => self.add_to_batch(event),
-            SessionSet::Many(sessions) => self.send(&sessions, event),
-            SessionSet::One(session) => self.send(&[session], event),
+        match (to, event.seq()) {
+            (SessionSet::All, Some(seq)) => self.add_to_batch(event, seq),
+            (SessionSet::All, None) => {
+                // Before its login is accepted, a client learns nothing about others.
+                let logged_in =
+                    self.subscribers.iter().filter(|(_, subscriber)| subscriber.is_logged_in);
+                let logged_in: Vec<SessionId> = logged_in.map(|(session, _)| *session).collect();
+                self.send(&logged_in, event);
+            }
+            (SessionSet::Only { viewers, sessions }, Some(seq)) => {
+                self.send_to_viewers(viewers, &sessions, event, seq);
+            }
+            (SessionSet::Only { sessions, .. }, None) => self.send(&sessions, event),
+            (SessionSet::One(session), _) => self.send(&[session], event),
         }
+    }
+
+    /// Forgets the events up to the log's horizon, which may contain messages that the log has no longer.
+    pub(super) fn forget_through(&mut self, horizon: Seq) {
+        self.flush();
+        self.tail.forget_through(horizon);
     }
 
     /// Closes a session after everything that was sent to it.
     pub(super) fn close(&mut self, session: SessionId) {
         self.flush();
-        self.remove(session, SendQueue::close);
+        if let Some(subscriber) = self.subscribers.remove(&session) {
+            self.n_originals -= usize::from(subscriber.dialect == Dialect::Original);
+            subscriber.queue.close();
+        }
     }
 
     /// Queues the gathered events.
     pub(super) fn flush(&mut self) {
-        let Batch { bytes, for_originals, first, count } = std::mem::take(&mut self.batch);
+        let Batch { bytes, events } = std::mem::take(&mut self.batch);
         if bytes.is_empty() {
             return;
         }
-        let bytes = Bytes::from(bytes);
-        self.n_lagging = 0;
-        for (session, subscriber) in &mut self.subscribers {
-            let weight = match subscriber.dialect {
-                Dialect::Extended => {
-                    subscriber.push_events(Frame::Bytes(bytes.clone(), count), first, self.head)
-                }
-                Dialect::Original => for_originals.iter().try_fold(0, |_, (seq, piece)| {
-                    subscriber.push_events(Frame::Bytes(piece.clone(), 1), *seq, *seq)
-                }),
+        let (bytes, count) = (Bytes::from(bytes), events.len() as u64);
+        let originals: Vec<_> = events
+            .iter()
+            .filter_map(|event| event.original.clone().map(|bytes| (bytes, event.seq)))
+            .collect();
+        self.tail.append(&bytes, events);
+        self.backlog = Backlog::default();
+        for subscriber in self.subscribers.values_mut() {
+            let lag = match subscriber.dialect {
+                Dialect::Extended => subscriber.queue.push_events(&bytes, count, self.head),
+                Dialect::Original => originals
+                    .iter()
+                    .fold(None, |_, (piece, seq)| subscriber.queue.push_events(piece, 1, *seq)),
             };
-            match weight {
-                Ok(weight) => self.n_lagging += usize::from(weight > SEND_QUEUE_LAG_BYTES),
-                Err(error) => self.ended.push(end_session(*session, subscriber, error)),
-            }
+            self.backlog.count(subscriber, lag);
         }
     }
 
-    /// Whether most sessions lagged at the last event for all. Then it is the server that is slow.
+    /// Whether most sessions lagged at the last event for all, without those that stalled. Then it is the
+    /// server that is slow.
     pub(super) fn most_sessions_lag(&self) -> bool {
-        self.n_lagging * 2 > self.subscribers.len()
+        let Backlog { n_lagging, n_stalled } = self.backlog;
+        n_lagging * 2 > self.subscribers.len().saturating_sub(n_stalled)
     }
 
     /// Updates the number of lagging sessions.
     pub(super) fn recount_lagging(&mut self) {
-        let lags = |subscriber: &&Subscriber| subscriber.queue.weight() > SEND_QUEUE_LAG_BYTES;
-        self.n_lagging = self.subscribers.values().filter(lags).count();
+        self.backlog = Backlog::default();
+        for subscriber in self.subscribers.values() {
+            self.backlog.count(subscriber, subscriber.queue.lag());
+        }
     }
 
-    /// Takes the sessions that were closed here since the last call. The hub has to be told of them.
-    pub(super) fn take_ended(&mut self) -> Vec<SessionId> {
-        let ended = std::mem::take(&mut self.ended);
-        for session in &ended {
-            self.remove(*session, |_| {});
+    /// The hub task has waited for the lagging sessions in vain. They do not count until they take
+    /// something.
+    pub(super) fn mark_lagging_as_stalled(&mut self) {
+        for subscriber in self.subscribers.values_mut() {
+            subscriber.stalled_at = subscriber.queue.lag();
         }
-        ended
     }
 
     /// Sends `reason` to all sessions and closes them.
@@ -207,36 +213,47 @@ impl Fanout {
         }
     }
 
-    fn add_to_batch(&mut self, event: &Event) {
-        let Some(seq) = event.seq() else {
-            // Before its login is accepted, a client learns nothing about others.
-            let logged_in = self
-                .subscribers
-                .iter()
-                .filter(|(_, subscriber)| subscriber.feed != Feed::NotLoggedIn);
-            let logged_in: Vec<SessionId> = logged_in.map(|(session, _)| *session).collect();
-            self.send(&logged_in, event);
-            return;
-        };
-        if self.batch.bytes.is_empty() {
-            self.batch.first = seq;
-        }
-        self.head = seq;
-        self.batch.count += 1;
+    fn add_to_batch(&mut self, event: &Event, seq: Seq) {
+        let start = self.batch.bytes.len();
         self.batch.bytes.extend_from_slice(&event.encode());
-        if self.n_originals > 0 {
-            let piece = event.encode_for_original().map(|piece| (seq, piece));
-            self.batch.for_originals.extend(piece);
-        }
+        let (range, original) = (start..self.batch.bytes.len(), self.encode_for_originals(event));
+        self.batch.events.extend(TailEvent::new(event, range, original, None));
+        self.head = seq;
         if self.batch.bytes.len() >= FANOUT_BATCH_BYTES {
             self.flush();
         }
     }
 
+    /// Sends a log event that only `viewers` may see.
+    fn send_to_viewers(
+        &mut self,
+        viewers: Arc<[UserId]>,
+        sessions: &[SessionId],
+        event: &Event,
+        seq: Seq,
+    ) {
+        self.flush();
+        self.head = seq;
+        let (bytes, original) = (event.encode(), self.encode_for_originals(event));
+        let for_tail = TailEvent::new(event, 0..bytes.len(), original.clone(), Some(viewers));
+        self.tail.append(&bytes, for_tail.into_iter().collect());
+        for session in sessions {
+            let Some(subscriber) = self.subscribers.get(session) else { continue };
+            match (subscriber.dialect, &original) {
+                (Dialect::Extended, _) => subscriber.queue.push_events(&bytes, 1, seq),
+                (Dialect::Original, Some(bytes)) => subscriber.queue.push_events(bytes, 1, seq),
+                (Dialect::Original, None) => None,
+            };
+        }
+    }
+
+    fn encode_for_originals(&self, event: &Event) -> Option<Bytes> {
+        (self.n_originals > 0).then(|| event.encode_for_original()).flatten()
+    }
+
+    /// Sends an event that is not in the log.
     fn send(&mut self, sessions: &[SessionId], event: &Event) {
         self.flush();
-        let seq = event.seq();
-        self.head = seq.unwrap_or(self.head);
         let encoded = EncodedEvent::new(event);
         if let (Event::Users(users), Some((cached, bytes))) = (event, &self.user_list)
             && Arc::ptr_eq(users, cached)
@@ -244,66 +261,38 @@ impl Fanout {
             encoded.extended.set(bytes.clone()).ok();
         }
         for session in sessions {
-            let Some(subscriber) = self.subscribers.get_mut(session) else { continue };
+            let Some(subscriber) = self.subscribers.get(session) else { continue };
             let Some(bytes) = encoded.for_dialect(subscriber.dialect) else { continue };
-            let pushed = match seq {
-                Some(seq) => subscriber.push_events(Frame::Bytes(bytes, 1), seq, seq),
-                None => subscriber.queue.push(Frame::Bytes(bytes, 0)),
-            };
-            if let Err(error) = pushed {
-                self.ended.push(end_session(*session, subscriber, error));
+            match event {
+                Event::Users(_) | Event::Guests(_) | Event::Presence { .. } => {
+                    subscriber.queue.push_transient(bytes);
+                }
+                Event::Closing(_) => subscriber.queue.set_last(bytes),
+                _ => subscriber.queue.push_answer(Frame::Answer(bytes)),
             }
         }
         if let (Event::Users(users), Some(bytes)) = (event, encoded.extended.into_inner()) {
             self.user_list = Some((Arc::clone(users), bytes));
         }
     }
+}
 
-    fn remove(&mut self, session: SessionId, finish: impl FnOnce(&SendQueue)) {
-        if let Some(subscriber) = self.subscribers.remove(&session) {
-            self.n_originals -= usize::from(subscriber.dialect == Dialect::Original);
-            finish(&subscriber.queue);
+/// If the hub task panics, the sessions still end.
+impl Drop for Fanout {
+    fn drop(&mut self) {
+        for subscriber in self.subscribers.values() {
+            subscriber.queue.close();
         }
     }
 }
 
-impl Subscriber {
-    /// Queues the log events from `first` to `last`, and returns the queue's weight. Queues nothing,
-    /// and returns 0, if the session has these events or will read them from the log.
-    fn push_events(&mut self, frame: Frame, first: Seq, last: Seq) -> Result<usize, PushError> {
-        let Feed::Live(viewer, up_to) = &self.feed else { return Ok(0) };
-        let (viewer, up_to) = (viewer.clone(), *up_to);
-        if last <= up_to {
-            return Ok(0);
-        }
-        if first <= up_to {
-            // The session already read a part of the frame from the log.
-            self.start_catch_up(viewer, up_to);
-            return Ok(0);
-        }
-        match self.queue.push(frame) {
-            Err(PushError::Full) => {
-                self.start_catch_up(viewer, Seq(first.0 - 1));
-                Ok(0)
-            }
-            pushed @ (Ok(_) | Err(PushError::Closed)) => pushed,
+impl Backlog {
+    /// `lag` is the value of [`SendQueue::lag`].
+    fn count(&mut self, subscriber: &Subscriber, lag: Option<u64>) {
+        if lag.is_some() && lag == subscriber.stalled_at {
+            self.n_stalled += 1;
+        } else {
+            self.n_lagging += usize::from(lag.is_some());
         }
     }
-
-    fn start_catch_up(&mut self, viewer: UserId, after: Seq) {
-        self.feed = Feed::CatchingUp(viewer.clone());
-        self.queue.start_catch_up(CatchUpFrom { viewer, after });
-    }
-}
-
-/// Tells a session with a full queue why it is closed. Only events that are not in the log, such as
-/// presence and errors, end a session this way.
-fn end_session(session: SessionId, subscriber: &Subscriber, error: PushError) -> SessionId {
-    if error == PushError::Full {
-        tracing::info!(session = session.0, "session closed: its send queue is full");
-        let event = Event::Closing(ErrorReply::new(&Refusal::TooSlow, None));
-        let last = EncodedEvent::new(&event).for_dialect(subscriber.dialect);
-        subscriber.queue.discard_and_close(last);
-    }
-    session
 }

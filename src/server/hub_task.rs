@@ -23,8 +23,8 @@ use super::hub::{
 };
 use super::limits::{BATCHES_IN_FLIGHT, HUB_BATCH, HUB_QUEUE_LEN, LAG_PAUSE, LAG_PAUSE_STEP};
 use super::queries::{self, ActiveSearches, SearchJob};
-use super::recent_removals::RecentRemovals;
 use super::send_queue::SendQueue;
+use super::tail::PendingRead;
 use crate::protocol::error::Refusal;
 use crate::protocol::event::{Event, SearchEnd, SearchResults};
 use crate::protocol::id::{Cid, Seq, UserId};
@@ -43,8 +43,8 @@ pub(super) enum HubCommand {
     Request { session: SessionId, request: DecodedRequest },
     /// The administrator sent a command. Dropping `reply` unsent means that the server is stopping.
     Admin { command: AdminCommand, reply: oneshot::Sender<AdminReply> },
-    /// A session that reads missed events from the log has read it up to here.
-    CaughtUp { session: SessionId, up_to: Seq },
+    /// A session missed presence announcements.
+    UserListWanted(SessionId),
     /// The log's horizon moved. See [`Reader::horizon`].
     Horizon(Seq),
     /// The connection ended.
@@ -117,7 +117,6 @@ pub(super) struct HubTask {
     searches: ActiveSearches,
     admin_replies: HashMap<AdminRequestId, oneshot::Sender<AdminReply>>,
     next_admin_request: u64,
-    recent_removals: Arc<RecentRemovals>,
     /// [`LogChanges::removed`] has to be signalled.
     has_removed: bool,
     /// [`LogChanges::written`] has to be signalled.
@@ -127,13 +126,7 @@ pub(super) struct HubTask {
 }
 
 impl HubTask {
-    pub(super) fn new(
-        hub: Hub,
-        fanout: Fanout,
-        log: LogHandles,
-        recent_removals: Arc<RecentRemovals>,
-        tasks: TaskTracker,
-    ) -> Self {
+    pub(super) fn new(hub: Hub, fanout: Fanout, log: LogHandles, tasks: TaskTracker) -> Self {
         Self {
             hub,
             fanout,
@@ -146,7 +139,6 @@ impl HubTask {
             searches: ActiveSearches::default(),
             admin_replies: HashMap::new(),
             next_admin_request: 0,
-            recent_removals,
             has_removed: false,
             has_written: false,
             is_log_failing: false,
@@ -201,6 +193,7 @@ impl HubTask {
         }
         while let Some(next) = self.in_order.next().await {
             self.handle_ordered(clock(), next);
+            self.flush_proposals(clock()).await;
         }
         self.fanout.close_all(&Refusal::ShuttingDown);
     }
@@ -218,8 +211,14 @@ impl HubTask {
                     self.handle_input(now, HubInput::Request { session, request });
                 }
                 HubCommand::Admin { command, reply } => self.handle_admin(now, command, reply),
-                HubCommand::CaughtUp { session, up_to } => self.fanout.caught_up(session, up_to),
-                HubCommand::Horizon(horizon) => self.handle_input(now, HubInput::Horizon(horizon)),
+                HubCommand::UserListWanted(session) => {
+                    self.fanout.resume_transient(session);
+                    self.handle_input(now, HubInput::UserListWanted(session));
+                }
+                HubCommand::Horizon(horizon) => {
+                    self.fanout.forget_through(horizon);
+                    self.handle_input(now, HubInput::Horizon(horizon));
+                }
             }
         }
     }
@@ -256,7 +255,7 @@ impl HubTask {
         for effect in self.hub.handle(now, input) {
             match effect {
                 HubEffect::Send { to, event } => {
-                    self.record_removal(&event);
+                    self.has_removed |= event.removed_message().is_some();
                     self.fanout.deliver(to, &event);
                 }
                 HubEffect::Propose { origin, entry } => self.proposals.push((origin, entry)),
@@ -279,13 +278,6 @@ impl HubTask {
                 }
                 HubEffect::Close(session) => self.close_session(session),
             }
-        }
-    }
-
-    fn record_removal(&mut self, event: &Event) {
-        if let Some(id) = event.removed_message() {
-            self.recent_removals.record(id);
-            self.has_removed = true;
         }
     }
 
@@ -355,9 +347,7 @@ impl HubTask {
     /// Starts a history or search query, whose reply goes to the session without passing the hub again.
     fn start_read(&mut self, now: Now, read: LogRead) {
         let LogRead { session, viewer, cid, request } = read;
-        let Some(queue) = self.fanout.queue(session) else { return };
-        let (removals, since) = (Arc::clone(&self.recent_removals), self.recent_removals.count());
-        let send = move |event: Event| removals.send_without_removed(&queue, since, event);
+        let Some(pending) = self.fanout.begin_read(session) else { return };
         let now = now.millis();
         match request {
             ReadRequest::History(query) => {
@@ -369,10 +359,12 @@ impl HubTask {
                         queries::history_page(reader, view, reply_cid, query)
                     };
                     let page = readers.read(read).await;
-                    send(page.unwrap_or_else(|error| read_failed(&error, cid)));
+                    pending.answer(page.unwrap_or_else(|error| read_failed(&error, cid)));
                 });
             }
-            ReadRequest::Search(query) => self.start_search(session, viewer, now, cid, query, send),
+            ReadRequest::Search(query) => {
+                self.start_search(session, viewer, now, cid, query, Arc::new(pending));
+            }
         }
     }
 
@@ -384,21 +376,23 @@ impl HubTask {
         now: Millis,
         cid: Option<Cid>,
         query: SearchQuery,
-        send: impl Fn(Event) + Clone + Send + 'static,
+        pending: Arc<PendingRead>,
     ) {
         let cancelled = self.searches.start(session, &viewer);
         if query.pattern.is_empty() {
             let end = SearchEnd::Complete;
             let results = SearchResults { messages: Vec::new(), searched: 0, end, cid };
-            send(Event::SearchResults(results));
+            pending.answer(Event::SearchResults(results));
             return;
         }
         let (searchers, deadline) = (self.log.searchers.clone(), queries::search_deadline());
         self.tasks.spawn(async move {
-            let (sink, reply_cid) = (send.clone(), cid.clone());
+            let (sink, reply_cid) = (Arc::clone(&pending), cid.clone());
             let job = SearchJob { viewer, now, cid: reply_cid, query, cancelled, deadline };
-            if let Err(error) = searchers.read(move |reader| job.run(reader, sink)).await {
-                send(read_failed(&error, cid));
+            if let Err(error) =
+                searchers.read(move |reader| job.run(reader, |event| sink.answer(event))).await
+            {
+                pending.answer(read_failed(&error, cid));
             }
         });
     }
@@ -406,17 +400,6 @@ impl HubTask {
     /// Sends the gathered events and the queued writes, then lets the sessions write.
     async fn deliver(&mut self, now: Now) {
         self.fanout.flush();
-        // Announcing that a slow session was closed can overfill the queues of others.
-        loop {
-            let ended = self.fanout.take_ended();
-            if ended.is_empty() {
-                break;
-            }
-            for session in ended {
-                self.handle_input(now, HubInput::Disconnected(session));
-            }
-            self.fanout.flush();
-        }
         self.flush_proposals(now).await;
         self.yield_to_writers().await;
     }
@@ -429,6 +412,9 @@ impl HubTask {
             sleep(LAG_PAUSE_STEP).await;
             waited += LAG_PAUSE_STEP;
             self.fanout.recount_lagging();
+        }
+        if self.fanout.most_sessions_lag() {
+            self.fanout.mark_lagging_as_stalled();
         }
     }
 }

@@ -125,11 +125,42 @@ pub const HUB_BATCH: usize = 128;
 pub const FANOUT_BATCH_BYTES: usize = 64 * 1024;
 
 /// The size of a session's send queue in bytes, where each frame counts [`FRAME_OVERHEAD`] more. A
-/// session with a full queue reads missed events from the log once it has sent the queue.
+/// session with a full queue falls behind: it reads missed events from the tail once it has sent the
+/// queue. Answers are queued beyond this size.
 pub const SEND_QUEUE_BYTES: usize = 256 * 1024;
 
-/// A session that receives nothing of what is sent to it for this long is closed.
+/// The size of the tail: the latest events, as encoded bytes in memory. Sessions that are behind read
+/// older ones from the log. It holds some 30,000 usual messages: a second at full load, in which a
+/// session that was slow for a moment returns, or an hour of a busy team, after which most clients
+/// reconnect without reading the log.
+pub const TAIL_BYTES: usize = 16 * 1024 * 1024;
+
+/// What an event in the tail takes besides its bytes.
+pub const TAIL_EVENT_OVERHEAD: usize = 256;
+
+/// Bytes of missed events that a session takes from the tail at a time. Answers go out in between.
+pub const CATCH_UP_BYTES: usize = 64 * 1024;
+
+/// History and search requests of a session that may be unanswered. A client that reads ahead needs two;
+/// further requests wait in its socket.
+pub const READS_PER_SESSION: usize = 2;
+
+/// Bytes of answers that a client has not taken yet. Beyond that, its session reads no requests, so what
+/// a client that asks but does not read costs is this and the answers that are under way.
+pub const UNREAD_ANSWER_BYTES: usize = 256 * 1024;
+
+/// A session whose client takes nothing of what is sent to it for this long is closed.
 pub const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How much longer a read or write that is overdue may take. What arrived while the whole process was
+/// stopped is processed in a few milliseconds.
+pub const OVERDUE_GRACE: Duration = Duration::from_millis(500);
+
+/// Bytes that the kernel accepts for a connection beyond those on their way to its client. With its usual
+/// megabytes, a client that takes 5 KB/s would seem to take nothing for minutes; a client that takes half of
+/// this much within [`WRITE_TIMEOUT`] is seen to make progress. It holds a few TLS records, so that the kernel
+/// has something to send while the session's task waits for its turn.
+pub const UNSENT_BYTES: u32 = 64 * 1024;
 
 /// How long an extended client may send nothing, not even a ping, before its connection is closed.
 pub const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(KEEPALIVE_TIMEOUT_SECONDS);
@@ -137,7 +168,7 @@ pub const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(KEEPALIVE_TIMEOUT_SE
 /// Bytes written to a socket at a time: one TLS record.
 pub const TLS_RECORD_BYTES: usize = 16 * 1024;
 
-/// Events read from the log at a time for a session that catches up: at most 1 MB.
+/// Events read from the log at a time for a session that is behind the tail: at most 1 MB.
 pub const CATCH_UP_PAGE: usize = 64;
 
 /// Batches on their way to the log. While there are that many, the hub task takes no commands. Times

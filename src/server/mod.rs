@@ -16,9 +16,9 @@ mod hub_task;
 pub mod limits;
 mod queries;
 mod rate_limit;
-mod recent_removals;
 mod send_queue;
 mod session;
+mod tail;
 
 #[cfg(test)]
 mod tests;
@@ -45,8 +45,8 @@ use self::hub::{AccessMode, Hub};
 pub use self::hub_task::Clock;
 use self::hub_task::{HubTask, LogChanges, hub_channel, system_clock};
 use self::rate_limit::RateLimiter;
-use self::recent_removals::RecentRemovals;
 use self::session::SessionContext;
+use self::tail::Tail;
 use crate::protocol::limits::{Limits, Rates};
 use crate::store::sqlite::SqliteStore;
 use crate::store::worker::{self, LogHandles, LogThreads};
@@ -235,20 +235,20 @@ impl<L: Listener> ServerParts<L> {
             let admin = admin.run(hub.clone(), log.readers.clone(), tasks.clone(), stop.clone());
             tasks.spawn(stop.clone().run_until_cancelled_owned(admin));
         }
-        let recent_removals = Arc::<RecentRemovals>::default();
+        let tail = Arc::new(Tail::new(snapshot.head));
         let context = SessionContext {
             hub,
             readers: log.readers.clone(),
-            recent_removals: Arc::clone(&recent_removals),
+            tail: Arc::clone(&tail),
             clock,
             rate_limiter: limits.rates.map(|rates| Arc::new(RateLimiter::new(rates))),
             stop: stop.clone(),
         };
-        let fanout = Fanout::new(snapshot.head);
+        let fanout = Fanout::new(snapshot.head, tail);
         let announced = Limits { rates: limits.rates, ..Limits::default() };
         let hub = Hub::new(seed, access, &snapshot).with_limits(announced);
         drop(snapshot);
-        let hub_task = HubTask::new(hub, fanout, log, recent_removals, tasks.clone());
+        let hub_task = HubTask::new(hub, fanout, log, tasks.clone());
         let mut hub_task = tasks.spawn(hub_task.run(commands, clock, changes, stop.clone()));
         let limiter = ConnectionLimiter::new(limits.connections_per_address);
         let acceptor = Acceptor { tls: identity.acceptor, context, tasks: tasks.clone(), limiter };

@@ -1,20 +1,22 @@
 //! One connection, from the login to its end. It moves bytes and requests; the hub decides.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
+use tokio::time::error::Elapsed;
 use tokio::time::{sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::hub::{PeerInfo, SessionId};
 use super::hub_task::{Clock, HubCommand, HubSender};
 use super::limits::{
-    CATCH_UP_PAGE, CLOSING_GRACE, KEEPALIVE_TIMEOUT, LINGER, LOGIN_TIMEOUT, READ_BYTES,
-    TLS_RECORD_BYTES, WRITE_TIMEOUT,
+    CATCH_UP_PAGE, CLOSING_GRACE, KEEPALIVE_TIMEOUT, LINGER, LOGIN_TIMEOUT, OVERDUE_GRACE,
+    READ_BYTES, TLS_RECORD_BYTES, WRITE_TIMEOUT,
 };
 use super::rate_limit::{Cost, RateLimiter, SessionRateLimit};
-use super::recent_removals::RecentRemovals;
-use super::send_queue::{CatchUpFrom, Frame, SendQueue, SendQueueItem};
+use super::send_queue::{Frame, SendQueue, SendQueueItem};
+use super::tail::{CatchUp, Tail};
 use crate::protocol::decoder::Decoder;
 use crate::protocol::error::Refusal;
 use crate::protocol::event::{ErrorReply, Event};
@@ -29,7 +31,7 @@ use crate::store::worker::ReaderHandle;
 pub(super) struct SessionContext {
     pub(super) hub: HubSender,
     pub(super) readers: ReaderHandle,
-    pub(super) recent_removals: Arc<RecentRemovals>,
+    pub(super) tail: Arc<Tail>,
     pub(super) clock: Clock,
     /// `None` turns rate limits off.
     pub(super) rate_limiter: Option<Arc<RateLimiter>>,
@@ -72,7 +74,7 @@ pub(super) async fn refuse<IO: AsyncRead + AsyncWrite>(io: IO, refusal: &Refusal
 async fn send_login_refusal<IO: AsyncWrite>(writer: &mut WriteHalf<IO>, refusal: &Refusal) {
     let event = Event::LoginRefused(ErrorReply::new(refusal, None));
     // If the client does not read even this, the connection is closed anyway.
-    drop(timeout(CLOSING_GRACE, write_all(writer, &event.encode())).await);
+    drop(timeout(CLOSING_GRACE, write_all(writer, &mut event.encode().as_ref())).await);
 }
 
 /// Sends the login prompt and reads the login. Returns `None` if the client disconnected.
@@ -81,7 +83,7 @@ async fn read_login<IO: AsyncRead + AsyncWrite>(
     writer: &mut WriteHalf<IO>,
     decoder: &mut Decoder,
 ) -> Option<Result<Login, Refusal>> {
-    write_all(writer, &Event::LoginPrompt.encode()).await.ok()?;
+    write_all(writer, &mut Event::LoginPrompt.encode().as_ref()).await.ok()?;
     loop {
         if let Some(object) = decoder.next_object() {
             return Some(object.and_then(|bytes| Login::decode(&bytes)));
@@ -118,7 +120,11 @@ impl Session {
         let writing = async {
             tokio::select! {
                 biased;
-                _ = self.write_loop(writer) => {}
+                written = self.write_loop(writer) => {
+                    if let Err(error) = written {
+                        tracing::debug!(session = self.id.0, %error, "cannot send to a client");
+                    }
+                }
                 () = async { self.queue.closed().await; sleep(CLOSING_GRACE).await } => {}
             }
         };
@@ -132,10 +138,10 @@ impl Session {
                 self.queue.logged_in().await;
                 self.read_loop(reader, decoder, rate_limit).await;
             } => {
-                // Requests that were read are still answered.
-                if self.context.hub.send(HubCommand::Disconnected(self.id)).await.is_ok() {
-                    writing.await;
-                }
+                // Fails while the server stops. In any case, requests that the hub task has accepted are
+                // still answered, and it closes the queue.
+                drop(self.context.hub.send(HubCommand::Disconnected(self.id)).await);
+                writing.await;
             }
         }
         // Fails if the hub task has stopped.
@@ -169,7 +175,7 @@ impl Session {
             }
             let read = read_some(reader, &mut decoder);
             let count = match self.dialect {
-                Dialect::Extended => timeout(KEEPALIVE_TIMEOUT, read).await.ok().flatten(),
+                Dialect::Extended => within(KEEPALIVE_TIMEOUT, read).await.ok().flatten(),
                 // Original clients send no pings.
                 Dialect::Original => read.await,
             };
@@ -201,32 +207,39 @@ impl Session {
     ///
     /// A ping is answered here; the hub gets it only if it acknowledges events after `received`.
     async fn forward(&self, request: DecodedRequest, received: &mut Option<Seq>) -> bool {
+        let is_read = matches!(request.1, Ok(Request::History(_) | Request::SearchHistory(_)));
+        self.queue.begin_request(is_read).await;
         if let (_, Ok(Request::Ping(up_to))) = request {
-            // If the queue is full, the session is closed by its write timeout.
-            self.queue.push(Frame::Pong).ok();
+            self.queue.push_answer(Frame::Pong);
             if up_to <= *received {
                 return true;
             }
             *received = up_to;
         }
-        let is_last = matches!(request.1, Err(Refusal::FrameTooLong(_) | Refusal::Flooding));
+        let is_last = matches!(
+            request.1,
+            Ok(Request::Exit) | Err(Refusal::FrameTooLong(_) | Refusal::Flooding)
+        );
         let command = HubCommand::Request { session: self.id, request };
         self.context.hub.send(command).await.is_ok() && !is_last
     }
 
-    /// Writes queued frames, and events from the log while the session catches up, until the queue is
-    /// closed.
+    /// Writes queued frames, and events that the session missed, until the queue is closed.
     async fn write_loop<IO: AsyncWrite>(&self, writer: &mut WriteHalf<IO>) -> std::io::Result<()> {
         let mut frames = Vec::new();
         let mut n_events = 0;
         loop {
             match self.queue.take(&mut frames).await {
-                SendQueueItem::Frames => {
-                    self.send_frames(writer, &mut frames, &mut n_events).await?;
+                SendQueueItem::Frames => {}
+                SendQueueItem::CatchUp => self.catch_up(&mut frames).await?,
+                SendQueueItem::UserList => {
+                    let command = HubCommand::UserListWanted(self.id);
+                    // Fails only while the server stops.
+                    drop(self.context.hub.send(command).await);
                 }
-                SendQueueItem::CatchUp(from) => self.catch_up(writer, from, &mut n_events).await?,
                 SendQueueItem::Closed => return Ok(()),
             }
+            self.send_frames(writer, &mut frames, &mut n_events).await?;
         }
     }
 
@@ -236,82 +249,116 @@ impl Session {
         frames: &mut Vec<Frame>,
         n_events: &mut u64,
     ) -> std::io::Result<()> {
+        let answer_weight = frames.iter().map(Frame::answer_weight).sum();
         let mut pieces = Vec::with_capacity(frames.len());
         for frame in frames.drain(..) {
             pieces.push(match frame {
-                Frame::Bytes(bytes, count) => {
+                Frame::Events(bytes, count) => {
                     *n_events += count;
                     bytes
                 }
+                Frame::Answer(bytes) | Frame::Transient(bytes) => bytes,
                 Frame::Pong => Event::Pong(*n_events).encode(),
             });
         }
         match (self.dialect, pieces.as_slice()) {
-            (Dialect::Extended, [piece]) => write_all(writer, piece).await?,
-            (Dialect::Extended, pieces) => write_all(writer, &pieces.concat()).await?,
+            (_, []) => {}
+            (Dialect::Extended, [piece]) => self.write(writer, piece).await?,
+            (Dialect::Extended, pieces) => self.write(writer, &pieces.concat()).await?,
             // Original clients expect one object per TLS record, so each is flushed by itself.
             (Dialect::Original, pieces) => {
                 for piece in pieces {
-                    write_all(writer, piece).await?;
+                    self.write(writer, piece).await?;
                 }
             }
         }
+        self.queue.answers_sent(answer_weight);
         Ok(())
     }
 
-    /// Sends the next page of events from the log. After the last page, the hub decides whether the
-    /// session has caught up.
-    async fn catch_up<IO: AsyncWrite>(
+    /// Writes whole objects. If the client takes nothing for too long, it is told why the connection is
+    /// closed, should it take something after all.
+    async fn write<IO: AsyncWrite>(
         &self,
         writer: &mut WriteHalf<IO>,
-        CatchUpFrom { viewer, after }: CatchUpFrom,
-        n_events: &mut u64,
+        bytes: &[u8],
     ) -> std::io::Result<()> {
-        let (user, now) = (viewer.clone(), (self.context.clock)().millis());
-        let page = self.context.readers.read(move |reader| {
-            reader.events_after(View { viewer: &user, now }, after, CATCH_UP_PAGE)
-        });
-        let page = match page.await {
-            Ok(Some(page)) => page,
-            Ok(None) => {
-                return Err(std::io::Error::other("the log no longer has all missed events"));
+        let mut unsent = bytes;
+        let written = write_all(writer, &mut unsent).await;
+        if written.as_ref().is_err_and(|error| error.kind() == std::io::ErrorKind::TimedOut) {
+            tracing::info!(session = self.id.0, "session closed: its client takes nothing");
+            let mut last = rest_of_object(bytes, unsent).to_vec();
+            if self.dialect == Dialect::Extended {
+                let closing = Event::Closing(ErrorReply::new(&Refusal::TooSlow, None));
+                last.extend_from_slice(&closing.encode());
             }
-            Err(error) => return Err(std::io::Error::other(error)),
+            drop(timeout(CLOSING_GRACE, write_all(writer, &mut last.as_slice())).await);
+        }
+        written
+    }
+
+    /// Moves to `frames` what the session sends next while it is behind: from the tail, or from the log
+    /// what is older.
+    async fn catch_up(&self, frames: &mut Vec<Frame>) -> std::io::Result<()> {
+        let now = (self.context.clock)().millis();
+        let (viewer, after, until) =
+            match self.context.tail.catch_up(&self.queue, self.dialect, now, frames) {
+                CatchUp::Tail => return Ok(()),
+                CatchUp::Log { viewer, after, until } => (viewer, after, until),
+            };
+        let page = self.context.readers.read(move |reader| {
+            reader.events_after(View { viewer: &viewer, now }, after, CATCH_UP_PAGE)
+        });
+        let Some(page) = page.await.map_err(std::io::Error::other)? else {
+            return Err(std::io::Error::other("the log no longer has all missed events"));
         };
-        // Queued replies were read before the removals in this page, so they are sent first; later
-        // replies leave the removed messages out.
-        page.events
-            .iter()
-            .filter_map(Event::removed_message)
-            .for_each(|id| self.context.recent_removals.record(id));
-        let mut queued = self.queue.drain();
-        self.send_frames(writer, &mut queued, n_events).await?;
-        let encoded = page.events.iter().filter_map(|event| match self.dialect {
+        // What is not in the tail yet has not been announced: an answer that was read before it may
+        // still be queued.
+        let events = page.events.iter().take_while(|event| event.seq() <= Some(until));
+        let encoded = events.filter_map(|event| match self.dialect {
             Dialect::Extended => Some(event.encode()),
             Dialect::Original => event.encode_for_original(),
         });
-        let mut frames = encoded.map(|bytes| Frame::Bytes(bytes, 1)).collect();
-        self.send_frames(writer, &mut frames, n_events).await?;
-        if page.events.len() == CATCH_UP_PAGE {
-            self.queue.start_catch_up(CatchUpFrom { viewer, after: page.complete_to });
-        } else {
-            let command = HubCommand::CaughtUp { session: self.id, up_to: page.complete_to };
-            self.context.hub.send(command).await.map_err(std::io::Error::other)?;
-        }
+        self.queue.advance(page.complete_to.min(until), true, frames);
+        frames.extend(encoded.map(|bytes| Frame::Events(bytes, 1)));
         Ok(())
     }
 }
 
-/// Writes in pieces of one TLS record. Each has to be written within [`WRITE_TIMEOUT`]; the whole may
-/// take longer.
+/// Writes in pieces of one TLS record, and advances `bytes`. The client has to take each piece within
+/// [`WRITE_TIMEOUT`]; the whole may take longer.
 async fn write_all<IO: AsyncWrite>(
     writer: &mut WriteHalf<IO>,
-    bytes: &[u8],
+    bytes: &mut &[u8],
 ) -> std::io::Result<()> {
-    for piece in bytes.chunks(TLS_RECORD_BYTES) {
-        timeout(WRITE_TIMEOUT, writer.write_all(piece)).await??;
+    while let Some(piece) = bytes.chunks(TLS_RECORD_BYTES).next() {
+        let count = within(WRITE_TIMEOUT, writer.write(piece)).await??;
+        if count == 0 {
+            return Err(std::io::ErrorKind::WriteZero.into());
+        }
+        *bytes = bytes.get(count..).unwrap_or_default();
+        within(WRITE_TIMEOUT, writer.flush()).await??;
     }
-    timeout(WRITE_TIMEOUT, writer.flush()).await?
+    Ok(())
+}
+
+/// What is missing of the object that was sent in part; `unsent` is the end of `bytes`.
+fn rest_of_object<'a>(bytes: &[u8], unsent: &'a [u8]) -> &'a [u8] {
+    let sent = bytes.strip_suffix(unsent).unwrap_or_default();
+    if sent.last().is_none_or(|byte| *byte == b'\n') {
+        return &[];
+    }
+    unsent.split_inclusive(|byte| *byte == b'\n').next().unwrap_or_default()
+}
+
+/// Waits for a future, up to `limit`. One that is overdue gets [`OVERDUE_GRACE`]: when the process was
+/// stopped for a while, the time is over before what arrived meanwhile was looked at.
+async fn within<T>(limit: Duration, future: impl Future<Output = T>) -> Result<T, Elapsed> {
+    let mut future = std::pin::pin!(future);
+    match timeout(limit, &mut future).await {
+        Err(_) => timeout(OVERDUE_GRACE, future).await,
+        done => done,
+    }
 }
 
 /// Reads what is there, and returns the number of bytes. Returns `None` at the end of the stream.
@@ -338,4 +385,24 @@ async fn shut_down<IO: AsyncRead + AsyncWrite>(
     };
     // On a timeout or an error, the connection is dropped.
     drop(timeout(LINGER, closing).await);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn object_sent_in_part_is_completed() {
+        let bytes = b"one\ntwo\nthree\n";
+        for (sent, rest) in [(0, ""), (1, "ne\n"), (4, ""), (7, "\n"), (9, "hree\n"), (14, "")] {
+            assert_eq!(rest_of_object(bytes, &bytes[sent..]), rest.as_bytes());
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn overdue_future_gets_a_moment() {
+        let limit = Duration::from_secs(45);
+        assert!(within(limit, sleep(limit + OVERDUE_GRACE / 2)).await.is_ok());
+        assert!(within(limit, sleep(limit + OVERDUE_GRACE * 2)).await.is_err());
+    }
 }

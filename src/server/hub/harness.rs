@@ -104,7 +104,7 @@ impl HubHarness {
         }
         let to = match to {
             SessionSet::One(session) => vec![session],
-            SessionSet::Many(sessions) => sessions,
+            SessionSet::Only { sessions, .. } => sessions,
             SessionSet::All => self.connected.clone(),
         };
         self.sent.extend(to.into_iter().map(|session| (session, event.clone())));

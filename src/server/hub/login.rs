@@ -135,12 +135,9 @@ impl Hub {
             resumed: resume.is_some(),
             limits: self.limits,
         };
-        let user_list = match dialect {
-            Dialect::Extended => self.presence.initial_events(&self.sessions),
-            Dialect::Original => vec![Event::Users(self.sessions.other_users(session))],
-        };
-        let send_event = |event| HubEffect::Send { to: SessionSet::One(session), event };
-        effects.extend(std::iter::once(Event::Welcome(welcome)).chain(user_list).map(send_event));
+        let (to, event) = (SessionSet::One(session), Event::Welcome(welcome));
+        effects.push(HubEffect::Send { to, event });
+        self.send_user_list(session, effects);
         let (viewer, after) = (user.clone(), resume.map(|resume| resume.after));
         effects.push(HubEffect::Subscribe { session, viewer, after });
         if is_first {

@@ -26,6 +26,8 @@ mod model_test;
 #[cfg(test)]
 mod tests;
 
+use std::sync::Arc;
+
 use chrono::{DateTime, FixedOffset};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -88,6 +90,8 @@ pub enum HubInput {
     Admin { id: AdminRequestId, command: AdminCommand },
     /// The log is complete only after this sequence number: older entries have been swept.
     Horizon(Seq),
+    /// A session missed presence announcements and needs a complete user list.
+    UserListWanted(SessionId),
     /// The connection of a session has ended.
     Disconnected(SessionId),
     /// [`Hub::next_deadline`] has passed.
@@ -129,7 +133,11 @@ pub enum ReadRequest {
 #[expect(missing_docs, reason = "the names say it")]
 pub enum SessionSet {
     One(SessionId),
-    Many(Vec<SessionId>),
+    /// The sessions of these users.
+    Only {
+        viewers: Arc<[UserId]>,
+        sessions: Vec<SessionId>,
+    },
     /// Every logged-in session.
     All,
 }
@@ -200,6 +208,7 @@ impl Hub {
                 self.execute_admin(now, id, command, &mut effects);
             }
             HubInput::Horizon(horizon) => self.horizon = horizon,
+            HubInput::UserListWanted(session) => self.send_user_list(session, &mut effects),
             HubInput::Disconnected(session) => self.remove_session(session),
             HubInput::Tick => {}
         }
@@ -277,7 +286,10 @@ impl Hub {
         match viewers(author, audience.recipients()) {
             None => SessionSet::All,
             Some(users) => {
-                SessionSet::Many(users.flat_map(|user| self.sessions.sessions_of(user)).collect())
+                let viewers: Arc<[UserId]> = users.cloned().collect();
+                let sessions =
+                    viewers.iter().flat_map(|user| self.sessions.sessions_of(user)).collect();
+                SessionSet::Only { viewers, sessions }
             }
         }
     }

@@ -97,6 +97,17 @@ impl Presence {
 }
 
 impl Hub {
+    /// Sends a session the complete user list.
+    pub(super) fn send_user_list(&mut self, session: SessionId, effects: &mut Vec<HubEffect>) {
+        let user_list = match self.sessions.dialect(session) {
+            None => return,
+            Some(Dialect::Extended) => self.presence.initial_events(&self.sessions),
+            Some(Dialect::Original) => vec![Event::Users(self.sessions.other_users(session))],
+        };
+        let send_event = |event| HubEffect::Send { to: SessionSet::One(session), event };
+        effects.extend(user_list.into_iter().map(send_event));
+    }
+
     /// Announces the pending changes, unless the last announcement was too recent.
     pub(super) fn announce_presence(&mut self, now: Now, effects: &mut Vec<HubEffect>) {
         let is_paused = self.presence.paused_until.is_some_and(|until| now.monotonic < until);

@@ -197,6 +197,10 @@ impl Sessions {
         self.by_id.iter().map(|(session, entry)| (*session, entry.dialect))
     }
 
+    pub(super) fn dialect(&self, session: SessionId) -> Option<Dialect> {
+        self.by_id.get(&session).map(|entry| entry.dialect)
+    }
+
     /// The online users except the one of `session`, for an original client: at most as many as fit in a
     /// frame that it can read.
     pub(super) fn other_users(&self, session: SessionId) -> Arc<[UserId]> {

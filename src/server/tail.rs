@@ -1,0 +1,568 @@
+//! The tail of the log in memory: the latest events as encoded bytes, shared by all sessions.
+//!
+//! The fan-out appends every event before it pushes it to the live sessions. A session that has fallen
+//! behind reads from here, and from the log only what is older. It returns to the live feed under the
+//! tail's lock: an event is either in the tail by then, or it is pushed to the session afterwards.
+//!
+//! The tail also keeps removed text from being sent. A removed message is taken out of the tail, and out
+//! of the answers that were read from the log before the removal.
+//!
+//! Locks are taken in this order: the tail, then a send queue.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::ops::Range;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+
+use super::limits::{CATCH_UP_BYTES, TAIL_BYTES, TAIL_EVENT_OVERHEAD};
+use super::send_queue::{Frame, SendQueue};
+use crate::protocol::event::Event;
+use crate::protocol::id::{MessageId, Seq, UserId};
+use crate::protocol::message::{Message, Millis};
+use crate::protocol::request::Dialect;
+
+/// The latest events of the log. See [`TAIL_BYTES`].
+#[derive(Debug)]
+pub(super) struct Tail(Mutex<TailState>);
+
+#[derive(Debug)]
+struct TailState {
+    events: VecDeque<Stored>,
+    /// The sum of [`TailEvent::weight`].
+    weight: usize,
+    /// The tail has all events after this one.
+    start: Seq,
+    /// The last event that was appended.
+    head: Seq,
+    /// The messages in the tail.
+    by_message: HashMap<MessageId, Seq>,
+    /// The removals since the oldest of `reads` began.
+    removals: VecDeque<(Seq, MessageId)>,
+    /// How many reads began when each of these events was the head.
+    reads: BTreeMap<Seq, usize>,
+}
+
+/// An event with the batch that its bytes are part of.
+#[derive(Debug)]
+struct Stored {
+    batch: Bytes,
+    event: TailEvent,
+}
+
+/// An event in the tail.
+#[derive(Debug)]
+pub(super) struct TailEvent {
+    pub(super) seq: Seq,
+    /// Where it is in its batch; empty if its message was removed.
+    pub(super) range: Range<usize>,
+    /// The encoding for original clients. `None` if none was connected.
+    pub(super) original: Option<Bytes>,
+    /// Who may see it; `None` is everyone.
+    pub(super) viewers: Option<Arc<[UserId]>>,
+    content: Content,
+}
+
+#[derive(Debug)]
+enum Content {
+    Message { id: MessageId, expires: Option<Millis> },
+    Removal(MessageId),
+}
+
+/// Where a session that is behind goes on.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum CatchUp {
+    /// It sends the frames that were returned.
+    Tail,
+    /// It reads the events from the log that are after `after`, up to `until`.
+    Log { viewer: UserId, after: Seq, until: Seq },
+}
+
+impl TailEvent {
+    /// `None` if this is not an event of the log.
+    pub(super) fn new(
+        event: &Event,
+        range: Range<usize>,
+        original: Option<Bytes>,
+        viewers: Option<Arc<[UserId]>>,
+    ) -> Option<Self> {
+        let seq = event.seq()?;
+        let content = match event {
+            Event::Posted(message) => {
+                Content::Message { id: message.id, expires: message.expires() }
+            }
+            _ => Content::Removal(event.removed_message()?),
+        };
+        Some(Self { seq, range, original, viewers, content })
+    }
+
+    fn weight(&self) -> usize {
+        self.range.len()
+            + self.original.as_ref().map_or(0, Bytes::len)
+            + TAIL_EVENT_OVERHEAD
+            + self.viewers.as_ref().map_or(0, |viewers| size_of_val::<[UserId]>(viewers))
+    }
+
+    /// The same as what the log would return: removed and expired messages are missing.
+    fn is_visible(&self, viewer: &UserId, now: Millis) -> bool {
+        let is_expired = match self.content {
+            Content::Message { expires, .. } => expires.is_some_and(|at| at <= now),
+            Content::Removal(_) => false,
+        };
+        !self.range.is_empty()
+            && !is_expired
+            && self.viewers.as_ref().is_none_or(|viewers| viewers.contains(viewer))
+    }
+}
+
+impl Tail {
+    /// An empty tail; `head` is the last event of the log.
+    pub(super) fn new(head: Seq) -> Self {
+        Self(Mutex::new(TailState {
+            events: VecDeque::new(),
+            weight: 0,
+            start: head,
+            head,
+            by_message: HashMap::new(),
+            removals: VecDeque::new(),
+            reads: BTreeMap::new(),
+        }))
+    }
+
+    /// Appends events whose bytes are in `batch`. Has to be called before they are sent to any session.
+    pub(super) fn append(&self, batch: &Bytes, events: Vec<TailEvent>) {
+        let mut state = self.state();
+        for event in events {
+            state.append(batch, event);
+        }
+    }
+
+    /// Drops the events up to `horizon`.
+    pub(super) fn forget_through(&self, horizon: Seq) {
+        let mut state = self.state();
+        while state.events.front().is_some_and(|stored| stored.event.seq <= horizon) {
+            state.drop_oldest();
+        }
+        state.start = state.start.max(horizon);
+    }
+
+    /// Moves to `frames` what the session of `queue` sends next: what is queued, then events that it
+    /// missed, up to [`CATCH_UP_BYTES`], then LIVE if it has all events.
+    pub(super) fn catch_up(
+        &self,
+        queue: &SendQueue,
+        dialect: Dialect,
+        now: Millis,
+        frames: &mut Vec<Frame>,
+    ) -> CatchUp {
+        let state = self.state();
+        let Some((viewer, after)) = queue.position() else { return CatchUp::Tail };
+        if after < state.start {
+            return CatchUp::Log { viewer, after, until: state.start };
+        }
+        let mut events = Vec::new();
+        let up_to = state.collect(&viewer, after, dialect, now, &mut events);
+        let is_behind = up_to < state.head;
+        // Answers that are queued were read before some of these events.
+        queue.advance(up_to, is_behind, frames);
+        frames.append(&mut events);
+        if !is_behind && dialect == Dialect::Extended {
+            frames.push(Frame::Transient(Event::Live(up_to).encode()));
+        }
+        CatchUp::Tail
+    }
+
+    fn state(&self) -> MutexGuard<'_, TailState> {
+        // The state is consistent even if a holder of the lock panicked.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl TailState {
+    fn append(&mut self, batch: &Bytes, event: TailEvent) {
+        self.head = event.seq;
+        match event.content {
+            Content::Message { id, .. } => {
+                self.by_message.insert(id, event.seq);
+            }
+            Content::Removal(id) => {
+                self.remove_message(id);
+                self.record_removal(event.seq, id);
+            }
+        }
+        self.weight += event.weight();
+        self.events.push_back(Stored { batch: batch.clone(), event });
+        while self.weight > TAIL_BYTES {
+            self.drop_oldest();
+        }
+    }
+
+    fn drop_oldest(&mut self) {
+        let Some(Stored { event, .. }) = self.events.pop_front() else { return };
+        self.weight -= event.weight();
+        self.start = event.seq;
+        if let Content::Message { id, .. } = event.content
+            && self.by_message.get(&id) == Some(&event.seq)
+        {
+            self.by_message.remove(&id);
+        }
+    }
+
+    fn record_removal(&mut self, seq: Seq, id: MessageId) {
+        if !self.reads.is_empty() {
+            self.removals.push_back((seq, id));
+        }
+    }
+
+    fn remove_message(&mut self, id: MessageId) {
+        let Some(seq) = self.by_message.remove(&id) else { return };
+        let index = self.events.partition_point(|stored| stored.event.seq < seq);
+        if let Some(Stored { batch, event }) = self.events.get_mut(index) {
+            self.weight -= event.weight();
+            *batch = Bytes::new();
+            (event.range, event.original) = (0..0, None);
+            self.weight += event.weight();
+        }
+    }
+
+    /// Adds the events after `after` that `viewer` may see. Returns up to where they are complete.
+    fn collect(
+        &self,
+        viewer: &UserId,
+        after: Seq,
+        dialect: Dialect,
+        now: Millis,
+        frames: &mut Vec<Frame>,
+    ) -> Seq {
+        let first = self.events.partition_point(|stored| stored.event.seq <= after);
+        let (mut up_to, mut cost) = (after, 0);
+        let mut run = Run::default();
+        for Stored { batch, event } in self.events.range(first..) {
+            if cost >= CATCH_UP_BYTES {
+                run.finish(frames);
+                return up_to;
+            }
+            up_to = event.seq;
+            // Events that are skipped cost something, too, so that the lock is held for a short time.
+            cost += FRAME_COST + event.viewers.as_ref().map_or(0, |viewers| viewers.len());
+            if !event.is_visible(viewer, now) {
+                continue;
+            }
+            cost += event.range.len();
+            match dialect {
+                Dialect::Extended => run.add(batch, &event.range, frames),
+                Dialect::Original => {
+                    frames.extend(event.original.clone().map(|bytes| Frame::Events(bytes, 1)));
+                }
+            }
+        }
+        run.finish(frames);
+        self.head
+    }
+}
+
+/// What an event costs a session that skips it, in bytes.
+const FRAME_COST: usize = 16;
+
+/// Events that follow each other in one batch.
+#[derive(Debug, Default)]
+struct Run {
+    batch: Bytes,
+    range: Range<usize>,
+    count: u64,
+}
+
+impl Run {
+    fn add(&mut self, batch: &Bytes, range: &Range<usize>, frames: &mut Vec<Frame>) {
+        let is_next = self.batch.as_ptr() == batch.as_ptr()
+            && self.range.end == range.start
+            && self.count > 0;
+        if is_next {
+            self.range.end = range.end;
+            self.count += 1;
+        } else {
+            let next = Self { batch: batch.clone(), range: range.clone(), count: 1 };
+            std::mem::replace(self, next).finish(frames);
+        }
+    }
+
+    fn finish(self, frames: &mut Vec<Frame>) {
+        if self.count > 0 {
+            frames.push(Frame::Events(self.batch.slice(self.range), self.count));
+        }
+    }
+}
+
+/// A history or search request that is being answered from the log. Dropping it ends the request.
+#[derive(Debug)]
+pub(super) struct PendingRead {
+    tail: Arc<Tail>,
+    queue: Arc<SendQueue>,
+    /// What is read from now on reflects all events up to here.
+    since: Seq,
+}
+
+impl PendingRead {
+    /// Call it before the log is read.
+    pub(super) fn new(tail: Arc<Tail>, queue: Arc<SendQueue>) -> Self {
+        let since = {
+            let mut state = tail.state();
+            let head = state.head;
+            *state.reads.entry(head).or_default() += 1;
+            head
+        };
+        queue.accept_read();
+        Self { tail, queue, since }
+    }
+
+    /// Queues a history page or search results, without messages that were removed since they were read.
+    pub(super) fn answer(&self, mut event: Event) {
+        let mut bytes = event.encode();
+        let state = self.tail.state();
+        if let Some(messages) = messages_mut(&mut event) {
+            let read = messages.len();
+            messages.retain(|message| !state.is_removed_since(self.since, message.id));
+            if messages.len() < read {
+                bytes = event.encode();
+            }
+        }
+        // Under the lock: a removal is appended, and so sent, only after this.
+        self.queue.push_answer(Frame::Answer(bytes));
+    }
+}
+
+impl Drop for PendingRead {
+    fn drop(&mut self) {
+        self.tail.state().end_read(self.since);
+        self.queue.end_read();
+    }
+}
+
+impl TailState {
+    fn is_removed_since(&self, since: Seq, id: MessageId) -> bool {
+        let first = self.removals.partition_point(|(seq, _)| *seq <= since);
+        self.removals.range(first..).any(|(_, removed)| *removed == id)
+    }
+
+    /// Forgets the removals that no read needs any more.
+    fn end_read(&mut self, since: Seq) {
+        if let Some(count) = self.reads.get_mut(&since) {
+            *count -= 1;
+            if *count == 0 {
+                self.reads.remove(&since);
+            }
+        }
+        match self.reads.first_key_value() {
+            None => self.removals.clear(),
+            Some((oldest, _)) => {
+                let unneeded = self.removals.partition_point(|(seq, _)| seq <= oldest);
+                self.removals.drain(..unneeded);
+            }
+        }
+    }
+}
+
+fn messages_mut(event: &mut Event) -> Option<&mut Vec<Message>> {
+    match event {
+        Event::History(page) => Some(&mut page.messages),
+        Event::SearchResults(results) => Some(&mut results.messages),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+
+    use super::*;
+    use crate::protocol::event::{Deleted, HistoryPage};
+    use crate::protocol::message::{Audience, MessageKind};
+    use crate::protocol::text::SafeText;
+    use crate::server::send_queue::SendQueueItem;
+
+    const NOW: Millis = 1_800_000_000_000;
+
+    fn user(name: &str) -> UserId {
+        name.parse().unwrap()
+    }
+
+    fn id(seq: u64) -> MessageId {
+        MessageId::from_number(100_000 + u32::try_from(seq).unwrap()).unwrap()
+    }
+
+    fn message(seq: u64) -> Message {
+        Message {
+            seq: Seq(seq),
+            id: id(seq),
+            sender: user("Bob_1234"),
+            guest: false,
+            audience: Audience::Everyone,
+            kind: MessageKind::Plain,
+            content: SafeText::clean(&format!("text {seq}.")),
+            at: chrono::DateTime::from_timestamp_millis(NOW).unwrap().fixed_offset(),
+            cid: None,
+        }
+    }
+
+    fn deletion(seq: u64, of: u64) -> Event {
+        Event::Deleted(Deleted { seq: Seq(seq), id: id(of), author: user("Bob_1234"), cid: None })
+    }
+
+    fn append(tail: &Tail, events: &[Event], viewers: Option<&[UserId]>) {
+        let (mut bytes, mut appended) = (Vec::new(), Vec::new());
+        for event in events {
+            let start = bytes.len();
+            bytes.extend_from_slice(&event.encode());
+            let (range, viewers) = (start..bytes.len(), viewers.map(Arc::from));
+            let original = event.encode_for_original();
+            appended.push(TailEvent::new(event, range, original, viewers).unwrap());
+        }
+        tail.append(&Bytes::from(bytes), appended);
+    }
+
+    fn posts(seqs: Range<u64>) -> Vec<Event> {
+        seqs.map(|seq| Event::Posted(message(seq))).collect()
+    }
+
+    fn queue_behind(viewer: &str, after: u64) -> Arc<SendQueue> {
+        let queue = SendQueue::default();
+        queue.subscribe(user(viewer), Seq(after), true);
+        Arc::new(queue)
+    }
+
+    fn text(frames: &[Frame]) -> String {
+        let bytes = frames.iter().map(|frame| match frame {
+            Frame::Events(bytes, _) | Frame::Answer(bytes) | Frame::Transient(bytes) => bytes,
+            Frame::Pong => panic!("no pings"),
+        });
+        String::from_utf8(bytes.flatten().copied().collect()).unwrap()
+    }
+
+    /// What a session sends until it is live, or has to read the log.
+    fn catch_up(tail: &Tail, queue: &SendQueue, dialect: Dialect, now: Millis) -> Vec<Frame> {
+        let mut frames = Vec::new();
+        while queue.take(&mut Vec::new()).now_or_never() == Some(SendQueueItem::CatchUp) {
+            assert_eq!(tail.catch_up(queue, dialect, now, &mut frames), CatchUp::Tail);
+        }
+        frames
+    }
+
+    #[test]
+    fn events_of_a_batch_share_one_frame() {
+        let tail = Tail::new(Seq(0));
+        append(&tail, &posts(1..101), None);
+        let queue = queue_behind("Kim_1234", 40);
+        let frames = catch_up(&tail, &queue, Dialect::Extended, NOW);
+        assert!(matches!(frames.as_slice(), [Frame::Events(_, 60), Frame::Transient(_)]));
+        let live = queue_behind("Kim_1234", 100);
+        assert!(text(&catch_up(&tail, &live, Dialect::Extended, NOW)).contains("LIVE"));
+        live.push_events(&Bytes::from_static(b"x"), 1, Seq(101));
+        assert_eq!(live.take(&mut Vec::new()).now_or_never(), Some(SendQueueItem::Frames));
+        let original = queue_behind("Kim_1234", 97);
+        assert_eq!(catch_up(&tail, &original, Dialect::Original, NOW).len(), 3, "one an event");
+    }
+
+    #[test]
+    fn removed_and_expired_messages_are_left_out() {
+        let tail = Tail::new(Seq(0));
+        let mut temporary = message(3);
+        temporary.kind = MessageKind::Temporary { expires: NOW + 10 };
+        append(&tail, &posts(1..3), None);
+        append(&tail, &[Event::Posted(temporary), Event::Posted(message(4))], None);
+        append(&tail, &[deletion(5, 1), deletion(6, 4)], None);
+        for dialect in [Dialect::Extended, Dialect::Original] {
+            let queue = queue_behind("Kim_1234", 0);
+            let early = text(&catch_up(&tail, &queue, dialect, NOW));
+            assert!(!early.contains("text 1.") && !early.contains("text 4."), "{early}");
+            assert!(early.contains("text 2.") && early.contains("text 3."), "{early}");
+            assert!(early.contains("DELETE"), "{early}");
+            let queue = queue_behind("Kim_1234", 0);
+            assert!(!text(&catch_up(&tail, &queue, dialect, NOW + 10)).contains("text 3."));
+        }
+    }
+
+    #[test]
+    fn viewers_alone_get_an_event() {
+        let tail = Tail::new(Seq(0));
+        append(&tail, &posts(1..2), Some(&[user("Ann_1234"), user("Bob_1234")]));
+        for (viewer, expected) in [("Ann_1234", true), ("Bob_1234", true), ("Kim_1234", false)] {
+            let queue = queue_behind(viewer, 0);
+            let frames = catch_up(&tail, &queue, Dialect::Extended, NOW);
+            assert_eq!(text(&frames).contains("text 1."), expected, "{viewer}");
+        }
+    }
+
+    #[test]
+    fn older_events_are_read_from_the_log() {
+        let tail = Tail::new(Seq(7));
+        append(&tail, &posts(8..9), None);
+        let viewer = user("Kim_1234");
+        let log = |after, until| CatchUp::Log { viewer: viewer.clone(), after, until };
+        let catch_up = |after| {
+            let queue = queue_behind("Kim_1234", after);
+            tail.catch_up(&queue, Dialect::Extended, NOW, &mut Vec::new())
+        };
+        assert_eq!(catch_up(7), CatchUp::Tail);
+        assert_eq!(catch_up(6), log(Seq(6), Seq(7)));
+        append(&tail, &posts(9..11), None);
+        tail.forget_through(Seq(9));
+        assert_eq!(catch_up(8), log(Seq(8), Seq(9)));
+        assert_eq!(catch_up(9), CatchUp::Tail);
+        tail.forget_through(Seq(5));
+        assert_eq!(catch_up(9), CatchUp::Tail, "the horizon does not move back");
+    }
+
+    #[test]
+    fn tail_is_bounded() {
+        let tail = Tail::new(Seq(0));
+        let batch = posts(1..101);
+        for _ in 0..1_000 {
+            append(&tail, &batch, None);
+        }
+        let state = tail.state();
+        assert!(state.weight <= TAIL_BYTES && state.weight > TAIL_BYTES / 2);
+        let weights = state.events.iter().map(|stored| stored.event.weight());
+        assert_eq!(state.weight, weights.sum::<usize>());
+    }
+
+    #[test]
+    fn message_removed_after_the_read_is_not_in_the_answer() {
+        let tail = Arc::new(Tail::new(Seq(0)));
+        append(&tail, &posts(1..4), None);
+        append(&tail, &[deletion(4, 1)], None);
+        let queue = queue_behind("Kim_1234", 0);
+        assert!(queue.begin_request(true).now_or_never().is_some());
+        let read = PendingRead::new(Arc::clone(&tail), Arc::clone(&queue));
+        let messages = vec![message(2), message(3)];
+        append(&tail, &[deletion(5, 2)], None);
+        // Any number of later removals is remembered.
+        for seq in 6..40_000 {
+            append(&tail, &[deletion(seq, 90_000 + seq)], None);
+        }
+        let page = HistoryPage { messages, has_earlier: false, has_later: false, cid: None };
+        read.answer(Event::History(page.clone()));
+        drop(read);
+        let mut frames = Vec::new();
+        assert_eq!(queue.take(&mut frames).now_or_never(), Some(SendQueueItem::Frames));
+        assert!(!text(&frames).contains("text 2.") && text(&frames).contains("text 3."));
+        let state = tail.state();
+        assert!(state.removals.is_empty() && state.reads.is_empty(), "forgotten");
+    }
+
+    #[test]
+    fn queued_answers_are_sent_before_removals() {
+        let tail = Arc::new(Tail::new(Seq(0)));
+        append(&tail, &posts(1..2), None);
+        let queue = queue_behind("Kim_1234", 1);
+        assert!(queue.begin_request(true).now_or_never().is_some());
+        let read = PendingRead::new(Arc::clone(&tail), Arc::clone(&queue));
+        let messages = vec![message(1)];
+        let page = HistoryPage { messages, has_earlier: false, has_later: false, cid: None };
+        read.answer(Event::History(page));
+        append(&tail, &[deletion(2, 1)], None);
+        let mut frames = Vec::new();
+        tail.catch_up(&queue, Dialect::Extended, NOW, &mut frames);
+        let sent = text(&frames);
+        assert!(sent.find("text 1.").unwrap() < sent.find("DELETE").unwrap(), "{sent}");
+    }
+}
