@@ -231,7 +231,7 @@ impl TailState {
 
 fn format_line(json: bool, state: &ChatState, now: DateTime<FixedOffset>, event: &Event) -> String {
     if json {
-        return String::from_utf8_lossy(&event.encode()).into_owned();
+        return String::from_utf8_lossy(&event.encode_full()).into_owned();
     }
     let mut line = match event {
         Event::Posted(message) => format::message(state, now, message),

@@ -207,9 +207,8 @@ impl Login {
 
 impl Request {
     /// The `action` values that clients may send, the login included.
-    pub const ACTIONS: [&str; 9] = [
-        "LOGIN", "MESSAGE", "TEMPORARY", "REPLY", "DELETE", "SEARCH", "HISTORY", "PING", "EXIT",
-    ];
+    pub const ACTIONS: [&str; 9] =
+        ["LOGIN", "MESSAGE", "TEMPORARY", "REPLY", "DELETE", "SEARCH", "HISTORY", "PING", "EXIT"];
 
     /// Decodes one object of a logged-in client.
     pub fn decode(object: &[u8]) -> DecodedRequest {
@@ -332,7 +331,7 @@ fn parse_audience(
 struct OutgoingEnvelope<'a> {
     action: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    receiver: Option<Vec<String>>,
+    receiver: Option<&'a Audience>,
     #[serde(skip_serializing_if = "Option::is_none")]
     private: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -403,7 +402,7 @@ impl<'a> OutgoingEnvelope<'a> {
                     PostKind::Reply { to } => Self { optional: Some(to), ..with_action("REPLY") },
                 };
                 Self {
-                    receiver: Some(post.audience.receiver_list()),
+                    receiver: Some(&post.audience),
                     private: Some(post.audience.is_private()),
                     content: Some(post.content.as_str().to_owned()),
                     ..base
@@ -419,8 +418,19 @@ fn seq_to_number(seq: Seq) -> i64 {
 
 /// Encodes a value as one JSON object and a line end.
 pub(super) fn to_line(value: &impl Serialize) -> Vec<u8> {
-    #[expect(clippy::expect_used, reason = "these types contain only strings, numbers and lists")]
-    let mut line = serde_json::to_vec(value).expect("plain data is serializable");
-    line.push(b'\n');
+    let mut line = Vec::with_capacity(128);
+    write_line(&mut line, value);
     line
+}
+
+/// Appends a value as one JSON object and a line end.
+pub(super) fn write_line(lines: &mut Vec<u8>, value: &impl Serialize) {
+    write_json(&mut *lines, value);
+    lines.push(b'\n');
+}
+
+/// Writes a value as one JSON object. `to` never fails.
+pub(super) fn write_json(to: impl std::io::Write, value: &impl Serialize) {
+    #[expect(clippy::expect_used, reason = "these types contain only strings, numbers and lists")]
+    serde_json::to_writer(to, value).expect("plain data is serializable");
 }
