@@ -14,6 +14,7 @@ use super::id::{Cid, MessageId, Name, Seq, UserId};
 use super::invite::Invite;
 use super::limits::{self, Limits, Rates};
 use super::message::{Audience, Message, MessageKind};
+use super::query::HistoryQuery;
 use super::rate::{Rate, TokenBucket};
 use super::request::{Dialect, Login, Post, PostKind, Request, Resume};
 use super::text::SafeText;
@@ -270,13 +271,13 @@ fn largest_events_fit_the_frame_limit() {
     let content = |unit: &str| SafeText::clean(&unit.repeat(limits::CONTENT_CHARACTERS));
     let recipients = Audience::Only(longest_ids(limits::RECIPIENTS).collect());
     let largest = [
-        Message { content: content("😀"), ..template.clone() },
-        Message { content: content("\""), ..template.clone() },
-        Message { audience: recipients.clone(), ..template.clone() },
-        Message { audience: recipients, content: content("😀"), ..template },
+        (200, Message { content: content("😀"), ..template.clone() }),
+        (200, Message { content: content("\""), ..template.clone() }),
+        (100, Message { audience: recipients.clone(), ..template.clone() }),
+        (30, Message { audience: recipients, content: content("😀"), ..template }),
     ];
-    for message in largest {
-        let messages = vec![message; 200];
+    for (count, message) in largest {
+        let messages = vec![message; count];
         let cid = messages[0].cid.clone();
         check_frames(&Event::Posted(messages[0].clone()));
         check_frames(&Event::SearchResults(SearchResults {
@@ -543,6 +544,48 @@ fn invalid_request_gets_the_right_error_code() {
         assert_eq!(refusal.code(), code, "{refusal}");
     }
     assert_eq!(Login::decode(b"{\"action\":\"EXIT\"}"), Err(Refusal::LoginFirst));
+}
+
+#[test]
+fn refusal_of_a_wrong_type_names_the_request() {
+    let cid: Cid = "c-9".parse().unwrap();
+    for (fields, code) in [
+        (r#""action": "TEMPORARY", "receiver": ["all"], "seconds": -1"#, ErrorCode::BadSeconds),
+        (r#""action": "TEMPORARY", "receiver": ["all"], "seconds": 1e9"#, ErrorCode::BadRequest),
+        (r#""action": "MESSAGE", "receiver": "all""#, ErrorCode::BadRequest),
+        (r#""action": "MESSAGE", "receiver": [1]"#, ErrorCode::BadRequest),
+        (r#""action": 5"#, ErrorCode::BadRequest),
+        (r#""action": "SEARCH", "case": 1"#, ErrorCode::BadRequest),
+        (r#""action": "HISTORY", "around": {"id": 7}"#, ErrorCode::BadRequest),
+    ] {
+        for object in [
+            format!(r#"{{{fields}, "content": "x", "cid": "c-9"}}"#),
+            format!(r#"{{"cid": "c-9", "content": "x", {fields}}}"#),
+        ] {
+            let (answered, request) = Request::decode(object.as_bytes());
+            assert_eq!(request.unwrap_err().code(), code, "{object}");
+            assert_eq!(answered.as_ref(), Some(&cid), "{object}");
+        }
+    }
+    let (unnamed, request) = Request::decode(br#"{"action": "EXIT", "cid": ["c-9"]}"#);
+    assert_eq!((unnamed, request.unwrap_err().code()), (None, ErrorCode::BadRequest));
+}
+
+#[test]
+fn null_is_absence() {
+    let nulls = r#""receiver": null, "content": null, "private": null, "optional": null, "cid": null,
+        "seconds": null, "username": null, "user_id": null, "invite": null, "protocol": null,
+        "epoch": null, "after": null, "before": null, "around": null, "from": null, "to": null,
+        "case": null"#;
+    for (action, request) in [
+        ("PING", Request::Ping(None)),
+        ("EXIT", Request::Exit),
+        ("SEARCH", Request::LocalSearch),
+        ("HISTORY", Request::History(HistoryQuery::Before(None))),
+    ] {
+        let object = format!(r#"{{"action": "{action}", {nulls}}}"#);
+        assert_eq!(Request::decode(object.as_bytes()), (None, Ok(request)));
+    }
 }
 
 #[test]
