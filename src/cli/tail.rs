@@ -39,6 +39,8 @@ pub(super) struct TailArgs {
     #[command(flatten)]
     ca: CaArgs,
     /// Print the JSON objects of the protocol, one per line
+    ///
+    /// They have the fields of both dialects of the protocol. `time` is in UTC.
     #[arg(long)]
     json: bool,
     /// Number of messages to print
