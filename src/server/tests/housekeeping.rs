@@ -11,7 +11,7 @@ use super::*;
 use crate::protocol::message::Millis;
 use crate::store::memory::MemoryReader;
 use crate::store::sqlite::SqliteStore;
-use crate::store::{Append, LogSnapshot, Outcome, ScrubOutcome, StoreError, SweepReport};
+use crate::store::{Entry, LogSnapshot, Outcome, ScrubOutcome, StoreError, SweepReport};
 
 const MINUTE: Duration = Duration::from_mins(1);
 const DAY: Duration = Duration::from_hours(24);
@@ -42,8 +42,8 @@ impl Store for RecordingStore {
         self.store.open_reader()
     }
 
-    fn append(&mut self, now: Millis, batch: &[Append]) -> Result<Vec<Outcome>, StoreError> {
-        self.store.append(now, batch)
+    fn apply(&mut self, now: Millis, batch: &[Entry]) -> Result<Vec<Outcome>, StoreError> {
+        self.store.apply(now, batch)
     }
 
     fn sweep(&mut self, now: Millis, retention: Retention) -> Result<SweepReport, StoreError> {

@@ -19,17 +19,17 @@ fn raw_connection(folder: &Path) -> Connection {
 }
 
 #[test]
-fn appends_survive_reopening() {
+fn entries_survive_reopening() {
     let folder = temp_folder();
     let folder = &folder.path().join("made/with/its/parents");
-    let mut store = SqliteStore::open(folder).unwrap();
+    let mut store = open_sqlite(folder);
     let epoch = store.snapshot().unwrap().epoch;
-    append(&mut store, Append::Post(message(1, "Ann", "text")));
-    append(&mut store, delete(1, "Ann"));
+    apply(&mut store, Entry::Post(message(1, "Ann", "text")));
+    apply(&mut store, delete(1, "Ann"));
     drop(store);
     let mut store = SqliteStore::open(folder).unwrap();
     assert_eq!(store.snapshot().unwrap().epoch, epoch);
-    let next = expect_posted(append(&mut store, Append::Post(message(2, "Ann", "next"))));
+    let next = expect_posted(apply(&mut store, Entry::Post(message(2, "Ann", "next"))));
     assert_eq!(next.seq, Seq(3), "a sequence number is never reused");
 }
 
@@ -68,24 +68,50 @@ fn newer_format_is_refused_unchanged() {
     assert_eq!(fs::read(folder.path().join("log.db")).unwrap(), before);
 }
 
-/// `version1.db` was written in format 1 by an older server: two keys, two messages, one removed message.
+/// Writes a log of an older format to `folder`. `version1.db` was written in format 1 by an older server:
+/// two keys, two messages, one removed message. Formats 2 and 3 only added to it.
+fn write_older_log(folder: &Path, format: u32) {
+    fs::write(folder.join("log.db"), include_bytes!("version1.db")).unwrap();
+    let steps = [include_str!("../sqlite/format_2.sql"), include_str!("../sqlite/format_3.sql")];
+    let db = raw_connection(folder);
+    for step in steps.iter().take(format as usize - 1) {
+        db.execute_batch(step).unwrap();
+    }
+    db.pragma_update(None, "user_version", format).unwrap();
+}
+
 #[test]
-fn format_1_log_is_migrated() {
-    let folder = temp_folder();
-    fs::write(folder.path().join("log.db"), include_bytes!("version1.db")).unwrap();
-    for _ in 0..2 {
-        let mut store = SqliteStore::open(folder.path()).unwrap();
-        let snapshot = store.snapshot().unwrap();
-        assert_eq!((snapshot.epoch.as_str(), snapshot.head), ("MYSccM1IUlB4lDxw", Seq(4)));
-        let users: Vec<_> = snapshot.registered.iter().map(|(user, _)| user.as_str()).collect();
-        assert_eq!(users, ["Ann_9908", "Bob_6745"]);
-        let mut reader = store.open_reader().unwrap();
-        let view = View { viewer: &user("Cid"), now: NOW };
-        let old = reader.history(view, None, 9).unwrap().messages;
-        assert_eq!(texts(&mut reader, "Cid"), ["hello from Ann", "hello from Bob"]);
-        assert!(old.iter().all(|message| !message.guest));
-        append(&mut store, Append::Ban(BanTarget::Key([1; 32])));
-        assert_eq!(store.snapshot().unwrap().bans, [BanTarget::Key([1; 32])]);
+fn logs_of_older_formats_are_migrated() {
+    for format in 1..=3 {
+        let folder = temp_folder();
+        write_older_log(folder.path(), format);
+        for start in 0..2 {
+            let mut store = SqliteStore::open(folder.path()).unwrap();
+            let snapshot = store.snapshot().unwrap();
+            let head = if start == 0 { Seq(4) } else { Seq(6) };
+            assert_eq!((snapshot.epoch.as_str(), snapshot.head), ("MYSccM1IUlB4lDxw", head));
+            let users: Vec<_> = snapshot.registered.iter().map(|(user, _)| user.as_str()).collect();
+            assert_eq!(users, ["Ann_9908", "Bob_6745"]);
+            let mut reader = store.open_reader().unwrap();
+            let view = View { viewer: &user("Cid"), now: NOW };
+            let old = reader.history(view, None, 9).unwrap().messages;
+            assert_eq!(old[0].content.as_str(), "hello from Ann");
+            assert!(!old[0].guest);
+            apply(&mut store, Entry::Ban(BanTarget::Key([1; 32])));
+            assert_eq!(store.snapshot().unwrap().bans, [BanTarget::Key([1; 32])]);
+            if start == 0 {
+                assert_eq!(texts(&mut reader, "Cid"), ["hello from Ann", "hello from Bob"]);
+                // Old ids stay valid, and no new id repeats one.
+                let new = expect_posted(apply(&mut store, Entry::Post(message(1, "Cid", "new"))));
+                assert!(new.id.number() >= 1_000_000, "{}", new.id);
+                let by = old[1].sender.clone();
+                let event = expect_removed(apply(
+                    &mut store,
+                    Entry::Delete { id: old[1].id, by, cid: None },
+                ));
+                assert_eq!(event.removed_message(), Some(old[1].id));
+            }
+        }
     }
 }
 
@@ -114,7 +140,7 @@ fn log_files_are_owner_only() {
     let folder = temp_folder();
     let data = folder.path().join("data");
     let mut store = SqliteStore::open(&data).unwrap();
-    append(&mut store, Append::Post(message(1, "Ann", "text")));
+    apply(&mut store, Entry::Post(message(1, "Ann", "text")));
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!(mode(&data), 0o700);
     let files: Vec<_> = fs::read_dir(&data).unwrap().map(|file| file.unwrap().path()).collect();
@@ -125,30 +151,30 @@ fn log_files_are_owner_only() {
 }
 
 #[test]
-fn full_disk_rejects_appends_and_recovers() {
+fn full_disk_rejects_entries_and_recovers() {
     let folder = temp_folder();
     let mut store = SqliteStore::open(folder.path()).unwrap();
-    append(&mut store, Append::Post(message(1, "Ann", "first")));
+    apply(&mut store, Entry::Post(message(1, "Ann", "first")));
     store.limit_pages(40);
-    let long = |number| Append::Post(message(number, "Ann", &"long ".repeat(700)));
+    let long = |number| Entry::Post(message(number, "Ann", &"long ".repeat(700)));
     let error = (2..100).find_map(|number| {
-        let both = [Append::Post(message(1_000 + number, "Ann", "short")), long(number)];
-        store.append(NOW, &both).err()
+        let both = [Entry::Post(message(1_000 + number, "Ann", "short")), long(number)];
+        store.apply(NOW, &both).err()
     });
     assert!(matches!(error, Some(StoreError::DiskFull)), "{error:?}");
     let mut reader = store.open_reader().unwrap();
     let before = texts(&mut reader, "Bob");
     assert_eq!(before.iter().filter(|text| *text == "short").count(), before.len() / 2);
     store.limit_pages(4_000);
-    append(&mut store, long(100));
+    apply(&mut store, long(100));
     assert_eq!(texts(&mut reader, "Bob").len(), before.len() + 1);
 }
 
 #[test]
-fn appends_are_rejected_after_a_failure() {
+fn entries_are_rejected_after_a_failure() {
     let folder = temp_folder();
     let mut store = SqliteStore::open(folder.path()).unwrap();
-    append(&mut store, Append::Post(message(1, "Ann", "text")));
+    apply(&mut store, Entry::Post(message(1, "Ann", "text")));
     drop(store);
     let file = folder.path().join("log.db");
     let page: u32 = raw_connection(folder.path())
@@ -162,12 +188,12 @@ fn appends_are_rejected_after_a_failure() {
     fs::write(&file, bytes).unwrap();
 
     let mut store = SqliteStore::open(folder.path()).unwrap();
-    let batch = [Append::Post(message(2, "Ann", "text"))];
-    let first = store.append(NOW, &batch).unwrap_err();
+    let batch = [Entry::Post(message(2, "Ann", "text"))];
+    let first = store.apply(NOW, &batch).unwrap_err();
     assert!(matches!(first, StoreError::Corrupt(_)), "{first}");
     assert!(!first.is_transient());
     let register = register("Ann", 1);
-    assert!(matches!(store.append(NOW, &[register]), Err(StoreError::EarlierFailure)));
+    assert!(matches!(store.apply(NOW, &[register]), Err(StoreError::EarlierFailure)));
     assert!(matches!(store.scrub(), Err(StoreError::EarlierFailure)));
     assert_eq!(store.open_reader().unwrap().horizon().unwrap(), Seq(0), "reading still works");
 }
@@ -175,21 +201,22 @@ fn appends_are_rejected_after_a_failure() {
 #[test]
 fn scrub_erases_removed_text_from_all_files() {
     let folder = temp_folder();
-    let mut store = SqliteStore::open(folder.path()).unwrap();
+    let mut store = open_sqlite(folder.path());
     let text = |number: u32| format!("<{number}>").repeat(1 + number as usize * 7 % 400);
     for tens in 0..200 {
-        let post = |n| Append::Post(message(n, "Ann", &text(n)));
-        store.append(NOW, &(tens * 10..tens * 10 + 10).map(post).collect::<Vec<_>>()).unwrap();
+        let post = |n| Entry::Post(message(n, "Ann", &text(n)));
+        store.apply(NOW, &(tens * 10 + 1..=tens * 10 + 10).map(post).collect::<Vec<_>>()).unwrap();
     }
     // Single messages and long ranges, so that pages are both partly emptied and freed.
     let is_removed = |number: u32| number.is_multiple_of(3) || (500..900).contains(&number);
-    let deletes: Vec<_> = (0..2_000).filter(|n| is_removed(*n)).map(|n| delete(n, "Ann")).collect();
+    let deletes: Vec<_> =
+        (1..=2_000).filter(|n| is_removed(*n)).map(|n| delete(n, "Ann")).collect();
     for some in deletes.chunks(7) {
-        store.append(NOW, some).unwrap();
+        store.apply(NOW, some).unwrap();
     }
     assert!(numbers_in(folder.path()).into_iter().any(is_removed));
     assert_eq!(store.scrub().unwrap(), ScrubOutcome::Done);
-    let kept: BTreeSet<_> = (0..2_000).filter(|number| !is_removed(*number)).collect();
+    let kept: BTreeSet<_> = (1..=2_000).filter(|number| !is_removed(*number)).collect();
     assert_eq!(numbers_in(folder.path()), kept);
 }
 
@@ -209,8 +236,8 @@ fn numbers_in(folder: &Path) -> BTreeSet<u32> {
 #[test]
 fn active_reader_makes_scrub_busy() {
     let folder = temp_folder();
-    let mut store = SqliteStore::open(folder.path()).unwrap();
-    append(&mut store, Append::Post(message(1, "Ann", "text")));
+    let mut store = open_sqlite(folder.path());
+    apply(&mut store, Entry::Post(message(1, "Ann", "text")));
     let mut reader = store.open_reader().unwrap();
     store.disable_busy_timeout();
     let viewer = user("Bob");
@@ -218,7 +245,7 @@ fn active_reader_makes_scrub_busy() {
     let mut busy = None;
     reader
         .scan(view, None, 9, &mut |_| {
-            append(&mut store, delete(1, "Ann"));
+            apply(&mut store, delete(1, "Ann"));
             busy = Some(store.scrub().unwrap());
             std::ops::ControlFlow::Continue(())
         })
