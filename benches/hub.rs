@@ -7,8 +7,9 @@
 
 use chat::protocol::event::Event;
 use chat::protocol::id::{MessageId, Seq};
-use chat::protocol::message::Message;
+use chat::protocol::message::{Audience, Message, MessageKind};
 use chat::protocol::request::{Dialect, Login, Request};
+use chat::protocol::text::SafeText;
 use chat::server::hub::{AccessMode, Hub, HubEffect, HubInput, Now, PeerInfo, SessionId};
 use chat::store::memory::MemoryStore;
 use chat::store::{Entry, Outcome, Store as _};
@@ -82,6 +83,35 @@ fn post_to_one_user(bencher: Bencher<'_, '_>, users: u64) {
         format!(r#"{{"action":"MESSAGE","receiver":["{id}"],"content":"{text}","cid":"1"}}"#);
     let mut seq = 0;
     bencher.bench_local(|| post_message(&mut hub, object.as_bytes(), &mut seq));
+}
+
+/// A message of 120 bytes to everyone.
+fn short_message() -> Event {
+    Event::Posted(Message {
+        seq: Seq(123_456),
+        id: "235467".parse().expect("an id"),
+        sender: "Tom_8386".parse().expect("a user ID"),
+        guest: false,
+        audience: Audience::Everyone,
+        kind: MessageKind::Plain,
+        content: SafeText::clean(&"lorem ipsum ".repeat(11).chars().take(120).collect::<String>()),
+        at: chrono::DateTime::from_timestamp_millis(1_745_146_443_000)
+            .expect("a time")
+            .fixed_offset(),
+        cid: "c-17".parse().ok(),
+    })
+}
+
+#[divan::bench]
+fn encode_message(bencher: Bencher<'_, '_>) {
+    let event = short_message();
+    bencher.bench_local(|| black_box(&event).encode());
+}
+
+#[divan::bench]
+fn encode_message_for_original(bencher: Bencher<'_, '_>) {
+    let event = short_message();
+    bencher.bench_local(|| black_box(&event).encode_for_original());
 }
 
 #[divan::bench(args = [100, 1_000, 10_000])]

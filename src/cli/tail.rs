@@ -39,6 +39,8 @@ pub(super) struct TailArgs {
     #[command(flatten)]
     ca: CaArgs,
     /// Print the JSON objects of the protocol, one per line
+    ///
+    /// They have the fields of both dialects of the protocol. `time` is in UTC.
     #[arg(long)]
     json: bool,
     /// Number of messages to print
@@ -231,7 +233,7 @@ impl TailState {
 
 fn format_line(json: bool, state: &ChatState, now: DateTime<FixedOffset>, event: &Event) -> String {
     if json {
-        return String::from_utf8_lossy(&event.encode()).into_owned();
+        return String::from_utf8_lossy(&event.encode_full()).into_owned();
     }
     let mut line = match event {
         Event::Posted(message) => format::message(state, now, message),

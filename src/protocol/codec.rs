@@ -1,67 +1,102 @@
 //! Events, encoded to and decoded from JSON objects.
 //!
 //! An event is encoded once for all extended sessions ([`Event::encode`]) and once for all original
-//! clients ([`Event::encode_for_original`]), which get no unknown events or fields and no more bytes
-//! than one of their reads takes.
+//! clients ([`Event::encode_for_original`]). Extended sessions get no field that follows from the
+//! others, and no frame over [`SERVER_FRAME_BYTES`]. Original clients get no unknown events or fields,
+//! and no more bytes than one of their reads takes.
 
-use std::sync::Arc;
+use std::borrow::Cow;
+use std::collections::VecDeque;
+use std::io;
 
 use bytes::Bytes;
 use chrono::{DateTime, FixedOffset};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::error::ErrorCode;
 use super::event::{
     Deleted, ErrorReply, Event, HistoryPage, SearchEnd, SearchResults, StoredReply, Welcome,
 };
 use super::id::{Cid, MessageId, Seq, UserId};
-use super::limits::{Limits, ORIGINAL_FRAME_BYTES};
+use super::limits::{Limits, ORIGINAL_FRAME_BYTES, SERVER_FRAME_BYTES};
 use super::message::{Audience, Message, MessageKind, Millis};
-use super::request::{PROTOCOL_VERSION, to_line};
+use super::request::{PROTOCOL_VERSION, to_line, write_json, write_line};
 use super::text::SafeText;
 
-/// The wire form of every event except the reply to a login.
+/// Bytes of a frame around its list, at most: the action, numbers, and a `cid` with escapes.
+const FRAME_OVERHEAD_BYTES: usize = 512;
+
+/// Bytes of the longest list in one frame.
+const LIST_BYTES: usize = SERVER_FRAME_BYTES - FRAME_OVERHEAD_BYTES;
+
+/// Bytes of a usual message besides its text.
+const MESSAGE_OVERHEAD_BYTES: usize = 192;
+
+/// The fields of an encoded message, removal or expiry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum FieldSet {
+    /// Those of the original protocol.
+    Original,
+    /// Those that extended clients need.
+    Extended,
+    /// All of both.
+    Full,
+}
+
+impl FieldSet {
+    /// A field that only the extended protocol has.
+    fn extended<T>(self, value: T) -> Option<T> {
+        (self != Self::Original).then_some(value)
+    }
+
+    /// A field that follows from the others.
+    fn derived<T>(self, value: impl FnOnce() -> T) -> Option<T> {
+        (self != Self::Extended).then(value)
+    }
+}
+
+/// The wire form of every event except the reply to a login. Borrowed when it is encoded.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(tag = "action", rename_all = "UPPERCASE")]
-enum WireEvent {
+enum WireEvent<'a> {
     Login,
     #[serde(rename = "ACTIVE_CLIENT")]
     ActiveClient {
-        receiver: Arc<[UserId]>,
+        receiver: Cow<'a, [UserId]>,
     },
     Guests {
-        receiver: Vec<UserId>,
+        receiver: Cow<'a, [UserId]>,
     },
     Presence {
-        joined: Vec<UserId>,
-        left: Vec<UserId>,
+        joined: Cow<'a, [UserId]>,
+        left: Cow<'a, [UserId]>,
     },
-    Message(WireMessage),
-    Temporary(WireMessage),
-    Reply(WireMessage),
-    Delete(WireRemoval),
-    Outdated(WireRemoval),
+    Message(WireMessage<'a>),
+    Temporary(WireMessage<'a>),
+    Reply(WireMessage<'a>),
+    Delete(WireRemoval<'a>),
+    Outdated(WireRemoval<'a>),
     Live {
         seq: Seq,
     },
     Stored {
         seq: Seq,
         id: MessageId,
-        cid: Cid,
+        cid: Cow<'a, Cid>,
     },
     History {
         messages: Vec<Self>,
         earlier: bool,
         later: bool,
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        cid: Option<Cid>,
+        cid: Option<Cow<'a, Cid>>,
     },
     Found {
         messages: Vec<Self>,
         searched: u64,
         end: SearchEnd,
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        cid: Option<Cid>,
+        cid: Option<Cow<'a, Cid>>,
     },
     Pong {
         count: u64,
@@ -72,15 +107,24 @@ enum WireEvent {
     Unknown,
 }
 
+/// The value of `optional`: original clients need it even if it is `null`.
 #[derive(Debug, Serialize, Deserialize)]
-struct WireMessage {
+struct NullableId(Option<MessageId>);
+
+#[derive(Debug, Serialize, Deserialize)]
+struct WireMessage<'a> {
     id: MessageId,
-    sender: UserId,
-    receiver: Vec<String>,
-    content: SafeText,
-    time: String,
-    private: bool,
-    optional: Option<MessageId>,
+    sender: Cow<'a, UserId>,
+    receiver: Cow<'a, Audience>,
+    content: Cow<'a, SafeText>,
+    /// Follows from `at`, and is not read.
+    #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
+    time: Option<String>,
+    /// Follows from `receiver`, and is not read.
+    #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
+    private: Option<bool>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    optional: Option<NullableId>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     seq: Option<Seq>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -88,22 +132,24 @@ struct WireMessage {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     expires: Option<Millis>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    cid: Option<Cid>,
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    guest: bool,
+    cid: Option<Cow<'a, Cid>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    guest: Option<bool>,
 }
 
 /// A DELETE or OUTDATED; `content` is the id of the message.
 #[derive(Debug, Serialize, Deserialize)]
-struct WireRemoval {
+struct WireRemoval<'a> {
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    sender: Option<UserId>,
+    sender: Option<Cow<'a, UserId>>,
     content: MessageId,
-    optional: Option<MessageId>,
+    /// Follows from the action and `content`, and is not read.
+    #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
+    optional: Option<NullableId>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     seq: Option<Seq>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    cid: Option<Cid>,
+    cid: Option<Cow<'a, Cid>>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -140,7 +186,7 @@ enum LoginReply {
 #[serde(untagged)]
 enum ServerObject {
     Login(LoginReply),
-    Event(WireEvent),
+    Event(WireEvent<'static>),
 }
 
 impl Event {
@@ -164,7 +210,9 @@ impl Event {
         "CLOSING",
     ];
 
-    /// Encodes the event for extended sessions as one line.
+    /// Encodes the event for extended sessions: one or more lines, each a frame of at most
+    /// [`SERVER_FRAME_BYTES`]. A history page that is too long loses its earliest messages. Longer search
+    /// results and lists of users are split.
     pub fn encode(&self) -> Bytes {
         match self {
             Self::Welcome(welcome) => encode_line(&LoginReply::Success {
@@ -178,51 +226,34 @@ impl Event {
             }),
             Self::LoginRefused(reply) => encode_line(&LoginReply::Error(reply.into())),
             Self::LoginPrompt => encode_line(&WireEvent::Login),
-            Self::Users(users) => {
-                encode_line(&WireEvent::ActiveClient { receiver: Arc::clone(users) })
-            }
-            Self::Guests(guests) => encode_line(&WireEvent::Guests { receiver: guests.clone() }),
-            Self::Presence { joined, left } => {
-                encode_line(&WireEvent::Presence { joined: joined.clone(), left: left.clone() })
-            }
-            Self::Posted(message) => {
-                encode_line(&to_wire_message(message, message.content.clone(), Some(message.seq)))
-            }
-            Self::Deleted(deleted) => encode_line(&WireEvent::Delete(WireRemoval {
-                sender: Some(deleted.author.clone()),
-                content: deleted.id,
-                optional: Some(deleted.id),
-                seq: Some(deleted.seq),
-                cid: deleted.cid.clone(),
-            })),
-            Self::Expired { seq, id } => encode_line(&WireEvent::Outdated(WireRemoval {
-                sender: None,
-                content: *id,
-                optional: None,
-                seq: Some(*seq),
-                cid: None,
-            })),
+            Self::Users(users) => encode_users(users),
+            Self::Guests(guests) => encode_guests(guests),
+            Self::Presence { joined, left } => encode_presence(joined, left),
+            Self::Posted(message) => encode_message(message, FieldSet::Extended),
+            Self::Deleted(deleted) => encode_deletion(deleted, FieldSet::Extended),
+            Self::Expired { seq, id } => encode_expiry(*seq, *id, FieldSet::Extended),
             Self::Live(seq) => encode_line(&WireEvent::Live { seq: *seq }),
             Self::Stored(stored) => encode_line(&WireEvent::Stored {
                 seq: stored.seq,
                 id: stored.id,
-                cid: stored.cid.clone(),
+                cid: Cow::Borrowed(&stored.cid),
             }),
-            Self::History(page) => encode_line(&WireEvent::History {
-                messages: to_wire_messages(&page.messages),
-                earlier: page.has_earlier,
-                later: page.has_later,
-                cid: page.cid.clone(),
-            }),
-            Self::SearchResults(results) => encode_line(&WireEvent::Found {
-                messages: to_wire_messages(&results.messages),
-                searched: results.searched,
-                end: results.end,
-                cid: results.cid.clone(),
-            }),
+            Self::History(page) => encode_page(page),
+            Self::SearchResults(results) => encode_results(results),
             Self::Pong(count) => encode_line(&WireEvent::Pong { count: *count }),
             Self::Error(reply) => encode_line(&WireEvent::Error(reply.into())),
             Self::Closing(reply) => encode_line(&WireEvent::Closing(reply.into())),
+        }
+    }
+
+    /// Encodes the event with the fields of both dialects, for programs that read the output of `chat
+    /// tail`.
+    pub fn encode_full(&self) -> Bytes {
+        match self {
+            Self::Posted(message) => encode_message(message, FieldSet::Full),
+            Self::Deleted(deleted) => encode_deletion(deleted, FieldSet::Full),
+            Self::Expired { seq, id } => encode_expiry(*seq, *id, FieldSet::Full),
+            _ => self.encode(),
         }
     }
 
@@ -247,8 +278,8 @@ impl Event {
                 limits: None,
             })),
             Self::Users(users) => Some(truncate(users.len(), |count| {
-                let fitting = users.iter().take(count).cloned().collect();
-                encode_line(&WireEvent::ActiveClient { receiver: fitting })
+                let fitting = users.get(..count).unwrap_or(users);
+                encode_line(&WireEvent::ActiveClient { receiver: Cow::Borrowed(fitting) })
             })),
             Self::Presence { .. }
             | Self::Guests(_)
@@ -259,20 +290,8 @@ impl Event {
             | Self::Pong(_)
             | Self::Closing(_) => None,
             Self::Posted(message) => Some(encode_message_for_original(message)),
-            Self::Deleted(deleted) => Some(encode_line(&WireEvent::Delete(WireRemoval {
-                sender: Some(deleted.author.clone()),
-                content: deleted.id,
-                optional: Some(deleted.id),
-                seq: None,
-                cid: None,
-            }))),
-            Self::Expired { id, .. } => Some(encode_line(&WireEvent::Outdated(WireRemoval {
-                sender: None,
-                content: *id,
-                optional: None,
-                seq: None,
-                cid: None,
-            }))),
+            Self::Deleted(deleted) => Some(encode_deletion(deleted, FieldSet::Original)),
+            Self::Expired { seq, id } => Some(encode_expiry(*seq, *id, FieldSet::Original)),
         }
     }
 
@@ -306,44 +325,48 @@ impl Event {
     }
 }
 
-impl WireEvent {
+impl WireEvent<'_> {
     fn into_event(self) -> Result<Option<Event>, serde_json::Error> {
         Ok(Some(match self {
             Self::Login => Event::LoginPrompt,
-            Self::ActiveClient { receiver } => Event::Users(receiver),
-            Self::Presence { joined, left } => Event::Presence { joined, left },
-            Self::Guests { receiver } => Event::Guests(receiver),
+            Self::ActiveClient { receiver } => Event::Users(receiver.into()),
+            Self::Presence { joined, left } => {
+                Event::Presence { joined: joined.into_owned(), left: left.into_owned() }
+            }
+            Self::Guests { receiver } => Event::Guests(receiver.into_owned()),
             Self::Message(message) => Event::Posted(message.into_message(MessageKind::Plain)?),
             Self::Temporary(message) => {
                 let expires = required(message.expires, "expires")?;
                 Event::Posted(message.into_message(MessageKind::Temporary { expires })?)
             }
             Self::Reply(message) => {
-                let to = required(message.optional, "optional")?;
+                let to = required(message.optional.as_ref().and_then(|id| id.0), "optional")?;
                 Event::Posted(message.into_message(MessageKind::Reply { to })?)
             }
             Self::Delete(removal) => Event::Deleted(Deleted {
                 seq: required(removal.seq, "seq")?,
                 id: removal.content,
-                author: required(removal.sender, "sender")?,
-                cid: removal.cid,
+                author: required(removal.sender, "sender")?.into_owned(),
+                cid: removal.cid.map(Cow::into_owned),
             }),
             Self::Outdated(removal) => {
                 Event::Expired { seq: required(removal.seq, "seq")?, id: removal.content }
             }
             Self::Live { seq } => Event::Live(seq),
-            Self::Stored { seq, id, cid } => Event::Stored(StoredReply { seq, id, cid }),
+            Self::Stored { seq, id, cid } => {
+                Event::Stored(StoredReply { seq, id, cid: cid.into_owned() })
+            }
             Self::History { messages, earlier, later, cid } => Event::History(HistoryPage {
                 messages: from_wire_messages(messages)?,
                 has_earlier: earlier,
                 has_later: later,
-                cid,
+                cid: cid.map(Cow::into_owned),
             }),
             Self::Found { messages, searched, end, cid } => Event::SearchResults(SearchResults {
                 messages: from_wire_messages(messages)?,
                 searched,
                 end,
-                cid,
+                cid: cid.map(Cow::into_owned),
             }),
             Self::Pong { count } => Event::Pong(count),
             Self::Error(reply) => Event::Error(reply.into()),
@@ -353,46 +376,26 @@ impl WireEvent {
     }
 }
 
-impl WireMessage {
+impl WireMessage<'_> {
     fn into_message(self, kind: MessageKind) -> Result<Message, serde_json::Error> {
-        let audience = if self.receiver.iter().any(|id| id == "all") {
-            Audience::Everyone
-        } else {
-            Audience::Only(
-                self.receiver
-                    .iter()
-                    .map(|id| id.parse())
-                    .collect::<Result<_, _>>()
-                    .map_err(serde::de::Error::custom)?,
-            )
-        };
-        let at = required(self.at, "at")?;
-        let at = DateTime::from_timestamp_millis(at)
+        let at = DateTime::from_timestamp_millis(required(self.at, "at")?)
             .ok_or_else(|| serde::de::Error::custom("`at` is out of range"))?
             .fixed_offset();
-        let seq = required(self.seq, "seq")?;
         Ok(Message {
-            seq,
+            seq: required(self.seq, "seq")?,
             id: self.id,
-            sender: self.sender,
-            guest: self.guest,
-            audience,
+            sender: self.sender.into_owned(),
+            guest: self.guest.unwrap_or_default(),
+            audience: self.receiver.into_owned(),
             kind,
-            content: self.content,
+            content: self.content.into_owned(),
             at,
-            cid: self.cid,
+            cid: self.cid.map(Cow::into_owned),
         })
     }
 }
 
-fn to_wire_messages(messages: &[Message]) -> Vec<WireEvent> {
-    messages
-        .iter()
-        .map(|message| to_wire_message(message, message.content.clone(), Some(message.seq)))
-        .collect()
-}
-
-fn from_wire_messages(objects: Vec<WireEvent>) -> Result<Vec<Message>, serde_json::Error> {
+fn from_wire_messages(objects: Vec<WireEvent<'_>>) -> Result<Vec<Message>, serde_json::Error> {
     let mut messages = Vec::with_capacity(objects.len());
     for object in objects {
         // Later versions may add other objects to the list.
@@ -401,6 +404,27 @@ fn from_wire_messages(objects: Vec<WireEvent>) -> Result<Vec<Message>, serde_jso
         }
     }
     Ok(messages)
+}
+
+/// The value of `receiver`.
+impl Serialize for Audience {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Everyone => serializer.collect_seq(["all"]),
+            Self::Only(recipients) => serializer.collect_seq(recipients),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Audience {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let receiver = Vec::<String>::deserialize(deserializer)?;
+        if receiver.iter().any(|id| id == "all") {
+            return Ok(Self::Everyone);
+        }
+        let recipients = receiver.iter().map(|id| id.parse()).collect::<Result<_, _>>();
+        recipients.map(Self::Only).map_err(serde::de::Error::custom)
+    }
 }
 
 fn required<T>(field: Option<T>, name: &'static str) -> Result<T, serde_json::Error> {
@@ -412,42 +436,227 @@ fn format_time(at: DateTime<FixedOffset>) -> String {
     at.format("%Y-%m-%d %H:%M:%S").to_string()
 }
 
-/// The message for extended sessions if `seq` is given, and for original clients otherwise.
-fn to_wire_message(message: &Message, content: SafeText, seq: Option<Seq>) -> WireEvent {
-    let extended = seq.is_some();
-    let fields = WireMessage {
+fn to_wire_message<'a>(
+    message: &'a Message,
+    audience: &'a Audience,
+    content: Cow<'a, SafeText>,
+    fields: FieldSet,
+) -> WireEvent<'a> {
+    let wire = WireMessage {
         id: message.id,
-        sender: message.sender.clone(),
-        receiver: message.audience.receiver_list(),
+        sender: Cow::Borrowed(&message.sender),
+        receiver: Cow::Borrowed(audience),
         content,
-        time: format_time(message.at),
-        private: message.audience.is_private(),
-        optional: message.reply_to(),
-        seq,
-        at: extended.then(|| message.at.timestamp_millis()),
-        expires: message.expires().filter(|_| extended),
-        cid: message.cid.clone().filter(|_| extended),
-        guest: message.guest && extended,
+        time: fields.derived(|| format_time(message.at)),
+        private: fields.derived(|| message.audience.is_private()),
+        optional: match message.reply_to() {
+            None => fields.derived(|| NullableId(None)),
+            reply_to @ Some(_) => Some(NullableId(reply_to)),
+        },
+        seq: fields.extended(message.seq),
+        at: fields.extended(message.at.timestamp_millis()),
+        expires: fields.extended(message.expires()).flatten(),
+        cid: fields.extended(message.cid.as_ref().map(Cow::Borrowed)).flatten(),
+        guest: fields.extended(message.guest).filter(|guest| *guest),
     };
     match message.kind {
-        MessageKind::Plain => WireEvent::Message(fields),
-        MessageKind::Temporary { .. } => WireEvent::Temporary(fields),
-        MessageKind::Reply { .. } => WireEvent::Reply(fields),
+        MessageKind::Plain => WireEvent::Message(wire),
+        MessageKind::Temporary { .. } => WireEvent::Temporary(wire),
+        MessageKind::Reply { .. } => WireEvent::Reply(wire),
     }
+}
+
+/// The message as extended clients get it, alone and in lists.
+fn to_extended_message(message: &Message) -> WireEvent<'_> {
+    let content = Cow::Borrowed(&message.content);
+    to_wire_message(message, &message.audience, content, FieldSet::Extended)
+}
+
+fn encode_message(message: &Message, fields: FieldSet) -> Bytes {
+    let content = Cow::Borrowed(&message.content);
+    let mut line = Vec::with_capacity(MESSAGE_OVERHEAD_BYTES + content.as_str().len());
+    write_line(&mut line, &to_wire_message(message, &message.audience, content, fields));
+    line.into()
+}
+
+fn encode_deletion(deleted: &Deleted, fields: FieldSet) -> Bytes {
+    encode_line(&WireEvent::Delete(WireRemoval {
+        sender: Some(Cow::Borrowed(&deleted.author)),
+        content: deleted.id,
+        optional: fields.derived(|| NullableId(Some(deleted.id))),
+        seq: fields.extended(deleted.seq),
+        cid: fields.extended(deleted.cid.as_ref().map(Cow::Borrowed)).flatten(),
+    }))
+}
+
+fn encode_expiry(seq: Seq, id: MessageId, fields: FieldSet) -> Bytes {
+    encode_line(&WireEvent::Outdated(WireRemoval {
+        sender: None,
+        content: id,
+        optional: fields.derived(|| NullableId(None)),
+        seq: fields.extended(seq),
+        cid: None,
+    }))
+}
+
+/// The users beyond one frame follow in PRESENCE.
+fn encode_users(users: &[UserId]) -> Bytes {
+    let mut parts = split_users(users);
+    let first = parts.next().unwrap_or_default();
+    let mut lines = to_line(&WireEvent::ActiveClient { receiver: Cow::Borrowed(first) });
+    for joined in parts {
+        write_presence(&mut lines, joined, &[]);
+    }
+    lines.into()
+}
+
+fn encode_guests(guests: &[UserId]) -> Bytes {
+    let mut lines = Vec::new();
+    for part in split_users(guests) {
+        write_line(&mut lines, &WireEvent::Guests { receiver: Cow::Borrowed(part) });
+    }
+    lines.into()
+}
+
+fn encode_presence(joined: &[UserId], left: &[UserId]) -> Bytes {
+    let mut lines = Vec::new();
+    if joined.iter().chain(left).map(user_bytes).sum::<usize>() <= LIST_BYTES {
+        write_presence(&mut lines, joined, left);
+    } else {
+        split_users(joined).for_each(|part| write_presence(&mut lines, part, &[]));
+        split_users(left).for_each(|part| write_presence(&mut lines, &[], part));
+    }
+    lines.into()
+}
+
+fn write_presence(lines: &mut Vec<u8>, joined: &[UserId], left: &[UserId]) {
+    let (joined, left) = (Cow::Borrowed(joined), Cow::Borrowed(left));
+    write_line(lines, &WireEvent::Presence { joined, left });
+}
+
+fn encode_page(page: &HistoryPage) -> Bytes {
+    let encode = |page: &HistoryPage| {
+        encode_line(&WireEvent::History {
+            messages: page.messages.iter().map(to_extended_message).collect(),
+            earlier: page.has_earlier,
+            later: page.has_later,
+            cid: page.cid.as_ref().map(Cow::Borrowed),
+        })
+    };
+    let whole = encode(page);
+    if whole.len() <= SERVER_FRAME_BYTES {
+        return whole;
+    }
+    let mut fitting = page.clone();
+    fitting.trim(None, LIST_BYTES);
+    encode(&fitting)
+}
+
+/// Hits beyond one frame follow in further frames. The last one has the state of the search.
+fn encode_results(results: &SearchResults) -> Bytes {
+    let mut lines = Vec::new();
+    let mut parts = split_list(&results.messages, message_bytes).peekable();
+    while let Some(part) = parts.next() {
+        let is_last = parts.peek().is_none();
+        let found = WireEvent::Found {
+            messages: part.iter().map(to_extended_message).collect(),
+            searched: results.searched,
+            end: if is_last { results.end } else { SearchEnd::Searching },
+            cid: results.cid.as_ref().map(Cow::Borrowed),
+        };
+        write_line(&mut lines, &found);
+    }
+    lines.into()
+}
+
+impl HistoryPage {
+    /// Drops messages until the rest takes at most `max_bytes` encoded, but keeps one: from the end that
+    /// is farther from `target`, or the earliest if there is none.
+    pub fn trim(&mut self, target: Option<MessageId>, max_bytes: usize) {
+        let mut sizes: VecDeque<usize> = self.messages.iter().map(message_bytes).collect();
+        let mut bytes: usize = sizes.iter().sum();
+        let target =
+            target.and_then(|id| self.messages.iter().position(|message| message.id == id));
+        let mut n_earlier = 0;
+        while bytes > max_bytes && sizes.len() > 1 {
+            let before_target = target.map_or(0, |target| target - n_earlier);
+            let after_target = target.map_or(0, |target| n_earlier + sizes.len() - 1 - target);
+            let dropped = if after_target > before_target {
+                self.has_later = true;
+                sizes.pop_back()
+            } else {
+                self.has_earlier = true;
+                n_earlier += 1;
+                sizes.pop_front()
+            };
+            bytes -= dropped.unwrap_or_default();
+        }
+        self.messages.truncate(n_earlier + sizes.len());
+        self.messages.drain(..n_earlier);
+    }
+}
+
+/// Splits a list into parts of at most [`LIST_BYTES`] encoded. An empty list is one empty part.
+fn split_list<T>(items: &[T], size: impl Fn(&T) -> usize) -> impl Iterator<Item = &[T]> {
+    let mut rest = Some(items);
+    std::iter::from_fn(move || {
+        let items = rest?;
+        let mut bytes = 0;
+        let fitting = items.iter().take_while(|item| {
+            bytes += size(item);
+            bytes <= LIST_BYTES
+        });
+        // A single item always fits.
+        let count = fitting.count().max(1).min(items.len());
+        let (part, after) = items.split_at(count);
+        rest = Some(after).filter(|after| !after.is_empty());
+        Some(part)
+    })
+}
+
+fn split_users(users: &[UserId]) -> impl Iterator<Item = &[UserId]> {
+    split_list(users, user_bytes)
+}
+
+/// The size of a user ID in a list. It contains no character that JSON escapes.
+fn user_bytes(user: &UserId) -> usize {
+    user.as_str().len() + "\"\",".len()
+}
+
+/// The encoded size of a message in a list, without encoding it to memory.
+fn message_bytes(message: &Message) -> usize {
+    struct Counter(usize);
+
+    impl io::Write for Counter {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0 += bytes.len();
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    let mut counter = Counter(",".len());
+    write_json(&mut counter, &to_extended_message(message));
+    counter.0
 }
 
 /// If the message is too long for an original client, the end of its text is cut off, and if it has
 /// very many recipients, some of their names.
 fn encode_message_for_original(message: &Message) -> Bytes {
-    let mut shown = message.clone();
-    if let Audience::Only(recipients) = &mut shown.audience {
-        while recipients.iter().map(|id| id.as_str().len() + 3).sum::<usize>()
-            > ORIGINAL_FRAME_BYTES / 2
-        {
-            recipients.pop_last();
-        }
+    let mut shown = Cow::Borrowed(&message.audience);
+    while let Audience::Only(recipients) = shown.as_ref()
+        && recipients.iter().map(user_bytes).sum::<usize>() > ORIGINAL_FRAME_BYTES / 2
+        && let Audience::Only(recipients) = shown.to_mut()
+    {
+        recipients.pop_last();
     }
-    truncate_text(&message.content, |content| encode_line(&to_wire_message(&shown, content, None)))
+    truncate_text(&message.content, |content| {
+        let content = Cow::Owned(content);
+        encode_line(&to_wire_message(message, &shown, content, FieldSet::Original))
+    })
 }
 
 /// Encodes as much of `text` as fits into [`ORIGINAL_FRAME_BYTES`].
@@ -481,7 +690,7 @@ fn truncate(count: usize, encode: impl Fn(usize) -> Bytes) -> Bytes {
 }
 
 fn encode_line(value: &impl Serialize) -> Bytes {
-    Bytes::from(to_line(value))
+    to_line(value).into()
 }
 
 impl From<&ErrorReply> for WireError {

@@ -19,7 +19,8 @@ pub const FRAME_BYTES: usize = 64 * 1024;
 /// connection.
 pub const LOGIN_FRAME_BYTES: usize = 4 * 1024;
 
-/// The longest JSON object that an extended client accepts, in bytes: a list of about 40,000 users.
+/// The longest JSON object that a server sends to an extended client, in bytes. It has room for 20 of the
+/// largest messages. The server shortens or splits what is longer; a client accepts nothing longer.
 pub const SERVER_FRAME_BYTES: usize = 1024 * 1024;
 
 /// The longest object that an original client can read, in bytes: it calls `recv(2048)` once per

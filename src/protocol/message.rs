@@ -32,14 +32,6 @@ impl Audience {
     pub fn is_private(&self) -> bool {
         self.recipients().is_some()
     }
-
-    /// The value of `receiver` on the wire.
-    pub(super) fn receiver_list(&self) -> Vec<String> {
-        match self {
-            Self::Everyone => vec!["all".to_owned()],
-            Self::Only(recipients) => recipients.iter().map(ToString::to_string).collect(),
-        }
-    }
 }
 
 /// The users who may see a message from `author` to `recipients`, and its removal or expiry: the

@@ -113,7 +113,7 @@ struct IncomingEnvelope {
     #[serde(default, deserialize_with = "super::lenient::optional_string")]
     cid: Option<String>,
     #[serde(default)]
-    seconds: Option<u32>,
+    seconds: Option<i64>,
     #[serde(default)]
     username: Option<String>,
     #[serde(default)]
@@ -135,7 +135,7 @@ struct IncomingEnvelope {
     #[serde(default)]
     to: Option<UserId>,
     #[serde(default)]
-    case: bool,
+    case: Option<bool>,
 }
 
 /// The request id of an object, and its request or the reason why it is invalid.
@@ -148,6 +148,17 @@ fn parse(object: &[u8]) -> Result<IncomingEnvelope, Refusal> {
         | serde_json::error::Category::Syntax
         | serde_json::error::Category::Eof => Refusal::BadJson(error.to_string()),
     })
+}
+
+/// The `cid` of an object with an invalid field.
+fn find_cid(object: &[u8]) -> Option<Cid> {
+    #[derive(Deserialize)]
+    struct CidOnly {
+        #[serde(deserialize_with = "super::lenient::optional_string")]
+        cid: Option<String>,
+    }
+    let found: CidOnly = serde_json::from_slice(object).ok()?;
+    found.cid?.parse().ok()
 }
 
 impl Login {
@@ -214,7 +225,7 @@ impl Request {
     pub fn decode(object: &[u8]) -> DecodedRequest {
         let incoming = match parse(object) {
             Ok(incoming) => incoming,
-            Err(refusal) => return (None, Err(refusal)),
+            Err(refusal) => return (find_cid(object), Err(refusal)),
         };
         match incoming.cid.as_deref().map(str::parse).transpose() {
             Ok(cid) => (cid, Self::from_envelope(incoming)),
@@ -226,10 +237,7 @@ impl Request {
         match incoming.action.as_deref() {
             Some("MESSAGE") => parse_post(incoming, PostKind::Plain),
             Some("TEMPORARY") => {
-                let seconds = incoming.seconds.unwrap_or(limits::DEFAULT_TEMPORARY_SECONDS);
-                if !(1..=limits::MAX_TEMPORARY_SECONDS).contains(&seconds) {
-                    return Err(Refusal::BadSeconds);
-                }
+                let seconds = parse_seconds(incoming.seconds)?;
                 parse_post(incoming, PostKind::Temporary { seconds })
             }
             Some("REPLY") => {
@@ -246,7 +254,7 @@ impl Request {
                 Some(pattern) => Ok(Self::SearchHistory(
                     SearchQuery {
                         pattern,
-                        match_case: incoming.case,
+                        match_case: incoming.case.unwrap_or_default(),
                         from: incoming.from,
                         to: incoming.to,
                         after: incoming.after,
@@ -277,6 +285,13 @@ impl Request {
     pub fn encode(&self, cid: Option<&Cid>) -> Vec<u8> {
         to_line(&OutgoingEnvelope::new(self, cid))
     }
+}
+
+fn parse_seconds(seconds: Option<i64>) -> Result<u32, Refusal> {
+    let Some(seconds) = seconds else { return Ok(limits::DEFAULT_TEMPORARY_SECONDS) };
+    let seconds = u32::try_from(seconds).map_err(|_out_of_range| Refusal::BadSeconds)?;
+    let is_valid = (1..=limits::MAX_TEMPORARY_SECONDS).contains(&seconds);
+    is_valid.then_some(seconds).ok_or(Refusal::BadSeconds)
 }
 
 fn parse_message_id(text: Option<&str>) -> Result<MessageId, Refusal> {
@@ -331,7 +346,7 @@ fn parse_audience(
 struct OutgoingEnvelope<'a> {
     action: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    receiver: Option<Vec<String>>,
+    receiver: Option<&'a Audience>,
     #[serde(skip_serializing_if = "Option::is_none")]
     private: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -402,7 +417,7 @@ impl<'a> OutgoingEnvelope<'a> {
                     PostKind::Reply { to } => Self { optional: Some(to), ..with_action("REPLY") },
                 };
                 Self {
-                    receiver: Some(post.audience.receiver_list()),
+                    receiver: Some(&post.audience),
                     private: Some(post.audience.is_private()),
                     content: Some(post.content.as_str().to_owned()),
                     ..base
@@ -418,8 +433,19 @@ fn seq_to_number(seq: Seq) -> i64 {
 
 /// Encodes a value as one JSON object and a line end.
 pub(super) fn to_line(value: &impl Serialize) -> Vec<u8> {
-    #[expect(clippy::expect_used, reason = "these types contain only strings, numbers and lists")]
-    let mut line = serde_json::to_vec(value).expect("plain data is serializable");
-    line.push(b'\n');
+    let mut line = Vec::with_capacity(128);
+    write_line(&mut line, value);
     line
+}
+
+/// Appends a value as one JSON object and a line end.
+pub(super) fn write_line(lines: &mut Vec<u8>, value: &impl Serialize) {
+    write_json(&mut *lines, value);
+    lines.push(b'\n');
+}
+
+/// Writes a value as one JSON object. `to` never fails.
+pub(super) fn write_json(to: impl std::io::Write, value: &impl Serialize) {
+    #[expect(clippy::expect_used, reason = "these types contain only strings, numbers and lists")]
+    serde_json::to_writer(to, value).expect("plain data is serializable");
 }

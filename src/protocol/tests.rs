@@ -7,11 +7,14 @@ use chrono::DateTime;
 use proptest::prelude::*;
 
 use super::error::{ErrorCode, Refusal};
-use super::event::{Deleted, ErrorReply, Event, Welcome};
+use super::event::{
+    Deleted, ErrorReply, Event, HistoryPage, SearchEnd, SearchResults, StoredReply, Welcome,
+};
 use super::id::{Cid, MessageId, Name, Seq, UserId};
 use super::invite::Invite;
 use super::limits::{self, Limits, Rates};
 use super::message::{Audience, Message, MessageKind};
+use super::query::HistoryQuery;
 use super::rate::{Rate, TokenBucket};
 use super::request::{Dialect, Login, Post, PostKind, Request, Resume};
 use super::text::SafeText;
@@ -31,6 +34,31 @@ fn cid() -> impl Strategy<Value = Option<Cid>> {
 
 fn text() -> impl Strategy<Value = SafeText> {
     "(?s).{0,3000}".prop_map(|text| SafeText::clean(&text))
+}
+
+/// A text of the maximum length, of one character.
+fn longest_text() -> impl Strategy<Value = SafeText> {
+    proptest::sample::select(vec!["x", "\"", "\\", "Я", "😀", "a\n"]).prop_map(|unit| {
+        let repeated = unit.repeat(limits::CONTENT_CHARACTERS);
+        SafeText::clean(&repeated.chars().take(limits::CONTENT_CHARACTERS).collect::<String>())
+    })
+}
+
+/// Users with the longest IDs in bytes: 24 letters of four bytes and nine digits.
+fn longest_ids(count: usize) -> impl Iterator<Item = UserId> {
+    let name: Name = "𞟠".repeat(limits::NAME_CHARACTERS).parse().unwrap();
+    (0..count).map(move |number| UserId::new(&name, 999_000_000 + u32::try_from(number).unwrap()))
+}
+
+/// A message as large as the limits allow.
+fn largest_message() -> impl Strategy<Value = Message> {
+    let recipients = Audience::Only(longest_ids(limits::RECIPIENTS).collect());
+    let audience = prop_oneof![Just(Audience::Everyone), Just(recipients)];
+    (message(), audience, longest_text()).prop_map(|(message, audience, content)| Message {
+        audience,
+        content,
+        ..message
+    })
 }
 
 fn audience() -> impl Strategy<Value = Audience> {
@@ -70,6 +98,53 @@ fn message() -> impl Strategy<Value = Message> {
         })
 }
 
+/// Up to `max` messages, up to the largest.
+fn messages(max: usize) -> impl Strategy<Value = Vec<Message>> {
+    let distinct = |mut messages: Vec<Message>| {
+        messages.sort_by_key(|message| message.seq);
+        messages
+    };
+    prop_oneof![
+        proptest::collection::vec(message(), 0..5),
+        (largest_message(), 0..=max).prop_map(|(message, count)| vec![message; count]),
+    ]
+    .prop_map(distinct)
+}
+
+fn history_page() -> impl Strategy<Value = HistoryPage> {
+    (messages(limits::PAGE_MESSAGES), any::<bool>(), any::<bool>(), cid()).prop_map(
+        |(messages, has_earlier, has_later, cid)| HistoryPage {
+            messages,
+            has_earlier,
+            has_later,
+            cid,
+        },
+    )
+}
+
+fn search_results() -> impl Strategy<Value = SearchResults> {
+    let end = proptest::sample::select(vec![SearchEnd::Searching, SearchEnd::TooMany]);
+    (messages(200), any::<u64>(), end, cid())
+        .prop_map(|(messages, searched, end, cid)| SearchResults { messages, searched, end, cid })
+}
+
+/// An event of any kind. Some are larger than one frame.
+fn any_event() -> impl Strategy<Value = Event> {
+    let many = || {
+        let count = proptest::sample::select(vec![0, 100, 12_000]);
+        count.prop_map(|count| longest_ids(count).collect::<Vec<_>>())
+    };
+    prop_oneof![
+        4 => event(),
+        1 => largest_message().prop_map(Event::Posted),
+        1 => history_page().prop_map(Event::History),
+        1 => search_results().prop_map(Event::SearchResults),
+        1 => many().prop_map(|users| Event::Users(users.into())),
+        1 => many().prop_map(Event::Guests),
+        1 => (many(), many()).prop_map(|(joined, left)| Event::Presence { joined, left }),
+    ]
+}
+
 fn event() -> impl Strategy<Value = Event> {
     let users = || proptest::collection::vec(user(), 0..300);
     let error_reply = || {
@@ -101,9 +176,146 @@ fn event() -> impl Strategy<Value = Event> {
             Event::Deleted(Deleted { seq: Seq(seq), id, author, cid })
         }),
         (any::<u64>(), message_id()).prop_map(|(seq, id)| Event::Expired { seq: Seq(seq), id }),
+        any::<u64>().prop_map(|seq| Event::Live(Seq(seq))),
+        any::<u64>().prop_map(Event::Pong),
+        (any::<u64>(), message_id(), "[!-~]{1,64}").prop_map(|(seq, id, cid)| {
+            Event::Stored(StoredReply { seq: Seq(seq), id, cid: cid.parse().unwrap() })
+        }),
         error_reply().prop_map(Event::Error),
         error_reply().prop_map(Event::Closing),
     ]
+}
+
+/// The frames of an encoded event, decoded.
+fn decode_frames(bytes: &[u8]) -> Vec<Event> {
+    assert_eq!(bytes.last(), Some(&b'\n'));
+    let frames: Vec<&[u8]> = bytes.split_inclusive(|b| *b == b'\n').collect();
+    for frame in &frames {
+        assert!(frame.len() <= limits::SERVER_FRAME_BYTES, "{} bytes", frame.len());
+    }
+    frames.into_iter().map(|frame| Event::decode(frame).unwrap().unwrap()).collect()
+}
+
+/// Checks that the frames of `event` fit the limit and together say the same.
+fn check_frames(event: &Event) {
+    let frames = decode_frames(&event.encode());
+    match event {
+        Event::History(page) => {
+            let [Event::History(sent)] = frames.as_slice() else {
+                panic!("{} frames", frames.len())
+            };
+            assert!(page.messages.ends_with(&sent.messages), "not the latest messages");
+            let is_short = sent.messages.len() < page.messages.len();
+            assert_eq!(sent.has_earlier, page.has_earlier || is_short);
+            assert_eq!((sent.has_later, &sent.cid), (page.has_later, &page.cid));
+            assert!(!is_short || sent.messages.len() > 20, "{} messages", sent.messages.len());
+        }
+        Event::SearchResults(results) => {
+            let mut messages = Vec::new();
+            for (index, frame) in frames.iter().enumerate() {
+                let Event::SearchResults(sent) = frame else { panic!("{frame:?}") };
+                let is_last = index + 1 == frames.len();
+                assert_eq!(sent.end, if is_last { results.end } else { SearchEnd::Searching });
+                assert_eq!((sent.searched, &sent.cid), (results.searched, &results.cid));
+                messages.extend(sent.messages.clone());
+            }
+            assert!(messages == results.messages, "messages are missing");
+        }
+        Event::Users(_) | Event::Guests(_) | Event::Presence { .. } => {
+            assert_eq!(apply_presence(&frames), apply_presence(std::slice::from_ref(event)));
+            let first_kind = std::mem::discriminant(event);
+            assert_eq!(std::mem::discriminant(&frames[0]), first_kind);
+        }
+        _ => assert_eq!(frames.as_slice(), std::slice::from_ref(event)),
+    }
+}
+
+/// The users that these events add and remove, and the guests.
+fn apply_presence(events: &[Event]) -> [BTreeSet<UserId>; 3] {
+    let [mut added, mut removed, mut guests] = [const { BTreeSet::new() }; 3];
+    for event in events {
+        match event {
+            Event::Users(users) => {
+                assert!(added.is_empty(), "a list replaces the users before it");
+                added.extend(users.iter().cloned());
+            }
+            Event::Presence { joined, left } => {
+                added.extend(joined.iter().cloned());
+                removed.extend(left.iter().cloned());
+            }
+            Event::Guests(more) => guests.extend(more.iter().cloned()),
+            _ => panic!("{event:?}"),
+        }
+    }
+    [added, removed, guests]
+}
+
+/// A message with the longest value in every field except text and audience.
+fn template() -> Message {
+    Message {
+        seq: Seq(u64::MAX),
+        id: "999999999".parse().unwrap(),
+        sender: longest_ids(1).next().unwrap(),
+        guest: true,
+        audience: Audience::Everyone,
+        kind: MessageKind::Temporary { expires: i64::MAX },
+        content: SafeText::clean("x"),
+        at: DateTime::from_timestamp_millis(4_000_000_000_000).unwrap().fixed_offset(),
+        cid: Some("\\".repeat(limits::CID_BYTES).parse().unwrap()),
+    }
+}
+
+#[test]
+fn largest_events_fit_the_frame_limit() {
+    let template = template();
+    let content = |unit: &str| SafeText::clean(&unit.repeat(limits::CONTENT_CHARACTERS));
+    let recipients = Audience::Only(longest_ids(limits::RECIPIENTS).collect());
+    let largest = [
+        (200, Message { content: content("😀"), ..template.clone() }),
+        (200, Message { content: content("\""), ..template.clone() }),
+        (100, Message { audience: recipients.clone(), ..template.clone() }),
+        (30, Message { audience: recipients, content: content("😀"), ..template }),
+    ];
+    for (count, message) in largest {
+        let messages = vec![message; count];
+        let cid = messages[0].cid.clone();
+        check_frames(&Event::Posted(messages[0].clone()));
+        check_frames(&Event::SearchResults(SearchResults {
+            messages: messages.clone(),
+            searched: u64::MAX,
+            end: SearchEnd::TooMany,
+            cid: cid.clone(),
+        }));
+        let page = HistoryPage { messages, has_earlier: false, has_later: false, cid };
+        check_frames(&Event::History(page));
+    }
+}
+
+#[test]
+fn page_loses_the_messages_farthest_from_its_target() {
+    let messages: Vec<Message> = (0..9_u32)
+        .map(|number| Message {
+            id: MessageId::from_number(100_000 + number).unwrap(),
+            ..template()
+        })
+        .collect();
+    let whole = HistoryPage { messages, has_earlier: false, has_later: false, cid: template().cid };
+    let frame_bytes = |page: &HistoryPage| Event::History(page.clone()).encode().len();
+    let message_bytes = frame_bytes(&whole) / whole.messages.len();
+    // The target, and what remains of nine messages when there is room for three.
+    for (target, kept) in
+        [(None, 6..9), (Some(0), 0..3), (Some(1), 0..3), (Some(4), 3..6), (Some(8), 6..9)]
+    {
+        let mut page = whole.clone();
+        let target = target.map(|index: usize| whole.messages[index].id);
+        page.trim(target, 3 * message_bytes + 10);
+        assert_eq!(page.messages, whole.messages[kept.clone()], "{target:?}");
+        assert_eq!((page.has_earlier, page.has_later), (kept.start > 0, kept.end < 9));
+        assert!(frame_bytes(&page) < 3 * message_bytes + 512);
+    }
+    let mut page = whole;
+    page.trim(None, 0);
+    assert_eq!(page.messages.len(), 1, "one message always remains");
 }
 
 proptest! {
@@ -149,6 +361,94 @@ proptest! {
     fn decoding_arbitrary_bytes_never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
         drop((Request::decode(&bytes), Login::decode(&bytes), Event::decode(&bytes)));
     }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(32))]
+
+    #[test]
+    fn every_frame_fits_the_limit(event in any_event()) {
+        check_frames(&event);
+    }
+}
+
+/// A short message to everyone, and its fields in both dialects, but for the action and the receiver.
+fn short_message() -> (Message, [&'static str; 2]) {
+    let message = Message {
+        seq: Seq(512),
+        id: "235467".parse().unwrap(),
+        sender: "Tom_8386".parse().unwrap(),
+        guest: false,
+        cid: Some("c-17".parse().unwrap()),
+        content: SafeText::clean("say \"hello\"\n😀"),
+        kind: MessageKind::Plain,
+        at: DateTime::from_timestamp_millis(1_745_146_443_000).unwrap().fixed_offset(),
+        ..template()
+    };
+    let sender = r#""id":"235467","sender":"Tom_8386""#;
+    (message, [sender, r#""content":"say \"hello\"\n😀""#])
+}
+
+/// Each event as extended clients and as original clients get it, and as `chat tail` prints it.
+#[test]
+fn extended_clients_get_no_derived_fields_and_original_clients_all() {
+    let (message, [sender, text]) = short_message();
+    let expires = 1_745_146_453_000;
+    let temporary = Message { kind: MessageKind::Temporary { expires }, ..message.clone() };
+    let (id, author, cid) = (message.id, message.sender.clone(), message.cid.clone());
+    // The fields of both dialects, of the original one, and of the extended one.
+    let time = r#""time":"2025-04-20 10:54:03""#;
+    let cases = [
+        (
+            Event::Posted(message),
+            format!(r#""action":"MESSAGE",{sender},"receiver":["all"],{text}"#),
+            format!(r#",{time},"private":false,"optional":null"#),
+            r#","seq":512,"at":1745146443000,"cid":"c-17""#,
+        ),
+        (
+            Event::Posted(temporary),
+            format!(r#""action":"TEMPORARY",{sender},"receiver":["all"],{text}"#),
+            format!(r#",{time},"private":false,"optional":null"#),
+            r#","seq":512,"at":1745146443000,"expires":1745146453000,"cid":"c-17""#,
+        ),
+        (
+            Event::Deleted(Deleted { seq: Seq(516), id, author, cid }),
+            r#""action":"DELETE","sender":"Tom_8386","content":"235467""#.to_owned(),
+            r#","optional":"235467""#.to_owned(),
+            r#","seq":516,"cid":"c-17""#,
+        ),
+        (
+            Event::Expired { seq: Seq(517), id },
+            r#""action":"OUTDATED","content":"235467""#.to_owned(),
+            r#","optional":null"#.to_owned(),
+            r#","seq":517"#,
+        ),
+    ];
+    for (event, both, original, extended) in cases {
+        assert_eq!(event.encode(), format!("{{{both}{extended}}}\n"));
+        assert_eq!(event.encode_for_original().unwrap(), format!("{{{both}{original}}}\n"));
+        let full = event.encode_full();
+        assert_eq!(full, format!("{{{both}{original}{extended}}}\n"));
+        assert_eq!(Event::decode(&full).unwrap(), Some(event));
+    }
+}
+
+#[test]
+fn optional_is_a_field_of_both_dialects_in_replies_only() {
+    let (message, [sender, text]) = short_message();
+    let reply = Event::Posted(Message {
+        guest: true,
+        audience: Audience::Only(["Ann_1234", "Kim_9021"].map(|id| id.parse().unwrap()).into()),
+        kind: MessageKind::Reply { to: message.id },
+        cid: None,
+        ..message
+    });
+    let both = format!(r#"{{"action":"REPLY",{sender},"receiver":["Ann_1234","Kim_9021"],{text}"#);
+    let at = r#""seq":512,"at":1745146443000,"guest":true"#;
+    let original = r#""time":"2025-04-20 10:54:03","private":true,"optional":"235467""#;
+    assert_eq!(reply.encode(), format!("{both},\"optional\":\"235467\",{at}}}\n"));
+    assert_eq!(reply.encode_for_original().unwrap(), format!("{both},{original}}}\n"));
+    assert_eq!(reply.encode_full(), format!("{both},{original},{at}}}\n"));
 }
 
 #[test]
@@ -244,6 +544,48 @@ fn invalid_request_gets_the_right_error_code() {
         assert_eq!(refusal.code(), code, "{refusal}");
     }
     assert_eq!(Login::decode(b"{\"action\":\"EXIT\"}"), Err(Refusal::LoginFirst));
+}
+
+#[test]
+fn refusal_of_a_wrong_type_names_the_request() {
+    let cid: Cid = "c-9".parse().unwrap();
+    for (fields, code) in [
+        (r#""action": "TEMPORARY", "receiver": ["all"], "seconds": -1"#, ErrorCode::BadSeconds),
+        (r#""action": "TEMPORARY", "receiver": ["all"], "seconds": 1e9"#, ErrorCode::BadRequest),
+        (r#""action": "MESSAGE", "receiver": "all""#, ErrorCode::BadRequest),
+        (r#""action": "MESSAGE", "receiver": [1]"#, ErrorCode::BadRequest),
+        (r#""action": 5"#, ErrorCode::BadRequest),
+        (r#""action": "SEARCH", "case": 1"#, ErrorCode::BadRequest),
+        (r#""action": "HISTORY", "around": {"id": 7}"#, ErrorCode::BadRequest),
+    ] {
+        for object in [
+            format!(r#"{{{fields}, "content": "x", "cid": "c-9"}}"#),
+            format!(r#"{{"cid": "c-9", "content": "x", {fields}}}"#),
+        ] {
+            let (answered, request) = Request::decode(object.as_bytes());
+            assert_eq!(request.unwrap_err().code(), code, "{object}");
+            assert_eq!(answered.as_ref(), Some(&cid), "{object}");
+        }
+    }
+    let (unnamed, request) = Request::decode(br#"{"action": "EXIT", "cid": ["c-9"]}"#);
+    assert_eq!((unnamed, request.unwrap_err().code()), (None, ErrorCode::BadRequest));
+}
+
+#[test]
+fn null_is_absence() {
+    let nulls = r#""receiver": null, "content": null, "private": null, "optional": null, "cid": null,
+        "seconds": null, "username": null, "user_id": null, "invite": null, "protocol": null,
+        "epoch": null, "after": null, "before": null, "around": null, "from": null, "to": null,
+        "case": null"#;
+    for (action, request) in [
+        ("PING", Request::Ping(None)),
+        ("EXIT", Request::Exit),
+        ("SEARCH", Request::LocalSearch),
+        ("HISTORY", Request::History(HistoryQuery::Before(None))),
+    ] {
+        let object = format!(r#"{{"action": "{action}", {nulls}}}"#);
+        assert_eq!(Request::decode(object.as_bytes()), (None, Ok(request)));
+    }
 }
 
 #[test]

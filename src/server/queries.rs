@@ -32,47 +32,32 @@ pub(super) fn history_page(
     cid: Option<Cid>,
     query: HistoryQuery,
 ) -> Result<Event, StoreError> {
-    let page = match query {
+    let (mut page, target) = match query {
         HistoryQuery::Before(before) => {
             let page = reader.history(view, before, PAGE_MESSAGES)?;
-            HistoryPage {
+            let page = HistoryPage {
                 messages: page.messages,
                 has_earlier: page.has_earlier,
                 has_later: before.is_some(),
                 cid,
-            }
+            };
+            (page, None)
         }
         HistoryQuery::Around(id) => match reader.around(view, id, PAGE_MESSAGES / 2)? {
             None => return Ok(error_reply(&Refusal::UnknownMessage(id), cid)),
-            Some(around) => HistoryPage {
-                messages: around.messages,
-                has_earlier: around.has_earlier,
-                has_later: around.has_later,
-                cid,
-            },
+            Some(around) => {
+                let page = HistoryPage {
+                    messages: around.messages,
+                    has_earlier: around.has_earlier,
+                    has_later: around.has_later,
+                    cid,
+                };
+                (page, Some(id))
+            }
         },
     };
-    Ok(Event::History(trim_page(page, query)))
-}
-
-/// Shortens a page to [`HISTORY_PAGE_BYTES`], from the end that is farther from what was asked for.
-fn trim_page(mut page: HistoryPage, query: HistoryQuery) -> HistoryPage {
-    let mut bytes: usize = page.messages.iter().map(|m| m.content.as_str().len()).sum();
-    while bytes > HISTORY_PAGE_BYTES && page.messages.len() > 1 {
-        let is_target_first = match query {
-            HistoryQuery::Before(_) => false,
-            HistoryQuery::Around(id) => page.messages.first().is_some_and(|first| first.id == id),
-        };
-        let dropped = if is_target_first {
-            page.has_later = true;
-            page.messages.pop()
-        } else {
-            page.has_earlier = true;
-            Some(page.messages.remove(0))
-        };
-        bytes -= dropped.map_or(0, |message| message.content.as_str().len());
-    }
-    page
+    page.trim(target, HISTORY_PAGE_BYTES);
+    Ok(Event::History(page))
 }
 
 /// One search.

@@ -105,6 +105,23 @@ fn last_messages_are_printed_oldest_first() {
 }
 
 #[test]
+fn json_output_has_the_fields_of_both_dialects() {
+    let server = TestServer::start();
+    let mut ann = server.join("Ann");
+    post_numbers(&mut ann, 0..1);
+    let output = tail_output(&server, &["--json"]);
+    let object: Value = serde_json::from_str(&output).unwrap();
+    let fields: Vec<_> = object.as_object().unwrap().keys().map(String::as_str).collect();
+    for field in ["action", "id", "sender", "receiver", "content", "seq", "at"] {
+        assert!(fields.contains(&field), "{field} in {output}");
+    }
+    assert_eq!((&object["private"], &object["optional"]), (&Value::Bool(false), &Value::Null));
+    assert!(fields.contains(&"optional"), "{output}");
+    let at = chrono::DateTime::from_timestamp_millis(object["at"].as_i64().unwrap()).unwrap();
+    assert_eq!(object["time"], at.format("%Y-%m-%d %H:%M:%S").to_string());
+}
+
+#[test]
 fn history_longer_than_a_page_is_complete() {
     let server = TestServer::start();
     let mut ann = server.join("Ann");

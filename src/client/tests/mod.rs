@@ -16,7 +16,9 @@ use super::dial::{ConnectError, VerifiedStream};
 use super::*;
 use crate::protocol::decoder::Decoder;
 use crate::protocol::error::Refusal;
-use crate::protocol::event::{ErrorReply, Event as ServerEvent, Welcome};
+use crate::protocol::event::{
+    ErrorReply, Event as ServerEvent, HistoryPage, SearchEnd, SearchResults, Welcome,
+};
 use crate::protocol::id::Seq;
 use crate::protocol::limits;
 use crate::protocol::message::{Audience, Message, MessageKind};
@@ -324,6 +326,54 @@ async fn protocol_violation_ends_the_connection() {
         let (_written, reason) = tokio::join!(flood, outcome);
         assert!(reason.as_str().contains(text), "{}", reason.as_str());
     }
+}
+
+/// Frames of the maximum size, with more messages than a page or a search has.
+#[tokio::test(start_paused = true)]
+async fn largest_frames_are_received() {
+    let ServerEvent::Posted(message) = echo(9, "c-1") else { panic!("no message") };
+    let content = SafeText::clean(&"😀".repeat(limits::CONTENT_CHARACTERS));
+    let longest = Message { content, ..message };
+    let messages = vec![longest; 300];
+    let (searched, cid) = (300, None);
+    let results = ServerEvent::SearchResults(SearchResults {
+        messages: messages.clone(),
+        searched,
+        end: SearchEnd::Complete,
+        cid: cid.clone(),
+    });
+    let page =
+        ServerEvent::History(HistoryPage { messages, has_earlier: false, has_later: false, cid });
+    let mut padded = br#"{"action":"LATER","padding":""#.to_vec();
+    padded.resize(limits::SERVER_FRAME_BYTES - 2, b'x');
+    padded.extend_from_slice(br#""}"#);
+    let (mut server, stream) = FakeServer::new();
+    let (_client, mut events) = start([stream]);
+    server.log_in().await;
+    expect_connected(&mut events).await;
+    let sending = async {
+        server.stream.write_all(&padded).await.unwrap();
+        server.send(&page).await;
+        server.send(&results).await;
+    };
+    let receiving = async {
+        let Some(ClientEvent::Received(ServerEvent::History(page))) = events.recv().await else {
+            panic!("no page");
+        };
+        assert!(page.has_earlier && page.messages.len() > 60, "{}", page.messages.len());
+        let mut n_found = 0;
+        loop {
+            let Some(ClientEvent::Received(ServerEvent::SearchResults(part))) = events.recv().await
+            else {
+                panic!("after {n_found} hits");
+            };
+            n_found += part.messages.len();
+            if part.end == SearchEnd::Complete {
+                break n_found;
+            }
+        }
+    };
+    assert_eq!(tokio::join!(sending, receiving).1, 300);
 }
 
 #[tokio::test(start_paused = true)]

@@ -31,7 +31,9 @@ use super::tail::Tail;
 use crate::protocol::decoder::Decoder;
 use crate::protocol::event::Event;
 use crate::protocol::id::{Seq, UserId};
-use crate::protocol::limits::{CONTENT_CHARACTERS, FRAME_BYTES, LOGIN_FRAME_BYTES, Rates};
+use crate::protocol::limits::{
+    CONTENT_CHARACTERS, FRAME_BYTES, LOGIN_FRAME_BYTES, Rates, SERVER_FRAME_BYTES,
+};
 use crate::protocol::request::Dialect;
 use crate::store::memory::MemoryStore;
 use crate::store::worker::{self, LogHandles};
@@ -139,7 +141,7 @@ impl ServerHarness {
         self.n_sessions += 1;
         let peer = hub::PeerInfo { key, address: std::net::Ipv4Addr::LOCALHOST.into() };
         self.tasks.spawn(super::session::run(far, session, peer, self.context.clone()));
-        TestClient { io: near, decoder: Decoder::new(usize::MAX) }
+        TestClient { io: near, decoder: Decoder::new(SERVER_FRAME_BYTES) }
     }
 
     /// A logged-in guest with an extended client.

@@ -32,6 +32,43 @@ async fn history_is_paged_and_search_finds_matches() {
     assert_eq!(bob.expect("action", "ERROR").await["code"], "bad_pattern");
 }
 
+/// The client's decoder accepts no frame over the limit.
+#[tokio::test(start_paused = true)]
+async fn longest_messages_are_paged_and_found() {
+    const MESSAGES: usize = 100;
+    let mut harness = ServerHarness::start();
+    let mut ann = harness.join("Ann").await;
+    let text = "😀".repeat(CONTENT_CHARACTERS);
+    for _ in 0..MESSAGES {
+        ann.post(&text).await;
+        ann.expect("content", &text).await;
+    }
+    let mut bob = harness.join("Bob").await;
+    let (mut n_read, mut before) = (0, Value::Null);
+    loop {
+        bob.send(&json!({"action": "HISTORY", "before": before, "cid": "h"})).await;
+        let page = bob.expect("cid", "h").await;
+        let messages = page["messages"].as_array().unwrap();
+        n_read += messages.len();
+        before = messages[0]["seq"].clone();
+        if page["earlier"] == false {
+            break;
+        }
+    }
+    assert_eq!(n_read, MESSAGES);
+    bob.send(&json!({"action": "SEARCH", "content": "😀", "cid": "s"})).await;
+    let mut n_found = 0;
+    loop {
+        let found = bob.expect("cid", "s").await;
+        n_found += found["messages"].as_array().unwrap().len();
+        if found["end"] != "searching" {
+            assert_eq!(found["end"], "complete");
+            break;
+        }
+    }
+    assert_eq!(n_found, MESSAGES);
+}
+
 #[tokio::test(start_paused = true)]
 async fn new_search_replaces_the_users_previous_one() {
     let mut harness = ServerHarness::start();
