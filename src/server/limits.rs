@@ -138,6 +138,10 @@ pub const TAIL_BYTES: usize = 16 * 1024 * 1024;
 /// What an event in the tail takes besides its bytes.
 pub const TAIL_EVENT_OVERHEAD: usize = 256;
 
+/// What an event in the tail counts against [`CATCH_UP_BYTES`] even if the session skips it, so that it
+/// holds the tail's lock for less than a millisecond.
+pub const TAIL_EVENT_COST: usize = 16;
+
 /// Bytes of missed events that a session takes from the tail at a time. Answers go out in between.
 pub const CATCH_UP_BYTES: usize = 64 * 1024;
 

@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 
-use super::limits::{CATCH_UP_BYTES, TAIL_BYTES, TAIL_EVENT_OVERHEAD};
+use super::limits::{CATCH_UP_BYTES, TAIL_BYTES, TAIL_EVENT_COST, TAIL_EVENT_OVERHEAD};
 use super::send_queue::{Frame, SendQueue};
 use crate::protocol::event::Event;
 use crate::protocol::id::{MessageId, Seq, UserId};
@@ -243,8 +243,7 @@ impl TailState {
                 return up_to;
             }
             up_to = event.seq;
-            // Events that are skipped cost something, too, so that the lock is held for a short time.
-            cost += FRAME_COST + event.viewers.as_ref().map_or(0, |viewers| viewers.len());
+            cost += TAIL_EVENT_COST + event.viewers.as_ref().map_or(0, |viewers| viewers.len());
             if !event.is_visible(viewer, now) {
                 continue;
             }
@@ -260,9 +259,6 @@ impl TailState {
         self.head
     }
 }
-
-/// What an event costs a session that skips it, in bytes.
-const FRAME_COST: usize = 16;
 
 /// Events that follow each other in one batch.
 #[derive(Debug, Default)]
