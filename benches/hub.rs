@@ -11,7 +11,7 @@ use chat::protocol::message::{Audience, Message, MessageKind};
 use chat::protocol::request::{Dialect, Login, Request};
 use chat::protocol::text::SafeText;
 use chat::server::hub::{AccessMode, Hub, HubEffect, HubInput, Now, PeerInfo, SessionId};
-use chat::store::memory::MemoryStore;
+use chat::store::sqlite::SqliteStore;
 use chat::store::{Entry, Outcome, Store as _};
 use divan::{Bencher, black_box};
 
@@ -25,8 +25,9 @@ fn now() -> Now {
 
 /// A hub with `users` online users, and the ID of the last one.
 fn hub_with_users(users: u64) -> (Hub, String) {
-    let mut hub =
-        Hub::new(1, AccessMode::Open, &MemoryStore::default().snapshot().expect("memory"));
+    let folder = tempfile::tempdir().expect("a temporary directory");
+    let mut store = SqliteStore::open(folder.path()).expect("a new log");
+    let mut hub = Hub::new(1, AccessMode::Open, &store.snapshot().expect("an empty log"));
     let mut last = String::new();
     for session in (0..users).map(SessionId) {
         let login = Login { dialect: Dialect::Extended, ..Login::original("Bob".to_owned()) };

@@ -1,8 +1,8 @@
 //! The log: all messages and their removals in one total order, on disk.
 //!
 //! Two synchronous traits: [`Store`], the single writer, and [`Reader`]. [`sqlite`] implements them for
-//! production and [`memory`] for tests; one conformance suite runs against both. Threads and queues
-//! are not part of the traits: [`worker`] adds them for the server.
+//! production. The tests have a second implementation in plain maps, and one conformance suite runs
+//! against both. Threads and queues are not part of the traits: [`worker`] adds them for the server.
 //!
 //! Everything stored is an [`Entry`]. [`Store::apply`] decides what comes of it, by rules that depend on
 //! nothing but the entry and what is stored (`rules`). Every read has a viewer and a time ([`View`]), and no
@@ -10,7 +10,6 @@
 
 pub mod ban;
 pub mod error;
-pub mod memory;
 mod message_ids;
 mod row;
 mod rules;
@@ -18,7 +17,7 @@ pub mod sqlite;
 pub mod worker;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;

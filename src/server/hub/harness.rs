@@ -12,7 +12,7 @@ use crate::protocol::request::{Dialect, Post, PostKind};
 use crate::protocol::text::SafeText;
 use crate::server::limits;
 use crate::store::Store as _;
-use crate::store::memory::MemoryStore;
+use crate::store::tests::memory::MemoryStore;
 
 /// A hub with its own clock and log, and everything sent to each session.
 pub(super) struct HubHarness {

@@ -9,8 +9,8 @@ use tokio::time::sleep;
 
 use super::*;
 use crate::protocol::message::Millis;
-use crate::store::memory::MemoryReader;
 use crate::store::sqlite::SqliteStore;
+use crate::store::tests::memory::MemoryReader;
 use crate::store::{Entry, LogSnapshot, Outcome, ScrubOutcome, StoreError, SweepReport};
 
 const MINUTE: Duration = Duration::from_mins(1);

@@ -35,7 +35,7 @@ use crate::protocol::limits::{
     CONTENT_CHARACTERS, FRAME_BYTES, LOGIN_FRAME_BYTES, Rates, SERVER_FRAME_BYTES,
 };
 use crate::protocol::request::Dialect;
-use crate::store::memory::MemoryStore;
+use crate::store::tests::memory::MemoryStore;
 use crate::store::worker::{self, LogHandles};
 use crate::store::{Retention, Store};
 

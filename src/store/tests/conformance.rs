@@ -2,11 +2,11 @@
 
 use std::ops::ControlFlow;
 
-use super::super::memory::MemoryStore;
 use super::super::{
     BanTarget, CID_RETENTION, DAY, MAX_CLOCK_AHEAD, MIN_RETENTION, OpenInvite, Removal, Retention,
     ScanResult, SweepReport, TOMBSTONE_RETENTION,
 };
+use super::memory::MemoryStore;
 use super::*;
 use crate::protocol::event::Deleted;
 

@@ -2,6 +2,7 @@
 
 mod conformance;
 mod disk;
+pub(crate) mod memory;
 mod model_test;
 mod worker;
 
@@ -10,7 +11,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, FixedOffset};
 
-use super::memory::EPOCH;
+use self::memory::EPOCH;
 use super::message_ids::MessageIds;
 use super::sqlite::SqliteStore;
 use super::{Entry, NewMessage, Outcome, Reader, Store, View};
@@ -27,7 +28,7 @@ fn user(name: &str) -> UserId {
     format!("{name}_0001").parse().unwrap()
 }
 
-/// The id of the message with this sequence number, in a [`MemoryStore`](super::memory::MemoryStore) or a
+/// The id of the message with this sequence number, in a [`MemoryStore`](memory::MemoryStore) or a
 /// log with its epoch.
 fn id(seq: u32) -> MessageId {
     MessageIds::new(EPOCH, MessageId::FIRST, Seq(0)).assign(Seq(seq.into())).unwrap()

@@ -9,12 +9,12 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use tempfile::TempDir;
 
-use super::super::memory::MemoryStore;
 use super::super::sqlite::SqliteStore;
 use super::super::{
     BanTarget, DAY, EventPage, LogSnapshot, MessagePage, MessagesAround, OpenInvite, Retention,
     ScanResult, ScrubOutcome,
 };
+use super::memory::MemoryStore;
 use super::*;
 
 const USERS: [&str; 3] = ["Ann", "Bob", "Cid"];

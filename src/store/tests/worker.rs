@@ -2,9 +2,9 @@
 
 use std::sync::{Arc, Mutex};
 
-use super::super::memory::{MemoryReader, MemoryStore};
 use super::super::worker::{self, read_queue, run_reader_task, run_writer_task, write_queue};
 use super::super::{LogSnapshot, Retention, ScrubOutcome, StoreError, SweepReport};
+use super::memory::{MemoryReader, MemoryStore};
 use super::*;
 
 /// A log that records the size of each batch; with `full`, it fails every append.

@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::{Bound, ControlFlow};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use super::message_ids::MessageIds;
-use super::row::{self, join_recipients};
-use super::rules::{self, Original, Rows};
-use super::{
+use super::super::message_ids::MessageIds;
+use super::super::row::{self, join_recipients};
+use super::super::rules::{self, Original, Rows};
+use super::super::{
     BanTarget, CID_RETENTION, Entry, EventPage, LogSize, LogSnapshot, MessagePage, MessagesAround,
     NO_IDS_LEFT, NewMessage, OpenInvite, Outcome, Reader, Removal, Retention, ScanResult, ScanRow,
     ScrubOutcome, Store, StoreError, SweepReport, TOMBSTONE_RETENTION, View, advance_clock,
@@ -18,15 +18,15 @@ use crate::protocol::id::{Cid, MessageId, Seq, UserId};
 use crate::protocol::message::{Audience, Message, Millis, can_see};
 
 /// The epoch of every [`MemoryStore`].
-pub(super) const EPOCH: &str = "memory";
+pub(crate) const EPOCH: &str = "memory";
 
 /// An in-memory log. A clone shares the same log.
 #[derive(Debug, Clone, Default)]
-pub struct MemoryStore(Arc<RwLock<LogState>>);
+pub(crate) struct MemoryStore(Arc<RwLock<LogState>>);
 
 /// A reader of a [`MemoryStore`].
 #[derive(Debug)]
-pub struct MemoryReader(Arc<RwLock<LogState>>);
+pub(crate) struct MemoryReader(Arc<RwLock<LogState>>);
 
 #[derive(Debug, Default)]
 struct LogState {
