@@ -154,8 +154,15 @@ pub const WRITES_IN_FLIGHT: usize = 8;
 /// Bytes of text in a page of history.
 pub const HISTORY_PAGE_BYTES: usize = 256 * 1024;
 
-/// Rows that a search scans before it sends results.
+/// Rows that a search reads in one transaction, before it sends results: a few milliseconds.
 pub const SEARCH_SLICE_ROWS: usize = 5_000;
+
+/// Bytes of text that a search reads in one transaction, beyond the last message. It copies them, so
+/// this bounds its memory, too.
+pub const SEARCH_SLICE_BYTES: usize = 1024 * 1024;
+
+/// The longest transaction of a search, on a slow disk. While one lasts, removed text cannot be scrubbed.
+pub const SEARCH_SLICE_TIME: Duration = Duration::from_millis(20);
 
 /// Results of one search. Past the limit, the user has to narrow the search.
 pub const SEARCH_HITS: usize = 200;

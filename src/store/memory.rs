@@ -117,6 +117,7 @@ impl LogState {
             epoch: "memory".to_owned(),
             head: self.head,
             horizon: self.horizon,
+            clock: self.clock,
             size: self.size(),
             used_ids: all
                 .clone()

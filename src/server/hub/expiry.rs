@@ -26,9 +26,10 @@ impl ExpiryQueue {
         self.0.insert((at, id), message);
     }
 
-    pub(super) fn deadline(&self, now: Now) -> Option<Instant> {
+    /// When the first message expires. `time` is the trusted one.
+    pub(super) fn deadline(&self, now: Now, time: Millis) -> Option<Instant> {
         let ((at, _), _) = self.0.first_key_value()?;
-        let wait = u64::try_from(at - now.millis()).unwrap_or(0);
+        let wait = u64::try_from(at - time).unwrap_or(0);
         Some(now.monotonic + Duration::from_millis(wait))
     }
 }
@@ -36,8 +37,9 @@ impl ExpiryQueue {
 impl Hub {
     /// Expires the messages that are due. The audience is notified after the log has recorded it.
     pub(super) fn expire_due(&mut self, now: Now, effects: &mut Vec<HubEffect>) {
+        let time = self.clock.read(now).time;
         while let Some(first) = self.expiry.0.first_entry() {
-            if first.key().0 > now.millis() {
+            if first.key().0 > time {
                 return;
             }
             let ((_, id), message) = first.remove_entry();

@@ -17,6 +17,7 @@ mod message_ids;
 mod post;
 mod presence;
 mod sessions;
+pub(super) mod trusted_clock;
 
 #[cfg(test)]
 mod harness;
@@ -45,6 +46,7 @@ use self::message_ids::MessageIdSet;
 use self::presence::Presence;
 use self::sessions::Sessions;
 pub use self::sessions::{KeyHash, PeerInfo};
+use self::trusted_clock::TrustedClock;
 use crate::protocol::error::ErrorCode;
 use crate::protocol::event::{ErrorReply, Event};
 use crate::protocol::id::{Cid, MessageId, Seq, UserId};
@@ -157,6 +159,8 @@ pub struct Hub {
     message_cache: MessageCache,
     message_ids: MessageIdSet,
     expiry: ExpiryQueue,
+    /// Decides when messages expire.
+    clock: TrustedClock,
     presence: Presence,
     delivery: DeliveryTracker,
     head: Seq,
@@ -184,6 +188,7 @@ impl Hub {
             message_cache: MessageCache::default(),
             message_ids,
             expiry,
+            clock: TrustedClock::new(snapshot.clock),
             presence: Presence::default(),
             delivery: DeliveryTracker::default(),
             head: snapshot.head,
@@ -239,7 +244,7 @@ impl Hub {
     /// When [`HubInput::Tick`] is due, unless another input comes first.
     pub fn next_deadline(&self, now: Now) -> Option<Instant> {
         let presence = self.presence.deadline();
-        let expiry = self.expiry.deadline(now);
+        let expiry = self.expiry.deadline(now, self.clock.time(now));
         presence.into_iter().chain(expiry).min()
     }
 
