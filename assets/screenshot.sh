@@ -116,7 +116,7 @@ kim=$(id_of Kim)
 sees Bob Alice_
 
 # The conversation. With a message selected, r replies to it; d and y delete it.
-posts Alice "Good morning! 2.4 is out since nine, the logs look clean."
+posts Alice "Good morning! 2.4 has been out since nine, the logs look clean."
 sees Bob "look clean"
 select_latest Bob
 press Bob r
@@ -145,7 +145,7 @@ sees Alice "this afternoon"
 
 tmux_here capture-pane -p -e -t Alice >"$work/screen"
 assets/ansi_to_svg.py --columns "$columns" \
-    --title "chat: people on the left, the conversation in bubbles on the right" \
+    --title "chat: online users on the left, the conversation in bubbles on the right" \
     <"$work/screen" >"$work/picture.svg"
 mv "$work/picture.svg" "$picture"
 echo "wrote $picture"

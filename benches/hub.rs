@@ -6,12 +6,12 @@
 #![expect(clippy::expect_used, reason = "a benchmark may panic")]
 
 use chat::protocol::event::Event;
-use chat::protocol::id::Seq;
+use chat::protocol::id::{MessageId, Seq};
 use chat::protocol::message::Message;
 use chat::protocol::request::{Dialect, Login, Request};
 use chat::server::hub::{AccessMode, Hub, HubEffect, HubInput, Now, PeerInfo, SessionId};
 use chat::store::memory::MemoryStore;
-use chat::store::{Append, Outcome, Store as _};
+use chat::store::{Entry, Outcome, Store as _};
 use divan::{Bencher, black_box};
 
 fn main() {
@@ -42,11 +42,11 @@ fn hub_with_users(users: u64) -> (Hub, String) {
 fn post_message(hub: &mut Hub, object: &[u8], seq: &mut u64) {
     let request = Request::decode(object);
     for effect in hub.handle(now(), HubInput::Request { session: SessionId(0), request }) {
-        if let HubEffect::Append { context, append: Append::Post(new) } = effect {
+        if let HubEffect::Propose { origin, entry: Entry::Post(new) } = effect {
             *seq += 1;
             let outcome = Outcome::Posted(Message {
                 seq: Seq(*seq),
-                id: new.id,
+                id: MessageId::from_number(100_000).expect("six digits"),
                 sender: new.sender,
                 guest: new.guest,
                 audience: new.audience,
@@ -55,7 +55,7 @@ fn post_message(hub: &mut Hub, object: &[u8], seq: &mut u64) {
                 at: new.at,
                 cid: new.cid,
             });
-            for effect in hub.handle(now(), HubInput::Written { context, outcome }) {
+            for effect in hub.handle(now(), HubInput::Applied { origin, outcome }) {
                 if let HubEffect::Send { event, .. } = effect {
                     black_box(event.encode());
                 }

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Creates a certificate authority and a server certificate signed by it, for `chat serve --certs certs`.
-# Optional: by default, the server creates a self-signed certificate. See README.md in this folder.
+# Optional: by default, the server creates a self-signed certificate. See README.md in this directory.
 set -euo pipefail
 
 usage() {
@@ -10,7 +10,7 @@ usage: certs/make.sh [--force] [--days N] [--out DIR] [NAME-OR-ADDRESS...]
   NAME-OR-ADDRESS   a name or address of the server, such as chat.example.org or 192.0.2.7;
                     localhost, 127.0.0.1 and ::1 are always included
   --days N          validity of the server's certificate in days (default: 825)
-  --out DIR         output folder (default: the folder of this script)
+  --out DIR         output directory (default: the directory of this script)
   --force           replace existing files
 USAGE
 }
@@ -62,7 +62,7 @@ for file in ca.pem ca-key.pem cert.pem key.pem; do
     fi
 done
 
-# Files are created in a temporary folder and moved at the end, so that a failure changes nothing.
+# Files are created in a temporary directory and moved at the end, so that a failure changes nothing.
 umask 077
 work=$(mktemp -d "$out/.make.XXXXXX")
 trap 'rm -rf "$work"' EXIT

@@ -48,7 +48,7 @@ enum AdminAction {
     },
     /// Remove a message for everyone
     Delete {
-        /// Id of the message
+        /// ID of the message
         message: MessageId,
     },
     /// Bind an ID to another key, such as after the user lost the old one

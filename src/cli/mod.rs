@@ -55,7 +55,7 @@ enum Command {
     Host(host::HostArgs),
     /// Send one message
     ///
-    /// Prints the id of the message after the server has stored it. The message is for everyone unless
+    /// Prints the ID of the message after the server has stored it. The message is for everyone unless
     /// --to names recipients.
     Send(send::SendArgs),
     /// Print the latest messages

@@ -14,9 +14,9 @@ use super::exit::CliError;
 use super::identity_args::{CaArgs, IdentityArgs};
 use super::output::{print, print_note};
 use super::signals;
-use crate::client::ClientEvent;
 use crate::client::address::split_host_port;
 use crate::client::link::ServerLink;
+use crate::client::{ClientEvent, SendError};
 use crate::protocol::error::Refusal;
 use crate::protocol::event::Event;
 use crate::protocol::id::{Cid, MessageId, UserId};
@@ -60,7 +60,7 @@ pub(super) struct SendArgs {
     )]
     #[expect(clippy::option_option, reason = "the value of the flag is optional")]
     temp: Option<Option<u32>>,
-    /// Reply to the message with this id
+    /// Reply to the message with this ID
     #[arg(long, value_name = "ID", conflicts_with = "temp")]
     reply: Option<MessageId>,
     /// Give up after this many seconds
@@ -70,7 +70,7 @@ pub(super) struct SendArgs {
     timeout: u32,
 }
 
-/// Sends the message and prints its id.
+/// Sends the message and prints its ID.
 pub(super) async fn run(args: SendArgs) -> anyhow::Result<()> {
     let stop = CancellationToken::new();
     let sent = async {
@@ -99,7 +99,11 @@ async fn send(args: SendArgs) -> anyhow::Result<MessageId> {
     };
     let (client, mut events) = args.identity.connect_in_memory(link, &args.ca)?;
     let cid: Cid = format!("{:032x}", rand::random::<u128>()).parse()?;
-    client.try_send(Some(&cid), &Request::Post(Post { audience, kind, content }))?;
+    match client.try_send(Some(&cid), &Request::Post(Post { audience, kind, content })) {
+        // If the client task has ended already (the wrong server), an event gives the reason.
+        Ok(()) | Err(SendError::NotConnected) => {}
+        Err(error) => return Err(error.into()),
+    }
     let mut status = DeliveryStatus::default();
     let time = Duration::from_secs(args.timeout.into());
     let answer = tokio::time::timeout(time, wait_for_answer(&mut events, &cid, &mut status)).await;

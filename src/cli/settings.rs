@@ -106,7 +106,7 @@ impl Settings {
 }
 
 /// Compares the sources of two arguments: command line over variable over file. `None` if both are on the
-/// command line, which is an error of the user.
+/// command line, which is a usage error.
 pub(super) fn compare_sources(matches: &ArgMatches, one: &str, other: &str) -> Option<Ordering> {
     let [one, other] = [one, other].map(|argument| matches.value_source(argument));
     let both_typed = one == Some(ValueSource::CommandLine) && one == other;

@@ -55,10 +55,10 @@ pub(super) enum DisconnectReason {
     /// The server gave a reason, and a later attempt may succeed.
     #[error("{0}")]
     Transient(SafeText),
-    /// A frame that is too long or no JSON object.
+    /// A frame that is too long or is not a JSON object.
     #[error("invalid data from the server: {0}")]
     BadFrame(#[source] Refusal),
-    /// A JSON object that is no valid event.
+    /// A JSON object that is not a valid event.
     #[error("invalid data from the server: {0}")]
     BadEvent(#[source] serde_json::Error),
     /// An event other than an answer to the login.

@@ -72,7 +72,7 @@ pub const DOT_COMMANDS: [DotCommand; 5] = [
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum CommandError {
     /// A dot and an unknown word.
-    #[error("unknown command .{0} (start with a space to send it as text)")]
+    #[error("unknown command .{0} (a leading space sends it as text)")]
     UnknownCommand(String),
     /// A message ID is missing or invalid.
     #[error("{command} needs a message ID: {source}")]
@@ -83,7 +83,7 @@ pub enum CommandError {
         source: IdError,
     },
     /// Text after `.exit`.
-    #[error(".exit takes no text (start with a space to send it all as text)")]
+    #[error(".exit takes no text (a leading space sends it as text)")]
     ExitWithText,
     /// The text is blank.
     #[error("nothing to send: write a message after {0}")]

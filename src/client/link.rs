@@ -24,7 +24,7 @@ pub struct ServerLink {
     pub invite: Option<Invite>,
 }
 
-/// Why a text is no link to a server.
+/// Why a text is not a link to a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum LinkError {
     /// The address is invalid.

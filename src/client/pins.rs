@@ -1,4 +1,4 @@
-//! The text format of `known_servers`: one pinned key a line, as `HOST:PORT SHA256:… DATE`.
+//! The text format of `known_servers`: one pinned key per line, as `HOST:PORT SHA256:… DATE`.
 //!
 //! Pure: `known_servers` does the file access. One invalid line makes the whole text invalid, because it
 //! may be the pin that would expose an impostor.

@@ -39,7 +39,7 @@ pub enum UntrustedServer {
     #[error(
         "the key of {} has changed: nothing was sent\n  pinned  {} (since {})\n  now     {key}\n\
          Someone may be intercepting the connection, or the server was set up again, as after its data \
-         folder was deleted. Ask its administrator for the fingerprint; only if it is the one above, \
+         directory was deleted. Ask its administrator for the fingerprint; only if it is the one above, \
          remove line {} of {}:\n  {} {} {}",
         pin.server, pin.key, pin.since, pin.line, file.display(), pin.server, pin.key, pin.since
     )]

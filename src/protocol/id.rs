@@ -32,7 +32,7 @@ pub enum IdError {
     #[error("a user ID is a name, `_` and four to nine digits (such as Bob_4572)")]
     User,
     /// Not a [`MessageId`].
-    #[error("a message id is a number of six to nine digits (such as 235467)")]
+    #[error("a message ID is a number of six to nine digits (such as 235467)")]
     Message,
     /// Not a [`Cid`].
     #[error("a `cid` is 1 to {} visible ASCII characters", limits::CID_BYTES)]

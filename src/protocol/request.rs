@@ -207,9 +207,8 @@ impl Login {
 
 impl Request {
     /// The `action` values that clients may send, the login included.
-    pub const ACTIONS: [&str; 9] = [
-        "LOGIN", "MESSAGE", "TEMPORARY", "REPLY", "DELETE", "SEARCH", "HISTORY", "PING", "EXIT",
-    ];
+    pub const ACTIONS: [&str; 9] =
+        ["LOGIN", "MESSAGE", "TEMPORARY", "REPLY", "DELETE", "SEARCH", "HISTORY", "PING", "EXIT"];
 
     /// Decodes one object of a logged-in client.
     pub fn decode(object: &[u8]) -> DecodedRequest {

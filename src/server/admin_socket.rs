@@ -1,8 +1,8 @@
-//! The admin socket: a Unix socket in the data folder that takes one JSON command per line and answers
+//! The admin socket: a Unix socket in the data directory that takes one JSON command per line and answers
 //! with one line. The hub executes the commands; this module authenticates the caller and keeps the
 //! audit log.
 //!
-//! Only the server's user and root may connect. The socket's mode is 0600, its folder must not be
+//! Only the server's user and root may connect. The socket's mode is 0600, its directory must not be
 //! writable by others, and the caller's user ID is checked too, because some systems ignore a socket's
 //! mode.
 
@@ -29,7 +29,7 @@ use super::limits::{ACCEPT_RETRY_DELAY, ADMIN_CONNECTIONS, ADMIN_LINE_BYTES, ADM
 use crate::store::worker::ReaderHandle;
 use crate::tls::fingerprint::Fingerprint;
 
-/// Its file name in the data folder.
+/// Its file name in the data directory.
 pub const FILE: &str = "admin.sock";
 
 /// Why the admin socket can't be opened.
@@ -37,25 +37,25 @@ pub const FILE: &str = "admin.sock";
 #[expect(missing_docs, reason = "the names say it")]
 pub enum AdminSocketError {
     #[error(
-        "{} is too long for a Unix socket (at most about 100 bytes): choose a shorter folder with --data",
+        "{} is too long for a Unix socket (at most about 100 bytes): choose a shorter directory with --data",
         .0.display()
     )]
     PathTooLong(PathBuf),
     /// Another user could put their own socket in its place.
     #[error(
-        "{folder} is writable by other users, who could replace the server's socket: run `chmod go-w {folder}`, or choose another folder with --data",
+        "{folder} is writable by other users, who could replace the server's socket: run `chmod go-w {folder}`, or choose another directory with --data",
         folder = .0.display()
     )]
     WritableByOthers(PathBuf),
-    #[error("{} belongs to another user: choose another folder with --data", .0.display())]
+    #[error("{} belongs to another user: choose another directory with --data", .0.display())]
     OwnedByOther(PathBuf),
     /// Something accepts connections on it.
-    #[error("{} is in use by another server: stop that server, or choose another folder with --data", .0.display())]
+    #[error("{} is in use by another server: stop that server, or choose another directory with --data", .0.display())]
     InUse(PathBuf),
-    #[error("{} exists and is not a socket: remove it, or choose another folder with --data", .0.display())]
+    #[error("{} exists and is not a socket: remove it, or choose another directory with --data", .0.display())]
     NotASocket(PathBuf),
     /// Creating the socket or opening the audit log failed.
-    #[error("cannot use {}: {source} (choose another folder with --data)", path.display())]
+    #[error("cannot use {}: {source} (choose another directory with --data)", path.display())]
     Io { path: PathBuf, source: io::Error },
 }
 

@@ -11,7 +11,7 @@ use std::path::Path;
 
 use chrono::{DateTime, FixedOffset, SecondsFormat};
 
-/// The file's name in the data folder.
+/// The file's name in the data directory.
 pub(super) const FILE: &str = "audit.log";
 
 /// The open file.

@@ -106,13 +106,12 @@ impl Housekeeping {
         loop {
             let now = self.trusted_time();
             let report = self.log.writer.sweep(now, self.retention).await?;
-            if !report.freed_ids.is_empty() {
+            if report.has_removed {
                 schedule.schedule_scrub(self.now());
             }
             let horizon = self.log.readers.read(|reader| reader.horizon()).await?;
             // Sending fails only while the server stops.
             drop(self.hub.send(HubCommand::Horizon(horizon)).await);
-            drop(self.hub.send(HubCommand::IdsFreed(report.freed_ids)).await);
             if !report.has_more {
                 break;
             }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use futures_util::stream::{FuturesOrdered, FuturesUnordered};
+use futures_util::stream::FuturesOrdered;
 use futures_util::{FutureExt, StreamExt};
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::{Instant, sleep, sleep_until};
@@ -19,20 +19,20 @@ use tokio_util::task::TaskTracker;
 use super::admin::{AdminCommand, AdminReply};
 use super::fanout::Fanout;
 use super::hub::{
-    AdminRequestId, Hub, HubEffect, HubInput, Now, PeerInfo, ReadRequest, SessionId, WriteContext,
+    AdminRequestId, Hub, HubEffect, HubInput, Now, Origin, PeerInfo, ReadRequest, SessionId,
 };
-use super::limits::{HUB_BATCH, HUB_QUEUE_LEN, LAG_PAUSE, LAG_PAUSE_STEP, WRITES_IN_FLIGHT};
+use super::limits::{BATCHES_IN_FLIGHT, HUB_BATCH, HUB_QUEUE_LEN, LAG_PAUSE, LAG_PAUSE_STEP};
 use super::queries::{self, ActiveSearches, SearchJob};
 use super::recent_removals::RecentRemovals;
 use super::send_queue::SendQueue;
 use crate::protocol::error::Refusal;
 use crate::protocol::event::{Event, SearchEnd, SearchResults};
-use crate::protocol::id::{Cid, MessageId, Seq, UserId};
+use crate::protocol::id::{Cid, Seq, UserId};
 use crate::protocol::message::Millis;
 use crate::protocol::query::SearchQuery;
 use crate::protocol::request::{DecodedRequest, Login, Request};
 use crate::store::worker::LogHandles;
-use crate::store::{Append, Outcome, Reader, StoreError, View};
+use crate::store::{Entry, Outcome, Reader, StoreError, View};
 
 /// A message to the hub task: from sessions, the admin socket and housekeeping.
 #[derive(Debug)]
@@ -45,8 +45,6 @@ pub(super) enum HubCommand {
     Admin { command: AdminCommand, reply: oneshot::Sender<AdminReply> },
     /// A session that reads missed events from the log has read it up to here.
     CaughtUp { session: SessionId, up_to: Seq },
-    /// These message IDs can be used again.
-    IdsFreed(Vec<MessageId>),
     /// The log's horizon moved. See [`Reader::horizon`].
     Horizon(Seq),
     /// The connection ended.
@@ -84,17 +82,25 @@ pub(super) struct LogChanges {
     pub(super) written: Notify,
 }
 
-/// The contexts of one batch of writes, with its outcomes in the same order.
-type WriteReply = (Vec<WriteContext>, Result<Vec<Outcome>, StoreError>);
+/// The origins of one batch of entries, with its outcomes in the same order.
+type ProposalReply = (Vec<Origin>, Result<Vec<Outcome>, StoreError>);
 
-/// A reply from the log.
-enum LogReply {
-    /// A batch was written, or failed.
-    Written(WriteReply),
-    /// The result of a lookup.
-    Lookup(HubInput),
-    /// All writes that this session requested before it ended have been answered.
+/// What follows in the order in which the hub asked for it.
+enum Ordered {
+    /// A batch of entries was applied, or could not be stored.
+    Applied(ProposalReply),
+    /// A read may start: every entry that was proposed before has been applied.
+    Read(LogRead),
+    /// Everything that this session requested before it ended has been answered.
     SessionEnded(SessionId),
+}
+
+/// A read from the log for a session.
+struct LogRead {
+    session: SessionId,
+    viewer: UserId,
+    cid: Option<Cid>,
+    request: ReadRequest,
 }
 
 /// The hub with everything it acts on.
@@ -103,11 +109,13 @@ pub(super) struct HubTask {
     fanout: Fanout,
     log: LogHandles,
     tasks: TaskTracker,
-    /// Writes of the current batch.
-    queued_writes: Vec<(WriteContext, Append)>,
-    /// Batches sent to the log.
-    writes_in_flight: FuturesOrdered<BoxFuture<'static, LogReply>>,
-    lookups: FuturesUnordered<BoxFuture<'static, HubInput>>,
+    /// The entries of the current batch.
+    proposals: Vec<(Origin, Entry)>,
+    /// Batches that are at the log, and what waits for them.
+    in_order: FuturesOrdered<BoxFuture<'static, Ordered>>,
+    batches_in_flight: usize,
+    /// Reads that follow the current batch.
+    reads: Vec<LogRead>,
     searches: ActiveSearches,
     admin_replies: HashMap<AdminRequestId, oneshot::Sender<AdminReply>>,
     next_admin_request: u64,
@@ -133,9 +141,10 @@ impl HubTask {
             fanout,
             log,
             tasks,
-            queued_writes: Vec::new(),
-            writes_in_flight: FuturesOrdered::new(),
-            lookups: FuturesUnordered::new(),
+            proposals: Vec::new(),
+            in_order: FuturesOrdered::new(),
+            batches_in_flight: 0,
+            reads: Vec::new(),
             searches: ActiveSearches::default(),
             admin_replies: HashMap::new(),
             next_admin_request: 0,
@@ -158,19 +167,19 @@ impl HubTask {
         let mut batch = Vec::with_capacity(HUB_BATCH);
         let mut now = clock();
         loop {
-            let (deadline, can_write) = (self.hub.next_deadline(now), self.can_write());
+            let (deadline, can_propose) = (self.hub.next_deadline(now), self.can_propose());
             tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
-                reply = self.next_reply() => {
+                Some(next) = self.in_order.next() => {
                     now = clock();
-                    self.handle_reply(now, reply);
+                    self.handle_ordered(now, next);
                     // Events that were committed together are sent together, in one piece per session.
-                    while let Some(reply) = self.next_reply().now_or_never() {
-                        self.handle_reply(now, reply);
+                    while let Some(Some(next)) = self.in_order.next().now_or_never() {
+                        self.handle_ordered(now, next);
                     }
                 }
-                _ = commands.recv_many(&mut batch, HUB_BATCH), if can_write => {
+                _ = commands.recv_many(&mut batch, HUB_BATCH), if can_propose => {
                     now = clock();
                     self.handle_commands(now, &mut batch).await;
                 }
@@ -190,11 +199,10 @@ impl HubTask {
         commands.close();
         while commands.recv_many(&mut batch, HUB_BATCH).await > 0 {
             self.handle_commands(clock(), &mut batch).await;
-            self.flush_writes(clock()).await;
+            self.flush_proposals(clock()).await;
         }
-        while !self.writes_in_flight.is_empty() {
-            let reply = self.next_reply().await;
-            self.handle_reply(clock(), reply);
+        while let Some(next) = self.in_order.next().await {
+            self.handle_ordered(clock(), next);
         }
         self.fanout.close_all(&Refusal::ShuttingDown);
     }
@@ -213,7 +221,6 @@ impl HubTask {
                 }
                 HubCommand::Admin { command, reply } => self.handle_admin(now, command, reply),
                 HubCommand::CaughtUp { session, up_to } => self.fanout.caught_up(session, up_to),
-                HubCommand::IdsFreed(ids) => self.handle_input(now, HubInput::IdsFreed(ids)),
                 HubCommand::Horizon(horizon) => self.handle_input(now, HubInput::Horizon(horizon)),
             }
         }
@@ -233,12 +240,16 @@ impl HubTask {
 
     /// Ends a session once everything that it requested has been answered.
     async fn end_session(&mut self, now: Now, session: SessionId) {
-        self.flush_writes(now).await;
-        let ended = LogReply::SessionEnded(session);
-        if self.writes_in_flight.is_empty() {
-            self.handle_reply(now, ended);
+        self.flush_proposals(now).await;
+        self.follow(now, Ordered::SessionEnded(session));
+    }
+
+    /// Lets something follow the batches that are at the log.
+    fn follow(&mut self, now: Now, next: Ordered) {
+        if self.in_order.is_empty() {
+            self.handle_ordered(now, next);
         } else {
-            self.writes_in_flight.push_back(std::future::ready(ended).boxed());
+            self.in_order.push_back(std::future::ready(next).boxed());
         }
     }
 
@@ -250,14 +261,14 @@ impl HubTask {
                     self.record_removal(&event);
                     self.fanout.deliver(to, &event);
                 }
-                HubEffect::Append { context, append } => {
-                    self.queued_writes.push((context, append));
-                }
-                HubEffect::Lookup { session, viewer, id, request } => {
-                    self.start_lookup(now, session, viewer, id, request);
-                }
+                HubEffect::Propose { origin, entry } => self.proposals.push((origin, entry)),
                 HubEffect::Read { session, viewer, cid, query } => {
-                    self.start_read(now, session, viewer, cid, query);
+                    let read = LogRead { session, viewer, cid, request: query };
+                    if self.proposals.is_empty() {
+                        self.follow(now, Ordered::Read(read));
+                    } else {
+                        self.reads.push(read);
+                    }
                 }
                 HubEffect::Subscribe { session, viewer, after } => {
                     self.fanout.subscribe(session, viewer, after);
@@ -286,54 +297,49 @@ impl HubTask {
     }
 
     /// Whether the log can take another batch.
-    fn can_write(&self) -> bool {
-        self.writes_in_flight.len() < WRITES_IN_FLIGHT
+    fn can_propose(&self) -> bool {
+        self.batches_in_flight < BATCHES_IN_FLIGHT
     }
 
-    /// Sends the queued writes to the log as one batch. Waits only while the log's queue is full.
-    async fn flush_writes(&mut self, now: Now) {
-        if self.queued_writes.is_empty() {
+    /// Sends the current batch to the log. Waits only while the log's queue is full.
+    async fn flush_proposals(&mut self, now: Now) {
+        if self.proposals.is_empty() {
             return;
         }
-        let (contexts, appends): (Vec<_>, Vec<_>) = self.queued_writes.drain(..).unzip();
-        let pending = self.log.writer.append(now.millis(), appends).await;
+        let (origins, entries): (Vec<_>, Vec<_>) = self.proposals.drain(..).unzip();
+        let pending = self.log.writer.propose(now.millis(), entries).await;
         let reply = async move {
-            LogReply::Written(match pending {
-                Ok(pending) => (contexts, pending.wait().await),
-                Err(error) => (contexts, Err(error)),
+            Ordered::Applied(match pending {
+                Ok(pending) => (origins, pending.wait().await),
+                Err(error) => (origins, Err(error)),
             })
         };
-        self.writes_in_flight.push_back(reply.boxed());
-    }
-
-    /// Waits for the next reply from the log: of the writes in their order, of the lookups in any order.
-    async fn next_reply(&mut self) -> LogReply {
-        tokio::select! {
-            biased;
-            Some(reply) = self.writes_in_flight.next() => reply,
-            Some(input) = self.lookups.next() => LogReply::Lookup(input),
-            else => std::future::pending().await,
+        self.in_order.push_back(reply.boxed());
+        self.batches_in_flight += 1;
+        for read in std::mem::take(&mut self.reads) {
+            self.follow(now, Ordered::Read(read));
         }
     }
 
-    fn handle_reply(&mut self, now: Now, reply: LogReply) {
-        match reply {
-            LogReply::Written(written) => self.handle_written(now, written),
-            LogReply::Lookup(input) => self.handle_input(now, input),
-            LogReply::SessionEnded(session) => {
+    fn handle_ordered(&mut self, now: Now, next: Ordered) {
+        match next {
+            Ordered::Applied(reply) => self.handle_applied(now, reply),
+            Ordered::Read(read) => self.start_read(now, read),
+            Ordered::SessionEnded(session) => {
                 self.close_session(session);
                 self.handle_input(now, HubInput::Disconnected(session));
             }
         }
     }
 
-    fn handle_written(&mut self, now: Now, (contexts, outcomes): WriteReply) {
+    fn handle_applied(&mut self, now: Now, (origins, outcomes): ProposalReply) {
+        self.batches_in_flight -= 1;
         match outcomes {
             Ok(outcomes) => {
                 self.is_log_failing = false;
                 self.has_written = true;
-                for (context, outcome) in contexts.into_iter().zip(outcomes) {
-                    self.handle_input(now, HubInput::Written { context, outcome });
+                for (origin, outcome) in origins.into_iter().zip(outcomes) {
+                    self.handle_input(now, HubInput::Applied { origin, outcome });
                 }
             }
             Err(error) => {
@@ -341,41 +347,16 @@ impl HubTask {
                     tracing::error!(%error, "cannot write to the log; requests are refused until it recovers");
                 }
                 let reason = public_reason(&error);
-                for context in contexts {
-                    self.handle_input(now, HubInput::WriteFailed { context, reason });
+                for origin in origins {
+                    self.handle_input(now, HubInput::NotApplied { origin, reason });
                 }
             }
         }
     }
 
-    /// Reads what the log knows of a message that `request` refers to.
-    fn start_lookup(
-        &self,
-        now: Now,
-        session: SessionId,
-        viewer: UserId,
-        id: MessageId,
-        request: DecodedRequest,
-    ) {
-        let (readers, now) = (self.log.readers.clone(), now.millis());
-        let lookup = async move {
-            let view =
-                move |reader: &mut dyn Reader| reader.metadata(View { viewer: &viewer, now }, id);
-            let metadata = readers.read(view).await.ok().flatten();
-            HubInput::LookupDone { session, request, id, metadata }
-        };
-        self.lookups.push(lookup.boxed());
-    }
-
     /// Starts a history or search query, whose reply goes to the session without passing the hub again.
-    fn start_read(
-        &mut self,
-        now: Now,
-        session: SessionId,
-        viewer: UserId,
-        cid: Option<Cid>,
-        request: ReadRequest,
-    ) {
+    fn start_read(&mut self, now: Now, read: LogRead) {
+        let LogRead { session, viewer, cid, request } = read;
         let Some(queue) = self.fanout.queue(session) else { return };
         let (removals, since) = (Arc::clone(&self.recent_removals), self.recent_removals.count());
         let send = move |event: Event| removals.send_without_removed(&queue, since, event);
@@ -438,7 +419,7 @@ impl HubTask {
             }
             self.fanout.flush();
         }
-        self.flush_writes(now).await;
+        self.flush_proposals(now).await;
         self.yield_to_writers().await;
     }
 

@@ -7,13 +7,6 @@ use crate::protocol::limits::{KEEPALIVE_TIMEOUT_SECONDS, Rates};
 use crate::protocol::rate::Rate;
 use crate::store::MIN_RETENTION;
 
-/// Messages whose author and audience are cached, some 0.2 MB: more than clients have on their screens.
-/// Others are looked up in the log, which takes a fraction of a millisecond.
-pub const CACHED_MESSAGES: usize = 1_000;
-
-/// Named recipients of all cached messages together, some 0.2 MB.
-pub const CACHED_RECIPIENTS: usize = 10_000;
-
 /// IDs of users who left that are not issued again, so that a new user is not mistaken for an old one.
 pub const RETIRED_IDS: usize = 100_000;
 
@@ -149,7 +142,7 @@ pub const CATCH_UP_PAGE: usize = 64;
 
 /// Batches on their way to the log. While there are that many, the hub task takes no commands. Times
 /// [`HUB_BATCH`], this is what the log commits together.
-pub const WRITES_IN_FLIGHT: usize = 8;
+pub const BATCHES_IN_FLIGHT: usize = 8;
 
 /// Bytes of text in a page of history.
 pub const HISTORY_PAGE_BYTES: usize = 256 * 1024;

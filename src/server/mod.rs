@@ -62,9 +62,9 @@ use crate::tls::server::ServerIdentity;
 pub struct ServerOptions {
     /// Addresses to listen on. The first one that is free is used.
     pub listen: Vec<SocketAddr>,
-    /// The folder of `cert.pem` and `key.pem`. They are created if both are missing.
+    /// The directory of `cert.pem` and `key.pem`. They are created if both are missing.
     pub certs: PathBuf,
-    /// The folder of the log, the admin socket and the audit log.
+    /// The directory of the log, the admin socket and the audit log.
     pub data: PathBuf,
     /// How long messages are kept.
     pub retention: Retention,

@@ -10,22 +10,22 @@ use thiserror::Error;
 /// An error of the log. Cheap to clone, because a failed commit is the answer to every request in it.
 #[derive(Debug, Clone, Error)]
 pub enum StoreError {
-    /// The data folder, or a file in it, cannot be created, opened or locked.
+    /// The data directory, or a file in it, cannot be created, opened or locked.
     #[error(
-        "cannot open {path}: {source} (check its permissions, or choose another folder with --data)"
+        "cannot open {path}: {source} (check its permissions, or choose another directory with --data)"
     )]
     FileAccess {
-        /// The file or folder.
+        /// The file or directory.
         path: PathBuf,
         /// The error of the operating system.
         source: Arc<io::Error>,
     },
-    /// Another process holds the lock of the data folder.
+    /// Another process holds the lock of the data directory.
     #[error(
-        "{folder} is in use by {holder}: stop that server, or choose another folder with --data"
+        "{folder} is in use by {holder}: stop that server, or choose another directory with --data"
     )]
     Locked {
-        /// The data folder.
+        /// The data directory.
         folder: PathBuf,
         /// The other process, with its id if it is known.
         holder: String,
@@ -33,7 +33,7 @@ pub enum StoreError {
     /// The log was written by a newer version of this program. The file was not changed.
     #[error(
         "{path} was written by a newer version of this program (log format {format}; this version \
-         supports up to {supported}): install that version, or choose another folder with --data"
+         supports up to {supported}): install that version, or choose another directory with --data"
     )]
     NewerFormat {
         /// The log file.
@@ -44,7 +44,7 @@ pub enum StoreError {
         supported: i64,
     },
     /// The file is not a log of this program. It was not changed.
-    #[error("{0} is not a chat log: choose another folder with --data")]
+    #[error("{0} is not a chat log: choose another directory with --data")]
     NotALog(PathBuf),
     /// The linked SQLite has a bug that can corrupt the log.
     #[error(

@@ -4,16 +4,21 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::{Bound, ControlFlow};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
+use super::message_ids::MessageIds;
 use super::row::{self, join_recipients};
+use super::rules::{self, Original, Rows};
 use super::{
-    Append, BanTarget, CID_RETENTION, EventPage, LogSize, LogSnapshot, MessageMetadata,
-    MessagePage, MessagesAround, NewMessage, OpenInvite, Outcome, PriorOutcome, Reader, Retention,
-    ScanResult, ScanRow, ScrubOutcome, Store, StoreError, SweepReport, TOMBSTONE_RETENTION, View,
-    advance_clock,
+    BanTarget, CID_RETENTION, Entry, EventPage, LogSize, LogSnapshot, MessagePage, MessagesAround,
+    NO_IDS_LEFT, NewMessage, OpenInvite, Outcome, Reader, Removal, Retention, ScanResult, ScanRow,
+    ScrubOutcome, Store, StoreError, SweepReport, TOMBSTONE_RETENTION, View, advance_clock,
 };
+use crate::protocol::error::Refusal;
 use crate::protocol::event::{Deleted, Event};
 use crate::protocol::id::{Cid, MessageId, Seq, UserId};
 use crate::protocol::message::{Audience, Message, Millis, can_see};
+
+/// The epoch of every [`MemoryStore`].
+pub(super) const EPOCH: &str = "memory";
 
 /// An in-memory log. A clone shares the same log.
 #[derive(Debug, Clone, Default)]
@@ -52,10 +57,7 @@ struct Account {
 
 #[derive(Debug)]
 struct Tombstone {
-    event: Event,
-    id: MessageId,
-    sender: UserId,
-    audience: Audience,
+    removal: Removal,
     at: Millis,
 }
 
@@ -64,7 +66,6 @@ struct SentRequest {
     sender: UserId,
     cid: Cid,
     id: MessageId,
-    is_delete: bool,
     at: Millis,
 }
 
@@ -79,13 +80,13 @@ impl Store for MemoryStore {
         Ok(MemoryReader(Arc::clone(&self.0)))
     }
 
-    fn append(&mut self, now: Millis, batch: &[Append]) -> Result<Vec<Outcome>, StoreError> {
+    fn apply(&mut self, now: Millis, batch: &[Entry]) -> Result<Vec<Outcome>, StoreError> {
         let mut state = write_lock(&self.0);
-        batch.iter().map(|append| state.append(now, append)).collect()
+        batch.iter().map(|entry| state.apply(now, entry)).collect()
     }
 
     fn sweep(&mut self, now: Millis, retention: Retention) -> Result<SweepReport, StoreError> {
-        Ok(SweepReport { freed_ids: write_lock(&self.0).sweep(now, retention), has_more: false })
+        Ok(SweepReport { has_removed: write_lock(&self.0).sweep(now, retention), has_more: false })
     }
 
     fn scrub(&mut self) -> Result<ScrubOutcome, StoreError> {
@@ -106,7 +107,8 @@ impl LogState {
         let all = self.messages.values().map(|stored| &stored.message);
         let tombstones = self.tombstones.values();
         let posted = all.clone().map(|message| (&message.sender, &message.audience));
-        let removed = tombstones.clone().map(|removed| (&removed.sender, &removed.audience));
+        let removed =
+            tombstones.map(|removed| (&removed.removal.author, &removed.removal.audience));
         let mut direct_message_users = BTreeSet::new();
         for (sender, audience) in posted.chain(removed) {
             if let Audience::Only(recipients) = audience {
@@ -114,16 +116,11 @@ impl LogState {
             }
         }
         LogSnapshot {
-            epoch: "memory".to_owned(),
+            epoch: EPOCH.to_owned(),
             head: self.head,
             horizon: self.horizon,
             clock: self.clock,
             size: self.size(),
-            used_ids: all
-                .clone()
-                .map(|message| message.id)
-                .chain(tombstones.map(|removed| removed.id))
-                .collect(),
             expirations: all.filter_map(|message| Some((message.id, message.expires()?))).collect(),
             registered: self.registered(),
             invites: self.invites.values().copied().collect(),
@@ -132,57 +129,38 @@ impl LogState {
         }
     }
 
-    fn append(&mut self, now: Millis, append: &Append) -> Result<Outcome, StoreError> {
-        Ok(match append {
-            Append::Post(new) => match self.prior_outcome(now, &new.sender, new.cid.as_ref()) {
-                Some(first) => Outcome::Repeated(first),
-                None => self.post(new)?,
-            },
-            Append::Delete { id, author, cid } => {
-                match self.prior_outcome(now, author, cid.as_ref()) {
-                    Some(first) => Outcome::Repeated(first),
-                    None => self.delete(now, *id, author, cid.as_ref()),
-                }
+    fn apply(&mut self, now: Millis, entry: &Entry) -> Result<Outcome, StoreError> {
+        Ok(match entry {
+            Entry::Post(new) => self.post(now, new)?,
+            Entry::Delete { id, by, cid } => self.delete(now, *id, by, cid.as_ref())?,
+            Entry::Expire { id } => {
+                self.remove_message(now, *id, |seq, _| Event::Expired { seq, id: *id })
             }
-            Append::Expire { id } => match self.remove_message(*id) {
-                Some(message) => {
-                    let seq =
-                        self.add_tombstone(now, message, |seq| Event::Expired { seq, id: *id });
-                    Outcome::Expired { seq, id: *id }
-                }
-                None => Outcome::NotFound,
-            },
-            Append::Remove { id } => match self.remove_message(*id) {
-                Some(message) => {
-                    let (author, audience) = (message.sender.clone(), message.audience.clone());
-                    let event = |seq| Deleted { seq, id: *id, author: author.clone(), cid: None };
-                    let seq = self.add_tombstone(now, message, |seq| Event::Deleted(event(seq)));
-                    Outcome::Removed { deleted: event(seq), audience }
-                }
-                None => Outcome::NotFound,
-            },
-            Append::Register { user, key, invite } => {
+            Entry::Remove { id } => self.remove_message(now, *id, |seq, author| {
+                Event::Deleted(Deleted { seq, id: *id, author, cid: None })
+            }),
+            Entry::Register { user, key, invite } => {
                 self.register(now, user, *key, invite.as_ref())
             }
-            Append::Rebind { user, key } => {
+            Entry::Rebind { user, key } => {
                 if let Some(account) = self.accounts.get_mut(user) {
                     (account.key, account.at) = (*key, now);
                 }
                 Outcome::Done
             }
-            Append::Invite(invite) => {
+            Entry::Invite(invite) => {
                 self.invites.insert(invite.hash, *invite);
                 Outcome::Done
             }
-            Append::Ban(target) => {
+            Entry::Ban(target) => {
                 self.bans.insert(*target);
                 Outcome::Done
             }
-            Append::Unban(target) => {
+            Entry::Unban(target) => {
                 self.bans.remove(target);
                 Outcome::Done
             }
-            Append::Delivered { user, up_to } => {
+            Entry::Delivered { user, up_to } => {
                 if let Some(Account { delivered, .. }) = self.accounts.get_mut(user) {
                     *delivered = (*delivered).max(*up_to);
                 }
@@ -224,17 +202,25 @@ impl LogState {
         Outcome::Registered
     }
 
-    fn post(&mut self, new: &NewMessage) -> Result<Outcome, StoreError> {
-        if self.find_message(new.id).is_some() {
-            return Ok(Outcome::IdTaken);
+    fn post(&mut self, now: Millis, new: &NewMessage) -> Result<Outcome, StoreError> {
+        if let Some(prior) = self.prior_outcome(now, &new.sender, new.cid.as_ref()) {
+            return Ok(prior);
         }
+        let audience = match rules::resolve_audience(&At { state: self, now }, new)? {
+            Ok(audience) => audience,
+            Err(refusal) => return Ok(Outcome::Refused(refusal)),
+        };
+        let ids = MessageIds::new(EPOCH, MessageId::FIRST, Seq(0));
+        let Some(id) = ids.assign(Seq(self.head.0 + 1)) else {
+            return Ok(Outcome::Refused(NO_IDS_LEFT));
+        };
         self.clock = advance_clock(self.clock, new.at.timestamp_millis());
         let message = Message {
             seq: self.next_seq(),
-            id: new.id,
+            id,
             sender: new.sender.clone(),
             guest: new.guest,
-            audience: new.audience.clone(),
+            audience,
             kind: new.kind,
             content: new.content.clone(),
             at: row::to_datetime(self.clock, new.at.offset().local_minus_utc())?,
@@ -242,7 +228,7 @@ impl LogState {
         };
         let recipients = join_recipients(&message.audience);
         self.messages.insert(message.seq, MessageEntry { message: message.clone(), recipients });
-        self.remember_cid(&new.sender, new.cid.as_ref(), new.id, false);
+        self.remember_cid(&new.sender, new.cid.as_ref(), id);
         Ok(Outcome::Posted(message))
     }
 
@@ -250,17 +236,21 @@ impl LogState {
         &mut self,
         now: Millis,
         id: MessageId,
-        author: &UserId,
+        by: &UserId,
         cid: Option<&Cid>,
-    ) -> Outcome {
-        if self.find_message(id).is_none_or(|message| !is_unexpired(message, now)) {
-            return Outcome::NotFound;
+    ) -> Result<Outcome, StoreError> {
+        if let Some(prior) = self.prior_outcome(now, by, cid) {
+            return Ok(prior);
         }
-        let Some(message) = self.remove_message(id) else { return Outcome::NotFound };
-        let event = |seq| Deleted { seq, id, author: author.clone(), cid: cid.cloned() };
-        let seq = self.add_tombstone(now, message, |seq| Event::Deleted(event(seq)));
-        self.remember_cid(author, cid, id, true);
-        Outcome::Deleted(event(seq))
+        let original = At { state: self, now }.original(id)?;
+        if let Err(refusal) = rules::may_delete(by, id, original.as_ref()) {
+            return Ok(Outcome::Refused(refusal));
+        }
+        let outcome = self.remove_message(now, id, |seq, author| {
+            Event::Deleted(Deleted { seq, id, author, cid: cid.cloned() })
+        });
+        self.remember_cid(by, cid, id);
+        Ok(outcome)
     }
 
     fn next_seq(&mut self) -> Seq {
@@ -273,77 +263,61 @@ impl LogState {
         all.find(|message| message.id == id)
     }
 
-    fn remove_message(&mut self, id: MessageId) -> Option<Message> {
-        let seq = self.find_message(id)?.seq;
-        self.messages.remove(&seq).map(|stored| stored.message)
-    }
-
-    fn add_tombstone(
+    fn remove_message(
         &mut self,
         now: Millis,
-        message: Message,
-        event: impl Fn(Seq) -> Event,
-    ) -> Seq {
+        id: MessageId,
+        event: impl Fn(Seq, UserId) -> Event,
+    ) -> Outcome {
+        let removed = self.find_message(id).map(|message| message.seq);
+        let Some(MessageEntry { message, .. }) = removed.and_then(|seq| self.messages.remove(&seq))
+        else {
+            return Outcome::Refused(Refusal::UnknownMessage(id));
+        };
         self.clock = advance_clock(self.clock, now);
         let seq = self.next_seq();
-        let Message { id, sender, audience, .. } = message;
-        self.tombstones
-            .insert(seq, Tombstone { event: event(seq), id, sender, audience, at: self.clock });
-        seq
+        let Message { sender: author, audience, .. } = message;
+        let removal = Removal { event: event(seq, author.clone()), author, audience };
+        self.tombstones.insert(seq, Tombstone { removal: removal.clone(), at: self.clock });
+        Outcome::Removed(removal)
     }
 
-    fn prior_outcome(
-        &self,
-        now: Millis,
-        sender: &UserId,
-        cid: Option<&Cid>,
-    ) -> Option<PriorOutcome> {
+    fn prior_outcome(&self, now: Millis, sender: &UserId, cid: Option<&Cid>) -> Option<Outcome> {
         let oldest = advance_clock(self.clock, now) - CID_RETENTION;
         let is_same = |sent: &SentRequest| {
             sent.sender == *sender && Some(&sent.cid) == cid && sent.at > oldest
         };
-        let (&seq, sent) = self.sent_requests.iter().find(|(_, sent)| is_same(sent))?;
-        let id = sent.id;
-        Some(if sent.is_delete {
-            PriorOutcome::Deleted(Deleted { seq, id, author: sender.clone(), cid: cid.cloned() })
-        } else {
-            match self.messages.get(&seq) {
-                Some(MessageEntry { message, .. }) if is_unexpired(message, now) => {
-                    PriorOutcome::Posted(message.clone())
-                }
-                Some(_) | None => PriorOutcome::PostedThenRemoved { seq, id },
-            }
-        })
+        let (seq, sent) = self.sent_requests.iter().find(|(_, sent)| is_same(sent))?;
+        Some(Outcome::Repeated { seq: *seq, id: sent.id })
     }
 
-    fn remember_cid(&mut self, sender: &UserId, cid: Option<&Cid>, id: MessageId, is_delete: bool) {
+    fn remember_cid(&mut self, sender: &UserId, cid: Option<&Cid>, id: MessageId) {
         if let Some(cid) = cid.cloned() {
             self.sent_requests.retain(|_, sent| sent.sender != *sender || sent.cid != cid);
-            let sent = SentRequest { sender: sender.clone(), cid, id, is_delete, at: self.clock };
+            let sent = SentRequest { sender: sender.clone(), cid, id, at: self.clock };
             self.sent_requests.insert(self.head, sent);
         }
     }
 
-    fn sweep(&mut self, now: Millis, retention: Retention) -> Vec<MessageId> {
-        let mut freed_ids = Vec::new();
+    fn sweep(&mut self, now: Millis, retention: Retention) -> bool {
+        let mut has_removed = false;
         if let Some(cutoff) = retention.cutoff(now) {
             let old = self.messages.values().map(|stored| &stored.message);
             let old = old.take_while(|message| message.at.timestamp_millis() < cutoff);
             let is_removable = |message: &&Message| {
                 message.expires().is_none() && !self.is_undelivered(now, message)
             };
-            let removed: Vec<_> =
-                old.filter(is_removable).map(|message| (message.seq, message.id)).collect();
-            for (seq, id) in removed {
+            let removed: Vec<_> = old.filter(is_removable).map(|message| message.seq).collect();
+            has_removed = !removed.is_empty();
+            for seq in removed {
                 self.messages.remove(&seq);
                 self.horizon = self.horizon.max(seq);
-                freed_ids.push(id);
             }
         }
         let old = now - TOMBSTONE_RETENTION;
         while let Some(first) = self.tombstones.first_entry().filter(|first| first.get().at < old) {
             self.horizon = self.horizon.max(*first.key());
-            freed_ids.push(first.remove().id);
+            first.remove();
         }
         let old = now - CID_RETENTION;
         while let Some(first) =
@@ -352,7 +326,7 @@ impl LogState {
             first.remove();
         }
         self.invites.retain(|_, open| open.expires > now);
-        freed_ids
+        has_removed
     }
 
     fn is_undelivered(&self, now: Millis, message: &Message) -> bool {
@@ -369,6 +343,26 @@ impl LogState {
     ) -> impl DoubleEndedIterator<Item = &'a Message> {
         let all = self.messages.values().map(|stored| &stored.message);
         all.filter(move |message| is_visible(message, view))
+    }
+}
+
+/// The log at a time.
+struct At<'a> {
+    state: &'a LogState,
+    now: Millis,
+}
+
+impl Rows for At<'_> {
+    fn original(&self, id: MessageId) -> Result<Option<Original>, StoreError> {
+        let message = self.state.find_message(id).filter(|found| is_unexpired(found, self.now));
+        Ok(message.map(|message| Original {
+            author: message.sender.clone(),
+            audience: message.audience.clone(),
+        }))
+    }
+
+    fn is_registered(&self, user: &UserId) -> Result<bool, StoreError> {
+        Ok(self.state.accounts.contains_key(user))
     }
 }
 
@@ -394,11 +388,12 @@ impl Reader for MemoryReader {
         }
         let viewer = view.viewer;
         let is_for_viewer =
-            |removed: &Tombstone| can_see(viewer, &removed.sender, removed.audience.recipients());
+            |removed: &Removal| can_see(viewer, &removed.author, removed.audience.recipients());
         let posted = state
             .visible_messages(view)
             .map(|message| (message.seq, Event::Posted(message.clone())));
-        let tombstones = state.tombstones.iter().filter(|(_, removed)| is_for_viewer(removed));
+        let tombstones = state.tombstones.iter().map(|(seq, tombstone)| (seq, &tombstone.removal));
+        let tombstones = tombstones.filter(|(_, removed)| is_for_viewer(removed));
         let tombstones = tombstones.map(|(seq, removed)| (*seq, removed.event.clone()));
         let all: BTreeMap<Seq, Event> = posted.chain(tombstones).collect();
         let later = all.range((Bound::Excluded(after), Bound::Unbounded));
@@ -436,22 +431,6 @@ impl Reader for MemoryReader {
         let (has_earlier, has_later) = (from > 0, to < all.len());
         let messages = all.into_iter().take(to).skip(from).cloned().collect();
         Ok(Some(MessagesAround { messages, has_earlier, has_later }))
-    }
-
-    fn metadata(
-        &mut self,
-        view: View<'_>,
-        id: MessageId,
-    ) -> Result<Option<MessageMetadata>, StoreError> {
-        let state = read_lock(&self.0);
-        Ok(state.visible_messages(view).find(|message| message.id == id).map(|message| {
-            MessageMetadata {
-                seq: message.seq,
-                sender: message.sender.clone(),
-                audience: message.audience.clone(),
-                kind: message.kind,
-            }
-        }))
     }
 
     fn messages(&mut self, view: View<'_>, seqs: &[Seq]) -> Result<Vec<Message>, StoreError> {

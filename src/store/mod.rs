@@ -4,20 +4,24 @@
 //! production and [`memory`] for tests; one conformance suite runs against both. Threads and queues
 //! are not part of the traits: [`worker`] adds them for the server.
 //!
-//! Permission checks are made by the caller. But every read has a viewer and a time ([`View`]), and no
+//! Everything stored is an [`Entry`]. [`Store::apply`] decides what comes of it, by rules that depend on
+//! nothing but the entry and what is stored (`rules`). Every read has a viewer and a time ([`View`]), and no
 //! reader returns a message that this viewer may not see, or one that is removed or expired by then.
 
 pub mod ban;
 pub mod error;
 pub mod memory;
+mod message_ids;
 mod read_gate;
 mod row;
+mod rules;
 pub mod sqlite;
 pub mod worker;
 
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -27,10 +31,14 @@ pub use self::ban::{BanTarget, NetworkError, client_network, network_contains, p
 pub use self::error::StoreError;
 pub use self::read_gate::ReadGate;
 pub use self::row::ScanRow;
-use crate::protocol::event::{Deleted, Event};
+use crate::protocol::error::Refusal;
+use crate::protocol::event::Event;
 use crate::protocol::id::{Cid, MessageId, Seq, UserId};
 use crate::protocol::message::{Audience, Message, MessageKind, Millis};
 use crate::protocol::text::SafeText;
+
+/// After more than 999 million entries.
+const NO_IDS_LEFT: Refusal = Refusal::NotStored("all message ids are in use");
 
 const DAY: Millis = 24 * 60 * 60 * 1_000;
 
@@ -66,14 +74,16 @@ pub trait Store: Send + 'static {
     /// Opens another reader.
     fn open_reader(&self) -> Result<Self::Reader, StoreError>;
 
-    /// Applies all of `batch`, in order, in one transaction, and returns one outcome for each. On
+    /// Applies all of `batch`, in order, in one transaction, and returns one outcome for each. This is the
+    /// only place that decides about stored things: who may delete, where a reply goes, which id a
+    /// message gets, whether a request was seen before. On
     /// return everything is on disk; after an error nothing was done. Unless the error is
     /// [transient](StoreError::is_transient), the state of the disk is unknown, and every later write
     /// fails with [`StoreError::EarlierFailure`].
     ///
     /// `now` is the server's clock. Messages are stamped with the log's clock, which follows it but
     /// never steps back by less than [`MAX_CLOCK_AHEAD`].
-    fn append(&mut self, now: Millis, batch: &[Append]) -> Result<Vec<Outcome>, StoreError>;
+    fn apply(&mut self, now: Millis, batch: &[Entry]) -> Result<Vec<Outcome>, StoreError>;
 
     /// Removes some of what `retention` no longer keeps. Call it again while
     /// [`SweepReport::has_more`].
@@ -129,13 +139,6 @@ pub trait Reader {
         limit: usize,
     ) -> Result<Option<MessagesAround>, StoreError>;
 
-    /// What decides who may reply to a message or delete it. Returns `None` if there is no such message.
-    fn metadata(
-        &mut self,
-        view: View<'_>,
-        id: MessageId,
-    ) -> Result<Option<MessageMetadata>, StoreError>;
-
     /// The messages with these sequence numbers; missing ones are skipped.
     fn messages(&mut self, view: View<'_>, seqs: &[Seq]) -> Result<Vec<Message>, StoreError>;
 
@@ -175,16 +178,16 @@ pub struct View<'a> {
     pub now: Millis,
 }
 
-/// One thing to write to the log.
+/// A proposed change to the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the field names say it")]
-pub enum Append {
+pub enum Entry {
     /// A user posts a message.
     Post(NewMessage),
-    /// A user deletes a message. The caller has checked that the user may.
+    /// A user deletes a message.
     Delete {
         id: MessageId,
-        author: UserId,
+        by: UserId,
         /// The client-chosen id of the request.
         cid: Option<Cid>,
     },
@@ -235,17 +238,17 @@ impl OpenInvite {
     }
 }
 
-/// A message that has no sequence number yet.
+/// A message as its author sent it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewMessage {
-    /// An id that is not in [`LogSnapshot::used_ids`].
-    pub id: MessageId,
     /// Its author.
     pub sender: UserId,
     /// See [`Message::guest`].
     pub guest: bool,
-    /// Its recipients.
+    /// The recipients that its author asked for.
     pub audience: Audience,
+    /// The guests that are online. They can receive messages although they are not registered.
+    pub guests: Arc<BTreeSet<UserId>>,
     /// Plain, reply or temporary.
     pub kind: MessageKind,
     /// The text.
@@ -256,29 +259,18 @@ pub struct NewMessage {
     pub cid: Option<Cid>,
 }
 
-/// The outcome of an [`Append`].
+/// The outcome of an [`Entry`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the field names say it")]
 pub enum Outcome {
     /// The message is stored.
     Posted(Message),
-    /// The message is deleted.
-    Deleted(Deleted),
-    /// The message is removed by an administrator.
-    Removed {
-        /// The event to send to the author and the recipients.
-        deleted: Deleted,
-        /// The recipients of the removed message.
-        audience: Audience,
-    },
-    /// The message is removed because it expired.
-    Expired { seq: Seq, id: MessageId },
-    /// Nothing was done: the same user sent this `cid` before, with this outcome.
-    Repeated(PriorOutcome),
-    /// Nothing was done: there is no such message, or it was removed before.
-    NotFound,
-    /// Nothing was done: another message has this id. Draw another one and retry.
-    IdTaken,
+    /// A message was removed.
+    Removed(Removal),
+    /// Nothing was done: the same user sent this `cid` before, and it had this outcome.
+    Repeated { seq: Seq, id: MessageId },
+    /// Nothing was done: the rules do not allow it.
+    Refused(Refusal),
     /// The ID is bound to this key, now or already before.
     Registered,
     /// Nothing was done: the ID is bound to another key.
@@ -289,16 +281,15 @@ pub enum Outcome {
     Done,
 }
 
-/// The outcome of the earlier of two requests with the same `cid`.
+/// The removal of a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the field names say it")]
-pub enum PriorOutcome {
-    /// This message was stored.
-    Posted(Message),
-    /// A message was stored, but it was removed or has expired since.
-    PostedThenRemoved { seq: Seq, id: MessageId },
-    /// A message was deleted.
-    Deleted(Deleted),
+pub struct Removal {
+    /// [`Event::Deleted`] or [`Event::Expired`].
+    pub event: Event,
+    /// The author of the removed message.
+    pub author: UserId,
+    /// The recipients of the removed message.
+    pub audience: Audience,
 }
 
 /// What the server loads when it opens a log.
@@ -314,8 +305,6 @@ pub struct LogSnapshot {
     pub clock: Millis,
     /// The size of the log.
     pub size: LogSize,
-    /// The ids that no new message may have, unordered: those of all messages and of all tombstones.
-    pub used_ids: Vec<MessageId>,
     /// When each temporary message expires, including those that expired while the server was stopped.
     pub expirations: Vec<(MessageId, Millis)>,
     /// The IDs and the SHA-256 of the keys they are bound to, in the order in which they were bound.
@@ -352,8 +341,8 @@ impl Retention {
 /// The result of one [`Store::sweep`].
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct SweepReport {
-    /// Message ids that may be used again.
-    pub freed_ids: Vec<MessageId>,
+    /// Whether anything was removed.
+    pub has_removed: bool,
     /// Whether there may be more to remove now.
     pub has_more: bool,
 }
@@ -404,19 +393,6 @@ pub struct MessagesAround {
     pub has_earlier: bool,
     /// Whether there are later messages.
     pub has_later: bool,
-}
-
-/// A message without its text.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct MessageMetadata {
-    /// Its sequence number.
-    pub seq: Seq,
-    /// Its author.
-    pub sender: UserId,
-    /// Its recipients.
-    pub audience: Audience,
-    /// Plain, reply or temporary.
-    pub kind: MessageKind,
 }
 
 /// The result of one [`Reader::scan`].

@@ -4,7 +4,7 @@ use std::fmt;
 
 use chrono::{DateTime, FixedOffset};
 
-use super::{MessageMetadata, StoreError, View};
+use super::{StoreError, View};
 use crate::protocol::id::{Cid, MessageId, Seq, UserId};
 use crate::protocol::message::{Audience, Message, MessageKind, Millis, can_see};
 use crate::protocol::text::SafeText;
@@ -84,32 +84,22 @@ impl MessageRow<'_> {
         is_visible(view, self.sender, self.recipients, self.expires)
     }
 
-    pub(super) fn to_message(&self) -> Result<Message, StoreError> {
-        let MessageMetadata { seq, sender, audience, kind } = self.to_metadata()?;
-        Ok(Message {
-            seq,
-            id: parse_message_id(self.id)?,
-            sender,
-            guest: self.guest,
-            audience,
-            kind,
-            content: SafeText::from_trusted(self.content),
-            at: to_datetime(self.at, self.zone)?,
-            cid: parse_cid(self.cid)?,
-        })
-    }
-
-    pub(super) fn to_metadata(&self) -> Result<MessageMetadata, StoreError> {
+    pub(super) fn to_message(self) -> Result<Message, StoreError> {
         let kind = match (self.expires, self.reply_to) {
             (Some(expires), _) => MessageKind::Temporary { expires },
             (None, Some(to)) => MessageKind::Reply { to: parse_message_id(to)? },
             (None, None) => MessageKind::Plain,
         };
-        Ok(MessageMetadata {
+        Ok(Message {
             seq: self.seq,
+            id: parse_message_id(self.id)?,
             sender: parse_user_id(self.sender)?,
+            guest: self.guest,
             audience: parse_audience(self.recipients)?,
             kind,
+            content: SafeText::from_trusted(self.content),
+            at: to_datetime(self.at, self.zone)?,
+            cid: parse_cid(self.cid)?,
         })
     }
 }

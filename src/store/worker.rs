@@ -13,7 +13,7 @@ use std::thread::{self, JoinHandle};
 use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::{
-    Append, CheckpointOutcome, Outcome, ReadGate, Reader, Retention, ScrubOutcome, Store,
+    CheckpointOutcome, Entry, Outcome, ReadGate, Reader, Retention, ScrubOutcome, Store,
     StoreError, SweepReport,
 };
 use crate::protocol::message::Millis;
@@ -24,7 +24,7 @@ const WRITE_QUEUE_LEN: usize = 1_024;
 /// Capacity of each queue of the readers. When it is full, senders wait.
 const READ_QUEUE_LEN: usize = 256;
 
-/// The most appends in one transaction: some 15 ms of work, by which it delays the first of them.
+/// The most entries in one transaction: some 15 ms of work, by which it delays the first of them.
 const MAX_BATCH: usize = 512;
 
 /// Threads that read history pages and missed events for sessions.
@@ -45,7 +45,7 @@ type ReadJob = Box<dyn FnOnce(&mut dyn Reader) + Send>;
 
 #[derive(Debug)]
 enum WriteRequest {
-    Append { now: Millis, appends: Vec<Append>, reply: ReplySender<Vec<Outcome>> },
+    Propose { now: Millis, entries: Vec<Entry>, reply: ReplySender<Vec<Outcome>> },
     Sweep { now: Millis, retention: Retention, reply: ReplySender<SweepReport> },
     Scrub { reply: ReplySender<ScrubOutcome> },
 }
@@ -97,14 +97,14 @@ pub fn read_queue() -> (ReaderHandle, ReadQueue) {
 }
 
 impl WriterHandle {
-    /// Queues `appends`. Calls are committed in order, the appends of one call in one transaction.
+    /// Proposes `entries`. Calls are applied in order, the entries of one call in one transaction.
     /// Waits only while the queue is full.
-    pub async fn append(
+    pub async fn propose(
         &self,
         now: Millis,
-        appends: Vec<Append>,
+        entries: Vec<Entry>,
     ) -> Result<PendingWrite<Vec<Outcome>>, StoreError> {
-        self.send(|reply| WriteRequest::Append { now, appends, reply }).await
+        self.send(|reply| WriteRequest::Propose { now, entries, reply }).await
     }
 
     /// See [`Store::sweep`].
@@ -208,16 +208,16 @@ pub async fn run_reader_task(mut reader: impl Reader, mut queue: ReadQueue) {
 
 /// Serves requests, and reports their outcomes before it does anything else to the files.
 fn process(store: &mut impl Store, queued: &mut Vec<WriteRequest>, scrub_due: &Notify) {
-    let mut batch = AppendBatch::default();
+    let mut batch = EntryBatch::default();
     for request in queued.drain(..) {
         match request {
-            WriteRequest::Append { now, appends, reply } => {
-                if batch.appends.len() + appends.len() > MAX_BATCH {
+            WriteRequest::Propose { now, entries, reply } => {
+                if batch.entries.len() + entries.len() > MAX_BATCH {
                     batch.commit(store);
                 }
                 batch.now = batch.now.max(now);
-                batch.replies.push((appends.len(), reply));
-                batch.appends.extend(appends);
+                batch.replies.push((entries.len(), reply));
+                batch.entries.extend(entries);
             }
             WriteRequest::Sweep { now, retention, reply } => {
                 batch.commit(store);
@@ -239,21 +239,21 @@ fn process(store: &mut impl Store, queued: &mut Vec<WriteRequest>, scrub_due: &N
     }
 }
 
-/// The appends of one transaction, and for each request how many of the outcomes are its own.
+/// The entries of one transaction, and for each request how many of the outcomes are its own.
 #[derive(Default)]
-struct AppendBatch {
+struct EntryBatch {
     now: Millis,
-    appends: Vec<Append>,
+    entries: Vec<Entry>,
     replies: Vec<(usize, ReplySender<Vec<Outcome>>)>,
 }
 
-impl AppendBatch {
+impl EntryBatch {
     fn commit(&mut self, store: &mut impl Store) {
-        let Self { now, appends, replies } = std::mem::take(self);
+        let Self { now, entries, replies } = std::mem::take(self);
         if replies.is_empty() {
             return;
         }
-        match store.append(now, &appends) {
+        match store.apply(now, &entries) {
             Ok(outcomes) => {
                 let mut outcomes = outcomes.into_iter();
                 for (count, reply) in replies {

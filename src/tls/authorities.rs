@@ -113,13 +113,13 @@ mod tests {
         let (ca, other_ca) = (CaFixture::new("one"), CaFixture::new("other"));
         let trusted = Authorities::from_file(&ca.folder.path().join("ca.pem")).unwrap();
         assert_eq!(ca.connect("localhost", 4_000, &trusted).await, None);
-        for (from, name, year, words) in [
+        for (from, name, year, expected) in [
             (&ca, "localhost", 2_020, "expired"),
             (&ca, "elsewhere", 4_000, "not valid for name \"localhost\""),
             (&other_ca, "localhost", 4_000, "UnknownIssuer"),
         ] {
             let error = from.connect(name, year, &trusted).await.unwrap();
-            assert!(error.contains(words), "{error}");
+            assert!(error.contains(expected), "{error}");
         }
     }
 

@@ -29,7 +29,7 @@ use tokio_rustls::rustls::crypto::{CryptoProvider, aws_lc_rs};
 #[derive(Debug, Error)]
 #[expect(missing_docs, reason = "the field names and the texts say it")]
 pub enum TlsError {
-    /// A file or folder cannot be read, created or locked.
+    /// a file or directory cannot be read, created or locked.
     #[error("cannot {action} {}: {source}", path.display())]
     File { action: &'static str, path: PathBuf, source: io::Error },
     /// The file of a private key has permissions for other users.

@@ -51,8 +51,8 @@ fn ban_ends_sessions_and_survives_restart_and_tls_resumption() {
         (log_in(&server, &config, "Bob").unwrap(), log_in(&server, &config, "Bob").unwrap());
     let id = first.id.clone();
     let start = Instant::now();
-    let words = server.run_admin(&["ban", &id]);
-    assert_eq!(words, format!("banned {id} (key {}); 2 connections closed\n", bob.fingerprint()));
+    let output = server.run_admin(&["ban", &id]);
+    assert_eq!(output, format!("banned {id} (key {}); 2 connections closed\n", bob.fingerprint()));
     assert_eq!((closing_code(first).as_str(), closing_code(second).as_str()), ("banned", "banned"));
     assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
 
@@ -71,9 +71,9 @@ fn ban_ends_sessions_and_survives_restart_and_tls_resumption() {
         assert_eq!(back.id, id);
         assert!(!back.is_resumed(), "TLS resumption must be off");
     }
-    let (status, _, words) = server.run_local(&["admin", "unban", &id]);
+    let (status, _, output) = server.run_local(&["admin", "unban", &id]);
     assert_eq!(status, Some(4));
-    assert!(words.contains("is not banned"), "{words}");
+    assert!(output.contains("is not banned"), "{output}");
     drop(ann);
 }
 
@@ -81,9 +81,9 @@ fn ban_ends_sessions_and_survives_restart_and_tls_resumption() {
 fn address_ban_covers_every_client_of_the_network() {
     let server = TestServer::start();
     let (ann, mut tom) = (server.join("Ann"), server.join_original("Tom"));
-    let (status, _, words) = server.run_local(&["admin", "ban", &tom.id]);
+    let (status, _, output) = server.run_local(&["admin", "ban", &tom.id]);
     assert_eq!(status, Some(4));
-    assert!(words.contains("has no key to ban: ban the address instead"), "{words}");
+    assert!(output.contains("has no key to ban: ban the address instead"), "{output}");
     server.run_admin(&["ban", "127.0.0.0/8"]);
     assert_eq!(closing_code(ann), "banned");
     assert!(tom.connection.recv().is_empty());
@@ -101,9 +101,9 @@ fn kicked_user_can_reconnect() {
     server.join("Ann");
     kim.post("still here");
     kim.wait_for("content", "still here");
-    let (status, _, words) = server.run_local(&["admin", "kick", &id]);
+    let (status, _, output) = server.run_local(&["admin", "kick", &id]);
     assert_eq!(
-        (status, words.as_str()),
+        (status, output.as_str()),
         (Some(4), &*format!("error: no session matches {id} (`chat admin list` shows all)\n"))
     );
 }
@@ -125,9 +125,10 @@ fn rebind_moves_the_id_to_the_new_key() {
         assert_ne!(log_in(&server, &config(&server, &old), "Bob").unwrap().id, id);
         restart(&mut server);
     }
-    let (status, _, words) = server.run_local(&["admin", "rebind", "Zoe_0000", &new.fingerprint()]);
+    let (status, _, output) =
+        server.run_local(&["admin", "rebind", "Zoe_0000", &new.fingerprint()]);
     assert_eq!(status, Some(4));
-    assert!(words.contains("Zoe_0000 is not an ID with a key"), "{words}");
+    assert!(output.contains("Zoe_0000 is not an ID with a key"), "{output}");
 }
 
 #[test]
@@ -150,10 +151,13 @@ fn admin_delete_removes_the_message_for_all_clients() {
 fn audit_log_records_commands_and_list_shows_sessions() {
     let server = TestServer::start();
     let ann = server.join("Ann");
-    let words = server.run_admin(&["list"]);
-    assert_eq!(words, format!("ID        ADDRESS    KEY\n{}  127.0.0.1  none\n", ann.id));
-    let words = server.run_admin(&["stats"]);
-    assert!(words.contains("online users  1\n") && words.contains("messages      0\n"), "{words}");
+    let output = server.run_admin(&["list"]);
+    assert_eq!(output, format!("ID        ADDRESS    KEY\n{}  127.0.0.1  none\n", ann.id));
+    let output = server.run_admin(&["stats"]);
+    assert!(
+        output.contains("online users  1\n") && output.contains("messages      0\n"),
+        "{output}"
+    );
     let stats: Value = serde_json::from_str(&server.run_admin(&["stats", "--json"])).unwrap();
     assert_eq!((&stats["answer"], &stats["people"]), (&json!("stats"), &json!(1)));
     server.run_admin(&["ban", "203.0.113.0/24"]);
@@ -178,22 +182,22 @@ fn missing_server_is_reported_and_stale_socket_is_replaced() {
             chat_command(home.path(), &["admin", "list", "--data", data]).output().unwrap();
         (output.status.code(), String::from_utf8(output.stderr).unwrap())
     };
-    let (status, words) = list();
+    let (status, output) = list();
     assert_eq!(status, Some(1));
-    assert!(words.contains(&format!("no server runs on {data}")), "{words}");
+    assert!(output.contains(&format!("no server runs on {data}")), "{output}");
 
     let mut server = TestServer::start();
     let socket = server.data_folder().path().join("admin.sock");
     assert_eq!(fs::metadata(&socket).unwrap().permissions().mode() & 0o777, 0o600);
     let second =
         serve_command(server.data_folder(), &["--listen", "127.0.0.1:0"]).output().unwrap();
-    assert_eq!(second.status.code(), Some(1), "two servers on one data folder");
+    assert_eq!(second.status.code(), Some(1), "two servers on one data directory");
     server.run_admin(&["stats"]);
     server.kill();
     assert!(socket.exists());
-    let (status, _, words) = server.run_local(&["admin", "stats"]);
+    let (status, _, output) = server.run_local(&["admin", "stats"]);
     assert_eq!(status, Some(1));
-    assert!(words.contains("no server runs on"), "{words}");
+    assert!(output.contains("no server runs on"), "{output}");
     let command = serve_command(server.data_folder(), &["--listen", "127.0.0.1:0"]);
     assert!(server.restart(command));
     server.run_admin(&["stats"]);
@@ -209,7 +213,7 @@ fn unusable_socket_folder_is_reported() {
     let shared = folder.path().join("shared");
     fs::create_dir(&shared).unwrap();
     fs::set_permissions(&shared, fs::Permissions::from_mode(0o777)).unwrap();
-    for (data, words) in
+    for (data, expected) in
         [(&long, "too long for a Unix socket"), (&shared, "is writable by other users")]
     {
         let mut command =
@@ -217,7 +221,7 @@ fn unusable_socket_folder_is_reported() {
         let output = command.arg(data).output().unwrap();
         let stderr = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(1), "{stderr}");
-        assert!(stderr.contains(words), "{stderr}");
+        assert!(stderr.contains(expected), "{stderr}");
     }
 }
 

@@ -80,8 +80,9 @@ fn line_output_contains_no_control_sequences_from_server() {
     for texts in samples().chunks(900) {
         let server = start_malicious_server(texts);
         let address = server.address.to_string();
+        // Tall enough that the recent messages do not scroll the notice of the login off the screen.
         let mut plain =
-            PtyProgram::spawn(&["join", &address, "--name", "Bob", "--plain"], DEFAULT_SIZE);
+            PtyProgram::spawn(&["join", &address, "--name", "Bob", "--plain"], (200, 80));
         plain.wait_for("-- you are Bob_");
         plain.submit("now");
         plain.wait_for("<the end>");
@@ -103,9 +104,9 @@ fn line_output_contains_no_control_sequences_from_server() {
 #[test]
 fn login_refusal_is_printed_safely() {
     for texts in samples().chunks(900) {
-        let words = texts.join(" ");
+        let text = texts.join(" ");
         let server = MaliciousServer::start(move |_| {
-            vec![json!({"status": "ERROR", "code": "bad_name", "error": words})]
+            vec![json!({"status": "ERROR", "code": "bad_name", "error": text})]
         });
         let address = server.address.to_string();
         for program in [

@@ -20,11 +20,11 @@ fn start_invite_only_server() -> TestServer {
 
 /// Creates an invite; returns its link.
 fn create_invite(server: &TestServer, arguments: &[&str]) -> String {
-    let (status, words, _) = server.run_local(&[&["invite"], arguments].concat());
+    let (status, output, _) = server.run_local(&[&["invite"], arguments].concat());
     assert_eq!(status, Some(0));
-    let lines: Vec<_> = words.lines().collect();
-    assert_eq!(lines.len(), 1, "only the link without a terminal: {words}");
-    assert!(words.starts_with("chat://") && words.contains("/#pin="), "{words}");
+    let lines: Vec<_> = output.lines().collect();
+    assert_eq!(lines.len(), 1, "only the link without a terminal: {output}");
+    assert!(output.starts_with("chat://") && output.contains("/#pin="), "{output}");
     lines.concat()
 }
 
@@ -58,15 +58,15 @@ fn invite_admits_one_user_and_rejects_the_next() {
     let server = start_invite_only_server();
     let (ann, bob) = (TempDir::new().unwrap(), TempDir::new().unwrap());
     let address = server.address.to_string();
-    let (status, words) = send_message(ann.path(), &address, "Ann");
+    let (status, output) = send_message(ann.path(), &address, "Ann");
     assert_eq!(status, Some(4));
-    assert!(words.contains("requires an invite") && words.contains("chat://"), "{words}");
+    assert!(output.contains("requires an invite") && output.contains("chat://"), "{output}");
 
     let link = create_invite(&server, &[]);
     assert_eq!(send_message(ann.path(), &link, "Ann"), (Some(0), String::new()));
-    let (status, words) = send_message(bob.path(), &link, "Bob");
+    let (status, output) = send_message(bob.path(), &link, "Bob");
     assert_eq!(status, Some(4));
-    assert!(words.contains("ask for a new link"), "{words}");
+    assert!(output.contains("ask for a new link"), "{output}");
     assert_eq!(
         send_message(ann.path(), &address, "Ann").0,
         Some(0),
@@ -78,10 +78,10 @@ fn invite_admits_one_user_and_rejects_the_next() {
         "a registered user may use the old link"
     );
 
-    let words = server.run_admin(&["list"]);
-    assert!(!words.contains("open invite"), "{words}");
-    let (_, words, _) = server.run_local(&["invite", "--uses", "0"]);
-    assert_eq!(words, "");
+    let output = server.run_admin(&["list"]);
+    assert!(!output.contains("open invite"), "{output}");
+    let (_, output, _) = server.run_local(&["invite", "--uses", "0"]);
+    assert_eq!(output, "");
 }
 
 #[test]
@@ -181,8 +181,7 @@ fn host_needs_no_invite_for_its_own_server() {
     let mut host = command.spawn().unwrap();
     let mut lines = std::io::BufRead::lines(std::io::BufReader::new(host.stdout.take().unwrap()));
     let address = lines.next().unwrap().unwrap().replace("listening on ", "");
-    let mut until =
-        |words: &str| lines.by_ref().map(Result::unwrap).any(|line| line.contains(words));
+    let mut until = |text: &str| lines.by_ref().map(Result::unwrap).any(|line| line.contains(text));
     assert!(until("new users need an invite"));
     assert!(until("you are Ann_"));
     assert_eq!(send_message(other.path(), &address, "Eve").0, Some(4));

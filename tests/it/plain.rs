@@ -54,19 +54,19 @@ impl ChatProcess {
         writeln!(self.stdin.as_mut().unwrap(), "{line}").unwrap();
     }
 
-    /// Skips to the next line that contains `words`.
-    fn wait_for(&mut self, words: &str) -> String {
+    /// Skips to the next line that contains `text`.
+    fn wait_for(&mut self, text: &str) -> String {
         loop {
             match self.lines.recv_timeout(TIMEOUT) {
                 Ok(line) => {
                     assert!(!line.contains('\x1b'), "an escape sequence in {line:?}");
                     self.seen.push(line.clone());
-                    if line.contains(words) {
+                    if line.contains(text) {
                         return line;
                     }
                 }
                 Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
-                    panic!("no {words:?} after\n{}", self.seen.join("\n"));
+                    panic!("no {text:?} after\n{}", self.seen.join("\n"));
                 }
             }
         }
@@ -119,7 +119,7 @@ fn forward_lines(
     });
 }
 
-/// A running server with its own data folder.
+/// A running server with its own data directory.
 struct PlainServer {
     process: ChatProcess,
     address: String,
@@ -267,7 +267,7 @@ fn closed_stdout_exits_with_success() {
 
 #[test]
 fn usage_errors_say_what_to_do() {
-    for (args, words) in [
+    for (args, expected) in [
         (&["join", "--name", "two words", "--plain"][..], "a name is"),
         (&["join", "https://example.org", "--name", "Bob", "--plain"], "chat://"),
         (
@@ -277,7 +277,7 @@ fn usage_errors_say_what_to_do() {
     ] {
         let (status, printed) = ChatProcess::start(args).finish();
         assert_eq!(status.code(), Some(2), "{args:?}: {printed}");
-        assert!(printed.contains(words), "{args:?}: {printed}");
+        assert!(printed.contains(expected), "{args:?}: {printed}");
     }
     let output = Command::new(env!("CARGO_BIN_EXE_chat"))
         .args(["join", "--plain"])

@@ -95,7 +95,7 @@ fn same_key_keeps_the_same_id() {
 fn failures_print_the_reason_and_set_the_exit_status() {
     let server = TestServer::start();
     let long = "x".repeat(CONTENT_CHARACTERS + 1);
-    for (arguments, expected, words) in [
+    for (arguments, expected_status, expected) in [
         (&["--to", "Nobody_1234", "hello"][..], 4, "recipient not found: Nobody_1234"),
         (&["--reply", "123456", "hello"], 4, "message 123456 not found"),
         (&[" "], 2, "the message is empty"),
@@ -106,8 +106,8 @@ fn failures_print_the_reason_and_set_the_exit_status() {
         (&["--to", "Bob", "hello"], 2, "such as Bob_4572"),
     ] {
         let (status, printed, stderr) = run_send(&server, arguments);
-        assert_eq!((status, printed.as_str()), (Some(expected), ""), "{stderr}");
-        assert!(stderr.contains(words), "{stderr}");
+        assert_eq!((status, printed.as_str()), (Some(expected_status), ""), "{stderr}");
+        assert!(stderr.contains(expected), "{stderr}");
     }
 }
 

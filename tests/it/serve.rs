@@ -71,10 +71,10 @@ fn config_file_applies_without_flag_or_environment() {
     assert!(theirs.join("key.pem").exists());
 
     fs::write(&file, text("nonsense:port")).unwrap();
-    let (status, words) = run_failing_serve(&folder, &[]);
+    let (status, output) = run_failing_serve(&folder, &[]);
     assert_eq!(status, Some(2));
     for text in [file.to_str().unwrap(), "line 1", "nonsense:port", "correct the file"] {
-        assert!(words.contains(text), "{words}");
+        assert!(output.contains(text), "{output}");
     }
 }
 
@@ -99,9 +99,12 @@ fn occupied_address_is_reported() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     let folder = TempDir::new().unwrap();
-    let (status, words) = run_failing_serve(&folder, &["--listen", &address]);
+    let (status, output) = run_failing_serve(&folder, &["--listen", &address]);
     assert_eq!(status, Some(1));
-    assert!(words.contains(&address) && words.contains("choose another with --listen"), "{words}");
+    assert!(
+        output.contains(&address) && output.contains("choose another with --listen"),
+        "{output}"
+    );
 }
 
 /// The ready line with the login policy of a server that other machines can reach.
@@ -121,8 +124,8 @@ fn reachable_server_requires_invites_unless_open_and_says_so() {
     let line = login_policy_line(&mut TestServer::spawn(folder, command));
     let (_, invite_command) =
         line.split_once("new users need an invite, create one with: chat ").unwrap();
-    let words = shlex::split(invite_command).unwrap();
-    assert_eq!(words, ["invite", "--data", data.to_str().unwrap()], "works in any folder");
+    let arguments = shlex::split(invite_command).unwrap();
+    assert_eq!(arguments, ["invite", "--data", data.to_str().unwrap()], "works in any folder");
 
     let folder = TempDir::new().unwrap();
     let data = folder.path().join("chat");
@@ -130,7 +133,7 @@ fn reachable_server_requires_invites_unless_open_and_says_so() {
     let mut command = chat_command(folder.path(), &arguments);
     command.env("XDG_DATA_HOME", folder.path());
     let line = login_policy_line(&mut TestServer::spawn(folder, command));
-    assert!(line.ends_with("create one with: chat invite"), "default data folder: {line}");
+    assert!(line.ends_with("create one with: chat invite"), "default data directory: {line}");
 
     let folder = TempDir::new().unwrap();
     let command = serve_command(&folder, &["--listen", "0.0.0.0:0", "--open"]);
@@ -145,9 +148,9 @@ fn usage_errors_have_their_own_exit_status() {
     for arguments in [&["--listen", "host:port"][..], &["--listen", ":1"], &["--no-such-flag"]] {
         assert_eq!(run_failing_serve(&folder, arguments).0, Some(2), "{arguments:?}");
     }
-    let (status, words) = run_failing_serve(&folder, &["--listen", "no-such-host.invalid:1"]);
+    let (status, output) = run_failing_serve(&folder, &["--listen", "no-such-host.invalid:1"]);
     assert_eq!(status, Some(1));
-    assert!(words.contains("no-such-host.invalid"), "{words}");
+    assert!(output.contains("no-such-host.invalid"), "{output}");
 }
 
 #[test]
@@ -157,20 +160,20 @@ fn broken_certificate_is_reported() {
     fs::create_dir(&certs).unwrap();
     fs::write(certs.join("cert.pem"), "not a certificate").unwrap();
     let listen = ["--listen", "127.0.0.1:0"];
-    let (status, words) = run_failing_serve(&folder, &listen);
+    let (status, output) = run_failing_serve(&folder, &listen);
     assert_eq!(status, Some(1));
-    assert!(words.contains("key.pem") && words.contains("restore the key"), "{words}");
+    assert!(output.contains("key.pem") && output.contains("restore the key"), "{output}");
     fs::write(certs.join("key.pem"), "not a key").unwrap();
-    let (_, words) = run_failing_serve(&folder, &listen);
-    assert!(words.contains("no certificate in") && words.contains("cert.pem"), "{words}");
+    let (_, output) = run_failing_serve(&folder, &listen);
+    assert!(output.contains("no certificate in") && output.contains("cert.pem"), "{output}");
 
     let blocked = folder.path().join("file");
     fs::write(&blocked, "").unwrap();
-    let (_, words) = run_failing_serve(
+    let (_, output) = run_failing_serve(
         &folder,
         &["--listen", "127.0.0.1:0", "--certs", blocked.to_str().unwrap()],
     );
-    assert!(words.contains("cannot create") && words.contains("file"), "{words}");
+    assert!(output.contains("cannot create") && output.contains("file"), "{output}");
 }
 
 #[test]

@@ -57,7 +57,7 @@ fn is_open(folder: &TempDir, [file, variables, flags]: [&[&str]; 3]) -> Result<b
     }
     command.args(flags.iter().map(|key| format!("--{key}")));
     let lines = ready_lines(command)?;
-    let has_line = |words: &str| lines.iter().any(|line| line.starts_with(words));
+    let has_line = |text: &str| lines.iter().any(|line| line.starts_with(text));
     let is_open = has_line("open to anyone who can reach this port");
     assert_ne!(is_open, has_line("new users need an invite"), "{lines:?}");
     Ok(is_open)

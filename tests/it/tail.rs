@@ -158,8 +158,8 @@ fn removed_message_is_reported() {
     ann.send(&serde_json::json!({"action": "DELETE", "content": id}));
     let removed = objects.json();
     assert_eq!((&removed["action"], &removed["content"]), (&"DELETE".into(), &id.as_str().into()));
-    let words = format!(" -- message {id} was removed by {}", ann.id);
-    assert!(lines.line().ends_with(&words), "{words}");
+    let line = format!(" -- message {id} was removed by {}", ann.id);
+    assert!(lines.line().ends_with(&line), "{line}");
     assert_eq!(contents(&tail_output(&server, &["--json"])), ["0"]);
 }
 
@@ -193,7 +193,7 @@ fn unreachable_server_is_reported() {
     let address = server.address.to_string();
     drop(server);
     let output = command.output().unwrap();
-    let words = String::from_utf8(output.stderr).unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1));
-    assert!(words.contains(&address) && words.contains("is `chat serve` running"), "{words}");
+    assert!(stderr.contains(&address) && stderr.contains("is `chat serve` running"), "{stderr}");
 }

@@ -70,7 +70,7 @@ fn first_contact_pins_the_key_and_a_changed_key_is_rejected() {
             &second.to_string(),
             &format!("remove line 1 of {}", file.display()),
             line.trim(),
-            "its data folder was deleted",
+            "its data directory was deleted",
         ] {
             assert!(stderr.contains(text), "{text:?} in {stderr}");
         }
@@ -227,11 +227,11 @@ fn certificate_reload_keeps_connections() {
     let server = TestServer::start();
     let (mut ann, mut bob) = (server.join("Ann"), server.join("Bob"));
     let (before, own) = (server_certificate(&server), server.fingerprint());
-    let reload = |words: &str| {
-        let count = server.log().matches(words).count();
+    let reload = |text: &str| {
+        let count = server.log().matches(text).count();
         server.signal("HUP");
         let start = std::time::Instant::now();
-        while server.log().matches(words).count() == count {
+        while server.log().matches(text).count() == count {
             assert!(start.elapsed() < crate::support::TIMEOUT, "{}", server.log());
             std::thread::yield_now();
         }

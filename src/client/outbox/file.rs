@@ -22,7 +22,7 @@ use crate::protocol::request::{PostKind, Request};
 /// The highest number of processes with one user, server and folder.
 const MAX_PROCESSES: u32 = 64;
 
-/// A file or folder of the outbox can't be used.
+/// a file or directory of the outbox can't be used.
 #[derive(Debug, Error)]
 #[error("cannot {action} {}: {source}", path.display())]
 pub struct OutboxError {

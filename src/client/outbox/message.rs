@@ -1,4 +1,4 @@
-//! The messages that the outbox holds, and those by which other tasks drive it.
+//! Unsent messages, and the commands and signals that control the outbox task.
 
 use tokio::sync::mpsc;
 

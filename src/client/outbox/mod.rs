@@ -33,7 +33,7 @@ impl Outbox {
     /// If another process has it open, this process gets a file of its own.
     ///
     /// # Errors
-    /// A file or folder can't be created, read or written.
+    /// a file or directory can't be created, read or written.
     pub fn open(folder: &Path, server: &ServerAddress, user: &str) -> Result<Self, OutboxError> {
         let (file, unsent) = OutboxFile::open(folder, &file_stem(server, user))?;
         Ok(Self { queue: OutboxQueue::new(unsent), file: Some(file) })

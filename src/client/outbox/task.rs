@@ -135,7 +135,7 @@ impl OutboxTask {
                 new.iter().filter(|message| may_persist(message)).cloned().collect();
             self.with_file(move |file| file.append(&stored))
                 .await
-                .map_err(|error| format!("cannot write it to this machine's disk: {error}"))
+                .map_err(|error| format!("cannot save it to disk: {error}"))
         } else {
             Err("too many messages are waiting to be sent".to_owned())
         };

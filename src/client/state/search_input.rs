@@ -14,10 +14,10 @@ use crate::protocol::text::SafeText;
 
 /// The filters, each with a description of its value.
 pub const SEARCH_FILTERS: [(&str, &str); 4] = [
-    ("from:", "how the sender's ID starts; me"),
-    ("to:", "a user in the direct conversation; me"),
+    ("from:", "start of the sender's ID, or `me`"),
+    ("to:", "a user in the direct conversation, or `me`"),
     ("after:", "2026-11-22, or an age such as 7d, 3h, 30m"),
-    ("before:", "as for after:"),
+    ("before:", "the same forms as after:"),
 ];
 
 /// A problem with the input.

@@ -1,18 +1,17 @@
 //! Administrator commands: they take effect immediately and are answered after they are written to the
 //! log.
 
-use super::commit::WriteContext;
+use super::commit::Origin;
 use super::{Hub, HubEffect, Now, PeerInfo, SessionId, SessionSet};
 use crate::protocol::error::Refusal;
-use crate::protocol::event::{Deleted, ErrorReply, Event};
+use crate::protocol::event::{ErrorReply, Event};
 use crate::protocol::id::{MessageId, UserId};
 use crate::protocol::invite::Invite;
-use crate::protocol::message::Audience;
 use crate::server::admin::{
     AdminCommand, AdminReply, BanInfo, ConnectionInfo, InviteInfo, ServerStats, UserSelector,
 };
 use crate::server::limits::{INVITE_MAX_SECONDS, INVITE_MAX_USES, OPEN_INVITES};
-use crate::store::{Append, BanTarget, OpenInvite, Outcome, network_contains};
+use crate::store::{BanTarget, Entry, OpenInvite, Outcome, network_contains};
 use crate::tls::fingerprint::{self, Fingerprint};
 
 /// Identifies an administrator's command that waits for its reply.
@@ -20,7 +19,7 @@ use crate::tls::fingerprint::{self, Fingerprint};
 pub struct AdminRequestId(pub u64);
 
 /// What a command writes to the log, and the text of the reply after that.
-type AdminWrite = (Append, String);
+type AdminWrite = (Entry, String);
 
 impl Hub {
     pub(super) fn execute_admin(
@@ -43,48 +42,11 @@ impl Hub {
             }
         };
         effects.push(match result {
-            Ok((append, success)) => {
-                HubEffect::Append { context: WriteContext::Admin { id, success }, append }
+            Ok((entry, success)) => {
+                HubEffect::Propose { origin: Origin::Admin { id, success }, entry }
             }
             Err(reply) => HubEffect::AdminReply { id, reply },
         });
-    }
-
-    /// Answers a command that was written to the log, or could not be.
-    pub(super) fn on_admin_written(
-        &mut self,
-        id: AdminRequestId,
-        success: String,
-        outcome: Result<Outcome, &'static str>,
-        effects: &mut Vec<HubEffect>,
-    ) {
-        let reply = match outcome {
-            Ok(Outcome::Removed { deleted, audience }) => {
-                self.announce_removal(deleted, &audience, effects);
-                AdminReply::Done { text: success }
-            }
-            Ok(Outcome::NotFound) => {
-                error_reply("no such message (it may be removed or expired already)")
-            }
-            Ok(_) => AdminReply::Done { text: success },
-            Err(reason) => error_reply(format!(
-                "cannot write this to the log: {reason} (the change may be lost when the server restarts; try \
-                 again)"
-            )),
-        };
-        effects.push(HubEffect::AdminReply { id, reply });
-    }
-
-    fn announce_removal(
-        &mut self,
-        deleted: Deleted,
-        audience: &Audience,
-        effects: &mut Vec<HubEffect>,
-    ) {
-        self.message_cache.remove(deleted.id);
-        self.head = deleted.seq;
-        let to = self.audience_sessions(&deleted.author, audience);
-        effects.push(HubEffect::Send { to, event: Event::Deleted(deleted) });
     }
 
     fn admin_list(&self, now: Now) -> AdminReply {
@@ -146,7 +108,7 @@ impl Hub {
         let closed =
             self.close_matching(&Refusal::Banned, effects, |_, peer| peer.matches(&target));
         let success = format!("banned {}; {}", describe(who, target), connections_closed(closed));
-        Ok((Append::Ban(target), success))
+        Ok((Entry::Ban(target), success))
     }
 
     fn unban(&mut self, who: &UserSelector) -> Result<AdminWrite, AdminReply> {
@@ -157,7 +119,7 @@ impl Hub {
                 describe(who, target)
             )));
         }
-        Ok((Append::Unban(target), format!("unbanned {}", describe(who, target))))
+        Ok((Entry::Unban(target), format!("unbanned {}", describe(who, target))))
     }
 
     /// What a ban of `who` is stored as: an ID is banned by its key.
@@ -189,7 +151,7 @@ impl Hub {
         let is_old = |id: &UserId, peer: PeerInfo| *id == user && peer.key != Some(digest);
         let closed = self.close_matching(&Refusal::Kicked, effects, is_old);
         let success = format!("{user} now belongs to {key}; {}", connections_closed(closed));
-        Ok((Append::Rebind { user, key: digest }, success))
+        Ok((Entry::Rebind { user, key: digest }, success))
     }
 
     fn open_invite(
@@ -215,7 +177,7 @@ impl Hub {
         let expires = now.millis() + i64::from(seconds) * 1_000;
         let open = OpenInvite { hash, uses, expires };
         self.login_policy.invites.insert(hash, open);
-        Ok((Append::Invite(open), String::new()))
+        Ok((Entry::Invite(open), String::new()))
     }
 
     /// Closes all sessions that match and sends them the reason. Returns their number.
@@ -238,8 +200,29 @@ impl Hub {
     }
 }
 
+/// Answers a command whose entry the log has applied, or could not store.
+pub(super) fn reply_to_admin(
+    id: AdminRequestId,
+    success: String,
+    outcome: Result<&Outcome, &'static str>,
+    effects: &mut Vec<HubEffect>,
+) {
+    let reply = match outcome {
+        Ok(Outcome::Refused(Refusal::UnknownMessage(_))) => {
+            error_reply("no such message (it may be removed or expired already)")
+        }
+        Ok(Outcome::Refused(refusal)) => error_reply(refusal.to_string()),
+        Ok(_) => AdminReply::Done { text: success },
+        Err(reason) => error_reply(format!(
+            "cannot write this to the log: {reason} (the change may be lost when the server restarts; try \
+             again)"
+        )),
+    };
+    effects.push(HubEffect::AdminReply { id, reply });
+}
+
 fn remove_message(id: MessageId) -> AdminWrite {
-    (Append::Remove { id }, format!("removed message {id}"))
+    (Entry::Remove { id }, format!("removed message {id}"))
 }
 
 fn selects(who: &UserSelector, user: &UserId, peer: PeerInfo) -> bool {

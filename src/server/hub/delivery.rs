@@ -5,10 +5,10 @@
 
 use std::collections::HashMap;
 
-use super::{Hub, HubEffect, SessionId, WriteContext};
+use super::{Hub, HubEffect, Origin, SessionId};
 use crate::protocol::id::{Seq, UserId};
 use crate::protocol::message::{Audience, Message};
-use crate::store::Append;
+use crate::store::Entry;
 
 /// What is known since the server started about users with registered IDs.
 #[derive(Debug, Default)]
@@ -51,8 +51,8 @@ impl Hub {
         let up_to = up_to.min(self.head);
         if self.sessions.is_registered(&user) && self.delivery.is_worth_recording(&user, up_to) {
             self.delivery.recorded.insert(user.clone(), up_to);
-            let append = Append::Delivered { user, up_to };
-            effects.push(HubEffect::Append { context: WriteContext::NoReply, append });
+            let entry = Entry::Delivered { user, up_to };
+            effects.push(HubEffect::Propose { origin: Origin::NoReply, entry });
         }
     }
 }

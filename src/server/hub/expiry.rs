@@ -1,56 +1,51 @@
 //! Expiry of temporary messages, by a queue of deadlines.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::message_cache::CachedMessage;
-use super::{Hub, HubEffect, Now, WriteContext};
+use super::{Hub, HubEffect, Now, Origin};
 use crate::protocol::id::MessageId;
 use crate::protocol::message::Millis;
-use crate::store::Append;
+use crate::store::Entry;
 
-/// How long to wait, in milliseconds, before a failed write of an expiry is retried.
+/// How long to wait, in milliseconds, before an expiry that could not be stored is proposed again.
 const RETRY_DELAY: Millis = 10_000;
 
 /// The temporary messages, by the wall-clock time of their expiry.
-///
-/// The value is `None` for messages from before this start of the server: no connected session was sent
-/// one live, and a session that reads it from the log gets its expiry from the log, too.
 #[derive(Debug, Default)]
-pub(super) struct ExpiryQueue(BTreeMap<(Millis, MessageId), Option<CachedMessage>>);
+pub(super) struct ExpiryQueue(BTreeSet<(Millis, MessageId)>);
 
 impl ExpiryQueue {
-    pub(super) fn insert(&mut self, at: Millis, id: MessageId, message: Option<CachedMessage>) {
-        self.0.insert((at, id), message);
+    pub(super) fn insert(&mut self, at: Millis, id: MessageId) {
+        self.0.insert((at, id));
     }
 
     /// When the first message expires. `time` is the trusted one.
     pub(super) fn deadline(&self, now: Now, time: Millis) -> Option<Instant> {
-        let ((at, _), _) = self.0.first_key_value()?;
+        let (at, _) = self.0.first()?;
         let wait = u64::try_from(at - time).unwrap_or(0);
         Some(now.monotonic + Duration::from_millis(wait))
     }
 }
 
 impl Hub {
-    /// Expires the messages that are due. The audience is notified after the log has recorded it.
+    /// Proposes the expiry of the messages that are due. Nobody is served them meanwhile.
     pub(super) fn expire_due(&mut self, now: Now, effects: &mut Vec<HubEffect>) {
         let time = self.clock.read(now).time;
-        while let Some(first) = self.expiry.0.first_entry() {
-            if first.key().0 > time {
+        while let Some((due, id)) = self.expiry.0.first().copied() {
+            if due > time {
                 return;
             }
-            let ((_, id), message) = first.remove_entry();
-            self.message_cache.remove(id);
-            let context = WriteContext::Expire { id, message };
-            effects.push(HubEffect::Append { context, append: Append::Expire { id } });
+            self.expiry.0.pop_first();
+            let origin = Origin::Expiry(id);
+            effects.push(HubEffect::Propose { origin, entry: Entry::Expire { id } });
         }
     }
 
-    /// Schedules another try after the log failed to record an expiry. The message stays hidden meanwhile.
-    pub(super) fn retry_expiry(&mut self, now: Now, id: MessageId, message: Option<CachedMessage>) {
-        self.expiry.insert(now.millis() + RETRY_DELAY, id, message);
+    /// Schedules another try after an expiry could not be stored.
+    pub(super) fn retry_expiry(&mut self, now: Now, id: MessageId) {
+        self.expiry.insert(now.millis() + RETRY_DELAY, id);
     }
 }

@@ -6,13 +6,13 @@ use chrono::DateTime;
 
 use super::*;
 use crate::protocol::error::Refusal;
-use crate::protocol::id::Cid;
+use crate::protocol::id::{Cid, MessageId};
 use crate::protocol::message::Message;
 use crate::protocol::request::{Dialect, Post, PostKind};
 use crate::protocol::text::SafeText;
 use crate::server::limits;
+use crate::store::Store as _;
 use crate::store::memory::MemoryStore;
-use crate::store::{Reader as _, Store as _, View};
 
 /// A hub with its own clock and log, and everything sent to each session.
 pub(super) struct HubHarness {
@@ -79,18 +79,13 @@ impl HubHarness {
     fn execute(&mut self, effect: HubEffect) -> Option<HubInput> {
         match effect {
             HubEffect::Send { to, event } => self.send(to, &event),
-            HubEffect::Append { context, .. } if self.is_disk_full => {
-                return Some(HubInput::WriteFailed { context, reason: "its disk is full" });
+            HubEffect::Propose { origin, .. } if self.is_disk_full => {
+                return Some(HubInput::NotApplied { origin, reason: "its disk is full" });
             }
-            HubEffect::Append { context, append } => {
-                let outcomes = self.store.append(self.now.millis(), &[append]).unwrap();
+            HubEffect::Propose { origin, entry } => {
+                let outcomes = self.store.apply(self.now.millis(), &[entry]).unwrap();
                 let outcome = outcomes.into_iter().next().unwrap();
-                return Some(HubInput::Written { context, outcome });
-            }
-            HubEffect::Lookup { session, viewer, id, request } => {
-                let view = View { viewer: &viewer, now: self.now.millis() };
-                let metadata = self.store.open_reader().unwrap().metadata(view, id).unwrap();
-                return Some(HubInput::LookupDone { session, request, id, metadata });
+                return Some(HubInput::Applied { origin, outcome });
             }
             HubEffect::AdminReply { reply, .. } => self.admin_replies.push(reply),
             HubEffect::Read { .. } | HubEffect::Subscribe { .. } => {}

@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 
 use super::login_policy::LoginDecision;
-use super::{Hub, HubEffect, Now, PeerInfo, SessionId, SessionSet, WriteContext};
+use super::{Hub, HubEffect, Now, Origin, PeerInfo, SessionId, SessionSet};
 use crate::protocol::error::Refusal;
 use crate::protocol::event::{ErrorReply, Event, Welcome};
 use crate::protocol::id::UserId;
 use crate::protocol::request::{Dialect, Login, Resume};
-use crate::store::{Append, Outcome};
+use crate::store::{Entry, Outcome};
 
 /// An accepted login whose session has not started yet.
 #[derive(Debug)]
@@ -70,9 +70,9 @@ impl Hub {
                 self.sessions.bind(&user, key);
                 let registration = PendingRegistration { invite, logins: vec![login] };
                 self.pending_registrations.0.insert(user.clone(), registration);
-                let context = WriteContext::Register(user.clone());
-                let append = Append::Register { user, key, invite };
-                effects.push(HubEffect::Append { context, append });
+                let origin = Origin::Register(user.clone());
+                let entry = Entry::Register { user, key, invite };
+                effects.push(HubEffect::Propose { origin, entry });
             }
         }
     }

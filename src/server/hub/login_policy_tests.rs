@@ -28,9 +28,9 @@ enum InviteCase {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum BanCase {
-    NotBanned,
-    KeyBanned,
-    AddressBanned,
+    None,
+    Key,
+    Address,
 }
 
 /// The ID that a login asks for. `Any`: it leaves the choice to the server.
@@ -61,10 +61,9 @@ struct Case {
     requested_id: RequestedId,
 }
 
-use BanCase::{AddressBanned, KeyBanned, NotBanned};
 use ErrorCode::{BadInvite, Banned, InviteNeeded, NotYourId};
 use InviteCase::{Expired, Malformed, Missing, Unknown, UsedUp, Valid};
-use LoginResult::{ExistingId, NewId, NewIdByInvite, Refused as No};
+use LoginResult::{ExistingId, NewId, NewIdByInvite, Refused};
 use RequestedId::{Any, OtherUsers, Own};
 
 /// A row matches a case if each list contains the case's value; an empty list matches any value.
@@ -80,17 +79,17 @@ type TableRow = (
 /// The first row that matches a case gives its outcome.
 const TABLE: [TableRow; 12] = [
     // keys, invites, invite-only, bans, requested IDs, outcome
-    (&[], &[Malformed], &[], &[], &[], No(BadInvite)),
-    (&[], &[], &[], &[AddressBanned], &[], No(Banned)),
-    (&[Some(KNOWN), Some(NEW), Some(HOST)], &[], &[], &[KeyBanned], &[], No(Banned)),
+    (&[], &[Malformed], &[], &[], &[], Refused(BadInvite)),
+    (&[], &[], &[], &[BanCase::Address], &[], Refused(Banned)),
+    (&[Some(KNOWN), Some(NEW), Some(HOST)], &[], &[], &[BanCase::Key], &[], Refused(Banned)),
     (&[Some(KNOWN)], &[], &[], &[], &[Any, Own], ExistingId),
-    (&[], &[], &[], &[], &[Own, OtherUsers], No(NotYourId)),
+    (&[], &[], &[], &[], &[Own, OtherUsers], Refused(NotYourId)),
     (&[], &[], &[false], &[], &[], NewId),
     (&[Some(HOST)], &[], &[], &[], &[], NewId),
-    (&[None], &[], &[], &[], &[], No(InviteNeeded)),
-    (&[], &[Missing], &[], &[], &[], No(InviteNeeded)),
-    (&[], &[UsedUp, Expired], &[], &[], &[], No(BadInvite)),
-    (&[], &[Unknown], &[], &[], &[], No(BadInvite)),
+    (&[None], &[], &[], &[], &[], Refused(InviteNeeded)),
+    (&[], &[Missing], &[], &[], &[], Refused(InviteNeeded)),
+    (&[], &[UsedUp, Expired], &[], &[], &[], Refused(BadInvite)),
+    (&[], &[Unknown], &[], &[], &[], Refused(BadInvite)),
     (&[], &[Valid], &[], &[], &[], NewIdByInvite),
 ];
 
@@ -113,7 +112,7 @@ fn all_cases() -> Vec<Case> {
     for key in [None, Some(NEW), Some(KNOWN), Some(HOST)] {
         for invite in [Missing, Valid, UsedUp, Expired, Unknown, Malformed] {
             for invite_only in [false, true] {
-                for ban in [NotBanned, KeyBanned, AddressBanned] {
+                for ban in [BanCase::None, BanCase::Key, BanCase::Address] {
                     for requested_id in [Any, Own, OtherUsers] {
                         cases.push(Case { key, invite, invite_only, ban, requested_id });
                     }
@@ -156,9 +155,9 @@ fn harness_for(case: Case) -> (HubHarness, UserId) {
         harness.restart_with_access(AccessMode::Open);
     }
     match case.ban {
-        NotBanned => {}
-        AddressBanned => ban(&mut harness, "127.0.0.0/8"),
-        KeyBanned => {
+        BanCase::None => {}
+        BanCase::Address => ban(&mut harness, "127.0.0.0/8"),
+        BanCase::Key => {
             let key = case.key.unwrap_or(KNOWN);
             ban(&mut harness, &Fingerprint::from_digest(key).to_string());
         }
@@ -186,12 +185,12 @@ fn try_case(harness: &mut HubHarness, bob: &UserId, case: Case) -> LoginResult {
     }
     let login = match Login::decode(object.to_string().as_bytes()) {
         Ok(login) => login,
-        Err(refusal) => return No(refusal.code()),
+        Err(refusal) => return Refused(refusal.code()),
     };
     let n_open = |harness: &mut HubHarness| harness.store.snapshot().unwrap().invites.len();
     let before = n_open(harness);
     match harness.try_login(5, case.key, |own| *own = login) {
-        Err(code) => No(code),
+        Err(code) => Refused(code),
         Ok(user) if user == *bob => ExistingId,
         Ok(_) if n_open(harness) < before => NewIdByInvite,
         Ok(_) => NewId,
@@ -207,7 +206,7 @@ fn login_policy_matches_the_table() {
         let row = row_index(case);
         rows_seen[row] = true;
         assert_eq!(result, TABLE[row].5, "{case:?}");
-        if let (No(_), false) = (result, case.invite == Malformed) {
+        if let (Refused(_), false) = (result, case.invite == Malformed) {
             assert_eq!(harness.closed, [SessionId(5)], "a refusal closes the connection: {case:?}");
         }
     }
@@ -282,7 +281,7 @@ fn single_use_invite_admits_one_of_two_concurrent_logins() {
     let first = harness.hub.handle(harness.now, login(1, KNOWN));
     let second = harness.hub.handle(harness.now, login(2, NEW));
     let again = harness.hub.handle(harness.now, login(3, KNOWN));
-    let [HubEffect::Append { context, .. }] = first.as_slice() else { panic!("{first:?}") };
+    let [HubEffect::Propose { origin, .. }] = first.as_slice() else { panic!("{first:?}") };
     assert!(
         matches!(&second[..], [HubEffect::Send { event: Event::LoginRefused(no), .. }, HubEffect::Close(SessionId(2))]
         if no.code == BadInvite)
@@ -292,7 +291,7 @@ fn single_use_invite_admits_one_of_two_concurrent_logins() {
     // The disk is full: the invite keeps its use.
     let reason = "its disk is full";
     let failed =
-        harness.hub.handle(harness.now, HubInput::WriteFailed { context: context.clone(), reason });
+        harness.hub.handle(harness.now, HubInput::NotApplied { origin: origin.clone(), reason });
     let refused: Vec<_> = failed
         .iter()
         .filter_map(|effect| match effect {
@@ -319,7 +318,7 @@ fn id_is_not_used_before_it_is_on_disk() {
     let login = Login { dialect: Dialect::Extended, ..Login::original("Bob".to_owned()) };
     let login = HubInput::Login { session: SessionId(1), login, peer: local_peer(Some(KNOWN)) };
     let effects = harness.hub.handle(harness.now, login);
-    let [HubEffect::Append { context, append: Append::Register { user, .. } }] = effects.as_slice()
+    let [HubEffect::Propose { origin, entry: Entry::Register { user, .. } }] = effects.as_slice()
     else {
         panic!("{effects:?}");
     };
@@ -331,7 +330,7 @@ fn id_is_not_used_before_it_is_on_disk() {
         AdminCommand::Ban { who: key_selector(KNOWN) },
         &mut other,
     );
-    let written = HubInput::Written { context: context.clone(), outcome: Outcome::Registered };
+    let written = HubInput::Applied { origin: origin.clone(), outcome: Outcome::Registered };
     let effects = harness.hub.handle(harness.now, written);
     assert!(
         matches!(&effects[..], [HubEffect::Send { event: Event::LoginRefused(no), .. }, HubEffect::Close(_)]

@@ -2,8 +2,9 @@
 //! them may do and what it is sent.
 //!
 //! The hub does no I/O. [`Hub::handle`] takes one [`HubInput`] and the current time and returns
-//! [`HubEffect`]s; all randomness comes from a seed. An event is sent only after it is written to the
-//! log. Of a message the hub keeps the author and the audience, never the text.
+//! [`HubEffect`]s; all randomness comes from a seed. What is stored changes only by entries that the hub
+//! proposes to the log. The log decides what comes of an entry, and only then does the hub send events.
+//! The hub itself keeps what is not stored: sessions, presence, deadlines.
 
 mod admin;
 mod commit;
@@ -12,8 +13,6 @@ mod delivery;
 mod expiry;
 mod login;
 mod login_policy;
-mod message_cache;
-mod message_ids;
 mod post;
 mod presence;
 mod sessions;
@@ -34,28 +33,26 @@ use rand::rngs::StdRng;
 use tokio::time::Instant;
 
 pub use self::admin::AdminRequestId;
-pub use self::commit::WriteContext;
+pub use self::commit::Origin;
 use self::commit::send_error;
 use self::delivery::DeliveryTracker;
 use self::expiry::ExpiryQueue;
 use self::login::PendingRegistrations;
 pub use self::login_policy::AccessMode;
 use self::login_policy::LoginPolicy;
-use self::message_cache::{CachedMessage, MessageCache};
-use self::message_ids::MessageIdSet;
 use self::presence::Presence;
 use self::sessions::Sessions;
 pub use self::sessions::{KeyHash, PeerInfo};
 use self::trusted_clock::TrustedClock;
 use crate::protocol::error::ErrorCode;
 use crate::protocol::event::{ErrorReply, Event};
-use crate::protocol::id::{Cid, MessageId, Seq, UserId};
+use crate::protocol::id::{Cid, Seq, UserId};
 use crate::protocol::limits::Limits;
 use crate::protocol::message::{Audience, Millis, viewers};
 use crate::protocol::query::{HistoryQuery, SearchQuery};
-use crate::protocol::request::{DecodedRequest, Login, Post, PostKind, Request};
+use crate::protocol::request::{DecodedRequest, Login, Request};
 use crate::server::admin::{AdminCommand, AdminReply};
-use crate::store::{Append, LogSnapshot, MessageMetadata, Outcome};
+use crate::store::{Entry, LogSnapshot, Outcome};
 
 /// The current time: `monotonic` for intervals, `wall` for timestamps and expiry.
 #[derive(Debug, Clone, Copy)]
@@ -85,21 +82,12 @@ pub enum HubInput {
     Login { session: SessionId, login: Login, peer: PeerInfo },
     /// A logged-in session sent a request, or something that is not a valid request.
     Request { session: SessionId, request: DecodedRequest },
-    /// The answer to [`HubEffect::Lookup`]. `metadata` is `None` if the viewer cannot see the message.
-    LookupDone {
-        session: SessionId,
-        request: DecodedRequest,
-        id: MessageId,
-        metadata: Option<MessageMetadata>,
-    },
-    /// The log has processed a [`HubEffect::Append`].
-    Written { context: WriteContext, outcome: Outcome },
-    /// The log failed to write a [`HubEffect::Append`]; nothing was changed.
-    WriteFailed { context: WriteContext, reason: &'static str },
+    /// The log has applied a [`HubEffect::Propose`].
+    Applied { origin: Origin, outcome: Outcome },
+    /// The log could not store a [`HubEffect::Propose`]; nothing was changed.
+    NotApplied { origin: Origin, reason: &'static str },
     /// An administrator sent a command.
     Admin { id: AdminRequestId, command: AdminCommand },
-    /// The log no longer uses these message ids.
-    IdsFreed(Vec<MessageId>),
     /// The log is complete only after this sequence number: older entries have been swept.
     Horizon(Seq),
     /// The connection of a session has ended.
@@ -114,11 +102,9 @@ pub enum HubInput {
 pub enum HubEffect {
     /// Send an event.
     Send { to: SessionSet, event: Event },
-    /// Write to the log, in the order of these effects. [`HubInput::Written`] or
-    /// [`HubInput::WriteFailed`] follows.
-    Append { context: WriteContext, append: Append },
-    /// Look up a message that `request` refers to. [`HubInput::LookupDone`] follows.
-    Lookup { session: SessionId, viewer: UserId, id: MessageId, request: DecodedRequest },
+    /// Propose an entry to the log, in the order of these effects. [`HubInput::Applied`] or
+    /// [`HubInput::NotApplied`] follows.
+    Propose { origin: Origin, entry: Entry },
     /// Read from the log and send the result to the session.
     Read { session: SessionId, viewer: UserId, cid: Option<Cid>, query: ReadRequest },
     /// Answer an administrator's command.
@@ -156,8 +142,6 @@ pub struct Hub {
     sessions: Sessions,
     login_policy: LoginPolicy,
     pending_registrations: PendingRegistrations,
-    message_cache: MessageCache,
-    message_ids: MessageIdSet,
     expiry: ExpiryQueue,
     /// Decides when messages expire.
     clock: TrustedClock,
@@ -173,20 +157,14 @@ pub struct Hub {
 impl Hub {
     /// Returns the hub of a server that has just opened its log. `seed` determines all random choices.
     pub fn new(seed: u64, access: AccessMode, snapshot: &LogSnapshot) -> Self {
-        let mut message_ids = MessageIdSet::default();
-        for id in &snapshot.used_ids {
-            message_ids.insert(*id);
-        }
         let mut expiry = ExpiryQueue::default();
         for (id, at) in &snapshot.expirations {
-            expiry.insert(*at, *id, None);
+            expiry.insert(*at, *id);
         }
         Self {
             sessions: Sessions::new(&snapshot.registered, &snapshot.direct_message_users),
             login_policy: LoginPolicy::new(access, &snapshot.invites, &snapshot.bans),
             pending_registrations: PendingRegistrations::default(),
-            message_cache: MessageCache::default(),
-            message_ids,
             expiry,
             clock: TrustedClock::new(snapshot.clock),
             presence: Presence::default(),
@@ -215,24 +193,17 @@ impl Hub {
                 self.log_in(now, session, login, peer, &mut effects);
             }
             HubInput::Request { session, request } => {
-                self.on_request(now, session, request, &mut effects);
-            }
-            HubInput::LookupDone { session, request, id, metadata } => {
-                if let Some(MessageMetadata { sender: author, audience, .. }) = metadata {
-                    self.message_cache.insert(id, CachedMessage { author, audience });
-                }
                 self.answer_request(now, session, request, &mut effects);
             }
-            HubInput::Written { context, outcome } => {
-                self.on_written(now, context, outcome, &mut effects);
+            HubInput::Applied { origin, outcome } => {
+                self.on_applied(now, origin, outcome, &mut effects);
             }
-            HubInput::WriteFailed { context, reason } => {
-                self.on_write_failed(now, context, reason, &mut effects);
+            HubInput::NotApplied { origin, reason } => {
+                self.on_not_applied(now, origin, reason, &mut effects);
             }
             HubInput::Admin { id, command } => {
                 self.execute_admin(now, id, command, &mut effects);
             }
-            HubInput::IdsFreed(ids) => ids.into_iter().for_each(|id| self.message_ids.remove(id)),
             HubInput::Horizon(horizon) => self.horizon = horizon,
             HubInput::Disconnected(session) => self.remove_session(session),
             HubInput::Tick => {}
@@ -248,29 +219,6 @@ impl Hub {
         presence.into_iter().chain(expiry).min()
     }
 
-    /// Answers a request, after looking up the message it refers to if that is not cached.
-    fn on_request(
-        &mut self,
-        now: Now,
-        session: SessionId,
-        request: DecodedRequest,
-        effects: &mut Vec<HubEffect>,
-    ) {
-        let Some(viewer) = self.sessions.user(session) else { return };
-        let target = match &request.1 {
-            Ok(
-                Request::Post(Post { kind: PostKind::Reply { to: id }, .. }) | Request::Delete(id),
-            ) => Some(*id),
-            Ok(_) | Err(_) => None,
-        };
-        match target
-            .filter(|id| !self.message_cache.contains(*id) && self.message_ids.contains(*id))
-        {
-            Some(id) => effects.push(HubEffect::Lookup { session, viewer, id, request }),
-            None => self.answer_request(now, session, request, effects),
-        }
-    }
-
     fn answer_request(
         &mut self,
         now: Now,
@@ -279,31 +227,34 @@ impl Hub {
         effects: &mut Vec<HubEffect>,
     ) {
         let Some(user) = self.sessions.user(session) else { return };
-        let mut read = |query| {
-            let (viewer, cid) = (user.clone(), cid.clone());
-            effects.push(HubEffect::Read { session, viewer, cid, query });
-            Ok(())
-        };
-        let outcome = match request {
-            Ok(Request::Post(post)) => self.post(now, session, user, cid.clone(), post, effects),
-            Ok(Request::Delete(id)) => self.delete(session, user, cid.clone(), id, effects),
-            Ok(Request::History(query)) => read(ReadRequest::History(query)),
-            Ok(Request::SearchHistory(query)) => read(ReadRequest::Search(query)),
-            Ok(Request::LocalSearch) => Ok(()),
+        let origin = Origin::Request { session, cid: cid.clone() };
+        let read = |viewer, query| HubEffect::Read { session, viewer, cid: cid.clone(), query };
+        let refusal = match request {
+            Ok(Request::Post(post)) => {
+                let entry = self.post(now, user, cid, post);
+                return effects.push(HubEffect::Propose { origin, entry });
+            }
+            Ok(Request::Delete(id)) => {
+                let entry = Entry::Delete { id, by: user, cid };
+                return effects.push(HubEffect::Propose { origin, entry });
+            }
+            Ok(Request::History(query)) => {
+                return effects.push(read(user, ReadRequest::History(query)));
+            }
+            Ok(Request::SearchHistory(query)) => {
+                return effects.push(read(user, ReadRequest::Search(query)));
+            }
+            Ok(Request::LocalSearch) => return,
             // The session sends PONG: only it knows what has been sent.
             Ok(Request::Ping(up_to)) => {
                 if let Some(up_to) = up_to {
                     self.record_delivery(session, up_to, effects);
                 }
-                Ok(())
+                return;
             }
-            Ok(Request::Exit) => {
-                self.close_session(session, effects);
-                Ok(())
-            }
-            Err(refusal) => Err(refusal),
+            Ok(Request::Exit) => return self.close_session(session, effects),
+            Err(refusal) => refusal,
         };
-        let Err(refusal) = outcome else { return };
         let is_fatal = matches!(refusal.code(), ErrorCode::FrameTooLong | ErrorCode::Flooding);
         send_error(session, cid, &refusal, effects);
         if is_fatal {

@@ -40,7 +40,7 @@ impl PeerInfo {
 /// The sessions and IDs of the server.
 #[derive(Debug, Default)]
 pub(super) struct Sessions {
-    sessions: BTreeMap<SessionId, SessionEntry>,
+    by_id: BTreeMap<SessionId, SessionEntry>,
     /// A user may have several sessions, for example on two machines.
     by_user: BTreeMap<UserId, BTreeSet<SessionId>>,
     /// The registered IDs of each key, oldest first.
@@ -48,6 +48,8 @@ pub(super) struct Sessions {
     keys_by_id: HashMap<UserId, KeyHash>,
     issued: IssuedIds,
     names: ConfusableNames,
+    /// The online users without a key.
+    guests: Arc<BTreeSet<UserId>>,
 }
 
 #[derive(Debug)]
@@ -131,15 +133,19 @@ impl Sessions {
         dialect: Dialect,
         peer: PeerInfo,
     ) -> bool {
-        self.sessions.insert(session, SessionEntry { user: user.clone(), dialect, peer });
+        self.by_id.insert(session, SessionEntry { user: user.clone(), dialect, peer });
         let own = self.by_user.entry(user.clone()).or_default();
         own.insert(session);
-        own.len() == 1
+        let is_first = own.len() == 1;
+        if is_first && !self.is_registered(user) {
+            Arc::make_mut(&mut self.guests).insert(user.clone());
+        }
+        is_first
     }
 
     /// Removes a session. Returns the user if that was the last of the user's sessions.
     pub(super) fn remove(&mut self, session: SessionId) -> Option<UserId> {
-        let SessionEntry { user, .. } = self.sessions.remove(&session)?;
+        let SessionEntry { user, .. } = self.by_id.remove(&session)?;
         let own = self.by_user.get_mut(&user)?;
         own.remove(&session);
         if !own.is_empty() {
@@ -148,22 +154,18 @@ impl Sessions {
         self.by_user.remove(&user);
         if !self.keys_by_id.contains_key(&user) {
             self.names.remove(&user);
+            Arc::make_mut(&mut self.guests).remove(&user);
         }
         Some(user)
     }
 
     /// The user of a session, if it is logged in.
     pub(super) fn user(&self, session: SessionId) -> Option<UserId> {
-        self.sessions.get(&session).map(|entry| entry.user.clone())
+        self.by_id.get(&session).map(|entry| entry.user.clone())
     }
 
     pub(super) fn sessions_of(&self, user: &UserId) -> impl Iterator<Item = SessionId> {
         self.by_user.get(user).into_iter().flatten().copied()
-    }
-
-    /// Whether a direct message can be delivered, now or when the user returns.
-    pub(super) fn is_reachable(&self, user: &UserId) -> bool {
-        self.by_user.contains_key(user) || self.is_registered(user)
     }
 
     /// Whether the ID belongs to a key; all others are guests.
@@ -175,9 +177,9 @@ impl Sessions {
         users.iter().filter(|user| !self.is_registered(user)).cloned().collect()
     }
 
-    /// Whether a user has, or had, this ID.
-    pub(super) fn was_issued(&self, user: &UserId) -> bool {
-        self.issued.ids.contains(user)
+    /// The online users without a key.
+    pub(super) fn guests(&self) -> Arc<BTreeSet<UserId>> {
+        Arc::clone(&self.guests)
     }
 
     /// The number of online users and the number of registered IDs.
@@ -187,12 +189,12 @@ impl Sessions {
 
     /// All sessions, with their users and peers.
     pub(super) fn peers(&self) -> impl Iterator<Item = (SessionId, &UserId, PeerInfo)> {
-        self.sessions.iter().map(|(session, entry)| (*session, &entry.user, entry.peer))
+        self.by_id.iter().map(|(session, entry)| (*session, &entry.user, entry.peer))
     }
 
     /// All sessions, with their dialects.
     pub(super) fn dialects(&self) -> impl Iterator<Item = (SessionId, Dialect)> {
-        self.sessions.iter().map(|(session, entry)| (*session, entry.dialect))
+        self.by_id.iter().map(|(session, entry)| (*session, entry.dialect))
     }
 
     /// The online users except the one of `session`, for an original client: at most as many as fit in a
@@ -200,7 +202,7 @@ impl Sessions {
     pub(super) fn other_users(&self, session: SessionId) -> Arc<[UserId]> {
         // With quotation marks and a comma, an ID takes at least nine bytes.
         let max_users = ORIGINAL_FRAME_BYTES / 9;
-        let own = self.sessions.get(&session).map(|entry| &entry.user);
+        let own = self.by_id.get(&session).map(|entry| &entry.user);
         let others = self.by_user.keys().filter(|user| Some(*user) != own);
         others.take(max_users).cloned().collect()
     }

@@ -8,7 +8,6 @@ use tempfile::TempDir;
 use tokio::time::sleep;
 
 use super::*;
-use crate::protocol::id::MessageId;
 use crate::protocol::message::{Audience, MessageKind, Millis};
 use crate::protocol::query::SearchQuery;
 use crate::protocol::text::SafeText;
@@ -16,7 +15,7 @@ use crate::server::queries::{self, SearchJob};
 use crate::store::memory::MemoryReader;
 use crate::store::sqlite::SqliteStore;
 use crate::store::{
-    Append, LogSnapshot, NewMessage, Outcome, ScrubOutcome, StoreError, SweepReport,
+    Entry, LogSnapshot, NewMessage, Outcome, ScrubOutcome, StoreError, SweepReport,
 };
 
 const MINUTE: Duration = Duration::from_mins(1);
@@ -48,8 +47,8 @@ impl Store for RecordingStore {
         self.store.open_reader()
     }
 
-    fn append(&mut self, now: Millis, batch: &[Append]) -> Result<Vec<Outcome>, StoreError> {
-        self.store.append(now, batch)
+    fn apply(&mut self, now: Millis, batch: &[Entry]) -> Result<Vec<Outcome>, StoreError> {
+        self.store.apply(now, batch)
     }
 
     fn sweep(&mut self, now: Millis, retention: Retention) -> Result<SweepReport, StoreError> {
@@ -177,12 +176,12 @@ async fn jump_of_the_clock_removes_nothing() {
     let folder = TempDir::new().unwrap();
     let mut store = SqliteStore::open(folder.path()).unwrap();
     let old = clock().wall - chrono::Duration::days(31);
-    let message = |id, kind, text| {
-        Append::Post(NewMessage {
-            id: MessageId::from_number(id).unwrap(),
+    let message = |kind, text| {
+        Entry::Post(NewMessage {
             sender: "Ann_0001".parse().unwrap(),
             guest: false,
             audience: Audience::Everyone,
+            guests: Arc::default(),
             kind,
             content: SafeText::clean(text),
             at: old,
@@ -191,18 +190,20 @@ async fn jump_of_the_clock_removes_nothing() {
     };
     let expires = old.timestamp_millis() + 60_000_000;
     let posts = [
-        message(100_001, MessageKind::Plain, "old"),
-        message(100_002, MessageKind::Temporary { expires }, "temporary"),
+        message(MessageKind::Plain, "old"),
+        message(MessageKind::Temporary { expires }, "short-lived"),
     ];
-    store.append(old.timestamp_millis(), &posts).unwrap();
+    store.apply(old.timestamp_millis(), &posts).unwrap();
     let mut harness = ServerHarness::with_retention(store, None, Retention::Days(30));
     sleep(MINUTE).await;
     assert_eq!(history_texts(&mut harness).await, ["old"], "the other is hidden by its time");
     sleep(50 * MINUTE).await;
-    assert!(is_on_disk(folder.path(), "temporary"));
+    assert!(is_on_disk(folder.path(), "short-lived"));
     assert_eq!(history_texts(&mut harness).await, ["old"]);
     sleep(15 * MINUTE).await;
     assert_eq!(history_texts(&mut harness).await, [""; 0], "the clock has held");
+    sleep(MINUTE).await;
+    assert!(!is_on_disk(folder.path(), "short-lived"), "scrubbed");
 }
 
 #[tokio::test]
@@ -210,12 +211,12 @@ async fn slow_searches_delay_neither_scrubs_nor_writes() {
     let folder = TempDir::new().unwrap();
     let store = SqliteStore::open(folder.path()).unwrap();
     let (log, _threads) = worker::spawn_threads(store).unwrap();
-    let message = |id, text: &str| {
-        Append::Post(NewMessage {
-            id: MessageId::from_number(id).unwrap(),
+    let message = |text: &str| {
+        Entry::Post(NewMessage {
             sender: "Ann_0001".parse().unwrap(),
             guest: false,
             audience: Audience::Everyone,
+            guests: Arc::default(),
             kind: MessageKind::Plain,
             content: SafeText::clean(text),
             at: clock().wall,
@@ -223,9 +224,9 @@ async fn slow_searches_delay_neither_scrubs_nor_writes() {
         })
     };
     let write =
-        async |append| log.writer.append(0, vec![append]).await.unwrap().wait().await.unwrap();
-    for n in 0..300 {
-        write(message(100_000 + n, &"10".repeat(2_000))).await;
+        async |append| log.writer.propose(0, vec![append]).await.unwrap().wait().await.unwrap();
+    for _ in 0..300 {
+        write(message(&"10".repeat(2_000))).await;
     }
     let tasks = TaskTracker::new();
     let searches: Vec<_> = (0..3)
@@ -251,12 +252,11 @@ async fn slow_searches_delay_neither_scrubs_nor_writes() {
         .collect();
     let mut slowest = Duration::ZERO;
     for n in 0..20 {
-        write(message(200_000, &format!("secret-{n}-text"))).await;
-        let author = "Ann_0001".parse().unwrap();
-        let id = MessageId::from_number(200_000).unwrap();
+        let outcomes = write(message(&format!("secret-{n}-text"))).await;
+        let [Outcome::Posted(secret)] = &outcomes[..] else { panic!("{outcomes:?}") };
         let start = monotonic_now();
-        write(Append::Delete { id, author, cid: None }).await;
-        let (scrubbed, _) = tokio::join!(log.writer.scrub(), write(message(300_000 + n, "and on")));
+        write(Entry::Delete { id: secret.id, by: secret.sender.clone(), cid: None }).await;
+        let (scrubbed, _) = tokio::join!(log.writer.scrub(), write(message("and on")));
         slowest = slowest.max(start.elapsed());
         assert_eq!(scrubbed.unwrap(), ScrubOutcome::Done);
         assert!(!is_on_disk(folder.path(), &format!("secret-{n}-text")));

@@ -2,6 +2,7 @@
 
 mod housekeeping;
 mod login;
+mod order;
 mod privacy;
 mod queries;
 mod rate_limit;

@@ -22,9 +22,10 @@ use rusqlite::{
 use self::files::OpenFile;
 pub use self::read::SqliteReader;
 use self::write::WriteTxn;
+use super::message_ids::MessageIds;
 use super::row::{parse_message_id, parse_user_id};
 use super::{
-    Append, CheckpointOutcome, LogSize, LogSnapshot, Outcome, ReadGate, Retention, ScrubOutcome,
+    CheckpointOutcome, Entry, LogSize, LogSnapshot, Outcome, ReadGate, Retention, ScrubOutcome,
     Store, StoreError, SweepReport,
 };
 use crate::protocol::id::{MessageId, Seq, UserId};
@@ -48,6 +49,7 @@ pub struct SqliteStore {
     // Declared before `folder`, so that the lock is released last.
     db: Connection,
     header: LogHeader,
+    ids: MessageIds,
     /// Where the next sweep begins.
     next_sweep: Seq,
     log_file: OpenFile,
@@ -87,7 +89,7 @@ impl SqliteStore {
         let folder = open::lock_folder(folder)?;
         let db = open::open_writer(&folder.file)?;
         // Also creates the write-ahead log.
-        let header = read_header(&db)?;
+        let (header, ids) = (read_header(&db)?, read_message_ids(&db)?);
         let log_file = OpenFile::new(folder.file.clone())?;
         Ok(Self {
             log_len: log_file.check(0)?,
@@ -97,6 +99,7 @@ impl SqliteStore {
             wal: WalState::default(),
             db,
             header,
+            ids,
             next_sweep: Seq(0),
             scrub_at: SCRUB_PAGES,
             gate: Arc::default(),
@@ -132,7 +135,7 @@ impl SqliteStore {
         work: impl FnOnce(&mut WriteTxn<'_>) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         let transaction = self.db.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let mut txn = WriteTxn { db: &transaction, now, header: self.header };
+        let mut txn = WriteTxn { db: &transaction, now, header: self.header, ids: self.ids };
         let done = work(&mut txn)?;
         let header = txn.header;
         if header != self.header {
@@ -191,15 +194,12 @@ impl Store for SqliteStore {
 
     fn snapshot(&mut self) -> Result<LogSnapshot, StoreError> {
         let db = self.db.transaction()?;
-        let mut used_ids = query_all(&db, "SELECT id FROM message", (), message_id_column)?;
-        used_ids.extend(query_all(&db, "SELECT id FROM mark", (), message_id_column)?);
         Ok(LogSnapshot {
             epoch: db.query_row("SELECT epoch FROM log", (), |row| row.get(0))?,
             head: self.header.head,
             horizon: self.header.horizon,
             clock: self.header.clock,
             size: read_size(&db)?,
-            used_ids,
             expirations: query_all(
                 &db,
                 "SELECT id, expires FROM message WHERE expires IS NOT NULL",
@@ -217,8 +217,8 @@ impl Store for SqliteStore {
         SqliteReader::open(&self.folder.file, self.read_gate())
     }
 
-    fn append(&mut self, now: Millis, batch: &[Append]) -> Result<Vec<Outcome>, StoreError> {
-        self.write(now, |txn| batch.iter().map(|append| txn.append(append)).collect())
+    fn apply(&mut self, now: Millis, batch: &[Entry]) -> Result<Vec<Outcome>, StoreError> {
+        self.write(now, |txn| batch.iter().map(|entry| txn.apply(entry)).collect())
     }
 
     fn sweep(&mut self, now: Millis, retention: Retention) -> Result<SweepReport, StoreError> {
@@ -267,6 +267,13 @@ const DIRECT_MESSAGE_USERS: &str = "
         FROM each WHERE each.reader IS NOT NULL
     )
     SELECT reader FROM each WHERE reader IS NOT NULL";
+
+fn read_message_ids(db: &Connection) -> Result<MessageIds, StoreError> {
+    let ids = db.query_row("SELECT epoch, first_id, id_base FROM log", (), |row| {
+        Ok(MessageIds::new(&row.get::<_, String>(0)?, row.get(1)?, seq_column(row, 2)?))
+    });
+    Ok(ids?)
+}
 
 fn read_header(db: &Connection) -> Result<LogHeader, StoreError> {
     let log = db.query_row("SELECT head, clock, horizon FROM log", (), |row| {
@@ -349,6 +356,13 @@ impl SqliteStore {
                 })
             })
             .unwrap()
+    }
+
+    /// Gives the log this epoch, and with it the same message ids in every run.
+    pub(crate) fn with_epoch(mut self, epoch: &str) -> Self {
+        self.db.execute("UPDATE log SET epoch = ?1", [epoch]).unwrap();
+        self.ids = read_message_ids(&self.db).unwrap();
+        self
     }
 
     /// Turns off waiting for the disk, for tests that do not need it.

@@ -17,8 +17,12 @@ pub(super) const LOG_FILE: &str = "log.db";
 const APPLICATION_ID: i64 = 0x6368_6174;
 
 /// The script at index n migrates a log from format n to n + 1.
-const MIGRATIONS: [&str; 3] =
-    [include_str!("schema.sql"), include_str!("format_2.sql"), include_str!("format_3.sql")];
+const MIGRATIONS: [&str; 4] = [
+    include_str!("schema.sql"),
+    include_str!("format_2.sql"),
+    include_str!("format_3.sql"),
+    include_str!("format_4.sql"),
+];
 
 /// The format after all migrations, stored as SQLite's `user_version`.
 #[expect(clippy::cast_possible_wrap, reason = "a few steps")]
@@ -187,8 +191,10 @@ fn migrate(db: &mut Connection, format: usize) -> Result<(), StoreError> {
     }
     if format == 0 {
         let epoch = Alphanumeric.sample_string(&mut rand::rng(), 16);
-        let sql = "INSERT INTO log (one, epoch, head, clock, horizon) VALUES (1, ?1, 0, 0, 0)";
-        transaction.execute(sql, [epoch])?;
+        transaction.execute(
+            "INSERT INTO log (one, epoch, head, clock, horizon) VALUES (1, ?1, 0, 0, 0)",
+            [epoch],
+        )?;
         transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
     }
     transaction.pragma_update(None, "user_version", CURRENT_FORMAT)?;

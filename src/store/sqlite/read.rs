@@ -11,8 +11,7 @@ use rusqlite::{Connection, Params, Row as SqliteRow};
 
 use super::super::row::{MessageRow, ScanRow, parse_cid, parse_message_id, parse_user_id};
 use super::super::{
-    EventPage, LogSize, MessageMetadata, MessagePage, MessagesAround, ReadGate, Reader, ScanResult,
-    StoreError, View,
+    EventPage, LogSize, MessagePage, MessagesAround, ReadGate, Reader, ScanResult, StoreError, View,
 };
 use super::{open, read_header, read_size, seq_column, seq_to_sql};
 use crate::protocol::event::{Deleted, Event};
@@ -155,23 +154,14 @@ impl Reader for SqliteReader {
     ) -> Result<Option<MessagesAround>, StoreError> {
         let _reading = self.gate.enter();
         let db = self.db.transaction()?;
-        let Some(found) = read_metadata(&db, view, id)? else { return Ok(None) };
-        let from = Seq(found.seq.0 + 1);
+        let Some(seq) = find_visible(&db, view, id)? else { return Ok(None) };
+        let from = Seq(seq.0 + 1);
         let (mut messages, has_earlier) =
             read_messages(&db, MESSAGES_BEFORE, view, from, limit + 1)?;
         messages.reverse();
-        let (after, has_later) = read_messages(&db, MESSAGES_AFTER, view, found.seq, limit)?;
+        let (after, has_later) = read_messages(&db, MESSAGES_AFTER, view, seq, limit)?;
         messages.extend(after);
         Ok(Some(MessagesAround { messages, has_earlier, has_later }))
-    }
-
-    fn metadata(
-        &mut self,
-        view: View<'_>,
-        id: MessageId,
-    ) -> Result<Option<MessageMetadata>, StoreError> {
-        let _reading = self.gate.enter();
-        read_metadata(&self.db, view, id)
     }
 
     fn messages(&mut self, view: View<'_>, seqs: &[Seq]) -> Result<Vec<Message>, StoreError> {
@@ -257,17 +247,12 @@ fn read_messages(
     Ok((messages, has_more))
 }
 
-fn read_metadata(
-    db: &Connection,
-    view: View<'_>,
-    id: MessageId,
-) -> Result<Option<MessageMetadata>, StoreError> {
+/// The sequence number of the message with this id, if the viewer may see it.
+fn find_visible(db: &Connection, view: View<'_>, id: MessageId) -> Result<Option<Seq>, StoreError> {
     let mut found = None;
     for_each_row(db, BY_ID, [id.number()], |row| {
         let row = read_message_row(row, 0)?;
-        if row.is_visible(view) {
-            found = Some(row.to_metadata()?);
-        }
+        found = row.is_visible(view).then_some(row.seq);
         Ok(ControlFlow::Break(()))
     })?;
     Ok(found)

@@ -1,17 +1,15 @@
 //! Retention in SQLite: removes old messages, tombstones, cids and invites, a few rows at a time.
 
-use super::super::row::parse_message_id;
 use super::super::{
     CID_RETENTION, Retention, SWEEP_ROWS, StoreError, SweepReport, TOMBSTONE_RETENTION,
 };
 use super::write::{FeedKind, StoredMessage, WriteTxn, feeds_for};
 use super::{query_all, seq_column, seq_to_sql};
-use crate::protocol::id::{MessageId, Seq};
+use crate::protocol::id::Seq;
 use crate::protocol::message::Millis;
 
 /// A message that a sweep examines.
 struct SweepRow {
-    id: MessageId,
     at: Millis,
     message: StoredMessage,
 }
@@ -44,7 +42,7 @@ impl WriteTxn<'_> {
         let rows = self.next_rows(from)?;
         let is_full = rows.len() == usize::from(SWEEP_ROWS);
         let mut next = from;
-        for SweepRow { id, at, message } in rows {
+        for SweepRow { at, message } in rows {
             if at >= cutoff {
                 return Ok(Seq(0));
             }
@@ -52,7 +50,7 @@ impl WriteTxn<'_> {
             if message.expires.is_none() && !self.is_undelivered(at, &message)? {
                 self.delete_message(&message)?;
                 self.header.horizon = self.header.horizon.max(message.seq);
-                report.freed_ids.push(id);
+                report.has_removed = true;
             }
         }
         report.has_more |= is_full;
@@ -60,16 +58,16 @@ impl WriteTxn<'_> {
     }
 
     fn next_rows(&self, from: Seq) -> Result<Vec<SweepRow>, StoreError> {
-        let sql = "SELECT id, at, seq, sender, recipients, expires FROM message
+        let sql = "SELECT at, seq, sender, recipients, expires FROM message
                    WHERE seq > ?1 ORDER BY seq LIMIT ?2";
         query_all(self.db, sql, (seq_to_sql(from), SWEEP_ROWS), |row| {
             let message = StoredMessage {
-                seq: seq_column(row, 2)?,
-                sender: row.get(3)?,
-                recipients: row.get(4)?,
-                expires: row.get(5)?,
+                seq: seq_column(row, 1)?,
+                sender: row.get(2)?,
+                recipients: row.get(3)?,
+                expires: row.get(4)?,
             };
-            Ok(SweepRow { id: parse_message_id(row.get(0)?)?, at: row.get(1)?, message })
+            Ok(SweepRow { at: row.get(0)?, message })
         })
     }
 
@@ -91,26 +89,20 @@ impl WriteTxn<'_> {
     }
 
     fn sweep_tombstones(&mut self, report: &mut SweepReport) -> Result<(), StoreError> {
-        let sql = "SELECT at, seq, id, people FROM mark ORDER BY seq LIMIT ?1";
+        let sql = "SELECT at, seq, people FROM mark ORDER BY seq LIMIT ?1";
         let tombstones = query_all(self.db, sql, [SWEEP_ROWS], |row| {
-            let viewers: Option<String> = row.get(3)?;
-            Ok((
-                row.get::<_, Millis>(0)?,
-                seq_column(row, 1)?,
-                parse_message_id(row.get(2)?)?,
-                viewers,
-            ))
+            let viewers: Option<String> = row.get(2)?;
+            Ok((row.get::<_, Millis>(0)?, seq_column(row, 1)?, viewers))
         })?;
         let cutoff = self.now - TOMBSTONE_RETENTION;
         let old: Vec<_> = tombstones.into_iter().take_while(|(at, ..)| *at < cutoff).collect();
-        for (_, seq, id, viewers) in &old {
+        for (_, seq, viewers) in &old {
             self.db
                 .prepare_cached("DELETE FROM mark WHERE seq = ?1")?
                 .execute([seq_to_sql(*seq)])?;
             // `mark.people` includes the sender.
             self.remove_from_feeds(FeedKind::Tombstone, *seq, &feeds_for(viewers.as_deref(), ""))?;
             self.header.horizon = self.header.horizon.max(*seq);
-            report.freed_ids.push(*id);
         }
         report.has_more |= old.len() == usize::from(SWEEP_ROWS);
         Ok(())

@@ -2,15 +2,17 @@
 
 use rusqlite::{OptionalExtension, Transaction};
 
+use super::super::message_ids::MessageIds;
 use super::super::row::{
     join_recipients, parse_audience, parse_message_id, parse_user_id, split_recipients, to_datetime,
 };
+use super::super::rules::{self, Original, Rows};
 use super::super::{
-    Append, CID_RETENTION, NewMessage, Outcome, PriorOutcome, StoreError, advance_clock,
+    CID_RETENTION, Entry, NO_IDS_LEFT, NewMessage, Outcome, Removal, StoreError, advance_clock,
 };
-use super::read::read_message_row;
 use super::{LogHeader, seq_column, seq_to_sql};
-use crate::protocol::event::Deleted;
+use crate::protocol::error::Refusal;
+use crate::protocol::event::{Deleted, Event};
 use crate::protocol::id::{Cid, MessageId, Seq, UserId};
 use crate::protocol::message::{self, Message, Millis};
 
@@ -26,21 +28,24 @@ pub(super) struct WriteTxn<'a> {
     pub(super) db: &'a Transaction<'a>,
     pub(super) now: Millis,
     pub(super) header: LogHeader,
+    pub(super) ids: MessageIds,
 }
 
 impl WriteTxn<'_> {
-    pub(super) fn append(&mut self, append: &Append) -> Result<Outcome, StoreError> {
-        match append {
-            Append::Post(message) => self.post(message),
-            Append::Delete { id, author, cid } => self.delete(*id, author, cid.as_ref()),
-            Append::Expire { id } => self.expire(*id),
-            Append::Remove { id } => self.remove(*id),
-            Append::Register { user, key, invite } => self.register(user, key, invite.as_ref()),
-            Append::Rebind { user, key } => self.rebind(user, key),
-            Append::Invite(invite) => self.invite(invite),
-            Append::Ban(target) => self.ban(target),
-            Append::Unban(target) => self.unban(target),
-            Append::Delivered { user, up_to } => {
+    /// Applies one entry. Deterministic: it depends on the entry, on the time that was given with it, and on
+    /// what is stored.
+    pub(super) fn apply(&mut self, entry: &Entry) -> Result<Outcome, StoreError> {
+        match entry {
+            Entry::Post(message) => self.post(message),
+            Entry::Delete { id, by, cid } => self.delete(*id, by, cid.as_ref()),
+            Entry::Expire { id } => self.expire(*id),
+            Entry::Remove { id } => self.remove(*id),
+            Entry::Register { user, key, invite } => self.register(user, key, invite.as_ref()),
+            Entry::Rebind { user, key } => self.rebind(user, key),
+            Entry::Invite(invite) => self.invite(invite),
+            Entry::Ban(target) => self.ban(target),
+            Entry::Unban(target) => self.unban(target),
+            Entry::Delivered { user, up_to } => {
                 self.db
                     .prepare_cached("UPDATE person SET seen = max(seen, ?2) WHERE user = ?1")?
                     .execute((user.as_str(), seq_to_sql(*up_to)))?;
@@ -50,52 +55,48 @@ impl WriteTxn<'_> {
     }
 
     fn post(&mut self, new: &NewMessage) -> Result<Outcome, StoreError> {
-        if let Some(first) = self.prior_outcome(&new.sender, new.cid.as_ref())? {
-            return Ok(Outcome::Repeated(first));
+        if let Some(prior) = self.prior_outcome(&new.sender, new.cid.as_ref())? {
+            return Ok(prior);
         }
+        let audience = match rules::resolve_audience(self, new)? {
+            Ok(audience) => audience,
+            Err(refusal) => return Ok(Outcome::Refused(refusal)),
+        };
+        let seq = Seq(self.header.head.0 + 1);
+        let Some(id) = self.ids.assign(seq) else { return Ok(Outcome::Refused(NO_IDS_LEFT)) };
         let at = advance_clock(self.header.clock, new.at.timestamp_millis());
         let zone = new.at.offset().local_minus_utc();
         let message = Message {
-            seq: Seq(self.header.head.0 + 1),
-            id: new.id,
+            seq,
+            id,
             sender: new.sender.clone(),
             guest: new.guest,
-            audience: new.audience.clone(),
+            audience,
             kind: new.kind,
             content: new.content.clone(),
             at: to_datetime(at, zone)?,
             cid: new.cid.clone(),
         };
-        let recipients = join_recipients(&message.audience);
-        if !self.insert_message(&message, recipients.as_deref(), at, zone)? {
-            return Ok(Outcome::IdTaken);
-        }
-        self.header.head = message.seq;
+        self.insert_message(&message, at, zone)?;
+        self.header.head = seq;
         self.header.clock = at;
-        self.remember_cid(&new.sender, new.cid.as_ref(), new.id, false)?;
+        self.remember_cid(&new.sender, new.cid.as_ref(), id)?;
         Ok(Outcome::Posted(message))
     }
 
-    /// Returns whether the id was free.
-    fn insert_message(
-        &self,
-        message: &Message,
-        recipients: Option<&str>,
-        at: Millis,
-        zone: i32,
-    ) -> Result<bool, StoreError> {
+    fn insert_message(&self, message: &Message, at: Millis, zone: i32) -> Result<(), StoreError> {
         let sender = message.sender.as_str();
-        let inserted = self
-            .db
+        let recipients = join_recipients(&message.audience);
+        self.db
             .prepare_cached(
-                "INSERT INTO message VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
-                 ON CONFLICT (id) DO NOTHING",
+                "INSERT INTO message (seq, id, sender, recipients, at, zone, expires, reply_to, cid, \
+                 content, guest) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
             )?
             .execute((
                 seq_to_sql(message.seq),
                 message.id.number(),
                 sender,
-                recipients,
+                recipients.as_deref(),
                 at,
                 zone,
                 message.expires(),
@@ -104,41 +105,33 @@ impl WriteTxn<'_> {
                 message.content.as_str(),
                 message.guest,
             ))?;
-        if inserted == 1 {
-            self.add_to_feeds(FeedKind::Message, message.seq, &feeds_for(recipients, sender))?;
-        }
-        Ok(inserted == 1)
+        let feeds = feeds_for(recipients.as_deref(), sender);
+        self.add_to_feeds(FeedKind::Message, message.seq, &feeds)
     }
 
     fn delete(
         &mut self,
         id: MessageId,
-        author: &UserId,
+        by: &UserId,
         cid: Option<&Cid>,
     ) -> Result<Outcome, StoreError> {
-        if let Some(first) = self.prior_outcome(author, cid)? {
-            return Ok(Outcome::Repeated(first));
+        if let Some(prior) = self.prior_outcome(by, cid)? {
+            return Ok(prior);
         }
-        let message =
-            self.find_message(id)?.filter(|found| found.expires.is_none_or(|at| at > self.now));
-        let Some(message) = message else { return Ok(Outcome::NotFound) };
-        let seq = self.replace_by_tombstone(id, &message, Some(author), cid)?;
-        self.remember_cid(author, cid, id, true)?;
-        Ok(Outcome::Deleted(Deleted { seq, id, author: author.clone(), cid: cid.cloned() }))
+        if let Err(refusal) = rules::may_delete(by, id, self.original(id)?.as_ref()) {
+            return Ok(Outcome::Refused(refusal));
+        }
+        let outcome = self.replace_by_tombstone(id, |author| Some(author.clone()), cid)?;
+        self.remember_cid(by, cid, id)?;
+        Ok(outcome)
     }
 
     fn remove(&mut self, id: MessageId) -> Result<Outcome, StoreError> {
-        let Some(message) = self.find_message(id)? else { return Ok(Outcome::NotFound) };
-        let author = parse_user_id(&message.sender)?;
-        let audience = parse_audience(message.recipients.as_deref())?;
-        let seq = self.replace_by_tombstone(id, &message, Some(&author), None)?;
-        Ok(Outcome::Removed { deleted: Deleted { seq, id, author, cid: None }, audience })
+        self.replace_by_tombstone(id, |author| Some(author.clone()), None)
     }
 
     fn expire(&mut self, id: MessageId) -> Result<Outcome, StoreError> {
-        let Some(message) = self.find_message(id)? else { return Ok(Outcome::NotFound) };
-        let seq = self.replace_by_tombstone(id, &message, None, None)?;
-        Ok(Outcome::Expired { seq, id })
+        self.replace_by_tombstone(id, |_| None, None)
     }
 
     /// The outcome of an earlier request with the same `cid`, if there was one.
@@ -146,41 +139,18 @@ impl WriteTxn<'_> {
         &self,
         sender: &UserId,
         cid: Option<&Cid>,
-    ) -> Result<Option<PriorOutcome>, StoreError> {
+    ) -> Result<Option<Outcome>, StoreError> {
         let Some(cid) = cid else { return Ok(None) };
         let oldest = advance_clock(self.header.clock, self.now) - CID_RETENTION;
         let found = self
             .db
-            .prepare_cached(
-                "SELECT seq, id, deletes FROM sent WHERE sender = ?1 AND cid = ?2 AND at > ?3",
-            )?
+            .prepare_cached("SELECT seq, id FROM sent WHERE sender = ?1 AND cid = ?2 AND at > ?3")?
             .query_row((sender.as_str(), cid.as_str(), oldest), |row| {
-                Ok((seq_column(row, 0)?, row.get(1)?, row.get(2)?))
+                Ok((seq_column(row, 0)?, row.get(1)?))
             })
             .optional()?;
-        let Some((seq, id, is_delete)) = found else { return Ok(None) };
-        let id = parse_message_id(id)?;
-        Ok(Some(if is_delete {
-            PriorOutcome::Deleted(Deleted {
-                seq,
-                id,
-                author: sender.clone(),
-                cid: Some(cid.clone()),
-            })
-        } else {
-            match self.read_message(seq)? {
-                Some(message) => PriorOutcome::Posted(message),
-                None => PriorOutcome::PostedThenRemoved { seq, id },
-            }
-        }))
-    }
-
-    fn read_message(&self, seq: Seq) -> Result<Option<Message>, StoreError> {
-        let mut statement = self.db.prepare_cached(
-            "SELECT * FROM message WHERE seq = ?1 AND (expires IS NULL OR expires > ?2)",
-        )?;
-        let mut rows = statement.query((seq_to_sql(seq), self.now))?;
-        rows.next()?.map(|row| read_message_row(row, 0)?.to_message()).transpose()
+        let Some((seq, id)) = found else { return Ok(None) };
+        Ok(Some(Outcome::Repeated { seq, id: parse_message_id(id)? }))
     }
 
     fn remember_cid(
@@ -188,17 +158,17 @@ impl WriteTxn<'_> {
         sender: &UserId,
         cid: Option<&Cid>,
         id: MessageId,
-        is_delete: bool,
     ) -> Result<(), StoreError> {
         if let Some(cid) = cid {
             self.db
-                .prepare_cached("INSERT OR REPLACE INTO sent VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?
+                .prepare_cached(
+                    "INSERT OR REPLACE INTO sent (seq, sender, cid, id, at) VALUES (?1, ?2, ?3, ?4, ?5)",
+                )?
                 .execute((
                     seq_to_sql(self.header.head),
                     sender.as_str(),
                     cid.as_str(),
                     id.number(),
-                    is_delete,
                     self.header.clock,
                 ))?;
         }
@@ -220,31 +190,44 @@ impl WriteTxn<'_> {
         Ok(found.optional()?)
     }
 
-    /// Deletes a message and adds a tombstone to the feeds that contained it. Returns the sequence number
-    /// of the tombstone.
+    /// Deletes a message and adds a tombstone to the feeds that contained it. `remover` returns who
+    /// deleted it, given its author; `None` if it expired.
     fn replace_by_tombstone(
         &mut self,
         id: MessageId,
-        message: &StoredMessage,
-        remover: Option<&UserId>,
+        remover: impl Fn(&UserId) -> Option<UserId>,
         cid: Option<&Cid>,
-    ) -> Result<Seq, StoreError> {
-        self.delete_message(message)?;
+    ) -> Result<Outcome, StoreError> {
+        let Some(message) = self.find_message(id)? else {
+            return Ok(Outcome::Refused(Refusal::UnknownMessage(id)));
+        };
+        let author = parse_user_id(&message.sender)?;
+        let audience = parse_audience(message.recipients.as_deref())?;
+        let remover = remover(&author);
+        self.delete_message(&message)?;
         self.header.head = Seq(self.header.head.0 + 1);
         self.header.clock = advance_clock(self.header.clock, self.now);
         let seq = self.header.head;
         let feeds = message.feeds();
         let viewers = message.recipients.is_some().then(|| feeds.join(" "));
-        self.db.prepare_cached("INSERT INTO mark VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?.execute((
-            seq_to_sql(seq),
-            id.number(),
-            remover.map(UserId::as_str),
-            cid.map(Cid::as_str),
-            viewers,
-            self.header.clock,
-        ))?;
+        self.db
+            .prepare_cached(
+                "INSERT INTO mark (seq, id, remover, cid, people, at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            )?
+            .execute((
+                seq_to_sql(seq),
+                id.number(),
+                remover.as_ref().map(UserId::as_str),
+                cid.map(Cid::as_str),
+                viewers,
+                self.header.clock,
+            ))?;
         self.add_to_feeds(FeedKind::Tombstone, seq, &feeds)?;
-        Ok(seq)
+        let event = match remover {
+            Some(author) => Event::Deleted(Deleted { seq, id, author, cid: cid.cloned() }),
+            None => Event::Expired { seq, id },
+        };
+        Ok(Outcome::Removed(Removal { event, author, audience }))
     }
 
     pub(super) fn delete_message(&self, message: &StoredMessage) -> Result<(), StoreError> {
@@ -255,9 +238,8 @@ impl WriteTxn<'_> {
     }
 
     fn add_to_feeds(&self, kind: FeedKind, seq: Seq, feeds: &[&str]) -> Result<(), StoreError> {
-        let mut insert = self
-            .db
-            .prepare_cached("INSERT INTO feed VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING")?;
+        let mut insert =
+            self.db.prepare_cached("INSERT INTO feed (reader, what, seq) VALUES (?1, ?2, ?3)")?;
         for feed in feeds {
             insert.execute((feed, kind as i64, seq_to_sql(seq)))?;
         }
@@ -277,6 +259,22 @@ impl WriteTxn<'_> {
             delete.execute((feed, kind as i64, seq_to_sql(seq)))?;
         }
         Ok(())
+    }
+}
+
+impl Rows for WriteTxn<'_> {
+    fn original(&self, id: MessageId) -> Result<Option<Original>, StoreError> {
+        let Some(message) = self.find_message(id)? else { return Ok(None) };
+        if message.expires.is_some_and(|at| at <= self.now) {
+            return Ok(None);
+        }
+        let author = parse_user_id(&message.sender)?;
+        Ok(Some(Original { author, audience: parse_audience(message.recipients.as_deref())? }))
+    }
+
+    fn is_registered(&self, user: &UserId) -> Result<bool, StoreError> {
+        let mut statement = self.db.prepare_cached("SELECT 1 FROM person WHERE user = ?1")?;
+        Ok(statement.exists([user.as_str()])?)
     }
 }
 

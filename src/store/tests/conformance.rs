@@ -3,13 +3,12 @@
 use std::ops::ControlFlow;
 
 use super::super::memory::MemoryStore;
-use super::super::sqlite::SqliteStore;
 use super::super::{
-    BanTarget, CID_RETENTION, DAY, MAX_CLOCK_AHEAD, MIN_RETENTION, MessageMetadata, OpenInvite,
-    PriorOutcome, Retention, ScanResult, SweepReport, TOMBSTONE_RETENTION,
+    BanTarget, CID_RETENTION, DAY, MAX_CLOCK_AHEAD, MIN_RETENTION, OpenInvite, Removal, Retention,
+    ScanResult, SweepReport, TOMBSTONE_RETENTION,
 };
 use super::*;
-use crate::protocol::event::{Deleted, Event};
+use crate::protocol::event::Deleted;
 
 macro_rules! suite {
     ($($test:ident),* $(,)?) => {
@@ -20,8 +19,7 @@ macro_rules! suite {
         mod in_sqlite {
             $(#[test] fn $test() {
                 let folder = tempfile::tempdir().unwrap();
-                let store = super::SqliteStore::open(folder.path()).unwrap();
-                super::$test(store.without_sync());
+                super::$test(super::open_sqlite(folder.path()).without_sync());
             })*
         }
     };
@@ -39,7 +37,8 @@ suite!(
     around_returns_neighbouring_messages,
     scan_is_paged_backwards_and_can_stop,
     small_clock_steps_back_are_ignored,
-    duplicate_id_fails_only_its_own_message,
+    refused_entry_changes_nothing,
+    reply_and_deletion_follow_the_rules,
     id_belongs_to_one_key,
     rebind_moves_an_id_to_another_key,
     invite_registers_at_most_its_number_of_uses,
@@ -54,54 +53,51 @@ suite!(
 );
 
 fn seqs_are_gapless_and_ordered(mut store: impl Store) {
-    let batch: Vec<_> = (1..=3).map(|n| Append::Post(message(n, "Ann", &n.to_string()))).collect();
-    let outcomes = store.append(NOW, &batch).unwrap();
+    let batch: Vec<_> = (1..=3).map(|n| Entry::Post(message(n, "Ann", &n.to_string()))).collect();
+    let outcomes = store.apply(NOW, &batch).unwrap();
     let numbers: Vec<_> = outcomes.into_iter().map(|outcome| expect_posted(outcome).seq).collect();
     assert_eq!(numbers, [Seq(1), Seq(2), Seq(3)]);
-    let deleted = append(&mut store, delete(3, "Ann"));
-    assert_eq!(
-        deleted,
-        Outcome::Deleted(Deleted { seq: Seq(4), id: id(3), author: user("Ann"), cid: None })
-    );
-    assert_eq!(append(&mut store, delete(3, "Ann")), Outcome::NotFound);
-    assert_eq!(expect_posted(append(&mut store, Append::Post(message(3, "Bob", "5")))).seq, Seq(5));
+    let deleted = apply(&mut store, delete(3, "Ann"));
+    let event = Deleted { seq: Seq(4), id: id(3), author: user("Ann"), cid: None };
+    assert_eq!(expect_removed(deleted), Event::Deleted(event));
+    assert_eq!(apply(&mut store, delete(3, "Ann")), not_found(3));
+    assert_eq!(expect_posted(apply(&mut store, Entry::Post(message(3, "Bob", "5")))).seq, Seq(5));
     assert_eq!(store.snapshot().unwrap().head, Seq(5));
     assert_eq!(texts(&mut store.open_reader().unwrap(), "Cid"), ["1", "2", "5"]);
 }
 
 fn resend_is_stored_once_and_gets_the_first_outcome(mut store: impl Store) {
     let first = NewMessage { cid: Some(cid("a")), ..message(1, "Ann", "hello") };
-    let again = NewMessage { id: id(2), ..first.clone() };
-    let outcomes = store.append(NOW, &[Append::Post(first), Append::Post(again.clone())]).unwrap();
+    let again = first.clone();
+    let outcomes = store.apply(NOW, &[Entry::Post(first), Entry::Post(again.clone())]).unwrap();
     let [Outcome::Posted(hello), second] = outcomes.as_slice() else { panic!("{outcomes:?}") };
-    assert_eq!(*second, Outcome::Repeated(PriorOutcome::Posted(hello.clone())));
+    assert_eq!(*second, Outcome::Repeated { seq: hello.seq, id: hello.id });
 
     let from_bob = NewMessage { sender: user("Bob"), ..again };
-    assert_eq!(expect_posted(append(&mut store, Append::Post(from_bob))).seq, Seq(2));
+    assert_eq!(expect_posted(apply(&mut store, Entry::Post(from_bob))).seq, Seq(2));
 
-    let delete = Append::Delete { id: id(1), author: user("Ann"), cid: Some(cid("b")) };
-    let deleted = append(&mut store, delete.clone());
-    let Outcome::Deleted(event) = deleted else { panic!("{deleted:?}") };
-    assert_eq!(append(&mut store, delete), Outcome::Repeated(PriorOutcome::Deleted(event)));
+    let delete = Entry::Delete { id: id(1), by: user("Ann"), cid: Some(cid("b")) };
+    expect_removed(apply(&mut store, delete.clone()));
+    assert_eq!(apply(&mut store, delete), Outcome::Repeated { seq: Seq(3), id: id(1) });
 }
 
 fn cid_is_remembered_for_seven_days_even_after_removal(mut store: impl Store) {
     let original = NewMessage { cid: Some(cid("a")), ..message(1, "Ann", "hello") };
-    append(&mut store, Append::Post(original.clone()));
-    append(&mut store, delete(1, "Ann"));
-    let again = Append::Post(NewMessage { at: at(NOW + CID_RETENTION - 1), ..original });
-    let removed = Outcome::Repeated(PriorOutcome::PostedThenRemoved { seq: Seq(1), id: id(1) });
+    apply(&mut store, Entry::Post(original.clone()));
+    apply(&mut store, delete(1, "Ann"));
+    let again = Entry::Post(NewMessage { at: at(NOW + CID_RETENTION - 1), ..original });
+    let removed = Outcome::Repeated { seq: Seq(1), id: id(1) };
     store.sweep(NOW + CID_RETENTION - 1, Retention::Days(0)).unwrap();
-    assert_eq!(append_at(&mut store, NOW + CID_RETENTION - 1, again.clone()), removed);
-    let late = expect_posted(append_at(&mut store, NOW + CID_RETENTION, again));
+    assert_eq!(apply_at(&mut store, NOW + CID_RETENTION - 1, again.clone()), removed);
+    let late = expect_posted(apply_at(&mut store, NOW + CID_RETENTION, again));
     assert_eq!(late.seq, Seq(3));
 }
 
 fn direct_messages_are_visible_only_to_their_audience(mut store: impl Store) {
     let secret =
         NewMessage { audience: only(&["Bob", "Cid"]), ..message(1, "Ann", "the secret is 42") };
-    append(&mut store, Append::Post(secret));
-    append(&mut store, Append::Post(message(2, "Ann", "hello")));
+    apply(&mut store, Entry::Post(secret));
+    apply(&mut store, Entry::Post(message(2, "Ann", "hello")));
     let mut reader = store.open_reader().unwrap();
     for (viewer, is_visible) in [("Ann", true), ("Bob", true), ("Cid", true), ("Dan", false)] {
         let viewer_id = user(viewer);
@@ -109,7 +105,6 @@ fn direct_messages_are_visible_only_to_their_audience(mut store: impl Store) {
         assert_eq!(texts(&mut reader, viewer).len(), 1 + usize::from(is_visible), "{viewer}");
         let events = reader.events_after(view, Seq(0), 10).unwrap().unwrap().events;
         assert_eq!(events.len(), 1 + usize::from(is_visible), "{viewer}");
-        assert_eq!(reader.metadata(view, id(1)).unwrap().is_some(), is_visible, "{viewer}");
         assert_eq!(
             reader.messages(view, &[Seq(1)]).unwrap().len(),
             usize::from(is_visible),
@@ -124,7 +119,7 @@ fn direct_messages_are_visible_only_to_their_audience(mut store: impl Store) {
         assert_eq!(scanned.unwrap().visited, 1 + u64::from(is_visible), "{viewer}");
         assert_eq!(visited.iter().any(|text| text.contains("secret")), is_visible, "{viewer}");
     }
-    append(&mut store, delete(1, "Ann"));
+    apply(&mut store, delete(1, "Ann"));
     let (dan, bob) = (user("Dan"), user("Bob"));
     let after = |reader: &mut _, viewer| {
         Reader::events_after(reader, View { viewer, now: NOW }, Seq(2), 10).unwrap().unwrap()
@@ -138,39 +133,38 @@ fn removed_and_expired_messages_are_never_returned(mut store: impl Store) {
     let kind = MessageKind::Temporary { expires: NOW + 10 };
     let brief = NewMessage { kind, cid: Some(cid("a")), ..message(1, "Ann", "brief") };
     let audience = only(&["Ann"]);
-    append(&mut store, Append::Post(brief.clone()));
-    append(&mut store, Append::Post(NewMessage { audience, ..message(2, "Bob", "removed") }));
-    append(&mut store, delete(2, "Bob"));
+    apply(&mut store, Entry::Post(brief.clone()));
+    apply(&mut store, Entry::Post(NewMessage { audience, ..message(2, "Bob", "removed") }));
+    apply(&mut store, delete(2, "Bob"));
     let mut reader = store.open_reader().unwrap();
     assert_eq!(texts(&mut reader, "Ann"), ["brief"]);
 
-    // Expired by the clock, although `Append::Expire` has not been written yet.
+    // Expired by the clock, although `Entry::Expire` has not been written yet.
     let viewer = user("Ann");
     let view = View { viewer: &viewer, now: NOW + 10 };
     assert!(texts_at(&mut reader, "Ann", NOW + 10).is_empty());
-    assert_eq!(reader.metadata(view, id(1)).unwrap(), None);
     assert_eq!(reader.around(view, id(1), 1).unwrap(), None);
     assert_eq!(reader.messages(view, &[Seq(1)]).unwrap(), []);
     let nothing = ScanResult { visited: 0, next: None };
     assert_eq!(reader.scan(view, None, 10, &mut |_| panic!("removed message")).unwrap(), nothing);
     let events = reader.events_after(view, Seq(0), 10).unwrap().unwrap().events;
     assert!(matches!(events.as_slice(), [Event::Deleted(_)]), "{events:?}");
-    let removed = Outcome::Repeated(PriorOutcome::PostedThenRemoved { seq: Seq(1), id: id(1) });
-    assert_eq!(append_at(&mut store, NOW + 10, Append::Post(brief)), removed);
-    assert_eq!(append_at(&mut store, NOW + 10, delete(1, "Ann")), Outcome::NotFound);
+    let removed = Outcome::Repeated { seq: Seq(1), id: id(1) };
+    assert_eq!(apply_at(&mut store, NOW + 10, Entry::Post(brief)), removed);
+    assert_eq!(apply_at(&mut store, NOW + 10, delete(1, "Ann")), not_found(1));
 
-    let expired = append_at(&mut store, NOW + 10, Append::Expire { id: id(1) });
-    assert_eq!(expired, Outcome::Expired { seq: Seq(4), id: id(1) });
-    assert_eq!(append(&mut store, Append::Expire { id: id(1) }), Outcome::NotFound);
+    let expired = apply_at(&mut store, NOW + 10, Entry::Expire { id: id(1) });
+    assert_eq!(expect_removed(expired), Event::Expired { seq: Seq(4), id: id(1) });
+    assert_eq!(apply(&mut store, Entry::Expire { id: id(1) }), not_found(1));
     assert!(texts(&mut reader, "Ann").is_empty(), "not even after the clock steps back");
 }
 
 fn removals_and_expirations_are_replayed(mut store: impl Store) {
     for (number, sender) in [(1, "Ann"), (2, "Bob")] {
-        append(&mut store, Append::Post(message(number, sender, "text")));
+        apply(&mut store, Entry::Post(message(number, sender, "text")));
     }
-    append(&mut store, delete(1, "Ann"));
-    append(&mut store, Append::Expire { id: id(2) });
+    apply(&mut store, delete(1, "Ann"));
+    apply(&mut store, Entry::Expire { id: id(2) });
     let viewer = user("Cid");
     let view = View { viewer: &viewer, now: NOW };
     let events = store.open_reader().unwrap().events_after(view, Seq(2), 10).unwrap().unwrap();
@@ -188,7 +182,7 @@ fn events_after_returns_everything_in_pages(mut store: impl Store) {
     for number in 1..=9 {
         // Every third message is not visible to the viewer.
         let audience = if number % 3 == 0 { only(&["Bob"]) } else { Audience::Everyone };
-        append(&mut store, Append::Post(NewMessage { audience, ..message(number, "Ann", "text") }));
+        apply(&mut store, Entry::Post(NewMessage { audience, ..message(number, "Ann", "text") }));
     }
     let viewer = user("Cid");
     let view = View { viewer: &viewer, now: NOW };
@@ -206,7 +200,7 @@ fn events_after_returns_everything_in_pages(mut store: impl Store) {
 fn history_is_paged(mut store: impl Store) {
     for number in 1..=7 {
         let audience = if number % 2 == 0 { only(&["Bob"]) } else { Audience::Everyone };
-        append(&mut store, Append::Post(NewMessage { audience, ..message(number, "Ann", "text") }));
+        apply(&mut store, Entry::Post(NewMessage { audience, ..message(number, "Ann", "text") }));
     }
     let mut reader = store.open_reader().unwrap();
     let mut pages = |viewer: &str| {
@@ -226,9 +220,8 @@ fn history_is_paged(mut store: impl Store) {
 }
 
 fn around_returns_neighbouring_messages(mut store: impl Store) {
-    let kind = MessageKind::Reply { to: id(2) };
     for number in 1..=5 {
-        append(&mut store, Append::Post(NewMessage { kind, ..message(number, "Ann", "text") }));
+        apply(&mut store, Entry::Post(message(number, "Ann", "text")));
     }
     let viewer = user("Cid");
     let view = View { viewer: &viewer, now: NOW };
@@ -240,15 +233,12 @@ fn around_returns_neighbouring_messages(mut store: impl Store) {
     assert_eq!(seqs(&first.messages), [1, 2].map(Seq));
     assert_eq!((first.has_earlier, first.has_later), (false, true));
     assert_eq!(reader.around(view, id(9), 2).unwrap(), None);
-    let metadata =
-        MessageMetadata { seq: Seq(4), sender: user("Ann"), audience: Audience::Everyone, kind };
-    assert_eq!(reader.metadata(view, id(4)).unwrap(), Some(metadata));
 }
 
 fn scan_is_paged_backwards_and_can_stop(mut store: impl Store) {
     for number in 1..=5 {
         let audience = if number == 4 { only(&["Bob"]) } else { Audience::Everyone };
-        append(&mut store, Append::Post(NewMessage { audience, ..message(number, "Ann", "text") }));
+        apply(&mut store, Entry::Post(NewMessage { audience, ..message(number, "Ann", "text") }));
     }
     let viewer = user("Cid");
     let view = View { viewer: &viewer, now: NOW };
@@ -270,7 +260,7 @@ fn scan_is_paged_backwards_and_can_stop(mut store: impl Store) {
 fn small_clock_steps_back_are_ignored(mut store: impl Store) {
     let mut post_at = |number, now| {
         let new = NewMessage { at: at(now), ..message(number, "Ann", "text") };
-        let message = expect_posted(append_at(&mut store, now, Append::Post(new)));
+        let message = expect_posted(apply_at(&mut store, now, Entry::Post(new)));
         assert_eq!(message.at.offset().local_minus_utc(), 3_600);
         message.at.timestamp_millis()
     };
@@ -284,32 +274,69 @@ fn small_clock_steps_back_are_ignored(mut store: impl Store) {
     );
 }
 
-fn duplicate_id_fails_only_its_own_message(mut store: impl Store) {
-    let batch = [(1, "one"), (1, "two"), (2, "three")]
-        .map(|(n, text)| Append::Post(message(n, "Ann", text)));
-    let outcomes = store.append(NOW, &batch).unwrap();
-    let [Outcome::Posted(one), Outcome::IdTaken, Outcome::Posted(three)] = outcomes.as_slice()
+fn refused_entry_changes_nothing(mut store: impl Store) {
+    let secret = NewMessage { audience: only(&["Zed"]), ..message(2, "Ann", "two") };
+    let batch = [
+        Entry::Post(message(1, "Ann", "one")),
+        Entry::Post(secret),
+        Entry::Post(message(2, "Ann", "three")),
+    ];
+    let outcomes = store.apply(NOW, &batch).unwrap();
+    let [Outcome::Posted(one), Outcome::Refused(refusal), Outcome::Posted(three)] =
+        outcomes.as_slice()
     else {
         panic!("{outcomes:?}")
     };
     assert_eq!((one.seq, three.seq), (Seq(1), Seq(2)));
+    assert_eq!(*refusal, Refusal::UnknownRecipient(vec![user("Zed")]));
+    assert_eq!(texts(&mut store.open_reader().unwrap(), "Ann"), ["one", "three"]);
+}
+
+/// The rules themselves are tested in `rules.rs`; this is about what they are given.
+fn reply_and_deletion_follow_the_rules(mut store: impl Store) {
+    apply(&mut store, register("Zed", 1));
+    let to_zed = NewMessage {
+        audience: only(&["Zed"]),
+        kind: MessageKind::Temporary { expires: NOW + 10 },
+        ..message(1, "Ann", "text")
+    };
+    apply(&mut store, Entry::Post(to_zed));
+    let reply = |sender: &str| {
+        let kind = MessageKind::Reply { to: id(1) };
+        Entry::Post(NewMessage { kind, ..message(2, sender, "reply") })
+    };
+    assert_eq!(apply(&mut store, reply("Bob")), not_found(1));
+    assert_eq!(apply_at(&mut store, NOW + 10, reply("Zed")), not_found(1), "expired");
+    let sent = expect_posted(apply(&mut store, reply("Zed")));
+    assert_eq!(sent.audience, only(&["Ann"]), "an online guest");
+    let NewMessage { guests, .. } = message(3, "Zed", "");
+    let offline = Arc::new(guests.iter().filter(|guest| **guest != user("Ann")).cloned().collect());
+    let late = NewMessage {
+        guests: offline,
+        kind: MessageKind::Reply { to: id(1) },
+        ..message(3, "Zed", "late")
+    };
+    let refused = Outcome::Refused(Refusal::UnknownRecipient(vec![user("Ann")]));
+    assert_eq!(apply(&mut store, Entry::Post(late)), refused);
+    assert_eq!(apply(&mut store, delete(1, "Bob")), not_found(1));
+    assert_eq!(apply(&mut store, delete(1, "Zed")), Outcome::Refused(Refusal::NotYours(id(1))));
 }
 
 fn id_belongs_to_one_key(mut store: impl Store) {
-    assert_eq!(append(&mut store, register("Ann", 1)), Outcome::Registered);
-    assert_eq!(append(&mut store, register("Ann", 1)), Outcome::Registered);
-    assert_eq!(append(&mut store, register("Ann", 2)), Outcome::KeyMismatch);
-    assert_eq!(append(&mut store, register("Bob", 1)), Outcome::Registered);
+    assert_eq!(apply(&mut store, register("Ann", 1)), Outcome::Registered);
+    assert_eq!(apply(&mut store, register("Ann", 1)), Outcome::Registered);
+    assert_eq!(apply(&mut store, register("Ann", 2)), Outcome::KeyMismatch);
+    assert_eq!(apply(&mut store, register("Bob", 1)), Outcome::Registered);
     let registered = store.snapshot().unwrap().registered;
     assert_eq!(registered, [(user("Ann"), [1; 32]), (user("Bob"), [1; 32])]);
 }
 
 fn rebind_moves_an_id_to_another_key(mut store: impl Store) {
-    append(&mut store, register("Ann", 1));
-    append_at(&mut store, NOW + 1, register("Bob", 2));
-    append_at(&mut store, NOW + 2, Append::Rebind { user: user("Ann"), key: [2; 32] });
-    append_at(&mut store, NOW + 2, Append::Rebind { user: user("Cid"), key: [2; 32] });
-    assert_eq!(append(&mut store, register("Ann", 1)), Outcome::KeyMismatch);
+    apply(&mut store, register("Ann", 1));
+    apply_at(&mut store, NOW + 1, register("Bob", 2));
+    apply_at(&mut store, NOW + 2, Entry::Rebind { user: user("Ann"), key: [2; 32] });
+    apply_at(&mut store, NOW + 2, Entry::Rebind { user: user("Cid"), key: [2; 32] });
+    assert_eq!(apply(&mut store, register("Ann", 1)), Outcome::KeyMismatch);
     let registered = store.snapshot().unwrap().registered;
     assert_eq!(
         registered,
@@ -319,8 +346,8 @@ fn rebind_moves_an_id_to_another_key(mut store: impl Store) {
 }
 
 fn invite_registers_at_most_its_number_of_uses(mut store: impl Store) {
-    append(&mut store, Append::Invite(OpenInvite { hash: [7; 32], uses: 2, expires: NOW + 1 }));
-    let redeem = |name: &str, key| Append::Register {
+    apply(&mut store, Entry::Invite(OpenInvite { hash: [7; 32], uses: 2, expires: NOW + 1 }));
+    let redeem = |name: &str, key| Entry::Register {
         user: user(name),
         key: [key; 32],
         invite: Some([7; 32]),
@@ -328,21 +355,21 @@ fn invite_registers_at_most_its_number_of_uses(mut store: impl Store) {
     let batch = [redeem("Ann", 1), redeem("Ann", 1), redeem("Ann", 2), redeem("Bob", 2)];
     let expected =
         [Outcome::Registered, Outcome::Registered, Outcome::KeyMismatch, Outcome::Registered];
-    assert_eq!(store.append(NOW, &batch[..3]).unwrap(), expected[..3]);
+    assert_eq!(store.apply(NOW, &batch[..3]).unwrap(), expected[..3]);
     let open = store.snapshot().unwrap().invites;
     assert_eq!(open, [OpenInvite { hash: [7; 32], uses: 1, expires: NOW + 1 }]);
-    assert_eq!(store.append(NOW, &batch).unwrap(), expected, "registering again takes no use");
-    assert_eq!(append(&mut store, redeem("Cid", 3)), Outcome::InvalidInvite);
+    assert_eq!(store.apply(NOW, &batch).unwrap(), expected, "registering again takes no use");
+    assert_eq!(apply(&mut store, redeem("Cid", 3)), Outcome::InvalidInvite);
     assert_eq!(store.snapshot().unwrap().invites, []);
     assert_eq!(store.snapshot().unwrap().registered.len(), 2);
 }
 
 fn expired_invite_is_rejected_and_swept(mut store: impl Store) {
-    let invite = |hash, expires| Append::Invite(OpenInvite { hash: [hash; 32], uses: 9, expires });
-    append(&mut store, invite(1, NOW + 10));
-    append(&mut store, invite(2, NOW + 20));
-    let redeem = Append::Register { user: user("Ann"), key: [1; 32], invite: Some([1; 32]) };
-    assert_eq!(append_at(&mut store, NOW + 10, redeem), Outcome::InvalidInvite);
+    let invite = |hash, expires| Entry::Invite(OpenInvite { hash: [hash; 32], uses: 9, expires });
+    apply(&mut store, invite(1, NOW + 10));
+    apply(&mut store, invite(2, NOW + 20));
+    let redeem = Entry::Register { user: user("Ann"), key: [1; 32], invite: Some([1; 32]) };
+    assert_eq!(apply_at(&mut store, NOW + 10, redeem), Outcome::InvalidInvite);
     store.sweep(NOW + 10, Retention::Forever).unwrap();
     let hashes: Vec<_> = store.snapshot().unwrap().invites.iter().map(|open| open.hash).collect();
     assert_eq!(hashes, [[2; 32]]);
@@ -351,26 +378,27 @@ fn expired_invite_is_rejected_and_swept(mut store: impl Store) {
 fn ban_is_stored_until_unban(mut store: impl Store) {
     let key = BanTarget::Key([1; 32]);
     let network = BanTarget::Network("203.0.113.0/24".parse().unwrap());
-    let batch = [key, network, key, network].map(Append::Ban);
-    store.append(NOW, &batch).unwrap();
+    let batch = [key, network, key, network].map(Entry::Ban);
+    store.apply(NOW, &batch).unwrap();
     let mut banned = store.snapshot().unwrap().bans;
     banned.sort();
     assert_eq!(banned, [key, network]);
-    append(&mut store, Append::Unban(key));
-    append(&mut store, Append::Unban(BanTarget::Key([2; 32])));
+    apply(&mut store, Entry::Unban(key));
+    apply(&mut store, Entry::Unban(BanTarget::Key([2; 32])));
     assert_eq!(store.snapshot().unwrap().bans, [network]);
-    append(&mut store, Append::Unban(network));
+    apply(&mut store, Entry::Unban(network));
     assert_eq!(store.snapshot().unwrap().bans, []);
 }
 
 fn admin_removal_is_reported_as_by_the_author(mut store: impl Store) {
     let audience = only(&["Bob"]);
     let secret = NewMessage { audience: audience.clone(), ..message(1, "Ann", "the secret is 42") };
-    append(&mut store, Append::Post(secret));
+    apply(&mut store, Entry::Post(secret));
     let deleted = Deleted { seq: Seq(2), id: id(1), author: user("Ann"), cid: None };
-    let removed = append(&mut store, Append::Remove { id: id(1) });
-    assert_eq!(removed, Outcome::Removed { deleted: deleted.clone(), audience });
-    assert_eq!(append(&mut store, Append::Remove { id: id(1) }), Outcome::NotFound);
+    let event = Event::Deleted(deleted.clone());
+    let removal = Removal { event, author: user("Ann"), audience };
+    assert_eq!(apply(&mut store, Entry::Remove { id: id(1) }), Outcome::Removed(removal));
+    assert_eq!(apply(&mut store, Entry::Remove { id: id(1) }), not_found(1));
     let mut reader = store.open_reader().unwrap();
     for (viewer, expected) in [("Bob", vec![Event::Deleted(deleted)]), ("Dan", vec![])] {
         let view = View { viewer: &user(viewer), now: NOW };
@@ -379,7 +407,7 @@ fn admin_removal_is_reported_as_by_the_author(mut store: impl Store) {
 }
 
 fn sweep_removes_no_messages_with_retention_forever(mut store: impl Store) {
-    append(&mut store, Append::Post(message(1, "Ann", "text")));
+    apply(&mut store, Entry::Post(message(1, "Ann", "text")));
     let report = store.sweep(NOW + 10_000 * DAY, Retention::Forever).unwrap();
     assert_eq!(report, SweepReport::default());
     assert_eq!(texts(&mut store.open_reader().unwrap(), "Bob"), ["text"]);
@@ -388,10 +416,10 @@ fn sweep_removes_no_messages_with_retention_forever(mut store: impl Store) {
 fn sweep_removes_old_messages_and_moves_the_horizon(mut store: impl Store) {
     for (number, day) in [(1, 0), (2, 1), (3, 2)] {
         let at = at(NOW + day * DAY);
-        append(&mut store, Append::Post(NewMessage { at, ..message(number, "Ann", "text") }));
+        apply(&mut store, Entry::Post(NewMessage { at, ..message(number, "Ann", "text") }));
     }
     let report = store.sweep(NOW + 3 * DAY, Retention::Days(2)).unwrap();
-    assert_eq!(report, SweepReport { freed_ids: vec![id(1)], has_more: false });
+    assert_eq!(report, SweepReport { has_removed: true, has_more: false });
     let mut reader = store.open_reader().unwrap();
     assert_eq!(reader.horizon().unwrap(), Seq(1));
     assert_eq!(store.snapshot().unwrap().horizon, Seq(1));
@@ -402,26 +430,26 @@ fn sweep_removes_old_messages_and_moves_the_horizon(mut store: impl Store) {
 }
 
 fn zero_retention_keeps_only_undelivered_direct_messages(mut store: impl Store) {
-    append(&mut store, register("Bob", 1));
+    apply(&mut store, register("Bob", 1));
     let kind = MessageKind::Temporary { expires: NOW + 2 * MIN_RETENTION };
     let (to_bob, to_cid) = (only(&["Bob", "Cid"]), only(&["Cid"]));
-    append(&mut store, Append::Post(message(1, "Ann", "to all")));
-    append(&mut store, Append::Post(NewMessage { audience: to_bob, ..message(2, "Ann", "waits") }));
-    append(&mut store, Append::Post(NewMessage { audience: to_cid, ..message(3, "Ann", "lost") }));
-    append(&mut store, Append::Post(NewMessage { kind, ..message(4, "Ann", "temporary") }));
+    apply(&mut store, Entry::Post(message(1, "Ann", "to all")));
+    apply(&mut store, Entry::Post(NewMessage { audience: to_bob, ..message(2, "Ann", "waits") }));
+    apply(&mut store, Entry::Post(NewMessage { audience: to_cid, ..message(3, "Ann", "lost") }));
+    apply(&mut store, Entry::Post(NewMessage { kind, ..message(4, "Ann", "temporary") }));
     let none = Retention::Days(0);
     assert_eq!(store.sweep(NOW + MIN_RETENTION, none).unwrap(), SweepReport::default());
     store.sweep(NOW + MIN_RETENTION + 1, none).unwrap();
     let mut reader = store.open_reader().unwrap();
     assert_eq!(texts(&mut reader, "Bob"), ["waits", "temporary"]);
 
-    append(&mut store, Append::Delivered { user: user("Bob"), up_to: Seq(2) });
-    append(&mut store, Append::Delivered { user: user("Bob"), up_to: Seq(1) });
+    apply(&mut store, Entry::Delivered { user: user("Bob"), up_to: Seq(2) });
+    apply(&mut store, Entry::Delivered { user: user("Bob"), up_to: Seq(1) });
     store.sweep(NOW + MIN_RETENTION + 1, none).unwrap();
     assert_eq!(texts(&mut reader, "Bob"), ["temporary"]);
 
     let again = NewMessage { audience: only(&["Bob"]), ..message(5, "Ann", "unread") };
-    append(&mut store, Append::Post(again));
+    apply(&mut store, Entry::Post(again));
     store.sweep(NOW + TOMBSTONE_RETENTION, none).unwrap();
     assert_eq!(texts(&mut reader, "Bob"), ["temporary", "unread"]);
     store.sweep(NOW + TOMBSTONE_RETENTION + 1, none).unwrap();
@@ -429,8 +457,8 @@ fn zero_retention_keeps_only_undelivered_direct_messages(mut store: impl Store) 
 }
 
 fn tombstones_are_kept_for_ninety_days(mut store: impl Store) {
-    append(&mut store, Append::Post(message(1, "Ann", "text")));
-    append(&mut store, delete(1, "Ann"));
+    apply(&mut store, Entry::Post(message(1, "Ann", "text")));
+    apply(&mut store, delete(1, "Ann"));
     let viewer = user("Bob");
     let view = View { viewer: &viewer, now: NOW };
     let mut reader = store.open_reader().unwrap();
@@ -440,21 +468,19 @@ fn tombstones_are_kept_for_ninety_days(mut store: impl Store) {
     );
     assert_eq!(reader.events_after(view, Seq(1), 9).unwrap().unwrap().events.len(), 1);
     let report = store.sweep(NOW + TOMBSTONE_RETENTION + 1, Retention::Forever).unwrap();
-    assert_eq!(report.freed_ids, [id(1)]);
+    assert_eq!(report, SweepReport::default(), "no text is removed");
     assert_eq!(reader.events_after(view, Seq(1), 9).unwrap(), None, "too far back");
     assert_eq!(reader.events_after(view, Seq(2), 9).unwrap().unwrap().events, []);
 }
 
 fn snapshot_lists_the_contents(mut store: impl Store) {
     let kind = MessageKind::Temporary { expires: NOW + 10 };
-    append(&mut store, Append::Post(message(1, "Ann", "text")));
-    append(&mut store, Append::Post(NewMessage { kind, ..message(2, "Ann", "brief") }));
+    apply(&mut store, Entry::Post(message(1, "Ann", "text")));
+    apply(&mut store, Entry::Post(NewMessage { kind, ..message(2, "Ann", "brief") }));
     let audience = only(&["Bob"]);
-    append(&mut store, Append::Post(NewMessage { audience, ..message(3, "Ann", "removed") }));
-    append(&mut store, delete(3, "Ann"));
-    let mut snapshot = store.snapshot().unwrap();
-    snapshot.used_ids.sort();
-    assert_eq!(snapshot.used_ids, [1, 2, 3].map(id), "an id stays used while its tombstone exists");
+    apply(&mut store, Entry::Post(NewMessage { audience, ..message(3, "Ann", "removed") }));
+    apply(&mut store, delete(3, "Ann"));
+    let snapshot = store.snapshot().unwrap();
     assert_eq!(snapshot.expirations, [(id(2), NOW + 10)]);
     assert_eq!(snapshot.size.messages, 2);
     assert_eq!(store.open_reader().unwrap().size().unwrap(), snapshot.size);

@@ -30,17 +30,17 @@ fn raw_connection(folder: &Path) -> Connection {
 }
 
 #[test]
-fn appends_survive_reopening() {
+fn entries_survive_reopening() {
     let folder = temp_folder();
     let folder = &folder.path().join("made/with/its/parents");
-    let mut store = SqliteStore::open(folder).unwrap();
+    let mut store = open_sqlite(folder);
     let epoch = store.snapshot().unwrap().epoch;
-    append(&mut store, Append::Post(message(1, "Ann", "text")));
-    append(&mut store, delete(1, "Ann"));
+    apply(&mut store, Entry::Post(message(1, "Ann", "text")));
+    apply(&mut store, delete(1, "Ann"));
     drop(store);
     let mut store = SqliteStore::open(folder).unwrap();
     assert_eq!(store.snapshot().unwrap().epoch, epoch);
-    let next = expect_posted(append(&mut store, Append::Post(message(2, "Ann", "next"))));
+    let next = expect_posted(apply(&mut store, Entry::Post(message(2, "Ann", "next"))));
     assert_eq!(next.seq, Seq(3), "a sequence number is never reused");
 }
 
@@ -79,24 +79,50 @@ fn newer_format_is_refused_unchanged() {
     assert_eq!(fs::read(folder.path().join("log.db")).unwrap(), before);
 }
 
-/// `version1.db` was written in format 1 by an older server: two keys, two messages, one removed message.
+/// Writes a log of an older format to `folder`. `version1.db` was written in format 1 by an older server:
+/// two keys, two messages, one removed message. Formats 2 and 3 only added to it.
+fn write_older_log(folder: &Path, format: u32) {
+    fs::write(folder.join("log.db"), include_bytes!("version1.db")).unwrap();
+    let steps = [include_str!("../sqlite/format_2.sql"), include_str!("../sqlite/format_3.sql")];
+    let db = raw_connection(folder);
+    for step in steps.iter().take(format as usize - 1) {
+        db.execute_batch(step).unwrap();
+    }
+    db.pragma_update(None, "user_version", format).unwrap();
+}
+
 #[test]
-fn format_1_log_is_migrated() {
-    let folder = temp_folder();
-    fs::write(folder.path().join("log.db"), include_bytes!("version1.db")).unwrap();
-    for _ in 0..2 {
-        let mut store = SqliteStore::open(folder.path()).unwrap();
-        let snapshot = store.snapshot().unwrap();
-        assert_eq!((snapshot.epoch.as_str(), snapshot.head), ("MYSccM1IUlB4lDxw", Seq(4)));
-        let users: Vec<_> = snapshot.registered.iter().map(|(user, _)| user.as_str()).collect();
-        assert_eq!(users, ["Ann_9908", "Bob_6745"]);
-        let mut reader = store.open_reader().unwrap();
-        let view = View { viewer: &user("Cid"), now: NOW };
-        let old = reader.history(view, None, 9).unwrap().messages;
-        assert_eq!(texts(&mut reader, "Cid"), ["hello from Ann", "hello from Bob"]);
-        assert!(old.iter().all(|message| !message.guest));
-        append(&mut store, Append::Ban(BanTarget::Key([1; 32])));
-        assert_eq!(store.snapshot().unwrap().bans, [BanTarget::Key([1; 32])]);
+fn logs_of_older_formats_are_migrated() {
+    for format in 1..=3 {
+        let folder = temp_folder();
+        write_older_log(folder.path(), format);
+        for start in 0..2 {
+            let mut store = SqliteStore::open(folder.path()).unwrap();
+            let snapshot = store.snapshot().unwrap();
+            let head = if start == 0 { Seq(4) } else { Seq(6) };
+            assert_eq!((snapshot.epoch.as_str(), snapshot.head), ("MYSccM1IUlB4lDxw", head));
+            let users: Vec<_> = snapshot.registered.iter().map(|(user, _)| user.as_str()).collect();
+            assert_eq!(users, ["Ann_9908", "Bob_6745"]);
+            let mut reader = store.open_reader().unwrap();
+            let view = View { viewer: &user("Cid"), now: NOW };
+            let old = reader.history(view, None, 9).unwrap().messages;
+            assert_eq!(old[0].content.as_str(), "hello from Ann");
+            assert!(!old[0].guest);
+            apply(&mut store, Entry::Ban(BanTarget::Key([1; 32])));
+            assert_eq!(store.snapshot().unwrap().bans, [BanTarget::Key([1; 32])]);
+            if start == 0 {
+                assert_eq!(texts(&mut reader, "Cid"), ["hello from Ann", "hello from Bob"]);
+                // Old ids stay valid, and no new id repeats one.
+                let new = expect_posted(apply(&mut store, Entry::Post(message(1, "Cid", "new"))));
+                assert!(new.id.number() >= 1_000_000, "{}", new.id);
+                let by = old[1].sender.clone();
+                let event = expect_removed(apply(
+                    &mut store,
+                    Entry::Delete { id: old[1].id, by, cid: None },
+                ));
+                assert_eq!(event.removed_message(), Some(old[1].id));
+            }
+        }
     }
 }
 
@@ -125,7 +151,7 @@ fn log_files_are_owner_only() {
     let folder = temp_folder();
     let data = folder.path().join("data");
     let mut store = SqliteStore::open(&data).unwrap();
-    append(&mut store, Append::Post(message(1, "Ann", "text")));
+    apply(&mut store, Entry::Post(message(1, "Ann", "text")));
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!(mode(&data), 0o700);
     let files: Vec<_> = fs::read_dir(&data).unwrap().map(|file| file.unwrap().path()).collect();
@@ -136,30 +162,30 @@ fn log_files_are_owner_only() {
 }
 
 #[test]
-fn full_disk_rejects_appends_and_recovers() {
+fn full_disk_rejects_entries_and_recovers() {
     let folder = temp_folder();
     let mut store = SqliteStore::open(folder.path()).unwrap();
-    append(&mut store, Append::Post(message(1, "Ann", "first")));
+    apply(&mut store, Entry::Post(message(1, "Ann", "first")));
     store.limit_pages(40);
-    let long = |number| Append::Post(message(number, "Ann", &"long ".repeat(700)));
+    let long = |number| Entry::Post(message(number, "Ann", &"long ".repeat(700)));
     let error = (2..100).find_map(|number| {
-        let both = [Append::Post(message(1_000 + number, "Ann", "short")), long(number)];
-        store.append(NOW, &both).err()
+        let both = [Entry::Post(message(1_000 + number, "Ann", "short")), long(number)];
+        store.apply(NOW, &both).err()
     });
     assert!(matches!(error, Some(StoreError::DiskFull)), "{error:?}");
     let mut reader = store.open_reader().unwrap();
     let before = texts(&mut reader, "Bob");
     assert_eq!(before.iter().filter(|text| *text == "short").count(), before.len() / 2);
     store.limit_pages(4_000);
-    append(&mut store, long(100));
+    apply(&mut store, long(100));
     assert_eq!(texts(&mut reader, "Bob").len(), before.len() + 1);
 }
 
 #[test]
-fn appends_are_rejected_after_a_failure() {
+fn entries_are_rejected_after_a_failure() {
     let folder = temp_folder();
     let mut store = SqliteStore::open(folder.path()).unwrap();
-    append(&mut store, Append::Post(message(1, "Ann", "text")));
+    apply(&mut store, Entry::Post(message(1, "Ann", "text")));
     drop(store);
     let file = folder.path().join("log.db");
     let page: u32 = raw_connection(folder.path())
@@ -173,12 +199,12 @@ fn appends_are_rejected_after_a_failure() {
     fs::write(&file, bytes).unwrap();
 
     let mut store = SqliteStore::open(folder.path()).unwrap();
-    let batch = [Append::Post(message(2, "Ann", "text"))];
-    let first = store.append(NOW, &batch).unwrap_err();
+    let batch = [Entry::Post(message(2, "Ann", "text"))];
+    let first = store.apply(NOW, &batch).unwrap_err();
     assert!(matches!(first, StoreError::Corrupt(_)), "{first}");
     assert!(!first.is_transient());
     let register = register("Ann", 1);
-    assert!(matches!(store.append(NOW, &[register]), Err(StoreError::EarlierFailure)));
+    assert!(matches!(store.apply(NOW, &[register]), Err(StoreError::EarlierFailure)));
     assert!(matches!(store.scrub(), Err(StoreError::EarlierFailure)));
     assert_eq!(store.open_reader().unwrap().horizon().unwrap(), Seq(0), "reading still works");
 }
@@ -186,21 +212,22 @@ fn appends_are_rejected_after_a_failure() {
 #[test]
 fn scrub_erases_removed_text_from_all_files() {
     let folder = temp_folder();
-    let mut store = SqliteStore::open(folder.path()).unwrap();
+    let mut store = open_sqlite(folder.path());
     let text = |number: u32| format!("<{number}>").repeat(1 + number as usize * 7 % 400);
     for tens in 0..200 {
-        let post = |n| Append::Post(message(n, "Ann", &text(n)));
-        store.append(NOW, &(tens * 10..tens * 10 + 10).map(post).collect::<Vec<_>>()).unwrap();
+        let post = |n| Entry::Post(message(n, "Ann", &text(n)));
+        store.apply(NOW, &(tens * 10 + 1..=tens * 10 + 10).map(post).collect::<Vec<_>>()).unwrap();
     }
     // Single messages and long ranges, so that pages are both partly emptied and freed.
     let is_removed = |number: u32| number.is_multiple_of(3) || (500..900).contains(&number);
-    let deletes: Vec<_> = (0..2_000).filter(|n| is_removed(*n)).map(|n| delete(n, "Ann")).collect();
+    let deletes: Vec<_> =
+        (1..=2_000).filter(|n| is_removed(*n)).map(|n| delete(n, "Ann")).collect();
     for some in deletes.chunks(7) {
-        store.append(NOW, some).unwrap();
+        store.apply(NOW, some).unwrap();
     }
     assert!(numbers_in(folder.path()).into_iter().any(is_removed));
     assert_eq!(store.scrub().unwrap(), ScrubOutcome::Done);
-    let kept: BTreeSet<_> = (0..2_000).filter(|number| !is_removed(*number)).collect();
+    let kept: BTreeSet<_> = (1..=2_000).filter(|number| !is_removed(*number)).collect();
     assert_eq!(numbers_in(folder.path()), kept);
 }
 
@@ -220,15 +247,15 @@ fn numbers_in(folder: &Path) -> BTreeSet<u32> {
 #[test]
 fn active_reader_makes_scrub_busy() {
     let folder = temp_folder();
-    let mut store = SqliteStore::open(folder.path()).unwrap();
-    append(&mut store, Append::Post(message(1, "Ann", "text")));
+    let mut store = open_sqlite(folder.path());
+    apply(&mut store, Entry::Post(message(1, "Ann", "text")));
     let mut reader = store.open_reader().unwrap();
     let viewer = user("Bob");
     let view = View { viewer: &viewer, now: NOW };
     let mut busy = None;
     reader
         .scan(view, None, 9, &mut |_| {
-            append(&mut store, delete(1, "Ann"));
+            apply(&mut store, delete(1, "Ann"));
             let start = monotonic_now();
             busy = Some(store.scrub().unwrap());
             assert!(start.elapsed() < Duration::from_secs(1), "the writer waits for no reader");
@@ -301,8 +328,8 @@ async fn write_ahead_log_is_bounded_under_continuous_readers() {
         let mut longest = 0;
         for batch in 0..120 {
             let text = "long ".repeat(800);
-            let posts = (0..100).map(|n| Append::Post(message(batch * 100 + n, "Ann", &text)));
-            writer.append(NOW, posts.collect()).await.unwrap().wait().await.unwrap();
+            let posts = (0..100).map(|n| Entry::Post(message(batch * 100 + n, "Ann", &text)));
+            writer.propose(NOW, posts.collect()).await.unwrap().wait().await.unwrap();
             longest = longest.max(fs::metadata(&wal).unwrap().len());
         }
         longest
@@ -319,15 +346,14 @@ async fn write_ahead_log_is_bounded_under_continuous_readers() {
 #[tokio::test]
 async fn removed_text_is_scrubbed_under_continuous_readers() {
     let folder = temp_folder();
-    let store = SqliteStore::open(folder.path()).unwrap();
+    let store = open_sqlite(folder.path());
     let _readers = BusyReaders::start(&store, 4);
     let (LogHandles { writer, .. }, _threads) = worker::spawn_threads(store).unwrap();
     for batch in 0..20 {
-        let posts =
-            (0..10).map(|n| Append::Post(message(batch * 10 + n, "Ann", &format!("<{n}>"))));
-        writer.append(NOW, posts.collect()).await.unwrap().wait().await.unwrap();
-        let deletes = (0..10).map(|n| delete(batch * 10 + n, "Ann"));
-        writer.append(NOW, deletes.collect()).await.unwrap().wait().await.unwrap();
+        let posts = (0..10).map(|n| Entry::Post(message(batch * 10 + n, "Ann", &format!("<{n}>"))));
+        writer.propose(NOW, posts.collect()).await.unwrap().wait().await.unwrap();
+        let deletes = (1..=10).map(|n| delete(batch * 20 + n, "Ann"));
+        writer.propose(NOW, deletes.collect()).await.unwrap().wait().await.unwrap();
         let start = monotonic_now();
         assert_eq!(writer.scrub().await.unwrap(), ScrubOutcome::Done);
         assert!(start.elapsed() < Duration::from_secs(1));
@@ -352,11 +378,11 @@ fn lost_files_are_noticed_before_the_acknowledgement() {
         for (n, damage) in damages.iter().enumerate() {
             let folder = temp_folder();
             let mut store = SqliteStore::open(folder.path()).unwrap();
-            append(&mut store, Append::Post(message(1, "Ann", "one")));
-            append(&mut store, Append::Post(message(2, "Ann", "two")));
+            apply(&mut store, Entry::Post(message(1, "Ann", "one")));
+            apply(&mut store, Entry::Post(message(2, "Ann", "two")));
             damage(&folder.path().join(name));
-            let post = |number| [Append::Post(message(number, "Ann", "lost"))];
-            let error = store.append(NOW, &post(3)).unwrap_err();
+            let post = |number| [Entry::Post(message(number, "Ann", "lost"))];
+            let error = store.apply(NOW, &post(3)).unwrap_err();
             let is_noticed = match &error {
                 StoreError::FileReplaced(path) => path.ends_with(name),
                 // SQLite itself cannot read a shortened file.
@@ -364,7 +390,7 @@ fn lost_files_are_noticed_before_the_acknowledgement() {
                 _ => false,
             };
             assert!(is_noticed, "{name}, damage {n}: {error}");
-            let error = store.append(NOW, &post(4)).unwrap_err();
+            let error = store.apply(NOW, &post(4)).unwrap_err();
             assert!(matches!(error, StoreError::EarlierFailure), "{error}");
         }
     }
@@ -373,16 +399,19 @@ fn lost_files_are_noticed_before_the_acknowledgement() {
 #[test]
 fn log_that_grows_and_is_scrubbed_is_not_taken_for_replaced() {
     let folder = temp_folder();
-    let mut store = SqliteStore::open(folder.path()).unwrap().without_sync();
+    let mut store = open_sqlite(folder.path()).without_sync();
+    let mut head = 0;
     for round in 0..30 {
         let text = "long ".repeat(800);
-        let posts = (0..100).map(|n| Append::Post(message(round * 100 + n, "Ann", &text)));
-        store.append(NOW, &posts.collect::<Vec<_>>()).unwrap();
+        let posts = (0..100).map(|n| Entry::Post(message(round * 100 + n, "Ann", &text)));
+        store.apply(NOW, &posts.collect::<Vec<_>>()).unwrap();
         store.checkpoint().unwrap();
         if round % 7 == 0 {
-            let deletes = (0..100).map(|n| delete(round * 100 + n, "Ann"));
-            store.append(NOW, &deletes.collect::<Vec<_>>()).unwrap();
+            let deletes = (1..=100).map(|n| delete(head + n, "Ann"));
+            store.apply(NOW, &deletes.collect::<Vec<_>>()).unwrap();
             assert_eq!(store.scrub().unwrap(), ScrubOutcome::Done);
+            head += 100;
         }
+        head += 100;
     }
 }

@@ -5,9 +5,17 @@ mod disk;
 mod model_test;
 mod worker;
 
+use std::path::Path;
+use std::sync::Arc;
+
 use chrono::{DateTime, FixedOffset};
 
-use super::{Append, NewMessage, Outcome, Reader, Store, View};
+use super::memory::EPOCH;
+use super::message_ids::MessageIds;
+use super::sqlite::SqliteStore;
+use super::{Entry, NewMessage, Outcome, Reader, Store, View};
+use crate::protocol::error::Refusal;
+use crate::protocol::event::Event;
 use crate::protocol::id::{Cid, MessageId, Seq, UserId};
 use crate::protocol::message::{Audience, Message, MessageKind, Millis};
 use crate::protocol::text::SafeText;
@@ -19,8 +27,10 @@ fn user(name: &str) -> UserId {
     format!("{name}_0001").parse().unwrap()
 }
 
-fn id(number: u32) -> MessageId {
-    MessageId::from_number(100_000 + number).unwrap()
+/// The id of the message with this sequence number, in a [`MemoryStore`](super::memory::MemoryStore) or a
+/// log with its epoch.
+fn id(seq: u32) -> MessageId {
+    MessageIds::new(EPOCH, MessageId::FIRST, Seq(0)).assign(Seq(seq.into())).unwrap()
 }
 
 fn cid(name: &str) -> Cid {
@@ -39,10 +49,10 @@ fn only(names: &[&str]) -> Audience {
 /// A message to everyone.
 fn message(number: u32, sender: &str, text: &str) -> NewMessage {
     NewMessage {
-        id: id(number),
         sender: user(sender),
         guest: number.is_multiple_of(3),
         audience: Audience::Everyone,
+        guests: Arc::new(["Ann", "Bob", "Cid", "Dan"].map(user).into()),
         kind: MessageKind::Plain,
         content: SafeText::clean(text),
         at: at(NOW),
@@ -50,20 +60,20 @@ fn message(number: u32, sender: &str, text: &str) -> NewMessage {
     }
 }
 
-fn delete(number: u32, author: &str) -> Append {
-    Append::Delete { id: id(number), author: user(author), cid: None }
+fn delete(number: u32, author: &str) -> Entry {
+    Entry::Delete { id: id(number), by: user(author), cid: None }
 }
 
-fn register(name: &str, key: u8) -> Append {
-    Append::Register { user: user(name), key: [key; 32], invite: None }
+fn register(name: &str, key: u8) -> Entry {
+    Entry::Register { user: user(name), key: [key; 32], invite: None }
 }
 
-fn append(store: &mut impl Store, append: Append) -> Outcome {
-    append_at(store, NOW, append)
+fn apply(store: &mut impl Store, entry: Entry) -> Outcome {
+    apply_at(store, NOW, entry)
 }
 
-fn append_at(store: &mut impl Store, now: Millis, append: Append) -> Outcome {
-    let mut outcomes = store.append(now, &[append]).unwrap();
+fn apply_at(store: &mut impl Store, now: Millis, entry: Entry) -> Outcome {
+    let mut outcomes = store.apply(now, &[entry]).unwrap();
     assert_eq!(outcomes.len(), 1);
     outcomes.remove(0)
 }
@@ -73,6 +83,23 @@ fn expect_posted(outcome: Outcome) -> Message {
         Outcome::Posted(message) => message,
         other => panic!("{other:?}"),
     }
+}
+
+/// A log in `folder` with the message ids of [`id`].
+fn open_sqlite(folder: &Path) -> SqliteStore {
+    SqliteStore::open(folder).unwrap().with_epoch(EPOCH)
+}
+
+/// The event of a removal.
+fn expect_removed(outcome: Outcome) -> Event {
+    match outcome {
+        Outcome::Removed(removal) => removal.event,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn not_found(seq: u32) -> Outcome {
+    Outcome::Refused(Refusal::UnknownMessage(id(seq)))
 }
 
 /// The texts that `viewer` finds in the history at `NOW`.

@@ -12,20 +12,19 @@ use tempfile::TempDir;
 use super::super::memory::MemoryStore;
 use super::super::sqlite::SqliteStore;
 use super::super::{
-    BanTarget, DAY, EventPage, LogSnapshot, MessageMetadata, MessagePage, MessagesAround,
-    OpenInvite, PriorOutcome, Retention, ScanResult, ScrubOutcome,
+    BanTarget, DAY, EventPage, LogSnapshot, MessagePage, MessagesAround, OpenInvite, Retention,
+    ScanResult, ScrubOutcome,
 };
 use super::*;
-use crate::protocol::event::Event;
 
 const USERS: [&str; 3] = ["Ann", "Bob", "Cid"];
 
-/// Message ids are drawn from `0..ID_COUNT`, so that they collide often.
-const ID_COUNT: u32 = 6;
+/// Actions on messages pick one of the first so many.
+const TARGETS: u32 = 12;
 
 #[derive(Debug, Clone)]
 enum Step {
-    Append(Vec<Action>),
+    Apply(Vec<Action>),
     Sweep(Retention),
     Scrub,
     Reopen,
@@ -35,7 +34,7 @@ enum Step {
 #[derive(Debug, Clone)]
 enum Action {
     Post {
-        id: u32,
+        reply_to: Option<u32>,
         sender: &'static str,
         audience: Audience,
         lifetime: Option<Millis>,
@@ -97,15 +96,17 @@ fn ban_target() -> impl Strategy<Value = BanTarget> {
 }
 
 fn action() -> impl Strategy<Value = Action> {
+    let reply_to = proptest::option::weighted(0.3, 1..TARGETS);
     let lifetime = select(vec![None, None, Some(100), Some(5_000), Some(2 * DAY)]);
     prop_oneof![
-        6 => (0..ID_COUNT, user_name(), audience(), lifetime, cid_or_none()).prop_map(|(id, sender, audience, lifetime, cid)| {
-            Action::Post { id, sender, audience, lifetime, cid }
-        }),
-        2 => (0..ID_COUNT, user_name(), cid_or_none())
+        6 => (reply_to, user_name(), audience(), lifetime, cid_or_none())
+            .prop_map(|(reply_to, sender, audience, lifetime, cid)| {
+                Action::Post { reply_to, sender, audience, lifetime, cid }
+            }),
+        2 => (1..TARGETS, user_name(), cid_or_none())
             .prop_map(|(id, author, cid)| Action::Delete { id, author, cid }),
-        1 => (0..ID_COUNT).prop_map(|id| Action::Expire { id }),
-        1 => (0..ID_COUNT).prop_map(|id| Action::Remove { id }),
+        1 => (1..TARGETS).prop_map(|id| Action::Expire { id }),
+        1 => (1..TARGETS).prop_map(|id| Action::Remove { id }),
         2 => (user_name(), 0..2_u8, proptest::option::of(0..2_u8))
             .prop_map(|(user, key, invite)| Action::Register { user, key, invite }),
         1 => (user_name(), 0..2_u8).prop_map(|(user, key)| Action::Rebind { user, key }),
@@ -121,7 +122,7 @@ fn step() -> impl Strategy<Value = Step> {
     let retention = select(vec![Retention::Forever, Retention::Days(0), Retention::Days(2)]);
     let wait = select(vec![1, 100, 60_000, 700_000, DAY, 8 * DAY, 91 * DAY, -1_000, -DAY]);
     prop_oneof![
-        8 => proptest::collection::vec(action(), 1..5).prop_map(Step::Append),
+        8 => proptest::collection::vec(action(), 1..5).prop_map(Step::Apply),
         1 => retention.prop_map(Step::Sweep),
         1 => Just(Step::Scrub),
         1 => Just(Step::Reopen),
@@ -145,7 +146,7 @@ struct LogPair {
 impl LogPair {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let sqlite = Some(SqliteStore::open(folder.path()).unwrap().without_sync());
+        let sqlite = Some(open_sqlite(folder.path()).without_sync());
         let (posted, removed) = (BTreeMap::new(), BTreeSet::new());
         let memory = MemoryStore::default();
         Self { folder, sqlite, memory, now: NOW, count: 0, posted, removed }
@@ -157,11 +158,11 @@ impl LogPair {
 
     fn step(&mut self, step: Step) {
         match step {
-            Step::Append(actions) => self.append(actions),
+            Step::Apply(actions) => self.apply(actions),
             Step::Sweep(retention) => {
                 let now = self.now;
-                let freed = sweep(self.sqlite(), now, retention);
-                assert_eq!(freed, sweep(&mut self.memory, now, retention));
+                let has_removed = sweep(self.sqlite(), now, retention);
+                assert_eq!(has_removed, sweep(&mut self.memory, now, retention));
                 self.record_removed();
             }
             Step::Scrub => assert_eq!(self.sqlite().scrub().unwrap(), ScrubOutcome::Done),
@@ -176,77 +177,72 @@ impl LogPair {
         }
     }
 
-    fn append(&mut self, actions: Vec<Action>) {
-        let batch: Vec<_> = actions.into_iter().map(|action| self.to_append(action)).collect();
+    fn apply(&mut self, actions: Vec<Action>) {
+        let batch: Vec<_> = actions.into_iter().map(|action| self.entry(action)).collect();
         let now = self.now;
-        let outcomes = self.sqlite().append(now, &batch).unwrap();
-        assert_eq!(outcomes, self.memory.append(now, &batch).unwrap());
-        for (append, outcome) in batch.iter().zip(outcomes) {
-            self.record(append, outcome);
+        let outcomes = self.sqlite().apply(now, &batch).unwrap();
+        assert_eq!(outcomes, self.memory.apply(now, &batch).unwrap());
+        for outcome in outcomes {
+            self.record(outcome);
         }
         self.record_removed();
     }
 
-    fn to_append(&mut self, action: Action) -> Append {
+    fn entry(&mut self, action: Action) -> Entry {
         self.count += 1;
         match action {
-            Action::Post { id: number, sender, audience, lifetime, cid: name } => {
-                let kind = match lifetime {
-                    Some(lifetime) => MessageKind::Temporary { expires: self.now + lifetime },
-                    None => MessageKind::Plain,
+            Action::Post { reply_to, sender, audience, lifetime, cid: name } => {
+                let kind = match (reply_to, lifetime) {
+                    (Some(to), _) => MessageKind::Reply { to: id(to) },
+                    (None, Some(lifetime)) => {
+                        MessageKind::Temporary { expires: self.now + lifetime }
+                    }
+                    (None, None) => MessageKind::Plain,
                 };
                 // Some are long enough to need overflow pages.
                 let text = format!("<{}>{}", self.count, "x".repeat(self.count % 7 * 900));
-                Append::Post(NewMessage {
+                Entry::Post(NewMessage {
                     audience,
                     kind,
                     at: at(self.now),
                     cid: name.map(cid),
-                    ..message(number, sender, &text)
+                    ..message(1, sender, &text)
                 })
             }
             Action::Delete { id: number, author, cid: name } => {
-                Append::Delete { id: id(number), author: user(author), cid: name.map(cid) }
+                Entry::Delete { id: id(number), by: user(author), cid: name.map(cid) }
             }
-            Action::Expire { id: number } => Append::Expire { id: id(number) },
-            Action::Remove { id: number } => Append::Remove { id: id(number) },
-            Action::Register { user: name, key, invite } => Append::Register {
+            Action::Expire { id: number } => Entry::Expire { id: id(number) },
+            Action::Remove { id: number } => Entry::Remove { id: id(number) },
+            Action::Register { user: name, key, invite } => Entry::Register {
                 user: user(name),
                 key: [key; 32],
                 invite: invite.map(|hash| [hash; 32]),
             },
             Action::Rebind { user: name, key } => {
-                Append::Rebind { user: user(name), key: [key; 32] }
+                Entry::Rebind { user: user(name), key: [key; 32] }
             }
             Action::Invite { hash, uses, lifetime } => {
                 let expires = self.now + lifetime;
-                Append::Invite(OpenInvite { hash: [hash; 32], uses, expires })
+                Entry::Invite(OpenInvite { hash: [hash; 32], uses, expires })
             }
-            Action::Ban(target) => Append::Ban(target),
-            Action::Unban(target) => Append::Unban(target),
+            Action::Ban(target) => Entry::Ban(target),
+            Action::Unban(target) => Entry::Unban(target),
             Action::Delivered { user: name, up_to } => {
-                Append::Delivered { user: user(name), up_to: Seq(up_to) }
+                Entry::Delivered { user: user(name), up_to: Seq(up_to) }
             }
         }
     }
 
-    fn record(&mut self, append: &Append, outcome: Outcome) {
+    fn record(&mut self, outcome: Outcome) {
         match outcome {
             Outcome::Posted(message) => {
                 let text = message.content.as_str().to_owned();
                 self.posted.insert(message.seq, (text, message.audience, message.sender));
             }
-            Outcome::Repeated(PriorOutcome::Posted(first)) => {
-                assert!(!self.removed.contains(first.content.as_str()), "{append:?}");
-            }
-            Outcome::Repeated(
-                PriorOutcome::Deleted(_) | PriorOutcome::PostedThenRemoved { .. },
-            )
-            | Outcome::Deleted(_)
-            | Outcome::Removed { .. }
-            | Outcome::Expired { .. }
-            | Outcome::NotFound
-            | Outcome::IdTaken
+            Outcome::Repeated { .. }
+            | Outcome::Removed(_)
+            | Outcome::Refused(_)
             | Outcome::Registered
             | Outcome::KeyMismatch
             | Outcome::InvalidInvite
@@ -258,7 +254,7 @@ impl LogPair {
     fn record_removed(&mut self) {
         let mut kept = BTreeSet::new();
         for viewer in USERS {
-            // Expired messages may stay on disk until `Append::Expire` is written.
+            // Expired messages may stay on disk until `Entry::Expire` is written.
             let view = View { viewer: &user(viewer), now: Millis::MIN };
             let page = self.memory.open_reader().unwrap().history(view, None, usize::MAX).unwrap();
             kept.extend(page.messages.into_iter().map(|message| message.seq));
@@ -303,19 +299,18 @@ impl LogPair {
     }
 }
 
-fn sweep(store: &mut impl Store, now: Millis, retention: Retention) -> BTreeSet<MessageId> {
-    let mut freed = BTreeSet::new();
+fn sweep(store: &mut impl Store, now: Millis, retention: Retention) -> bool {
+    let mut has_removed = false;
     loop {
         let report = store.sweep(now, retention).unwrap();
-        freed.extend(report.freed_ids);
+        has_removed |= report.has_removed;
         if !report.has_more {
-            return freed;
+            return has_removed;
         }
     }
 }
 
 fn normalized(mut snapshot: LogSnapshot) -> LogSnapshot {
-    snapshot.used_ids.sort();
     snapshot.expirations.sort();
     snapshot.bans.sort();
     snapshot.size.bytes = 0;
@@ -329,7 +324,6 @@ struct ReadResults {
     events: Vec<Option<EventPage>>,
     pages: Vec<MessagePage>,
     around: Vec<Option<MessagesAround>>,
-    metadata: Vec<Option<MessageMetadata>>,
     scanned: Vec<ScanResult>,
     rows: Vec<(Seq, String, Millis, String, bool)>,
     messages: Vec<Message>,
@@ -359,8 +353,7 @@ fn read_everything(reader: &mut impl Reader, view: View<'_>) -> ReadResults {
         results.pages.push(reader.history(view, Some(Seq(seq)), limit).unwrap());
     }
     results.pages.push(reader.history(view, None, 100).unwrap());
-    for number in 0..ID_COUNT {
-        results.metadata.push(reader.metadata(view, id(number)).unwrap());
+    for number in 1..TARGETS {
         results.around.push(reader.around(view, id(number), 2).unwrap());
     }
     let seqs: Vec<_> = (0..20).map(Seq).collect();

@@ -28,9 +28,9 @@ impl Store for CountingStore {
         self.store.open_reader()
     }
 
-    fn append(&mut self, now: Millis, batch: &[Append]) -> Result<Vec<Outcome>, StoreError> {
+    fn apply(&mut self, now: Millis, batch: &[Entry]) -> Result<Vec<Outcome>, StoreError> {
         self.batches.lock().unwrap().push(batch.len());
-        if self.full { Err(StoreError::DiskFull) } else { self.store.append(now, batch) }
+        if self.full { Err(StoreError::DiskFull) } else { self.store.apply(now, batch) }
     }
 
     fn sweep(&mut self, now: Millis, retention: Retention) -> Result<SweepReport, StoreError> {
@@ -42,8 +42,8 @@ impl Store for CountingStore {
     }
 }
 
-fn post(number: u32) -> Vec<Append> {
-    vec![Append::Post(message(number, "Ann", "text"))]
+fn post(number: u32) -> Vec<Entry> {
+    vec![Entry::Post(message(number, "Ann", "text"))]
 }
 
 #[tokio::test]
@@ -54,7 +54,7 @@ async fn queued_writes_are_batched_and_answered_in_order() {
     let (handle, queue) = write_queue();
     let mut pending = Vec::new();
     for number in 1..=600 {
-        pending.push(handle.append(NOW, post(number)).await.unwrap());
+        pending.push(handle.propose(NOW, post(number)).await.unwrap());
     }
     let work = async move {
         for (number, pending) in (1..).zip(pending) {
@@ -74,8 +74,8 @@ async fn full_disk_is_reported_to_all_waiters() {
     let store =
         CountingStore { store: MemoryStore::default(), batches: Arc::default(), full: true };
     let (handle, queue) = write_queue();
-    let first = handle.append(NOW, post(1)).await.unwrap();
-    let second = handle.append(NOW, post(2)).await.unwrap();
+    let first = handle.propose(NOW, post(1)).await.unwrap();
+    let second = handle.propose(NOW, post(2)).await.unwrap();
     drop(handle);
     run_writer_task(store, queue, async || {}).await;
     for pending in [first, second] {
@@ -86,7 +86,7 @@ async fn full_disk_is_reported_to_all_waiters() {
 #[tokio::test]
 async fn closed_log_is_reported() {
     let (handle, queue) = write_queue();
-    let pending = handle.append(NOW, post(1)).await.unwrap();
+    let pending = handle.propose(NOW, post(1)).await.unwrap();
     drop(queue);
     assert!(matches!(pending.wait().await, Err(StoreError::Closed)));
     assert!(matches!(handle.scrub().await, Err(StoreError::Closed)));
@@ -95,7 +95,7 @@ async fn closed_log_is_reported() {
 #[tokio::test]
 async fn reader_runs_the_closure() {
     let mut store = MemoryStore::default();
-    append(&mut store, Append::Post(message(1, "Ann", "text")));
+    apply(&mut store, Entry::Post(message(1, "Ann", "text")));
     let (handle, queue) = read_queue();
     let reader = store.open_reader().unwrap();
     let work = async move {
@@ -116,7 +116,7 @@ fn threads_drain_the_queue_before_exit() {
     runtime.block_on(async {
         for number in 1..=100 {
             // The result is dropped without waiting for it.
-            drop(handles.writer.append(NOW, post(number)).await.unwrap());
+            drop(handles.writer.propose(NOW, post(number)).await.unwrap());
         }
         let failed = handles.readers.read(|_| -> Result<(), _> { panic!("in a reader") }).await;
         assert!(matches!(failed, Err(StoreError::Closed)));
@@ -145,8 +145,8 @@ impl Store for SlowCheckpoint {
         self.store.open_reader()
     }
 
-    fn append(&mut self, now: Millis, batch: &[Append]) -> Result<Vec<Outcome>, StoreError> {
-        self.store.append(now, batch)
+    fn apply(&mut self, now: Millis, batch: &[Entry]) -> Result<Vec<Outcome>, StoreError> {
+        self.store.apply(now, batch)
     }
 
     fn sweep(&mut self, now: Millis, retention: Retention) -> Result<SweepReport, StoreError> {
@@ -168,7 +168,7 @@ async fn outcomes_are_reported_before_the_checkpoint() {
     let (answered, is_answered) = std::sync::mpsc::channel();
     let store = SlowCheckpoint { store: MemoryStore::default(), is_answered };
     let (handles, _threads) = worker::spawn_threads(store).unwrap();
-    let outcomes = handles.writer.append(NOW, post(1)).await.unwrap().wait().await.unwrap();
+    let outcomes = handles.writer.propose(NOW, post(1)).await.unwrap().wait().await.unwrap();
     assert!(matches!(&outcomes[..], [Outcome::Posted(_)]));
     answered.send(()).unwrap();
     handles.writer.scrub_due().await;

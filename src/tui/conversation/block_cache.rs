@@ -354,7 +354,7 @@ fn footer_span(footer: &Footer, theme: Theme) -> Option<Span<'static>> {
     match footer {
         Footer::None => None,
         Footer::ExpiresIn(seconds) => {
-            Some(Span::styled(format!("gone in {}", duration(*seconds)), theme.warning()))
+            Some(Span::styled(format!("expires in {}", duration(*seconds)), theme.warning()))
         }
         Footer::Waiting => Some(Span::styled("waiting…", theme.warning())),
         Footer::Sending => Some(Span::styled("sending…", theme.dim())),

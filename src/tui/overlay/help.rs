@@ -24,7 +24,7 @@ const MOUSE: [(&str, &str); 6] = [
 
 /// Marks on the screen that need an explanation.
 const MARKS: [(&str, &str); 1] =
-    [("Name_1234 (?)", "unverified: a client without a key, so the name can be anyone's")];
+    [("Name_1234 (?)", "unverified: a client without a key, so anyone can use the name")];
 
 /// Width of the column of keys on a wide screen.
 const KEY_COLUMN_WIDTH: usize = 26;

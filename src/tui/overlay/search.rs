@@ -300,7 +300,7 @@ impl SearchOverlay {
             return Line::styled(format!("{pad}^ {}", mistake.text.one_line()), theme.error());
         }
         let text = if self.text().is_empty() {
-            "regular expression, such as  deploy(ed|ing)?  (F1 lists the filters)"
+            "regex, such as deploy(ed|ing)?  (F1 lists the filters)"
         } else {
             ""
         };

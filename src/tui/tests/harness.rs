@@ -358,13 +358,13 @@ impl UiHarness {
             | UiEffect::Quit
             | UiEffect::Untrusted(_) => None,
         });
-        let words = requests.map(|request| match request {
+        let texts = requests.map(|request| match request {
             Request::Post(post) => {
                 format!("{:?} {:?} {}", post.audience, post.kind, post.content)
             }
             other => format!("{other:?}"),
         });
-        words.collect()
+        texts.collect()
     }
 
     /// The text of the screen, without white space at the ends of lines.

@@ -137,10 +137,10 @@ fn message_arriving_between_frames_is_picked_by_id() {
 fn temporary_message_counts_down_and_expires() {
     let mut ui = UiHarness::new(80, 24);
     ui.keys("<ctrl-t>").shows("expires after 10 s").keys("secret<enter>").confirm_sent();
-    ui.hides("expires after").shows("gone in 10 s").wait(3).shows("gone in 7 s");
+    ui.hides("expires after").shows("expires in 10 s").wait(3).shows("expires in 7 s");
     ui.wait(6)
         .shows("secret")
-        .shows("gone in 1 s")
+        .shows("expires in 1 s")
         .wait(1)
         .hides("secret")
         .shows("message expired");

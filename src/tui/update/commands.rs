@@ -128,7 +128,7 @@ fn toggle_mouse(model: &mut Model) -> Vec<UiEffect> {
     if model.mouse_captured {
         model.show_notice("mouse on");
     } else {
-        model.show_notice("mouse off: select text with the terminal (Alt-M turns it back on)");
+        model.show_notice("mouse off: select text (Alt-M turns it back on)");
     }
     vec![UiEffect::CaptureMouse(model.mouse_captured)]
 }

@@ -100,6 +100,13 @@ struct ServerHost {
     stop: RefCell<CancellationToken>,
 }
 
+/// Creates a log with the same epoch in every run, because message ids depend on it.
+fn create_log(folder: &Path) {
+    drop(SqliteStore::open(folder).unwrap());
+    let log = rusqlite::Connection::open(folder.join("log.db")).unwrap();
+    log.execute("UPDATE log SET epoch = 'simulation'", ()).unwrap();
+}
+
 /// Runs the server until it stops.
 async fn run_server(host: Rc<ServerHost>) -> turmoil::Result {
     let mut store = SqliteStore::open(&host.folder)?;
@@ -159,6 +166,7 @@ impl Simulation {
         builder.min_message_latency(Duration::from_millis(1)).enable_random_order();
         builder.max_message_latency(Duration::from_millis(latency));
         let mut sim = builder.build();
+        create_log(&folder.join("log"));
         let server = Rc::new(ServerHost {
             folder: folder.join("log"),
             identity: ServerIdentity::open(&folder.join("certs")).unwrap(),

@@ -9,6 +9,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
+/// How long after a message has expired its expiry must be reported at the latest.
+const REMOVAL_GRACE_MS: i64 = 2_000;
+
 /// A unique number in the text of a message that identifies it wherever it appears.
 pub(crate) type Token = u64;
 
@@ -41,6 +44,8 @@ pub(crate) enum Observation {
     DeleteRequested { token: Token },
     /// The server acknowledged the deletion.
     DeleteAcknowledged { token: Token, at: Timestamp },
+    /// The server said that the message, which the client posted, is not its own.
+    Disowned { token: Token },
     /// The client is about to log in. Whatever its stream delivers from now on counts as requested now.
     Connecting { at: Timestamp },
     /// The server could not resume at the client's last `seq`.
@@ -74,7 +79,7 @@ pub(crate) struct Report {
     pub(crate) lost: usize,
     /// Messages that are in the log or in a stream twice.
     pub(crate) duplicated: usize,
-    /// Positions at which `seq` did not increase.
+    /// Positions at which `seq` did not increase: in a stream, in a page, or among one sender's messages.
     pub(crate) out_of_order: usize,
     /// Removed or expired messages that were served again, and removals that were not reported.
     pub(crate) resurfaced: usize,
@@ -152,6 +157,7 @@ pub(crate) fn check(history: &History) -> Report {
     let tracked = track_messages(history, &mut report);
     for (client, observations) in history.iter().enumerate() {
         check_order(client, observations, &mut report);
+        check_sender_order(client, observations, &tracked, &mut report);
         check_delivery(client, observations, &tracked, &mut report);
         check_removals(client, observations, &tracked, &mut report);
         check_privacy(client, observations, &tracked, &mut report);
@@ -221,6 +227,9 @@ fn track_messages(history: &History, report: &mut Report) -> BTreeMap<Token, Tra
                     message.seqs.insert(copy.seq);
                 }
             }
+            Observation::Disowned { token } => {
+                report.record(|report| &mut report.lost, || format!("{token} lost its author"));
+            }
             Observation::Posted { .. }
             | Observation::Connecting { .. }
             | Observation::NotResumed
@@ -242,6 +251,7 @@ fn received_messages(observation: &Observation) -> &[ReceivedMessage] {
         | Observation::Acknowledged { .. }
         | Observation::DeleteRequested { .. }
         | Observation::DeleteAcknowledged { .. }
+        | Observation::Disowned { .. }
         | Observation::Connecting { .. }
         | Observation::NotResumed
         | Observation::Restarted { .. }
@@ -265,6 +275,23 @@ fn check_order(client: usize, observations: &[Observation], report: &mut Report)
         }
     }
     check_increasing(client, &stream, report);
+}
+
+/// Checks that a client's messages were stored in the order in which it posted them.
+fn check_sender_order(
+    client: usize,
+    observations: &[Observation],
+    tracked: &BTreeMap<Token, TrackedMessage>,
+    report: &mut Report,
+) {
+    let seqs: Vec<u64> = observations
+        .iter()
+        .filter_map(|observation| match observation {
+            Observation::Posted { token, .. } => tracked[token].acknowledged_seq,
+            _ => None,
+        })
+        .collect();
+    check_increasing(client, &seqs, report);
 }
 
 fn check_increasing(client: usize, seqs: &[u64], report: &mut Report) {
@@ -328,6 +355,7 @@ fn check_removals(
 ) {
     let mut connected = Timestamp { tick: 0, wall_ms: 0 };
     let (mut has, mut reported) = (BTreeSet::new(), BTreeSet::new());
+    let mut ended = None;
     for observation in observations {
         let requested_at = match observation {
             Observation::Connecting { at } => {
@@ -342,8 +370,11 @@ fn check_removals(
                 has.clear();
                 continue;
             }
-            Observation::HistoryPage { requested_at, .. }
-            | Observation::FullHistory { requested_at, .. } => *requested_at,
+            Observation::FullHistory { requested_at, .. } => {
+                ended = Some(requested_at.wall_ms);
+                *requested_at
+            }
+            Observation::HistoryPage { requested_at, .. } => *requested_at,
             _ => connected,
         };
         for copy in received_messages(observation) {
@@ -354,7 +385,12 @@ fn check_removals(
             }
         }
     }
-    for token in has.difference(&reported).filter(|token| tracked[token].removed_at.is_some()) {
+    let must_be_reported = |token: &&Token| {
+        let message = &tracked[token];
+        let is_expired = |expires| ended.is_some_and(|ended| ended >= expires + REMOVAL_GRACE_MS);
+        message.removed_at.is_some() || message.expires.is_some_and(is_expired)
+    };
+    for token in has.difference(&reported).filter(must_be_reported) {
         let detail = || format!("{client} did not get the removal of {token}");
         report.record(|report| &mut report.resurfaced, detail);
     }
@@ -439,6 +475,12 @@ mod tests {
     }
 
     #[test]
+    fn disowned_message_is_lost() {
+        let disowned = Observation::Disowned { token: 10 };
+        assert_eq!(check_with(|observations| observations.push(disowned)).lost, 1);
+    }
+
+    #[test]
     fn missing_message_is_lost() {
         assert_eq!(check_with(|observations| drop(observations.remove(1))).lost, 1);
         assert_eq!(check_with(|observations| drop(observations.pop())).lost, 1);
@@ -497,6 +539,35 @@ mod tests {
             messages: vec![received(3, 12), received(1, 10)],
         };
         assert_eq!(check_with(|observations| observations[4] = page).out_of_order, 1);
+    }
+
+    #[test]
+    fn messages_of_a_sender_keep_their_order() {
+        let mut history = valid_history();
+        history[0].swap(1, 3);
+        assert_eq!(check(&history).out_of_order, 2);
+    }
+
+    #[test]
+    fn unreported_expiry_is_counted() {
+        let brief = ReceivedMessage { expires: Some(8), ..received(2, 13) };
+        let check_at = |wall_ms, is_reported| {
+            let mut history = valid_history();
+            let posted =
+                Observation::Posted { token: 13, recipients: Some(vec![1]), is_temporary: true };
+            history[0].push(posted);
+            history[1].insert(2, Observation::Received(brief));
+            if is_reported {
+                history[1].insert(5, Observation::Tombstone { seq: 5, token: Some(13) });
+            }
+            let requested_at = Timestamp { tick: 9, wall_ms };
+            let messages = vec![received(1, 10)];
+            *history[1].last_mut().unwrap() = Observation::FullHistory { requested_at, messages };
+            check(&history).resurfaced
+        };
+        assert_eq!(check_at(7 + REMOVAL_GRACE_MS, false), 0);
+        assert_eq!(check_at(8 + REMOVAL_GRACE_MS, false), 1);
+        assert_eq!(check_at(8 + REMOVAL_GRACE_MS, true), 0);
     }
 
     #[test]

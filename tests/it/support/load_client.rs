@@ -401,9 +401,14 @@ impl LoadClient {
         };
         self.pending.retain(|pending| pending.cid != cid);
         if object["action"] == "ERROR" {
-            // The deletion was done before the connection was lost; the stream delivers it.
-            assert_eq!(object["code"], "unknown_message", "{object}");
             assert!(is_delete, "{object}");
+            match object["code"].as_str() {
+                // The deletion was done before the connection was lost; the stream delivers it.
+                Some("unknown_message") => {}
+                // The log has lost the message, and another has its id.
+                Some("not_yours") => self.observations.push(Observation::Disowned { token }),
+                _ => panic!("{object}"),
+            }
             return;
         }
         let seq = object["seq"].as_u64().unwrap();

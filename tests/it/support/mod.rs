@@ -95,7 +95,7 @@ impl TestServer {
         ready.map(|address| self.address = address).is_ok()
     }
 
-    /// The data folder.
+    /// The data directory.
     pub(crate) fn data_folder(&self) -> &TempDir {
         &self.folder
     }

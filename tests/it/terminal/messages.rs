@@ -8,10 +8,10 @@ use crate::support::pty::{DEFAULT_SIZE, PtyProgram, key};
 fn first_frame_shows_server_and_key_hints() {
     let server = TestServer::start();
     let ann = PtyProgram::join(&server, "Ann");
-    for words in
+    for text in
         ["● TLS 1.3", "0 others online", "[x] everyone", "To: everyone", "F1 help", "Ctrl-Q quit"]
     {
-        ann.wait_for(words);
+        ann.wait_for(text);
     }
     ann.wait_for(&format!("chat  {}", server.address));
 }
@@ -93,7 +93,7 @@ fn temporary_message_counts_down_and_expires() {
     let (mut ann, bob) = join_ann_and_bob(&server);
     ann.submit(".temp 2 the door code is 4711");
     bob.wait_for("│ the door code is 4711");
-    bob.wait_for("gone in 1 s");
+    bob.wait_for("expires in 1 s");
     for screen in [&ann, &bob] {
         screen.wait_for("message expired");
         screen.wait_until_gone("4711");
@@ -111,7 +111,7 @@ fn search_highlights_hits_and_jumps_to_them() {
     }
     ann.wait_for("│ ticket 59 is done");
     ann.keys(key::CTRL_F);
-    ann.wait_for("regular expression, such as");
+    ann.wait_for("regex, such as");
     ann.keys("TICKET (3");
     ann.wait_for("^ unclosed group");
     ann.keys("|4)[37] ");

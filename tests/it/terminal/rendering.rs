@@ -111,7 +111,7 @@ fn fill_screen(server: &TestServer, no_color: &str) -> PtyProgram {
     bob.submit(&format!("@{} in private", ann.id()));
     ann.wait_for("│ in private");
     ann.submit(".temp 600 for a while");
-    ann.wait_for("gone in 10 min");
+    ann.wait_for("expires in 10 min");
     ann.click(&format!("[ ] {}", bob.id()));
     ann.wait_for("private: only recipients see it");
     ann.submit(".delete 1");
