@@ -37,7 +37,8 @@ pub(super) async fn run(args: HostArgs) -> anyhow::Result<()> {
     let lines = serve::startup_lines(&server, &args.server);
     serve::print_startup_lines(&lines);
     let stop = CancellationToken::new();
-    signals::with_shutdown_signals(&stop, serve_and_join(server, &lines, args.client, &stop)).await
+    let serving = Box::pin(serve_and_join(server, &lines, args.client, &stop));
+    signals::with_shutdown_signals(&stop, serving).await
 }
 
 async fn serve_and_join(

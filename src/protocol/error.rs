@@ -60,6 +60,8 @@ pub enum ErrorCode {
     BadPattern,
     /// The server could not write to its log: the disk is full or failed.
     NotStored,
+    /// The server could not read its log now. The request can be repeated.
+    NotRead,
     /// Only the author may do this.
     NotYours,
     /// The client took nothing of what was sent to it. The connection is closed.
@@ -136,6 +138,9 @@ pub enum Refusal {
     /// The public part of the cause.
     #[error("the server's storage failed ({0}): nothing was sent; tell its administrator")]
     NotStored(&'static str),
+    /// The public part of the cause.
+    #[error("the server could not read its storage ({0}): try again")]
+    NotRead(&'static str),
     #[error("message {0} is not yours: only its author can delete it")]
     NotYours(MessageId),
     #[error("this client received nothing for 30 seconds")]
@@ -175,6 +180,7 @@ impl Refusal {
             Self::UnknownMessage(_) => ErrorCode::UnknownMessage,
             Self::BadPattern(_) => ErrorCode::BadPattern,
             Self::NotStored(_) => ErrorCode::NotStored,
+            Self::NotRead(_) => ErrorCode::NotRead,
             Self::NotYours(_) => ErrorCode::NotYours,
             Self::TooSlow => ErrorCode::TooSlow,
             Self::LoginTimeout => ErrorCode::LoginTimeout,

@@ -5,13 +5,16 @@
 //! posted and nothing was removed.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
+use super::hub::trusted_clock::{Reading, TrustedClock};
 use super::hub_task::{Clock, HubCommand, HubSender, LogChanges};
 use super::limits::{
     RESUME_WINDOW, SCRUB_DELAY, SCRUB_RETRY, SWEEP_INTERVAL, SWEEP_SHORT_INTERVAL,
 };
+use crate::protocol::message::Millis;
 use crate::store::worker::LogHandles;
 use crate::store::{Retention, ScrubOutcome, StoreError};
 
@@ -22,6 +25,8 @@ pub(super) struct Housekeeping {
     pub(super) changes: Arc<LogChanges>,
     pub(super) retention: Retention,
     pub(super) clock: Clock,
+    /// Decides what is past its retention.
+    pub(super) trusted_clock: TrustedClock,
 }
 
 struct Schedule {
@@ -33,7 +38,7 @@ struct Schedule {
 
 impl Housekeeping {
     /// Runs until it is dropped.
-    pub(super) async fn run(self) {
+    pub(super) async fn run(mut self) {
         let start = self.now();
         // Messages removed right before the last stop may not have been scrubbed.
         let next_scrub = Some(start + SCRUB_DELAY);
@@ -46,6 +51,11 @@ impl Housekeeping {
                 () = sleep_until_due(schedule.next_scrub) => self.scrub(&mut schedule).await,
                 () = self.changes.removed.notified() => {
                     schedule.schedule_scrub(self.now());
+                    continue;
+                }
+                () = self.log.writer.scrub_due() => {
+                    // A scrub that readers prevent is retried by the schedule.
+                    schedule.next_scrub = Some(self.now());
                     continue;
                 }
                 () = self.changes.written.notified(), if self.has_zero_retention() => {
@@ -68,17 +78,33 @@ impl Housekeeping {
         (self.clock)().monotonic
     }
 
+    /// The time by which messages are removed. Logs a jump of the clock.
+    fn trusted_time(&mut self) -> Millis {
+        let now = (self.clock)();
+        let Reading { time, jump } = self.trusted_clock.read(now);
+        if let Some(jump) = jump {
+            let days = Duration::from_millis(jump.unsigned_abs()).as_secs() / 86_400;
+            tracing::warn!(
+                clock = %now.wall.format("%Y-%m-%d"),
+                days,
+                "the clock is days ahead of the log's last entry: retention starts in an hour; if the date is \
+                 wrong, stop the server and set the clock"
+            );
+        }
+        time
+    }
+
     /// Whether messages are removed as soon as clients can no longer need them to resume.
     fn has_zero_retention(&self) -> bool {
         self.retention == Retention::Days(0)
     }
 
     /// Removes all messages past their retention, and tells the hub which IDs that freed.
-    async fn sweep(&self, schedule: &mut Schedule) -> Result<(), StoreError> {
+    async fn sweep(&mut self, schedule: &mut Schedule) -> Result<(), StoreError> {
         // When to retry if this fails.
         schedule.next_sweep = self.now() + SWEEP_SHORT_INTERVAL;
         loop {
-            let now = (self.clock)().millis();
+            let now = self.trusted_time();
             let report = self.log.writer.sweep(now, self.retention).await?;
             if report.has_removed {
                 schedule.schedule_scrub(self.now());

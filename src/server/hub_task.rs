@@ -68,7 +68,9 @@ pub type Clock = fn() -> Now;
 /// The system's clock.
 #[expect(clippy::disallowed_methods, reason = "the server reads the clock here and nowhere else")]
 pub(super) fn system_clock() -> Now {
-    Now { monotonic: Instant::now(), wall: chrono::Local::now().fixed_offset() }
+    // `Local::now` panics before 1970.
+    let wall = chrono::DateTime::<chrono::Local>::from(std::time::SystemTime::now());
+    Now { monotonic: Instant::now(), wall: wall.fixed_offset() }
 }
 
 /// What the hub task signals to housekeeping.
@@ -428,7 +430,7 @@ async fn sleep_until_deadline(deadline: Option<Instant>) {
 
 fn read_failed(error: &StoreError, cid: Option<Cid>) -> Event {
     tracing::error!(%error, "cannot read the log");
-    queries::error_reply(&Refusal::NotStored(public_reason(error)), cid)
+    queries::error_reply(&Refusal::NotRead(public_reason(error)), cid)
 }
 
 /// The part of a store error that clients get. The server logs all of it.

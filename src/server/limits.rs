@@ -182,8 +182,15 @@ pub const BATCHES_IN_FLIGHT: usize = 8;
 /// The encoded size of a page of history, in bytes. A page of 100 usual messages takes 25 KB.
 pub const HISTORY_PAGE_BYTES: usize = 256 * 1024;
 
-/// Rows that a search scans before it sends results.
+/// Rows that a search reads in one transaction, before it sends results: a few milliseconds.
 pub const SEARCH_SLICE_ROWS: usize = 5_000;
+
+/// Bytes of text that a search reads in one transaction, beyond the last message. It copies them, so
+/// this bounds its memory, too.
+pub const SEARCH_SLICE_BYTES: usize = 1024 * 1024;
+
+/// The longest transaction of a search, on a slow disk. While one lasts, removed text cannot be scrubbed.
+pub const SEARCH_SLICE_TIME: Duration = Duration::from_millis(20);
 
 /// Results of one search. Past the limit, the user has to narrow the search.
 pub const SEARCH_HITS: usize = 200;

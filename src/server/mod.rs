@@ -41,6 +41,7 @@ use self::admin_socket::{AdminSocket, AdminSocketError};
 use self::connection_limit::ConnectionLimiter;
 use self::fanout::Fanout;
 use self::housekeeping::Housekeeping;
+use self::hub::trusted_clock::TrustedClock;
 use self::hub::{AccessMode, Hub};
 pub use self::hub_task::Clock;
 use self::hub_task::{HubTask, LogChanges, hub_channel, system_clock};
@@ -229,6 +230,7 @@ impl<L: Listener> ServerParts<L> {
             changes: Arc::clone(&changes),
             retention,
             clock,
+            trusted_clock: TrustedClock::new(snapshot.clock),
         };
         let housekeeping = tasks.spawn(stop.clone().run_until_cancelled_owned(housekeeping.run()));
         if let Some(admin) = admin {

@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 
 use regex::RegexBuilder;
 use tokio::time::Instant;
@@ -14,12 +14,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::hub::SessionId;
 use super::limits::{
-    HISTORY_PAGE_BYTES, REGEX_CACHE_BYTES, REGEX_SIZE_BYTES, SEARCH_HITS, SEARCH_SLICE_ROWS,
-    SEARCH_TIMEOUT,
+    HISTORY_PAGE_BYTES, REGEX_CACHE_BYTES, REGEX_SIZE_BYTES, SEARCH_HITS, SEARCH_SLICE_BYTES,
+    SEARCH_SLICE_ROWS, SEARCH_SLICE_TIME, SEARCH_TIMEOUT,
 };
 use crate::protocol::error::Refusal;
 use crate::protocol::event::{ErrorReply, Event, HistoryPage, SearchEnd, SearchResults};
-use crate::protocol::id::{Cid, UserId};
+use crate::protocol::id::{Cid, Seq, UserId};
 use crate::protocol::limits::PAGE_MESSAGES;
 use crate::protocol::message::{Message, Millis};
 use crate::protocol::query::{HistoryQuery, SearchQuery};
@@ -70,6 +70,36 @@ pub(super) struct SearchJob {
     pub(super) cancelled: CancellationToken,
     /// When it ends with what it has found so far. The time spent waiting for a thread counts.
     pub(super) deadline: Instant,
+}
+
+/// The part of the log that a search reads at a time.
+#[derive(Default)]
+struct Slice {
+    /// The texts of all candidates.
+    texts: String,
+    /// The messages that pass the filters, newest first.
+    candidates: Vec<Candidate>,
+    /// The number of messages read.
+    examined: u64,
+    /// Where the next slice begins; `None` if there is none.
+    next: Option<Seq>,
+}
+
+struct Candidate {
+    seq: Seq,
+    /// Its part of [`Slice::texts`].
+    text: Range<usize>,
+    /// The number of messages read before it.
+    examined_before: u64,
+}
+
+impl Slice {
+    fn push(&mut self, row: &ScanRow<'_>) {
+        let start = self.texts.len();
+        self.texts.push_str(row.content);
+        let text = start..self.texts.len();
+        self.candidates.push(Candidate { seq: row.seq, text, examined_before: self.examined });
+    }
 }
 
 /// The running search of each user. A user has one at a time, across all sessions.
@@ -140,40 +170,71 @@ impl SearchJob {
         let view = View { viewer: &self.viewer, now: self.now };
         let (mut before, mut searched, mut n_hits) = (None, 0, 0);
         loop {
+            let slice = self.read_slice(reader, view, before)?;
+            let mut examined = slice.examined;
+            let mut end =
+                if slice.next.is_some() { SearchEnd::Searching } else { SearchEnd::Complete };
             let mut hits = Vec::new();
-            let mut is_late = false;
-            let scanned = reader.scan(view, before, SEARCH_SLICE_ROWS, &mut |row| {
-                is_late = self.cancelled.is_cancelled() || now() > self.deadline;
+            for candidate in &slice.candidates {
+                if self.cancelled.is_cancelled() {
+                    send(self.results(Vec::new(), searched, SearchEnd::Replaced));
+                    return Ok(());
+                }
+                let is_late = now() > self.deadline;
                 if is_late || n_hits == SEARCH_HITS {
-                    return ControlFlow::Break(());
+                    end = if is_late { SearchEnd::TooLong } else { SearchEnd::TooMany };
+                    examined = candidate.examined_before;
+                    break;
                 }
-                if self.matches_filters(row) && regex.is_match(row.content) {
+                if slice.texts.get(candidate.text.clone()).is_some_and(|text| regex.is_match(text))
+                {
                     n_hits += 1;
-                    hits.push(row.seq);
+                    hits.push(candidate.seq);
                 }
-                ControlFlow::Continue(())
-            })?;
-            if self.cancelled.is_cancelled() {
-                send(self.results(Vec::new(), searched, SearchEnd::Replaced));
-                return Ok(());
             }
-            // The closure is not called for rows that the viewer may not see.
-            is_late |= scanned.next.is_some() && now() > self.deadline;
+            // A slice may have no candidates.
+            if end == SearchEnd::Searching && now() > self.deadline {
+                end = SearchEnd::TooLong;
+            }
             let mut messages = reader.messages(view, &hits)?;
             messages.sort_by_key(|message| std::cmp::Reverse(message.seq));
-            searched += scanned.visited;
-            before = scanned.next;
-            let end = match scanned.next {
-                _ if n_hits == SEARCH_HITS => SearchEnd::TooMany,
-                _ if is_late => SearchEnd::TooLong,
-                None => SearchEnd::Complete,
-                Some(_) => SearchEnd::Searching,
-            };
+            searched += examined;
+            before = slice.next;
             send(self.results(messages, searched, end));
             if end != SearchEnd::Searching {
                 return Ok(());
             }
         }
+    }
+
+    /// Reads the next messages before `before` that pass the filters. This is all that happens in a
+    /// transaction: the expression is matched after it, because it may take longer than removed text may
+    /// wait to be scrubbed.
+    fn read_slice(
+        &self,
+        reader: &mut dyn Reader,
+        view: View<'_>,
+        before: Option<Seq>,
+    ) -> Result<Slice, StoreError> {
+        let mut slice = Slice::default();
+        let (end, mut is_past_bound) = (now() + SEARCH_SLICE_TIME, false);
+        let scanned = reader.scan(view, before, SEARCH_SLICE_ROWS, &mut |row| {
+            // Earlier messages are older, apart from those of a time when the server's clock was ahead.
+            is_past_bound = self.query.after.is_some_and(|after| row.at < after);
+            if is_past_bound {
+                return ControlFlow::Break(());
+            }
+            if self.matches_filters(row) {
+                slice.push(row);
+            }
+            slice.examined += 1;
+            if slice.texts.len() >= SEARCH_SLICE_BYTES || now() >= end {
+                return ControlFlow::Break(());
+            }
+            ControlFlow::Continue(())
+        })?;
+        slice.next = scanned.next.filter(|_| !is_past_bound);
+        Ok(slice)
     }
 
     fn results(&self, messages: Vec<Message>, searched: u64, end: SearchEnd) -> Event {
@@ -188,7 +249,6 @@ impl SearchJob {
         let query = &self.query;
         query.from.as_ref().is_none_or(starts_with)
             && query.to.as_ref().is_none_or(|to| row.is_recipient(to))
-            && query.after.is_none_or(|after| row.at >= after)
             && query.before.is_none_or(|before| row.at < before)
     }
 }

@@ -64,6 +64,12 @@ pub enum StoreError {
     /// The log holds data that this program cannot have written.
     #[error("the log is corrupt: {0} (stop the server and restore a backup)")]
     Corrupt(String),
+    /// Another program changed a file of the log while it was open. What was written last is lost.
+    #[error(
+        "{0} was removed, replaced or truncated while the server was running: nothing is stored any \
+         more (stop the server, then restore the file from a backup)"
+    )]
+    FileReplaced(PathBuf),
     /// An earlier write failed, and the state of the disk is unknown: nothing more is written.
     #[error("the log is read-only after an earlier failure: restart the server")]
     EarlierFailure,

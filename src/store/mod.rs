@@ -11,6 +11,7 @@
 pub mod ban;
 pub mod error;
 mod message_ids;
+mod read_gate;
 mod row;
 mod rules;
 pub mod sqlite;
@@ -27,6 +28,7 @@ use chrono::{DateTime, FixedOffset};
 
 pub use self::ban::{BanTarget, NetworkError, client_network, network_contains, parse_network};
 pub use self::error::StoreError;
+pub use self::read_gate::ReadGate;
 pub use self::row::ScanRow;
 use crate::protocol::error::Refusal;
 use crate::protocol::event::Event;
@@ -88,8 +90,22 @@ pub trait Store: Send + 'static {
     /// Rows are examined from the oldest to the first that is too young to be removed.
     fn sweep(&mut self, now: Millis, retention: Retention) -> Result<SweepReport, StoreError>;
 
-    /// Erases removed text from the files.
+    /// Erases removed text from the files. Never waits for readers: pause them with
+    /// [`Store::read_gate`].
     fn scrub(&mut self) -> Result<ScrubOutcome, StoreError>;
+
+    /// Keeps the files short. For the time after the outcomes of a write are reported: it never waits for
+    /// readers, but for the disk.
+    ///
+    /// Unless an error is [transient](StoreError::is_transient), every later write fails.
+    fn checkpoint(&mut self) -> Result<CheckpointOutcome, StoreError> {
+        Ok(CheckpointOutcome::Done)
+    }
+
+    /// The gate that all readers of this log pass.
+    fn read_gate(&self) -> Arc<ReadGate> {
+        Arc::default()
+    }
 }
 
 /// A reader of the log. Each call sees one consistent state, with everything committed before it.
@@ -284,6 +300,8 @@ pub struct LogSnapshot {
     pub head: Seq,
     /// See [`Reader::horizon`].
     pub horizon: Seq,
+    /// The time of the last message or removal; 0 if there is none.
+    pub clock: Millis,
     /// The size of the log.
     pub size: LogSize,
     /// When each temporary message expires, including those that expired while the server was stopped.
@@ -335,6 +353,15 @@ pub enum ScrubOutcome {
     Done,
     /// A reader still used an older state of the file. Try again.
     Busy,
+}
+
+/// The result of [`Store::checkpoint`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CheckpointOutcome {
+    /// The files are short enough.
+    Done,
+    /// Readers never rested, so the write-ahead log has grown too long: [`Store::scrub`] truncates it.
+    ScrubDue,
 }
 
 /// Consecutive events.

@@ -19,7 +19,7 @@ pub struct ScanRow<'a> {
     pub sender: &'a str,
     /// When it was posted.
     pub at: Millis,
-    /// The text, not cleaned. To display it, read the message again with [`super::Reader::messages`],
+    /// The text. To display it, read the message again with [`super::Reader::messages`],
     /// which returns [`SafeText`].
     pub content: &'a str,
     /// IDs separated by spaces, or `None` for everyone.
@@ -97,7 +97,7 @@ impl MessageRow<'_> {
             guest: self.guest,
             audience: parse_audience(self.recipients)?,
             kind,
-            content: SafeText::clean(self.content),
+            content: SafeText::from_trusted(self.content),
             at: to_datetime(self.at, self.zone)?,
             cid: parse_cid(self.cid)?,
         })

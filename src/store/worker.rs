@@ -10,9 +10,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 
-use super::{Entry, Outcome, Reader, Retention, ScrubOutcome, Store, StoreError, SweepReport};
+use super::{
+    CheckpointOutcome, Entry, Outcome, ReadGate, Reader, Retention, ScrubOutcome, Store,
+    StoreError, SweepReport,
+};
 use crate::protocol::message::Millis;
 
 /// Capacity of the writer's queue. When it is full, senders wait.
@@ -49,11 +52,18 @@ enum WriteRequest {
 
 /// Sends requests to the writer.
 #[derive(Debug, Clone)]
-pub struct WriterHandle(mpsc::Sender<WriteRequest>);
+pub struct WriterHandle {
+    requests: mpsc::Sender<WriteRequest>,
+    gate: Arc<ReadGate>,
+    scrub_due: Arc<Notify>,
+}
 
 /// Receiving end of [`WriterHandle`].
 #[derive(Debug)]
-pub struct WriteQueue(mpsc::Receiver<WriteRequest>);
+pub struct WriteQueue {
+    requests: mpsc::Receiver<WriteRequest>,
+    scrub_due: Arc<Notify>,
+}
 
 /// Sends jobs to a group of readers.
 #[derive(Debug, Clone)]
@@ -67,10 +77,17 @@ pub struct ReadQueue(mpsc::Receiver<ReadJob>);
 #[derive(Debug)]
 pub struct PendingWrite<T>(oneshot::Receiver<Result<T, StoreError>>);
 
-/// Creates the writer's queue.
+/// Creates the writer's queue, for a writer and readers that are tasks of one thread.
 pub fn write_queue() -> (WriterHandle, WriteQueue) {
+    write_queue_with(Arc::default())
+}
+
+/// Creates the writer's queue. `gate` is [`Store::read_gate`].
+fn write_queue_with(gate: Arc<ReadGate>) -> (WriterHandle, WriteQueue) {
     let (sender, receiver) = mpsc::channel(WRITE_QUEUE_LEN);
-    (WriterHandle(sender), WriteQueue(receiver))
+    let scrub_due = Arc::<Notify>::default();
+    let handle = WriterHandle { requests: sender, gate, scrub_due: Arc::clone(&scrub_due) };
+    (handle, WriteQueue { requests: receiver, scrub_due })
 }
 
 /// Creates a queue for readers.
@@ -99,9 +116,15 @@ impl WriterHandle {
         self.send(|reply| WriteRequest::Sweep { now, retention, reply }).await?.wait().await
     }
 
-    /// See [`Store::scrub`].
+    /// See [`Store::scrub`]. Pauses the readers meanwhile.
     pub async fn scrub(&self) -> Result<ScrubOutcome, StoreError> {
+        let Some(_paused) = self.gate.pause().await else { return Ok(ScrubOutcome::Busy) };
         self.send(|reply| WriteRequest::Scrub { reply }).await?.wait().await
+    }
+
+    /// Waits for [`CheckpointOutcome::ScrubDue`].
+    pub async fn scrub_due(&self) {
+        self.scrub_due.notified().await;
     }
 
     async fn send<T>(
@@ -109,7 +132,7 @@ impl WriterHandle {
         request: impl FnOnce(ReplySender<T>) -> WriteRequest,
     ) -> Result<PendingWrite<T>, StoreError> {
         let (reply, pending) = oneshot::channel();
-        self.0.send(request(reply)).await.map_err(closed)?;
+        self.requests.send(request(reply)).await.map_err(closed)?;
         Ok(PendingWrite(pending))
     }
 }
@@ -148,8 +171,8 @@ fn closed<E>(_: E) -> StoreError {
 /// own.
 pub fn run_writer(mut store: impl Store, mut queue: WriteQueue) {
     let mut queued = Vec::new();
-    while queue.0.blocking_recv_many(&mut queued, MAX_BATCH) > 0 {
-        process(&mut store, &mut queued);
+    while queue.requests.blocking_recv_many(&mut queued, MAX_BATCH) > 0 {
+        process(&mut store, &mut queued, &queue.scrub_due);
     }
 }
 
@@ -160,9 +183,9 @@ pub async fn run_writer_task(
     mut disk_delay: impl AsyncFnMut(),
 ) {
     let mut queued = Vec::new();
-    while queue.0.recv_many(&mut queued, MAX_BATCH).await > 0 {
+    while queue.requests.recv_many(&mut queued, MAX_BATCH).await > 0 {
         disk_delay().await;
-        process(&mut store, &mut queued);
+        process(&mut store, &mut queued, &queue.scrub_due);
     }
 }
 
@@ -183,7 +206,8 @@ pub async fn run_reader_task(mut reader: impl Reader, mut queue: ReadQueue) {
     }
 }
 
-fn process(store: &mut impl Store, queued: &mut Vec<WriteRequest>) {
+/// Serves requests, and reports their outcomes before it does anything else to the files.
+fn process(store: &mut impl Store, queued: &mut Vec<WriteRequest>, scrub_due: &Notify) {
     let mut batch = EntryBatch::default();
     for request in queued.drain(..) {
         match request {
@@ -206,6 +230,13 @@ fn process(store: &mut impl Store, queued: &mut Vec<WriteRequest>) {
         }
     }
     batch.commit(store);
+    match store.checkpoint() {
+        Ok(CheckpointOutcome::Done) => {}
+        Ok(CheckpointOutcome::ScrubDue) => scrub_due.notify_one(),
+        // Tried again after the next write, which fails by itself once the log has no room left.
+        Err(error) if error.is_transient() => {}
+        Err(error) => tracing::error!(%error, "cannot checkpoint the log: it is read-only now"),
+    }
 }
 
 /// The entries of one transaction, and for each request how many of the outcomes are its own.
@@ -271,7 +302,7 @@ pub fn spawn_threads<S: Store>(store: S) -> Result<(LogHandles, LogThreads), Sto
     };
     let readers = spawn_readers("store-read", READER_THREADS, || {})?;
     let searchers = spawn_readers("store-search", search_threads(), lower_priority)?;
-    let (writer, queue) = write_queue();
+    let (writer, queue) = write_queue_with(store.read_gate());
     threads.push(spawn("store", move || {
         let _abort = AbortOnPanic;
         run_writer(store, queue);

@@ -100,7 +100,7 @@ impl Hub {
         self.head = message.seq;
         self.track_recipients(&message);
         if let Some(at) = message.expires() {
-            self.expiry.insert(at, message.id);
+            self.schedule_expiry(now, at - now.millis(), message.id);
         }
         let to = self.audience_sessions(&message.sender, &message.audience);
         effects.push(HubEffect::Send { to, event: Event::Posted(message) });

@@ -13,7 +13,8 @@ use crate::store::Entry;
 /// How long to wait, in milliseconds, before an expiry that could not be stored is proposed again.
 const RETRY_DELAY: Millis = 10_000;
 
-/// The temporary messages, by the wall-clock time of their expiry.
+/// The temporary messages, by the time of the [`TrustedClock`](super::trusted_clock::TrustedClock) at which
+/// they expire.
 #[derive(Debug, Default)]
 pub(super) struct ExpiryQueue(BTreeSet<(Millis, MessageId)>);
 
@@ -22,9 +23,10 @@ impl ExpiryQueue {
         self.0.insert((at, id));
     }
 
-    pub(super) fn deadline(&self, now: Now) -> Option<Instant> {
+    /// When the first message expires. `time` is the trusted one.
+    pub(super) fn deadline(&self, now: Now, time: Millis) -> Option<Instant> {
         let (at, _) = self.0.first()?;
-        let wait = u64::try_from(at - now.millis()).unwrap_or(0);
+        let wait = u64::try_from(at - time).unwrap_or(0);
         Some(now.monotonic + Duration::from_millis(wait))
     }
 }
@@ -32,8 +34,9 @@ impl ExpiryQueue {
 impl Hub {
     /// Proposes the expiry of the messages that are due. Nobody is served them meanwhile.
     pub(super) fn expire_due(&mut self, now: Now, effects: &mut Vec<HubEffect>) {
+        let time = self.clock.read(now).time;
         while let Some((due, id)) = self.expiry.0.first().copied() {
-            if due > now.millis() {
+            if due > time {
                 return;
             }
             self.expiry.0.pop_first();
@@ -44,6 +47,11 @@ impl Hub {
 
     /// Schedules another try after an expiry could not be stored.
     pub(super) fn retry_expiry(&mut self, now: Now, id: MessageId) {
-        self.expiry.insert(now.millis() + RETRY_DELAY, id);
+        self.schedule_expiry(now, RETRY_DELAY, id);
+    }
+
+    /// Schedules an expiry after so many milliseconds, also while the wall clock is not trusted.
+    pub(super) fn schedule_expiry(&mut self, now: Now, delay: Millis, id: MessageId) {
+        self.expiry.insert(self.clock.time(now).saturating_add(delay), id);
     }
 }

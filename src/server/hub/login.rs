@@ -125,8 +125,10 @@ impl Hub {
     ) {
         let PendingLogin { session, peer, dialect, resume } = login;
         let is_first = self.sessions.add(session, &user, dialect, peer);
+        // Beyond the head are events that this log has lost: it was restored from a backup.
+        let range = self.horizon..=self.head;
         let resume =
-            resume.filter(|resume| resume.epoch == self.epoch && resume.after >= self.horizon);
+            resume.filter(|resume| resume.epoch == self.epoch && range.contains(&resume.after));
         let welcome = Welcome {
             user: user.clone(),
             epoch: self.epoch.clone(),

@@ -16,6 +16,7 @@ mod login_policy;
 mod post;
 mod presence;
 mod sessions;
+pub(super) mod trusted_clock;
 
 #[cfg(test)]
 mod harness;
@@ -44,6 +45,7 @@ use self::login_policy::LoginPolicy;
 use self::presence::Presence;
 use self::sessions::Sessions;
 pub use self::sessions::{KeyHash, PeerInfo};
+use self::trusted_clock::TrustedClock;
 use crate::protocol::error::ErrorCode;
 use crate::protocol::event::{ErrorReply, Event};
 use crate::protocol::id::{Cid, Seq, UserId};
@@ -149,6 +151,8 @@ pub struct Hub {
     login_policy: LoginPolicy,
     pending_registrations: PendingRegistrations,
     expiry: ExpiryQueue,
+    /// Decides when messages expire.
+    clock: TrustedClock,
     presence: Presence,
     delivery: DeliveryTracker,
     head: Seq,
@@ -170,6 +174,7 @@ impl Hub {
             login_policy: LoginPolicy::new(access, &snapshot.invites, &snapshot.bans),
             pending_registrations: PendingRegistrations::default(),
             expiry,
+            clock: TrustedClock::new(snapshot.clock),
             presence: Presence::default(),
             delivery: DeliveryTracker::default(),
             head: snapshot.head,
@@ -219,7 +224,7 @@ impl Hub {
     /// When [`HubInput::Tick`] is due, unless another input comes first.
     pub fn next_deadline(&self, now: Now) -> Option<Instant> {
         let presence = self.presence.deadline();
-        let expiry = self.expiry.deadline(now);
+        let expiry = self.expiry.deadline(now, self.clock.time(now));
         presence.into_iter().chain(expiry).min()
     }
 

@@ -282,6 +282,19 @@ fn temporary_message_expires_once_and_on_time() {
 }
 
 #[test]
+fn temporary_message_expires_on_time_while_the_clock_is_not_trusted() {
+    let mut harness = HubHarness::new();
+    harness.join_and_settle(1, "Ann");
+    harness.now.wall += Duration::from_hours(40 * 24);
+    harness.request(1, post(Audience::Everyone, PostKind::Temporary { seconds: 10 }));
+    let (_, message) = harness.take_posted();
+    harness.wait(Duration::from_millis(9_999));
+    assert_eq!(harness.take_sent(), []);
+    harness.wait(Duration::from_millis(1));
+    assert_eq!(harness.take_sent(), [(1, Event::Expired { seq: Seq(2), id: message.id })]);
+}
+
+#[test]
 fn deleted_temporary_message_does_not_expire() {
     let mut harness = HubHarness::new();
     harness.join_and_settle(1, "Ann");

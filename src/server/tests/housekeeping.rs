@@ -8,10 +8,15 @@ use tempfile::TempDir;
 use tokio::time::sleep;
 
 use super::*;
-use crate::protocol::message::Millis;
+use crate::protocol::message::{Audience, MessageKind, Millis};
+use crate::protocol::query::SearchQuery;
+use crate::protocol::text::SafeText;
+use crate::server::queries::{self, SearchJob};
 use crate::store::sqlite::SqliteStore;
 use crate::store::tests::memory::MemoryReader;
-use crate::store::{Entry, LogSnapshot, Outcome, ScrubOutcome, StoreError, SweepReport};
+use crate::store::{
+    Entry, LogSnapshot, NewMessage, Outcome, ScrubOutcome, StoreError, SweepReport,
+};
 
 const MINUTE: Duration = Duration::from_mins(1);
 const DAY: Duration = Duration::from_hours(24);
@@ -163,4 +168,102 @@ async fn old_messages_expire_but_unread_direct_messages_stay() {
     bob.send(&json!({"action": "HISTORY"})).await;
     let page = bob.expect("action", "HISTORY").await;
     assert_eq!(page["messages"][0]["content"], "for Bob");
+}
+
+/// A month before the clock of the harness.
+#[tokio::test(start_paused = true)]
+async fn jump_of_the_clock_removes_nothing() {
+    let folder = TempDir::new().unwrap();
+    let mut store = SqliteStore::open(folder.path()).unwrap();
+    let old = clock().wall - chrono::Duration::days(31);
+    let message = |kind, text| {
+        Entry::Post(NewMessage {
+            sender: "Ann_0001".parse().unwrap(),
+            guest: false,
+            audience: Audience::Everyone,
+            guests: Arc::default(),
+            kind,
+            content: SafeText::clean(text),
+            at: old,
+            cid: None,
+        })
+    };
+    let expires = old.timestamp_millis() + 60_000_000;
+    let posts = [
+        message(MessageKind::Plain, "old"),
+        message(MessageKind::Temporary { expires }, "short-lived"),
+    ];
+    store.apply(old.timestamp_millis(), &posts).unwrap();
+    let mut harness = ServerHarness::with_retention(store, None, Retention::Days(30));
+    sleep(MINUTE).await;
+    assert_eq!(history_texts(&mut harness).await, ["old"], "the other is hidden by its time");
+    sleep(50 * MINUTE).await;
+    assert!(is_on_disk(folder.path(), "short-lived"));
+    assert_eq!(history_texts(&mut harness).await, ["old"]);
+    sleep(15 * MINUTE).await;
+    assert_eq!(history_texts(&mut harness).await, [""; 0], "the clock has held");
+    sleep(MINUTE).await;
+    assert!(!is_on_disk(folder.path(), "short-lived"), "scrubbed");
+}
+
+#[tokio::test]
+async fn slow_searches_delay_neither_scrubs_nor_writes() {
+    let folder = TempDir::new().unwrap();
+    let store = SqliteStore::open(folder.path()).unwrap();
+    let (log, _threads) = worker::spawn_threads(store).unwrap();
+    let message = |text: &str| {
+        Entry::Post(NewMessage {
+            sender: "Ann_0001".parse().unwrap(),
+            guest: false,
+            audience: Audience::Everyone,
+            guests: Arc::default(),
+            kind: MessageKind::Plain,
+            content: SafeText::clean(text),
+            at: clock().wall,
+            cid: None,
+        })
+    };
+    let write =
+        async |append| log.writer.propose(0, vec![append]).await.unwrap().wait().await.unwrap();
+    for _ in 0..300 {
+        write(message(&"10".repeat(2_000))).await;
+    }
+    let tasks = TaskTracker::new();
+    let searches: Vec<_> = (0..3)
+        .map(|_| {
+            let searchers = log.searchers.clone();
+            tasks.spawn(async move {
+                loop {
+                    let job = SearchJob {
+                        viewer: "Bob_0001".parse().unwrap(),
+                        now: clock().millis(),
+                        cid: None,
+                        query: SearchQuery {
+                            pattern: "1[01]{390}[^01]".to_owned(),
+                            ..SearchQuery::default()
+                        },
+                        cancelled: CancellationToken::new(),
+                        deadline: queries::search_deadline(),
+                    };
+                    searchers.read(move |reader| job.run(reader, |_| {})).await.unwrap();
+                }
+            })
+        })
+        .collect();
+    let mut slowest = Duration::ZERO;
+    for n in 0..20 {
+        let outcomes = write(message(&format!("secret-{n}-text"))).await;
+        let [Outcome::Posted(secret)] = &outcomes[..] else { panic!("{outcomes:?}") };
+        let start = monotonic_now();
+        write(Entry::Delete { id: secret.id, by: secret.sender.clone(), cid: None }).await;
+        let (scrubbed, _) = tokio::join!(log.writer.scrub(), write(message("and on")));
+        slowest = slowest.max(start.elapsed());
+        assert_eq!(scrubbed.unwrap(), ScrubOutcome::Done);
+        assert!(!is_on_disk(folder.path(), &format!("secret-{n}-text")));
+    }
+    assert!(slowest < Duration::from_secs(1), "{slowest:?}");
+    for search in searches {
+        search.abort();
+        assert!(search.await.unwrap_err().is_cancelled());
+    }
 }

@@ -21,6 +21,7 @@ use tokio_util::task::TaskTracker;
 
 use super::fanout::Fanout;
 use super::housekeeping::Housekeeping;
+use super::hub::trusted_clock::TrustedClock;
 use super::hub::{self, AccessMode, Hub, KeyHash, Now, SessionId, SessionSet};
 use super::hub_task::{HubTask, LogChanges, hub_channel};
 use super::limits;
@@ -109,6 +110,7 @@ impl ServerHarness {
             changes: Arc::clone(&changes),
             retention,
             clock,
+            trusted_clock: TrustedClock::new(snapshot.clock),
         };
         tasks.spawn(stop.clone().run_until_cancelled_owned(housekeeping.run()));
         let tail = Arc::new(Tail::new(snapshot.head));
@@ -391,6 +393,30 @@ async fn reconnecting_client_gets_missed_then_live_events() {
     )
     .await;
     assert_eq!(kim.expect("status", "SUCCESS").await["resumed"], false);
+}
+
+/// A client has received events that the log lost when it was restored from a backup.
+#[tokio::test(start_paused = true)]
+async fn client_ahead_of_the_log_is_not_resumed() {
+    let mut harness = ServerHarness::start();
+    let mut ann = harness.join("Ann").await;
+    ann.post("restored").await;
+    let mut head = ann.expect("content", "restored").await["seq"].as_u64().unwrap();
+    for (ahead, resumed) in [(0, true), (1, false)] {
+        let mut bob = harness.connect(65_536);
+        bob.expect("action", "LOGIN").await;
+        let epoch = &harness.epoch;
+        bob.send(&json!({"action": "LOGIN", "protocol": 1, "username": "Bob", "after": head + ahead, "epoch": epoch}))
+            .await;
+        let welcome = bob.expect("status", "SUCCESS").await;
+        assert_eq!((&welcome["resumed"], &welcome["head"]), (&json!(resumed), &json!(head)));
+        bob.send(&json!({"action": "HISTORY"})).await;
+        let page = bob.wait_for("action", "HISTORY").await;
+        assert_eq!(page["messages"][0]["content"], "restored");
+        ann.post("new").await;
+        bob.wait_for("content", "new").await;
+        head = ann.wait_for("content", "new").await["seq"].as_u64().unwrap();
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -99,3 +99,45 @@ fn search_is_cancelled_only_by_its_own_session() {
     searches.end_session(SessionId(2));
     assert!(second.is_cancelled());
 }
+
+#[tokio::test(start_paused = true)]
+async fn search_stops_at_its_lower_bound() {
+    let mut harness = ServerHarness::start();
+    let mut ann = harness.join("Ann").await;
+    let mut times = Vec::new();
+    for n in 0..20 {
+        tokio::time::sleep(Duration::from_secs(20)).await;
+        ann.post(&format!("message {n}")).await;
+        times.push(ann.expect("content", &format!("message {n}")).await["at"].clone());
+    }
+    let search =
+        json!({"action": "SEARCH", "content": "message .[05]", "cid": "s", "after": times[10]});
+    ann.send(&search).await;
+    let found = ann.expect("action", "FOUND").await;
+    let texts: Vec<_> =
+        found["messages"].as_array().unwrap().iter().map(|m| &m["content"]).collect();
+    assert_eq!(texts, ["message 15", "message 10"]);
+    assert_eq!((&found["end"], &found["searched"]), (&json!("complete"), &json!(10)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn failed_read_can_be_repeated() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = crate::store::sqlite::SqliteStore::open(folder.path()).unwrap();
+    let mut harness = ServerHarness::with_store(store, None);
+    let mut ann = harness.join("Ann").await;
+    ann.post("one").await;
+    ann.expect("content", "one").await;
+    // The message is in this file alone.
+    let wal = folder.path().join("log.db-wal");
+    let bytes = std::fs::read(&wal).unwrap();
+    std::fs::write(&wal, []).unwrap();
+    for action in ["HISTORY", "SEARCH"] {
+        ann.send(&json!({"action": action, "content": "one", "cid": action})).await;
+        let error = ann.expect("cid", action).await;
+        assert_eq!((&error["action"], &error["code"]), (&json!("ERROR"), &json!("not_read")));
+    }
+    std::fs::write(&wal, bytes).unwrap();
+    ann.send(&json!({"action": "HISTORY", "cid": "again"})).await;
+    assert_eq!(ann.expect("cid", "again").await["messages"][0]["content"], "one");
+}

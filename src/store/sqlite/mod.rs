@@ -5,29 +5,43 @@
 //! second, and an index would more than double the cost of storing a message.
 
 mod accounts;
+mod files;
 mod open;
 mod read;
 mod sweep;
 mod write;
 
 use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
 
 use rusqlite::{
     Connection, OptionalExtension, Params, Row as SqliteRow, Transaction, TransactionBehavior,
 };
 
+use self::files::OpenFile;
 pub use self::read::SqliteReader;
 use self::write::WriteTxn;
 use super::message_ids::MessageIds;
 use super::row::{parse_message_id, parse_user_id};
 use super::{
-    Entry, LogSize, LogSnapshot, Outcome, Retention, ScrubOutcome, Store, StoreError, SweepReport,
+    CheckpointOutcome, Entry, LogSize, LogSnapshot, Outcome, ReadGate, Retention, ScrubOutcome,
+    Store, StoreError, SweepReport,
 };
 use crate::protocol::id::{MessageId, Seq, UserId};
 use crate::protocol::message::Millis;
 
-/// A checkpoint is due when this many pages of 4 KiB are in the write-ahead log.
+/// A checkpoint is due when this many pages of 4 KiB of the write-ahead log are not in the file.
 const CHECKPOINT_PAGES: i64 = 1_000;
+
+/// A scrub is due each time the write-ahead log has grown by this many pages. It starts from the
+/// beginning after a checkpoint, unless a reader always uses it.
+const SCRUB_PAGES: i64 = 4_000;
+
+/// The header of the write-ahead log, and of each page in it, in bytes
+/// (<https://sqlite.org/fileformat2.html#walformat>).
+const WAL_HEADER: i64 = 32;
+const WAL_PAGE_HEADER: i64 = 24;
 
 /// The log in a data folder, which is locked against other processes.
 #[derive(Debug)]
@@ -38,6 +52,15 @@ pub struct SqliteStore {
     ids: MessageIds,
     /// Where the next sweep begins.
     next_sweep: Seq,
+    log_file: OpenFile,
+    wal_file: OpenFile,
+    /// The length of the log file, which never shrinks.
+    log_len: u64,
+    page_size: i64,
+    wal: WalState,
+    /// The length of the write-ahead log, in pages, at which a scrub is due.
+    scrub_at: i64,
+    gate: Arc<ReadGate>,
     /// Whether a write has failed and the state of the disk is unknown; see
     /// [`StoreError::EarlierFailure`].
     failed: bool,
@@ -52,17 +75,41 @@ struct LogHeader {
     horizon: Seq,
 }
 
+/// The state of the write-ahead log, in pages.
+#[derive(Debug, Clone, Copy, Default)]
+struct WalState {
+    len: i64,
+    /// How many of them a checkpoint has copied to the file.
+    copied: i64,
+}
+
 impl SqliteStore {
     /// Opens the log in `folder`. Creates the folder and the log if they are missing.
     pub fn open(folder: &Path) -> Result<Self, StoreError> {
         let folder = open::lock_folder(folder)?;
         let db = open::open_writer(&folder.file)?;
+        // Also creates the write-ahead log.
         let (header, ids) = (read_header(&db)?, read_message_ids(&db)?);
-        Ok(Self { db, header, ids, next_sweep: Seq(0), failed: false, folder })
+        let log_file = OpenFile::new(folder.file.clone())?;
+        Ok(Self {
+            log_len: log_file.check(0)?,
+            log_file,
+            wal_file: OpenFile::new(files::wal_path(&folder.file))?,
+            page_size: db.pragma_query_value(None, "page_size", |row| row.get(0))?,
+            wal: WalState::default(),
+            db,
+            header,
+            ids,
+            next_sweep: Seq(0),
+            scrub_at: SCRUB_PAGES,
+            gate: Arc::default(),
+            failed: false,
+            folder,
+        })
     }
 
-    /// Runs `work` in a transaction: everything it writes is committed, or nothing. Then checkpoints if
-    /// that is due.
+    /// Runs `work` in a transaction: everything it writes is committed, or nothing. What was committed
+    /// counts only if it is in files that the next start will open.
     fn write<T>(
         &mut self,
         now: Millis,
@@ -71,16 +118,15 @@ impl SqliteStore {
         if self.failed {
             return Err(StoreError::EarlierFailure);
         }
-        let written = self.transact(now, work);
-        match &written {
-            // The commit is safe even if the checkpoint fails.
-            Ok(_) => match self.checkpoint_if_due() {
-                Ok(()) => {}
-                Err(error) => self.failed = !error.is_transient(),
-            },
-            Err(error) => self.failed = !error.is_transient(),
-        }
-        written
+        let written = self.check_wal_file().and_then(|()| self.transact(now, work));
+        let written = written.and_then(|done| self.check_files().map(|()| done));
+        self.note_failure(written)
+    }
+
+    /// Stops writing if the result leaves the state of the disk unknown.
+    fn note_failure<T>(&mut self, result: Result<T, StoreError>) -> Result<T, StoreError> {
+        self.failed |= result.as_ref().is_err_and(|error| !error.is_transient());
+        result
     }
 
     fn transact<T>(
@@ -100,12 +146,46 @@ impl SqliteStore {
         Ok(done)
     }
 
+    fn check_files(&mut self) -> Result<(), StoreError> {
+        let (_, len, copied) = checkpoint(&self.db, "PRAGMA wal_checkpoint(NOOP)")?;
+        self.wal = WalState { len, copied };
+        self.check_wal_file()?;
+        self.log_len = self.log_file.check(self.log_len)?;
+        Ok(())
+    }
+
+    /// A commit makes a shortened file long again, so this is checked before a commit, too.
+    fn check_wal_file(&self) -> Result<(), StoreError> {
+        let bytes = match self.wal.len {
+            0 => 0,
+            len => WAL_HEADER + len * (WAL_PAGE_HEADER + self.page_size),
+        };
+        self.wal_file.check(bytes.cast_unsigned())?;
+        Ok(())
+    }
+
+    /// Copies the write-ahead log to the file, if it is long enough and as far as readers allow.
     fn checkpoint_if_due(&self) -> Result<(), StoreError> {
-        let (_, pages, done) = checkpoint(&self.db, "PRAGMA wal_checkpoint(NOOP)")?;
-        if pages - done >= CHECKPOINT_PAGES {
+        if self.wal.len - self.wal.copied >= CHECKPOINT_PAGES {
             checkpoint(&self.db, "PRAGMA wal_checkpoint(PASSIVE)")?;
         }
         Ok(())
+    }
+
+    /// Empties the write-ahead log, unless a reader uses it.
+    fn truncate(&mut self) -> Result<ScrubOutcome, StoreError> {
+        // Other checkpoints do not wait for readers. This one would wait, and nobody could write.
+        self.db.busy_timeout(Duration::ZERO)?;
+        let truncated = checkpoint(&self.db, "PRAGMA wal_checkpoint(TRUNCATE)");
+        self.db.busy_timeout(open::BUSY_TIMEOUT)?;
+        match truncated {
+            Ok((0, ..)) => {
+                self.wal = WalState::default();
+                Ok(ScrubOutcome::Done)
+            }
+            Ok(_) | Err(StoreError::Busy) => Ok(ScrubOutcome::Busy),
+            Err(error) => Err(error),
+        }
     }
 }
 
@@ -118,6 +198,7 @@ impl Store for SqliteStore {
             epoch: db.query_row("SELECT epoch FROM log", (), |row| row.get(0))?,
             head: self.header.head,
             horizon: self.header.horizon,
+            clock: self.header.clock,
             size: read_size(&db)?,
             expirations: query_all(
                 &db,
@@ -133,7 +214,7 @@ impl Store for SqliteStore {
     }
 
     fn open_reader(&self) -> Result<SqliteReader, StoreError> {
-        SqliteReader::open(&self.folder.file)
+        SqliteReader::open(&self.folder.file, self.read_gate())
     }
 
     fn apply(&mut self, now: Millis, batch: &[Entry]) -> Result<Vec<Outcome>, StoreError> {
@@ -151,14 +232,29 @@ impl Store for SqliteStore {
         if self.failed {
             return Err(StoreError::EarlierFailure);
         }
-        match checkpoint(&self.db, "PRAGMA wal_checkpoint(TRUNCATE)") {
-            Ok((0, ..)) => Ok(ScrubOutcome::Done),
-            Ok(_) | Err(StoreError::Busy) => Ok(ScrubOutcome::Busy),
-            Err(error) => {
-                self.failed = !error.is_transient();
-                Err(error)
-            }
+        let truncated = self.truncate();
+        self.note_failure(truncated)
+    }
+
+    fn checkpoint(&mut self) -> Result<CheckpointOutcome, StoreError> {
+        if self.failed {
+            return Ok(CheckpointOutcome::Done);
         }
+        let done = self.checkpoint_if_due();
+        self.note_failure(done)?;
+        let WalState { len, .. } = self.wal;
+        if len < SCRUB_PAGES {
+            self.scrub_at = SCRUB_PAGES;
+        }
+        if len < self.scrub_at {
+            return Ok(CheckpointOutcome::Done);
+        }
+        self.scrub_at = len + SCRUB_PAGES;
+        Ok(CheckpointOutcome::ScrubDue)
+    }
+
+    fn read_gate(&self) -> Arc<ReadGate> {
+        Arc::clone(&self.gate)
     }
 }
 
@@ -278,10 +374,5 @@ impl SqliteStore {
     /// Simulates a disk that is full at this many pages.
     pub(super) fn limit_pages(&self, pages: u32) {
         self.db.pragma_update(None, "max_page_count", pages).unwrap();
-    }
-
-    /// Makes a blocked statement fail immediately.
-    pub(super) fn disable_busy_timeout(&self) {
-        self.db.pragma_update(None, "busy_timeout", 0).unwrap();
     }
 }

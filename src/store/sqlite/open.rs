@@ -3,6 +3,7 @@
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rand::distr::{Alphanumeric, SampleString};
 use rusqlite::{Connection, OpenFlags};
@@ -32,7 +33,7 @@ const CURRENT_FORMAT: i64 = MIGRATIONS.len() as i64;
 const MIN_SQLITE_VERSION: i32 = 3_051_003;
 
 /// How long to wait for a write lock held by another process (the `sqlite3` shell, say).
-const BUSY_TIMEOUT_MS: u32 = 5_000;
+pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Page cache of the writer and of each reader. Small, because the operating system caches the file,
 /// too; larger caches made nothing faster (`benches/store.rs`).
@@ -142,7 +143,7 @@ pub(super) fn open_reader(file: &Path) -> Result<Connection, StoreError> {
 fn connect(file: &Path) -> Result<Connection, StoreError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let db = Connection::open_with_flags(file, flags)?;
-    db.pragma_update(None, "busy_timeout", BUSY_TIMEOUT_MS)?;
+    db.busy_timeout(BUSY_TIMEOUT)?;
     // Keeps message text out of temporary files.
     db.pragma_update(None, "temp_store", "MEMORY")?;
     // The schema of a manipulated file must not run functions with side effects.

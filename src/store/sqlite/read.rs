@@ -5,12 +5,13 @@
 
 use std::ops::ControlFlow;
 use std::path::Path;
+use std::sync::Arc;
 
 use rusqlite::{Connection, Params, Row as SqliteRow};
 
 use super::super::row::{MessageRow, ScanRow, parse_cid, parse_message_id, parse_user_id};
 use super::super::{
-    EventPage, LogSize, MessagePage, MessagesAround, Reader, ScanResult, StoreError, View,
+    EventPage, LogSize, MessagePage, MessagesAround, ReadGate, Reader, ScanResult, StoreError, View,
 };
 use super::{open, read_header, read_size, seq_column, seq_to_sql};
 use crate::protocol::event::{Deleted, Event};
@@ -96,11 +97,12 @@ const SCAN: &str = "SELECT seq, sender, recipients, at, expires, content FROM me
 #[derive(Debug)]
 pub struct SqliteReader {
     db: Connection,
+    gate: Arc<ReadGate>,
 }
 
 impl SqliteReader {
-    pub(super) fn open(file: &Path) -> Result<Self, StoreError> {
-        Ok(Self { db: open::open_reader(file)? })
+    pub(super) fn open(file: &Path, gate: Arc<ReadGate>) -> Result<Self, StoreError> {
+        Ok(Self { db: open::open_reader(file)?, gate })
     }
 }
 
@@ -111,6 +113,7 @@ impl Reader for SqliteReader {
         after: Seq,
         limit: usize,
     ) -> Result<Option<EventPage>, StoreError> {
+        let _reading = self.gate.enter();
         let limit = limit.max(1);
         let db = self.db.transaction()?;
         let header = read_header(&db)?;
@@ -135,6 +138,7 @@ impl Reader for SqliteReader {
         before: Option<Seq>,
         limit: usize,
     ) -> Result<MessagePage, StoreError> {
+        let _reading = self.gate.enter();
         let before = before.unwrap_or(Seq(u64::MAX));
         let (mut messages, has_earlier) =
             read_messages(&self.db, MESSAGES_BEFORE, view, before, limit)?;
@@ -148,6 +152,7 @@ impl Reader for SqliteReader {
         id: MessageId,
         limit: usize,
     ) -> Result<Option<MessagesAround>, StoreError> {
+        let _reading = self.gate.enter();
         let db = self.db.transaction()?;
         let Some(seq) = find_visible(&db, view, id)? else { return Ok(None) };
         let from = Seq(seq.0 + 1);
@@ -160,6 +165,7 @@ impl Reader for SqliteReader {
     }
 
     fn messages(&mut self, view: View<'_>, seqs: &[Seq]) -> Result<Vec<Message>, StoreError> {
+        let _reading = self.gate.enter();
         let db = self.db.transaction()?;
         let mut messages = Vec::new();
         for seq in seqs {
@@ -181,6 +187,7 @@ impl Reader for SqliteReader {
         max_rows: usize,
         visit: &mut dyn FnMut(&ScanRow<'_>) -> ControlFlow<()>,
     ) -> Result<ScanResult, StoreError> {
+        let _reading = self.gate.enter();
         let max_rows = max_rows.max(1);
         let (mut examined, mut visited, mut next) = (0, 0, None);
         let before = before.unwrap_or(Seq(u64::MAX));
@@ -201,10 +208,12 @@ impl Reader for SqliteReader {
     }
 
     fn horizon(&mut self) -> Result<Seq, StoreError> {
+        let _reading = self.gate.enter();
         Ok(read_header(&self.db)?.horizon)
     }
 
     fn size(&mut self) -> Result<LogSize, StoreError> {
+        let _reading = self.gate.enter();
         read_size(&self.db)
     }
 }

@@ -2,16 +2,27 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::ops::ControlFlow;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 
 use super::super::sqlite::SqliteStore;
-use super::super::{BanTarget, ScrubOutcome, StoreError};
+use super::super::worker::{self, LogHandles};
+use super::super::{BanTarget, ScanRow, ScrubOutcome, StoreError};
 use super::*;
 
 fn temp_folder() -> tempfile::TempDir {
     tempfile::tempdir().unwrap()
+}
+
+#[expect(clippy::disallowed_methods, reason = "measures real time")]
+fn monotonic_now() -> Instant {
+    Instant::now()
 }
 
 fn raw_connection(folder: &Path) -> Connection {
@@ -239,15 +250,16 @@ fn active_reader_makes_scrub_busy() {
     let mut store = open_sqlite(folder.path());
     apply(&mut store, Entry::Post(message(1, "Ann", "text")));
     let mut reader = store.open_reader().unwrap();
-    store.disable_busy_timeout();
     let viewer = user("Bob");
     let view = View { viewer: &viewer, now: NOW };
     let mut busy = None;
     reader
         .scan(view, None, 9, &mut |_| {
             apply(&mut store, delete(1, "Ann"));
+            let start = monotonic_now();
             busy = Some(store.scrub().unwrap());
-            std::ops::ControlFlow::Continue(())
+            assert!(start.elapsed() < Duration::from_secs(1), "the writer waits for no reader");
+            ControlFlow::Continue(())
         })
         .unwrap();
     assert_eq!(busy, Some(ScrubOutcome::Busy));
@@ -261,5 +273,145 @@ fn pages_are_read_without_sorting() {
     for plan in store.open_reader().unwrap().query_plans() {
         assert!(!plan.contains("TEMP B-TREE"), "{plan}");
         assert!(plan.contains("MERGE (UNION ALL)"), "{plan}");
+    }
+}
+
+/// Reads the same rows over and over, in threads, until the result is dropped.
+struct BusyReaders(Arc<AtomicBool>, Vec<thread::JoinHandle<()>>);
+
+impl BusyReaders {
+    fn start(store: &SqliteStore, count: usize) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let start = |_| {
+            let (mut reader, stop) = (store.open_reader().unwrap(), Arc::clone(&stop));
+            thread::spawn(move || {
+                let viewer = user("Bob");
+                let view = View { viewer: &viewer, now: NOW };
+                while !stop.load(Ordering::Relaxed) {
+                    // Longer than the pause between two transactions, so that some reader always reads.
+                    let wait = &mut |_: &ScanRow<'_>| {
+                        thread::sleep(Duration::from_millis(2));
+                        ControlFlow::Continue(())
+                    };
+                    reader.scan(view, None, 5, wait).unwrap();
+                }
+            })
+        };
+        let threads = (0..count).map(start).collect();
+        Self(stop, threads)
+    }
+}
+
+impl Drop for BusyReaders {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+        for thread in self.1.drain(..) {
+            thread.join().unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn write_ahead_log_is_bounded_under_continuous_readers() {
+    let folder = temp_folder();
+    let store = SqliteStore::open(folder.path()).unwrap().without_sync();
+    let _readers = BusyReaders::start(&store, 4);
+    let (LogHandles { writer, .. }, _threads) = worker::spawn_threads(store).unwrap();
+    let wal = folder.path().join("log.db-wal");
+    let scrubs = async {
+        loop {
+            writer.scrub_due().await;
+            writer.scrub().await.unwrap();
+        }
+    };
+    let writes = async {
+        let mut longest = 0;
+        for batch in 0..120 {
+            let text = "long ".repeat(800);
+            let posts = (0..100).map(|n| Entry::Post(message(batch * 100 + n, "Ann", &text)));
+            writer.propose(NOW, posts.collect()).await.unwrap().wait().await.unwrap();
+            longest = longest.max(fs::metadata(&wal).unwrap().len());
+        }
+        longest
+    };
+    let longest = tokio::select! {
+        () = scrubs => unreachable!(),
+        longest = writes => longest,
+    };
+    let written = fs::metadata(folder.path().join("log.db")).unwrap().len();
+    assert!(written > 45_000_000, "{written}");
+    assert!(longest < 34_000_000, "{longest}");
+}
+
+#[tokio::test]
+async fn removed_text_is_scrubbed_under_continuous_readers() {
+    let folder = temp_folder();
+    let store = open_sqlite(folder.path());
+    let _readers = BusyReaders::start(&store, 4);
+    let (LogHandles { writer, .. }, _threads) = worker::spawn_threads(store).unwrap();
+    for batch in 0..20 {
+        let posts = (0..10).map(|n| Entry::Post(message(batch * 10 + n, "Ann", &format!("<{n}>"))));
+        writer.propose(NOW, posts.collect()).await.unwrap().wait().await.unwrap();
+        let deletes = (1..=10).map(|n| delete(batch * 20 + n, "Ann"));
+        writer.propose(NOW, deletes.collect()).await.unwrap().wait().await.unwrap();
+        let start = monotonic_now();
+        assert_eq!(writer.scrub().await.unwrap(), ScrubOutcome::Done);
+        assert!(start.elapsed() < Duration::from_secs(1));
+        assert_eq!(numbers_in(folder.path()), BTreeSet::new());
+    }
+}
+
+#[test]
+fn lost_files_are_noticed_before_the_acknowledgement() {
+    type Damage = fn(&Path);
+    let damages: [Damage; 5] = [
+        |file| fs::remove_file(file).unwrap(),
+        |file| fs::write(file, "").unwrap(),
+        |file| fs::File::options().write(true).open(file).unwrap().set_len(100).unwrap(),
+        |file| fs::rename(file, file.with_extension("moved")).unwrap(),
+        |file| {
+            fs::copy(file, file.with_extension("copy")).unwrap();
+            fs::rename(file.with_extension("copy"), file).unwrap();
+        },
+    ];
+    for name in ["log.db", "log.db-wal"] {
+        for (n, damage) in damages.iter().enumerate() {
+            let folder = temp_folder();
+            let mut store = SqliteStore::open(folder.path()).unwrap();
+            apply(&mut store, Entry::Post(message(1, "Ann", "one")));
+            apply(&mut store, Entry::Post(message(2, "Ann", "two")));
+            damage(&folder.path().join(name));
+            let post = |number| [Entry::Post(message(number, "Ann", "lost"))];
+            let error = store.apply(NOW, &post(3)).unwrap_err();
+            let is_noticed = match &error {
+                StoreError::FileReplaced(path) => path.ends_with(name),
+                // SQLite itself cannot read a shortened file.
+                StoreError::Io(_) | StoreError::Corrupt(_) => true,
+                _ => false,
+            };
+            assert!(is_noticed, "{name}, damage {n}: {error}");
+            let error = store.apply(NOW, &post(4)).unwrap_err();
+            assert!(matches!(error, StoreError::EarlierFailure), "{error}");
+        }
+    }
+}
+
+#[test]
+fn log_that_grows_and_is_scrubbed_is_not_taken_for_replaced() {
+    let folder = temp_folder();
+    let mut store = open_sqlite(folder.path()).without_sync();
+    let mut head = 0;
+    for round in 0..30 {
+        let text = "long ".repeat(800);
+        let posts = (0..100).map(|n| Entry::Post(message(round * 100 + n, "Ann", &text)));
+        store.apply(NOW, &posts.collect::<Vec<_>>()).unwrap();
+        store.checkpoint().unwrap();
+        if round % 7 == 0 {
+            let deletes = (1..=100).map(|n| delete(head + n, "Ann"));
+            store.apply(NOW, &deletes.collect::<Vec<_>>()).unwrap();
+            assert_eq!(store.scrub().unwrap(), ScrubOutcome::Done);
+            head += 100;
+        }
+        head += 100;
     }
 }

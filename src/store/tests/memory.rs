@@ -119,6 +119,7 @@ impl LogState {
             epoch: EPOCH.to_owned(),
             head: self.head,
             horizon: self.horizon,
+            clock: self.clock,
             size: self.size(),
             expirations: all.filter_map(|message| Some((message.id, message.expires()?))).collect(),
             registered: self.registered(),

@@ -1,9 +1,12 @@
 //! Tests of the worker threads: group commit, replies, errors, and draining the queue.
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use super::super::worker::{self, read_queue, run_reader_task, run_writer_task, write_queue};
-use super::super::{LogSnapshot, Retention, ScrubOutcome, StoreError, SweepReport};
+use super::super::{
+    CheckpointOutcome, LogSnapshot, Retention, ScrubOutcome, StoreError, SweepReport,
+};
 use super::memory::{MemoryReader, MemoryStore};
 use super::*;
 
@@ -123,4 +126,51 @@ fn threads_drain_the_queue_before_exit() {
     drop(handles);
     threads.join();
     assert_eq!(store.clone().snapshot().unwrap().head, Seq(100));
+}
+
+/// A log whose checkpoints wait until the test has received the outcome of its write.
+struct SlowCheckpoint {
+    store: MemoryStore,
+    is_answered: std::sync::mpsc::Receiver<()>,
+}
+
+impl Store for SlowCheckpoint {
+    type Reader = MemoryReader;
+
+    fn snapshot(&mut self) -> Result<LogSnapshot, StoreError> {
+        self.store.snapshot()
+    }
+
+    fn open_reader(&self) -> Result<MemoryReader, StoreError> {
+        self.store.open_reader()
+    }
+
+    fn apply(&mut self, now: Millis, batch: &[Entry]) -> Result<Vec<Outcome>, StoreError> {
+        self.store.apply(now, batch)
+    }
+
+    fn sweep(&mut self, now: Millis, retention: Retention) -> Result<SweepReport, StoreError> {
+        self.store.sweep(now, retention)
+    }
+
+    fn scrub(&mut self) -> Result<ScrubOutcome, StoreError> {
+        self.store.scrub()
+    }
+
+    fn checkpoint(&mut self) -> Result<CheckpointOutcome, StoreError> {
+        self.is_answered.recv_timeout(Duration::from_secs(30)).unwrap();
+        Ok(CheckpointOutcome::ScrubDue)
+    }
+}
+
+#[tokio::test]
+async fn outcomes_are_reported_before_the_checkpoint() {
+    let (answered, is_answered) = std::sync::mpsc::channel();
+    let store = SlowCheckpoint { store: MemoryStore::default(), is_answered };
+    let (handles, _threads) = worker::spawn_threads(store).unwrap();
+    let outcomes = handles.writer.propose(NOW, post(1)).await.unwrap().wait().await.unwrap();
+    assert!(matches!(&outcomes[..], [Outcome::Posted(_)]));
+    answered.send(()).unwrap();
+    handles.writer.scrub_due().await;
+    drop(answered);
 }
