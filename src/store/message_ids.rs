@@ -2,6 +2,7 @@
 //!
 //! An id needs no randomness, is never reused, and reveals nothing about how many messages lie between two
 //! of them, since the key differs for every log. Ids have six digits while those last, then seven, and so on.
+//! The log finds a message by its id without an index.
 
 use crate::protocol::id::{MessageId, Seq};
 
@@ -36,27 +37,76 @@ impl MessageIds {
             index -= 9 * start;
             start *= 10;
         }
-        let number = u32::try_from(start + permute(self.key ^ start, 9 * start, index)).ok()?;
+        let number = u32::try_from(start + self.class(start).permute(index)).ok()?;
         MessageId::from_number(number)
+    }
+
+    /// The sequence number of the message with this id, if there is one; `None` for an id of an older
+    /// format. Because of this, the log needs no index of ids.
+    pub(super) fn seq_of(&self, id: MessageId) -> Option<Seq> {
+        let mut start = u64::from(self.first);
+        let mut index = u64::from(id.number()).checked_sub(start)?;
+        let mut before = 0;
+        while index >= 9 * start {
+            index -= 9 * start;
+            before += 9 * start;
+            start *= 10;
+        }
+        Some(Seq(self.base.0 + 1 + before + self.class(start).invert(index)))
+    }
+
+    /// The permutation of the ids with as many digits as `start`, a power of ten.
+    fn class(&self, start: u64) -> Permutation {
+        let size = 9 * start;
+        let half_bits = (u64::BITS - (size - 1).leading_zeros()).div_ceil(2);
+        Permutation { key: self.key ^ start, size, half_bits }
     }
 }
 
 /// A permutation of `0..size`: a Feistel network over the next even power of two, repeated until the
 /// result is in range.
-fn permute(key: u64, size: u64, index: u64) -> u64 {
-    let half_bits = (u64::BITS - (size - 1).leading_zeros()).div_ceil(2);
-    let mask = (1 << half_bits) - 1;
-    let mut value = index;
-    loop {
-        let (mut left, mut right) = (value >> half_bits, value & mask);
-        for round in 0..ROUNDS {
-            let mixed = mix(key ^ (round << 56) ^ right) & mask;
-            (left, right) = (right, left ^ mixed);
+struct Permutation {
+    key: u64,
+    size: u64,
+    half_bits: u32,
+}
+
+impl Permutation {
+    fn permute(&self, index: u64) -> u64 {
+        self.walk(index, |mut left, mut right| {
+            for round in 0..ROUNDS {
+                (left, right) = (right, left ^ self.mix(round, right));
+            }
+            (left, right)
+        })
+    }
+
+    fn invert(&self, index: u64) -> u64 {
+        self.walk(index, |mut left, mut right| {
+            for round in (0..ROUNDS).rev() {
+                (left, right) = (right ^ self.mix(round, left), left);
+            }
+            (left, right)
+        })
+    }
+
+    fn walk(&self, index: u64, step: impl Fn(u64, u64) -> (u64, u64)) -> u64 {
+        let mut value = index;
+        loop {
+            let (left, right) = step(value >> self.half_bits, value & self.mask());
+            value = (left << self.half_bits) | right;
+            if value < self.size {
+                return value;
+            }
         }
-        value = (left << half_bits) | right;
-        if value < size {
-            return value;
-        }
+    }
+
+    fn mix(&self, round: u64, half: u64) -> u64 {
+        mix(self.key ^ (round << 56) ^ half) & self.mask()
+    }
+
+    fn mask(&self) -> u64 {
+        (1 << self.half_bits) - 1
     }
 }
 
@@ -96,6 +146,21 @@ mod tests {
         let ids = MessageIds::new("epoch", 1_000_000, Seq(500));
         assert_eq!(ids.assign(Seq(500)), None);
         assert!(ids.assign(Seq(501)).unwrap().number() >= 1_000_000);
+    }
+
+    #[test]
+    fn sequence_number_is_found_by_id() {
+        for (first, base) in [(100_000, 0), (1_000_000, 500)] {
+            let ids = MessageIds::new("epoch", first, Seq(base));
+            for seq in (1..2_000).chain([899_999, 900_000, 900_001, 50_000_000, 999_000_000]) {
+                let seq = Seq(base + seq);
+                if let Some(id) = ids.assign(seq) {
+                    assert_eq!(ids.seq_of(id), Some(seq));
+                }
+            }
+        }
+        let old = MessageId::from_number(999_999).unwrap();
+        assert_eq!(MessageIds::new("epoch", 1_000_000, Seq(500)).seq_of(old), None);
     }
 
     #[test]

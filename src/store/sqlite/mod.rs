@@ -214,7 +214,7 @@ impl Store for SqliteStore {
     }
 
     fn open_reader(&self) -> Result<SqliteReader, StoreError> {
-        SqliteReader::open(&self.folder.file, self.read_gate())
+        SqliteReader::open(&self.folder.file, self.ids, self.read_gate())
     }
 
     fn apply(&mut self, now: Millis, batch: &[Entry]) -> Result<Vec<Outcome>, StoreError> {
@@ -267,6 +267,15 @@ const DIRECT_MESSAGE_USERS: &str = "
         FROM each WHERE each.reader IS NOT NULL
     )
     SELECT reader FROM each WHERE reader IS NOT NULL";
+
+/// The sequence number that the message with this id has, or had.
+fn seq_of(db: &Connection, ids: MessageIds, id: MessageId) -> Result<Option<Seq>, StoreError> {
+    if let Some(seq) = ids.seq_of(id) {
+        return Ok(Some(seq));
+    }
+    let mut old = db.prepare_cached("SELECT seq FROM old_id WHERE id = ?1")?;
+    Ok(old.query_row([id.number()], |row| seq_column(row, 0)).optional()?)
+}
 
 fn read_message_ids(db: &Connection) -> Result<MessageIds, StoreError> {
     let ids = db.query_row("SELECT epoch, first_id, id_base FROM log", (), |row| {

@@ -9,11 +9,12 @@ use std::sync::Arc;
 
 use rusqlite::{Connection, Params, Row as SqliteRow};
 
+use super::super::message_ids::MessageIds;
 use super::super::row::{MessageRow, ScanRow, parse_cid, parse_message_id, parse_user_id};
 use super::super::{
     EventPage, LogSize, MessagePage, MessagesAround, ReadGate, Reader, ScanResult, StoreError, View,
 };
-use super::{open, read_header, read_size, seq_column, seq_to_sql};
+use super::{open, read_header, read_size, seq_column, seq_of, seq_to_sql};
 use crate::protocol::event::{Deleted, Event};
 use crate::protocol::id::{MessageId, Seq};
 use crate::protocol::message::{Message, Millis};
@@ -85,8 +86,6 @@ const MESSAGES_AFTER: &str = concat!(
     " ORDER BY seq LIMIT ?4"
 );
 
-const BY_ID: &str = concat!("SELECT ", message_columns!("message"), " FROM message WHERE id = ?1");
-
 const BY_SEQ: &str =
     concat!("SELECT ", message_columns!("message"), " FROM message WHERE seq = ?1");
 
@@ -97,12 +96,17 @@ const SCAN: &str = "SELECT seq, sender, recipients, at, expires, content FROM me
 #[derive(Debug)]
 pub struct SqliteReader {
     db: Connection,
+    ids: MessageIds,
     gate: Arc<ReadGate>,
 }
 
 impl SqliteReader {
-    pub(super) fn open(file: &Path, gate: Arc<ReadGate>) -> Result<Self, StoreError> {
-        Ok(Self { db: open::open_reader(file)?, gate })
+    pub(super) fn open(
+        file: &Path,
+        ids: MessageIds,
+        gate: Arc<ReadGate>,
+    ) -> Result<Self, StoreError> {
+        Ok(Self { db: open::open_reader(file)?, ids, gate })
     }
 }
 
@@ -154,7 +158,7 @@ impl Reader for SqliteReader {
     ) -> Result<Option<MessagesAround>, StoreError> {
         let _reading = self.gate.enter();
         let db = self.db.transaction()?;
-        let Some(seq) = find_visible(&db, view, id)? else { return Ok(None) };
+        let Some(seq) = find_visible(&db, self.ids, view, id)? else { return Ok(None) };
         let from = Seq(seq.0 + 1);
         let (mut messages, has_earlier) =
             read_messages(&db, MESSAGES_BEFORE, view, from, limit + 1)?;
@@ -248,9 +252,15 @@ fn read_messages(
 }
 
 /// The sequence number of the message with this id, if the viewer may see it.
-fn find_visible(db: &Connection, view: View<'_>, id: MessageId) -> Result<Option<Seq>, StoreError> {
+fn find_visible(
+    db: &Connection,
+    ids: MessageIds,
+    view: View<'_>,
+    id: MessageId,
+) -> Result<Option<Seq>, StoreError> {
+    let Some(seq) = seq_of(db, ids, id)? else { return Ok(None) };
     let mut found = None;
-    for_each_row(db, BY_ID, [id.number()], |row| {
+    for_each_row(db, BY_SEQ, [seq_to_sql(seq)], |row| {
         let row = read_message_row(row, 0)?;
         found = row.is_visible(view).then_some(row.seq);
         Ok(ControlFlow::Break(()))

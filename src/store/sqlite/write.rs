@@ -10,7 +10,7 @@ use super::super::rules::{self, Original, Rows};
 use super::super::{
     CID_RETENTION, Entry, NO_IDS_LEFT, NewMessage, Outcome, Removal, StoreError, advance_clock,
 };
-use super::{LogHeader, seq_column, seq_to_sql};
+use super::{LogHeader, seq_column, seq_of, seq_to_sql};
 use crate::protocol::error::Refusal;
 use crate::protocol::event::{Deleted, Event};
 use crate::protocol::id::{Cid, MessageId, Seq, UserId};
@@ -176,15 +176,16 @@ impl WriteTxn<'_> {
     }
 
     fn find_message(&self, id: MessageId) -> Result<Option<StoredMessage>, StoreError> {
+        let Some(seq) = seq_of(self.db, self.ids, id)? else { return Ok(None) };
         let found = self
             .db
-            .prepare_cached("SELECT seq, sender, recipients, expires FROM message WHERE id = ?1")?
-            .query_row([id.number()], |row| {
+            .prepare_cached("SELECT sender, recipients, expires FROM message WHERE seq = ?1")?
+            .query_row([seq_to_sql(seq)], |row| {
                 Ok(StoredMessage {
-                    seq: seq_column(row, 0)?,
-                    sender: row.get(1)?,
-                    recipients: row.get(2)?,
-                    expires: row.get(3)?,
+                    seq,
+                    sender: row.get(0)?,
+                    recipients: row.get(1)?,
+                    expires: row.get(2)?,
                 })
             });
         Ok(found.optional()?)
