@@ -22,6 +22,10 @@ torture:
 bench:
     cargo bench
 
+# Compare with a bare server and with nats-server, inspircd, ngircd and ergo (those that are installed), and draw the README's chart. Takes about half an hour.
+compare:
+    REPEATS=${REPEATS:-5} cargo bench --bench load -- --peers --chart assets/performance.svg
+
 # Regenerate the screenshot in the README (needs tmux and python3).
 screenshot:
     assets/screenshot.sh
