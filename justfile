@@ -22,7 +22,7 @@ torture:
 bench:
     cargo bench
 
-# Compare with a bare server and with nats-server, inspircd, ngircd and ergo (those that are installed), and draw the README's chart. Takes about half an hour.
+# Compare with a bare server and with the other chat servers that are installed; draw the README's chart. Takes half an hour.
 compare:
     REPEATS=${REPEATS:-5} cargo bench --bench load -- --peers --chart assets/performance.svg
 

@@ -43,19 +43,21 @@ text{fill:#1f2328;font:13px system-ui,sans-serif}.title{font-weight:600}.note{fi
 @media(prefers-color-scheme:dark){text{fill:#e6edf3}.note{fill:#9198a1}\
 .page{fill:#14171c}.own{fill:#4493f8}.bare{fill:#8b949e}.other{fill:#484f58}}";
 
+const NOTES: [&str; 3] = [
+    "Shorter is better. One core for the server, another for the load generator.",
+    "bare: TLS and copying only, with messages as long as those of chat.",
+    "chat stores each message on disk before it delivers it; the others do not store messages.",
+];
+
 /// The chart. Panels without measurements are left out.
 pub(crate) fn draw(results: &Results) -> String {
     let (mut body, mut y) = (String::new(), 14);
     for panel in &PANELS {
         y = draw_panel(panel, results, &mut body, y);
     }
-    let note = "Shorter is better. One core for the server. bare: TLS and copying only, messages as \
-                long as those of chat. chat stores each message on disk first; the others do not.";
-    let (first, second) = note.split_at(note.find(" bare:").unwrap());
-    for line in [first, second.trim_start()] {
+    for line in NOTES {
         y += 18;
-        writeln!(body, r#"<text class="note" x="16" y="{y}" font-size="12">{line}</text>"#)
-            .unwrap();
+        writeln!(body, r#"<text class="note" x="16" y="{y}">{line}</text>"#).unwrap();
     }
     let height = y + 16;
     format!(

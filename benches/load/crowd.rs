@@ -65,7 +65,8 @@ impl Crowd {
         let start = Instant::now();
         let mut logins = Vec::new();
         for index in 0..self.load.members {
-            let permit = Arc::clone(&permits).acquire_owned().await.unwrap();
+            let permit = timeout(LOGIN_TIMEOUT, Arc::clone(&permits).acquire_owned()).await;
+            let permit = permit.map_err(|_elapsed| "logins take too long")?.unwrap();
             let (done, is_done) = oneshot::channel();
             let (outgoing, to_write) = mpsc::channel(4);
             let login = Login { done, _permit: permit };

@@ -74,7 +74,7 @@ const FANOUT: &[&str] = &[
 ];
 const LATENCY: &[&str] =
     &["latency_p50_ms", "latency_p99_ms", "latency_max_ms", "cpu_us_per_delivery", "lost"];
-const LOGIN: &[&str] = &["login_cpu_ms", "logins_per_s", "kib_per_connection"];
+const LOGIN: &[&str] = &["login_cpu_ms", "logins_per_s", "kib_per_connection", "closed"];
 const ACKNOWLEDGED: &[&str] =
     &["acknowledged_per_s", "latency_p50_ms", "latency_p99_ms", "peak_mib", "lost"];
 const PAUSE: &[&str] = &[
