@@ -22,6 +22,10 @@ torture:
 bench:
     cargo bench
 
+# Compare with a bare server and with the other chat servers that are installed; draw the README's chart. Takes half an hour.
+compare:
+    REPEATS=${REPEATS:-5} cargo bench --bench load -- --peers --chart assets/performance.svg
+
 # Regenerate the screenshot in the README (needs tmux and python3).
 screenshot:
     assets/screenshot.sh
