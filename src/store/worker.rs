@@ -172,6 +172,13 @@ fn closed<E>(_: E) -> StoreError {
 pub fn run_writer(mut store: impl Store, mut queue: WriteQueue) {
     let mut queued = Vec::new();
     while queue.requests.blocking_recv_many(&mut queued, MAX_BATCH) > 0 {
+        // Requests that are about to be queued share the commit. Where cores are free, this is no wait.
+        thread::yield_now();
+        while queued.len() < MAX_BATCH
+            && let Ok(request) = queue.requests.try_recv()
+        {
+            queued.push(request);
+        }
         process(&mut store, &mut queued, &queue.scrub_due);
     }
 }
