@@ -130,10 +130,10 @@ pub const FANOUT_BATCH_BYTES: usize = 64 * 1024;
 pub const SEND_QUEUE_BYTES: usize = 256 * 1024;
 
 /// The size of the tail: the latest events, as encoded bytes in memory. Sessions that are behind read
-/// older ones from the log. It holds some 30,000 usual messages: a second at full load, in which a
-/// session that was slow for a moment returns, or an hour of a busy team, after which most clients
+/// older ones from the log. It holds some 60,000 usual messages: some seconds at full load, in which a
+/// session that was slow for a moment returns, or hours of a busy team, after which most clients
 /// reconnect without reading the log.
-pub const TAIL_BYTES: usize = 16 * 1024 * 1024;
+pub const TAIL_BYTES: usize = 32 * 1024 * 1024;
 
 /// What an event in the tail takes besides its bytes.
 pub const TAIL_EVENT_OVERHEAD: usize = 256;
