@@ -6,13 +6,13 @@ use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 use tokio::time::timeout;
 
 /// How long a pause waits for the transactions that are under way, while no other may begin: longer than
-/// any read of a session takes, and short enough that nobody notices.
+/// any read of a session takes, and too short to be noticed.
 const PAUSE_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// Lets readers be paused between their transactions. The write-ahead log can be truncated only while no
 /// reader uses it, and busy readers leave no such moment by themselves.
 ///
-/// A lock, because a fair one does just this: while a pause waits, nobody else enters.
+/// A lock, because a fair one does just this: while a pause waits, no other reader enters.
 #[derive(Debug, Default)]
 pub struct ReadGate(RwLock<()>);
 

@@ -1,7 +1,7 @@
 //! Administrator commands: they take effect immediately and are answered after they are written to the
 //! log.
 
-use super::commit::Origin;
+use super::origin::{AdminRequestId, Origin};
 use super::{Hub, HubEffect, Now, PeerInfo, SessionId, SessionSet};
 use crate::protocol::error::Refusal;
 use crate::protocol::event::{ErrorReply, Event};
@@ -13,10 +13,6 @@ use crate::server::admin::{
 use crate::server::limits::{INVITE_MAX_SECONDS, INVITE_MAX_USES, OPEN_INVITES};
 use crate::store::{BanTarget, Entry, OpenInvite, Outcome, network_contains};
 use crate::tls::fingerprint::{self, Fingerprint};
-
-/// Identifies an administrator's command that waits for its reply.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct AdminRequestId(pub u64);
 
 /// What a command writes to the log, and the text of the reply after that.
 type AdminWrite = (Entry, String);

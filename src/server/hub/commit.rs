@@ -2,28 +2,13 @@
 //! answered.
 
 use super::admin::reply_to_admin;
-use super::{AdminRequestId, Hub, HubEffect, Now, SessionId, SessionSet};
+use super::origin::Origin;
+use super::{Hub, HubEffect, Now, SessionId, SessionSet};
 use crate::protocol::error::Refusal;
 use crate::protocol::event::{ErrorReply, Event, StoredReply};
-use crate::protocol::id::{Cid, MessageId, UserId};
+use crate::protocol::id::Cid;
 use crate::protocol::message::Message;
 use crate::store::{Outcome, Removal};
-
-/// Where an entry came from, and so who waits for its outcome.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the field names say it")]
-pub enum Origin {
-    /// A request of a session.
-    Request { session: SessionId, cid: Option<Cid> },
-    /// A temporary message was due.
-    Expiry(MessageId),
-    /// A new ID is registered; its logins are pending.
-    Register(UserId),
-    /// An administrator's command; `success` is the text of the reply.
-    Admin { id: AdminRequestId, success: String },
-    /// Nothing depends on the outcome.
-    NoReply,
-}
 
 impl Hub {
     /// Handles the outcome of an entry that the log has applied.

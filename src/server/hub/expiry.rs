@@ -32,7 +32,7 @@ impl ExpiryQueue {
 }
 
 impl Hub {
-    /// Proposes the expiry of the messages that are due. Nobody is served them meanwhile.
+    /// Proposes the expiry of the messages that are due. Readers do not return them meanwhile.
     pub(super) fn expire_due(&mut self, now: Now, effects: &mut Vec<HubEffect>) {
         let time = self.clock.read(now).time;
         while let Some((due, id)) = self.expiry.0.first().copied() {

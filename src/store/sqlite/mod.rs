@@ -174,7 +174,7 @@ impl SqliteStore {
 
     /// Empties the write-ahead log, unless a reader uses it.
     fn truncate(&mut self) -> Result<ScrubOutcome, StoreError> {
-        // Other checkpoints do not wait for readers. This one would wait, and nobody could write.
+        // Other checkpoints do not wait for readers. This one would wait, and block all writing.
         self.db.busy_timeout(Duration::ZERO)?;
         let truncated = checkpoint(&self.db, "PRAGMA wal_checkpoint(TRUNCATE)");
         self.db.busy_timeout(open::BUSY_TIMEOUT)?;

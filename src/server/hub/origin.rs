@@ -1,0 +1,24 @@
+//! Where the entries that the hub proposes come from.
+
+use super::SessionId;
+use crate::protocol::id::{Cid, MessageId, UserId};
+
+/// Identifies an administrator's command that waits for its reply.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct AdminRequestId(pub u64);
+
+/// Where an entry came from, and so who waits for its outcome.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the field names say it")]
+pub enum Origin {
+    /// A request of a session.
+    Request { session: SessionId, cid: Option<Cid> },
+    /// A temporary message was due.
+    Expiry(MessageId),
+    /// A new ID is registered; its logins are pending.
+    Register(UserId),
+    /// An administrator's command; `success` is the text of the reply.
+    Admin { id: AdminRequestId, success: String },
+    /// Nothing depends on the outcome.
+    NoReply,
+}
