@@ -111,7 +111,7 @@ pub(super) struct HubTask {
     tasks: TaskTracker,
     /// The entries of the current batch.
     proposals: Vec<(Origin, Entry)>,
-    /// Batches that are at the log, and what waits for them.
+    /// Batches at the log, and what follows them.
     in_order: FuturesOrdered<BoxFuture<'static, Ordered>>,
     batches_in_flight: usize,
     /// Reads that follow the current batch.
