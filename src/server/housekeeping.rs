@@ -99,7 +99,7 @@ impl Housekeeping {
         self.retention == Retention::Days(0)
     }
 
-    /// Removes all messages past their retention, and tells the hub which IDs that freed.
+    /// Removes all messages past their retention, and tells the hub from where on the log is complete.
     async fn sweep(&mut self, schedule: &mut Schedule) -> Result<(), StoreError> {
         // When to retry if this fails.
         schedule.next_sweep = self.now() + SWEEP_SHORT_INTERVAL;
