@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 
 use super::hub::trusted_clock::{Reading, TrustedClock};
-use super::hub_task::{Clock, HubCommand, HubSender, LogChanges};
+use super::hub_task::{Clock, HubCommand, HubSender, LogChanges, sleep_until_deadline};
 use super::limits::{
     RESUME_WINDOW, SCRUB_DELAY, SCRUB_RETRY, SWEEP_INTERVAL, SWEEP_SHORT_INTERVAL,
 };
@@ -48,7 +48,7 @@ impl Housekeeping {
             let result = tokio::select! {
                 biased;
                 () = sleep_until(schedule.next_sweep) => self.sweep(&mut schedule).await,
-                () = sleep_until_due(schedule.next_scrub) => self.scrub(&mut schedule).await,
+                () = sleep_until_deadline(schedule.next_scrub) => self.scrub(&mut schedule).await,
                 () = self.changes.removed.notified() => {
                     schedule.schedule_scrub(self.now());
                     continue;
@@ -139,12 +139,5 @@ impl Schedule {
     /// Schedules a scrub [`SCRUB_DELAY`] from now, unless one is scheduled already.
     fn schedule_scrub(&mut self, now: Instant) {
         self.next_scrub = self.next_scrub.or(Some(now + SCRUB_DELAY));
-    }
-}
-
-async fn sleep_until_due(at: Option<Instant>) {
-    match at {
-        Some(at) => sleep_until(at).await,
-        None => std::future::pending().await,
     }
 }

@@ -421,7 +421,8 @@ impl HubTask {
     }
 }
 
-async fn sleep_until_deadline(deadline: Option<Instant>) {
+/// Waits for `deadline`, forever if there is none.
+pub(super) async fn sleep_until_deadline(deadline: Option<Instant>) {
     match deadline {
         Some(deadline) => sleep_until(deadline).await,
         None => std::future::pending().await,
