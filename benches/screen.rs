@@ -224,7 +224,7 @@ fn resize_to_frame(bencher: Bencher<'_, '_>, messages: u32) {
 #[divan::bench(args = MESSAGES)]
 fn search_all_messages(bencher: Bencher<'_, '_>, messages: u32) {
     let screen = BenchScreen::new(messages);
-    let timeline = screen.model.chat.timeline();
+    let timeline = screen.model.chat.opened().timeline();
     let expression = "deploy(ed|ing)? .*clean$";
     let query = SearchInput::parse(expression, false, screen.now, &screen.model.chat);
     bencher.bench_local(|| {

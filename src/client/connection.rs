@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::channels::{Closed, EventSender, REQUEST_QUEUE};
 use super::cursor::Cursor;
-use super::event::ClientEvent;
+use super::event::{ClientEvent, executed_request};
 use super::keepalive::Keepalive;
 use super::outbox::OutboxSignal;
 use super::throttle::SendThrottle;
@@ -209,12 +209,9 @@ impl EventObserver {
     /// [`DisconnectReason::EventsLost`].
     async fn on_event(&mut self, event: &Event) -> Result<(), DisconnectReason> {
         self.cursor.record(event).map_err(|_missed| DisconnectReason::EventsLost)?;
+        self.on_answered(executed_request(event, |user| self.own_ids.contains(user))).await;
         match event {
             Event::Live(_) => self.on_live().await,
-            Event::Posted(message) if self.own_ids.contains(&message.sender) => {
-                self.on_answered(message.cid.as_ref()).await;
-            }
-            Event::Stored(stored) => self.on_answered(stored.cid.as_ref()).await,
             Event::Error(ErrorReply { code: ErrorCode::NotStored, cid: Some(cid), .. }) => {
                 self.signal(OutboxSignal::NotStored(cid.clone())).await;
             }

@@ -40,10 +40,10 @@ use self::channels::{CurrentRequests, EVENT_QUEUE, EventSender, REQUEST_QUEUE};
 use self::dial::Dialer;
 pub use self::dial::{ConnectError, Connector, VerifiedStream};
 use self::driver::Driver;
-pub use self::event::{ClientEvent, Connected};
+pub use self::event::{ClientEvent, Connected, executed_request};
 use self::link::ServerLink;
 use self::outbox::task::OutboxTask;
-use self::outbox::{Outbox, OutboxCommand};
+use self::outbox::{Outbox, OutboxCommand, belongs_in_outbox};
 use self::throttle::SendThrottle;
 use self::trust::TrustMode;
 use crate::protocol::id::{Cid, Name, UserId};
@@ -63,7 +63,7 @@ pub struct ClientOptions {
     pub trust: TrustMode,
     /// The user's ID to log in as, for a user with several. `None`: the server chooses.
     pub id: Option<UserId>,
-    /// The messages that earlier runs left unsent. The default one is kept in memory only.
+    /// The requests that earlier runs left unsent. The default one is kept in memory only.
     pub outbox: Outbox,
 }
 
@@ -147,8 +147,8 @@ pub fn connect_with<C: Connector>(
 impl Client {
     /// Queues a request. The server's answer carries `cid`.
     ///
-    /// A post with a `cid` goes to the outbox, which sends it until the server answers and reports
-    /// [`ClientEvent::Sending`] and [`ClientEvent::NotSent`]. Any other request needs a connection; if that
+    /// A message, or a change of a message or a room, with a `cid` goes to the outbox, which sends it until the
+    /// server answers and reports [`ClientEvent::Sending`] and [`ClientEvent::NotSent`]. Any other request needs a connection; if that
     /// is lost before the answer, the request may or may not have reached the server.
     ///
     /// # Errors
@@ -157,15 +157,17 @@ impl Client {
         if self.closing.is_cancelled() {
             return Err(SendError::NotConnected);
         }
-        if let (Some(cid), Request::Post(post)) = (cid, request) {
-            return Ok(self.commands.try_send(OutboxCommand::Post(cid.clone(), post.clone()))?);
+        if let Some(cid) = cid.filter(|_| belongs_in_outbox(request)) {
+            return Ok(self
+                .commands
+                .try_send(OutboxCommand::Send(cid.clone(), request.clone()))?);
         }
         let current = self.requests.borrow();
         let queue = current.as_ref().ok_or(SendError::NotConnected)?;
         Ok(queue.try_send(request.encode(cid))?)
     }
 
-    /// Removes an unsent message from the outbox permanently.
+    /// Removes an unsent request from the outbox permanently.
     ///
     /// # Errors
     /// See [`SendError`].

@@ -4,25 +4,25 @@ use std::fs;
 
 use super::*;
 use crate::protocol::message::{Audience, Millis};
-use crate::protocol::request::{Post, PostKind};
+use crate::protocol::request::{Post, PostKind, Request};
 use crate::protocol::text::SafeText;
 
 const DAY: Millis = 24 * 60 * 60 * 1_000;
 
-fn unsent(cid: &str, at: Millis) -> UnsentMessage {
+fn unsent(cid: &str, at: Millis) -> UnsentRequest {
     let post = Post {
         audience: Audience::Only(["Ann_1180".parse().unwrap()].into()),
         kind: PostKind::Reply { to: "235467".parse().unwrap() },
         content: SafeText::clean(&format!("{cid}: ü\n\"quoted\"")),
     };
-    UnsentMessage { cid: cid.parse().unwrap(), post, at }
+    UnsentRequest { cid: cid.parse().unwrap(), request: Request::Post(post), at }
 }
 
-fn cids(left: &[UnsentMessage]) -> Vec<&str> {
+fn cids(left: &[UnsentRequest]) -> Vec<&str> {
     left.iter().map(|unsent| unsent.cid.as_str()).collect()
 }
 
-fn open(folder: &Path) -> (OutboxFile, Vec<UnsentMessage>) {
+fn open(folder: &Path) -> (OutboxFile, Vec<UnsentRequest>) {
     OutboxFile::open(folder, "stem").unwrap()
 }
 
@@ -34,7 +34,7 @@ fn unanswered_message_is_resent_until_it_is_too_old() {
     assert_eq!(queue.next(), Some(&unsent("new", 5 * DAY)));
     queue.on_disconnect();
     assert_eq!(queue.next(), Some(&unsent("old", 0)), "in order");
-    assert_eq!(queue.on_connect(6 * DAY + 1), ["old".parse().unwrap()]);
+    assert_eq!(queue.on_connect(6 * DAY + 1), [unsent("old", 0)]);
     assert_eq!(queue.next(), Some(&unsent("new", 5 * DAY)));
     assert!(queue.remove(&"new".parse().unwrap()));
     assert!(!queue.remove(&"new".parse().unwrap()));

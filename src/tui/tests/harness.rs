@@ -355,9 +355,17 @@ impl UiHarness {
         panic!("{text:?} is not on the screen:\n{}", self.screen());
     }
 
-    /// The effects since the last check.
+    /// The effects since the last check, without the requests that every session makes by itself.
     pub(super) fn effects(&mut self) -> Vec<UiEffect> {
-        std::mem::take(&mut self.effects)
+        let mut effects = std::mem::take(&mut self.effects);
+        effects.retain(|effect| {
+            let UiEffect::Send(_, request) = effect else { return true };
+            !matches!(
+                request,
+                Request::Conversations | Request::Users { .. } | Request::Read { .. }
+            )
+        });
+        effects
     }
 
     /// The requests sent since the last check; for posts, audience, kind and text.
