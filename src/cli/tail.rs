@@ -16,7 +16,7 @@ use super::output::{print_note, print_to_pipe};
 use super::plain::{EVENT_BATCH, format, now};
 use super::signals;
 use crate::client::link::ServerLink;
-use crate::client::state::ChatState;
+use crate::client::state::Session;
 use crate::client::{Client, ClientEvent};
 use crate::protocol::event::{Event, HistoryPage};
 use crate::protocol::id::{Cid, MessageId, Seq};
@@ -73,7 +73,7 @@ async fn print_messages(
 ) -> anyhow::Result<()> {
     let mut tail = TailState::new(args.count, "page".parse()?);
     let progress = ProgressLine { wanted: args.count };
-    let state = ChatState::new("");
+    let state = Session::new("");
     let mut batch = Vec::with_capacity(EVENT_BATCH);
     while events.recv_many(&mut batch, EVENT_BATCH).await > 0 {
         let mut lines = String::new();
@@ -218,7 +218,7 @@ impl TailState {
     }
 }
 
-fn format_line(json: bool, state: &ChatState, now: DateTime<FixedOffset>, event: &Event) -> String {
+fn format_line(json: bool, state: &Session, now: DateTime<FixedOffset>, event: &Event) -> String {
     if json {
         return String::from_utf8_lossy(&event.encode_full()).into_owned();
     }

@@ -19,7 +19,7 @@ fn conversation_rows(ui: &UiHarness) -> Vec<String> {
 
 fn loaded_seqs(ui: &UiHarness) -> Vec<u64> {
     let mut seqs: Vec<u64> =
-        ui.model.chat.timeline().newest_first().map(|message| message.seq.0).collect();
+        ui.model.chat.opened().timeline().newest_first().map(|message| message.seq.0).collect();
     seqs.reverse();
     seqs
 }
@@ -65,7 +65,7 @@ fn scrolling_up_loads_pages_without_jumping() {
 #[test]
 fn live_and_paged_messages_form_the_same_bubbles() {
     let runs = |ui: &UiHarness| {
-        let timeline = ui.model.chat.timeline();
+        let timeline = ui.model.chat.opened().timeline();
         let entries = timeline.newest_first().map(|message| timeline.message(message.id).unwrap());
         entries.map(|entry| entry.run).collect::<Vec<_>>()
     };
@@ -127,19 +127,19 @@ fn jump_to_unloaded_message_loads_its_context() {
         ui.keys("<pagedown>");
     }
     ui.shows("older messages · End jumps").keys("<end>");
-    assert_eq!(ui.answer_history(), [HistoryRange::Latest]);
-    ui.shows("message number 502").hides("older messages").hides("1 newer");
-    assert_eq!(loaded_seqs(&ui), (403..=502).collect::<Vec<_>>());
+    ui.shows("meanwhile").hides("older messages").hides("1 newer");
+    assert_eq!(ui.answer_history(), [], "the latest messages stayed loaded");
+    assert_eq!(loaded_seqs(&ui), (401..=502).collect::<Vec<_>>());
 }
 
 #[test]
 fn sending_from_history_returns_to_latest() {
     let mut ui = UiHarness::with_log(500, None);
     ui.answer_history();
-    ui.model.pending_jump = Some(ui.logged_message(120).id);
-    ui.wait(1).answer_history();
+    let to = ui.logged_message(120).id;
+    ui.post("Ann_1180", Audience::Everyone, MessageKind::Reply { to }, "as I said");
+    ui.click("message 100120").answer_history();
     ui.keys("<esc>hello<enter>").shows("waiting…");
-    ui.answer_history();
     ui.shows("waiting…").shows("message number 500");
 }
 
@@ -184,4 +184,43 @@ fn refused_history_request_is_not_repeated() {
     assert_eq!(refused.code, ErrorCode::LoginTimeout);
     ui.server_event(Event::Error(refused)).keys("<home>").wait(2);
     assert!(ui.effects().is_empty());
+}
+
+#[test]
+fn jump_to_a_deleted_message_is_requested_once_and_breaks_nothing() {
+    let mut ui = UiHarness::with_log(500, None);
+    ui.answer_history();
+    let to = ui.logged_message(120).id;
+    ui.post("Ann_1180", Audience::Everyone, MessageKind::Reply { to }, "as I said");
+    ui.click("message 100120");
+    let Some(UiEffect::Send(cid, _)) = ui.effects().pop() else { panic!() };
+    let refused = ErrorReply::new(&Refusal::UnknownMessage(to), cid);
+    ui.server_event(Event::Error(refused)).shows("message 100120 not found").wait(2);
+    assert_eq!(ui.effects(), [], "it is not asked again");
+    ui.keys("<home>").wait(0);
+    assert_eq!(ui.answer_history(), [HistoryRange::Before(Seq(401))], "paging still works");
+}
+
+#[test]
+fn click_on_a_quote_while_offline_does_not_jump_later() {
+    let mut ui = UiHarness::with_log(500, None);
+    ui.answer_history();
+    let to = ui.logged_message(120).id;
+    ui.post("Ann_1180", Audience::Everyone, MessageKind::Reply { to }, "as I said");
+    let reason = SafeText::clean("connection lost");
+    ui.client_event(client::ClientEvent::Disconnected { reason, retry_in: Duration::from_secs(1) });
+    ui.click("message 100120").shows("not connected: message 100120 cannot be loaded now");
+    ui.log_in(true).wait(2);
+    assert_eq!(ui.effects(), []);
+}
+
+#[test]
+fn request_that_was_not_sent_is_sent_again_later() {
+    let mut ui = UiHarness::with_log(500, None);
+    let Some(UiEffect::Send(cid, _)) = ui.effects().pop() else { panic!() };
+    let reason = SafeText::clean("too many requests are waiting");
+    ui.send_failed(cid, reason).shows("too many requests");
+    assert_eq!(ui.effects(), [], "not at once");
+    ui.wait(1);
+    assert_eq!(ui.answer_history(), [HistoryRange::Latest]);
 }
