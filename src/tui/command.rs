@@ -13,6 +13,12 @@ pub enum UiCommand {
     ClearOrQuit,
     Search,
     FocusPeople,
+    FocusConversations,
+    BrowseRooms,
+    PreviousConversation,
+    NextConversation,
+    OpenNth,
+    NextUnread,
     ToEveryone,
     ReplyLatest,
     CycleExpiry,
@@ -35,8 +41,12 @@ pub enum UiCommand {
     EditFailed,
     NextHit,
     PreviousHit,
-    PersonUp,
-    PersonDown,
+    FocusUp,
+    FocusDown,
+    OpenFocused,
+    RoomUp,
+    RoomDown,
+    EnterRoom,
     TogglePerson,
     HitUp,
     HitDown,
@@ -56,8 +66,12 @@ pub enum Scope {
     Typing,
     /// A message is picked.
     Picked,
-    /// The people pane has the focus.
+    /// The conversations in the sidebar have the focus.
+    Conversations,
+    /// The people in the sidebar have the focus.
     People,
+    /// The list of public rooms is open.
+    Rooms,
     /// The search overlay is open.
     Search,
     /// The question whether to delete a message is open.
@@ -68,11 +82,13 @@ pub enum Scope {
 
 impl Scope {
     /// All scopes with their titles, in the order of the help.
-    pub const ALL: [(Self, &'static str); 7] = [
+    pub const ALL: [(Self, &'static str); 9] = [
         (Self::Typing, "Typing"),
         (Self::Anywhere, "Anywhere"),
         (Self::Picked, "Message picked"),
-        (Self::People, "People pane"),
+        (Self::Conversations, "Conversations"),
+        (Self::People, "People"),
+        (Self::Rooms, "Rooms"),
         (Self::Search, "Search"),
         (Self::Question, "Delete question"),
         (Self::Help, "Help"),
@@ -118,7 +134,7 @@ pub const COMMANDS: &[Binding] = &[
         UiCommand::Complete,
         Scope::Typing,
         &["tab"],
-        "complete a name, a command or a message ID; in an empty input, choose recipients",
+        "complete a name, a command or a message ID; in an empty input, go to the people",
         "",
     ),
     bind(
@@ -132,12 +148,42 @@ pub const COMMANDS: &[Binding] = &[
         UiCommand::Back,
         Scope::Typing,
         &["esc"],
-        "close the completion, drop the reply, or jump to latest",
+        "close the completion, drop the reply, return from the ticked people, or jump to latest",
         "",
     ),
     bind(UiCommand::Help, Scope::Anywhere, &["f1", "alt-h"], "help", "help"),
-    bind(UiCommand::FocusPeople, Scope::Anywhere, &["f2"], "choose recipients", "people"),
-    bind(UiCommand::Search, Scope::Anywhere, &["ctrl-f", "f3"], "search", "search"),
+    bind(
+        UiCommand::NextUnread,
+        Scope::Anywhere,
+        &["alt-a"],
+        "open the next conversation with unread messages, mentions first",
+        "unread",
+    ),
+    bind(UiCommand::FocusPeople, Scope::Anywhere, &["f2"], "people", "people"),
+    bind(UiCommand::FocusConversations, Scope::Anywhere, &["f3"], "conversations", "conversations"),
+    bind(UiCommand::BrowseRooms, Scope::Anywhere, &["f4"], "find, join or create a room", "rooms"),
+    bind(
+        UiCommand::PreviousConversation,
+        Scope::Anywhere,
+        &["alt-up"],
+        "open the previous conversation",
+        "",
+    ),
+    bind(
+        UiCommand::NextConversation,
+        Scope::Anywhere,
+        &["alt-down"],
+        "open the next conversation",
+        "",
+    ),
+    bind(
+        UiCommand::OpenNth,
+        Scope::Anywhere,
+        &["alt-1", "alt-2", "alt-3", "alt-4", "alt-5", "alt-6", "alt-7", "alt-8", "alt-9"],
+        "open the conversation with this number",
+        "",
+    ),
+    bind(UiCommand::Search, Scope::Anywhere, &["ctrl-f"], "search", "search"),
     bind(UiCommand::ToEveryone, Scope::Anywhere, &["alt-e"], "write to everyone", ""),
     bind(UiCommand::ReplyLatest, Scope::Anywhere, &["ctrl-r"], "reply to the latest message", ""),
     bind(
@@ -165,7 +211,13 @@ pub const COMMANDS: &[Binding] = &[
         "",
     ),
     bind(UiCommand::Redraw, Scope::Anywhere, &["ctrl-l"], "redraw", ""),
-    bind(UiCommand::ClearOrQuit, Scope::Anywhere, &["ctrl-c"], "clear the input; twice: quit", ""),
+    bind(
+        UiCommand::ClearOrQuit,
+        Scope::Anywhere,
+        &["ctrl-c"],
+        "clear the input (Ctrl-Z restores it); twice in an empty one: quit",
+        "",
+    ),
     bind(UiCommand::Quit, Scope::Anywhere, &["ctrl-q"], "quit", "quit"),
     bind(UiCommand::Reply, Scope::Picked, &["r", "enter"], "reply", "reply"),
     bind(UiCommand::Delete, Scope::Picked, &["d", "delete"], "delete for everyone", "delete"),
@@ -176,21 +228,36 @@ pub const COMMANDS: &[Binding] = &[
     bind(UiCommand::NextHit, Scope::Picked, &["n"], "next older search hit", ""),
     bind(UiCommand::PreviousHit, Scope::Picked, &["N"], "next newer search hit", ""),
     bind(UiCommand::Back, Scope::Picked, &["esc"], "return to typing", "back"),
+    bind(UiCommand::OpenFocused, Scope::Conversations, &["enter"], "open the conversation", "open"),
+    bind(UiCommand::FocusUp, Scope::Conversations, &["up"], "previous row", ""),
+    bind(UiCommand::FocusDown, Scope::Conversations, &["down"], "next row", ""),
+    bind(UiCommand::Back, Scope::Conversations, &["esc", "f3"], "return to typing", "back"),
     bind(
         UiCommand::TogglePerson,
         Scope::People,
-        &["enter", "space"],
-        "add or remove the recipient",
-        "add or remove",
+        &["space"],
+        "tick or untick the person: opens the direct conversation of the ticked people",
+        "tick",
     ),
-    bind(UiCommand::PersonUp, Scope::People, &["up"], "previous row", ""),
-    bind(UiCommand::PersonDown, Scope::People, &["down"], "next row", ""),
+    bind(
+        UiCommand::OpenFocused,
+        Scope::People,
+        &["enter"],
+        "open the direct conversation with the person",
+        "write to",
+    ),
+    bind(UiCommand::FocusUp, Scope::People, &["up"], "previous row", ""),
+    bind(UiCommand::FocusDown, Scope::People, &["down"], "next row", ""),
     bind(UiCommand::Back, Scope::People, &["esc", "tab", "f2"], "return to typing", "back"),
+    bind(UiCommand::EnterRoom, Scope::Rooms, &["enter"], "join or create the room", "join"),
+    bind(UiCommand::RoomUp, Scope::Rooms, &["up"], "previous row", ""),
+    bind(UiCommand::RoomDown, Scope::Rooms, &["down"], "next row", ""),
+    bind(UiCommand::Back, Scope::Rooms, &["esc", "f4"], "close the list", "close"),
     bind(UiCommand::GoToHit, Scope::Search, &["enter"], "jump to the message", "jump"),
     bind(UiCommand::HitUp, Scope::Search, &["up"], "newer hit", ""),
     bind(UiCommand::HitDown, Scope::Search, &["down"], "older hit", ""),
     bind(UiCommand::MatchCase, Scope::Search, &["alt-c"], "match case", "match case"),
-    bind(UiCommand::Back, Scope::Search, &["esc", "ctrl-f", "f3"], "close the search", "close"),
+    bind(UiCommand::Back, Scope::Search, &["esc", "ctrl-f"], "close the search", "close"),
     bind(UiCommand::ConfirmDelete, Scope::Question, &["y"], "delete for everyone", "delete"),
     bind(UiCommand::Back, Scope::Question, &["n", "esc"], "keep the message", "keep"),
     bind(UiCommand::ScrollUp, Scope::Help, &["up"], "scroll up", ""),
@@ -221,8 +288,13 @@ impl Binding {
         self.keys.iter().filter_map(|key| key.parse().ok())
     }
 
-    /// The keys as shown to the user, separated by commas.
+    /// The keys as shown to the user, separated by commas; the first and the last one of many.
     pub fn keys_label(&self) -> String {
+        if self.keys.len() > 4
+            && let Some((first, last)) = self.chords().next().zip(self.chords().last())
+        {
+            return format!("{first} … {last}");
+        }
         self.chords().map(|chord| chord.to_string()).collect::<Vec<_>>().join(", ")
     }
 }

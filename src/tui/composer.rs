@@ -32,11 +32,22 @@ pub struct Composer {
     pub completion: Option<Completion>,
 }
 
+/// Why the draft has no audience.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DestinationError {
+    /// A typed name does not name a known user.
+    #[error(transparent)]
+    Name(#[from] ResolveError),
+    /// The typed message ID is unknown, and with it the conversation that the reply would go to.
+    #[error("message {0} is not loaded: open its conversation, or search for it")]
+    NotLoaded(MessageId),
+}
+
 /// Audience and kind of the draft if it were sent now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Destination {
-    /// The audience, or why a typed name does not resolve.
-    pub audience: Result<Audience, ResolveError>,
+    /// The audience, or why there is none.
+    pub audience: Result<Audience, DestinationError>,
     /// Plain, reply or temporary.
     pub kind: PostKind,
     /// Whether names or a command in the text decide, so that the open conversation is ignored.
@@ -67,6 +78,18 @@ impl Composer {
     /// Whether the input is empty.
     pub fn is_empty(&self) -> bool {
         self.input.is_empty()
+    }
+
+    /// Whether nothing would be lost if the draft were dropped.
+    pub fn is_blank(&self) -> bool {
+        self.is_empty() && self.reply_to.is_none() && self.expires_after.is_none()
+    }
+
+    /// Clears the text so that undo restores it.
+    pub fn clear_undoably(&mut self) {
+        self.completion = None;
+        self.input.select_all();
+        self.input.cut();
     }
 
     /// Clears the text.
@@ -128,11 +151,12 @@ impl Composer {
         // missing yet.
         let line = UserInput::parse(&format!("{}\n.", self.text()));
         let (names, kind) = match line {
+            // A reply goes where its original is: names at its start are part of its text.
+            Ok(UserInput::Post { .. }) if self.reply_to.is_some() => (vec![], self.kind()),
             Ok(UserInput::Post { to, .. }) => (to, self.kind()),
             Ok(UserInput::Temporary { to, seconds, .. }) => (to, PostKind::Temporary { seconds }),
             Ok(UserInput::Reply { to, .. }) => {
-                let audience = chat.reply_audience(to);
-                let audience = Ok(audience.unwrap_or_else(|| chat.open_audience().clone()));
+                let audience = chat.reply_audience(to).ok_or(DestinationError::NotLoaded(to));
                 return Destination { audience, kind: PostKind::Reply { to }, is_typed: true };
             }
             Ok(UserInput::Delete(_) | UserInput::Search(_) | UserInput::Exit) | Err(_) => {
@@ -144,7 +168,8 @@ impl Composer {
             return Destination { audience, kind, is_typed: false };
         }
         let users = names.iter().map(|name| chat.resolve(name)).collect::<Result<_, _>>();
-        Destination { audience: users.map(Audience::Only), kind, is_typed: true }
+        let audience = users.map(Audience::Only).map_err(DestinationError::from);
+        Destination { audience, kind, is_typed: true }
     }
 
     fn kind(&self) -> PostKind {

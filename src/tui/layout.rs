@@ -5,18 +5,34 @@
 use ratatui::layout::{Position, Rect};
 use unicode_width::UnicodeWidthStr;
 
+use chrono::{DateTime, FixedOffset, TimeDelta};
+
 use super::conversation::{Items, LayoutPass, VisibleItems};
 use super::model::{Focus, ItemId, Model, Viewport};
 use super::overlay::{self, Overlay};
+use super::sidebar::{SidebarItem, conversations, people};
 use super::view::composer::to_line;
-use crate::client::state::Availability;
 use crate::protocol::id::{MessageId, UserId};
+use crate::protocol::message::Audience;
 
-/// From this width on the people pane is always visible.
-pub const MIN_WIDTH_FOR_PEOPLE_PANE: u16 = 76;
+/// From this width on the sidebar is always visible. On a narrower screen it covers the conversation while it
+/// has the focus.
+pub const MIN_WIDTH_FOR_SIDEBAR: u16 = 72;
 
-/// Width of the people pane.
-const PEOPLE_PANE_WIDTH: u16 = 24;
+/// From this width on the sidebar is wide.
+const MIN_WIDTH_FOR_WIDE_SIDEBAR: u16 = 100;
+
+/// Width of the wide sidebar, and of one that covers the conversation.
+const WIDE_SIDEBAR: u16 = 24;
+
+/// Width of the sidebar on a screen that leaves no more for it.
+const NARROW_SIDEBAR: u16 = 18;
+
+/// Width of the part of a row that ticks a person: ` [x] `.
+const TICK_BOX_WIDTH: u16 = 5;
+
+/// A click on a row is ignored for this long after something else moved there: it was meant for that.
+const MOVED_ROW_GUARD: TimeDelta = TimeDelta::milliseconds(400);
 
 /// From this height on the screen has a header and a status line.
 const MIN_HEIGHT_FOR_BARS: u16 = 10;
@@ -26,10 +42,8 @@ const MIN_HEIGHT_FOR_BARS: u16 = 10;
 pub struct ScreenLayout {
     /// The header: the top line.
     pub header: Rect,
-    /// The people pane, if it is visible.
-    pub people_pane: Option<Rect>,
-    /// The visible rows of the people pane.
-    pub people_rows: Vec<(PersonRow, Rect)>,
+    /// The sidebar, if it is visible.
+    pub sidebar: Option<SidebarLayout>,
     /// The conversation.
     pub conversation: Rect,
     /// The visible items of the conversation.
@@ -52,14 +66,39 @@ pub struct ScreenLayout {
     pub overlay_rows: Vec<(usize, Rect)>,
 }
 
-/// A row of the people pane.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum PersonRow {
-    /// The row that addresses everyone.
-    Everyone,
-    /// A user.
-    #[expect(missing_docs, reason = "the field names say it")]
-    User { id: UserId, availability: Availability },
+/// The sidebar.
+#[derive(Debug, Clone, Default)]
+pub struct SidebarLayout {
+    /// The whole sidebar.
+    pub area: Rect,
+    /// The part with the conversations.
+    pub conversations: SidebarSection,
+    /// The part with the people.
+    pub people: SidebarSection,
+    /// The visible rows of both parts.
+    pub rows: Vec<SidebarRow>,
+}
+
+/// A part of the sidebar: a title and rows.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SidebarSection {
+    /// Its area, with the title.
+    pub area: Rect,
+    /// The number of rows hidden above.
+    pub above: usize,
+    /// The number of rows hidden below.
+    pub below: usize,
+}
+
+/// A row of the sidebar.
+#[derive(Debug, Clone)]
+pub struct SidebarRow {
+    /// What is in it.
+    pub item: SidebarItem,
+    /// Where it is.
+    pub area: Rect,
+    /// When something else was in this place.
+    pub moved_at: Option<DateTime<FixedOffset>>,
 }
 
 /// A clickable part of the `To:` line.
@@ -74,10 +113,18 @@ pub enum Chip {
 /// What is under the pointer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Target {
-    /// A row of the people pane.
-    Person(PersonRow),
-    /// The people pane outside its rows.
-    People,
+    /// A conversation in the sidebar.
+    OpenConversation(Audience),
+    /// The row that opens the list of public rooms.
+    BrowseRooms,
+    /// The tick box of a person.
+    PersonBox(UserId),
+    /// The name of a person.
+    PersonName(UserId),
+    /// A row of the sidebar in which something else was a moment ago.
+    MovedRow,
+    /// The sidebar outside its rows.
+    Sidebar,
     /// An item of the conversation.
     Item(ItemId),
     /// The quote in a reply, with the message that it quotes.
@@ -101,9 +148,9 @@ pub enum Target {
 }
 
 /// Computes the layout and stores it in the model. Applies pending scrolling to the viewport.
-pub fn arrange(model: &mut Model, now: chrono::DateTime<chrono::FixedOffset>) {
+pub fn arrange(model: &mut Model, now: DateTime<FixedOffset>) {
     let mut layout = split_screen(model);
-    layout.people_rows = visible_person_rows(model, layout.people_pane);
+    layout.sidebar = sidebar_area(model, &layout).map(|area| lay_out_sidebar(model, area, now));
     lay_out_conversation(model, &mut layout, now);
     if model.unread_below > 0 {
         layout.pill = pill_area(layout.conversation, model.unread_below);
@@ -113,8 +160,10 @@ pub fn arrange(model: &mut Model, now: chrono::DateTime<chrono::FixedOffset>) {
     if let Some(top) = model.overlays.last_mut() {
         let area = overlay::area(top, whole);
         layout.overlay = Some(area);
-        if let Overlay::Search(search) = top {
-            layout.overlay_rows = search.hit_rows(area);
+        match top {
+            Overlay::Search(search) => layout.overlay_rows = search.hit_rows(area),
+            Overlay::Rooms(rooms) => layout.overlay_rows = rooms.rows(area),
+            Overlay::Help { .. } | Overlay::ConfirmDelete(_) => {}
         }
     }
     model.layout = layout;
@@ -131,23 +180,10 @@ fn split_screen(model: &Model) -> ScreenLayout {
     let height = composer_height(model, middle);
     let composer = Rect { y: middle.bottom() - height, height, ..middle };
     let above = Rect { height: middle.height - height, ..middle };
-    let wide = whole.width >= MIN_WIDTH_FOR_PEOPLE_PANE && full;
-    let pane = Rect { width: PEOPLE_PANE_WIDTH.min(above.width), ..above };
-    let choosing = matches!(model.focus, Focus::People(_));
-    let people_pane = (wide || choosing).then_some(pane).filter(|pane| !pane.is_empty());
-    let pane_width = if wide { pane.width } else { 0 };
-    let conversation = Rect { x: above.x + pane_width, width: above.width - pane_width, ..above };
+    let sidebar = sidebar_width(whole).filter(|_| full).unwrap_or(0);
+    let conversation = Rect { x: above.x + sidebar, width: above.width - sidebar, ..above };
     let (reply, input) = split_composer(model, composer);
-    ScreenLayout {
-        header,
-        people_pane,
-        conversation,
-        composer,
-        reply,
-        input,
-        status,
-        ..ScreenLayout::default()
-    }
+    ScreenLayout { header, conversation, composer, reply, input, status, ..ScreenLayout::default() }
 }
 
 /// The height of the input with its frame. On a small screen the `To:` line is the last part to be dropped.
@@ -181,46 +217,108 @@ fn split_composer(model: &Model, composer: Rect) -> (Option<Rect>, Rect) {
     (Some(reply), Rect { y: inner.y + 1, height: inner.height - 1, ..inner })
 }
 
-fn visible_person_rows(model: &mut Model, pane: Option<Rect>) -> Vec<(PersonRow, Rect)> {
-    let Some(pane) = pane else { return Vec::new() };
-    let all = person_rows(model);
-    // The first line of the pane is its title.
-    let rows = usize::from(pane.height.saturating_sub(1));
-    if rows == 0 {
-        return Vec::new();
+/// The width of the sidebar beside the conversation; `None` if there is no place for it.
+fn sidebar_width(whole: Rect) -> Option<u16> {
+    match whole.width {
+        ..MIN_WIDTH_FOR_SIDEBAR => None,
+        MIN_WIDTH_FOR_SIDEBAR..MIN_WIDTH_FOR_WIDE_SIDEBAR => Some(NARROW_SIDEBAR),
+        MIN_WIDTH_FOR_WIDE_SIDEBAR.. => Some(WIDE_SIDEBAR),
     }
-    if let Focus::People(row) = &mut model.focus {
-        *row = (*row).min(all.len() - 1);
-        model.people_top = model.people_top.clamp((*row + 1).saturating_sub(rows), *row);
-    }
-    model.people_top = model.people_top.min(all.len().saturating_sub(rows));
-    let visible = all.into_iter().skip(model.people_top).take(rows);
-    let area = |index: u16| Rect {
-        y: pane.y + 1 + index,
-        height: 1,
-        width: pane.width.saturating_sub(1),
-        ..pane
-    };
-    visible.zip(0..).map(|(person, index)| (person, area(index))).collect()
 }
 
-/// All rows of the people pane: everyone, online users, recipients who are not online.
-pub fn person_rows(model: &Model) -> Vec<PersonRow> {
-    let directory = model.chat.directory();
-    let recipients = model.chat.open_audience().recipients().into_iter().flatten();
-    let absent = recipients.filter(|id| directory.availability(id) != Availability::Online);
-    let row = |id: &UserId| {
-        let availability = directory.availability(id);
-        PersonRow::User { id: id.clone(), availability }
+/// The area of the sidebar: beside the conversation, or over it while it has the focus.
+fn sidebar_area(model: &Model, layout: &ScreenLayout) -> Option<Rect> {
+    let beside = layout.conversation.x;
+    let has_focus = matches!(model.focus, Focus::Conversations(_) | Focus::People(_));
+    let width = match beside {
+        0 if has_focus => WIDE_SIDEBAR.min(layout.conversation.width),
+        beside => beside,
     };
-    std::iter::once(PersonRow::Everyone).chain(directory.online().chain(absent).map(row)).collect()
+    let area = Rect { x: 0, width, ..layout.conversation };
+    (!area.is_empty()).then_some(area)
 }
 
-fn lay_out_conversation(
-    model: &mut Model,
-    layout: &mut ScreenLayout,
-    now: chrono::DateTime<chrono::FixedOffset>,
-) {
+/// Lays the sidebar out: the conversations take the upper half, so that a new one does not move the people.
+fn lay_out_sidebar(model: &mut Model, area: Rect, now: DateTime<FixedOffset>) -> SidebarLayout {
+    let inner = Rect { width: area.width.saturating_sub(1), ..area };
+    let upper = area.height / 2;
+    let upper = match model.focus {
+        // There is no place for both.
+        Focus::People(_) if area.height < 8 => 0,
+        Focus::Conversations(_) if area.height < 8 => area.height,
+        _ => upper,
+    };
+    let above = Rect { height: upper, ..inner };
+    let below = Rect { y: inner.y + upper, height: inner.height - upper, ..inner };
+    let mut rows = Vec::new();
+    let scroll = model.sidebar_scroll;
+    let mut listed: Vec<SidebarItem> =
+        conversations(model).into_iter().cloned().map(SidebarItem::Conversation).collect();
+    let focus = match &model.focus {
+        Focus::Conversations(at) => Some(at),
+        // The open conversation stays visible, unless the user scrolls the list.
+        _ if model.is_opening => Some(model.chat.open_audience()),
+        _ => None,
+    };
+    let focus = focus.cloned().map(SidebarItem::Conversation);
+    let at = focus.and_then(|focus| listed.iter().position(|item| *item == focus));
+    listed.push(SidebarItem::BrowseRooms);
+    let (conversations, top) =
+        section(listed.into_iter(), above, scroll.conversations, at, &mut rows);
+    let listed = people(model);
+    let at = match &model.focus {
+        Focus::People(Some(at)) => listed.iter().position(|user| *user == at),
+        _ => None,
+    };
+    let listed = listed.into_iter().cloned().map(SidebarItem::Person);
+    let (people, people_top) = section(listed, below, scroll.people, at, &mut rows);
+    let moved = |row: SidebarRow| mark_moved(row, model.layout.sidebar.as_ref(), now);
+    let rows = rows.into_iter().map(moved).collect();
+    model.sidebar_scroll.conversations = top;
+    model.sidebar_scroll.people = people_top;
+    SidebarLayout { area, conversations, people, rows }
+}
+
+/// Adds the visible rows of a part of the sidebar, scrolled so that the row `at` is visible. Returns the part
+/// and its first visible row.
+fn section(
+    listed: impl ExactSizeIterator<Item = SidebarItem>,
+    area: Rect,
+    top: usize,
+    at: Option<usize>,
+    rows: &mut Vec<SidebarRow>,
+) -> (SidebarSection, usize) {
+    let (count, height) = (listed.len(), usize::from(area.height.saturating_sub(1)));
+    let shown = at.map_or(top, |at| top.min(at).max((at + 1).saturating_sub(height)));
+    let top = shown.min(count.saturating_sub(height));
+    let place = |index: u16| Rect { y: area.y + 1 + index, height: 1, ..area };
+    let visible = listed.skip(top).take(height).zip(0..);
+    rows.extend(visible.map(|(item, index)| SidebarRow {
+        item,
+        area: place(index),
+        moved_at: None,
+    }));
+    let below = count.saturating_sub(top + height);
+    (SidebarSection { area, above: top, below }, top)
+}
+
+/// Marks a row in which something else was in the last layout.
+fn mark_moved(
+    row: SidebarRow,
+    last: Option<&SidebarLayout>,
+    now: DateTime<FixedOffset>,
+) -> SidebarRow {
+    let before = last.and_then(|last| last.rows.iter().find(|before| before.area == row.area));
+    let moved_at = match before {
+        Some(before) if before.item == row.item => before.moved_at,
+        Some(_) => Some(now),
+        None => None,
+    };
+    SidebarRow { moved_at, ..row }
+}
+
+fn lay_out_conversation(model: &mut Model, layout: &mut ScreenLayout, now: DateTime<FixedOffset>) {
+    show_first_unread(model);
     let picked = model.picked().cloned();
     let mut pass = LayoutPass {
         items: Items { chat: &model.chat, zone: *now.offset() },
@@ -235,15 +333,36 @@ fn lay_out_conversation(
     layout.visible = pass.lay_out(&mut model.viewport, rows, target.as_ref());
     if model.viewport == Viewport::Live && model.chat.opened().shows_latest() {
         model.unread_below = 0;
+    }
+    if model.is_focused && !model.is_opening {
+        mark_displayed(model, &layout.visible);
+    }
+}
+
+/// Scrolls to the first unread message of a conversation that was just opened, once its messages and its
+/// marker are known.
+fn show_first_unread(model: &mut Model) {
+    let open = model.chat.opened();
+    if !model.is_opening || open.needs_recent() || open.is_loading() {
+        return;
+    }
+    let first = open.first_unread();
+    if first.is_some() || model.chat.is_listed() || !model.chat.is_online() {
+        model.is_opening = false;
+        if model.scroll_into_view.is_none() {
+            model.scroll_into_view = first.map(ItemId::Message);
+        }
+    }
+}
+
+/// Moves the read marker to the last message that is displayed.
+fn mark_displayed(model: &mut Model, visible: &VisibleItems) {
+    if model.viewport == Viewport::Live && model.chat.opened().shows_latest() {
         model.read_position = model.chat.read_position().or_else(|| model.read_position.take());
     }
-    let displayed = match model.viewport {
-        Viewport::Live => Some(model.chat.opened().timeline().newest()),
-        Viewport::Anchored { .. } => layout.visible.newest_stored().and_then(|id| {
-            model.chat.opened().timeline().message(id).map(|entry| entry.message.seq)
-        }),
-    };
-    if let Some(seq) = displayed {
+    let timeline = model.chat.opened().timeline();
+    let newest = visible.newest_stored().and_then(|id| timeline.message(id));
+    if let Some(seq) = newest.map(|entry| entry.message.seq) {
         let open = model.chat.open_audience().clone();
         model.chat.mark_displayed(&open, seq);
     }
@@ -266,7 +385,7 @@ fn pill_area(conversation: Rect, unread_below: usize) -> Option<Rect> {
 
 impl ScreenLayout {
     /// What is at this cell of the screen.
-    pub fn target_at(&self, x: u16, y: u16) -> Target {
+    pub fn target_at(&self, now: DateTime<FixedOffset>, x: u16, y: u16) -> Target {
         let point = Position { x, y };
         if let Some(overlay) = self.overlay {
             let row = self.overlay_rows.iter().find(|(_, area)| area.contains(point));
@@ -276,11 +395,8 @@ impl ScreenLayout {
                 None => Target::Nothing,
             };
         }
-        if let Some((person, _)) = self.people_rows.iter().find(|(_, area)| area.contains(point)) {
-            return Target::Person(person.clone());
-        }
-        if self.people_pane.is_some_and(|pane| pane.contains(point)) {
-            return Target::People;
+        if let Some(sidebar) = self.sidebar.as_ref().filter(|bar| bar.area.contains(point)) {
+            return sidebar.target_at(now, point);
         }
         if let Some((chip, _)) = self.chips.iter().find(|(_, area)| area.contains(point)) {
             return Target::Chip(chip.clone());
@@ -315,6 +431,25 @@ impl ScreenLayout {
             }
         } else {
             Target::Conversation
+        }
+    }
+}
+
+impl SidebarLayout {
+    fn target_at(&self, now: DateTime<FixedOffset>, point: Position) -> Target {
+        let Some(row) = self.rows.iter().find(|row| row.area.contains(point)) else {
+            return Target::Sidebar;
+        };
+        if row.moved_at.is_some_and(|at| now - at < MOVED_ROW_GUARD) {
+            return Target::MovedRow;
+        }
+        match &row.item {
+            SidebarItem::Conversation(audience) => Target::OpenConversation(audience.clone()),
+            SidebarItem::BrowseRooms => Target::BrowseRooms,
+            SidebarItem::Person(user) if point.x < row.area.x + TICK_BOX_WIDTH => {
+                Target::PersonBox(user.clone())
+            }
+            SidebarItem::Person(user) => Target::PersonName(user.clone()),
         }
     }
 }

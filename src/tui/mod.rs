@@ -13,6 +13,7 @@ pub mod layout;
 pub mod model;
 pub mod overlay;
 pub mod run;
+pub mod sidebar;
 pub mod terminal;
 pub mod theme;
 pub mod update;

@@ -1,5 +1,7 @@
 //! The state of the screen. `update` changes it, `view` draws it.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, FixedOffset};
 use ratatui::layout::Size;
 
@@ -14,7 +16,8 @@ use crate::client::read_marker::ReadMarkerFile;
 use crate::client::state::Session;
 use crate::client::state::history::{HistoryBoundary, ReadPosition};
 use crate::client::state::timeline::EntryIndex;
-use crate::protocol::id::{Cid, MessageId};
+use crate::protocol::id::{Cid, MessageId, RoomName, UserId};
+use crate::protocol::message::Audience;
 use crate::protocol::request::Request;
 use crate::protocol::text::SafeText;
 
@@ -62,6 +65,8 @@ pub enum UiEffect {
     Copy(String),
     /// Turn mouse reports on or off.
     CaptureMouse(bool),
+    /// Ring the bell of the terminal.
+    Ring,
     /// Clear the terminal and draw every cell.
     Redraw,
     /// Quit, requested by the user or because the first login was refused.
@@ -104,8 +109,18 @@ pub enum Focus {
     Typing,
     /// The picked message.
     Picked(ItemId),
-    /// The people pane, at this row. Row 0 is everyone.
-    People(usize),
+    /// The conversations in the sidebar, at this one.
+    Conversations(Audience),
+    /// The people in the sidebar, at this one. `None`: nobody is listed.
+    People(Option<UserId>),
+}
+
+/// The first visible row of each part of the sidebar.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[expect(missing_docs, reason = "the field names say it")]
+pub struct SidebarScroll {
+    pub conversations: usize,
+    pub people: usize,
 }
 
 /// A text in the status line, shown until the next key.
@@ -128,8 +143,21 @@ pub struct Model {
     pub theme: Theme,
     /// The size of the terminal.
     pub size: Size,
-    /// The draft and its recipients.
+    /// The conversation that the composer and the viewport belong to. It follows the open one.
+    pub shown: Audience,
+    /// The draft of the open conversation.
     pub composer: Composer,
+    /// The drafts of other conversations, none of which is empty.
+    pub drafts: BTreeMap<Audience, Composer>,
+    /// Where the user began to tick people, to return there.
+    pub ticked_from: Option<Audience>,
+    /// Whether the open conversation was just opened: the next layout with its messages shows the first unread
+    /// one.
+    pub is_opening: bool,
+    /// The room that is opened as soon as the user is a member.
+    pub joining: Option<RoomName>,
+    /// Whether the terminal has the focus. What is displayed without it is not read.
+    pub is_focused: bool,
     /// What receives keys while no overlay is open.
     pub focus: Focus,
     /// The open overlays; the last one is on top and receives the keys.
@@ -144,8 +172,8 @@ pub struct Model {
     pub read_position: Option<ReadPosition>,
     /// Messages of others that arrived below the visible rows.
     pub unread_below: usize,
-    /// The first visible row of the people pane.
-    pub people_top: usize,
+    /// How far the sidebar is scrolled.
+    pub sidebar_scroll: SidebarScroll,
     /// The request ID of the search that the server is running.
     pub server_search: Option<Cid>,
     /// The hits of the last search, to step from one to the next.
@@ -154,8 +182,8 @@ pub struct Model {
     pub notice: Option<Notice>,
     /// Whether the terminal reports the mouse to this program.
     pub mouse_captured: bool,
-    /// Whether the next Ctrl-C quits.
-    pub quit_armed: bool,
+    /// Until when Ctrl-C quits.
+    pub quit_armed: Option<DateTime<FixedOffset>>,
     /// The layout of the last frame: what is drawn where, and what a click hits.
     pub layout: ScreenLayout,
     /// Rendered blocks, kept from frame to frame.
@@ -177,7 +205,13 @@ impl Model {
             server: options.server,
             theme: options.theme,
             size,
+            shown: Audience::Everyone,
             composer: Composer::default(),
+            drafts: BTreeMap::new(),
+            ticked_from: None,
+            is_opening: true,
+            joining: None,
+            is_focused: true,
             focus: Focus::Typing,
             overlays: Vec::new(),
             viewport: Viewport::Live,
@@ -185,12 +219,12 @@ impl Model {
             scroll_into_view: None,
             read_position: None,
             unread_below: 0,
-            people_top: 0,
+            sidebar_scroll: SidebarScroll::default(),
             server_search: None,
             search_hits: None,
             notice: None,
             mouse_captured: true,
-            quit_armed: false,
+            quit_armed: None,
             layout: ScreenLayout::default(),
             block_cache: BlockCache::default(),
         }
@@ -200,7 +234,7 @@ impl Model {
     pub fn picked(&self) -> Option<&ItemId> {
         match &self.focus {
             Focus::Picked(item) => Some(item),
-            Focus::Typing | Focus::People(_) => None,
+            Focus::Typing | Focus::Conversations(_) | Focus::People(_) => None,
         }
     }
 
@@ -255,7 +289,18 @@ impl Model {
     fn is_searching(&self) -> bool {
         match self.overlays.last() {
             Some(Overlay::Search(search)) => !search.is_done(&self.chat),
-            Some(Overlay::Help { .. } | Overlay::ConfirmDelete(_)) | None => false,
+            Some(Overlay::Help { .. } | Overlay::ConfirmDelete(_) | Overlay::Rooms(_)) | None => {
+                false
+            }
+        }
+    }
+
+    /// The title of the terminal's window: what one missed.
+    pub fn title(&self, now: DateTime<FixedOffset>) -> String {
+        let server_time = self.chat.server_time(now);
+        match super::sidebar::unread_summary(self, server_time).conversations {
+            0 => "chat".to_owned(),
+            count => format!("({count}) chat"),
         }
     }
 

@@ -186,6 +186,7 @@ fn perform(
         }
         UiEffect::Copy(text) => terminal.copy_to_clipboard(&text)?,
         UiEffect::CaptureMouse(capture) => terminal.capture_mouse(capture)?,
+        UiEffect::Ring => terminal.ring()?,
         UiEffect::Redraw => terminal.screen.clear()?,
         UiEffect::Quit => return Ok(Performed::Quit(QuitReason::on_quit(&model.chat))),
         UiEffect::Untrusted(reason) => {
@@ -201,7 +202,8 @@ fn draw(model: &mut Model, terminal: &mut TerminalGuard) -> std::io::Result<()> 
         model.size = frame.area().as_size();
         arrange(model, now);
         view(model, now, frame);
-    })
+    })?;
+    terminal.set_title(&model.title(now))
 }
 
 fn next_wake(model: &Model) -> Option<Instant> {

@@ -7,10 +7,10 @@
 use std::io::{self, Write};
 
 use crossterm::event::{
-    DisableBracketedPaste, EnableBracketedPaste, KeyboardEnhancementFlags,
-    PopKeyboardEnhancementFlags, PushKeyboardEnhancementFlags,
+    DisableBracketedPaste, DisableFocusChange, EnableBracketedPaste, EnableFocusChange,
+    KeyboardEnhancementFlags, PopKeyboardEnhancementFlags, PushKeyboardEnhancementFlags,
 };
-use crossterm::{clipboard, execute, queue, style::Print};
+use crossterm::{clipboard, execute, queue, style::Print, terminal::SetTitle};
 use ratatui::{DefaultTerminal, Frame};
 use tokio_util::sync::CancellationToken;
 
@@ -19,12 +19,17 @@ use tokio_util::sync::CancellationToken;
 const MOUSE_ON: &str = "\x1b[?1000h\x1b[?1002h\x1b[?1006h";
 const MOUSE_OFF: &str = "\x1b[?1006l\x1b[?1002l\x1b[?1000l";
 
+/// Saves and restores the title of the window.
+const SAVE_TITLE: &str = "\x1b[22;2t";
+const RESTORE_TITLE: &str = "\x1b[23;2t";
+
 /// The terminal in full-screen mode. Dropping the guard restores it.
 #[derive(Debug)]
 pub struct TerminalGuard {
     /// The buffer that frames are drawn to.
     pub screen: DefaultTerminal,
     panicked: CancellationToken,
+    title: String,
 }
 
 impl TerminalGuard {
@@ -44,13 +49,16 @@ impl TerminalGuard {
             disable_modes().ok();
             previous_hook(panic);
         }));
-        let guard = Self { screen: terminal, panicked };
+        let guard = Self { screen: terminal, panicked, title: String::new() };
         execute!(
             io::stdout(),
             EnableBracketedPaste,
             // Reports Shift-Enter and similar chords, where the terminal supports it.
             PushKeyboardEnhancementFlags(KeyboardEnhancementFlags::DISAMBIGUATE_ESCAPE_CODES),
             Print(MOUSE_ON),
+            // What is displayed without the focus is not read.
+            EnableFocusChange,
+            Print(SAVE_TITLE),
         )?;
         Ok(guard)
     }
@@ -81,6 +89,27 @@ impl TerminalGuard {
         execute!(io::stdout(), Print(if capture { MOUSE_ON } else { MOUSE_OFF }))
     }
 
+    /// Sets the title of the window, unless it is set already.
+    ///
+    /// # Errors
+    /// A write to the terminal failed.
+    pub fn set_title(&mut self, title: &str) -> io::Result<()> {
+        if self.title != title && !self.panicked.is_cancelled() {
+            title.clone_into(&mut self.title);
+            execute!(io::stdout(), SetTitle(title))?;
+        }
+        Ok(())
+    }
+
+    /// Rings the bell.
+    ///
+    /// # Errors
+    /// A write to the terminal failed.
+    #[expect(clippy::unused_self, reason = "only the owner of the terminal may write to it")]
+    pub fn ring(&mut self) -> io::Result<()> {
+        execute!(io::stdout(), Print('\x07'))
+    }
+
     /// Copies a text to the clipboard through the terminal (OSC 52), which works over SSH too.
     ///
     /// # Errors
@@ -105,6 +134,13 @@ impl Drop for TerminalGuard {
 
 fn disable_modes() -> io::Result<()> {
     let mut out = io::stdout();
-    queue!(out, Print(MOUSE_OFF), PopKeyboardEnhancementFlags, DisableBracketedPaste)?;
+    queue!(
+        out,
+        Print(RESTORE_TITLE),
+        DisableFocusChange,
+        Print(MOUSE_OFF),
+        PopKeyboardEnhancementFlags,
+        DisableBracketedPaste,
+    )?;
     out.flush()
 }

@@ -56,6 +56,11 @@ impl Theme {
         self.colour(Color::Blue)
     }
 
+    /// Rooms.
+    pub fn accent(self) -> Style {
+        self.colour(Color::Cyan)
+    }
+
     /// Direct messages and their recipients.
     pub fn private(self) -> Style {
         self.colour(Color::Magenta).add_modifier(Modifier::BOLD)

@@ -248,6 +248,11 @@ impl Session {
         matches!(self.connection, ConnectionState::Online { .. })
     }
 
+    /// Whether the list of conversations has arrived on this connection, so that the read markers are known.
+    pub fn is_listed(&self) -> bool {
+        self.is_listed
+    }
+
     /// Returns the known users.
     pub fn directory(&self) -> &Directory {
         &self.directory

@@ -1,11 +1,13 @@
-//! Overlays: help, search, and the question whether to delete a message. They form a stack.
+//! Overlays: help, search, public rooms, and the question whether to delete a message. They form a stack.
 
 pub mod confirm_delete;
 pub mod help;
+pub mod rooms;
 pub mod search;
 
 use ratatui::layout::Rect;
 
+use self::rooms::RoomsOverlay;
 use self::search::SearchOverlay;
 use super::command::Scope;
 use crate::protocol::id::MessageId;
@@ -22,6 +24,8 @@ pub enum Overlay {
     Search(Box<SearchOverlay>),
     /// The question whether to delete a message.
     ConfirmDelete(MessageId),
+    /// The public rooms.
+    Rooms(RoomsOverlay),
 }
 
 impl Overlay {
@@ -31,6 +35,7 @@ impl Overlay {
             Self::Help { .. } => Scope::Help,
             Self::Search(_) => Scope::Search,
             Self::ConfirmDelete(_) => Scope::Question,
+            Self::Rooms(_) => Scope::Rooms,
         }
     }
 }
@@ -41,6 +46,7 @@ pub fn area(overlay: &Overlay, whole: Rect) -> Rect {
         Overlay::Help { .. } => (84, whole.height.saturating_sub(2)),
         Overlay::Search(_) => (100, whole.height.saturating_sub(4).min(28)),
         Overlay::ConfirmDelete(_) => (48, 4),
+        Overlay::Rooms(_) => (72, whole.height.saturating_sub(4).min(20)),
     };
     // On a small screen an overlay covers everything.
     let width =

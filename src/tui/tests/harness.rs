@@ -380,6 +380,7 @@ impl UiHarness {
             UiEffect::DiscardPending(_)
             | UiEffect::Copy(_)
             | UiEffect::CaptureMouse(_)
+            | UiEffect::Ring
             | UiEffect::Redraw
             | UiEffect::Quit
             | UiEffect::Untrusted(_) => None,

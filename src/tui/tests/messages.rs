@@ -58,7 +58,7 @@ fn new_line_keys_work_and_paste_never_sends() {
 fn to_line_names_the_recipients() {
     let mut ui = UiHarness::new(100, 24);
     ui.shows("To: everyone");
-    ui.keys("<f2><down><space><esc>").shows("To: [Ann_1180 ×] private: only recipients see it");
+    ui.keys("<f2><space><esc>").shows("To: [Ann_1180 ×] private: only Ann sees this");
     ui.keys("psst<enter>");
     assert_eq!(ui.sent(), ["Only({Ann_1180}) Plain psst"]);
     ui.shows("To: [Ann_1180 ×]").keys("<alt-e>").shows("To: everyone");
@@ -160,6 +160,11 @@ fn idle_screen_never_wakes() {
     assert_eq!(ui.model.next_wake(ui.now), None, "the search is done");
 }
 
+/// The rows of the screen beside the sidebar.
+fn conversation(screen: &str) -> impl Iterator<Item = String> {
+    screen.lines().map(|line| line.chars().skip(18).collect())
+}
+
 #[test]
 fn new_messages_do_not_move_scrolled_view() {
     let mut ui = UiHarness::new(80, 24);
@@ -175,8 +180,7 @@ fn new_messages_do_not_move_scrolled_view() {
     ui.post_to_all("Ann_1180", "new one");
     ui.post_to_all("Ann_1180", "new two");
     ui.shows("↓ 2 newer");
-    let rows =
-        |screen: &str| screen.lines().skip(1).take(15).map(str::to_owned).collect::<Vec<_>>();
+    let rows = |screen: &str| conversation(screen).skip(1).take(15).collect::<Vec<_>>();
     assert_eq!(rows(&ui.screen()), rows(&before));
     ui.keys("<end>").shows("new two").hides("↓ 2 newer");
     ui.keys("<home>").shows("message number 0").keys("<esc>").shows("new two");
@@ -197,7 +201,7 @@ fn search_shows_errors_and_jumps_to_hits() {
 #[test]
 fn failed_message_can_be_edited_and_resent() {
     let mut ui = UiHarness::new(80, 24);
-    ui.keys("<f2><down><space><esc>important<enter>");
+    ui.keys("<f2><space><esc>important<enter>");
     let Some(UiEffect::Send(cid, _)) = ui.effects().pop() else { panic!("nothing was sent") };
     let refused = ErrorReply {
         code: ErrorCode::NoRecipient,
@@ -238,16 +242,21 @@ fn completion_offers_people_commands_and_ids() {
     assert_eq!(ui.sent(), ["Only({Kim_9021}) Plain hey"]);
     ui.keys(".d<tab><tab><enter>");
     assert_eq!(ui.sent(), [format!("Delete({own:?})")]);
-    ui.keys("<tab>").shows("add or remove").keys("<esc>");
+    ui.keys("<tab>").shows("Space tick").keys("<esc>");
 }
 
 #[test]
 fn ctrl_c_clears_then_quits() {
     let mut ui = UiHarness::new(80, 24);
-    ui.keys("draft<ctrl-c>").shows("press Ctrl-C again to quit").hides("draft");
-    ui.keys("x<ctrl-c>");
-    assert!(ui.effects().is_empty());
-    ui.keys("<ctrl-c>");
+    ui.keys("draft<ctrl-c>").shows("Ctrl-Z restores it").hides("draft").keys("<ctrl-z>");
+    ui.shows("draft").keys("<ctrl-c><ctrl-c>").shows("press Ctrl-C again to quit");
+    ui.keys("x<backspace><ctrl-c>");
+    assert!(ui.effects().is_empty(), "a key in between");
+    ui.wait(2).keys("<ctrl-c>");
+    assert!(ui.effects().is_empty(), "too late");
+    ui.paste("precious").keys("<ctrl-c>");
+    assert!(ui.effects().is_empty(), "a paste in between");
+    ui.shows("Ctrl-Z restores it").keys("<ctrl-c><ctrl-c>");
     assert_eq!(ui.effects(), [UiEffect::Quit]);
 }
 

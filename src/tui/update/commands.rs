@@ -1,23 +1,31 @@
 //! Carries out the commands of the key bindings.
 
-use chrono::{DateTime, FixedOffset};
+use chrono::{DateTime, FixedOffset, TimeDelta};
 
 use super::history::reset_view;
 use super::keys::complete;
+use super::rooms::{browse_rooms, choose};
 use super::send::send;
+use super::sidebar::{
+    drop_ticks, focus_conversations, focus_people, move_focus, open_conversation, open_focused,
+    open_neighbour, open_next_unread, toggle_focused_person,
+};
 use crate::client::state::Session;
 use crate::client::state::history::HistoryRequest;
 use crate::client::state::search::SearchHit;
 use crate::client::state::timeline::MessageState;
-use crate::protocol::id::{MessageId, UserId};
+use crate::protocol::id::MessageId;
 use crate::protocol::message::Audience;
 use crate::protocol::request::Request;
 use crate::tui::command::UiCommand;
 use crate::tui::conversation::{Items, duration};
-use crate::tui::layout::{PersonRow, person_rows};
 use crate::tui::model::{Focus, ItemId, Model, UiEffect, Viewport};
+use crate::tui::overlay::rooms::RoomsOverlay;
 use crate::tui::overlay::search::SearchOverlay;
 use crate::tui::overlay::{Overlay, help};
+
+/// Within this time, a second Ctrl-C quits.
+const QUIT_WINDOW: TimeDelta = TimeDelta::seconds(1);
 
 /// Carries out a command.
 pub(super) fn execute(
@@ -31,7 +39,14 @@ pub(super) fn execute(
         UiCommand::Complete => complete(model),
         UiCommand::Help => model.overlays.push(Overlay::Help { top: 0 }),
         UiCommand::Search => open_search(model, now, ""),
-        UiCommand::FocusPeople => model.focus = Focus::People(0),
+        UiCommand::FocusPeople => focus_people(model),
+        UiCommand::FocusConversations => focus_conversations(model),
+        UiCommand::BrowseRooms => browse_rooms(model),
+        UiCommand::PreviousConversation => open_neighbour(model, -1),
+        UiCommand::NextConversation => open_neighbour(model, 1),
+        // The key says which one; see `keys`.
+        UiCommand::OpenNth => {}
+        UiCommand::NextUnread => open_next_unread(model, now),
         UiCommand::ToEveryone => open_conversation(model, &Audience::Everyone),
         UiCommand::CycleExpiry => cycle_expiry(model),
         UiCommand::PageUp => scroll(model, page_rows(model)),
@@ -41,7 +56,7 @@ pub(super) fn execute(
         UiCommand::ToggleMouse => return toggle_mouse(model),
         UiCommand::Redraw => return vec![UiEffect::Redraw],
         UiCommand::Quit => return vec![UiEffect::Quit],
-        UiCommand::ClearOrQuit => return clear_or_quit(model),
+        UiCommand::ClearOrQuit => return clear_or_quit(model, now),
         UiCommand::Back => step_back(model),
         UiCommand::ConfirmDelete => return delete_confirmed(model),
         UiCommand::PickMessage | UiCommand::PreviousMessage => pick_neighbour(model, now, true),
@@ -53,8 +68,12 @@ pub(super) fn execute(
         UiCommand::EditFailed => return edit_failed(model),
         UiCommand::NextHit => return go_to_hit(model, true),
         UiCommand::PreviousHit => return go_to_hit(model, false),
-        UiCommand::PersonUp => move_person(model, -1),
-        UiCommand::PersonDown => move_person(model, 1),
+        UiCommand::FocusUp => move_focus(model, -1),
+        UiCommand::FocusDown => move_focus(model, 1),
+        UiCommand::OpenFocused => open_focused(model),
+        UiCommand::RoomUp => with_rooms(model, |rooms| rooms.move_selection(-1)),
+        UiCommand::RoomDown => with_rooms(model, |rooms| rooms.move_selection(1)),
+        UiCommand::EnterRoom => return choose(model),
         UiCommand::TogglePerson => toggle_focused_person(model),
         UiCommand::HitUp => with_search(model, |search, _| search.move_selection(-1)),
         UiCommand::HitDown => with_search(model, |search, _| search.move_selection(1)),
@@ -84,8 +103,14 @@ pub(super) fn scroll(model: &mut Model, rows: i64) {
         Some(Overlay::Search(search)) => {
             search.move_selection(isize::try_from(-rows).unwrap_or_default());
         }
+        Some(Overlay::Rooms(list)) => {
+            list.move_selection(isize::try_from(-rows).unwrap_or_default());
+        }
         Some(Overlay::ConfirmDelete(_)) => {}
-        None => model.scroll_by += rows,
+        None => {
+            model.scroll_by += rows;
+            model.is_opening = false;
+        }
     }
 }
 
@@ -102,15 +127,6 @@ pub(super) fn scroll_to_latest(model: &mut Model) {
     }
     model.viewport = Viewport::Live;
     model.scroll_by = 0;
-}
-
-/// Opens a conversation, unless it is open. A reply belongs to the conversation in which it was started.
-pub(super) fn open_conversation(model: &mut Model, audience: &Audience) {
-    if audience != model.chat.open_audience() {
-        model.chat.open(audience);
-        model.composer.cancel_reply();
-        reset_view(model);
-    }
 }
 
 /// Picks a message of the open conversation and makes it visible. Loads the history around it first if
@@ -159,18 +175,24 @@ fn toggle_mouse(model: &mut Model) -> Vec<UiEffect> {
     vec![UiEffect::CaptureMouse(model.mouse_captured)]
 }
 
-fn clear_or_quit(model: &mut Model) -> Vec<UiEffect> {
-    if model.quit_armed {
+/// Closes the top overlay, or else clears the input, or else quits when pressed twice.
+fn clear_or_quit(model: &mut Model, now: DateTime<FixedOffset>) -> Vec<UiEffect> {
+    if model.overlays.pop().is_some() {
+    } else if !model.composer.is_empty() {
+        model.composer.clear_undoably();
+        model.focus = Focus::Typing;
+        model.show_notice("cleared (Ctrl-Z restores it)");
+    } else if model.quit_armed.is_some_and(|until| now < until) {
         return vec![UiEffect::Quit];
+    } else {
+        model.quit_armed = Some(now + QUIT_WINDOW);
+        model.show_notice("press Ctrl-C again to quit");
     }
-    model.quit_armed = true;
-    model.composer.clear();
-    model.show_notice("press Ctrl-C again to quit");
     Vec::new()
 }
 
-/// Closes the top overlay, or else the picked message, completion or reply, or else scrolls to the newest
-/// message. Never changes the recipients, except by dropping a reply.
+/// Closes the top overlay, or else the picked message, completion or reply, or else returns from the ticked
+/// people, or else scrolls to the newest message.
 fn step_back(model: &mut Model) {
     if model.overlays.pop().is_some() {
     } else if model.focus != Focus::Typing {
@@ -178,7 +200,7 @@ fn step_back(model: &mut Model) {
     } else if model.composer.completion.take().is_some() {
     } else if model.composer.reply_to.is_some() {
         model.composer.cancel_reply();
-    } else {
+    } else if !drop_ticks(model) {
         scroll_to_latest(model);
     }
 }
@@ -196,7 +218,7 @@ fn pick_neighbour(model: &mut Model, now: DateTime<FixedOffset>, older: bool) {
     let items = Items { chat: &model.chat, zone: *now.offset() };
     let next = match &model.focus {
         Focus::Picked(item) => items.neighbour(item, older),
-        Focus::Typing | Focus::People(_) => match model.viewport {
+        Focus::Typing | Focus::Conversations(_) | Focus::People(_) => match model.viewport {
             Viewport::Live => items.newest(),
             Viewport::Anchored { .. } => model.layout.visible.newest_message(),
         },
@@ -268,7 +290,7 @@ fn delete_confirmed(model: &mut Model) -> Vec<UiEffect> {
             model.focus = Focus::Typing;
             delete(model, id)
         }
-        Some(other @ (Overlay::Help { .. } | Overlay::Search(_))) => {
+        Some(other @ (Overlay::Help { .. } | Overlay::Search(_) | Overlay::Rooms(_))) => {
             model.overlays.push(other);
             Vec::new()
         }
@@ -325,37 +347,10 @@ fn show_hit(model: &mut Model, hit: &SearchHit, position: String) -> Vec<UiEffec
     go_to_message(model, hit.id)
 }
 
-fn move_person(model: &mut Model, rows: isize) {
-    let last = person_rows(model).len().saturating_sub(1);
-    if let Focus::People(row) = &mut model.focus {
-        *row = row.saturating_add_signed(rows).min(last);
+fn with_rooms(model: &mut Model, change: impl FnOnce(&mut RoomsOverlay)) {
+    if let Some(Overlay::Rooms(rooms)) = model.overlays.last_mut() {
+        change(rooms);
     }
-}
-
-fn toggle_focused_person(model: &mut Model) {
-    if let Focus::People(row) = model.focus
-        && let Some(person) = person_rows(model).into_iter().nth(row)
-    {
-        toggle_person(model, &person);
-    }
-}
-
-/// Adds a user to the recipients or removes the user. The row "everyone" opens Everyone.
-pub(super) fn toggle_person(model: &mut Model, row: &PersonRow) {
-    match row {
-        PersonRow::Everyone => open_conversation(model, &Audience::Everyone),
-        PersonRow::User { id, .. } => toggle_recipient(model, id),
-    }
-}
-
-/// Opens the direct conversation with one user more or less; without any, Everyone.
-pub(super) fn toggle_recipient(model: &mut Model, id: &UserId) {
-    let mut users = model.chat.open_audience().recipients().cloned().unwrap_or_default();
-    if !users.remove(id) {
-        users.insert(id.clone());
-    }
-    let audience = if users.is_empty() { Audience::Everyone } else { Audience::Only(users) };
-    open_conversation(model, &audience);
 }
 
 fn with_search(model: &mut Model, change: impl FnOnce(&mut SearchOverlay, &Session)) {

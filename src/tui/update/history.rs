@@ -51,6 +51,7 @@ pub(super) fn reset_view(model: &mut Model) {
     model.viewport = Viewport::Live;
     model.unread_below = 0;
     model.layout.visible.near_top = false;
+    model.scroll_into_view = None;
     if let Focus::Picked(ItemId::Message(_) | ItemId::Boundary(_) | ItemId::Other(_)) = model.focus
     {
         model.focus = Focus::Typing;

@@ -4,8 +4,9 @@ use chrono::{DateTime, FixedOffset};
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use tui_textarea::{Input, TextArea};
 
-use super::commands::{execute, scroll_to_latest};
-use crate::tui::command::{Scope, UiCommand, lookup};
+use super::commands::{execute, scroll, scroll_to_latest};
+use super::sidebar::{focus_people, open_nth};
+use crate::tui::command::{COMMANDS, Scope, UiCommand, lookup};
 use crate::tui::completion::{Completion, propose};
 use crate::tui::key::Chord;
 use crate::tui::model::{Focus, Model, UiEffect};
@@ -20,10 +21,18 @@ pub(super) fn on_key(
     let scope = scope(model);
     let command = lookup(&[scope, Scope::Anywhere], Chord::from_event(key));
     if command != Some(UiCommand::ClearOrQuit) {
-        model.quit_armed = false;
+        model.quit_armed = None;
+    }
+    // The next proposal replaces the one before the cursor, which any other command may move.
+    if !matches!(command, None | Some(UiCommand::Complete | UiCommand::Back)) {
+        model.composer.completion = None;
     }
     model.notice = None;
     match command {
+        Some(UiCommand::OpenNth) if model.overlays.is_empty() => {
+            open_nth(model, key);
+            Vec::new()
+        }
         Some(command) if is_available(model, command) => execute(model, now, command),
         Some(_) | None => {
             type_into_focus(model, now, key);
@@ -38,17 +47,30 @@ pub(crate) fn scope(model: &Model) -> Scope {
         (Some(overlay), _) => overlay.scope(),
         (None, Focus::Typing) => Scope::Typing,
         (None, Focus::Picked(_)) => Scope::Picked,
+        (None, Focus::Conversations(_)) => Scope::Conversations,
         (None, Focus::People(_)) => Scope::People,
     }
 }
 
 /// Whether the key runs the command now. Up picks a message only in an empty input, and moves the cursor
-/// otherwise.
+/// otherwise. Below an overlay nothing happens.
 fn is_available(model: &Model, command: UiCommand) -> bool {
-    match command {
-        UiCommand::PickMessage => model.composer.is_empty(),
-        _ => true,
-    }
+    let Some(overlay) = model.overlays.last() else {
+        return command != UiCommand::PickMessage || model.composer.is_empty();
+    };
+    let acts_on_overlay = matches!(
+        command,
+        UiCommand::Quit
+            | UiCommand::Redraw
+            | UiCommand::ClearOrQuit
+            | UiCommand::PageUp
+            | UiCommand::PageDown
+            | UiCommand::ToggleMouse
+    );
+    let is_help_open = model.overlays.iter().any(|open| matches!(open, Overlay::Help { .. }));
+    acts_on_overlay
+        || COMMANDS.iter().any(|one| one.command == command && one.scope == overlay.scope())
+        || (command == UiCommand::Help && !is_help_open)
 }
 
 fn type_into_focus(model: &mut Model, now: DateTime<FixedOffset>, key: KeyEvent) {
@@ -56,6 +78,11 @@ fn type_into_focus(model: &mut Model, now: DateTime<FixedOffset>, key: KeyEvent)
         (Some(Overlay::Search(search)), _) => {
             if key.code != KeyCode::Enter && edit_text(search.input_mut(), key) {
                 search.restart(&model.chat, now);
+            }
+        }
+        (Some(Overlay::Rooms(rooms)), _) => {
+            if key.code != KeyCode::Enter {
+                rooms.edit(|filter| edit_text(filter, key));
             }
         }
         (None, Focus::Typing) => {
@@ -67,13 +94,13 @@ fn type_into_focus(model: &mut Model, now: DateTime<FixedOffset>, key: KeyEvent)
             edit_text(&mut model.composer.input, key);
         }
         (Some(Overlay::Help { .. } | Overlay::ConfirmDelete(_)), _)
-        | (None, Focus::Picked(_) | Focus::People(_)) => {}
+        | (None, Focus::Picked(_) | Focus::Conversations(_) | Focus::People(_)) => {}
     }
 }
 
 fn scroll_to_end(model: &mut Model, top: bool) {
     if top {
-        model.scroll_by += i64::from(u32::MAX);
+        scroll(model, i64::from(u32::MAX));
     } else {
         scroll_to_latest(model);
     }
@@ -108,7 +135,7 @@ pub(super) fn complete(model: &mut Model) {
             delete_before_cursor(&mut composer.input, replaced);
             insert_proposal(model, Completion { proposals, selected: 0, inserted_chars: 0 });
         }
-        None if composer.is_empty() => model.focus = Focus::People(0),
+        None if composer.is_empty() => focus_people(model),
         None => model.show_notice("nothing to complete (@ completes names, . commands)"),
     }
 }

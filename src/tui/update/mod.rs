@@ -6,8 +6,10 @@ mod commands;
 mod history;
 mod keys;
 mod mouse;
+mod rooms;
 mod search;
 mod send;
+mod sidebar;
 
 pub(super) use history::can_request_history;
 pub(super) use keys::scope;
@@ -30,10 +32,12 @@ use crate::protocol::text::SafeText;
 /// Applies an event, and returns the effects to carry out.
 pub fn update(model: &mut Model, now: DateTime<FixedOffset>, event: UiEvent) -> Vec<UiEffect> {
     let mut effects = apply_event(model, now, event);
+    sidebar::follow_open(model);
     let due = model.chat.take_requests(now);
     effects.extend(due.into_iter().map(|(cid, request)| UiEffect::Send(Some(cid), request)));
     effects.extend(history::request_next(model));
     effects.extend(search::sync_server_search(model, now));
+    effects.extend(rooms::request_page(model));
     effects
 }
 
@@ -41,19 +45,26 @@ fn apply_event(model: &mut Model, now: DateTime<FixedOffset>, event: UiEvent) ->
     match event {
         UiEvent::Terminal(Event::Key(key)) if key.kind == KeyEventKind::Release => Vec::new(),
         UiEvent::Terminal(Event::Key(key)) => keys::on_key(model, now, key),
-        UiEvent::Terminal(Event::Mouse(mouse)) => mouse::on_mouse(model, mouse),
+        UiEvent::Terminal(Event::Mouse(mouse)) => mouse::on_mouse(model, now, mouse),
         UiEvent::Terminal(Event::Paste(text)) => on_paste(model, now, &text),
         UiEvent::Terminal(Event::Resize(width, height)) => {
             model.size = Size { width, height };
             Vec::new()
         }
-        UiEvent::Terminal(Event::FocusGained | Event::FocusLost) => Vec::new(),
+        UiEvent::Terminal(Event::FocusGained) => {
+            model.is_focused = true;
+            Vec::new()
+        }
+        UiEvent::Terminal(Event::FocusLost) => {
+            model.is_focused = false;
+            Vec::new()
+        }
         UiEvent::Client(event) => on_client_event(model, now, event),
         UiEvent::SendFailed { cid, reason } => {
             let changes = cid.map(|cid| model.chat.not_sent(now, &cid, reason.clone()));
-            changes.into_iter().flatten().for_each(|change| on_change(model, change));
+            let effects = on_changes(model, changes.unwrap_or_default());
             model.show_error(reason.one_line());
-            Vec::new()
+            effects
         }
         UiEvent::Tick => on_tick(model, now),
     }
@@ -67,9 +78,11 @@ fn on_paste(model: &mut Model, now: DateTime<FixedOffset>, text: &str) -> Vec<Ui
             search.input_mut().insert_str(text.one_line());
             search.restart(&model.chat, now);
         }
+        Some(Overlay::Rooms(rooms)) => rooms.edit(|filter| filter.insert_str(text.one_line())),
         Some(Overlay::Help { .. } | Overlay::ConfirmDelete(_)) => {}
         None => {
             model.focus = Focus::Typing;
+            model.quit_armed = None;
             model.composer.completion = None;
             model.composer.input.insert_str(text.as_str());
         }
@@ -78,13 +91,12 @@ fn on_paste(model: &mut Model, now: DateTime<FixedOffset>, text: &str) -> Vec<Ui
 }
 
 fn on_tick(model: &mut Model, now: DateTime<FixedOffset>) -> Vec<UiEffect> {
-    for change in model.chat.expire(now) {
-        on_change(model, change);
-    }
+    let changes = model.chat.expire(now);
+    let effects = on_changes(model, changes);
     if let Some(Overlay::Search(search)) = model.overlays.last_mut() {
         search.step(&model.chat);
     }
-    Vec::new()
+    effects
 }
 
 fn on_client_event(
@@ -106,16 +118,30 @@ fn on_client_event(
         | client::ClientEvent::Disconnected { .. }
         | client::ClientEvent::Ended { .. } => None,
     };
-    for change in model.chat.apply(now, event) {
+    let changes = model.chat.apply(now, event);
+    on_changes(model, changes).into_iter().chain(quit).collect()
+}
+
+fn on_changes(model: &mut Model, changes: Vec<Change>) -> Vec<UiEffect> {
+    let mut effects = Vec::new();
+    for change in changes {
+        if let Change::Posted { rings: true, .. } = change
+            && !model.is_focused
+            && !effects.contains(&UiEffect::Ring)
+        {
+            effects.push(UiEffect::Ring);
+        }
         on_change(model, change);
     }
-    quit.into_iter().collect()
+    effects
 }
 
 fn on_change(model: &mut Model, change: Change) {
     let is_open = |model: &Model, audience: &Audience| audience == model.chat.open_audience();
     match change {
-        Change::Posted { conversation, index, .. } => on_posted(model, &conversation, index),
+        Change::Posted { conversation, index, rings } => {
+            on_posted(model, &conversation, index, rings);
+        }
         Change::HistoryLoaded(audience, request) if is_open(model, &audience) => {
             history::on_page(model, request);
         }
@@ -123,10 +149,19 @@ fn on_change(model: &mut Model, change: Change) {
         | Change::Failed { reason, .. } => model.show_error(reason.one_line()),
         Change::Message { id, change, .. } => on_message_changed(model, id, change),
         Change::Error(error) => model.show_error(error.text.one_line()),
-        Change::Refused { cid, reason } => search::on_refused(model, &cid, reason),
+        Change::Refused { cid, reason } => {
+            if !rooms::on_refused(model, &cid, &reason) {
+                search::on_refused(model, &cid, reason);
+            }
+        }
+        Change::Rooms(page) => rooms::on_page(model, page),
+        Change::Conversation(audience) => rooms::on_conversation_changed(model, &audience),
+        Change::ConversationRemoved(audience) => {
+            model.show_notice(format!("you are no longer in {}", name(&audience)));
+        }
         Change::SearchResults(results) => search::on_results(model, results),
         Change::Reset(audience) if !is_open(model, &audience) => {}
-        Change::Reset(_) | Change::ConversationRemoved(_) => history::reset_view(model),
+        Change::Reset(_) => history::reset_view(model),
         // An error, such as a full outbox, stays visible when another attempt to connect fails.
         Change::Connection(_)
             if matches!(model.chat.connection(), ConnectionState::Offline { .. }) =>
@@ -136,21 +171,19 @@ fn on_change(model: &mut Model, change: Change) {
         Change::Connection(_) => model.notice = None,
         Change::HistoryLoaded(..)
         | Change::HistoryFailed(..)
-        | Change::Conversation(_)
         | Change::Typing(_)
         | Change::Directory
-        | Change::Presence { .. }
-        | Change::Rooms(_) => {}
+        | Change::Presence { .. } => {}
     }
 }
 
-fn on_posted(model: &mut Model, conversation: &Audience, index: EntryIndex) {
+fn on_posted(model: &mut Model, conversation: &Audience, index: EntryIndex, rings: bool) {
     let Some(posted_in) = model.chat.conversation(conversation) else { return };
     let Some(TimelineEntry::Message(entry)) = posted_in.live_timeline().get(index) else { return };
     let message = &entry.message;
     let is_own = model.chat.is_own_id(&message.sender);
     if conversation != model.chat.open_audience() {
-        if !is_own {
+        if rings {
             let sender = display_name(&message.sender, message.guest);
             model.show_notice(format!("new message from {sender} in {}", name(conversation)));
         }
@@ -194,7 +227,7 @@ fn on_message_changed(model: &mut Model, id: MessageId, change: MessageChange) {
 fn on_message_unreadable(model: &mut Model, id: MessageId) {
     model.overlays.retain(|overlay| match overlay {
         Overlay::ConfirmDelete(target) => *target != id,
-        Overlay::Help { .. } | Overlay::Search(_) => true,
+        Overlay::Help { .. } | Overlay::Search(_) | Overlay::Rooms(_) => true,
     });
     if let Some(hits) = &mut model.search_hits {
         hits.remove(id);
@@ -203,4 +236,8 @@ fn on_message_unreadable(model: &mut Model, id: MessageId) {
         model.composer.cancel_reply();
         model.show_error("the message you were replying to was removed or has expired");
     }
+    model.drafts.retain(|_, draft| {
+        draft.reply_to.take_if(|to| *to == id);
+        !draft.is_blank()
+    });
 }

@@ -1,12 +1,13 @@
 //! Mouse events: a click acts on the target under the pointer in the last layout.
 
+use chrono::{DateTime, FixedOffset};
 use crossterm::event::{MouseButton, MouseEvent, MouseEventKind};
+use ratatui::layout::Position;
 use tui_textarea::CursorMove;
 
-use super::commands::{
-    go_to_message, open_selected_hit, pick, scroll, scroll_to_latest, toggle_person,
-    toggle_recipient,
-};
+use super::commands::{go_to_message, open_selected_hit, pick, scroll, scroll_to_latest};
+use super::rooms::{browse_rooms, choose};
+use super::sidebar::{open_conversation, open_direct, toggle_person};
 use crate::tui::layout::{Chip, Target};
 use crate::tui::model::{Focus, ItemId, Model, UiEffect};
 use crate::tui::overlay::Overlay;
@@ -15,12 +16,16 @@ use crate::tui::overlay::Overlay;
 const WHEEL_ROWS: i64 = 3;
 
 /// Handles a mouse event.
-pub(super) fn on_mouse(model: &mut Model, mouse: MouseEvent) -> Vec<UiEffect> {
-    let target = model.layout.target_at(mouse.column, mouse.row);
+pub(super) fn on_mouse(
+    model: &mut Model,
+    now: DateTime<FixedOffset>,
+    mouse: MouseEvent,
+) -> Vec<UiEffect> {
+    let target = model.layout.target_at(now, mouse.column, mouse.row);
     match mouse.kind {
         MouseEventKind::Down(MouseButton::Left) => return click(model, target),
-        MouseEventKind::ScrollUp => wheel(model, &target, WHEEL_ROWS),
-        MouseEventKind::ScrollDown => wheel(model, &target, -WHEEL_ROWS),
+        MouseEventKind::ScrollUp => wheel(model, mouse, WHEEL_ROWS),
+        MouseEventKind::ScrollDown => wheel(model, mouse, -WHEEL_ROWS),
         MouseEventKind::Down(MouseButton::Right | MouseButton::Middle)
         | MouseEventKind::Up(_)
         | MouseEventKind::Drag(_)
@@ -31,21 +36,34 @@ pub(super) fn on_mouse(model: &mut Model, mouse: MouseEvent) -> Vec<UiEffect> {
     Vec::new()
 }
 
-fn wheel(model: &mut Model, target: &Target, rows: i64) {
-    match target {
-        Target::Person(_) | Target::People => {
-            let rows = isize::try_from(-rows).unwrap_or_default();
-            model.people_top = model.people_top.saturating_add_signed(rows);
-        }
-        _ => scroll(model, rows),
-    }
+fn wheel(model: &mut Model, mouse: MouseEvent, rows: i64) {
+    let point = Position { x: mouse.column, y: mouse.row };
+    let sidebar = model.layout.sidebar.as_ref().filter(|_| model.overlays.is_empty());
+    let Some(sidebar) = sidebar.filter(|sidebar| sidebar.area.contains(point)) else {
+        scroll(model, rows);
+        return;
+    };
+    let top = if sidebar.people.area.contains(point) {
+        &mut model.sidebar_scroll.people
+    } else {
+        &mut model.sidebar_scroll.conversations
+    };
+    *top = top.saturating_add_signed(isize::try_from(-rows).unwrap_or_default());
 }
 
 fn click(model: &mut Model, target: Target) -> Vec<UiEffect> {
     model.notice = None;
     match target {
-        Target::Person(person) => toggle_person(model, &person),
-        Target::Chip(Chip::Person(id)) => toggle_recipient(model, &id),
+        Target::OpenConversation(audience) => open_conversation(model, &audience),
+        Target::BrowseRooms => {
+            model.focus = Focus::Typing;
+            browse_rooms(model);
+        }
+        Target::PersonName(id) => open_direct(model, &id),
+        Target::PersonBox(id) | Target::Chip(Chip::Person(id)) => toggle_person(model, &id),
+        Target::MovedRow => {
+            model.show_notice("the list has just moved: look, and click again");
+        }
         Target::Chip(Chip::Expiry) => model.composer.expires_after = None,
         Target::Reply => model.composer.cancel_reply(),
         Target::Item(item @ (ItemId::Message(_) | ItemId::Pending(_))) => {
@@ -56,6 +74,7 @@ fn click(model: &mut Model, target: Target) -> Vec<UiEffect> {
         Target::Pill => scroll_to_latest(model),
         Target::Input(row, column) => {
             model.focus = Focus::Typing;
+            model.composer.completion = None;
             let text = &mut model.composer.input;
             let (top, left) = text.scroll_offset();
             let (row, column) = (usize::from(top + row), usize::from(left + column));
@@ -64,14 +83,21 @@ fn click(model: &mut Model, target: Target) -> Vec<UiEffect> {
             text.move_cursor(CursorMove::Jump(clamp(to.0), clamp(to.1)));
         }
         Target::OverlayRow(index) => {
-            if let Some(Overlay::Search(search)) = model.overlays.last_mut() {
-                search.select(index);
-            }
-            return open_selected_hit(model);
+            return match model.overlays.last_mut() {
+                Some(Overlay::Rooms(rooms)) => {
+                    rooms.select(index);
+                    choose(model)
+                }
+                Some(Overlay::Search(search)) => {
+                    search.select(index);
+                    open_selected_hit(model)
+                }
+                Some(Overlay::Help { .. } | Overlay::ConfirmDelete(_)) | None => Vec::new(),
+            };
         }
         Target::Item(ItemId::Boundary(_) | ItemId::Other(_))
         | Target::Conversation
-        | Target::People => {
+        | Target::Sidebar => {
             model.focus = Focus::Typing;
         }
         Target::Overlay | Target::Nothing => {}

@@ -14,7 +14,7 @@ use crate::tui::overlay::search::SearchOverlay;
 fn search_overlay(overlays: &mut [Overlay]) -> Option<&mut SearchOverlay> {
     overlays.iter_mut().find_map(|overlay| match overlay {
         Overlay::Search(search) => Some(search.as_mut()),
-        Overlay::Help { .. } | Overlay::ConfirmDelete(_) => None,
+        Overlay::Help { .. } | Overlay::ConfirmDelete(_) | Overlay::Rooms(_) => None,
     })
 }
 

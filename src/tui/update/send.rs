@@ -2,8 +2,9 @@
 
 use chrono::{DateTime, FixedOffset};
 
-use super::commands::{delete, open_conversation, open_search};
+use super::commands::{delete, open_search};
 use super::name;
+use super::sidebar::open_conversation;
 use crate::client::input::{CommandError, UserInput, parse_content};
 use crate::protocol::id::MessageId;
 use crate::protocol::request::Post;
@@ -37,6 +38,10 @@ pub(super) fn send(model: &mut Model, now: DateTime<FixedOffset>) -> Vec<UiEffec
             model.composer.clear();
             delete(model, id)
         }
+        UserInput::Post { .. } if model.composer.reply_to.is_some() => {
+            let text = SafeText::clean(&model.composer.text());
+            post(model, now, &text)
+        }
         UserInput::Post { text, .. }
         | UserInput::Temporary { text, .. }
         | UserInput::Reply { text, .. } => post(model, now, &text),
@@ -61,7 +66,7 @@ fn post(model: &mut Model, now: DateTime<FixedOffset>, text: &SafeText) -> Vec<U
             if !model.chat.is_online() {
                 model.show_notice("not connected: the message will be sent after reconnecting");
             } else if post.audience != *model.chat.open_audience() {
-                model.show_notice(format!("sent to {}", name(&post.audience)));
+                model.show_notice(format!("sent to {}, not here", name(&post.audience)));
             }
             match model.chat.post(now, post) {
                 Some((cid, request)) => vec![UiEffect::Send(Some(cid), request)],

@@ -1,5 +1,7 @@
 //! Draws the composer: the `To:` line, the reply, the input and the proposals of the completion.
 
+use std::collections::BTreeSet;
+
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Position, Rect};
 use ratatui::style::Style;
@@ -8,6 +10,8 @@ use ratatui::widgets::{Block, BorderType, Borders, Clear, Widget};
 use tui_textarea::TextArea;
 use unicode_width::UnicodeWidthStr;
 
+use crate::client::state::Conversation;
+use crate::protocol::id::UserId;
 use crate::protocol::limits;
 use crate::protocol::message::Audience;
 use crate::protocol::request::PostKind;
@@ -39,42 +43,67 @@ pub fn to_line(model: &Model, width: u16) -> ToLine {
     let used = line.expiry.as_ref().map_or(0, |expiry| expiry.content.width());
     let available = usize::from(width).saturating_sub(used + 3);
     line.push(" To: ".to_owned(), theme.title(), None);
-    match destination.audience {
-        Err(error) => line.push(format!("{error} "), theme.error(), None),
+    let notes = match destination.audience {
+        Err(error) => {
+            line.push(format!("{error} "), theme.error(), None);
+            Vec::new()
+        }
         Ok(Audience::Room(room)) => {
-            line.push(format!("{room} "), theme.success(), None);
+            let state = model.chat.conversation(&Audience::Room(room.clone()));
+            let people = state.and_then(Conversation::room).map_or(0, |room| room.people);
+            line.push(format!("{room} · {people} people "), theme.accent(), None);
+            Vec::new()
         }
         Ok(Audience::Everyone) => {
             line.push("everyone ".to_owned(), theme.success(), None);
+            vec![format!("· {} online ", model.chat.directory().online_count() + 1)]
         }
         Ok(Audience::Only(users)) => {
-            let count = users.len();
-            for (index, id) in users.into_iter().enumerate() {
-                let left = availability_note(model.chat.directory().availability(&id));
-                let cross = if destination.is_typed { "" } else { " ×" };
-                let name = display_name(&id, model.chat.directory().is_guest(&id));
-                let text = format!("[{name}{left}{cross}] ");
-                let rest = format!("and {} more ", count - index);
-                if line.width() + text.width() + rest.width() > available && index > 0 {
-                    line.push(rest, theme.private(), None);
-                    break;
-                }
-                let chip = (!destination.is_typed).then(|| Chip::Person(id.clone()));
-                line.push(
-                    shorten(&text, available.saturating_sub(line.width())),
-                    theme.private(),
-                    chip,
-                );
-            }
-            for note in ["private: only recipients see it ", "private "] {
-                if line.width() + note.width() <= available {
-                    line.push(note.to_owned(), theme.private(), None);
-                    break;
-                }
-            }
+            push_recipients(model, &mut line, &users, destination.is_typed, available);
+            private_notes(&users)
         }
+    };
+    let fits = |note: &String| line.width() + note.width() <= available;
+    if let Some(note) = notes.into_iter().find(fits) {
+        let style = line.parts.last().map_or(theme.dim(), |(span, _)| span.style);
+        line.push(note, style, None);
     }
     line
+}
+
+/// Adds the recipients of a direct message. A click removes one, unless the text names them.
+fn push_recipients(
+    model: &Model,
+    line: &mut ToLine,
+    users: &BTreeSet<UserId>,
+    is_typed: bool,
+    available: usize,
+) {
+    let theme = model.theme;
+    for (index, id) in users.iter().enumerate() {
+        let left = availability_note(model.chat.directory().availability(id));
+        let cross = if is_typed { "" } else { " ×" };
+        let name = display_name(id, model.chat.directory().is_guest(id));
+        let text = format!("[{name}{left}{cross}] ");
+        let rest = format!("and {} more ", users.len() - index);
+        if line.width() + text.width() + rest.width() > available && index > 0 {
+            line.push(rest, theme.private(), None);
+            return;
+        }
+        let chip = (!is_typed).then(|| Chip::Person(id.clone()));
+        let text = shorten(&text, available.saturating_sub(line.width()));
+        line.push(text, theme.private(), chip);
+    }
+}
+
+/// What to say about a direct message, longest first.
+fn private_notes(users: &BTreeSet<UserId>) -> Vec<String> {
+    let note = match users.iter().next() {
+        Some(user) if users.len() == 1 => format!("private: only {} sees this ", user.name()),
+        Some(_) => format!("private: only these {} see this ", users.len()),
+        None => "private: only you see this ".to_owned(),
+    };
+    vec![note, "private ".to_owned()]
 }
 
 impl ToLine {
@@ -120,7 +149,8 @@ pub(super) fn draw(model: &Model, buffer: &mut Buffer) {
         let line = to_line(model, frame.width);
         let borders = if frame.height > 2 { Borders::ALL } else { Borders::TOP };
         let border = match model.composer.destination(&model.chat).audience {
-            Ok(Audience::Everyone | Audience::Room(_)) => theme.dim(),
+            Ok(Audience::Everyone) => theme.dim(),
+            Ok(Audience::Room(_)) => theme.accent(),
             Ok(Audience::Only(_)) => theme.private(),
             Err(_) => theme.error(),
         };

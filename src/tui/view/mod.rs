@@ -1,7 +1,7 @@
 //! Drawing: renders the model into the terminal's buffer, as laid out by `layout`. Never changes the model.
 
 pub mod composer;
-mod people;
+mod sidebar;
 mod status;
 
 use chrono::{DateTime, FixedOffset};
@@ -19,16 +19,17 @@ use super::overlay::{Overlay, confirm_delete, help};
 pub fn view(model: &Model, now: DateTime<FixedOffset>, frame: &mut Frame<'_>) {
     let layout = &model.layout;
     let buffer = frame.buffer_mut();
-    status::draw_header(model, layout.header, buffer);
+    let server_time = model.chat.server_time(now);
+    status::draw_header(model, server_time, layout.header, buffer);
     draw_conversation(model, buffer);
-    if let Some(pane) = layout.people_pane {
-        people::draw(model, pane, buffer);
+    if let Some(bar) = &layout.sidebar {
+        sidebar::draw(model, bar, server_time, buffer);
     }
     composer::draw(model, buffer);
     status::draw_status(model, now, layout.status, buffer);
     let mut cursor = match model.focus {
         Focus::Typing => composer::cursor(model),
-        Focus::Picked(_) | Focus::People(_) => None,
+        Focus::Picked(_) | Focus::Conversations(_) | Focus::People(_) => None,
     };
     if let (Some(overlay), Some(area)) = (model.overlays.last(), layout.overlay) {
         cursor = draw_overlay(model, overlay, area, now, frame);
@@ -70,6 +71,11 @@ fn draw_overlay(
             let rows = &model.layout.overlay_rows;
             let input = search.draw(area, rows, &model.chat, now, model.theme, buffer);
             composer::cursor_in(search.input(), input)
+        }
+        Overlay::Rooms(list) => {
+            let rows = &model.layout.overlay_rows;
+            let input = list.draw(area, rows, &model.chat, model.theme, buffer);
+            composer::cursor_in(list.input(), input)
         }
         Overlay::ConfirmDelete(id) => {
             confirm_delete::draw(&model.chat, *id, area, model.theme, buffer);

@@ -8,14 +8,16 @@ use ratatui::widgets::Widget;
 use unicode_width::UnicodeWidthStr;
 
 use crate::client::state::ConnectionState;
+use crate::protocol::message::Millis;
 use crate::tui::command::{Scope, hints};
 use crate::tui::model::{ItemId, Model};
+use crate::tui::sidebar::{UnreadSummary, unread_summary};
 use crate::tui::update::scope;
 use crate::tui::wrap::shorten;
 
-/// Draws the server, the state of the connection, the number of online users and the own ID, shortened to
-/// the width of the screen.
-pub(super) fn draw_header(model: &Model, area: Rect, buffer: &mut Buffer) {
+/// Draws the server, the state of the connection, the open conversation, what one missed and the own ID, as
+/// much as fits.
+pub(super) fn draw_header(model: &Model, now: Millis, area: Rect, buffer: &mut Buffer) {
     let theme = model.theme;
     let (sign, word, style) = match model.chat.connection() {
         ConnectionState::Online { .. } => ("●", "TLS 1.3", theme.success()),
@@ -23,32 +25,55 @@ pub(super) fn draw_header(model: &Model, area: Rect, buffer: &mut Buffer) {
         ConnectionState::Offline { .. } => ("○", "not connected", theme.error()),
         ConnectionState::Ended { .. } => ("×", "ended", theme.error()),
     };
-    let server = || Span::raw(format!("{} ", model.server));
-    let state = || Span::styled(format!("{sign} {word}"), style);
-    let long = || vec![Span::styled(" chat  ", theme.title()), server(), state()];
-    let short = || vec![Span::raw(" "), server(), Span::styled(sign, style)];
+    let program = Span::styled(" chat ", theme.title());
+    let server = Span::raw(format!(" {}", model.server));
+    let state = Span::styled(format!(" {sign} {word}"), style);
+    let short_state = Span::styled(format!(" {sign}"), style);
+    let (conversation, topic) = conversation_title(model);
+    let conversation = Span::styled(format!("  {conversation}"), theme.title());
+    let topic = Span::styled(format!("  {topic}"), theme.dim());
+    let unread = unread_text(unread_summary(model, now));
+    let unread = Span::styled(format!("{unread}  "), theme.private());
     let count = model.chat.directory().online_count();
-    let others = if count == 1 { "other" } else { "others" };
-    let you = model.chat.own_id().map(|id| Span::styled(format!("{id} "), theme.own()));
-    let full = [Span::raw(format!("{count} {others} online   you are "))];
-    let brief = [Span::raw(format!("{count} online (F2)  "))];
-    let line = |spans: &[Span<'static>]| {
-        Line::from(spans.iter().cloned().chain(you.clone()).collect::<Vec<_>>())
-    };
+    let online = Span::styled(format!("{count} online  "), theme.dim());
+    let own_id = model.chat.own_id().map(|id| format!("{id} ")).unwrap_or_default();
+    let you = Span::styled(own_id, theme.own());
     let candidates = [
-        (Line::from(long()), line(&full)),
-        (Line::from(long()), line(&brief)),
-        (Line::from(short()), line(&brief)),
-        (Line::from(short()), line(&[])),
+        (vec![&program, &server, &state, &conversation, &topic], vec![&unread, &online, &you]),
+        (vec![&program, &server, &state, &conversation], vec![&unread, &online, &you]),
+        (vec![&server, &state, &conversation], vec![&unread, &you]),
+        (vec![&state, &conversation], vec![&unread, &you]),
+        (vec![&short_state, &conversation], vec![&unread, &you]),
+        (vec![&short_state, &conversation], vec![&unread]),
+        (vec![&conversation], vec![]),
     ];
+    let line = |spans: Vec<&Span<'static>>| Line::from_iter(spans.into_iter().cloned());
+    let mut candidates = candidates.into_iter().map(|(left, right)| (line(left), line(right)));
     let fits = |(left, right): &(Line<'_>, Line<'_>)| {
         left.width() + right.width() < usize::from(area.width)
     };
-    let (left, right) =
-        candidates.into_iter().find(fits).unwrap_or_else(|| (Line::default(), line(&[])));
+    let Some((left, right)) = candidates.find(fits) else { return };
     right.right_aligned().render(area, buffer);
     let width = u16::try_from(left.width()).unwrap_or(u16::MAX).min(area.width);
     left.render(Rect { width, ..area }, buffer);
+}
+
+/// The name of the open conversation with the number of its people, and its topic.
+fn conversation_title(model: &Model) -> (String, String) {
+    let open = model.chat.open_audience();
+    let name = super::sidebar::title(open).trim().to_owned();
+    match model.chat.opened().room() {
+        Some(room) => (format!("{name} · {}", room.people), room.topic.one_line()),
+        None => (name, String::new()),
+    }
+}
+
+fn unread_text(unread: UnreadSummary) -> String {
+    match (unread.conversations, unread.mentions) {
+        (0, _) => String::new(),
+        (count, 0) => format!("{count} unread"),
+        (count, mentions) => format!("{count} unread · @{mentions}"),
+    }
 }
 
 /// Draws the notice, or else why there is no connection, or else the keys of the current scope.

@@ -1,0 +1,223 @@
+//! The list of public rooms: joins the chosen one, or creates a room with the typed name.
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::text::{Line, Span};
+use ratatui::widgets::{Block, BorderType, Clear, Padding, Widget};
+use tui_textarea::TextArea;
+
+use crate::client::state::Session;
+use crate::protocol::id::{Cid, RoomName};
+use crate::protocol::message::Audience;
+use crate::protocol::room::{RoomList, RoomState};
+use crate::protocol::text::SafeText;
+use crate::tui::composer::text_area;
+use crate::tui::theme::Theme;
+use crate::tui::wrap::shorten;
+
+/// Rooms that are loaded. A server has 200 by default; the filter finds those that an administrator added.
+const MAX_ROOMS: usize = 2_000;
+
+/// Where the answer to the request for the list stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Loading {
+    /// The next page, after this room, is to be requested.
+    Wanted(Option<RoomName>),
+    /// A page was requested.
+    Requested(Cid),
+    Done,
+    Failed(SafeText),
+}
+
+/// The list of public rooms.
+#[derive(Debug, Clone)]
+pub struct RoomsOverlay {
+    /// A part of a name, or the name of a new room.
+    filter: TextArea<'static>,
+    rooms: Vec<(RoomName, RoomState)>,
+    selected: usize,
+    loading: Loading,
+}
+
+/// What Enter does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RoomChoice {
+    /// Opens the room, which the user joins if necessary.
+    Open(RoomName),
+    /// Creates a public room.
+    Create(RoomName),
+}
+
+impl Default for RoomsOverlay {
+    fn default() -> Self {
+        let loading = Loading::Wanted(None);
+        Self { filter: text_area(), rooms: Vec::new(), selected: 0, loading }
+    }
+}
+
+impl RoomsOverlay {
+    /// The input of the filter.
+    pub fn input(&self) -> &TextArea<'static> {
+        &self.filter
+    }
+
+    /// Lets `edit` change the filter. The first match becomes the selected one.
+    pub fn edit(&mut self, edit: impl FnOnce(&mut TextArea<'static>) -> bool) {
+        if edit(&mut self.filter) {
+            self.selected = 0;
+        }
+    }
+
+    /// Moves the selection by `rows`; positive is down.
+    pub fn move_selection(&mut self, rows: isize) {
+        let last = self.choices().len().saturating_sub(1);
+        self.selected = self.selected.saturating_add_signed(rows).min(last);
+    }
+
+    /// Selects a row.
+    pub fn select(&mut self, row: usize) {
+        self.selected = row.min(self.choices().len().saturating_sub(1));
+    }
+
+    /// The selected row.
+    pub fn choice(&self) -> Option<RoomChoice> {
+        self.choices().into_iter().nth(self.selected)
+    }
+
+    /// The page that is to be requested: the rooms after this one.
+    pub fn wanted_page(&self) -> Option<Option<RoomName>> {
+        match &self.loading {
+            Loading::Wanted(after) => Some(after.clone()),
+            Loading::Requested(_) | Loading::Done | Loading::Failed(_) => None,
+        }
+    }
+
+    /// Records that the page was requested.
+    pub fn on_requested(&mut self, cid: Cid) {
+        self.loading = Loading::Requested(cid);
+    }
+
+    /// Handles a page.
+    pub fn on_page(&mut self, page: RoomList) {
+        if matches!(&self.loading, Loading::Requested(cid) if Some(cid) == page.cid.as_ref()) {
+            self.rooms.extend(page.rooms);
+            self.rooms.truncate(MAX_ROOMS);
+            let last = self.rooms.last().map(|(room, _)| room.clone());
+            let has_more = page.has_more && self.rooms.len() < MAX_ROOMS;
+            self.loading = if has_more { Loading::Wanted(last) } else { Loading::Done };
+        }
+    }
+
+    /// Handles the refusal of a request. Returns whether it was for this list.
+    pub fn on_refused(&mut self, cid: &Cid, reason: &SafeText) -> bool {
+        let is_own = matches!(&self.loading, Loading::Requested(asked) if asked == cid);
+        if is_own {
+            self.loading = Loading::Failed(reason.clone());
+        }
+        is_own
+    }
+
+    fn typed(&self) -> String {
+        self.filter.lines().concat().trim().trim_start_matches('#').to_lowercase()
+    }
+
+    fn matching(&self) -> impl Iterator<Item = &(RoomName, RoomState)> {
+        let typed = self.typed();
+        self.rooms.iter().filter(move |(room, state)| {
+            room.as_str().contains(&typed) || state.topic.as_str().to_lowercase().contains(&typed)
+        })
+    }
+
+    fn choices(&self) -> Vec<RoomChoice> {
+        let open = self.matching().map(|(room, _)| RoomChoice::Open(room.clone()));
+        open.chain(self.new_room().map(RoomChoice::Create)).collect()
+    }
+
+    /// The room that the typed name would create.
+    fn new_room(&self) -> Option<RoomName> {
+        let room = RoomName::from_input(&self.typed()).ok()?;
+        let is_known = self.rooms.iter().any(|(known, _)| *known == room);
+        (!is_known).then_some(room)
+    }
+
+    /// The visible rows, with their indices, in an overlay with this area.
+    pub fn rows(&self, area: Rect) -> Vec<(usize, Rect)> {
+        let height = usize::from(area.height.saturating_sub(4));
+        let top = (self.selected + 1).saturating_sub(height);
+        let visible = (top..self.choices().len()).take(height);
+        let area = |row: u16| Rect {
+            x: area.x + 1,
+            y: area.y + 2 + row,
+            width: area.width.saturating_sub(2),
+            height: 1,
+        };
+        visible.zip(0..).map(|(index, row)| (index, area(row))).collect()
+    }
+
+    /// Draws the overlay. Returns the area of its input.
+    pub fn draw(
+        &self,
+        area: Rect,
+        rows: &[(usize, Rect)],
+        chat: &Session,
+        theme: Theme,
+        buffer: &mut Buffer,
+    ) -> Rect {
+        Clear.render(area, buffer);
+        Block::bordered()
+            .border_type(BorderType::Rounded)
+            .border_style(theme.dim())
+            .padding(Padding::horizontal(1))
+            .title(Span::styled(" Rooms ", theme.title()))
+            .title_bottom(Line::from(self.footer()).right_aligned())
+            .render(area, buffer);
+        let line =
+            Rect { x: area.x + 2, y: area.y + 1, width: area.width.saturating_sub(4), height: 1 }
+                .intersection(area);
+        let label = "find or create: #";
+        Span::styled(label, theme.dim()).render(line, buffer);
+        let used = u16::try_from(label.len()).unwrap_or(0).min(line.width);
+        let input = Rect { x: line.x + used, width: line.width - used, ..line };
+        (&self.filter).render(input, buffer);
+        let matching: Vec<_> = self.matching().collect();
+        for (index, row) in rows {
+            let row = row.intersection(area);
+            let width = usize::from(row.width);
+            let text = match matching.get(*index) {
+                Some((room, state)) => room_row(room, state, is_member(chat, room), width),
+                None => {
+                    let new = self.new_room();
+                    let text = new.map(|room| format!(" + create {room}, a public room"));
+                    shorten(&text.unwrap_or_default(), width)
+                }
+            };
+            let style = if *index == self.selected { theme.selection() } else { theme.text() };
+            Span::styled(format!("{text:<width$}"), style).render(row, buffer);
+        }
+        input
+    }
+
+    fn footer(&self) -> String {
+        match &self.loading {
+            Loading::Wanted(_) | Loading::Requested(_) => " loading… ".to_owned(),
+            Loading::Failed(reason) => format!(" {} ", reason.one_line()),
+            Loading::Done if self.rooms.is_empty() => {
+                " no rooms yet: type a name to create one ".to_owned()
+            }
+            Loading::Done => format!(" {} rooms ", self.rooms.len()),
+        }
+    }
+}
+
+fn is_member(chat: &Session, room: &RoomName) -> bool {
+    chat.conversation(&Audience::Room(room.clone())).is_some()
+}
+
+/// A row: name, people, topic.
+fn room_row(room: &RoomName, state: &RoomState, is_member: bool, width: usize) -> String {
+    let mark = if is_member { "✓" } else { " " };
+    let people = if state.people == 1 { "person" } else { "people" };
+    let archived = if state.archived { " (archived)" } else { "" };
+    let (name, count, topic) = (room.to_string(), state.people, state.topic.one_line());
+    shorten(&format!(" {mark} {name:<16} {count:>4} {people}{archived}  {topic}"), width)
+}

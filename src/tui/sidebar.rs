@@ -1,0 +1,110 @@
+//! What the sidebar lists: the conversations of the user, and the people of the open one.
+//!
+//! The order of the rows depends on the conversations only, so that keys and clicks agree with what is drawn.
+
+use std::cmp::Reverse;
+
+use super::model::Model;
+use crate::client::state::Conversation;
+use crate::protocol::id::UserId;
+use crate::protocol::message::{Audience, Millis};
+use crate::protocol::room::NotifyLevel;
+
+/// Something in the sidebar that can be chosen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SidebarItem {
+    /// A conversation.
+    Conversation(Audience),
+    /// The row that opens the list of public rooms.
+    BrowseRooms,
+    /// A person.
+    Person(UserId),
+}
+
+/// What one missed in all conversations together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct UnreadSummary {
+    /// Conversations with unread messages. A muted one counts only if it mentions the user.
+    pub conversations: u32,
+    /// Unread messages that mention the user.
+    pub mentions: u32,
+}
+
+/// Returns the conversations in the order of the sidebar: Everyone, rooms by name, then direct conversations,
+/// latest first.
+pub fn conversations(model: &Model) -> Vec<&Audience> {
+    let is_listed = |(audience, conversation): &(&Audience, &Conversation)| {
+        !audience.is_direct()
+            || conversation.last().0 > 0
+            || !conversation.pending().is_empty()
+            || *audience == model.chat.open_audience()
+    };
+    let known = model.chat.conversations().filter(is_listed).map(|(audience, _)| audience);
+    let drafts = model.drafts.keys().filter(|audience| audience.is_direct());
+    let last = |audience: &Audience| model.chat.conversation(audience).map(Conversation::last);
+    let mut listed: Vec<&Audience> = known.chain(drafts).collect();
+    listed.sort_by_cached_key(|audience| {
+        (audience.is_direct(), audience.is_direct().then(|| Reverse(last(audience))), *audience)
+    });
+    listed.dedup();
+    listed
+}
+
+/// Returns the people that the sidebar lists, without the user: those of the conversation that is open, or in
+/// which the user began to tick people, then the ticked ones who are not among them.
+pub fn people(model: &Model) -> Vec<&UserId> {
+    let chat = &model.chat;
+    let listed_for = model.ticked_from.as_ref().unwrap_or(chat.open_audience());
+    let mut listed: Vec<&UserId> = match listed_for {
+        Audience::Everyone => chat.directory().online().collect(),
+        Audience::Room(_) => {
+            let members = chat.conversation(listed_for).and_then(Conversation::members);
+            let users = members.into_iter().flat_map(|members| &members.users);
+            users.filter(|user| !chat.is_own_id(user)).collect()
+        }
+        Audience::Only(users) => {
+            let others = chat.directory().online().filter(|user| !users.contains(*user));
+            users.iter().chain(others).collect()
+        }
+    };
+    let ticked = chat.open_audience().recipients().into_iter().flatten();
+    let missing: Vec<&UserId> = ticked.filter(|user| !listed.contains(user)).collect();
+    listed.extend(missing);
+    listed
+}
+
+/// Whether nothing rings in a conversation at `now`, by the server's clock. Its messages do not count as missed.
+pub fn is_muted(conversation: &Conversation, now: Millis) -> bool {
+    conversation.notify_level() == NotifyLevel::None
+        || conversation.muted_until().is_some_and(|until| until > now)
+}
+
+/// Returns what one missed at `now`, by the server's clock.
+pub fn unread_summary(model: &Model, now: Millis) -> UnreadSummary {
+    let all = model.chat.conversations().map(|(_, conversation)| conversation);
+    all.fold(UnreadSummary::default(), |sum, one| UnreadSummary {
+        conversations: sum.conversations + u32::from(is_missed(one, now)),
+        mentions: sum.mentions + one.mentions(),
+    })
+}
+
+fn is_missed(conversation: &Conversation, now: Millis) -> bool {
+    conversation.mentions() > 0 || (conversation.unread() > 0 && !is_muted(conversation, now))
+}
+
+/// Returns the next conversation with unread messages after the open one: first those that mention the user
+/// and the direct ones.
+pub fn next_unread(model: &Model, now: Millis) -> Option<Audience> {
+    let listed = conversations(model);
+    let open = listed.iter().position(|audience| *audience == model.chat.open_audience());
+    let (before, after) = listed.split_at(open.map_or(0, |open| open + 1));
+    let unread: Vec<(&Audience, &Conversation)> = after
+        .iter()
+        .chain(before)
+        .filter(|audience| **audience != model.chat.open_audience())
+        .filter_map(|audience| Some((*audience, model.chat.conversation(audience)?)))
+        .filter(|(_, conversation)| is_missed(conversation, now))
+        .collect();
+    let urgent = unread.iter().find(|(audience, one)| one.mentions() > 0 || audience.is_direct());
+    urgent.or(unread.first()).map(|(audience, _)| (*audience).clone())
+}

@@ -1,0 +1,80 @@
+//! The list of public rooms, and joining or creating the chosen one.
+
+use super::sidebar::open_conversation;
+use crate::protocol::id::{Cid, RoomName};
+use crate::protocol::message::Audience;
+use crate::protocol::request::Request;
+use crate::protocol::room::{RoomAction, RoomList};
+use crate::protocol::text::SafeText;
+use crate::tui::model::{Model, UiEffect};
+use crate::tui::overlay::Overlay;
+use crate::tui::overlay::rooms::{RoomChoice, RoomsOverlay};
+
+fn rooms_overlay(model: &mut Model) -> Option<&mut RoomsOverlay> {
+    model.overlays.iter_mut().find_map(|overlay| match overlay {
+        Overlay::Rooms(rooms) => Some(rooms),
+        Overlay::Help { .. } | Overlay::Search(_) | Overlay::ConfirmDelete(_) => None,
+    })
+}
+
+/// Opens the list of public rooms.
+pub(super) fn browse_rooms(model: &mut Model) {
+    model.overlays.push(Overlay::Rooms(RoomsOverlay::default()));
+}
+
+/// Requests the next page of the open list.
+pub(super) fn request_page(model: &mut Model) -> Option<UiEffect> {
+    let after = rooms_overlay(model)?.wanted_page()?;
+    let (cid, request) = model.chat.list_rooms(after)?;
+    rooms_overlay(model)?.on_requested(cid.clone());
+    Some(UiEffect::Send(Some(cid), request))
+}
+
+/// Handles a page of the list.
+pub(super) fn on_page(model: &mut Model, page: RoomList) {
+    if let Some(rooms) = rooms_overlay(model) {
+        rooms.on_page(page);
+    }
+}
+
+/// Handles a refused request. Returns whether it was for the list.
+pub(super) fn on_refused(model: &mut Model, cid: &Cid, reason: &SafeText) -> bool {
+    rooms_overlay(model).is_some_and(|rooms| rooms.on_refused(cid, reason))
+}
+
+/// Joins or creates the selected room, and opens it.
+pub(super) fn choose(model: &mut Model) -> Vec<UiEffect> {
+    let Some(Overlay::Rooms(rooms)) = model.overlays.last() else { return Vec::new() };
+    let Some(choice) = rooms.choice() else { return Vec::new() };
+    model.overlays.pop();
+    match choice {
+        RoomChoice::Open(room) => enter(model, room, RoomAction::Join),
+        RoomChoice::Create(room) => {
+            enter(model, room, RoomAction::Create { private: false, topic: SafeText::default() })
+        }
+    }
+}
+
+/// Opens a room. If the user is not a member, `action` makes the user one, and the room is opened then.
+pub(super) fn enter(model: &mut Model, room: RoomName, action: RoomAction) -> Vec<UiEffect> {
+    let audience = Audience::Room(room.clone());
+    if model.chat.conversation(&audience).is_some() {
+        open_conversation(model, &audience);
+        return Vec::new();
+    }
+    let request = Request::Room { room: room.clone(), action };
+    let change = model.chat.change(request);
+    if !model.chat.is_online() {
+        model.show_notice(format!("not connected: {room} will be entered after reconnecting"));
+    }
+    model.joining = Some(room);
+    change.into_iter().map(|(cid, request)| UiEffect::Send(Some(cid), request)).collect()
+}
+
+/// Opens the room that the user wanted to enter, once it is there.
+pub(super) fn on_conversation_changed(model: &mut Model, audience: &Audience) {
+    if audience.room().is_some() && audience.room() == model.joining.as_ref() {
+        model.joining = None;
+        open_conversation(model, audience);
+    }
+}

@@ -1,0 +1,153 @@
+//! Opening conversations, and ticking the people of a direct one.
+
+use std::collections::BTreeSet;
+
+use chrono::{DateTime, FixedOffset};
+use crossterm::event::{KeyCode, KeyEvent};
+
+use super::history::reset_view;
+use crate::protocol::id::UserId;
+use crate::protocol::message::Audience;
+use crate::tui::model::{Focus, Model};
+use crate::tui::sidebar::{conversations, next_unread, people};
+
+/// Opens a conversation. The draft of the one that was open stays there.
+pub(super) fn open_conversation(model: &mut Model, audience: &Audience) {
+    open_for_ticks(model, audience);
+    model.ticked_from = None;
+    model.focus = Focus::Typing;
+}
+
+fn open_for_ticks(model: &mut Model, audience: &Audience) {
+    if audience != model.chat.open_audience() {
+        model.chat.open(audience);
+    }
+    follow_open(model);
+}
+
+/// Shows the draft and the messages of the open conversation, if it has changed. Called after each event: the
+/// server, too, closes conversations.
+pub(super) fn follow_open(model: &mut Model) {
+    let open = model.chat.open_audience().clone();
+    if model.shown == open {
+        return;
+    }
+    let draft = model.drafts.remove(&open).unwrap_or_default();
+    let mut left = std::mem::replace(&mut model.composer, draft);
+    let left_in = std::mem::replace(&mut model.shown, open);
+    left.completion = None;
+    if !left.is_blank() {
+        model.drafts.insert(left_in, left);
+    }
+    reset_view(model);
+    model.is_opening = true;
+    if let Some(room) = model.shown.room().filter(|_| model.chat.opened().members().is_none()) {
+        model.chat.load_members(room);
+    }
+}
+
+/// Opens the conversation this many rows below the open one.
+pub(super) fn open_neighbour(model: &mut Model, rows: isize) {
+    let listed = conversations(model);
+    let open = listed.iter().position(|audience| *audience == model.chat.open_audience());
+    let next = open.unwrap_or(0).saturating_add_signed(rows).min(listed.len().saturating_sub(1));
+    if let Some(audience) = listed.get(next).map(|audience| (*audience).clone()) {
+        open_conversation(model, &audience);
+    }
+}
+
+/// Opens the conversation whose number in the sidebar was pressed.
+pub(super) fn open_nth(model: &mut Model, key: KeyEvent) {
+    let KeyCode::Char(digit) = key.code else { return };
+    let index = digit.to_digit(10).and_then(|digit| usize::try_from(digit).ok()?.checked_sub(1));
+    let nth = index.and_then(|index| conversations(model).get(index).map(|one| (*one).clone()));
+    match nth {
+        Some(audience) => open_conversation(model, &audience),
+        None => model.show_notice(format!("there is no conversation {digit}")),
+    }
+}
+
+/// Opens the next conversation with unread messages.
+pub(super) fn open_next_unread(model: &mut Model, now: DateTime<FixedOffset>) {
+    match next_unread(model, model.chat.server_time(now)) {
+        Some(audience) => open_conversation(model, &audience),
+        None => model.show_notice("nothing unread elsewhere"),
+    }
+}
+
+/// Opens the direct conversation with one person.
+pub(super) fn open_direct(model: &mut Model, user: &UserId) {
+    open_conversation(model, &Audience::Only([user.clone()].into()));
+}
+
+/// Ticks or unticks a person, and opens the direct conversation of exactly the ticked people. Without any,
+/// returns to where the user was before the first tick.
+pub(super) fn toggle_person(model: &mut Model, user: &UserId) {
+    let open = model.chat.open_audience().clone();
+    let from = model.ticked_from.clone().unwrap_or_else(|| open.clone());
+    let mut ticked: BTreeSet<UserId> = open.recipients().cloned().unwrap_or_default();
+    if !ticked.remove(user) {
+        ticked.insert(user.clone());
+    }
+    if !ticked.is_empty() {
+        open_for_ticks(model, &Audience::Only(ticked));
+        model.ticked_from = Some(from);
+        return;
+    }
+    // Unticking all people of a direct conversation cannot return to itself.
+    let back = if from.is_direct() { Audience::Everyone } else { from };
+    open_for_ticks(model, &back);
+    model.ticked_from = None;
+}
+
+/// Returns to where the user was before the first tick. Returns whether there was one.
+pub(super) fn drop_ticks(model: &mut Model) -> bool {
+    let Some(from) = model.ticked_from.take() else { return false };
+    open_conversation(model, &from);
+    true
+}
+
+/// Gives the focus to the conversations in the sidebar.
+pub(super) fn focus_conversations(model: &mut Model) {
+    model.focus = Focus::Conversations(model.chat.open_audience().clone());
+}
+
+/// Gives the focus to the people in the sidebar.
+pub(super) fn focus_people(model: &mut Model) {
+    model.focus = Focus::People(people(model).first().map(|user| (*user).clone()));
+}
+
+/// Moves the focus in the sidebar by this many rows.
+pub(super) fn move_focus(model: &mut Model, rows: isize) {
+    fn moved<T: PartialEq + Clone>(listed: &[&T], current: Option<&T>, rows: isize) -> Option<T> {
+        let at = listed.iter().position(|one| Some(*one) == current).unwrap_or(0);
+        let to = at.saturating_add_signed(rows).min(listed.len().saturating_sub(1));
+        listed.get(to).map(|one| (*one).clone())
+    }
+    let focus = match &model.focus {
+        Focus::Conversations(at) => {
+            moved(&conversations(model), Some(at), rows).map(Focus::Conversations)
+        }
+        Focus::People(at) => Some(Focus::People(moved(&people(model), at.as_ref(), rows))),
+        Focus::Typing | Focus::Picked(_) => None,
+    };
+    if let Some(focus) = focus {
+        model.focus = focus;
+    }
+}
+
+/// Opens what has the focus in the sidebar: a conversation, or the direct one with a person.
+pub(super) fn open_focused(model: &mut Model) {
+    match model.focus.clone() {
+        Focus::Conversations(audience) => open_conversation(model, &audience),
+        Focus::People(Some(user)) => open_direct(model, &user),
+        Focus::People(None) | Focus::Typing | Focus::Picked(_) => {}
+    }
+}
+
+/// Ticks or unticks the person that has the focus.
+pub(super) fn toggle_focused_person(model: &mut Model) {
+    if let Focus::People(Some(user)) = model.focus.clone() {
+        toggle_person(model, &user);
+    }
+}
