@@ -37,6 +37,8 @@ use tokio_util::task::TaskTracker;
 
 use self::backoff::Backoff;
 use self::channels::{CurrentRequests, EVENT_QUEUE, EventSender, REQUEST_QUEUE};
+use self::connection::EventObserver;
+use self::cursor::Cursor;
 use self::dial::Dialer;
 pub use self::dial::{ConnectError, Connector, VerifiedStream};
 use self::driver::Driver;
@@ -72,6 +74,8 @@ pub struct ClientOptions {
 pub struct Client {
     requests: watch::Receiver<CurrentRequests>,
     commands: mpsc::Sender<OutboxCommand>,
+    /// The last request for history without a conversation.
+    whole_log_query: watch::Sender<Option<Cid>>,
     closing: CancellationToken,
     tasks: TaskTracker,
 }
@@ -115,11 +119,13 @@ pub fn connect_with<C: Connector>(
 ) -> (Client, mpsc::Receiver<ClientEvent>) {
     let (events, receiver) = mpsc::channel(EVENT_QUEUE);
     let (requests, current_requests) = watch::channel(None);
+    let (whole_log_query, whole_log_receiver) = watch::channel(None);
     let (commands, command_receiver) = mpsc::channel(REQUEST_QUEUE);
     let (signals, signal_receiver) = mpsc::channel(REQUEST_QUEUE);
     let client = Client {
         requests: current_requests,
         commands,
+        whole_log_query,
         closing: CancellationToken::new(),
         tasks: TaskTracker::new(),
     };
@@ -137,7 +143,8 @@ pub fn connect_with<C: Connector>(
         throttle: SendThrottle::default(),
     };
     let backoff = Backoff::new(rng);
-    let driver = Driver::new(connector, login, backoff, requests, signals, event_sender);
+    let observer = EventObserver::new(Cursor::default(), signals, whole_log_receiver);
+    let driver = Driver::new(connector, login, backoff, requests, observer, event_sender);
     client.tasks.spawn(driver.run());
     client.tasks.spawn(task.run());
     client.tasks.close();
@@ -161,6 +168,9 @@ impl Client {
             return Ok(self
                 .commands
                 .try_send(OutboxCommand::Send(cid.clone(), request.clone()))?);
+        }
+        if matches!(request, Request::History(query) if query.conversation.is_none()) {
+            self.whole_log_query.send_replace(cid.cloned());
         }
         let current = self.requests.borrow();
         let queue = current.as_ref().ok_or(SendError::NotConnected)?;

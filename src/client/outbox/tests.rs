@@ -5,6 +5,7 @@ use std::fs;
 use super::*;
 use crate::protocol::message::{Audience, Millis};
 use crate::protocol::request::{Post, PostKind, Request};
+use crate::protocol::room::RoomAction;
 use crate::protocol::text::SafeText;
 
 const DAY: Millis = 24 * 60 * 60 * 1_000;
@@ -103,4 +104,37 @@ fn unusable_folder_is_named() {
     let server = ServerAddress::default();
     let error = Outbox::open(&file, &server, "Bob").unwrap_err();
     assert!(error.to_string().contains("a file"), "{error}");
+}
+
+#[test]
+fn changes_survive_a_crash_and_old_files_are_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("stem.0.jsonl");
+    fs::write(
+        &path,
+        "{\"at\":1,\"request\":{\"action\":\"MESSAGE\",\"receiver\":[\"all\"],\"private\":false,\
+         \"content\":\"hi\",\"cid\":\"old\"}}\n",
+    )
+    .unwrap();
+    let (mut file, left) = open(folder.path());
+    assert_eq!(cids(&left), ["old"]);
+    let id = "235467".parse().unwrap();
+    let room = "#ops".parse().unwrap();
+    let action = RoomAction::Topic(SafeText::clean("deploys"));
+    let requests = [
+        Request::Delete(id),
+        Request::Edit { id, content: SafeText::clean("typo fixed") },
+        Request::React { id, emoji: "👍".parse().unwrap(), on: true },
+        Request::Pin { id, on: false },
+        Request::Room { room, action },
+    ];
+    let unsent = |(at, request): (Millis, &Request)| UnsentRequest {
+        cid: format!("c-{at}").parse().unwrap(),
+        request: request.clone(),
+        at,
+    };
+    let changes: Vec<UnsentRequest> = (2..).zip(&requests).map(unsent).collect();
+    file.append(&changes).unwrap();
+    drop(file);
+    assert_eq!(open(folder.path()).1[1..], changes);
 }

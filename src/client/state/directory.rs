@@ -66,7 +66,7 @@ impl Directory {
 
     /// Returns the number of users online now.
     pub fn online_count(&self) -> usize {
-        self.online().count()
+        if self.is_connected { self.online.len() } else { 0 }
     }
 
     /// Returns all known users to whom a message can be sent, ordered by ID.

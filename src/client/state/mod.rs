@@ -479,7 +479,11 @@ impl Session {
     pub fn mark_unread(&mut self, audience: &Audience, seq: Seq) -> Option<(Cid, Request)> {
         let conversation = audience.clone();
         let request = Request::Read { conversation, up_to: seq, unread: true };
-        self.request(Owner::Notify, request)
+        let sent = self.request(Owner::Notify, request)?;
+        if let Some(conversation) = self.conversations.get_mut(audience) {
+            conversation.read.cancel_unsent();
+        }
+        Some(sent)
     }
 
     /// Returns a request that sets which messages of a conversation ring; `None` without a connection.

@@ -74,6 +74,11 @@ impl ReadState {
         *self = Self::default();
     }
 
+    /// Forgets a position that was not sent yet: the user marks messages as unread.
+    pub(super) fn cancel_unsent(&mut self) {
+        self.unsent = None;
+    }
+
     /// Sets the marker that the server told. Returns whether the counts it told with it apply: a position
     /// that this client has not told yet may be further.
     pub(super) fn on_server_marker(&mut self, seq: Seq) -> bool {

@@ -14,7 +14,7 @@ use ratatui::layout::Size;
 use crate::client;
 use crate::client::state::history::ReadPosition;
 use crate::protocol::event::{Deleted, Event, HistoryPage, Welcome};
-use crate::protocol::id::{MessageId, Seq, UserId};
+use crate::protocol::id::{Cid, MessageId, Seq, UserId};
 use crate::protocol::limits::Limits;
 use crate::protocol::mention::Mentions;
 use crate::protocol::message::{Audience, Message, MessageKind};
@@ -182,6 +182,11 @@ impl UiHarness {
 
     pub(super) fn server_event(&mut self, event: Event) -> &mut Self {
         self.client_event(client::ClientEvent::Received(event))
+    }
+
+    /// The client did not take a request.
+    pub(super) fn send_failed(&mut self, cid: Option<Cid>, reason: SafeText) -> &mut Self {
+        self.dispatch(UiEvent::SendFailed { cid, reason })
     }
 
     /// Several server events before one frame.

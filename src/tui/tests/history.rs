@@ -185,3 +185,42 @@ fn refused_history_request_is_not_repeated() {
     ui.server_event(Event::Error(refused)).keys("<home>").wait(2);
     assert!(ui.effects().is_empty());
 }
+
+#[test]
+fn jump_to_a_deleted_message_is_requested_once_and_breaks_nothing() {
+    let mut ui = UiHarness::with_log(500, None);
+    ui.answer_history();
+    let to = ui.logged_message(120).id;
+    ui.post("Ann_1180", Audience::Everyone, MessageKind::Reply { to }, "as I said");
+    ui.click("message 100120");
+    let Some(UiEffect::Send(cid, _)) = ui.effects().pop() else { panic!() };
+    let refused = ErrorReply::new(&Refusal::UnknownMessage(to), cid);
+    ui.server_event(Event::Error(refused)).shows("message 100120 not found").wait(2);
+    assert_eq!(ui.effects(), [], "it is not asked again");
+    ui.keys("<home>").wait(0);
+    assert_eq!(ui.answer_history(), [HistoryRange::Before(Seq(401))], "paging still works");
+}
+
+#[test]
+fn click_on_a_quote_while_offline_does_not_jump_later() {
+    let mut ui = UiHarness::with_log(500, None);
+    ui.answer_history();
+    let to = ui.logged_message(120).id;
+    ui.post("Ann_1180", Audience::Everyone, MessageKind::Reply { to }, "as I said");
+    let reason = SafeText::clean("connection lost");
+    ui.client_event(client::ClientEvent::Disconnected { reason, retry_in: Duration::from_secs(1) });
+    ui.click("message 100120").shows("not connected: message 100120 cannot be loaded now");
+    ui.log_in(true).wait(2);
+    assert_eq!(ui.effects(), []);
+}
+
+#[test]
+fn request_that_was_not_sent_is_sent_again_later() {
+    let mut ui = UiHarness::with_log(500, None);
+    let Some(UiEffect::Send(cid, _)) = ui.effects().pop() else { panic!() };
+    let reason = SafeText::clean("too many requests are waiting");
+    ui.send_failed(cid, reason).shows("too many requests");
+    assert_eq!(ui.effects(), [], "not at once");
+    ui.wait(1);
+    assert_eq!(ui.answer_history(), [HistoryRange::Latest]);
+}

@@ -291,6 +291,23 @@ fn explicit_unread_of_another_session_moves_the_marker_back_for_good() {
     assert_eq!(state.opened().marker(), Seq(1), "it was displayed before");
 }
 
+#[test]
+fn marking_as_unread_replaces_a_marker_that_was_not_sent() {
+    let mut state = with_log(0);
+    list(&mut state, vec![info(Audience::Everyone, 0, 0, 0)]);
+    for n in 1..4 {
+        post(&mut state, message(n, "Ann_1180", "x"));
+    }
+    state.mark_displayed(&Audience::Everyone, Seq(3));
+    let (cid, request) = state.mark_unread(&Audience::Everyone, Seq(1)).unwrap();
+    assert!(matches!(request, Request::Read { up_to: Seq(1), unread: true, .. }));
+    assert_eq!(reads(&mut state, at(5)), []);
+    let (conversation, cid) = (Audience::Everyone, Some(cid));
+    let marker = ReadMarker { conversation, seq: Seq(1), unread: 2, mentions: 0, cid };
+    receive(&mut state, ServerEvent::Read(marker));
+    assert_eq!((state.opened().marker(), state.opened().unread()), (Seq(1), 2));
+}
+
 fn room_event(change: RoomChange, by: &str, people: u32) -> ServerEvent {
     ServerEvent::RoomChanged(RoomChanged {
         seq: Seq(500),

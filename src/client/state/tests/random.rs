@@ -67,6 +67,17 @@ struct World {
 }
 
 impl World {
+    fn new() -> Self {
+        Self {
+            state: Session::new("test"),
+            now: 0,
+            head: 0,
+            unanswered: Vec::new(),
+            answered: Vec::new(),
+            markers: BTreeMap::new(),
+        }
+    }
+
     fn apply(&mut self, event: ClientEvent) -> Vec<Change> {
         self.state.apply(at(self.now), event)
     }
@@ -154,6 +165,31 @@ impl World {
         self.receive(event)
     }
 
+    fn refuse(&mut self, cid: Cid, code: ErrorCode) {
+        let text = SafeText::clean("no");
+        self.receive(ServerEvent::Error(ErrorReply { code, text, cid: Some(cid) }));
+    }
+
+    fn disconnect(&mut self) {
+        let reason = SafeText::clean("lost");
+        self.apply(ClientEvent::Disconnected { reason, retry_in: Duration::ZERO });
+        self.unanswered
+            .retain(|(_, request)| matches!(request, Request::Post(_) | Request::Delete(_)));
+    }
+
+    fn connect(&mut self, resumed: bool) {
+        let welcome = Welcome {
+            user: id("Bob_4572"),
+            epoch: "e".into(),
+            head: Seq(u64::from(self.head)),
+            now: at(self.now).timestamp_millis(),
+            resumed: resumed && self.state.own_id().is_some(),
+            limits: Limits::default(),
+        };
+        let connected = Connected { welcome, fingerprint: String::new() };
+        self.apply(ClientEvent::Connected(connected));
+    }
+
     fn run(&mut self, step: &Step) {
         match *step {
             Step::Post(to, who) if self.state.is_online() => {
@@ -189,8 +225,7 @@ impl World {
             }
             Step::Refuse(index) => {
                 if let Some((cid, _)) = self.take(index) {
-                    let (code, text) = (ErrorCode::NotRead, SafeText::clean("no"));
-                    self.receive(ServerEvent::Error(ErrorReply { code, text, cid: Some(cid) }));
+                    self.refuse(cid, ErrorCode::NotRead);
                 }
             }
             Step::NotSent(index) => {
@@ -203,25 +238,8 @@ impl World {
                     Deleted { seq: Seq(1), id: number(n), author: id("Ann_1180"), cid: None };
                 self.receive(ServerEvent::Deleted(deleted));
             }
-            Step::Disconnect => {
-                let reason = SafeText::clean("lost");
-                self.apply(ClientEvent::Disconnected { reason, retry_in: Duration::ZERO });
-                self.unanswered.retain(|(_, request)| {
-                    matches!(request, Request::Post(_) | Request::Delete(_))
-                });
-            }
-            Step::Connect(resumed) if !self.state.is_online() => {
-                let welcome = Welcome {
-                    user: id("Bob_4572"),
-                    epoch: "e".into(),
-                    head: Seq(u64::from(self.head)),
-                    now: at(self.now).timestamp_millis(),
-                    resumed: resumed && self.state.own_id().is_some(),
-                    limits: Limits::default(),
-                };
-                let connected = Connected { welcome, fingerprint: String::new() };
-                self.apply(ClientEvent::Connected(connected));
-            }
+            Step::Disconnect => self.disconnect(),
+            Step::Connect(resumed) if !self.state.is_online() => self.connect(resumed),
             Step::Wait(seconds) => {
                 self.now += seconds;
                 self.state.expire(at(self.now));
@@ -245,14 +263,7 @@ proptest! {
     fn markers_never_go_back_and_answers_count_once(
         steps in proptest::collection::vec(step(), 1..80),
     ) {
-        let mut world = World {
-            state: Session::new("test"),
-            now: 0,
-            head: 0,
-            unanswered: Vec::new(),
-            answered: Vec::new(),
-            markers: BTreeMap::new(),
-        };
+        let mut world = World::new();
         for step in &steps {
             let before = world.snapshot();
             world.run(step);
@@ -267,8 +278,7 @@ proptest! {
         // An answer that comes a second time changes nothing.
         let before = world.snapshot();
         for cid in world.answered.clone() {
-            let (code, text) = (ErrorCode::UnknownMessage, SafeText::clean("no"));
-            world.receive(ServerEvent::Error(ErrorReply { code, text, cid: Some(cid) }));
+            world.refuse(cid, ErrorCode::UnknownMessage);
         }
         prop_assert_eq!(before, world.snapshot());
     }
@@ -278,15 +288,10 @@ proptest! {
         steps in proptest::collection::vec(step(), 1..60),
         index in any::<usize>(),
     ) {
-        let mut world = World {
-            state: Session::new("test"),
-            now: 0,
-            head: 0,
-            unanswered: Vec::new(),
-            answered: Vec::new(),
-            markers: BTreeMap::new(),
-        };
-        steps.iter().for_each(|step| world.run(step));
+        let mut world = World::new();
+        for step in &steps {
+            world.run(step);
+        }
         let before = world.snapshot();
         let Some((cid, request)) = world.take(index) else { return Ok(()) };
         let owner = match &request {
@@ -295,8 +300,7 @@ proptest! {
             Request::Post(post) => Some(post.audience.clone()),
             _ => None,
         };
-        let (code, text) = (ErrorCode::NotRead, SafeText::clean("no"));
-        world.receive(ServerEvent::Error(ErrorReply { code, text, cid: Some(cid) }));
+        world.refuse(cid, ErrorCode::NotRead);
         let after = world.snapshot();
         for (audience, view) in before.iter().filter(|(one, _)| Some(*one) != owner.as_ref()) {
             prop_assert_eq!(after.get(audience), Some(view));
