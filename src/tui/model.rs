@@ -15,6 +15,7 @@ use crate::client::state::Session;
 use crate::client::state::history::{HistoryBoundary, ReadPosition};
 use crate::client::state::timeline::EntryIndex;
 use crate::protocol::id::{Cid, MessageId};
+use crate::protocol::message::Audience;
 use crate::protocol::request::Request;
 use crate::protocol::text::SafeText;
 
@@ -108,6 +109,17 @@ pub enum Focus {
     People(usize),
 }
 
+/// Where a jump started.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JumpOrigin {
+    /// The open conversation.
+    pub conversation: Audience,
+    /// What was visible of its latest messages; `None` if an excerpt was shown.
+    pub viewport: Option<Viewport>,
+    /// The newest message that was visible.
+    pub message: Option<MessageId>,
+}
+
 /// A text in the status line, shown until the next key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Notice {
@@ -156,6 +168,8 @@ pub struct Model {
     pub mouse_captured: bool,
     /// Whether the next Ctrl-C quits.
     pub quit_armed: bool,
+    /// Where jumps to quoted messages, hits and threads started; the last one is gone back to first.
+    pub jump_origins: Vec<JumpOrigin>,
     /// The layout of the last frame: what is drawn where, and what a click hits.
     pub layout: ScreenLayout,
     /// Rendered blocks, kept from frame to frame.
@@ -191,6 +205,7 @@ impl Model {
             notice: None,
             mouse_captured: true,
             quit_armed: false,
+            jump_origins: Vec::new(),
             layout: ScreenLayout::default(),
             block_cache: BlockCache::default(),
         }
@@ -255,7 +270,7 @@ impl Model {
     fn is_searching(&self) -> bool {
         match self.overlays.last() {
             Some(Overlay::Search(search)) => !search.is_done(&self.chat),
-            Some(Overlay::Help { .. } | Overlay::ConfirmDelete(_)) | None => false,
+            Some(_) | None => false,
         }
     }
 

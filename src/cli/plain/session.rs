@@ -360,6 +360,7 @@ impl LineSession {
             | Change::Reset(_)
             | Change::HistoryLoaded(..)
             | Change::HistoryFailed(..)
+            | Change::Thread(_)
             | Change::Conversation(_)
             | Change::ConversationRemoved(_)
             | Change::Typing(_)

@@ -342,7 +342,7 @@ impl UiHarness {
         self.dispatch(UiEvent::Terminal(TerminalEvent::Mouse(mouse)))
     }
 
-    fn find(&self, text: &str) -> (u16, u16) {
+    pub(super) fn find(&self, text: &str) -> (u16, u16) {
         let buffer = self.terminal.backend().buffer();
         for y in 0..buffer.area.height {
             let cells: Vec<&str> =

@@ -1,5 +1,6 @@
 //! Tests of the whole screen: keys, clicks and server events go in; drawings and requests are checked.
 
+mod actions;
 mod harness;
 mod history;
 mod hostile;

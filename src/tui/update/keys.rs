@@ -4,7 +4,8 @@ use chrono::{DateTime, FixedOffset};
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use tui_textarea::{Input, TextArea};
 
-use super::commands::{execute, scroll_to_latest};
+use super::commands::execute;
+use super::messages::scroll_to_latest;
 use crate::tui::command::{Scope, UiCommand, lookup};
 use crate::tui::completion::{Completion, propose};
 use crate::tui::key::Chord;
@@ -18,7 +19,8 @@ pub(super) fn on_key(
     key: KeyEvent,
 ) -> Vec<UiEffect> {
     let scope = scope(model);
-    let command = lookup(&[scope, Scope::Anywhere], Chord::from_event(key));
+    let chord = Chord::from_event(key);
+    let command = lookup(&[scope], chord).or_else(|| anywhere(model, chord));
     if command != Some(UiCommand::ClearOrQuit) {
         model.quit_armed = false;
     }
@@ -40,6 +42,22 @@ pub(crate) fn scope(model: &Model) -> Scope {
         (None, Focus::Picked(_)) => Scope::Picked,
         (None, Focus::People(_)) => Scope::People,
     }
+}
+
+/// The command that a key runs in every scope. While an overlay is open, only what does not act below it.
+fn anywhere(model: &Model, chord: Chord) -> Option<UiCommand> {
+    let command = lookup(&[Scope::Anywhere], chord)?;
+    let is_modal = match command {
+        UiCommand::Quit
+        | UiCommand::ClearOrQuit
+        | UiCommand::Redraw
+        | UiCommand::ToggleMouse
+        | UiCommand::PageUp
+        | UiCommand::PageDown
+        | UiCommand::Help => true,
+        _ => model.overlays.is_empty(),
+    };
+    is_modal.then_some(command)
 }
 
 /// Whether the key runs the command now. Up picks a message only in an empty input, and moves the cursor
@@ -66,8 +84,16 @@ fn type_into_focus(model: &mut Model, now: DateTime<FixedOffset>, key: KeyEvent)
             model.composer.completion = None;
             edit_text(&mut model.composer.input, key);
         }
-        (Some(Overlay::Help { .. } | Overlay::ConfirmDelete(_)), _)
-        | (None, Focus::Picked(_) | Focus::People(_)) => {}
+        (Some(Overlay::Emoji(picker)), _) => {
+            if edit_text(&mut picker.input, key) {
+                picker.search();
+            }
+        }
+        (None, Focus::Picked(_)) if is_text(key) => {
+            model.focus = Focus::Typing;
+            edit_text(&mut model.composer.input, key);
+        }
+        (Some(_), _) | (None, Focus::Picked(_) | Focus::People(_)) => {}
     }
 }
 
@@ -77,6 +103,12 @@ fn scroll_to_end(model: &mut Model, top: bool) {
     } else {
         scroll_to_latest(model);
     }
+}
+
+/// Whether a key types a character.
+fn is_text(key: KeyEvent) -> bool {
+    let is_chord = key.modifiers.intersects(KeyModifiers::CONTROL | KeyModifiers::ALT);
+    matches!(key.code, KeyCode::Char(_)) && !is_chord
 }
 
 /// Edits a text, with the line editing keys of a shell. Returns whether the text changed.

@@ -2,7 +2,8 @@
 
 use chrono::{DateTime, FixedOffset};
 
-use super::commands::{delete, open_conversation, open_search};
+use super::commands::{open_conversation, open_search};
+use super::messages::{delete, save_edit};
 use super::name;
 use crate::client::input::{CommandError, UserInput, parse_content};
 use crate::protocol::id::MessageId;
@@ -12,6 +13,9 @@ use crate::tui::model::{Model, UiEffect};
 
 /// Sends the draft, or runs the dot-command in it.
 pub(super) fn send(model: &mut Model, now: DateTime<FixedOffset>) -> Vec<UiEffect> {
+    if let Some(id) = model.composer.editing {
+        return save_edit(model, id);
+    }
     if model.composer.text().trim().is_empty() {
         return Vec::new();
     }
@@ -57,7 +61,7 @@ fn post(model: &mut Model, now: DateTime<FixedOffset>, text: &SafeText) -> Vec<U
     match build_post(model, text) {
         Ok(post) => {
             model.composer.reset_after_send();
-            super::commands::scroll_to_latest(model);
+            super::messages::scroll_to_latest(model);
             if !model.chat.is_online() {
                 model.show_notice("not connected: the message will be sent after reconnecting");
             } else if post.audience != *model.chat.open_audience() {

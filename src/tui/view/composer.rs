@@ -38,6 +38,9 @@ pub fn to_line(model: &Model, width: u16) -> ToLine {
     }
     let used = line.expiry.as_ref().map_or(0, |expiry| expiry.content.width());
     let available = usize::from(width).saturating_sub(used + 3);
+    if model.composer.editing.is_some() {
+        line.push(" editing ".to_owned(), theme.warning(), None);
+    }
     line.push(" To: ".to_owned(), theme.title(), None);
     match destination.audience {
         Err(error) => line.push(format!("{error} "), theme.error(), None),
@@ -138,8 +141,9 @@ pub(super) fn draw(model: &Model, buffer: &mut Buffer) {
             Line::from(expiry).right_aligned().render(top, buffer);
         }
     }
-    if let (Some(area), Some(id)) = (layout.reply, model.composer.reply_to) {
-        let text = format!("┃ reply to {}", quote_text(&model.chat, id));
+    if let (Some(area), Some(id)) = (layout.reply, model.composer.quoted()) {
+        let verb = if model.composer.editing.is_some() { "edit" } else { "reply to" };
+        let text = format!("┃ {verb} {}", quote_text(&model.chat, id));
         let text = shorten(&text, usize::from(area.width));
         Span::styled(text, theme.own()).render(area, buffer);
     }
