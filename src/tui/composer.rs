@@ -29,7 +29,7 @@ pub struct Composer {
     /// The own message whose text is edited, instead of writing a new one.
     pub editing: Option<MessageId>,
     /// The draft that comes back after the text in the input was sent or dropped.
-    pub set_aside: Option<Box<Composer>>,
+    pub set_aside: Option<Box<Self>>,
     /// Seconds after which the message expires; `None` if it does not.
     pub expires_after: Option<u32>,
     /// The open completion.

@@ -60,7 +60,9 @@ impl ThreadOverlay {
     /// Adds the messages that the server sent.
     pub fn on_page(&mut self, messages: Vec<Message>) {
         self.progress = Progress::Complete;
-        messages.into_iter().for_each(|message| self.add(message));
+        for message in messages {
+            self.add(message);
+        }
     }
 
     /// Records that the server's part will not arrive.

@@ -65,7 +65,7 @@ fn jump_to_unloaded_hit_loads_its_context() {
     let found = search_results(&ui, cid.as_ref(), &[190, 120], SearchEnd::Complete);
     ui.server_event(found).keys("<down><enter>");
     assert_eq!(ui.answer_history(), [HistoryRange::Around(ui.logged_message(120).id)]);
-    ui.shows("message number 120 ").shows("hit 2 of 2").keys("N");
+    ui.shows("message number 120 ").shows("hit 2 of 2").keys("<alt-g>");
     assert_eq!(ui.answer_history(), [HistoryRange::Around(ui.logged_message(190).id)]);
     ui.shows("message number 190 ").keys("<esc><end>");
     ui.answer_history();
