@@ -8,7 +8,7 @@ use super::list::{self, ListFrame, Selection};
 use crate::client::state::Delivery;
 use crate::client::state::timeline::{MessageState, TimelineMessage};
 use crate::protocol::message::Audience;
-use crate::tui::command::{Binding, COMMANDS, Scope, UiCommand};
+use crate::tui::command::{Binding, COMMANDS, MessageCommand, Scope, UiCommand};
 use crate::tui::model::{ItemId, Model};
 use crate::tui::theme::Theme;
 
@@ -20,7 +20,7 @@ pub const WIDTH: u16 = 28;
 pub struct MessageMenu {
     /// The message.
     pub item: ItemId,
-    rows: Vec<&'static Binding>,
+    rows: Vec<(MessageCommand, &'static Binding)>,
     /// The selected row.
     pub list: Selection,
 }
@@ -29,20 +29,23 @@ impl MessageMenu {
     /// Returns the menu of a message; `None` if nothing can be done with it.
     pub fn new(model: &Model, item: &ItemId) -> Option<Self> {
         let in_menu = COMMANDS.iter().filter(|binding| binding.scope == Scope::Menu);
-        let rows: Vec<_> =
-            in_menu.filter(|binding| is_offered(model, item, binding.command)).collect();
+        let rows = in_menu.filter_map(|binding| match binding.command {
+            UiCommand::Message(command) => Some((command, binding)),
+            _ => None,
+        });
+        let rows: Vec<_> = rows.filter(|(command, _)| is_offered(model, item, *command)).collect();
         let list = Selection::new(rows.len());
         (!rows.is_empty()).then(|| Self { item: item.clone(), rows, list })
     }
 
     /// The command of the selected row.
-    pub fn selected(&self) -> Option<UiCommand> {
-        self.rows.get(self.list.index()).map(|binding| binding.command)
+    pub fn selected(&self) -> Option<MessageCommand> {
+        self.rows.get(self.list.index()).map(|(command, _)| *command)
     }
 
     /// Whether the menu has this command.
-    pub fn offers(&self, command: UiCommand) -> bool {
-        self.rows.iter().any(|binding| binding.command == command)
+    pub fn offers(&self, command: MessageCommand) -> bool {
+        self.rows.iter().any(|(offered, _)| *offered == command)
     }
 
     /// The number of rows with the frame.
@@ -63,7 +66,7 @@ impl MessageMenu {
         };
         let frame = ListFrame { title, input: None, note: "" };
         let rows = rows.iter().filter_map(|(index, row)| {
-            let binding = self.rows.get(*index)?;
+            let (_, binding) = self.rows.get(*index)?;
             let key = binding.chords().next()?.to_string();
             let line = Line::from(vec![
                 Span::styled(format!("{key:<3}"), theme.key()),
@@ -76,7 +79,7 @@ impl MessageMenu {
 }
 
 /// Whether `command` can be run on a message.
-fn is_offered(model: &Model, item: &ItemId, command: UiCommand) -> bool {
+fn is_offered(model: &Model, item: &ItemId, command: MessageCommand) -> bool {
     match item {
         ItemId::Message(id) => model
             .chat
@@ -89,25 +92,32 @@ fn is_offered(model: &Model, item: &ItemId, command: UiCommand) -> bool {
             let mut pending = model.chat.opened().pending().iter();
             let pending = pending.find(|pending| pending.cid == *cid);
             pending.is_some_and(|pending| match command {
-                UiCommand::Copy => true,
-                UiCommand::Edit | UiCommand::Discard => {
+                MessageCommand::Copy => true,
+                MessageCommand::Edit | MessageCommand::Discard => {
                     matches!(pending.delivery, Delivery::Failed(_))
                 }
-                _ => false,
+                MessageCommand::Reply
+                | MessageCommand::Delete
+                | MessageCommand::React
+                | MessageCommand::ShowThread
+                | MessageCommand::Pin => false,
             })
         }
         ItemId::Boundary(_) | ItemId::Other(_) => false,
     }
 }
 
-fn is_offered_for(model: &Model, entry: &TimelineMessage, command: UiCommand) -> bool {
+fn is_offered_for(model: &Model, entry: &TimelineMessage, command: MessageCommand) -> bool {
     let is_own = model.chat.is_own_id(&entry.message.sender);
     match command {
-        UiCommand::Reply | UiCommand::React | UiCommand::ShowThread | UiCommand::Copy => true,
-        UiCommand::Edit => is_own && entry.message.expires().is_none(),
-        UiCommand::Delete => is_own,
-        UiCommand::Pin => can_pin(model),
-        _ => false,
+        MessageCommand::Reply
+        | MessageCommand::React
+        | MessageCommand::ShowThread
+        | MessageCommand::Copy => true,
+        MessageCommand::Edit => is_own && entry.message.expires().is_none(),
+        MessageCommand::Delete => is_own,
+        MessageCommand::Pin => can_pin(model),
+        MessageCommand::Discard => false,
     }
 }
 

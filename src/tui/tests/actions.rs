@@ -377,3 +377,29 @@ fn overlays_at_several_sizes() {
         snapshot("<esc><enter>e", "edit");
     }
 }
+
+#[test]
+fn leaving_a_room_ends_its_thread_and_the_way_back() {
+    use crate::protocol::room::{ConversationList, RoomChange, RoomChanged, RoomState};
+    let mut ui = UiHarness::new(80, 24);
+    let room: crate::protocol::id::RoomName = "#ops".parse().unwrap();
+    let state = RoomState { private: true, topic: SafeText::default(), people: 2, archived: false };
+    let changed = |change| {
+        let by = Some(id("Bob_4572"));
+        let (room, state) = (room.clone(), state.clone());
+        Event::RoomChanged(RoomChanged { seq: Seq(1), room, change, by, at: 0, state, cid: None })
+    };
+    ui.server_event(Event::Conversations(ConversationList {
+        conversations: Vec::new(),
+        has_more: false,
+        cid: None,
+    }));
+    ui.server_event(changed(RoomChange::Created));
+    ui.model.chat.open(&Audience::Room(room.clone()));
+    let first = ui.post("Ann_1180", Audience::Room(room.clone()), MessageKind::Plain, "secret");
+    let reply = MessageKind::Reply { to: first };
+    ui.post("Ann_1180", Audience::Room(room.clone()), reply, "answer");
+    ui.click("┃ Ann_1180: secret").shows("← back").keys("<enter>t").shows("Thread · 1 reply");
+    ui.server_event(changed(RoomChange::Left)).hides("secret").hides("Thread").hides("← back");
+    ui.keys("<alt-left>").shows("no jump to go back from").shows("To: everyone");
+}

@@ -4,9 +4,7 @@ use chrono::{DateTime, FixedOffset};
 
 use super::history::reset_view;
 use super::keys::complete;
-use super::messages::{
-    self, close_menu, go_to_message, jump_back, pick, push_origin, scroll_to_latest,
-};
+use super::messages::{self, go_to_message, jump_back, pick, push_origin, scroll_to_latest};
 use super::send::send;
 use crate::client::state::Session;
 use crate::client::state::search::SearchHit;
@@ -48,14 +46,7 @@ pub(super) fn execute(
         UiCommand::NextMessage => pick_neighbour(model, now, false),
         UiCommand::ReplyLatest => messages::reply_picked_or_latest(model),
         UiCommand::OpenMenu => messages::open_menu(model),
-        UiCommand::Reply
-        | UiCommand::Edit
-        | UiCommand::Delete
-        | UiCommand::React
-        | UiCommand::ShowThread
-        | UiCommand::Copy
-        | UiCommand::Pin
-        | UiCommand::Discard => return act_on_picked(model, command),
+        UiCommand::Message(command) => return messages::act_on_picked(model, command),
         UiCommand::JumpBack => return jump_back(model),
         UiCommand::RowUp => move_row(model, -1),
         UiCommand::RowDown => move_row(model, 1),
@@ -75,25 +66,6 @@ pub(super) fn execute(
     Vec::new()
 }
 
-/// Carries out a command of the menu on the picked message, and closes the menu.
-fn act_on_picked(model: &mut Model, command: UiCommand) -> Vec<UiEffect> {
-    if !close_menu(model, command) {
-        return Vec::new();
-    }
-    match command {
-        UiCommand::Reply => messages::reply_picked(model),
-        UiCommand::Edit => return messages::edit_picked(model),
-        UiCommand::Delete => messages::ask_to_delete(model),
-        UiCommand::React => messages::pick_emoji(model),
-        UiCommand::ShowThread => return messages::show_thread(model),
-        UiCommand::Copy => return messages::copy_picked(model),
-        UiCommand::Pin => return messages::toggle_pin(model),
-        UiCommand::Discard => return messages::discard_picked(model),
-        _ => {}
-    }
-    Vec::new()
-}
-
 fn move_row(model: &mut Model, rows: isize) {
     if let Some(list) = model.overlays.last_mut().and_then(Overlay::list_mut) {
         list.move_by(rows);
@@ -103,10 +75,6 @@ fn move_row(model: &mut Model, rows: isize) {
 /// Carries out the selected row of the top overlay.
 pub(super) fn choose_row(model: &mut Model) -> Vec<UiEffect> {
     match model.overlays.last() {
-        Some(Overlay::Menu(menu)) => match menu.selected() {
-            Some(command) => act_on_picked(model, command),
-            None => Vec::new(),
-        },
         Some(Overlay::Search(_)) => open_selected_hit(model),
         Some(_) | None => messages::choose_row(model),
     }

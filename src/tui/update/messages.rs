@@ -9,7 +9,7 @@ use crate::protocol::event::HistoryPage;
 use crate::protocol::id::MessageId;
 use crate::protocol::message::Message;
 use crate::protocol::request::Request;
-use crate::tui::command::UiCommand;
+use crate::tui::command::MessageCommand;
 use crate::tui::model::{Focus, ItemId, JumpOrigin, Model, UiEffect, Viewport};
 use crate::tui::overlay::Overlay;
 use crate::tui::overlay::emoji::{EmojiPicker, has_reacted};
@@ -37,16 +37,26 @@ pub(super) fn open_menu(model: &mut Model) {
     }
 }
 
-/// Closes the menu. Returns whether it offers the command; without a menu, every command is offered.
-pub(super) fn close_menu(model: &mut Model, command: UiCommand) -> bool {
-    let Some(Overlay::Menu(menu)) = model.overlays.last() else { return true };
-    let is_offered = menu.offers(command);
-    if is_offered {
+/// Carries out a command on the picked message, and closes its menu.
+pub(super) fn act_on_picked(model: &mut Model, command: MessageCommand) -> Vec<UiEffect> {
+    if let Some(Overlay::Menu(menu)) = model.overlays.last() {
+        if !menu.offers(command) {
+            model.show_error("not possible with this message");
+            return Vec::new();
+        }
         model.overlays.pop();
-    } else {
-        model.show_error("not possible with this message");
     }
-    is_offered
+    match command {
+        MessageCommand::Reply => reply_picked(model),
+        MessageCommand::Edit => return edit_picked(model),
+        MessageCommand::Delete => ask_to_delete(model),
+        MessageCommand::React => pick_emoji(model),
+        MessageCommand::ShowThread => return show_thread(model),
+        MessageCommand::Copy => return copy_picked(model),
+        MessageCommand::Pin => return toggle_pin(model),
+        MessageCommand::Discard => return discard_picked(model),
+    }
+    Vec::new()
 }
 
 fn picked_message(model: &mut Model) -> Option<Message> {
@@ -64,7 +74,7 @@ fn picked_message(model: &mut Model) -> Option<Message> {
 }
 
 /// Replies to the picked message.
-pub(super) fn reply_picked(model: &mut Model) {
+fn reply_picked(model: &mut Model) {
     if let Some(message) = picked_message(model) {
         begin_reply(model, message.id);
     }
@@ -94,7 +104,7 @@ fn begin_reply(model: &mut Model, id: MessageId) {
 
 /// Puts the text of the picked message into the input: of a stored message to edit it, of one that was not
 /// sent to send it again.
-pub(super) fn edit_picked(model: &mut Model) -> Vec<UiEffect> {
+fn edit_picked(model: &mut Model) -> Vec<UiEffect> {
     if let Some(ItemId::Pending(cid)) = model.picked().cloned() {
         let Some(post) = model.chat.take_failed(&cid) else {
             model.show_error("this message is still being sent");
@@ -130,14 +140,14 @@ pub(super) fn save_edit(model: &mut Model, id: MessageId) -> Vec<UiEffect> {
 }
 
 /// Discards the picked message, which was not sent.
-pub(super) fn discard_picked(model: &mut Model) -> Vec<UiEffect> {
+fn discard_picked(model: &mut Model) -> Vec<UiEffect> {
     let Some(ItemId::Pending(cid)) = model.picked().cloned() else { return Vec::new() };
     model.focus = Focus::Typing;
     model.chat.take_failed(&cid).map(|_| UiEffect::DiscardPending(cid)).into_iter().collect()
 }
 
 /// Asks whether to delete the picked message.
-pub(super) fn ask_to_delete(model: &mut Model) {
+fn ask_to_delete(model: &mut Model) {
     let Some(message) = picked_message(model) else { return };
     if model.chat.is_own_id(&message.sender) {
         model.overlays.push(Overlay::ConfirmDelete(message.id));
@@ -169,20 +179,20 @@ fn change(model: &mut Model, request: Request) -> Vec<UiEffect> {
 }
 
 /// Opens the emoji picker for the picked message.
-pub(super) fn pick_emoji(model: &mut Model) {
+fn pick_emoji(model: &mut Model) {
     if let Some(message) = picked_message(model) {
         model.overlays.push(Overlay::Emoji(Box::new(EmojiPicker::new(message.id))));
     }
 }
 
 /// Pins the picked message, or removes its pin.
-pub(super) fn toggle_pin(model: &mut Model) -> Vec<UiEffect> {
+fn toggle_pin(model: &mut Model) -> Vec<UiEffect> {
     let Some(message) = picked_message(model) else { return Vec::new() };
     change(model, Request::Pin { id: message.id, on: !message.pinned })
 }
 
 /// Copies the text of the picked message.
-pub(super) fn copy_picked(model: &mut Model) -> Vec<UiEffect> {
+fn copy_picked(model: &mut Model) -> Vec<UiEffect> {
     let pending = match model.picked() {
         Some(ItemId::Pending(cid)) => {
             let mut pending = model.chat.opened().pending().iter();
@@ -197,7 +207,7 @@ pub(super) fn copy_picked(model: &mut Model) -> Vec<UiEffect> {
 }
 
 /// Shows the picked message with the replies to it; of a reply, the thread that it belongs to.
-pub(super) fn show_thread(model: &mut Model) -> Vec<UiEffect> {
+fn show_thread(model: &mut Model) -> Vec<UiEffect> {
     let Some(message) = picked_message(model) else { return Vec::new() };
     let root = message.reply_to().unwrap_or(message.id);
     let open = model.chat.open_audience().clone();
@@ -223,6 +233,10 @@ pub(super) fn on_thread(model: &mut Model, page: HistoryPage) {
 /// Carries out the selected row of a menu, emoji picker or thread.
 pub(super) fn choose_row(model: &mut Model) -> Vec<UiEffect> {
     match model.overlays.last() {
+        Some(Overlay::Menu(menu)) => {
+            let selected = menu.selected();
+            selected.map(|command| act_on_picked(model, command)).unwrap_or_default()
+        }
         Some(Overlay::Emoji(picker)) => {
             let (id, emoji) = (picker.message, picker.selected().cloned());
             let Some(emoji) = emoji else { return Vec::new() };

@@ -134,7 +134,15 @@ fn on_change(model: &mut Model, change: Change) {
         Change::Refused { cid, reason } => search::on_refused(model, &cid, reason),
         Change::SearchResults(results) => search::on_results(model, results),
         Change::Reset(audience) if !is_open(model, &audience) => {}
-        Change::Reset(_) | Change::ConversationRemoved(_) => history::reset_view(model),
+        Change::Reset(_) => {
+            model.overlays.retain(|overlay| !matches!(overlay, Overlay::Thread(_)));
+            history::reset_view(model);
+        }
+        Change::ConversationRemoved(audience) => {
+            model.overlays.retain(|overlay| !matches!(overlay, Overlay::Thread(_)));
+            model.jump_origins.retain(|origin| origin.conversation != audience);
+            history::reset_view(model);
+        }
         // An error, such as a full outbox, stays visible when another attempt to connect fails.
         Change::Connection(_)
             if matches!(model.chat.connection(), ConnectionState::Offline { .. }) =>
