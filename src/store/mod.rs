@@ -1,4 +1,4 @@
-//! The log: all messages and their removals in one total order, on disk.
+//! The log: messages, their removals, accounts and retention, as entries in one total order, on disk.
 //!
 //! Two synchronous traits: [`Store`], the single writer, and [`Reader`]. [`sqlite`] implements them for
 //! production. The tests have a second implementation in plain maps, and one conformance suite runs
@@ -8,6 +8,7 @@
 //! nothing but the entry and what is stored (`rules`). Every read has a viewer and a time ([`View`]), and no
 //! reader returns a message that this viewer may not see, or one that is removed or expired by then.
 
+mod account_rules;
 pub mod ban;
 pub mod error;
 mod message_ids;
@@ -15,6 +16,7 @@ mod read_gate;
 mod row;
 mod rules;
 pub mod sqlite;
+mod user_ids;
 pub mod worker;
 
 #[cfg(test)]
@@ -26,13 +28,15 @@ use std::sync::Arc;
 
 use chrono::{DateTime, FixedOffset};
 
+pub use self::account_rules::latest_of_name;
 pub use self::ban::{BanTarget, NetworkError, client_network, network_contains, parse_network};
 pub use self::error::StoreError;
 pub use self::read_gate::ReadGate;
 pub use self::row::ScanRow;
+pub use self::user_ids::{IdHolder, select_id};
 use crate::protocol::error::Refusal;
 use crate::protocol::event::Event;
-use crate::protocol::id::{Cid, MessageId, Seq, UserId};
+use crate::protocol::id::{Cid, MessageId, Name, Seq, UserId};
 use crate::protocol::message::{Audience, Message, MessageKind, Millis};
 use crate::protocol::text::SafeText;
 
@@ -58,9 +62,15 @@ pub const MIN_RETENTION: Millis = 10 * 60 * 1_000;
 /// steps back, too.
 pub const MAX_CLOCK_AHEAD: Millis = 60 * 60 * 1_000;
 
-/// How many rows of each table one [`Store::sweep`] examines: a few milliseconds, during which nothing
+/// How many rows of each table one [`Entry::Retain`] examines: a few milliseconds, during which nothing
 /// else is written.
-pub const SWEEP_ROWS: u16 = 500;
+pub const RETAIN_ROWS: u16 = 500;
+
+/// IDs per key: for one user with a script or two.
+pub const IDS_PER_KEY: usize = 3;
+
+/// Open invites: some 100 kB.
+pub const OPEN_INVITES: u32 = 1_000;
 
 /// The single writer of the log.
 pub trait Store: Send + 'static {
@@ -74,21 +84,15 @@ pub trait Store: Send + 'static {
     fn open_reader(&self) -> Result<Self::Reader, StoreError>;
 
     /// Applies all of `batch`, in order, in one transaction, and returns one outcome for each. This is the
-    /// only place that decides about stored things: who may delete, where a reply goes, which id a
-    /// message gets, whether a request was seen before. On
-    /// return everything is on disk; after an error nothing was done. Unless the error is
+    /// only place that decides about stored things: who may delete, where a reply goes, which id a message
+    /// or a new user gets, whether an invite is used up, whether a request was seen before. On return
+    /// everything is on disk; after an error nothing was done. Unless the error is
     /// [transient](StoreError::is_transient), the state of the disk is unknown, and every later write
     /// fails with [`StoreError::EarlierFailure`].
     ///
     /// `now` is the server's clock. Messages are stamped with the log's clock, which follows it but
     /// never steps back by less than [`MAX_CLOCK_AHEAD`].
     fn apply(&mut self, now: Millis, batch: &[Entry]) -> Result<Vec<Outcome>, StoreError>;
-
-    /// Removes some of what `retention` no longer keeps. Call it again while
-    /// [`SweepReport::has_more`].
-    ///
-    /// Rows are examined from the oldest to the first that is too young to be removed.
-    fn sweep(&mut self, now: Millis, retention: Retention) -> Result<SweepReport, StoreError>;
 
     /// Erases removed text from the files. Never waits for readers: pause them with
     /// [`Store::read_gate`].
@@ -152,6 +156,9 @@ pub trait Reader {
         visit: &mut dyn FnMut(&ScanRow<'_>) -> ControlFlow<()>,
     ) -> Result<ScanResult, StoreError>;
 
+    /// The invites that admit another user at `now`, by the time at which they expire.
+    fn open_invites(&mut self, now: Millis) -> Result<Vec<OpenInvite>, StoreError>;
+
     /// The lowest `after` for which [`Reader::events_after`] is complete.
     fn horizon(&mut self) -> Result<Seq, StoreError>;
 
@@ -194,15 +201,9 @@ pub enum Entry {
     Expire { id: MessageId },
     /// An administrator removes a message. It is reported as deleted by its author.
     Remove { id: MessageId },
-    /// An ID is bound to a key permanently, and one use of the invite is taken, if there is one.
-    Register {
-        user: UserId,
-        /// The SHA-256 of the public key.
-        key: [u8; 32],
-        /// The [`OpenInvite::hash`].
-        invite: Option<[u8; 32]>,
-    },
-    /// An ID is bound to another key. Does nothing if the ID is not registered.
+    /// A key gets a new ID, unless it has one of this name already.
+    Register(NewUser),
+    /// An ID is bound to another key.
     Rebind {
         user: UserId,
         /// The SHA-256 of the new public key.
@@ -211,12 +212,58 @@ pub enum Entry {
     /// An invite is created.
     Invite(OpenInvite),
     /// A key or network is banned.
-    Ban(BanTarget),
+    Ban(BanSubject),
     /// A ban is lifted.
-    Unban(BanTarget),
+    Unban(BanSubject),
+    /// Some of what is past its retention is removed.
+    Retain(Retain),
     /// A registered user has received all events up to `up_to`. It decides only how long direct
     /// messages are kept, so it may lag behind.
     Delivered { user: UserId, up_to: Seq },
+}
+
+/// A user who asks for an ID.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewUser {
+    /// The name that the ID starts with.
+    pub name: Name,
+    /// The SHA-256 of the public key.
+    pub key: [u8; 32],
+    /// Whether a new ID takes a use of an invite.
+    pub invite: InviteRule,
+    /// The name of an online guest that `name` could be mistaken for.
+    pub similar_guest: Option<Name>,
+    /// Random: selects the number of the ID.
+    pub draw: u64,
+}
+
+/// Whether a new ID takes a use of an invite.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum InviteRule {
+    /// Anyone may register.
+    NotRequired,
+    /// Of the one with this [`OpenInvite::hash`]; `None` if the user sent no invite.
+    Required(Option<[u8; 32]>),
+}
+
+/// What an administrator bans. An ID stands for its key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum BanSubject {
+    Target(BanTarget),
+    User(UserId),
+}
+
+/// One step of removing what is past its retention. Rows are examined from the oldest to the first that is
+/// too young, at most [`RETAIN_ROWS`] of each table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Retain {
+    /// Messages posted before this time are not kept; `None` keeps all.
+    pub before: Option<Millis>,
+    /// The time for everything else: tombstones, `cid`s, invites and undelivered messages.
+    pub now: Millis,
+    /// Messages up to here are not examined.
+    pub after: Seq,
 }
 
 /// An invite that can still be used.
@@ -270,14 +317,44 @@ pub enum Outcome {
     Repeated { seq: Seq, id: MessageId },
     /// Nothing was done: the rules do not allow it.
     Refused(Refusal),
-    /// The ID is bound to this key, now or already before.
-    Registered,
-    /// Nothing was done: the ID is bound to another key.
-    KeyMismatch,
-    /// Nothing was done: the invite is unknown, used up or expired.
-    InvalidInvite,
+    /// Nothing was done: the administrator's command does not apply.
+    Rejected(Rejection),
+    /// The key has a new ID.
+    Registered { user: UserId, key: [u8; 32] },
+    /// Nothing was done: the key has this ID of the name already.
+    AlreadyRegistered(UserId),
+    /// The key `to` has an ID that was `from`'s.
+    Rebound { user: UserId, from: [u8; 32], to: [u8; 32] },
+    /// The key or network is banned, now or already before.
+    Banned(BanTarget),
+    /// The ban is lifted.
+    Unbanned(BanTarget),
+    /// What a [`Retain`] has done.
+    Retained(Retained),
     /// The change is stored; it has no outcome of its own.
     Done,
+}
+
+/// Why an administrator's entry changes nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Rejection {
+    /// The ID is not registered.
+    NoKey(UserId),
+    /// There is no such ban.
+    NotBanned(BanTarget),
+    /// [`OPEN_INVITES`] are open.
+    TooManyInvites,
+}
+
+/// The outcome of a [`Retain`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Retained {
+    /// Whether messages were removed.
+    pub has_removed: bool,
+    /// See [`Reader::horizon`].
+    pub horizon: Seq,
+    /// The [`Retain::after`] of the next step, if there may be more to remove now.
+    pub next: Option<Seq>,
 }
 
 /// The removal of a message.
@@ -308,8 +385,6 @@ pub struct LogSnapshot {
     pub expirations: Vec<(MessageId, Millis)>,
     /// The IDs and the SHA-256 of the keys they are bound to, in the order in which they were bound.
     pub registered: Vec<(UserId, [u8; 32])>,
-    /// The invites with uses left, including expired ones.
-    pub invites: Vec<OpenInvite>,
     /// All bans.
     pub bans: Vec<BanTarget>,
     /// All senders and recipients of direct messages in the log. These IDs must not be given to new
@@ -329,21 +404,12 @@ pub enum Retention {
 
 impl Retention {
     /// Messages posted before this time are not kept.
-    fn cutoff(self, now: Millis) -> Option<Millis> {
+    pub fn cutoff(self, now: Millis) -> Option<Millis> {
         match self {
             Self::Forever => None,
             Self::Days(days) => Some(now - (Millis::from(days) * DAY).max(MIN_RETENTION)),
         }
     }
-}
-
-/// The result of one [`Store::sweep`].
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct SweepReport {
-    /// Whether anything was removed.
-    pub has_removed: bool,
-    /// Whether there may be more to remove now.
-    pub has_more: bool,
 }
 
 /// The result of [`Store::scrub`].

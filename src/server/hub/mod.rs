@@ -38,7 +38,7 @@ use tokio::time::Instant;
 use self::commit::send_error;
 use self::delivery::DeliveryTracker;
 use self::expiry::ExpiryQueue;
-use self::login::PendingRegistrations;
+use self::login::PendingLogins;
 pub use self::login_policy::AccessMode;
 use self::login_policy::LoginPolicy;
 pub use self::origin::{AdminRequestId, Origin};
@@ -90,8 +90,6 @@ pub enum HubInput {
     NotApplied { origin: Origin, reason: &'static str },
     /// An administrator sent a command.
     Admin { id: AdminRequestId, command: AdminCommand },
-    /// The log is complete only after this sequence number: older entries have been swept.
-    Horizon(Seq),
     /// A session missed presence announcements and needs a complete user list.
     UserListWanted(SessionId),
     /// The connection of a session has ended.
@@ -149,7 +147,7 @@ pub enum SessionSet {
 pub struct Hub {
     sessions: Sessions,
     login_policy: LoginPolicy,
-    pending_registrations: PendingRegistrations,
+    pending_logins: PendingLogins,
     expiry: ExpiryQueue,
     /// Decides when messages expire.
     clock: TrustedClock,
@@ -171,8 +169,8 @@ impl Hub {
         }
         Self {
             sessions: Sessions::new(&snapshot.registered, &snapshot.direct_message_users),
-            login_policy: LoginPolicy::new(access, &snapshot.invites, &snapshot.bans),
-            pending_registrations: PendingRegistrations::default(),
+            login_policy: LoginPolicy::new(access, &snapshot.bans),
+            pending_logins: PendingLogins::default(),
             expiry,
             clock: TrustedClock::new(snapshot.clock),
             presence: Presence::default(),
@@ -212,7 +210,6 @@ impl Hub {
             HubInput::Admin { id, command } => {
                 self.execute_admin(now, id, command, &mut effects);
             }
-            HubInput::Horizon(horizon) => self.horizon = horizon,
             HubInput::UserListWanted(session) => self.send_user_list(session, &mut effects),
             HubInput::Disconnected(session) => self.remove_session(session),
             HubInput::Tick => {}
@@ -280,7 +277,7 @@ impl Hub {
     }
 
     fn remove_session(&mut self, session: SessionId) {
-        self.pending_registrations.remove_session(session);
+        self.pending_logins.on_disconnect(session);
         if let Some(user) = self.sessions.remove(session) {
             self.presence.on_leave(user);
         }

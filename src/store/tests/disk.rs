@@ -13,7 +13,7 @@ use rusqlite::Connection;
 
 use super::super::sqlite::SqliteStore;
 use super::super::worker::{self, LogHandles};
-use super::super::{BanTarget, ScanRow, ScrubOutcome, StoreError};
+use super::super::{BanSubject, BanTarget, ScanRow, ScrubOutcome, StoreError};
 use super::*;
 
 fn temp_folder() -> tempfile::TempDir {
@@ -80,10 +80,14 @@ fn newer_format_is_refused_unchanged() {
 }
 
 /// Writes a log of an older format to `folder`. `version1.db` was written in format 1 by an older server:
-/// two keys, two messages, one removed message. Formats 2 and 3 only added to it.
+/// two keys, two messages, one removed message.
 fn write_older_log(folder: &Path, format: u32) {
     fs::write(folder.join("log.db"), include_bytes!("version1.db")).unwrap();
-    let steps = [include_str!("../sqlite/format_2.sql"), include_str!("../sqlite/format_3.sql")];
+    let steps = [
+        include_str!("../sqlite/format_2.sql"),
+        include_str!("../sqlite/format_3.sql"),
+        include_str!("../sqlite/format_4.sql"),
+    ];
     let db = raw_connection(folder);
     for step in steps.iter().take(format as usize - 1) {
         db.execute_batch(step).unwrap();
@@ -93,7 +97,7 @@ fn write_older_log(folder: &Path, format: u32) {
 
 #[test]
 fn logs_of_older_formats_are_migrated() {
-    for format in 1..=3 {
+    for format in 1..=4 {
         let folder = temp_folder();
         write_older_log(folder.path(), format);
         for start in 0..2 {
@@ -108,7 +112,10 @@ fn logs_of_older_formats_are_migrated() {
             let old = reader.history(view, None, 9).unwrap().messages;
             assert_eq!(old[0].content.as_str(), "hello from Ann");
             assert!(!old[0].guest);
-            apply(&mut store, Entry::Ban(BanTarget::Key([1; 32])));
+            let similar = Refusal::ConfusableName("bob".parse().unwrap(), "Bob".parse().unwrap());
+            assert_eq!(apply(&mut store, register("bob", 9)), Outcome::Refused(similar));
+            let target = BanSubject::Target(BanTarget::Key([1; 32]));
+            apply(&mut store, Entry::Ban(target));
             assert_eq!(store.snapshot().unwrap().bans, [BanTarget::Key([1; 32])]);
             if start == 0 {
                 assert_eq!(texts(&mut reader, "Cid"), ["hello from Ann", "hello from Bob"]);
