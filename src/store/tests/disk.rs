@@ -13,7 +13,7 @@ use rusqlite::Connection;
 
 use super::super::sqlite::SqliteStore;
 use super::super::worker::{self, LogHandles};
-use super::super::{BanSubject, BanTarget, ScanRow, ScrubOutcome, StoreError};
+use super::super::{BanSubject, BanTarget, OpenInvite, ScanRow, ScrubOutcome, StoreError};
 use super::*;
 
 fn temp_folder() -> tempfile::TempDir {
@@ -131,6 +131,97 @@ fn logs_of_older_formats_are_migrated() {
             }
         }
     }
+}
+
+/// Entries of every kind about accounts and retention, with messages that are older and younger than what is
+/// kept.
+fn account_entries() -> Vec<Entry> {
+    let mut entries = Vec::new();
+    for number in 0..1_200_u32 {
+        let at = at(NOW - i64::from(1_200 - number) * 60_000);
+        let audience = if number % 5 == 0 { only(&["Ann"]) } else { Audience::Everyone };
+        let cid = Some(cid(&number.to_string()));
+        entries.push(Entry::Post(NewMessage {
+            at,
+            audience,
+            cid,
+            ..message(number, "Bob", "text")
+        }));
+        if number % 40 == 0 {
+            let hash = [u8::try_from(number / 40).unwrap(); 32];
+            let key = hash[0] / 3;
+            let name = ["Ann", "Bob", "B0b", "Tom", "Torn"][number as usize / 40 % 5];
+            let invite = InviteRule::Required(Some(hash));
+            let draw = u64::from(number % 3);
+            let subject = BanSubject::User(user(name));
+            entries.extend([
+                Entry::Invite(OpenInvite { hash, uses: 2, expires: NOW + i64::from(number) }),
+                Entry::Register(NewUser { invite, draw, ..new_user(name, key) }),
+                Entry::Register(NewUser { draw, ..new_user(name, key + 1) }),
+                Entry::Rebind { user: user(name), key: [key + 2; 32] },
+                Entry::Ban(subject.clone()),
+                Entry::Delivered { user: user("Ann"), up_to: Seq(number.into()) },
+            ]);
+            entries.extend((number % 80 == 0).then_some(Entry::Unban(subject)));
+        }
+    }
+    for after in [0, 100, 600, 0] {
+        let step = Retain { after: Seq(after), ..retain(NOW + 600, Retention::Days(0)) };
+        entries.push(Entry::Retain(step));
+    }
+    entries
+}
+
+/// All rows of all tables, apart from the random identity of the log.
+fn dump(folder: &Path) -> Vec<String> {
+    let db = raw_connection(folder);
+    let names = |sql: &str| -> Vec<String> {
+        let mut statement = db.prepare(sql).unwrap();
+        statement.query_map((), |row| row.get(0)).unwrap().collect::<Result<_, _>>().unwrap()
+    };
+    let mut rows = Vec::new();
+    for table in names("SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name") {
+        let mut statement = db.prepare(&format!("SELECT * FROM {table}")).unwrap();
+        let columns = statement.column_count();
+        let row = |row: &rusqlite::Row<'_>| {
+            let values = (0..columns).map(|column| row.get(column));
+            values.collect::<Result<Vec<rusqlite::types::Value>, _>>()
+        };
+        let all = statement.query_map((), row).unwrap();
+        rows.extend(all.map(|row| format!("{table} {:?}", row.unwrap())));
+    }
+    rows
+}
+
+#[test]
+fn logs_with_the_same_entries_are_equal() {
+    let entries = account_entries();
+    let (one, other) = (temp_folder(), temp_folder());
+    let mut store = open_sqlite(one.path()).without_sync();
+    let outcomes = store.apply(NOW, &entries).unwrap();
+    let kinds: [fn(&Outcome) -> bool; 9] = [
+        |outcome| matches!(outcome, Outcome::Registered { .. }),
+        |outcome| matches!(outcome, Outcome::AlreadyRegistered(_)),
+        |outcome| matches!(outcome, Outcome::Refused(Refusal::ConfusableName(..))),
+        |outcome| matches!(outcome, Outcome::Refused(Refusal::TooManyIds(_))),
+        |outcome| matches!(outcome, Outcome::Rebound { .. }),
+        |outcome| matches!(outcome, Outcome::Banned(_)),
+        |outcome| matches!(outcome, Outcome::Unbanned(_)),
+        |outcome| matches!(outcome, Outcome::Rejected(_)),
+        |outcome| matches!(outcome, Outcome::Retained(Retained { has_removed: true, .. })),
+    ];
+    for kind in kinds {
+        assert!(outcomes.iter().any(kind), "every kind of outcome occurs");
+    }
+
+    let mut found = Vec::new();
+    for batch in entries.chunks(97) {
+        // What a store keeps in memory must not matter.
+        let mut store = open_sqlite(other.path()).without_sync();
+        found.extend(store.apply(NOW, batch).unwrap());
+    }
+    assert_eq!(found, outcomes);
+    assert_eq!(dump(one.path()), dump(other.path()));
 }
 
 #[test]
