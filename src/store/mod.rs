@@ -115,7 +115,7 @@ pub trait Store: Send + 'static {
 /// A reader of the log. Each call sees one consistent state, with everything committed before it.
 pub trait Reader {
     /// At most `limit` events after `after`, for a client that was offline or too slow. Returns `None`
-    /// if `after` is before the [horizon](Reader::horizon).
+    /// if `after` is before the [horizon](LogSnapshot::horizon).
     ///
     /// A message that was removed since is not returned; its removal is.
     fn events_after(
@@ -158,9 +158,6 @@ pub trait Reader {
 
     /// The invites that admit another user at `now`, by the time at which they expire.
     fn open_invites(&mut self, now: Millis) -> Result<Vec<OpenInvite>, StoreError>;
-
-    /// The lowest `after` for which [`Reader::events_after`] is complete.
-    fn horizon(&mut self) -> Result<Seq, StoreError>;
 
     /// The size of the log. Counts rows: some milliseconds for each 100,000 messages.
     fn size(&mut self) -> Result<LogSize, StoreError>;
@@ -351,7 +348,7 @@ pub enum Rejection {
 pub struct Retained {
     /// Whether messages were removed.
     pub has_removed: bool,
-    /// See [`Reader::horizon`].
+    /// See [`LogSnapshot::horizon`].
     pub horizon: Seq,
     /// The [`Retain::after`] of the next step, if there may be more to remove now.
     pub next: Option<Seq>,
@@ -375,7 +372,7 @@ pub struct LogSnapshot {
     pub epoch: String,
     /// The last sequence number given.
     pub head: Seq,
-    /// See [`Reader::horizon`].
+    /// The lowest `after` for which [`Reader::events_after`] is complete.
     pub horizon: Seq,
     /// The time of the last message or removal; 0 if there is none.
     pub clock: Millis,
