@@ -239,9 +239,7 @@ impl WriteTxn<'_> {
     }
 
     pub(super) fn delete_message(&self, message: &StoredMessage) -> Result<(), StoreError> {
-        self.db
-            .prepare_cached("DELETE FROM message WHERE seq = ?1")?
-            .execute([seq_to_sql(message.seq)])?;
+        self.execute("DELETE FROM message WHERE seq = ?1", [seq_to_sql(message.seq)])?;
         self.remove_from_feeds(FeedKind::Message, message.seq, &message.feeds())
     }
 
