@@ -17,7 +17,7 @@ use super::hub::{PeerInfo, SessionId};
 use super::hub_task::{Clock, HubCommand, HubSender};
 use super::limits::{
     CATCH_UP_PAGE, CLOSING_GRACE, KEEPALIVE_TIMEOUT, LINGER, LOGIN_TIMEOUT, OVERDUE_GRACE,
-    READ_BYTES, TLS_RECORD_BYTES, WRITE_TIMEOUT,
+    READ_BYTES, WRITE_BYTES, WRITE_TIMEOUT,
 };
 use super::rate_limit::{Cost, RateLimiter, SessionRateLimit};
 use super::send_queue::{Frame, SendQueue, SendQueueItem};
@@ -337,13 +337,13 @@ impl Session {
     }
 }
 
-/// Writes in pieces of one TLS record, and advances `bytes`. The client has to take each piece within
+/// Writes in pieces of [`WRITE_BYTES`], and advances `bytes`. The client has to take each piece within
 /// [`WRITE_TIMEOUT`]; the whole may take longer.
 async fn write_all<IO: AsyncWrite>(
     writer: &mut WriteHalf<IO>,
     bytes: &mut &[u8],
 ) -> std::io::Result<()> {
-    while let Some(piece) = bytes.chunks(TLS_RECORD_BYTES).next() {
+    while let Some(piece) = bytes.chunks(WRITE_BYTES).next() {
         let count = within(WRITE_TIMEOUT, writer.write(piece)).await??;
         if count == 0 {
             return Err(std::io::ErrorKind::WriteZero.into());

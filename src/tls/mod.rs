@@ -22,8 +22,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use thiserror::Error;
-use tokio_rustls::rustls::{self, CipherSuite};
 use tokio_rustls::rustls::crypto::{CryptoProvider, aws_lc_rs};
+use tokio_rustls::rustls::{self, CipherSuite};
 
 /// An error of certificates, keys or handshakes.
 #[derive(Debug, Error)]
