@@ -377,7 +377,7 @@ impl HubTask {
                     let reply_cid = cid.clone();
                     let read = move |reader: &mut dyn Reader| {
                         let view = View { viewer: &viewer, now };
-                        queries::history_page(reader, view, reply_cid, query)
+                        queries::history_page(reader, view, reply_cid, &query)
                     };
                     let page = readers.read(read).await;
                     pending.answer(page.unwrap_or_else(|error| read_failed(&error, cid)));

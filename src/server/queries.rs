@@ -22,7 +22,7 @@ use crate::protocol::event::{ErrorReply, Event, HistoryPage, SearchEnd, SearchRe
 use crate::protocol::id::{Cid, Seq, UserId};
 use crate::protocol::limits::PAGE_MESSAGES;
 use crate::protocol::message::{Message, Millis};
-use crate::protocol::query::{HistoryQuery, SearchQuery};
+use crate::protocol::query::{HistoryQuery, HistoryRange, SearchQuery};
 use crate::store::{Reader, ScanRow, StoreError, View};
 
 /// Reads a page of history, and returns it as the reply to its request.
@@ -30,10 +30,14 @@ pub(super) fn history_page(
     reader: &mut dyn Reader,
     view: View<'_>,
     cid: Option<Cid>,
-    query: HistoryQuery,
+    query: &HistoryQuery,
 ) -> Result<Event, StoreError> {
-    let (mut page, target) = match query {
-        HistoryQuery::Before(before) => {
+    let before = match query.range {
+        HistoryRange::Before(before) => Some(before),
+        _ => None,
+    };
+    let (mut page, target) = match query.range {
+        HistoryRange::Latest | HistoryRange::Before(_) => {
             let page = reader.history(view, before, PAGE_MESSAGES)?;
             let page = HistoryPage {
                 messages: page.messages,
@@ -43,7 +47,13 @@ pub(super) fn history_page(
             };
             (page, None)
         }
-        HistoryQuery::Around(id) => match reader.around(view, id, PAGE_MESSAGES / 2)? {
+        HistoryRange::After(_)
+        | HistoryRange::Near(_)
+        | HistoryRange::Thread(_)
+        | HistoryRange::Pinned => {
+            return Ok(error_reply(&Refusal::BadRequest("not supported".to_owned()), cid));
+        }
+        HistoryRange::Around(id) => match reader.around(view, id, PAGE_MESSAGES / 2)? {
             None => return Ok(error_reply(&Refusal::UnknownMessage(id), cid)),
             Some(around) => {
                 let page = HistoryPage {

@@ -68,11 +68,25 @@ impl Cost {
     /// The cost of a request. `None` if it is free.
     pub(super) fn of((_, request): &DecodedRequest) -> Option<Self> {
         match request {
-            Ok(Request::Post(_) | Request::Delete(_)) | Err(_) => Some(Self::Message),
+            Ok(
+                Request::Post(_)
+                | Request::Delete(_)
+                | Request::Edit { .. }
+                | Request::React { .. }
+                | Request::Pin { .. }
+                | Request::Room { .. },
+            )
+            | Err(_) => Some(Self::Message),
             Ok(
                 Request::History(_)
                 | Request::SearchHistory(_)
                 | Request::LocalSearch
+                | Request::Rooms(_)
+                | Request::Users { .. }
+                | Request::Conversations
+                | Request::Read { .. }
+                | Request::Notify { .. }
+                | Request::Typing(_)
                 | Request::Ping(_),
             ) => Some(Self::Query),
             Ok(Request::Exit) => None,

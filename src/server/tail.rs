@@ -372,6 +372,7 @@ mod tests {
 
     use super::*;
     use crate::protocol::event::{Deleted, HistoryPage};
+    use crate::protocol::mention::Mentions;
     use crate::protocol::message::{Audience, MessageKind};
     use crate::protocol::text::SafeText;
     use crate::server::send_queue::SendQueueItem;
@@ -397,6 +398,10 @@ mod tests {
             content: SafeText::clean(&format!("text {seq}.")),
             at: chrono::DateTime::from_timestamp_millis(NOW).unwrap().fixed_offset(),
             cid: None,
+            mentions: Mentions::None,
+            edited: None,
+            reactions: Vec::new(),
+            pinned: false,
         }
     }
 

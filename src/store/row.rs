@@ -6,6 +6,7 @@ use chrono::{DateTime, FixedOffset};
 
 use super::{StoreError, View};
 use crate::protocol::id::{Cid, MessageId, Seq, UserId};
+use crate::protocol::mention::Mentions;
 use crate::protocol::message::{Audience, Message, MessageKind, Millis, can_see};
 use crate::protocol::text::SafeText;
 
@@ -100,6 +101,10 @@ impl MessageRow<'_> {
             content: SafeText::from_trusted(self.content),
             at: to_datetime(self.at, self.zone)?,
             cid: parse_cid(self.cid)?,
+            mentions: Mentions::None,
+            edited: None,
+            reactions: Vec::new(),
+            pinned: false,
         })
     }
 }
@@ -108,6 +113,7 @@ impl MessageRow<'_> {
 pub(super) fn join_recipients(audience: &Audience) -> Option<String> {
     match audience {
         Audience::Everyone => None,
+        Audience::Room(room) => Some(room.as_str().to_owned()),
         Audience::Only(users) => {
             Some(users.iter().map(UserId::as_str).collect::<Vec<_>>().join(" "))
         }

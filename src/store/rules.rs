@@ -59,7 +59,11 @@ fn post_audience(
     wanted: &Audience,
     known: &BTreeSet<UserId>,
 ) -> Result<Audience, Refusal> {
-    let Audience::Only(named) = wanted else { return Ok(Audience::Everyone) };
+    let named = match wanted {
+        Audience::Everyone => return Ok(Audience::Everyone),
+        Audience::Room(room) => return Err(Refusal::NoSuchRoom(room.clone())),
+        Audience::Only(named) => named,
+    };
     let mut named = named.clone();
     named.remove(sender);
     let unknown: Vec<_> = named.difference(known).cloned().collect();
@@ -107,7 +111,7 @@ fn reply_candidates(original: Option<&Original>, wanted: &Audience) -> Option<BT
             let author = original.map(|original| original.author.clone());
             Some(readers.iter().cloned().chain(author).collect())
         }
-        (Some(Audience::Everyone) | None, Audience::Everyone) => None,
+        (_, Audience::Everyone | Audience::Room(_)) => None,
     }
 }
 

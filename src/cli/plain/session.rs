@@ -265,7 +265,7 @@ impl LineSession {
             ClientEvent::Received(Event::Error(error)) => {
                 self.mark_answered(error.cid.as_ref());
             }
-            ClientEvent::Received(Event::Stored(stored)) => self.mark_answered(Some(&stored.cid)),
+            ClientEvent::Received(Event::Stored(stored)) => self.mark_answered(stored.cid.as_ref()),
             ClientEvent::Restored(unsent) => {
                 let text = unsent.post.content.one_line();
                 self.unanswered.insert(unsent.cid.clone(), text);

@@ -9,7 +9,7 @@ use super::{Change, ChatState};
 use crate::protocol::event::HistoryPage;
 use crate::protocol::id::{Cid, MessageId, Seq};
 use crate::protocol::message::Message;
-use crate::protocol::query;
+use crate::protocol::query::{HistoryQuery, HistoryRange};
 use crate::protocol::request::Request;
 
 /// How many removed messages are remembered, because an answer still in flight may contain their text.
@@ -175,16 +175,17 @@ impl ChatState {
                     self.timeline.clear();
                     self.history.needs_recent = true;
                 }
-                query::HistoryQuery::Before(None)
+                HistoryRange::Latest
             }
-            HistoryRequest::Earlier => {
-                query::HistoryQuery::Before(self.timeline.oldest().map(|message| message.seq))
-            }
-            HistoryRequest::Around(id) => query::HistoryQuery::Around(id),
+            HistoryRequest::Earlier => match self.timeline.oldest() {
+                Some(oldest) => HistoryRange::Before(oldest.seq),
+                None => HistoryRange::Latest,
+            },
+            HistoryRequest::Around(id) => HistoryRange::Around(id),
         };
         let cid = self.next_cid()?;
         self.history.pending_request = Some((cid.clone(), request));
-        Some((cid, Request::History(wanted)))
+        Some((cid, Request::History(HistoryQuery { conversation: None, range: wanted })))
     }
 
     /// Handles a page of history.

@@ -262,7 +262,7 @@ impl ChatState {
     pub fn reply_audience(&self, id: MessageId) -> Audience {
         match self.timeline.message(id).map(|entry| &entry.message) {
             Some(message) => match &message.audience {
-                Audience::Everyone => Audience::Everyone,
+                shared @ (Audience::Everyone | Audience::Room(_)) => shared.clone(),
                 Audience::Only(recipients) => {
                     let participants = recipients.iter().chain([&message.sender]);
                     Audience::Only(participants.filter(|id| !self.is_own_id(id)).cloned().collect())
@@ -363,16 +363,11 @@ impl ChatState {
                 vec![Change::SearchResults(found)]
             }
             Event::Stored(stored) => {
-                self.pending.retain(|pending| pending.cid != stored.cid);
+                self.pending.retain(|pending| Some(&pending.cid) != stored.cid.as_ref());
                 Vec::new()
             }
             // The driver reports the login and the end of a connection.
-            Event::LoginPrompt
-            | Event::Welcome(_)
-            | Event::LoginRefused(_)
-            | Event::Closing(_)
-            | Event::Live(_)
-            | Event::Pong(_) => Vec::new(),
+            _ => Vec::new(),
         }
     }
 

@@ -31,7 +31,7 @@ impl Hub {
                 send_error(session, cid, &refusal, effects);
             }
             (Origin::Request { session, cid: Some(cid) }, Outcome::Repeated { seq, id }) => {
-                let event = Event::Stored(StoredReply { seq, id, cid });
+                let event = Event::Stored(StoredReply { seq, id: Some(id), cid: Some(cid) });
                 effects.push(HubEffect::Send { to: SessionSet::One(session), event });
             }
             // A message that was due may have been deleted. The others need no action.

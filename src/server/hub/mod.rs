@@ -46,7 +46,7 @@ use self::presence::Presence;
 use self::sessions::Sessions;
 pub use self::sessions::{KeyHash, PeerInfo};
 use self::trusted_clock::TrustedClock;
-use crate::protocol::error::ErrorCode;
+use crate::protocol::error::{ErrorCode, Refusal};
 use crate::protocol::event::{ErrorReply, Event};
 use crate::protocol::id::{Cid, Seq, UserId};
 use crate::protocol::limits::Limits;
@@ -259,6 +259,7 @@ impl Hub {
                 return;
             }
             Ok(Request::Exit) => return self.close_session(session, effects),
+            Ok(_) => Refusal::UnknownAction,
             Err(refusal) => refusal,
         };
         let is_fatal = matches!(refusal.code(), ErrorCode::FrameTooLong | ErrorCode::Flooding);
@@ -286,6 +287,9 @@ impl Hub {
     /// The sessions of a message's author and recipients.
     fn audience_sessions(&self, author: &UserId, audience: &Audience) -> SessionSet {
         match viewers(author, audience.recipients()) {
+            None if audience.room().is_some() => {
+                SessionSet::Only { viewers: Arc::default(), sessions: Vec::new() }
+            }
             None => SessionSet::All,
             Some(users) => {
                 let viewers: Arc<[UserId]> = users.cloned().collect();

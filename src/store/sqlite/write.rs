@@ -15,6 +15,7 @@ use super::{LogHeader, seq_column, seq_of, seq_to_sql};
 use crate::protocol::error::Refusal;
 use crate::protocol::event::{Deleted, Event};
 use crate::protocol::id::{Cid, MessageId, Seq, UserId};
+use crate::protocol::mention::Mentions;
 use crate::protocol::message::{self, Message, Millis};
 
 /// What a row of table `feed` refers to.
@@ -78,6 +79,10 @@ impl WriteTxn<'_> {
             content: new.content.clone(),
             at: to_datetime(at, zone)?,
             cid: new.cid.clone(),
+            mentions: Mentions::None,
+            edited: None,
+            reactions: Vec::new(),
+            pinned: false,
         };
         self.insert_message(&message, at, zone)?;
         self.header.head = seq;

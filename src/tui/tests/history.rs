@@ -8,7 +8,7 @@ use crate::protocol::error::{ErrorCode, Refusal};
 use crate::protocol::event::{ErrorReply, Event, HistoryPage};
 use crate::protocol::id::Seq;
 use crate::protocol::message::{Audience, MessageKind};
-use crate::protocol::query::HistoryQuery;
+use crate::protocol::query::HistoryRange;
 use crate::protocol::text::SafeText;
 use crate::tui::model::UiEffect;
 
@@ -29,7 +29,7 @@ fn join_loads_recent_history_without_gap_or_duplicate() {
     let mut ui = UiHarness::with_log(250, None);
     // A message posted between login and answer arrives live and in the page.
     ui.post_to_all("Ann_1180", "live");
-    assert_eq!(ui.answer_history(), [HistoryQuery::Before(None)]);
+    assert_eq!(ui.answer_history(), [HistoryRange::Latest]);
     ui.shows("live").shows("message number 250");
     assert_eq!(loaded_seqs(&ui), (152..=251).collect::<Vec<_>>());
     assert!(ui.effects().is_empty(), "requested once");
@@ -50,7 +50,7 @@ fn scrolling_up_loads_pages_without_jumping() {
     let before = conversation_rows(&ui);
     ui.keys("<pageup><pageup>");
     assert_eq!(conversation_rows(&ui), before);
-    assert_eq!(ui.answer_history(), [HistoryQuery::Before(Some(Seq(151)))], "one request");
+    assert_eq!(ui.answer_history(), [HistoryRange::Before(Seq(151))], "one request");
     let after = conversation_rows(&ui);
     // The boundary row and the day separator are replaced by messages; the other rows do not move.
     assert_eq!(after[4..], before[4..]);
@@ -118,7 +118,7 @@ fn jump_to_unloaded_message_loads_its_context() {
     let to = ui.logged_message(120).id;
     ui.post("Ann_1180", Audience::Everyone, MessageKind::Reply { to }, "as I said");
     ui.click("message 100120");
-    assert_eq!(ui.answer_history(), [HistoryQuery::Around(to)]);
+    assert_eq!(ui.answer_history(), [HistoryRange::Around(to)]);
     ui.shows("message number 120 ").shows("message 100120").hides("as I said");
     ui.post_to_all("Ann_1180", "meanwhile");
     ui.hides("meanwhile");
@@ -127,7 +127,7 @@ fn jump_to_unloaded_message_loads_its_context() {
         ui.keys("<pagedown>");
     }
     ui.shows("older messages · End jumps").keys("<end>");
-    assert_eq!(ui.answer_history(), [HistoryQuery::Before(None)]);
+    assert_eq!(ui.answer_history(), [HistoryRange::Latest]);
     ui.shows("message number 502").hides("older messages").hides("1 newer");
     assert_eq!(loaded_seqs(&ui), (403..=502).collect::<Vec<_>>());
 }
