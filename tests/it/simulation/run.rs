@@ -187,7 +187,7 @@ impl Simulation {
                 let (user, identity) = (Rc::clone(&user), Arc::clone(&identity));
                 let username = user.borrow().name().to_string();
                 let dialect = Dialect::Extended;
-                let login = Login { username, dialect, user_id: None, invite: None, resume: None };
+                let login = Login { dialect, ..Login::original(username) };
                 let rng = SmallRng::seed_from_u64(seeds.borrow_mut().random());
                 // The real outbox uses a thread, which is not deterministic. The user sends again what it
                 // would contain.
