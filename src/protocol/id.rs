@@ -112,6 +112,11 @@ impl UserId {
     pub fn name(&self) -> &str {
         self.0.rsplit_once('_').map_or(&self.0, |(name, _)| name)
     }
+
+    /// [`name`](Self::name) as a [`Name`]: every ID begins with one.
+    pub fn parse_name(&self) -> Option<Name> {
+        self.name().parse().ok()
+    }
 }
 
 impl FromStr for UserId {

@@ -22,10 +22,11 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::admin::{AdminCommand, AdminReply, ServerStats};
+use super::admin::{AdminCommand, AdminReply, BanInfo, ConnectionInfo, InviteInfo, ServerStats};
 use super::audit::{self, AuditLog};
 use super::hub_task::{HubCommand, HubSender, system_clock};
 use super::limits::{ACCEPT_RETRY_DELAY, ADMIN_CONNECTIONS, ADMIN_LINE_BYTES, ADMIN_TIMEOUT};
+use crate::store::OpenInvite;
 use crate::store::worker::ReaderHandle;
 use crate::tls::fingerprint::Fingerprint;
 
@@ -232,7 +233,27 @@ impl AdminHandler {
                 fingerprint: self.fingerprint,
             },
             AdminReply::Stats(stats) => self.complete_stats(stats).await,
+            AdminReply::List { connections, banned, .. } => {
+                self.complete_list(connections, banned).await
+            }
             reply => reply,
+        }
+    }
+
+    /// Adds the invites, which only the log knows.
+    async fn complete_list(
+        &self,
+        connections: Vec<ConnectionInfo>,
+        banned: Vec<BanInfo>,
+    ) -> AdminReply {
+        let now = system_clock().millis();
+        match self.readers.read(move |reader| reader.open_invites(now)).await {
+            Ok(open) => {
+                let info = |open: OpenInvite| InviteInfo { uses: open.uses, expires: open.expires };
+                let invites = open.into_iter().map(info).collect();
+                AdminReply::List { connections, banned, invites }
+            }
+            Err(error) => refused(error.to_string()),
         }
     }
 

@@ -1,5 +1,5 @@
-//! Log maintenance: removes messages past their retention (sweep), and overwrites the text of removed
-//! messages in the files (scrub).
+//! Log maintenance: proposes to remove messages past their retention (sweep), and overwrites the text of
+//! removed messages in the files (scrub).
 //!
 //! The hub task signals what changed. Except for the hourly sweep, no timer runs while nothing is
 //! posted and nothing was removed.
@@ -7,6 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep_until};
 
 use super::hub::trusted_clock::{Reading, TrustedClock};
@@ -14,13 +15,14 @@ use super::hub_task::{Clock, HubCommand, HubSender, LogChanges, sleep_until_dead
 use super::limits::{
     RESUME_WINDOW, SCRUB_DELAY, SCRUB_RETRY, SWEEP_INTERVAL, SWEEP_SHORT_INTERVAL,
 };
+use crate::protocol::id::Seq;
 use crate::protocol::message::Millis;
-use crate::store::worker::LogHandles;
-use crate::store::{Retention, ScrubOutcome, StoreError};
+use crate::store::worker::WriterHandle;
+use crate::store::{Retain, Retained, Retention, ScrubOutcome, StoreError};
 
 /// The maintenance task.
 pub(super) struct Housekeeping {
-    pub(super) log: LogHandles,
+    pub(super) writer: WriterHandle,
     pub(super) hub: HubSender,
     pub(super) changes: Arc<LogChanges>,
     pub(super) retention: Retention,
@@ -53,7 +55,7 @@ impl Housekeeping {
                     schedule.schedule_scrub(self.now());
                     continue;
                 }
-                () = self.log.writer.scrub_due() => {
+                () = self.writer.scrub_due() => {
                     // A scrub that readers prevent is retried by the schedule.
                     schedule.next_scrub = Some(self.now());
                     continue;
@@ -99,22 +101,19 @@ impl Housekeeping {
         self.retention == Retention::Days(0)
     }
 
-    /// Removes all messages past their retention, and tells the hub from where on the log is complete.
+    /// Removes everything past its retention, step by step.
     async fn sweep(&mut self, schedule: &mut Schedule) -> Result<(), StoreError> {
         // When to retry if this fails.
         schedule.next_sweep = self.now() + SWEEP_SHORT_INTERVAL;
-        loop {
+        let mut next = Some(Seq(0));
+        while let Some(after) = next {
             let now = self.trusted_time();
-            let report = self.log.writer.sweep(now, self.retention).await?;
-            if report.has_removed {
+            let before = self.retention.cutoff(now);
+            let retained = self.retain(Retain { before, now, after }).await?;
+            if retained.has_removed {
                 schedule.schedule_scrub(self.now());
             }
-            let horizon = self.log.readers.read(|reader| reader.horizon()).await?;
-            // Sending fails only while the server stops.
-            drop(self.hub.send(HubCommand::Horizon(horizon)).await);
-            if !report.has_more {
-                break;
-            }
+            next = retained.next;
         }
         let now = self.now();
         if !self.has_zero_retention() || now > schedule.last_write + RESUME_WINDOW {
@@ -123,11 +122,19 @@ impl Housekeeping {
         Ok(())
     }
 
+    /// Proposes one step to the log. Fails with [`StoreError::Closed`] while the server stops.
+    async fn retain(&self, retain: Retain) -> Result<Retained, StoreError> {
+        let (reply, retained) = oneshot::channel();
+        let sent = self.hub.send(HubCommand::Retain { retain, reply }).await;
+        sent.map_err(|_stopped| StoreError::Closed)?;
+        retained.await.map_err(|_stopped| StoreError::Closed)?
+    }
+
     /// Overwrites removed text in the files, unless a reader still holds on to it.
     async fn scrub(&self, schedule: &mut Schedule) -> Result<(), StoreError> {
         // When to retry if this fails.
         schedule.next_scrub = Some(self.now() + SCRUB_DELAY);
-        schedule.next_scrub = match self.log.writer.scrub().await? {
+        schedule.next_scrub = match self.writer.scrub().await? {
             ScrubOutcome::Done => None,
             ScrubOutcome::Busy => Some(self.now() + SCRUB_RETRY),
         };

@@ -27,12 +27,12 @@ use super::send_queue::SendQueue;
 use super::tail::PendingRead;
 use crate::protocol::error::Refusal;
 use crate::protocol::event::{Event, SearchEnd, SearchResults};
-use crate::protocol::id::{Cid, Seq, UserId};
+use crate::protocol::id::{Cid, UserId};
 use crate::protocol::message::Millis;
 use crate::protocol::query::SearchQuery;
 use crate::protocol::request::{DecodedRequest, Login, Request};
 use crate::store::worker::LogHandles;
-use crate::store::{Entry, Outcome, Reader, StoreError, View};
+use crate::store::{Entry, Outcome, Reader, Retain, Retained, StoreError, View};
 
 /// A message to the hub task: from sessions, the admin socket and housekeeping.
 #[derive(Debug)]
@@ -45,8 +45,9 @@ pub(super) enum HubCommand {
     Admin { command: AdminCommand, reply: oneshot::Sender<AdminReply> },
     /// A session missed presence announcements.
     UserListWanted(SessionId),
-    /// The log's horizon moved. See [`Reader::horizon`].
-    Horizon(Seq),
+    /// Housekeeping removes what is past its retention. Dropping `reply` unsent means that the server is
+    /// stopping.
+    Retain { retain: Retain, reply: oneshot::Sender<Result<Retained, StoreError>> },
     /// The connection ended.
     Disconnected(SessionId),
 }
@@ -78,7 +79,7 @@ pub(super) fn system_clock() -> Now {
 pub(super) struct LogChanges {
     /// A message was removed; its text is still in the files.
     pub(super) removed: Notify,
-    /// The log was written to.
+    /// The log was written to, other than by retention.
     pub(super) written: Notify,
 }
 
@@ -119,6 +120,8 @@ pub(super) struct HubTask {
     searches: ActiveSearches,
     admin_replies: HashMap<AdminRequestId, oneshot::Sender<AdminReply>>,
     next_admin_request: u64,
+    /// Housekeeping waits for it. There is one at a time.
+    retain_reply: Option<oneshot::Sender<Result<Retained, StoreError>>>,
     /// [`LogChanges::removed`] has to be signalled.
     has_removed: bool,
     /// [`LogChanges::written`] has to be signalled.
@@ -141,6 +144,7 @@ impl HubTask {
             searches: ActiveSearches::default(),
             admin_replies: HashMap::new(),
             next_admin_request: 0,
+            retain_reply: None,
             has_removed: false,
             has_written: false,
             is_log_failing: false,
@@ -217,9 +221,9 @@ impl HubTask {
                     self.fanout.resume_transient(session);
                     self.handle_input(now, HubInput::UserListWanted(session));
                 }
-                HubCommand::Horizon(horizon) => {
-                    self.fanout.forget_through(horizon);
-                    self.handle_input(now, HubInput::Horizon(horizon));
+                HubCommand::Retain { retain, reply } => {
+                    self.retain_reply = Some(reply);
+                    self.proposals.push((Origin::Retention, Entry::Retain(retain)));
                 }
             }
         }
@@ -329,8 +333,13 @@ impl HubTask {
         match outcomes {
             Ok(outcomes) => {
                 self.is_log_failing = false;
-                self.has_written = true;
                 for (origin, outcome) in origins.into_iter().zip(outcomes) {
+                    if let Outcome::Retained(retained) = outcome {
+                        self.fanout.forget_through(retained.horizon);
+                        self.report_retained(Ok(retained));
+                    } else {
+                        self.has_written = true;
+                    }
                     self.handle_input(now, HubInput::Applied { origin, outcome });
                 }
             }
@@ -340,9 +349,19 @@ impl HubTask {
                 }
                 let reason = public_reason(&error);
                 for origin in origins {
+                    if origin == Origin::Retention {
+                        self.report_retained(Err(error.clone()));
+                    }
                     self.handle_input(now, HubInput::NotApplied { origin, reason });
                 }
             }
+        }
+    }
+
+    fn report_retained(&mut self, result: Result<Retained, StoreError>) {
+        if let Some(reply) = self.retain_reply.take() {
+            // Housekeeping may have ended.
+            reply.send(result).ok();
         }
     }
 

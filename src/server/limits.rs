@@ -7,11 +7,8 @@ use crate::protocol::limits::{KEEPALIVE_TIMEOUT_SECONDS, Rates};
 use crate::protocol::rate::Rate;
 use crate::store::MIN_RETENTION;
 
-/// IDs of users who left that are not issued again, so that a new user is not mistaken for an old one.
+/// IDs of guests who left that are not issued again, so that a new guest is not mistaken for an old one.
 pub const RETIRED_IDS: usize = 100_000;
-
-/// IDs per key: for one user with a script or two.
-pub const IDS_PER_KEY: usize = 3;
 
 /// New IDs per address within [`NEW_IDS_WINDOW`] on a server that needs no invite: enough for a family,
 /// too few to take all good names. Loopback addresses and logins with an invite are exempt.
@@ -22,9 +19,6 @@ pub const NEW_IDS_WINDOW: Duration = Duration::from_mins(10);
 
 /// New IDs counted for [`NEW_IDS_PER_ADDRESS`], over all addresses: some 2 MB.
 pub const NEW_IDS_TRACKED: usize = 20_000;
-
-/// Open invites: some 100 kB.
-pub const OPEN_INVITES: usize = 1_000;
 
 /// Uses of one invite. A larger group needs `--open`.
 pub const INVITE_MAX_USES: u32 = 1_000;

@@ -225,7 +225,7 @@ impl<L: Listener> ServerParts<L> {
         let (hub, commands) = hub_channel();
         let changes = Arc::<LogChanges>::default();
         let housekeeping = Housekeeping {
-            log: log.clone(),
+            writer: log.writer.clone(),
             hub: hub.clone(),
             changes: Arc::clone(&changes),
             retention,

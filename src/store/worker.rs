@@ -12,10 +12,7 @@ use std::thread::{self, JoinHandle};
 
 use tokio::sync::{Notify, mpsc, oneshot};
 
-use super::{
-    CheckpointOutcome, Entry, Outcome, ReadGate, Reader, Retention, ScrubOutcome, Store,
-    StoreError, SweepReport,
-};
+use super::{CheckpointOutcome, Entry, Outcome, ReadGate, Reader, ScrubOutcome, Store, StoreError};
 use crate::protocol::message::Millis;
 
 /// Capacity of the writer's queue. When it is full, senders wait.
@@ -46,7 +43,6 @@ type ReadJob = Box<dyn FnOnce(&mut dyn Reader) + Send>;
 #[derive(Debug)]
 enum WriteRequest {
     Propose { now: Millis, entries: Vec<Entry>, reply: ReplySender<Vec<Outcome>> },
-    Sweep { now: Millis, retention: Retention, reply: ReplySender<SweepReport> },
     Scrub { reply: ReplySender<ScrubOutcome> },
 }
 
@@ -105,15 +101,6 @@ impl WriterHandle {
         entries: Vec<Entry>,
     ) -> Result<PendingWrite<Vec<Outcome>>, StoreError> {
         self.send(|reply| WriteRequest::Propose { now, entries, reply }).await
-    }
-
-    /// See [`Store::sweep`].
-    pub async fn sweep(
-        &self,
-        now: Millis,
-        retention: Retention,
-    ) -> Result<SweepReport, StoreError> {
-        self.send(|reply| WriteRequest::Sweep { now, retention, reply }).await?.wait().await
     }
 
     /// See [`Store::scrub`]. Pauses the readers meanwhile.
@@ -225,10 +212,6 @@ fn process(store: &mut impl Store, queued: &mut Vec<WriteRequest>, scrub_due: &N
                 batch.now = batch.now.max(now);
                 batch.replies.push((entries.len(), reply));
                 batch.entries.extend(entries);
-            }
-            WriteRequest::Sweep { now, retention, reply } => {
-                batch.commit(store);
-                drop(reply.send(store.sweep(now, retention)));
             }
             WriteRequest::Scrub { reply } => {
                 batch.commit(store);

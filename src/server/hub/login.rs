@@ -1,4 +1,4 @@
-//! Logging in: a session starts, waits until its new ID is written to the log, or is refused.
+//! Logging in: a session starts, waits for the log's decision about a new user, or is refused.
 
 use std::collections::BTreeMap;
 
@@ -6,39 +6,38 @@ use super::login_policy::LoginDecision;
 use super::{Hub, HubEffect, Now, Origin, PeerInfo, SessionId, SessionSet};
 use crate::protocol::error::Refusal;
 use crate::protocol::event::{ErrorReply, Event, Welcome};
-use crate::protocol::id::UserId;
+use crate::protocol::id::{Name, UserId};
 use crate::protocol::request::{Dialect, Login, Resume};
-use crate::store::{Entry, Outcome};
+use crate::store::{Entry, InviteRule, Outcome};
 
-/// An accepted login whose session has not started yet.
+/// How a client wants to be served, and who it is.
 #[derive(Debug)]
-struct PendingLogin {
-    session: SessionId,
+struct NewSession {
+    id: SessionId,
     peer: PeerInfo,
     dialect: Dialect,
     resume: Option<Resume>,
 }
 
-/// New IDs that are being written to the log, with the logins that wait for them.
+/// The logins of new users that wait until the log has decided about their IDs.
 ///
 /// A session starts only after its ID is on disk. Otherwise a crash could take the ID back and give it
 /// to another user, and an invite could be used twice.
 #[derive(Debug, Default)]
-pub(super) struct PendingRegistrations(BTreeMap<UserId, PendingRegistration>);
+pub(super) struct PendingLogins(BTreeMap<SessionId, PendingLogin>);
 
 #[derive(Debug)]
-struct PendingRegistration {
-    invite: Option<[u8; 32]>,
-    /// More than one if the same key logs in again while the ID is being written.
-    logins: Vec<PendingLogin>,
+struct PendingLogin {
+    name: Name,
+    invite: InviteRule,
+    peer: PeerInfo,
+    /// `None` once the connection has ended.
+    session: Option<NewSession>,
 }
 
-impl PendingRegistrations {
-    /// Drops the pending login of a session that has ended.
-    pub(super) fn remove_session(&mut self, session: SessionId) {
-        for registration in self.0.values_mut() {
-            registration.logins.retain(|login| login.session != session);
-        }
+impl PendingLogins {
+    pub(super) fn on_disconnect(&mut self, session: SessionId) {
+        self.0.entry(session).and_modify(|login| login.session = None);
     }
 }
 
@@ -46,84 +45,71 @@ impl Hub {
     pub(super) fn log_in(
         &mut self,
         now: Now,
-        session: SessionId,
+        id: SessionId,
         login: Login,
         peer: PeerInfo,
         effects: &mut Vec<HubEffect>,
     ) {
-        let decision = match self.decide_login(now, &login, peer) {
-            Ok(decision) => decision,
-            Err(refusal) => return refuse_login(session, &refusal, effects),
-        };
-        let login = PendingLogin { session, peer, dialect: login.dialect, resume: login.resume };
-        match (decision, peer.key) {
-            (LoginDecision::ExistingId(user), _) => {
-                match self.pending_registrations.0.get_mut(&user) {
-                    Some(registration) => registration.logins.push(login),
-                    None => self.start_session(now, login, user, effects),
-                }
+        let decision = self.decide_login(now, &login, peer);
+        let session = NewSession { id, peer, dialect: login.dialect, resume: login.resume };
+        match decision {
+            Ok(LoginDecision::ExistingId(user)) => self.start_session(now, session, user, effects),
+            Ok(LoginDecision::Guest(name)) => {
+                self.login_policy.new_ids.record(now.monotonic, peer);
+                let user = self.sessions.issue_guest_id(&name, &mut self.rng);
+                self.start_session(now, session, user, effects);
             }
-            (LoginDecision::NewId { name, invite }, key) => {
-                self.login_policy.record_new_id(now, peer, invite.as_ref());
-                let user = self.sessions.issue_id(&name, &mut self.rng);
-                let Some(key) = key else { return self.start_session(now, login, user, effects) };
-                self.sessions.bind(&user, key);
-                let registration = PendingRegistration { invite, logins: vec![login] };
-                self.pending_registrations.0.insert(user.clone(), registration);
-                let origin = Origin::Register(user.clone());
-                let entry = Entry::Register { user, key, invite };
+            Ok(LoginDecision::NewUser(new)) => {
+                if new.invite == InviteRule::NotRequired {
+                    self.login_policy.new_ids.record(now.monotonic, peer);
+                }
+                self.sessions.reserve_name(&new.name);
+                let (name, invite) = (new.name.clone(), new.invite);
+                let pending = PendingLogin { name, invite, peer, session: Some(session) };
+                self.pending_logins.0.insert(id, pending);
+                let (origin, entry) = (Origin::Login(id), Entry::Register(new));
                 effects.push(HubEffect::Propose { origin, entry });
             }
+            Err(refusal) => refuse_login(id, &refusal, effects),
         }
     }
 
-    /// Starts or refuses the logins that waited for a new ID.
-    pub(super) fn on_registered(
+    /// Starts or refuses the session of a new user.
+    pub(super) fn finish_login(
         &mut self,
         now: Now,
-        user: &UserId,
-        outcome: Result<&Outcome, &'static str>,
+        session: SessionId,
+        outcome: Outcome,
         effects: &mut Vec<HubEffect>,
     ) {
-        let Some(PendingRegistration { invite, logins }) =
-            self.pending_registrations.0.remove(user)
-        else {
-            return;
-        };
-        let refusal = match outcome {
-            Ok(Outcome::Registered) => None,
-            Err(reason) => Some(Refusal::NotStored(reason)),
-            // Hub and log count the uses of an invite alike; if they differ, the log is right.
-            Ok(_) => Some(Refusal::BadInvite),
-        };
-        if refusal.is_some() {
-            self.sessions.unbind(user);
-            self.login_policy.return_invite_use(invite.as_ref());
+        let Some(login) = self.pending_logins.0.remove(&session) else { return };
+        self.sessions.release_name(&login.name);
+        let is_new = matches!(outcome, Outcome::Registered { .. });
+        if login.invite == InviteRule::NotRequired && !is_new {
+            self.login_policy.new_ids.undo(login.peer);
         }
-        for login in logins {
-            // An administrator may have banned the peer or rebound the ID meanwhile.
-            let refusal = if self.login_policy.is_banned(login.peer) {
-                Some(Refusal::Banned)
-            } else if self.sessions.key_of(user) == login.peer.key {
-                None
-            } else {
-                refusal.clone().or_else(|| Some(Refusal::NotYourId(user.clone())))
-            };
-            match refusal {
-                Some(refusal) => refuse_login(login.session, &refusal, effects),
-                None => self.start_session(now, login, user.clone(), effects),
-            }
+        let Some(session) = login.session else { return };
+        let user = match outcome {
+            // An administrator may have banned the peer meanwhile.
+            _ if self.login_policy.is_banned(login.peer) => Err(Refusal::Banned),
+            Outcome::Registered { user, .. } | Outcome::AlreadyRegistered(user) => Ok(user),
+            Outcome::Refused(refusal) => Err(refusal),
+            _ => Err(Refusal::NotStored("unexpected outcome")),
+        };
+        match user {
+            Ok(user) => self.start_session(now, session, user, effects),
+            Err(refusal) => refuse_login(session.id, &refusal, effects),
         }
     }
 
     fn start_session(
         &mut self,
         now: Now,
-        login: PendingLogin,
+        session: NewSession,
         user: UserId,
         effects: &mut Vec<HubEffect>,
     ) {
-        let PendingLogin { session, peer, dialect, resume } = login;
+        let NewSession { id: session, peer, dialect, resume } = session;
         let is_first = self.sessions.add(session, &user, dialect, peer);
         // Beyond the head are events that this log has lost: it was restored from a backup.
         let range = self.horizon..=self.head;

@@ -38,7 +38,7 @@ use tokio::time::Instant;
 use self::commit::send_error;
 use self::delivery::DeliveryTracker;
 use self::expiry::ExpiryQueue;
-use self::login::PendingRegistrations;
+use self::login::PendingLogins;
 pub use self::login_policy::AccessMode;
 use self::login_policy::LoginPolicy;
 pub use self::origin::{AdminRequestId, Origin};
@@ -50,7 +50,7 @@ use crate::protocol::error::{ErrorCode, Refusal};
 use crate::protocol::event::{ErrorReply, Event};
 use crate::protocol::id::{Cid, Seq, UserId};
 use crate::protocol::limits::Limits;
-use crate::protocol::message::{Audience, Millis, viewers};
+use crate::protocol::message::Millis;
 use crate::protocol::query::{HistoryQuery, SearchQuery};
 use crate::protocol::request::{DecodedRequest, Login, Request};
 use crate::server::admin::{AdminCommand, AdminReply};
@@ -90,8 +90,6 @@ pub enum HubInput {
     NotApplied { origin: Origin, reason: &'static str },
     /// An administrator sent a command.
     Admin { id: AdminRequestId, command: AdminCommand },
-    /// The log is complete only after this sequence number: older entries have been swept.
-    Horizon(Seq),
     /// A session missed presence announcements and needs a complete user list.
     UserListWanted(SessionId),
     /// The connection of a session has ended.
@@ -149,7 +147,7 @@ pub enum SessionSet {
 pub struct Hub {
     sessions: Sessions,
     login_policy: LoginPolicy,
-    pending_registrations: PendingRegistrations,
+    pending_logins: PendingLogins,
     expiry: ExpiryQueue,
     /// Decides when messages expire.
     clock: TrustedClock,
@@ -171,8 +169,8 @@ impl Hub {
         }
         Self {
             sessions: Sessions::new(&snapshot.registered, &snapshot.direct_message_users),
-            login_policy: LoginPolicy::new(access, &snapshot.invites, &snapshot.bans),
-            pending_registrations: PendingRegistrations::default(),
+            login_policy: LoginPolicy::new(access, &snapshot.bans),
+            pending_logins: PendingLogins::default(),
             expiry,
             clock: TrustedClock::new(snapshot.clock),
             presence: Presence::default(),
@@ -212,7 +210,6 @@ impl Hub {
             HubInput::Admin { id, command } => {
                 self.execute_admin(now, id, command, &mut effects);
             }
-            HubInput::Horizon(horizon) => self.horizon = horizon,
             HubInput::UserListWanted(session) => self.send_user_list(session, &mut effects),
             HubInput::Disconnected(session) => self.remove_session(session),
             HubInput::Tick => {}
@@ -281,25 +278,21 @@ impl Hub {
     }
 
     fn remove_session(&mut self, session: SessionId) {
-        self.pending_registrations.remove_session(session);
+        self.pending_logins.on_disconnect(session);
         if let Some(user) = self.sessions.remove(session) {
             self.presence.on_leave(user);
         }
     }
 
-    /// The sessions of a message's author and recipients.
-    fn audience_sessions(&self, author: &UserId, audience: &Audience) -> SessionSet {
-        match viewers(author, audience.recipients()) {
-            None if audience.room().is_some() => {
-                SessionSet::Only { viewers: Arc::default(), sessions: Vec::new() }
-            }
-            None => SessionSet::All,
-            Some(users) => {
-                let viewers: Arc<[UserId]> = users.cloned().collect();
-                let sessions =
-                    viewers.iter().flat_map(|user| self.sessions.sessions_of(user)).collect();
-                SessionSet::Only { viewers, sessions }
-            }
-        }
+    /// The sessions of those who may see an event.
+    fn viewer_sessions(&self, viewers: &Viewers) -> SessionSet {
+        let viewers: Arc<[UserId]> = match viewers {
+            Viewers::Everyone => return SessionSet::All,
+            // Nobody can request a room yet.
+            Viewers::Room { .. } => Arc::default(),
+            Viewers::Users(users) => users.iter().cloned().collect(),
+        };
+        let sessions = viewers.iter().flat_map(|user| self.sessions.sessions_of(user)).collect();
+        SessionSet::Only { viewers, sessions }
     }
 }

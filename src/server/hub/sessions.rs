@@ -1,10 +1,13 @@
-//! The logged-in sessions, the registered IDs, and the issuing of new IDs.
+//! The logged-in sessions, the IDs of guests, and a copy of which IDs are registered.
+//!
+//! The log decides who gets an ID. The copy follows its outcomes, and lets registered users log in while the
+//! log cannot be written to.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use rand::RngExt;
+use rand::RngExt as _;
 use rand::rngs::StdRng;
 
 use super::SessionId;
@@ -13,7 +16,7 @@ use crate::protocol::id::{Name, UserId};
 use crate::protocol::limits::ORIGINAL_FRAME_BYTES;
 use crate::protocol::request::Dialect;
 use crate::server::limits;
-use crate::store::{BanTarget, network_contains};
+use crate::store::{BanTarget, IdHolder, network_contains, select_id};
 
 /// The SHA-256 of a client's public key, which identifies the client across connections.
 pub type KeyHash = [u8; 32];
@@ -46,10 +49,12 @@ pub(super) struct Sessions {
     /// The registered IDs of each key, oldest first.
     ids_by_key: HashMap<KeyHash, Vec<UserId>>,
     keys_by_id: HashMap<UserId, KeyHash>,
-    issued: IssuedIds,
-    names: ConfusableNames,
+    /// The names of registered IDs, and those that new users have asked for.
+    registered_names: ConfusableNames,
     /// The online users without a key.
     guests: Arc<BTreeSet<UserId>>,
+    guest_names: ConfusableNames,
+    guest_ids: GuestIds,
 }
 
 #[derive(Debug)]
@@ -60,17 +65,15 @@ struct SessionEntry {
 }
 
 impl Sessions {
-    /// `registered` are the IDs that belong to keys. `retired` are other IDs that must not be issued
-    /// again.
+    /// `registered` are the IDs that belong to keys. `retired` are other IDs that guests must not get.
     pub(super) fn new(registered: &[(UserId, KeyHash)], retired: &[UserId]) -> Self {
         let mut sessions = Self::default();
         for (user, key) in registered {
-            sessions.bind(user, *key);
-            sessions.names.add(user);
-            sessions.issued.reserve(user);
+            sessions.on_registered(user, *key);
         }
-        for user in retired {
-            sessions.issued.reserve(user);
+        // Older logs gave any number to keys and guests.
+        for user in registered.iter().map(|(user, _)| user).chain(retired) {
+            sessions.guest_ids.reserve(user);
         }
         sessions
     }
@@ -80,39 +83,48 @@ impl Sessions {
         key.and_then(|key| self.ids_by_key.get(&key)).map_or(&[], Vec::as_slice)
     }
 
-    /// The key that an ID is registered for.
-    pub(super) fn key_of(&self, user: &UserId) -> Option<KeyHash> {
-        self.keys_by_id.get(user).copied()
+    /// A new ID is registered for a key.
+    pub(super) fn on_registered(&mut self, user: &UserId, key: KeyHash) {
+        self.bind(user, key);
+        user.parse_name().iter().for_each(|name| self.registered_names.add(name));
     }
 
-    /// Issues a new, unique ID.
-    pub(super) fn issue_id(&mut self, name: &Name, rng: &mut StdRng) -> UserId {
-        let user = self.issued.issue(name, rng);
-        self.names.add(&user);
-        let (online, registered) = (&self.by_user, &self.keys_by_id);
-        self.issued.prune_oldest(|old| {
-            *old == user || online.contains_key(old) || registered.contains_key(old)
-        });
-        user
-    }
-
-    /// Registers an ID for a key; a previous key loses it.
+    /// An ID belongs to a key; a previous key loses it.
     pub(super) fn bind(&mut self, user: &UserId, key: KeyHash) {
         self.detach_key(user);
         self.ids_by_key.entry(key).or_default().push(user.clone());
         self.keys_by_id.insert(user.clone(), key);
     }
 
-    /// Undoes [`bind`](Self::bind) for an ID that could not be written to the log. The ID is not issued
-    /// again.
-    pub(super) fn unbind(&mut self, user: &UserId) {
-        self.detach_key(user);
-        self.names.remove(user);
+    /// Keeps guests from taking a name like this while the log decides about a new user.
+    pub(super) fn reserve_name(&mut self, name: &Name) {
+        self.registered_names.add(name);
+    }
+
+    /// Undoes [`reserve_name`](Self::reserve_name).
+    pub(super) fn release_name(&mut self, name: &Name) {
+        self.registered_names.remove(name);
+    }
+
+    /// The name of an online guest that `name` could be mistaken for.
+    pub(super) fn similar_guest(&self, name: &Name) -> Option<&Name> {
+        self.guest_names.confusable_with(name)
     }
 
     /// Another name in use that `name` could be mistaken for.
-    pub(super) fn confusable_with(&self, name: &Name) -> Option<&Name> {
-        self.names.confusable_with(name)
+    pub(super) fn similar_name(&self, name: &Name) -> Option<&Name> {
+        self.similar_guest(name).or_else(|| self.registered_names.confusable_with(name))
+    }
+
+    /// Issues a unique ID for a guest.
+    pub(super) fn issue_guest_id(&mut self, name: &Name, rng: &mut StdRng) -> UserId {
+        let user = self.guest_ids.issue(name, rng);
+        self.guest_names.add(name);
+        let (online, registered) = (&self.by_user, &self.keys_by_id);
+        self.guest_ids.prune_oldest(|old| {
+            *old == user || online.contains_key(old) || registered.contains_key(old)
+        });
+        user
     }
 
     fn detach_key(&mut self, user: &UserId) {
@@ -153,7 +165,7 @@ impl Sessions {
         }
         self.by_user.remove(&user);
         if !self.keys_by_id.contains_key(&user) {
-            self.names.remove(&user);
+            user.parse_name().iter().for_each(|name| self.guest_names.remove(name));
             Arc::make_mut(&mut self.guests).remove(&user);
         }
         Some(user)
@@ -212,16 +224,15 @@ impl Sessions {
     }
 }
 
-/// The latest [`limits::RETIRED_IDS`] issued IDs, and all older ones that are still in use.
+/// The latest [`limits::RETIRED_IDS`] IDs that guests got or must not get, and all older ones in use.
 #[derive(Debug, Default)]
-struct IssuedIds {
+struct GuestIds {
     ids: HashSet<UserId>,
     order: VecDeque<UserId>,
     count_by_name: HashMap<String, u32>,
 }
 
-impl IssuedIds {
-    /// Marks an ID as issued.
+impl GuestIds {
     fn reserve(&mut self, user: &UserId) {
         if self.ids.insert(user.clone()) {
             self.order.push_back(user.clone());
@@ -229,19 +240,12 @@ impl IssuedIds {
         }
     }
 
-    /// Issues an ID of four random digits, with one digit more each time half of a name's numbers are
-    /// used.
     fn issue(&mut self, name: &Name, rng: &mut StdRng) -> UserId {
-        let n_used = self.count_by_name.entry(name.as_str().to_owned()).or_default();
-        let mut numbers = 0..10_000_u32;
-        while *n_used >= numbers.end / 2 && numbers.end < 1_000_000_000 {
-            numbers = numbers.end..numbers.end * 10;
-        }
-        *n_used += 1;
+        let n_used = self.count_by_name.get(name.as_str()).copied().unwrap_or_default();
         loop {
-            let user = UserId::new(name, rng.random_range(numbers.clone()));
-            if self.ids.insert(user.clone()) {
-                self.order.push_back(user.clone());
+            let user = select_id(name, IdHolder::Guest, n_used, rng.random());
+            if !self.ids.contains(&user) {
+                self.reserve(&user);
                 return user;
             }
         }
@@ -274,12 +278,12 @@ mod tests {
 
     #[test]
     fn issued_ids_are_unique_and_grow_when_half_are_used() {
-        let mut issued = IssuedIds::default();
+        let mut issued = GuestIds::default();
         let mut rng = StdRng::seed_from_u64(1);
         let name = "Bob".parse().unwrap();
-        let ids: Vec<_> = (0..5_001).map(|_| issued.issue(&name, &mut rng).to_string()).collect();
-        assert!(ids.iter().take(5_000).all(|id| id.len() == "Bob_1234".len()));
-        assert_eq!(ids[5_000].len(), "Bob_12345".len());
+        let ids: Vec<_> = (0..2_501).map(|_| issued.issue(&name, &mut rng).to_string()).collect();
+        assert!(ids.iter().take(2_500).all(|id| id.len() == "Bob_1234".len()));
+        assert_eq!(ids[2_500].len(), "Bob_12345".len());
         assert_eq!(ids.iter().collect::<HashSet<_>>().len(), ids.len());
     }
 }

@@ -14,9 +14,7 @@ use crate::protocol::text::SafeText;
 use crate::server::queries::{self, SearchJob};
 use crate::store::sqlite::SqliteStore;
 use crate::store::tests::memory::MemoryReader;
-use crate::store::{
-    Entry, LogSnapshot, NewMessage, Outcome, ScrubOutcome, StoreError, SweepReport,
-};
+use crate::store::{Entry, LogSnapshot, NewMessage, Outcome, ScrubOutcome, StoreError};
 
 const MINUTE: Duration = Duration::from_mins(1);
 const DAY: Duration = Duration::from_hours(24);
@@ -48,12 +46,9 @@ impl Store for RecordingStore {
     }
 
     fn apply(&mut self, now: Millis, batch: &[Entry]) -> Result<Vec<Outcome>, StoreError> {
+        let sweeps = batch.iter().filter(|entry| matches!(entry, Entry::Retain(_))).count();
+        self.calls.lock().unwrap().sweeps += sweeps;
         self.store.apply(now, batch)
-    }
-
-    fn sweep(&mut self, now: Millis, retention: Retention) -> Result<SweepReport, StoreError> {
-        self.calls.lock().unwrap().sweeps += 1;
-        self.store.sweep(now, retention)
     }
 
     fn scrub(&mut self) -> Result<ScrubOutcome, StoreError> {

@@ -105,7 +105,7 @@ impl ServerHarness {
         let log = LogHandles { writer, readers: readers.clone(), searchers };
         let changes = Arc::<LogChanges>::default();
         let housekeeping = Housekeeping {
-            log: log.clone(),
+            writer: log.writer.clone(),
             hub: hub.clone(),
             changes: Arc::clone(&changes),
             retention,

@@ -8,7 +8,7 @@ mod accounts;
 mod files;
 mod open;
 mod read;
-mod sweep;
+mod retain;
 mod write;
 
 use std::path::Path;
@@ -25,8 +25,8 @@ use self::write::WriteTxn;
 use super::message_ids::MessageIds;
 use super::row::{parse_message_id, parse_user_id};
 use super::{
-    CheckpointOutcome, Entry, LogSize, LogSnapshot, Outcome, ReadGate, Retention, ScrubOutcome,
-    Store, StoreError, SweepReport,
+    CheckpointOutcome, Entry, LogSize, LogSnapshot, Outcome, ReadGate, ScrubOutcome, Store,
+    StoreError,
 };
 use crate::protocol::id::{MessageId, Seq, UserId};
 use crate::protocol::message::Millis;
@@ -50,8 +50,6 @@ pub struct SqliteStore {
     db: Connection,
     header: LogHeader,
     ids: MessageIds,
-    /// Where the next sweep begins.
-    next_sweep: Seq,
     log_file: OpenFile,
     wal_file: OpenFile,
     /// The length of the log file, which never shrinks.
@@ -100,7 +98,6 @@ impl SqliteStore {
             db,
             header,
             ids,
-            next_sweep: Seq(0),
             scrub_at: SCRUB_PAGES,
             gate: Arc::default(),
             failed: false,
@@ -207,7 +204,6 @@ impl Store for SqliteStore {
                 |row| Ok((message_id_column(row)?, row.get(1)?)),
             )?,
             registered: accounts::read_registered(&db)?,
-            invites: accounts::read_invites(&db)?,
             bans: accounts::read_bans(&db)?,
             direct_message_users: query_all(&db, DIRECT_MESSAGE_USERS, (), user_id_column)?,
         })
@@ -219,13 +215,6 @@ impl Store for SqliteStore {
 
     fn apply(&mut self, now: Millis, batch: &[Entry]) -> Result<Vec<Outcome>, StoreError> {
         self.write(now, |txn| batch.iter().map(|entry| txn.apply(entry)).collect())
-    }
-
-    fn sweep(&mut self, now: Millis, retention: Retention) -> Result<SweepReport, StoreError> {
-        let from = self.next_sweep;
-        let (report, next) = self.write(now, |txn| txn.sweep(retention, from))?;
-        self.next_sweep = next;
-        Ok(report)
     }
 
     fn scrub(&mut self) -> Result<ScrubOutcome, StoreError> {

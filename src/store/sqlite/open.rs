@@ -9,6 +9,7 @@ use rand::distr::{Alphanumeric, SampleString};
 use rusqlite::{Connection, OpenFlags};
 
 use super::super::StoreError;
+use super::accounts;
 
 /// Name of the log file in the data folder.
 pub(super) const LOG_FILE: &str = "log.db";
@@ -17,11 +18,12 @@ pub(super) const LOG_FILE: &str = "log.db";
 const APPLICATION_ID: i64 = 0x6368_6174;
 
 /// The script at index n migrates a log from format n to n + 1.
-const MIGRATIONS: [&str; 4] = [
+const MIGRATIONS: [&str; 5] = [
     include_str!("schema.sql"),
     include_str!("format_2.sql"),
     include_str!("format_3.sql"),
     include_str!("format_4.sql"),
+    include_str!("format_5.sql"),
 ];
 
 /// The format after all migrations, stored as SQLite's `user_version`.
@@ -188,6 +190,9 @@ fn migrate(db: &mut Connection, format: usize) -> Result<(), StoreError> {
     let transaction = db.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
     for step in steps {
         transaction.execute_batch(step)?;
+    }
+    if format < 5 {
+        accounts::insert_all_skeletons(&transaction)?;
     }
     if format == 0 {
         let epoch = Alphanumeric.sample_string(&mut rand::rng(), 16);

@@ -12,9 +12,10 @@ use rusqlite::{Connection, Params, Row as SqliteRow};
 use super::super::message_ids::MessageIds;
 use super::super::row::{MessageRow, ScanRow, parse_cid, parse_message_id, parse_user_id};
 use super::super::{
-    EventPage, LogSize, MessagePage, MessagesAround, ReadGate, Reader, ScanResult, StoreError, View,
+    EventPage, LogSize, MessagePage, MessagesAround, OpenInvite, ReadGate, Reader, ScanResult,
+    StoreError, View,
 };
-use super::{open, read_header, read_size, seq_column, seq_of, seq_to_sql};
+use super::{accounts, open, read_header, read_size, seq_column, seq_of, seq_to_sql};
 use crate::protocol::event::{Deleted, Event};
 use crate::protocol::id::{MessageId, Seq};
 use crate::protocol::message::{Message, Millis};
@@ -211,9 +212,9 @@ impl Reader for SqliteReader {
         Ok(ScanResult { visited, next })
     }
 
-    fn horizon(&mut self) -> Result<Seq, StoreError> {
+    fn open_invites(&mut self, now: Millis) -> Result<Vec<OpenInvite>, StoreError> {
         let _reading = self.gate.enter();
-        Ok(read_header(&self.db)?.horizon)
+        accounts::read_open_invites(&self.db, now)
     }
 
     fn size(&mut self) -> Result<LogSize, StoreError> {

@@ -2,6 +2,7 @@
 
 use rusqlite::{OptionalExtension, Transaction};
 
+use super::super::account_rules::outcome;
 use super::super::message_ids::MessageIds;
 use super::super::row::{
     join_recipients, parse_audience, parse_message_id, parse_user_id, split_recipients, to_datetime,
@@ -41,11 +42,12 @@ impl WriteTxn<'_> {
             Entry::Delete { id, by, cid } => self.delete(*id, by, cid.as_ref()),
             Entry::Expire { id } => self.expire(*id),
             Entry::Remove { id } => self.remove(*id),
-            Entry::Register { user, key, invite } => self.register(user, key, invite.as_ref()),
-            Entry::Rebind { user, key } => self.rebind(user, key),
-            Entry::Invite(invite) => self.invite(invite),
-            Entry::Ban(target) => self.ban(target),
-            Entry::Unban(target) => self.unban(target),
+            Entry::Register(new) => outcome(self.register(new)),
+            Entry::Rebind { user, key } => outcome(self.rebind(user, key)),
+            Entry::Invite(invite) => outcome(self.invite(invite)),
+            Entry::Ban(subject) => outcome(self.ban(subject)),
+            Entry::Unban(subject) => outcome(self.unban(subject)),
+            Entry::Retain(retain) => self.retain(retain),
             Entry::Delivered { user, up_to } => {
                 self.db
                     .prepare_cached("UPDATE person SET seen = max(seen, ?2) WHERE user = ?1")?

@@ -13,7 +13,7 @@ use rusqlite::Connection;
 
 use super::super::sqlite::SqliteStore;
 use super::super::worker::{self, LogHandles};
-use super::super::{BanTarget, ScanRow, ScrubOutcome, StoreError};
+use super::super::{BanSubject, BanTarget, OpenInvite, ScanRow, ScrubOutcome, StoreError};
 use super::*;
 
 fn temp_folder() -> tempfile::TempDir {
@@ -80,10 +80,14 @@ fn newer_format_is_refused_unchanged() {
 }
 
 /// Writes a log of an older format to `folder`. `version1.db` was written in format 1 by an older server:
-/// two keys, two messages, one removed message. Formats 2 and 3 only added to it.
+/// two keys, two messages, one removed message.
 fn write_older_log(folder: &Path, format: u32) {
     fs::write(folder.join("log.db"), include_bytes!("version1.db")).unwrap();
-    let steps = [include_str!("../sqlite/format_2.sql"), include_str!("../sqlite/format_3.sql")];
+    let steps = [
+        include_str!("../sqlite/format_2.sql"),
+        include_str!("../sqlite/format_3.sql"),
+        include_str!("../sqlite/format_4.sql"),
+    ];
     let db = raw_connection(folder);
     for step in steps.iter().take(format as usize - 1) {
         db.execute_batch(step).unwrap();
@@ -93,7 +97,7 @@ fn write_older_log(folder: &Path, format: u32) {
 
 #[test]
 fn logs_of_older_formats_are_migrated() {
-    for format in 1..=3 {
+    for format in 1..=4 {
         let folder = temp_folder();
         write_older_log(folder.path(), format);
         for start in 0..2 {
@@ -108,7 +112,10 @@ fn logs_of_older_formats_are_migrated() {
             let old = reader.history(view, None, 9).unwrap().messages;
             assert_eq!(old[0].content.as_str(), "hello from Ann");
             assert!(!old[0].guest);
-            apply(&mut store, Entry::Ban(BanTarget::Key([1; 32])));
+            let similar = Refusal::ConfusableName("bob".parse().unwrap(), "Bob".parse().unwrap());
+            assert_eq!(apply(&mut store, register("bob", 9)), Outcome::Refused(similar));
+            let target = BanSubject::Target(BanTarget::Key([1; 32]));
+            apply(&mut store, Entry::Ban(target));
             assert_eq!(store.snapshot().unwrap().bans, [BanTarget::Key([1; 32])]);
             if start == 0 {
                 assert_eq!(texts(&mut reader, "Cid"), ["hello from Ann", "hello from Bob"]);
@@ -124,6 +131,97 @@ fn logs_of_older_formats_are_migrated() {
             }
         }
     }
+}
+
+/// Entries of every kind about accounts and retention, with messages that are older and younger than what is
+/// kept.
+fn account_entries() -> Vec<Entry> {
+    let mut entries = Vec::new();
+    for number in 0..1_200_u32 {
+        let at = at(NOW - i64::from(1_200 - number) * 60_000);
+        let audience = if number % 5 == 0 { only(&["Ann"]) } else { Audience::Everyone };
+        let cid = Some(cid(&number.to_string()));
+        entries.push(Entry::Post(NewMessage {
+            at,
+            audience,
+            cid,
+            ..message(number, "Bob", "text")
+        }));
+        if number % 40 == 0 {
+            let hash = [u8::try_from(number / 40).unwrap(); 32];
+            let key = hash[0] / 3;
+            let name = ["Ann", "Bob", "B0b", "Tom", "Torn"][number as usize / 40 % 5];
+            let invite = InviteRule::Required(Some(hash));
+            let draw = u64::from(number % 3);
+            let subject = BanSubject::User(user(name));
+            entries.extend([
+                Entry::Invite(OpenInvite { hash, uses: 2, expires: NOW + i64::from(number) }),
+                Entry::Register(NewUser { invite, draw, ..new_user(name, key) }),
+                Entry::Register(NewUser { draw, ..new_user(name, key + 1) }),
+                Entry::Rebind { user: user(name), key: [key + 2; 32] },
+                Entry::Ban(subject.clone()),
+                Entry::Delivered { user: user("Ann"), up_to: Seq(number.into()) },
+            ]);
+            entries.extend((number % 80 == 0).then_some(Entry::Unban(subject)));
+        }
+    }
+    for after in [0, 100, 600, 0] {
+        let step = Retain { after: Seq(after), ..retain(NOW + 600, Retention::Days(0)) };
+        entries.push(Entry::Retain(step));
+    }
+    entries
+}
+
+/// All rows of all tables, apart from the random identity of the log.
+fn dump(folder: &Path) -> Vec<String> {
+    let db = raw_connection(folder);
+    let names = |sql: &str| -> Vec<String> {
+        let mut statement = db.prepare(sql).unwrap();
+        statement.query_map((), |row| row.get(0)).unwrap().collect::<Result<_, _>>().unwrap()
+    };
+    let mut rows = Vec::new();
+    for table in names("SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name") {
+        let mut statement = db.prepare(&format!("SELECT * FROM {table}")).unwrap();
+        let columns = statement.column_count();
+        let row = |row: &rusqlite::Row<'_>| {
+            let values = (0..columns).map(|column| row.get(column));
+            values.collect::<Result<Vec<rusqlite::types::Value>, _>>()
+        };
+        let all = statement.query_map((), row).unwrap();
+        rows.extend(all.map(|row| format!("{table} {:?}", row.unwrap())));
+    }
+    rows
+}
+
+#[test]
+fn logs_with_the_same_entries_are_equal() {
+    let entries = account_entries();
+    let (one, other) = (temp_folder(), temp_folder());
+    let mut store = open_sqlite(one.path()).without_sync();
+    let outcomes = store.apply(NOW, &entries).unwrap();
+    let kinds: [fn(&Outcome) -> bool; 9] = [
+        |outcome| matches!(outcome, Outcome::Registered { .. }),
+        |outcome| matches!(outcome, Outcome::AlreadyRegistered(_)),
+        |outcome| matches!(outcome, Outcome::Refused(Refusal::ConfusableName(..))),
+        |outcome| matches!(outcome, Outcome::Refused(Refusal::TooManyIds(_))),
+        |outcome| matches!(outcome, Outcome::Rebound { .. }),
+        |outcome| matches!(outcome, Outcome::Banned(_)),
+        |outcome| matches!(outcome, Outcome::Unbanned(_)),
+        |outcome| matches!(outcome, Outcome::Rejected(_)),
+        |outcome| matches!(outcome, Outcome::Retained(Retained { has_removed: true, .. })),
+    ];
+    for kind in kinds {
+        assert!(outcomes.iter().any(kind), "every kind of outcome occurs");
+    }
+
+    let mut found = Vec::new();
+    for batch in entries.chunks(97) {
+        // What a store keeps in memory must not matter.
+        let mut store = open_sqlite(other.path()).without_sync();
+        found.extend(store.apply(NOW, batch).unwrap());
+    }
+    assert_eq!(found, outcomes);
+    assert_eq!(dump(one.path()), dump(other.path()));
 }
 
 #[test]
@@ -206,7 +304,7 @@ fn entries_are_rejected_after_a_failure() {
     let register = register("Ann", 1);
     assert!(matches!(store.apply(NOW, &[register]), Err(StoreError::EarlierFailure)));
     assert!(matches!(store.scrub(), Err(StoreError::EarlierFailure)));
-    assert_eq!(store.open_reader().unwrap().horizon().unwrap(), Seq(0), "reading still works");
+    assert_eq!(store.open_reader().unwrap().open_invites(NOW).unwrap(), [], "reading still works");
 }
 
 #[test]

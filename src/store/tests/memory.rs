@@ -4,17 +4,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::{Bound, ControlFlow};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
+use super::super::account_rules::{self, AccountRows, NoChange, outcome};
 use super::super::message_ids::MessageIds;
 use super::super::row::{self, join_recipients};
 use super::super::rules::{self, Original, Rows};
 use super::super::{
-    BanTarget, CID_RETENTION, Entry, EventPage, LogSize, LogSnapshot, MessagePage, MessagesAround,
-    NO_IDS_LEFT, NewMessage, OpenInvite, Outcome, Reader, Removal, Retention, ScanResult, ScanRow,
-    ScrubOutcome, Store, StoreError, SweepReport, TOMBSTONE_RETENTION, View, advance_clock,
+    BanSubject, BanTarget, CID_RETENTION, Entry, EventPage, InviteRule, LogSize, LogSnapshot,
+    MessagePage, MessagesAround, NO_IDS_LEFT, NewMessage, NewUser, OpenInvite, Outcome,
+    RETAIN_ROWS, Reader, Removal, Retain, Retained, ScanResult, ScanRow, ScrubOutcome, Store,
+    StoreError, TOMBSTONE_RETENTION, View, advance_clock,
 };
 use crate::protocol::error::Refusal;
 use crate::protocol::event::{Deleted, Event};
-use crate::protocol::id::{Cid, MessageId, Seq, UserId};
+use crate::protocol::id::{Cid, MessageId, Name, Seq, UserId};
 use crate::protocol::mention::Mentions;
 use crate::protocol::message::{Audience, Message, Millis, can_see};
 
@@ -86,10 +88,6 @@ impl Store for MemoryStore {
         batch.iter().map(|entry| state.apply(now, entry)).collect()
     }
 
-    fn sweep(&mut self, now: Millis, retention: Retention) -> Result<SweepReport, StoreError> {
-        Ok(SweepReport { has_removed: write_lock(&self.0).sweep(now, retention), has_more: false })
-    }
-
     fn scrub(&mut self) -> Result<ScrubOutcome, StoreError> {
         Ok(ScrubOutcome::Done)
     }
@@ -106,16 +104,6 @@ fn write_lock(state: &RwLock<LogState>) -> RwLockWriteGuard<'_, LogState> {
 impl LogState {
     fn snapshot(&self) -> LogSnapshot {
         let all = self.messages.values().map(|stored| &stored.message);
-        let tombstones = self.tombstones.values();
-        let posted = all.clone().map(|message| (&message.sender, &message.audience));
-        let removed =
-            tombstones.map(|removed| (&removed.removal.author, &removed.removal.audience));
-        let mut direct_message_users = BTreeSet::new();
-        for (sender, audience) in posted.chain(removed) {
-            if let Audience::Only(recipients) = audience {
-                direct_message_users.extend(recipients.iter().chain([sender]).cloned());
-            }
-        }
         LogSnapshot {
             epoch: EPOCH.to_owned(),
             head: self.head,
@@ -124,10 +112,20 @@ impl LogState {
             size: self.size(),
             expirations: all.filter_map(|message| Some((message.id, message.expires()?))).collect(),
             registered: self.registered(),
-            invites: self.invites.values().copied().collect(),
             bans: self.bans.iter().copied().collect(),
-            direct_message_users: direct_message_users.into_iter().collect(),
+            direct_message_users: self.direct_message_users().into_iter().collect(),
         }
+    }
+
+    fn direct_message_users(&self) -> BTreeSet<UserId> {
+        let posted = self.messages.values().map(|stored| &stored.message);
+        let posted = posted.map(|message| (&message.sender, &message.audience));
+        let removed = self.tombstones.values().map(|tombstone| &tombstone.removal);
+        let removed = removed.map(|removal| (&removal.author, &removal.audience));
+        let viewers = posted.chain(removed).filter_map(|(sender, audience)| {
+            Some(audience.recipients()?.iter().chain([sender]).cloned())
+        });
+        viewers.flatten().collect()
     }
 
     fn apply(&mut self, now: Millis, entry: &Entry) -> Result<Outcome, StoreError> {
@@ -140,27 +138,12 @@ impl LogState {
             Entry::Remove { id } => self.remove_message(now, *id, |seq, author| {
                 Event::Deleted(Deleted { seq, id: *id, author, cid: None })
             }),
-            Entry::Register { user, key, invite } => {
-                self.register(now, user, *key, invite.as_ref())
-            }
-            Entry::Rebind { user, key } => {
-                if let Some(account) = self.accounts.get_mut(user) {
-                    (account.key, account.at) = (*key, now);
-                }
-                Outcome::Done
-            }
-            Entry::Invite(invite) => {
-                self.invites.insert(invite.hash, *invite);
-                Outcome::Done
-            }
-            Entry::Ban(target) => {
-                self.bans.insert(*target);
-                Outcome::Done
-            }
-            Entry::Unban(target) => {
-                self.bans.remove(target);
-                Outcome::Done
-            }
+            Entry::Register(new) => outcome(self.register(now, new))?,
+            Entry::Rebind { user, key } => outcome(self.rebind(now, user, *key))?,
+            Entry::Invite(invite) => outcome(self.invite(now, *invite))?,
+            Entry::Ban(subject) => outcome(self.ban(now, subject))?,
+            Entry::Unban(subject) => outcome(self.unban(now, subject))?,
+            Entry::Retain(retain) => Outcome::Retained(self.retain(retain)),
             Entry::Delivered { user, up_to } => {
                 if let Some(Account { delivered, .. }) = self.accounts.get_mut(user) {
                     *delivered = (*delivered).max(*up_to);
@@ -180,27 +163,39 @@ impl LogState {
         all.into_iter().map(|(user, account)| (user.clone(), account.key)).collect()
     }
 
-    fn register(
-        &mut self,
-        now: Millis,
-        user: &UserId,
-        key: [u8; 32],
-        invite: Option<&[u8; 32]>,
-    ) -> Outcome {
-        match self.accounts.get(user) {
-            Some(account) if account.key == key => return Outcome::Registered,
-            Some(_) => return Outcome::KeyMismatch,
-            None => {}
-        }
-        if let Some(hash) = invite {
-            let Some(open) = self.invites.get_mut(hash).filter(|open| open.is_usable(now)) else {
-                return Outcome::InvalidInvite;
-            };
-            open.uses -= 1;
+    fn register(&mut self, now: Millis, new: &NewUser) -> Result<Outcome, NoChange> {
+        let user = account_rules::new_id(&At { state: self, now }, new, now)?;
+        if let InviteRule::Required(Some(hash)) = new.invite {
+            self.invites.entry(hash).and_modify(|open| open.uses -= 1);
             self.invites.retain(|_, open| open.uses > 0);
         }
-        self.accounts.insert(user.clone(), Account { key, at: now, delivered: Seq(0) });
-        Outcome::Registered
+        self.accounts.insert(user.clone(), Account { key: new.key, at: now, delivered: Seq(0) });
+        Ok(Outcome::Registered { user, key: new.key })
+    }
+
+    fn rebind(&mut self, now: Millis, user: &UserId, to: [u8; 32]) -> Result<Outcome, NoChange> {
+        let from = account_rules::key_to_replace(&At { state: self, now }, user)?;
+        let rebound = |account: &mut Account| (account.key, account.at) = (to, now);
+        self.accounts.entry(user.clone()).and_modify(rebound);
+        Ok(Outcome::Rebound { user: user.clone(), from, to })
+    }
+
+    fn invite(&mut self, now: Millis, invite: OpenInvite) -> Result<Outcome, NoChange> {
+        account_rules::may_invite(&At { state: self, now }, now)?;
+        self.invites.insert(invite.hash, invite);
+        Ok(Outcome::Done)
+    }
+
+    fn ban(&mut self, now: Millis, subject: &BanSubject) -> Result<Outcome, NoChange> {
+        let target = account_rules::ban_target(&At { state: self, now }, subject)?;
+        self.bans.insert(target);
+        Ok(Outcome::Banned(target))
+    }
+
+    fn unban(&mut self, now: Millis, subject: &BanSubject) -> Result<Outcome, NoChange> {
+        let target = account_rules::ban_to_lift(&At { state: self, now }, subject)?;
+        self.bans.remove(&target);
+        Ok(Outcome::Unbanned(target))
     }
 
     fn post(&mut self, now: Millis, new: &NewMessage) -> Result<Outcome, StoreError> {
@@ -304,34 +299,37 @@ impl LogState {
         }
     }
 
-    fn sweep(&mut self, now: Millis, retention: Retention) -> bool {
-        let mut has_removed = false;
-        if let Some(cutoff) = retention.cutoff(now) {
-            let old = self.messages.values().map(|stored| &stored.message);
-            let old = old.take_while(|message| message.at.timestamp_millis() < cutoff);
-            let is_removable = |message: &&Message| {
-                message.expires().is_none() && !self.is_undelivered(now, message)
-            };
-            let removed: Vec<_> = old.filter(is_removable).map(|message| message.seq).collect();
-            has_removed = !removed.is_empty();
-            for seq in removed {
-                self.messages.remove(&seq);
-                self.horizon = self.horizon.max(seq);
+    fn retain(&mut self, retain: &Retain) -> Retained {
+        let Retain { before, now, mut after } = *retain;
+        let rows = usize::from(RETAIN_ROWS);
+        let mut n_examined = 0;
+        let mut removed = Vec::new();
+        if let Some(before) = before {
+            let next = self.messages.range((Bound::Excluded(after), Bound::Unbounded));
+            let next = next.map(|(_, stored)| &stored.message).take(rows);
+            for message in next.take_while(|message| message.at.timestamp_millis() < before) {
+                (after, n_examined) = (message.seq, n_examined + 1);
+                if message.expires().is_none() && !self.is_undelivered(now, message) {
+                    removed.push(message.seq);
+                }
             }
         }
-        let old = now - TOMBSTONE_RETENTION;
-        while let Some(first) = self.tombstones.first_entry().filter(|first| first.get().at < old) {
-            self.horizon = self.horizon.max(*first.key());
-            first.remove();
+        for seq in &removed {
+            self.messages.remove(seq);
         }
-        let old = now - CID_RETENTION;
-        while let Some(first) =
-            self.sent_requests.first_entry().filter(|first| first.get().at < old)
-        {
-            first.remove();
-        }
+        let old = self.tombstones.iter().take(rows);
+        let old = old.take_while(|(_, tombstone)| tombstone.at < now - TOMBSTONE_RETENTION);
+        let old: Vec<_> = old.map(|(seq, _)| *seq).collect();
+        self.tombstones.retain(|seq, _| !old.contains(seq));
+        self.horizon = old.iter().chain(&removed).copied().fold(self.horizon, Seq::max);
+        let sent = self.sent_requests.iter().take(rows);
+        let sent = sent.take_while(|(_, sent)| sent.at < now - CID_RETENTION);
+        let sent: Vec<_> = sent.map(|(seq, _)| *seq).collect();
+        self.sent_requests.retain(|seq, _| !sent.contains(seq));
         self.invites.retain(|_, open| open.expires > now);
-        has_removed
+        let has_more = [n_examined, old.len(), sent.len()].contains(&rows);
+        let next = has_more.then_some(after);
+        Retained { has_removed: !removed.is_empty(), horizon: self.horizon, next }
     }
 
     fn is_undelivered(&self, now: Millis, message: &Message) -> bool {
@@ -355,6 +353,48 @@ impl LogState {
 struct At<'a> {
     state: &'a LogState,
     now: Millis,
+}
+
+impl AccountRows for At<'_> {
+    fn ids_of(&self, key: &[u8; 32]) -> Result<Vec<UserId>, StoreError> {
+        let own = self.state.registered().into_iter().filter(|(_, held)| held == key);
+        Ok(own.map(|(user, _)| user).collect())
+    }
+
+    fn key_of(&self, user: &UserId) -> Result<Option<[u8; 32]>, StoreError> {
+        Ok(self.state.accounts.get(user).map(|account| account.key))
+    }
+
+    fn find_invite(&self, hash: &[u8; 32]) -> Result<Option<OpenInvite>, StoreError> {
+        Ok(self.state.invites.get(hash).copied())
+    }
+
+    fn count_invites(&self, now: Millis) -> Result<u32, StoreError> {
+        let open = self.state.invites.values().filter(|open| open.expires > now);
+        Ok(u32::try_from(open.count()).unwrap())
+    }
+
+    fn is_banned(&self, target: &BanTarget) -> Result<bool, StoreError> {
+        Ok(self.state.bans.contains(target))
+    }
+
+    fn similar_name(&self, name: &Name) -> Result<Option<Name>, StoreError> {
+        let skeletons = name.skeletons();
+        let names = self.state.accounts.keys().map(|user| user.name().parse::<Name>().unwrap());
+        let is_similar = |other: &Name| {
+            other != name && other.skeletons().iter().any(|skeleton| skeletons.contains(skeleton))
+        };
+        Ok(names.filter(is_similar).min())
+    }
+
+    fn count_ids(&self, name: &Name) -> Result<u32, StoreError> {
+        let same = self.state.accounts.keys().filter(|user| user.name() == name.as_str());
+        Ok(u32::try_from(same.count()).unwrap())
+    }
+
+    fn has_direct_messages(&self, user: &UserId) -> Result<bool, StoreError> {
+        Ok(self.state.direct_message_users().contains(user))
+    }
 }
 
 impl Rows for At<'_> {
@@ -473,8 +513,12 @@ impl Reader for MemoryReader {
         Ok(ScanResult { visited, next })
     }
 
-    fn horizon(&mut self) -> Result<Seq, StoreError> {
-        Ok(read_lock(&self.0).horizon)
+    fn open_invites(&mut self, now: Millis) -> Result<Vec<OpenInvite>, StoreError> {
+        let state = read_lock(&self.0);
+        let open = state.invites.values().filter(|open| open.is_usable(now));
+        let mut open: Vec<_> = open.copied().collect();
+        open.sort_by_key(|open| (open.expires, open.hash));
+        Ok(open)
     }
 
     fn size(&mut self) -> Result<LogSize, StoreError> {

@@ -14,7 +14,10 @@ use chrono::{DateTime, FixedOffset};
 use self::memory::EPOCH;
 use super::message_ids::MessageIds;
 use super::sqlite::SqliteStore;
-use super::{Entry, NewMessage, Outcome, Reader, Store, View};
+use super::{
+    Entry, InviteRule, NewMessage, NewUser, Outcome, Reader, Retain, Retained, Retention, Store,
+    View,
+};
 use crate::protocol::error::Refusal;
 use crate::protocol::event::Event;
 use crate::protocol::id::{Cid, MessageId, Seq, UserId};
@@ -24,8 +27,9 @@ use crate::protocol::text::SafeText;
 /// A time in 2026, in milliseconds since 1970.
 const NOW: Millis = 1_795_000_000_000;
 
+/// The ID that [`register`] gives to the first user of this name.
 fn user(name: &str) -> UserId {
-    format!("{name}_0001").parse().unwrap()
+    format!("{name}_0002").parse().unwrap()
 }
 
 /// The id of the message with this sequence number, in a [`MemoryStore`](memory::MemoryStore) or a
@@ -66,7 +70,46 @@ fn delete(number: u32, author: &str) -> Entry {
 }
 
 fn register(name: &str, key: u8) -> Entry {
-    Entry::Register { user: user(name), key: [key; 32], invite: None }
+    Entry::Register(new_user(name, key))
+}
+
+fn new_user(name: &str, key: u8) -> NewUser {
+    NewUser {
+        name: name.parse().unwrap(),
+        key: [key; 32],
+        invite: InviteRule::NotRequired,
+        similar_guest: None,
+        draw: 1,
+    }
+}
+
+/// The outcome of a registration.
+fn registered(user: &str, key: u8) -> Outcome {
+    Outcome::Registered { user: user.parse().unwrap(), key: [key; 32] }
+}
+
+fn retain(now: Millis, retention: Retention) -> Retain {
+    Retain { before: retention.cutoff(now), now, after: Seq(0) }
+}
+
+/// Removes everything past its retention. Returns whether a message was removed.
+pub(crate) fn sweep(store: &mut impl Store, now: Millis, retention: Retention) -> bool {
+    let (mut has_removed, mut step) = (false, retain(now, retention));
+    loop {
+        let retained = expect_retained(apply_at(store, now, Entry::Retain(step)));
+        has_removed |= retained.has_removed;
+        match retained.next {
+            Some(after) => step.after = after,
+            None => return has_removed,
+        }
+    }
+}
+
+fn expect_retained(outcome: Outcome) -> Retained {
+    match outcome {
+        Outcome::Retained(retained) => retained,
+        other => panic!("{other:?}"),
+    }
 }
 
 fn apply(store: &mut impl Store, entry: Entry) -> Outcome {

@@ -11,13 +11,16 @@ use tempfile::TempDir;
 
 use super::super::sqlite::SqliteStore;
 use super::super::{
-    BanTarget, DAY, EventPage, LogSnapshot, MessagePage, MessagesAround, OpenInvite, Retention,
+    BanSubject, BanTarget, DAY, EventPage, LogSnapshot, MessagePage, MessagesAround, OpenInvite,
     ScanResult, ScrubOutcome,
 };
 use super::memory::MemoryStore;
 use super::*;
 
 const USERS: [&str; 3] = ["Ann", "Bob", "Cid"];
+
+/// Names of which one looks like a user's.
+const NAMES: [&str; 4] = ["Ann", "Bob", "Cid", "B0b"];
 
 /// Actions on messages pick one of the first so many.
 const TARGETS: u32 = 12;
@@ -52,12 +55,13 @@ enum Action {
         id: u32,
     },
     Register {
-        user: &'static str,
+        name: &'static str,
         key: u8,
         invite: Option<u8>,
+        draw: u64,
     },
     Rebind {
-        user: &'static str,
+        user: UserId,
         key: u8,
     },
     Invite {
@@ -65,8 +69,12 @@ enum Action {
         uses: u32,
         lifetime: Millis,
     },
-    Ban(BanTarget),
-    Unban(BanTarget),
+    Ban(BanSubject),
+    Unban(BanSubject),
+    Retain {
+        retention: Retention,
+        after: u64,
+    },
     Delivered {
         user: &'static str,
         up_to: u64,
@@ -81,6 +89,15 @@ fn cid_or_none() -> impl Strategy<Value = Option<&'static str>> {
     select(vec![None, Some("a"), Some("b"), Some("c")])
 }
 
+/// IDs of which some are registered.
+fn user_id() -> impl Strategy<Value = UserId> {
+    (select(&NAMES[..]), 1..4).prop_map(|(name, n)| format!("{name}_000{}", 2 * n).parse().unwrap())
+}
+
+fn retention() -> impl Strategy<Value = Retention> {
+    select(vec![Retention::Forever, Retention::Days(0), Retention::Days(2)])
+}
+
 fn audience() -> impl Strategy<Value = Audience> {
     prop_oneof![
         Just(Audience::Everyone),
@@ -90,9 +107,13 @@ fn audience() -> impl Strategy<Value = Audience> {
     ]
 }
 
-fn ban_target() -> impl Strategy<Value = BanTarget> {
+fn ban_subject() -> impl Strategy<Value = BanSubject> {
     let network = BanTarget::Network("203.0.113.0/24".parse().unwrap());
-    select(vec![BanTarget::Key([0; 32]), BanTarget::Key([1; 32]), network])
+    let targets = [BanTarget::Key([0; 32]), BanTarget::Key([1; 32]), network];
+    prop_oneof![
+        select(targets.to_vec()).prop_map(BanSubject::Target),
+        user_id().prop_map(BanSubject::User)
+    ]
 }
 
 fn action() -> impl Strategy<Value = Action> {
@@ -107,23 +128,24 @@ fn action() -> impl Strategy<Value = Action> {
             .prop_map(|(id, author, cid)| Action::Delete { id, author, cid }),
         1 => (1..TARGETS).prop_map(|id| Action::Expire { id }),
         1 => (1..TARGETS).prop_map(|id| Action::Remove { id }),
-        2 => (user_name(), 0..2_u8, proptest::option::of(0..2_u8))
-            .prop_map(|(user, key, invite)| Action::Register { user, key, invite }),
-        1 => (user_name(), 0..2_u8).prop_map(|(user, key)| Action::Rebind { user, key }),
+        2 => (select(&NAMES[..]), 0..3_u8, proptest::option::of(0..2_u8), 1..4_u64)
+            .prop_map(|(name, key, invite, draw)| Action::Register { name, key, invite, draw }),
+        1 => (user_id(), 0..3_u8).prop_map(|(user, key)| Action::Rebind { user, key }),
         1 => (0..2_u8, 1..3_u32, select(vec![100, DAY]))
             .prop_map(|(hash, uses, lifetime)| Action::Invite { hash, uses, lifetime }),
-        1 => ban_target().prop_map(Action::Ban),
-        1 => ban_target().prop_map(Action::Unban),
+        1 => ban_subject().prop_map(Action::Ban),
+        1 => ban_subject().prop_map(Action::Unban),
+        1 => (retention(), 0..10_u64)
+            .prop_map(|(retention, after)| Action::Retain { retention, after }),
         1 => (user_name(), 0..30_u64).prop_map(|(user, up_to)| Action::Delivered { user, up_to }),
     ]
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    let retention = select(vec![Retention::Forever, Retention::Days(0), Retention::Days(2)]);
     let wait = select(vec![1, 100, 60_000, 700_000, DAY, 8 * DAY, 91 * DAY, -1_000, -DAY]);
     prop_oneof![
         8 => proptest::collection::vec(action(), 1..5).prop_map(Step::Apply),
-        1 => retention.prop_map(Step::Sweep),
+        1 => retention().prop_map(Step::Sweep),
         1 => Just(Step::Scrub),
         1 => Just(Step::Reopen),
         2 => wait.prop_map(Step::Wait),
@@ -214,20 +236,21 @@ impl LogPair {
             }
             Action::Expire { id: number } => Entry::Expire { id: id(number) },
             Action::Remove { id: number } => Entry::Remove { id: id(number) },
-            Action::Register { user: name, key, invite } => Entry::Register {
-                user: user(name),
-                key: [key; 32],
-                invite: invite.map(|hash| [hash; 32]),
-            },
-            Action::Rebind { user: name, key } => {
-                Entry::Rebind { user: user(name), key: [key; 32] }
+            Action::Register { name, key, invite: hash, draw } => {
+                let required = |hash| InviteRule::Required(Some([hash; 32]));
+                let invite = hash.map_or(InviteRule::NotRequired, required);
+                Entry::Register(NewUser { invite, draw, ..new_user(name, key) })
+            }
+            Action::Rebind { user, key } => Entry::Rebind { user, key: [key; 32] },
+            Action::Retain { retention, after } => {
+                Entry::Retain(Retain { after: Seq(after), ..retain(self.now, retention) })
             }
             Action::Invite { hash, uses, lifetime } => {
                 let expires = self.now + lifetime;
                 Entry::Invite(OpenInvite { hash: [hash; 32], uses, expires })
             }
-            Action::Ban(target) => Entry::Ban(target),
-            Action::Unban(target) => Entry::Unban(target),
+            Action::Ban(subject) => Entry::Ban(subject),
+            Action::Unban(subject) => Entry::Unban(subject),
             Action::Delivered { user: name, up_to } => {
                 Entry::Delivered { user: user(name), up_to: Seq(up_to) }
             }
@@ -243,9 +266,13 @@ impl LogPair {
             Outcome::Repeated { .. }
             | Outcome::Removed(_)
             | Outcome::Refused(_)
-            | Outcome::Registered
-            | Outcome::KeyMismatch
-            | Outcome::InvalidInvite
+            | Outcome::Rejected(_)
+            | Outcome::Registered { .. }
+            | Outcome::AlreadyRegistered(_)
+            | Outcome::Rebound { .. }
+            | Outcome::Banned(_)
+            | Outcome::Unbanned(_)
+            | Outcome::Retained(_)
             | Outcome::Done => {}
         }
     }
@@ -269,7 +296,7 @@ impl LogPair {
         assert_eq!(normalized(a), normalized(b));
         let mut sqlite = self.sqlite().open_reader().unwrap();
         let mut memory = self.memory.open_reader().unwrap();
-        assert_eq!(sqlite.horizon().unwrap(), memory.horizon().unwrap());
+        assert_eq!(sqlite.open_invites(now).unwrap(), memory.open_invites(now).unwrap());
         for viewer in USERS.map(user) {
             let view = View { viewer: &viewer, now };
             let results = read_everything(&mut sqlite, view);
@@ -295,17 +322,6 @@ impl LogPair {
         for (text, ..) in self.posted.values() {
             let token = text.split_inclusive('>').next().unwrap();
             assert_eq!(bytes.contains(token), !self.removed.contains(text), "{token}");
-        }
-    }
-}
-
-fn sweep(store: &mut impl Store, now: Millis, retention: Retention) -> bool {
-    let mut has_removed = false;
-    loop {
-        let report = store.sweep(now, retention).unwrap();
-        has_removed |= report.has_removed;
-        if !report.has_more {
-            return has_removed;
         }
     }
 }

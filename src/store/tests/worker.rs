@@ -4,9 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::super::worker::{self, read_queue, run_reader_task, run_writer_task, write_queue};
-use super::super::{
-    CheckpointOutcome, LogSnapshot, Retention, ScrubOutcome, StoreError, SweepReport,
-};
+use super::super::{CheckpointOutcome, LogSnapshot, ScrubOutcome, StoreError};
 use super::memory::{MemoryReader, MemoryStore};
 use super::*;
 
@@ -31,10 +29,6 @@ impl Store for CountingStore {
     fn apply(&mut self, now: Millis, batch: &[Entry]) -> Result<Vec<Outcome>, StoreError> {
         self.batches.lock().unwrap().push(batch.len());
         if self.full { Err(StoreError::DiskFull) } else { self.store.apply(now, batch) }
-    }
-
-    fn sweep(&mut self, now: Millis, retention: Retention) -> Result<SweepReport, StoreError> {
-        self.store.sweep(now, retention)
     }
 
     fn scrub(&mut self) -> Result<ScrubOutcome, StoreError> {
@@ -63,7 +57,7 @@ async fn queued_writes_are_batched_and_answered_in_order() {
                 matches!(&outcomes[..], [Outcome::Posted(message)] if message.seq == Seq(number))
             );
         }
-        assert_eq!(handle.sweep(NOW, Retention::Forever).await.unwrap(), SweepReport::default());
+        assert_eq!(handle.scrub().await.unwrap(), ScrubOutcome::Done);
     };
     tokio::join!(run_writer_task(store, queue, async || {}), work);
     assert_eq!(*batches.lock().unwrap(), [512, 88]);
@@ -120,8 +114,8 @@ fn threads_drain_the_queue_before_exit() {
         }
         let failed = handles.readers.read(|_| -> Result<(), _> { panic!("in a reader") }).await;
         assert!(matches!(failed, Err(StoreError::Closed)));
-        let horizon = handles.readers.read(|reader| reader.horizon()).await;
-        assert_eq!(horizon.unwrap(), Seq(0), "a panic does not end the reader");
+        let open = handles.readers.read(|reader| reader.open_invites(NOW)).await;
+        assert_eq!(open.unwrap(), [], "a panic does not end the reader");
     });
     drop(handles);
     threads.join();
@@ -147,10 +141,6 @@ impl Store for SlowCheckpoint {
 
     fn apply(&mut self, now: Millis, batch: &[Entry]) -> Result<Vec<Outcome>, StoreError> {
         self.store.apply(now, batch)
-    }
-
-    fn sweep(&mut self, now: Millis, retention: Retention) -> Result<SweepReport, StoreError> {
-        self.store.sweep(now, retention)
     }
 
     fn scrub(&mut self) -> Result<ScrubOutcome, StoreError> {
