@@ -1,4 +1,5 @@
-//! The log: messages, their removals, accounts and retention, as entries in one total order, on disk.
+//! The log: messages and all that happens to them, rooms, accounts and retention, as entries in one total
+//! order, on disk.
 //!
 //! Two synchronous traits: [`Store`], the single writer, and [`Reader`]. [`sqlite`] implements them for
 //! production. The tests have a second implementation in plain maps, and one conformance suite runs
@@ -15,6 +16,7 @@ mod message_ids;
 mod read_gate;
 mod row;
 mod rules;
+mod sight;
 pub mod sqlite;
 mod user_ids;
 pub mod worker;
@@ -33,11 +35,15 @@ pub use self::ban::{BanTarget, NetworkError, client_network, network_contains, p
 pub use self::error::StoreError;
 pub use self::read_gate::ReadGate;
 pub use self::row::ScanRow;
+pub use self::sight::{MemberChange, Memberships, Room, Viewers};
 pub use self::user_ids::{IdHolder, select_id};
 use crate::protocol::error::Refusal;
 use crate::protocol::event::Event;
-use crate::protocol::id::{Cid, MessageId, Name, Seq, UserId};
+use crate::protocol::id::{Cid, MessageId, Name, RoomName, Seq, UserId};
 use crate::protocol::message::{Audience, Message, MessageKind, Millis};
+use crate::protocol::query::HistoryQuery;
+use crate::protocol::reaction::Emoji;
+use crate::protocol::room::{ConversationInfo, NotifyLevel, RoomAction, RoomState};
 use crate::protocol::text::SafeText;
 
 /// After more than 999 million entries.
@@ -112,10 +118,13 @@ pub trait Store: Send + 'static {
     }
 }
 
+/// What a reader answers: what was asked for, or why the viewer does not get it.
+pub type Answer<T> = Result<T, Refusal>;
+
 /// A reader of the log. Each call sees one consistent state, with everything committed before it.
 pub trait Reader {
     /// At most `limit` events after `after`, for a client that was offline or too slow. Returns `None`
-    /// if `after` is before the [horizon](Reader::horizon).
+    /// if `after` is before the [horizon](LogSnapshot::horizon).
     ///
     /// A message that was removed since is not returned; its removal is.
     fn events_after(
@@ -125,42 +134,53 @@ pub trait Reader {
         limit: usize,
     ) -> Result<Option<EventPage>, StoreError>;
 
-    /// The last `limit` messages before `before`, or the last of all.
+    /// At most `limit` messages of a query, the nearest to what it asks for.
     fn history(
         &mut self,
         view: View<'_>,
-        before: Option<Seq>,
+        query: &HistoryQuery,
         limit: usize,
-    ) -> Result<MessagePage, StoreError>;
-
-    /// A message with at most `limit` messages before and `limit` after it. Returns `None` if there is
-    /// no such message.
-    fn around(
-        &mut self,
-        view: View<'_>,
-        id: MessageId,
-        limit: usize,
-    ) -> Result<Option<MessagesAround>, StoreError>;
+    ) -> Result<Answer<MessagePage>, StoreError>;
 
     /// The messages with these sequence numbers; missing ones are skipped.
     fn messages(&mut self, view: View<'_>, seqs: &[Seq]) -> Result<Vec<Message>, StoreError>;
 
-    /// Calls `visit` with each visible message before `before`, newest first, until it breaks. Rows are
+    /// Calls `visit` with each visible message of a conversation, or of all, before `before`, newest first,
+    /// until it breaks. Rows are
     /// borrowed, not decoded, because a search reads millions. Examines at most `max_rows` rows,
     /// counting invisible ones.
     fn scan(
         &mut self,
         view: View<'_>,
+        conversation: Option<&Audience>,
         before: Option<Seq>,
         max_rows: usize,
         visit: &mut dyn FnMut(&ScanRow<'_>) -> ControlFlow<()>,
-    ) -> Result<ScanResult, StoreError>;
+    ) -> Result<Answer<ScanResult>, StoreError>;
+
+    /// The conversations of the viewer, at most [`LISTED_CONVERSATIONS`](crate::protocol::limits::LISTED_CONVERSATIONS): Everyone, all rooms and the latest
+    /// direct conversations, ordered by their last message, latest first.
+    fn conversations(&mut self, view: View<'_>) -> Result<Vec<ConversationInfo>, StoreError>;
+
+    /// At most `limit` public rooms that are not archived, ordered by name, after this one.
+    fn public_rooms(
+        &mut self,
+        after: Option<&RoomName>,
+        limit: usize,
+    ) -> Result<Page<(RoomName, RoomState)>, StoreError>;
+
+    /// At most `limit` members of a room, longest first, or of all registered users, ordered by ID, after
+    /// this one.
+    fn users(
+        &mut self,
+        view: View<'_>,
+        room: Option<&RoomName>,
+        after: Option<&UserId>,
+        limit: usize,
+    ) -> Result<Answer<Page<UserId>>, StoreError>;
 
     /// The invites that admit another user at `now`, by the time at which they expire.
     fn open_invites(&mut self, now: Millis) -> Result<Vec<OpenInvite>, StoreError>;
-
-    /// The lowest `after` for which [`Reader::events_after`] is complete.
-    fn horizon(&mut self) -> Result<Seq, StoreError>;
 
     /// The size of the log. Counts rows: some milliseconds for each 100,000 messages.
     fn size(&mut self) -> Result<LogSize, StoreError>;
@@ -178,7 +198,7 @@ pub struct LogSize {
 /// The viewer and the time of a read.
 #[derive(Debug, Clone, Copy)]
 pub struct View<'a> {
-    /// Only messages to everyone, from this user and to this user are returned.
+    /// Only what this user may see is returned.
     pub viewer: &'a UserId,
     /// Messages that have expired by then are not returned.
     pub now: Millis,
@@ -195,6 +215,38 @@ pub enum Entry {
         id: MessageId,
         by: UserId,
         /// The client-chosen id of the request.
+        cid: Option<Cid>,
+    },
+    /// A user replaces the text of an own message.
+    Edit {
+        id: MessageId,
+        by: UserId,
+        content: SafeText,
+        /// See [`NewMessage::guests`].
+        guests: Arc<BTreeSet<UserId>>,
+        cid: Option<Cid>,
+    },
+    /// A user adds or removes a reaction.
+    React { id: MessageId, by: UserId, emoji: Emoji, on: bool, cid: Option<Cid> },
+    /// A user pins a message, or removes the pin.
+    Pin { id: MessageId, by: UserId, on: bool, cid: Option<Cid> },
+    /// A room or its members change.
+    Room(RoomEntry),
+    /// A registered user has read a conversation up to `up_to`.
+    Read {
+        by: UserId,
+        conversation: Audience,
+        up_to: Seq,
+        /// Moves the marker back, too.
+        unread: bool,
+        cid: Option<Cid>,
+    },
+    /// A registered user sets which messages of a conversation ring.
+    Notify {
+        by: UserId,
+        conversation: Audience,
+        level: NotifyLevel,
+        muted_until: Option<Millis>,
         cid: Option<Cid>,
     },
     /// A temporary message expires.
@@ -220,6 +272,30 @@ pub enum Entry {
     /// A registered user has received all events up to `up_to`. It decides only how long direct
     /// messages are kept, so it may lag behind.
     Delivered { user: UserId, up_to: Seq },
+}
+
+/// A change of a room or its members.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RoomEntry {
+    /// The room.
+    pub room: RoomName,
+    /// Who changes it; `None` for the administrator, who may do all that the owner may.
+    pub by: Option<UserId>,
+    /// The change.
+    pub action: RoomAction,
+    /// How many rooms there may be.
+    pub limits: RoomLimits,
+    /// The client-chosen id of the request.
+    pub cid: Option<Cid>,
+}
+
+/// How many rooms there may be. A setting of the server, so it comes with each entry that it limits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RoomLimits {
+    /// In the log, not counting archived ones.
+    pub rooms: u32,
+    /// In how many a user may be a member.
+    pub memberships: u32,
 }
 
 /// A user who asks for an ID.
@@ -311,10 +387,13 @@ pub struct NewMessage {
 pub enum Outcome {
     /// The message is stored.
     Posted(Message),
-    /// A message was removed.
-    Removed(Removal),
-    /// Nothing was done: the same user sent this `cid` before, and it had this outcome.
-    Repeated { seq: Seq, id: MessageId },
+    /// Something else has changed, which is announced.
+    Changed(Change),
+    /// A setting of one user has changed: [`Event::Read`] or [`Event::NotifySet`], for that user's sessions.
+    Personal(Event),
+    /// Nothing was done: the same user sent this `cid` before, and it had this outcome; or everything is
+    /// already as requested, and `seq` is the head of the log. `id` is `None` if it was about a room.
+    Repeated { seq: Seq, id: Option<MessageId> },
     /// Nothing was done: the rules do not allow it.
     Refused(Refusal),
     /// Nothing was done: the administrator's command does not apply.
@@ -351,21 +430,22 @@ pub enum Rejection {
 pub struct Retained {
     /// Whether messages were removed.
     pub has_removed: bool,
-    /// See [`Reader::horizon`].
+    /// See [`LogSnapshot::horizon`].
     pub horizon: Seq,
     /// The [`Retain::after`] of the next step, if there may be more to remove now.
     pub next: Option<Seq>,
 }
 
-/// The removal of a message.
+/// A change other than a new message.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Removal {
-    /// [`Event::Deleted`] or [`Event::Expired`].
+pub struct Change {
+    /// [`Event::Deleted`], [`Event::Expired`], [`Event::Edited`], [`Event::Reacted`], [`Event::Pinned`] or
+    /// [`Event::RoomChanged`].
     pub event: Event,
-    /// The author of the removed message.
-    pub author: UserId,
-    /// The recipients of the removed message.
-    pub audience: Audience,
+    /// Who may see it.
+    pub viewers: Viewers,
+    /// The members of the room who have come and gone.
+    pub members: Vec<MemberChange>,
 }
 
 /// What the server loads when it opens a log.
@@ -375,7 +455,7 @@ pub struct LogSnapshot {
     pub epoch: String,
     /// The last sequence number given.
     pub head: Seq,
-    /// See [`Reader::horizon`].
+    /// The lowest `after` for which [`Reader::events_after`] is complete.
     pub horizon: Seq,
     /// The time of the last message or removal; 0 if there is none.
     pub clock: Millis,
@@ -387,6 +467,8 @@ pub struct LogSnapshot {
     pub registered: Vec<(UserId, [u8; 32])>,
     /// All bans.
     pub bans: Vec<BanTarget>,
+    /// All rooms, by name.
+    pub rooms: Vec<(RoomName, Room)>,
     /// All senders and recipients of direct messages in the log. These IDs must not be given to new
     /// users, who would see the messages.
     pub direct_message_users: Vec<UserId>,
@@ -433,31 +515,31 @@ pub enum CheckpointOutcome {
 /// Consecutive events.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EventPage {
-    /// The events visible to the viewer: [`Event::Posted`], [`Event::Deleted`] and [`Event::Expired`].
+    /// The events visible to the viewer: [`Event::Posted`] and those of [`Change::event`].
     pub events: Vec<Event>,
     /// `events` is complete up to here: pass it as `after` for the next page. On the last page it is
     /// the head of the log.
     pub complete_to: Seq,
 }
 
-/// Consecutive messages, oldest first.
+/// Messages of a query, oldest first.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MessagePage {
     /// The messages.
     pub messages: Vec<Message>,
     /// Whether there are earlier messages.
     pub has_earlier: bool,
-}
-
-/// A message and its neighbours, oldest first.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct MessagesAround {
-    /// The messages.
-    pub messages: Vec<Message>,
-    /// Whether there are earlier messages.
-    pub has_earlier: bool,
     /// Whether there are later messages.
     pub has_later: bool,
+}
+
+/// A page of a list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Page<T> {
+    /// The items.
+    pub items: Vec<T>,
+    /// Whether there are more after these.
+    pub has_more: bool,
 }
 
 /// The result of one [`Reader::scan`].

@@ -8,7 +8,7 @@ use crate::protocol::error::Refusal;
 use crate::protocol::event::{ErrorReply, Event, StoredReply};
 use crate::protocol::id::{Cid, UserId};
 use crate::protocol::message::Message;
-use crate::store::{Outcome, Removal};
+use crate::store::{Change, Outcome, Viewers};
 
 impl Hub {
     /// Handles the outcome of an entry that the log has applied.
@@ -31,7 +31,7 @@ impl Hub {
                 send_error(session, cid, &refusal, effects);
             }
             (Origin::Request { session, cid: Some(cid) }, Outcome::Repeated { seq, id }) => {
-                let event = Event::Stored(StoredReply { seq, id: Some(id), cid: Some(cid) });
+                let event = Event::Stored(StoredReply { seq, id, cid: Some(cid) });
                 effects.push(HubEffect::Send { to: SessionSet::One(session), event });
             }
             // A message that was due may have been deleted. The others need no action.
@@ -45,7 +45,7 @@ impl Hub {
     /// Follows what was stored, wherever it came from. Returns the number of sessions that it closed.
     fn follow_log(&mut self, outcome: &Outcome, effects: &mut Vec<HubEffect>) -> usize {
         match outcome {
-            Outcome::Removed(removal) => self.on_removed(removal, effects),
+            Outcome::Changed(change) => self.on_changed(change, effects),
             Outcome::Registered { user, key } => self.sessions.on_registered(user, *key),
             Outcome::Rebound { user, from, to } => {
                 self.sessions.bind(user, *to);
@@ -68,6 +68,7 @@ impl Hub {
             | Outcome::Refused(_)
             | Outcome::Rejected(_)
             | Outcome::AlreadyRegistered(_)
+            | Outcome::Personal(_)
             | Outcome::Done => {}
         }
         0
@@ -97,10 +98,10 @@ impl Hub {
         }
     }
 
-    fn on_removed(&mut self, removal: &Removal, effects: &mut Vec<HubEffect>) {
-        self.head = removal.event.seq().unwrap_or(self.head);
-        let to = self.audience_sessions(&removal.author, &removal.audience);
-        effects.push(HubEffect::Send { to, event: removal.event.clone() });
+    fn on_changed(&mut self, change: &Change, effects: &mut Vec<HubEffect>) {
+        self.head = change.event.seq().unwrap_or(self.head);
+        let to = self.viewer_sessions(&change.viewers);
+        effects.push(HubEffect::Send { to, event: change.event.clone() });
     }
 
     fn on_posted(&mut self, now: Now, message: Message, effects: &mut Vec<HubEffect>) {
@@ -114,7 +115,7 @@ impl Hub {
         if let Some(at) = message.expires() {
             self.schedule_expiry(now, at - now.millis(), message.id);
         }
-        let to = self.audience_sessions(&message.sender, &message.audience);
+        let to = self.viewer_sessions(&Viewers::of(&message));
         effects.push(HubEffect::Send { to, event: Event::Posted(message) });
     }
 }

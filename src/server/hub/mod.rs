@@ -50,7 +50,7 @@ use crate::protocol::error::{ErrorCode, Refusal};
 use crate::protocol::event::{ErrorReply, Event};
 use crate::protocol::id::{Cid, Seq, UserId};
 use crate::protocol::limits::Limits;
-use crate::protocol::message::{Audience, Millis, viewers};
+use crate::protocol::message::Millis;
 use crate::protocol::query::{HistoryQuery, SearchQuery};
 use crate::protocol::request::{DecodedRequest, Login, Request};
 use crate::server::admin::{AdminCommand, AdminReply};
@@ -284,19 +284,15 @@ impl Hub {
         }
     }
 
-    /// The sessions of a message's author and recipients.
-    fn audience_sessions(&self, author: &UserId, audience: &Audience) -> SessionSet {
-        match viewers(author, audience.recipients()) {
-            None if audience.room().is_some() => {
-                SessionSet::Only { viewers: Arc::default(), sessions: Vec::new() }
-            }
-            None => SessionSet::All,
-            Some(users) => {
-                let viewers: Arc<[UserId]> = users.cloned().collect();
-                let sessions =
-                    viewers.iter().flat_map(|user| self.sessions.sessions_of(user)).collect();
-                SessionSet::Only { viewers, sessions }
-            }
-        }
+    /// The sessions of those who may see an event.
+    fn viewer_sessions(&self, viewers: &Viewers) -> SessionSet {
+        let viewers: Arc<[UserId]> = match viewers {
+            Viewers::Everyone => return SessionSet::All,
+            // Nobody can request a room yet.
+            Viewers::Room { .. } => Arc::default(),
+            Viewers::Users(users) => users.iter().cloned().collect(),
+        };
+        let sessions = viewers.iter().flat_map(|user| self.sessions.sessions_of(user)).collect();
+        SessionSet::Only { viewers, sessions }
     }
 }

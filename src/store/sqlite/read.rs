@@ -217,11 +217,6 @@ impl Reader for SqliteReader {
         accounts::read_open_invites(&self.db, now)
     }
 
-    fn horizon(&mut self) -> Result<Seq, StoreError> {
-        let _reading = self.gate.enter();
-        Ok(read_header(&self.db)?.horizon)
-    }
-
     fn size(&mut self) -> Result<LogSize, StoreError> {
         let _reading = self.gate.enter();
         read_size(&self.db)

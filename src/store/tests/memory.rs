@@ -521,10 +521,6 @@ impl Reader for MemoryReader {
         Ok(open)
     }
 
-    fn horizon(&mut self) -> Result<Seq, StoreError> {
-        Ok(read_lock(&self.0).horizon)
-    }
-
     fn size(&mut self) -> Result<LogSize, StoreError> {
         Ok(read_lock(&self.0).size())
     }
