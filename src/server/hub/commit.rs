@@ -35,10 +35,7 @@ impl Hub {
                 effects.push(HubEffect::Send { to: SessionSet::One(session), event });
             }
             // A message that was due may have been deleted. The others need no action.
-            (
-                Origin::Request { .. } | Origin::Expiry(_) | Origin::Retention | Origin::NoReply,
-                _,
-            ) => {}
+            (Origin::Request { .. } | Origin::Expiry(_) | Origin::NoReply, _) => {}
         }
     }
 
@@ -48,7 +45,7 @@ impl Hub {
             Outcome::Changed(change) => self.on_changed(change, effects),
             Outcome::Registered { user, key } => self.sessions.on_registered(user, *key),
             Outcome::Rebound { user, from, to } => {
-                self.sessions.bind(user, *to);
+                self.sessions.on_rebound(user, *from, *to);
                 let is_old = |id: &UserId, peer: PeerInfo| {
                     id == user && from != to && peer.key == Some(*from)
                 };
@@ -63,13 +60,7 @@ impl Hub {
                 self.login_policy.bans.remove(target);
             }
             Outcome::Retained(retained) => self.horizon = retained.horizon,
-            Outcome::Posted(_)
-            | Outcome::Repeated { .. }
-            | Outcome::Refused(_)
-            | Outcome::Rejected(_)
-            | Outcome::AlreadyRegistered(_)
-            | Outcome::Personal(_)
-            | Outcome::Done => {}
+            _ => {}
         }
         0
     }
@@ -94,7 +85,7 @@ impl Hub {
             Origin::Admin { id, .. } => {
                 effects.push(HubEffect::AdminReply { id, reply: not_written(reason) });
             }
-            Origin::Retention | Origin::NoReply => {}
+            Origin::NoReply => {}
         }
     }
 

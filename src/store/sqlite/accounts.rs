@@ -15,52 +15,40 @@ impl WriteTxn<'_> {
     pub(super) fn register(&self, new: &NewUser) -> Result<Outcome, NoChange> {
         let user = account_rules::new_id(self, new, self.now)?;
         if let InviteRule::Required(Some(hash)) = new.invite {
-            self.db
-                .prepare_cached("UPDATE invite SET uses = uses - 1 WHERE hash = ?1")?
-                .execute([hash])?;
-            self.db
-                .prepare_cached("DELETE FROM invite WHERE hash = ?1 AND uses = 0")?
-                .execute([hash])?;
+            self.execute("UPDATE invite SET uses = uses - 1 WHERE hash = ?1", [hash])?;
+            self.execute("DELETE FROM invite WHERE hash = ?1 AND uses = 0", [hash])?;
         }
-        self.db
-            .prepare_cached("INSERT INTO person (user, key, at) VALUES (?1, ?2, ?3)")?
-            .execute((user.as_str(), new.key, self.now))?;
+        let sql = "INSERT INTO person (user, key, at) VALUES (?1, ?2, ?3)";
+        self.execute(sql, (user.as_str(), new.key, self.now))?;
         insert_skeletons(self.db, &new.name)?;
         Ok(Outcome::Registered { user, key: new.key })
     }
 
     pub(super) fn rebind(&self, user: &UserId, key: &[u8; 32]) -> Result<Outcome, NoChange> {
         let from = account_rules::key_to_replace(self, user)?;
-        self.db
-            .prepare_cached("UPDATE person SET key = ?2, at = ?3 WHERE user = ?1")?
-            .execute((user.as_str(), key, self.now))?;
+        let sql = "UPDATE person SET key = ?2, at = ?3 WHERE user = ?1";
+        self.execute(sql, (user.as_str(), key, self.now))?;
         Ok(Outcome::Rebound { user: user.clone(), from, to: *key })
     }
 
     pub(super) fn invite(&self, invite: &OpenInvite) -> Result<Outcome, NoChange> {
         account_rules::may_invite(self, self.now)?;
-        self.db.prepare_cached("INSERT OR REPLACE INTO invite VALUES (?1, ?2, ?3)")?.execute((
-            invite.hash,
-            invite.uses,
-            invite.expires,
-        ))?;
+        let OpenInvite { hash, uses, expires } = invite;
+        self.execute("INSERT OR REPLACE INTO invite VALUES (?1, ?2, ?3)", (hash, uses, expires))?;
         Ok(Outcome::Done)
     }
 
     pub(super) fn ban(&self, subject: &BanSubject) -> Result<Outcome, NoChange> {
         let target = account_rules::ban_target(self, subject)?;
         let (key, network) = ban_columns(&target);
-        self.db
-            .prepare_cached("INSERT INTO ban VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING")?
-            .execute((key, network, self.now))?;
+        let sql = "INSERT INTO ban VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING";
+        self.execute(sql, (key, network, self.now))?;
         Ok(Outcome::Banned(target))
     }
 
     pub(super) fn unban(&self, subject: &BanSubject) -> Result<Outcome, NoChange> {
         let target = account_rules::ban_to_lift(self, subject)?;
-        self.db
-            .prepare_cached("DELETE FROM ban WHERE key = ?1 OR network = ?2")?
-            .execute(ban_columns(&target))?;
+        self.execute("DELETE FROM ban WHERE key = ?1 OR network = ?2", ban_columns(&target))?;
         Ok(Outcome::Unbanned(target))
     }
 }
@@ -99,12 +87,6 @@ impl AccountRows for WriteTxn<'_> {
             .prepare_cached(sql)?
             .query_row((one, other, name.as_str()), |row| row.get(0))?;
         found.map(|name| parse_name(&name)).transpose()
-    }
-
-    fn count_ids(&self, name: &Name) -> Result<u32, StoreError> {
-        // `:` follows the digits.
-        let sql = "SELECT count(*) FROM person WHERE user BETWEEN ?1 || '_' AND ?1 || '_:'";
-        Ok(self.db.prepare_cached(sql)?.query_row([name.as_str()], |row| row.get(0))?)
     }
 
     fn has_direct_messages(&self, user: &UserId) -> Result<bool, StoreError> {

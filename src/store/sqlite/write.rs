@@ -1,6 +1,6 @@
 //! The writer's operations on messages, inside a transaction.
 
-use rusqlite::{OptionalExtension, Transaction};
+use rusqlite::{OptionalExtension, Params, Transaction};
 
 use super::super::account_rules::outcome;
 use super::super::message_ids::MessageIds;
@@ -49,12 +49,17 @@ impl WriteTxn<'_> {
             Entry::Unban(subject) => outcome(self.unban(subject)),
             Entry::Retain(retain) => self.retain(retain),
             Entry::Delivered { user, up_to } => {
-                self.db
-                    .prepare_cached("UPDATE person SET seen = max(seen, ?2) WHERE user = ?1")?
-                    .execute((user.as_str(), seq_to_sql(*up_to)))?;
+                let sql = "UPDATE person SET seen = max(seen, ?2) WHERE user = ?1";
+                self.execute(sql, (user.as_str(), seq_to_sql(*up_to)))?;
                 Ok(Outcome::Done)
             }
         }
+    }
+
+    /// Runs a statement that changes rows.
+    pub(super) fn execute(&self, sql: &str, parameters: impl Params) -> Result<(), StoreError> {
+        self.db.prepare_cached(sql)?.execute(parameters)?;
+        Ok(())
     }
 
     fn post(&mut self, new: &NewMessage) -> Result<Outcome, StoreError> {

@@ -142,8 +142,8 @@ fn account_entries() -> Vec<Entry> {
         let audience = if number % 5 == 0 { only(&["Ann"]) } else { Audience::Everyone };
         let cid = Some(cid(&number.to_string()));
         entries.push(Entry::Post(NewMessage {
-            at,
             audience,
+            at,
             cid,
             ..message(number, "Bob", "text")
         }));
@@ -207,7 +207,7 @@ fn logs_with_the_same_entries_are_equal() {
         |outcome| matches!(outcome, Outcome::Rebound { .. }),
         |outcome| matches!(outcome, Outcome::Banned(_)),
         |outcome| matches!(outcome, Outcome::Unbanned(_)),
-        |outcome| matches!(outcome, Outcome::Rejected(_)),
+        |outcome| matches!(outcome, Outcome::NoKey(_)),
         |outcome| matches!(outcome, Outcome::Retained(Retained { has_removed: true, .. })),
     ];
     for kind in kinds {
