@@ -21,7 +21,9 @@ use super::fanout::Fanout;
 use super::hub::{
     AdminRequestId, Hub, HubEffect, HubInput, Now, Origin, PeerInfo, ReadRequest, SessionId,
 };
-use super::limits::{BATCHES_IN_FLIGHT, HUB_BATCH, HUB_QUEUE_LEN, LAG_PAUSE, LAG_PAUSE_STEP};
+use super::limits::{
+    BATCHES_IN_FLIGHT, CONVERSATIONS_READS, HUB_BATCH, HUB_QUEUE_LEN, LAG_PAUSE, LAG_PAUSE_STEP,
+};
 use super::queries::{self, ActiveSearches, SearchJob};
 use super::send_queue::SendQueue;
 use super::tail::PendingRead;
@@ -31,7 +33,7 @@ use crate::protocol::id::{Cid, UserId};
 use crate::protocol::message::Millis;
 use crate::protocol::query::SearchQuery;
 use crate::protocol::request::{DecodedRequest, Login, Request};
-use crate::store::worker::LogHandles;
+use crate::store::worker::{LogHandles, ReaderHandle};
 use crate::store::{Entry, Outcome, Reader, Retained, StoreError, View};
 
 /// A message to the hub task: from sessions, the admin socket and housekeeping.
@@ -214,7 +216,7 @@ impl HubTask {
                 }
                 HubCommand::Admin { command, reply } => self.handle_admin(now, command, reply),
                 HubCommand::UserListWanted(session) => {
-                    self.fanout.resume_transient(session);
+                    self.fanout.resume_presence(session);
                     self.handle_input(now, HubInput::UserListWanted(session));
                 }
                 HubCommand::Retained(retained) => {
@@ -347,28 +349,16 @@ impl HubTask {
         }
     }
 
-    /// Starts a history or search query, whose reply goes to the session without passing the hub again.
+    /// Starts a read, whose reply goes to the session without passing the hub again.
     fn start_read(&mut self, now: Now, read: LogRead) {
         let LogRead { session, viewer, cid, request } = read;
         let Some(pending) = self.fanout.begin_read(session) else { return };
         let now = now.millis();
-        match request {
-            ReadRequest::History(query) => {
-                let readers = self.log.readers.clone();
-                self.tasks.spawn(async move {
-                    let reply_cid = cid.clone();
-                    let read = move |reader: &mut dyn Reader| {
-                        let view = View { viewer: &viewer, now };
-                        queries::history_page(reader, view, reply_cid, &query)
-                    };
-                    let page = readers.read(read).await;
-                    pending.answer(page.unwrap_or_else(|error| read_failed(&error, cid)));
-                });
-            }
-            ReadRequest::Search(query) => {
-                self.start_search(session, viewer, now, cid, query, Arc::new(pending));
-            }
+        if let ReadRequest::Search(query) = request {
+            return self.start_search(session, viewer, now, cid, query, Arc::new(pending));
         }
+        let readers = self.log.readers.clone();
+        self.tasks.spawn(answer_read(readers, pending, viewer, now, cid, request));
     }
 
     /// Starts a search, which replaces the user's previous one.
@@ -427,6 +417,36 @@ pub(super) async fn sleep_until_deadline(deadline: Option<Instant>) {
     match deadline {
         Some(deadline) => sleep_until(deadline).await,
         None => std::future::pending().await,
+    }
+}
+
+/// Reads what a session asked for, and sends it. A list of conversations that has changed meanwhile is read
+/// again: the session is told of changes at once, and must not be told of an older state after them.
+async fn answer_read(
+    readers: ReaderHandle,
+    mut pending: PendingRead,
+    viewer: UserId,
+    now: Millis,
+    cid: Option<Cid>,
+    request: ReadRequest,
+) {
+    let is_list = request == ReadRequest::Conversations;
+    let mut tries = if is_list { CONVERSATIONS_READS } else { 1 };
+    loop {
+        let (viewer, request, reply_cid) = (viewer.clone(), request.clone(), cid.clone());
+        let read = move |reader: &mut dyn Reader| {
+            let view = View { viewer: &viewer, now };
+            queries::read_answer(reader, view, reply_cid, &request)
+        };
+        let answer =
+            readers.read(read).await.unwrap_or_else(|error| read_failed(&error, cid.clone()));
+        tries -= 1;
+        if tries == 0 {
+            return pending.answer(answer);
+        }
+        if pending.answer_list(&answer) {
+            return;
+        }
     }
 }
 

@@ -27,6 +27,15 @@ pub const INVITE_MAX_USES: u32 = 1_000;
 /// The validity of an invite in seconds: 30 days. A link that stays valid for longer leaks.
 pub const INVITE_MAX_SECONDS: u32 = 30 * 86_400;
 
+/// Rooms of a server by default, not counting archived ones: as many as a person can survey in a list.
+pub const ROOMS: u32 = 200;
+
+/// Rooms of a user by default. Each costs some row reads at a login.
+pub const MEMBERSHIPS: u32 = 100;
+
+/// How often a list of conversations is read again because it changed meanwhile, before it is sent as it is.
+pub const CONVERSATIONS_READS: usize = 3;
+
 /// The length of a line on the admin socket, in bytes. No command takes a tenth of it.
 pub const ADMIN_LINE_BYTES: u64 = 4_096;
 

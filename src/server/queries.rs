@@ -12,7 +12,7 @@ use regex::RegexBuilder;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::hub::SessionId;
+use super::hub::{ReadRequest, SessionId};
 use super::limits::{
     HISTORY_PAGE_BYTES, REGEX_CACHE_BYTES, REGEX_SIZE_BYTES, SEARCH_HITS, SEARCH_SLICE_BYTES,
     SEARCH_SLICE_ROWS, SEARCH_SLICE_TIME, SEARCH_TIMEOUT,
@@ -20,54 +20,58 @@ use super::limits::{
 use crate::protocol::error::Refusal;
 use crate::protocol::event::{ErrorReply, Event, HistoryPage, SearchEnd, SearchResults};
 use crate::protocol::id::{Cid, Seq, UserId};
-use crate::protocol::limits::PAGE_MESSAGES;
+use crate::protocol::limits::{PAGE_MESSAGES, PAGE_ROOMS, PAGE_USERS};
 use crate::protocol::message::{Message, Millis};
 use crate::protocol::query::{HistoryQuery, HistoryRange, SearchQuery};
-use crate::store::{Reader, ScanRow, StoreError, View};
+use crate::protocol::room::{ConversationList, RoomList, UserList};
+use crate::store::{MessagePage, Page, Reader, ScanRow, StoreError, View};
 
-/// Reads a page of history, and returns it as the reply to its request.
-pub(super) fn history_page(
+/// Reads what a request other than a search asks for, and returns its answer.
+pub(super) fn read_answer(
     reader: &mut dyn Reader,
     view: View<'_>,
     cid: Option<Cid>,
-    query: &HistoryQuery,
+    request: &ReadRequest,
 ) -> Result<Event, StoreError> {
-    let before = match query.range {
-        HistoryRange::Before(before) => Some(before),
-        _ => None,
-    };
-    let (mut page, target) = match query.range {
-        HistoryRange::Latest | HistoryRange::Before(_) => {
-            let page = reader.history(view, before, PAGE_MESSAGES)?;
-            let page = HistoryPage {
-                messages: page.messages,
-                has_earlier: page.has_earlier,
-                has_later: before.is_some(),
-                cid,
-            };
-            (page, None)
+    let answer = match request {
+        ReadRequest::History(query) => reader
+            .history(view, query, PAGE_MESSAGES)?
+            .map(|page| to_history(page, query, cid.clone())),
+        ReadRequest::Conversations => Ok(Event::Conversations(ConversationList {
+            conversations: reader.conversations(view)?,
+            has_more: false,
+            cid: cid.clone(),
+        })),
+        ReadRequest::Rooms(after) => {
+            let Page { items, has_more } = reader.public_rooms(after.as_ref(), PAGE_ROOMS)?;
+            Ok(Event::Rooms(RoomList { rooms: items, has_more, cid: cid.clone() }))
         }
-        HistoryRange::After(_)
-        | HistoryRange::Near(_)
-        | HistoryRange::Thread(_)
-        | HistoryRange::Pinned => {
-            return Ok(error_reply(&Refusal::BadRequest("not supported".to_owned()), cid));
+        ReadRequest::Users { room, after } => {
+            let page = reader.users(view, room.as_ref(), after.as_ref(), PAGE_USERS)?;
+            page.map(|Page { items, has_more }| {
+                let (room, cid) = (room.clone(), cid.clone());
+                Event::UserPage(UserList { room, users: items, has_more, cid })
+            })
         }
-        HistoryRange::Around(id) => match reader.around(view, id, PAGE_MESSAGES / 2)? {
-            None => return Ok(error_reply(&Refusal::UnknownMessage(id), cid)),
-            Some(around) => {
-                let page = HistoryPage {
-                    messages: around.messages,
-                    has_earlier: around.has_earlier,
-                    has_later: around.has_later,
-                    cid,
-                };
-                (page, Some(id))
-            }
-        },
+        ReadRequest::Search(_) => Err(Refusal::UnknownAction),
     };
+    Ok(answer.unwrap_or_else(|refusal| error_reply(&refusal, cid)))
+}
+
+fn to_history(page: MessagePage, query: &HistoryQuery, cid: Option<Cid>) -> Event {
+    let MessagePage { messages, has_earlier, has_later } = page;
+    let target = match query.range {
+        HistoryRange::Around(id) | HistoryRange::Thread(id) => Some(id),
+        HistoryRange::After(_) => messages.first().map(|message| message.id),
+        HistoryRange::Near(seq) => {
+            let nearest = messages.iter().rev().find(|message| message.seq <= seq);
+            nearest.or(messages.first()).map(|message| message.id)
+        }
+        HistoryRange::Latest | HistoryRange::Before(_) | HistoryRange::Pinned => None,
+    };
+    let mut page = HistoryPage { messages, has_earlier, has_later, cid };
     page.trim(target, HISTORY_PAGE_BYTES);
-    Ok(Event::History(page))
+    Event::History(page)
 }
 
 /// One search.
@@ -180,7 +184,13 @@ impl SearchJob {
         let view = View { viewer: &self.viewer, now: self.now };
         let (mut before, mut searched, mut n_hits) = (None, 0, 0);
         loop {
-            let slice = self.read_slice(reader, view, before)?;
+            let slice = match self.read_slice(reader, view, before)? {
+                Ok(slice) => slice,
+                Err(refusal) => {
+                    send(error_reply(&refusal, self.cid.clone()));
+                    return Ok(());
+                }
+            };
             let mut examined = slice.examined;
             let mut end =
                 if slice.next.is_some() { SearchEnd::Searching } else { SearchEnd::Complete };
@@ -225,10 +235,11 @@ impl SearchJob {
         reader: &mut dyn Reader,
         view: View<'_>,
         before: Option<Seq>,
-    ) -> Result<Slice, StoreError> {
+    ) -> Result<Result<Slice, Refusal>, StoreError> {
         let mut slice = Slice::default();
         let (end, mut is_past_bound) = (now() + SEARCH_SLICE_TIME, false);
-        let scanned = reader.scan(view, before, SEARCH_SLICE_ROWS, &mut |row| {
+        let conversation = self.query.conversation.as_ref();
+        let scanned = reader.scan(view, conversation, before, SEARCH_SLICE_ROWS, &mut |row| {
             // Earlier messages are older, apart from those of a time when the server's clock was ahead.
             is_past_bound = self.query.after.is_some_and(|after| row.at < after);
             if is_past_bound {
@@ -243,8 +254,10 @@ impl SearchJob {
             }
             ControlFlow::Continue(())
         })?;
-        slice.next = scanned.next.filter(|_| !is_past_bound);
-        Ok(slice)
+        Ok(scanned.map(|scanned| {
+            slice.next = scanned.next.filter(|_| !is_past_bound);
+            slice
+        }))
     }
 
     fn results(&self, messages: Vec<Message>, searched: u64, end: SearchEnd) -> Event {

@@ -207,7 +207,14 @@ impl Session {
     ///
     /// A ping is answered here; the hub gets it only if it acknowledges events after `received`.
     async fn forward(&self, request: DecodedRequest, received: &mut Option<Seq>) -> bool {
-        let is_read = matches!(request.1, Ok(Request::History(_) | Request::SearchHistory(_)));
+        let is_read = matches!(
+            request.1,
+            Ok(Request::History(_)
+                | Request::SearchHistory(_)
+                | Request::Conversations
+                | Request::Rooms(_)
+                | Request::Users { .. })
+        );
         self.queue.begin_request(is_read).await;
         if let (_, Ok(Request::Ping(up_to))) = request {
             self.queue.push_answer(Frame::Pong);
@@ -257,7 +264,7 @@ impl Session {
                     *n_events += count;
                     bytes
                 }
-                Frame::Answer(bytes) | Frame::Transient(bytes) => bytes,
+                Frame::Answer(bytes) | Frame::Transient(bytes) | Frame::Setting(_, bytes) => bytes,
                 Frame::Pong => Event::Pong(*n_events).encode(),
             });
         }
@@ -267,8 +274,8 @@ impl Session {
             (Dialect::Extended, pieces) => self.write(writer, &pieces.concat()).await?,
             // Original clients expect one object per TLS record, so each is flushed by itself.
             (Dialect::Original, pieces) => {
-                for piece in pieces {
-                    self.write(writer, piece).await?;
+                for line in pieces.iter().flat_map(|piece| piece.split_inclusive(|b| *b == b'\n')) {
+                    self.write(writer, line).await?;
                 }
             }
         }

@@ -4,6 +4,7 @@
 //! need it; [`Memberships`] lists all viewers, as live delivery needs it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::Change;
 use super::row::split_recipients;
@@ -41,9 +42,7 @@ impl Viewers {
         match audience {
             Audience::Everyone => Self::Everyone,
             Audience::Room(room) => Self::Room { room: room.clone(), about, also: Vec::new() },
-            Audience::Only(users) => {
-                Self::Users(users.iter().chain([sender]).cloned().collect())
-            }
+            Audience::Only(users) => Self::Users(users.iter().chain([sender]).cloned().collect()),
         }
     }
 }
@@ -98,44 +97,79 @@ pub struct MemberChange {
 
 /// The members of all rooms, for live delivery.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Memberships(BTreeMap<RoomName, Room>);
+pub struct Memberships(BTreeMap<RoomName, LiveRoom>);
+
+/// A room, with what every event in it needs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct LiveRoom {
+    room: Room,
+    /// The members, ordered by ID: the viewers of almost every event, which share this slice.
+    members: Arc<[UserId]>,
+    /// All members see what is about later messages.
+    latest_since: Seq,
+}
+
+impl LiveRoom {
+    fn new(room: Room) -> Self {
+        Self {
+            members: room.members.keys().cloned().collect(),
+            latest_since: room.members.values().copied().max().unwrap_or_default(),
+            room,
+        }
+    }
+
+    fn viewers(&self, about: Seq, also: &[UserId]) -> Arc<[UserId]> {
+        let members = &self.room.members;
+        if is_shown(self.latest_since, about) && also.iter().all(|user| members.contains_key(user))
+        {
+            return Arc::clone(&self.members);
+        }
+        let shown = members.iter().filter(|(_, since)| is_shown(**since, about));
+        let viewers: BTreeSet<_> = shown.map(|(user, _)| user).chain(also).cloned().collect();
+        viewers.into_iter().collect()
+    }
+}
 
 impl Memberships {
     /// The memberships of a log that has just been opened.
     pub fn new(rooms: impl IntoIterator<Item = (RoomName, Room)>) -> Self {
-        Self(rooms.into_iter().collect())
+        Self(rooms.into_iter().map(|(name, room)| (name, LiveRoom::new(room))).collect())
     }
 
     /// Follows a change that was applied.
     pub fn apply(&mut self, change: &Change) {
         let Event::RoomChanged(changed) = &change.event else { return };
         let (private, archived) = (changed.state.private, changed.state.archived);
-        let new = Room { private, archived, members: BTreeMap::new() };
-        let room = self.0.entry(changed.room.clone()).or_insert(new);
-        room.archived = archived;
+        let mut room = match self.0.remove(&changed.room) {
+            Some(live) => Room { archived, ..live.room },
+            None => Room { private, archived, members: BTreeMap::new() },
+        };
         for MemberChange { user, since } in &change.members {
             match since {
                 Some(since) => room.members.insert(user.clone(), *since),
                 None => room.members.remove(user),
             };
         }
+        self.0.insert(changed.room.clone(), LiveRoom::new(room));
     }
 
     /// The room, if it exists.
     pub fn room(&self, name: &RoomName) -> Option<&Room> {
-        self.0.get(name)
+        self.0.get(name).map(|live| &live.room)
     }
 
-    /// Those who may see an event; `None` for everyone.
-    pub fn viewers(&self, viewers: &Viewers) -> Option<Vec<UserId>> {
+    /// All rooms, by name.
+    pub fn rooms(&self) -> impl Iterator<Item = (&RoomName, &Room)> {
+        self.0.iter().map(|(name, live)| (name, &live.room))
+    }
+
+    /// Those who may see an event, ordered by ID; `None` for everyone.
+    pub fn viewers(&self, viewers: &Viewers) -> Option<Arc<[UserId]>> {
         match viewers {
             Viewers::Everyone => None,
             Viewers::Users(users) => Some(users.iter().cloned().collect()),
             Viewers::Room { room, about, also } => {
-                let members = self.0.get(room).into_iter().flat_map(|room| &room.members);
-                let members = members.filter(|(_, since)| is_shown(**since, *about));
-                let members = members.map(|(user, _)| user).filter(|user| !also.contains(user));
-                Some(members.chain(also).cloned().collect())
+                Some(self.0.get(room).map_or_else(Arc::default, |live| live.viewers(*about, also)))
             }
         }
     }

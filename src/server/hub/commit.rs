@@ -27,11 +27,15 @@ impl Hub {
             }
             (Origin::Login(session), outcome) => self.finish_login(now, session, outcome, effects),
             (_, Outcome::Posted(message)) => self.on_posted(now, message, effects),
+            (origin, Outcome::Personal { user, event }) => {
+                let requester = origin.session();
+                effects.push(HubEffect::Send { to: SessionSet::Own { user, requester }, event });
+            }
             (Origin::Request { session, cid }, Outcome::Refused(refusal)) => {
                 send_error(session, cid, &refusal, effects);
             }
-            (Origin::Request { session, cid: Some(cid) }, Outcome::Repeated { seq, id }) => {
-                let event = Event::Stored(StoredReply { seq, id, cid: Some(cid) });
+            (Origin::Request { session, cid }, Outcome::Repeated { seq, id }) => {
+                let event = Event::Stored(StoredReply { seq, id, cid });
                 effects.push(HubEffect::Send { to: SessionSet::One(session), event });
             }
             // A message that was due may have been deleted. The others need no action.
@@ -91,6 +95,7 @@ impl Hub {
 
     fn on_changed(&mut self, change: &Change, effects: &mut Vec<HubEffect>) {
         self.head = change.event.seq().unwrap_or(self.head);
+        self.rooms.apply(change);
         let to = self.viewer_sessions(&change.viewers);
         effects.push(HubEffect::Send { to, event: change.event.clone() });
     }
