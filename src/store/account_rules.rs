@@ -8,7 +8,7 @@ use super::{
     Outcome, Rejection, StoreError, select_id,
 };
 use crate::protocol::error::Refusal;
-use crate::protocol::id::{Name, UserId};
+use crate::protocol::id::{MessageId, Name, Seq, UserId};
 use crate::protocol::message::Millis;
 
 /// What the rules look up in the log.
@@ -39,6 +39,8 @@ pub(super) trait AccountRows {
 #[derive(Debug)]
 pub(super) enum NoChange {
     AlreadyRegistered(UserId),
+    /// Everything is already as requested; the message, if it is about one.
+    Unchanged(Option<MessageId>),
     Refused(Refusal),
     Rejected(Rejection),
     Failed(StoreError),
@@ -62,11 +64,15 @@ impl<E: Into<StoreError>> From<E> for NoChange {
     }
 }
 
-/// The outcome of an entry that was applied or changes nothing.
-pub(super) fn outcome(applied: Result<Outcome, NoChange>) -> Result<Outcome, StoreError> {
+/// The outcome of an entry that was applied or changes nothing. `head` is the head of the log.
+pub(super) fn outcome(
+    applied: Result<Outcome, NoChange>,
+    head: Seq,
+) -> Result<Outcome, StoreError> {
     match applied {
         Ok(outcome) => Ok(outcome),
         Err(NoChange::AlreadyRegistered(user)) => Ok(Outcome::AlreadyRegistered(user)),
+        Err(NoChange::Unchanged(id)) => Ok(Outcome::Repeated { seq: head, id }),
         Err(NoChange::Refused(refusal)) => Ok(Outcome::Refused(refusal)),
         Err(NoChange::Rejected(rejection)) => Ok(Outcome::Rejected(rejection)),
         Err(NoChange::Failed(error)) => Err(error),

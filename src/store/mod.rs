@@ -11,9 +11,12 @@
 
 mod account_rules;
 pub mod ban;
+mod change;
 pub mod error;
+mod mention_rules;
 mod message_ids;
 mod read_gate;
+mod room_rules;
 mod row;
 mod rules;
 mod sight;
@@ -351,6 +354,32 @@ pub struct OpenInvite {
     pub uses: u32,
     /// When it expires.
     pub expires: Millis,
+}
+
+impl Entry {
+    /// Who requested it, and the id of the request, if a resend must not be executed again. Read markers and
+    /// notification settings are values: setting one twice is setting it once.
+    fn request(&self) -> Option<(&UserId, &Cid)> {
+        match self {
+            Self::Post(new) => Some((&new.sender, new.cid.as_ref()?)),
+            Self::Delete { by, cid, .. }
+            | Self::Edit { by, cid, .. }
+            | Self::React { by, cid, .. }
+            | Self::Pin { by, cid, .. } => Some((by, cid.as_ref()?)),
+            Self::Room(entry) => Some((entry.by.as_ref()?, entry.cid.as_ref()?)),
+            Self::Read { .. }
+            | Self::Notify { .. }
+            | Self::Expire { .. }
+            | Self::Remove { .. }
+            | Self::Register(_)
+            | Self::Rebind { .. }
+            | Self::Invite(_)
+            | Self::Ban(_)
+            | Self::Unban(_)
+            | Self::Retain(_)
+            | Self::Delivered { .. } => None,
+        }
+    }
 }
 
 impl OpenInvite {
