@@ -95,11 +95,17 @@ pub trait Store: Send + 'static {
     fn scrub(&mut self) -> Result<ScrubOutcome, StoreError>;
 
     /// Keeps the files short. For the time after the outcomes of a write are reported: it never waits for
-    /// readers, but for the disk.
+    /// readers, but for the disk, for long only if checkpoints do not run in the background.
     ///
     /// Unless an error is [transient](StoreError::is_transient), every later write fails.
     fn checkpoint(&mut self) -> Result<CheckpointOutcome, StoreError> {
         Ok(CheckpointOutcome::Done)
+    }
+
+    /// Runs checkpoints in the background from now on. Returns what a thread has to run for it, which ends
+    /// when the store is dropped; `None` if there is nothing to run.
+    fn run_checkpoints_in_background(&mut self) -> Result<Option<BackgroundWork>, StoreError> {
+        Ok(None)
     }
 
     /// The gate that all readers of this log pass.
@@ -107,6 +113,9 @@ pub trait Store: Send + 'static {
         Arc::default()
     }
 }
+
+/// What a thread runs.
+pub type BackgroundWork = Box<dyn FnOnce() + Send>;
 
 /// A reader of the log. Each call sees one consistent state, with everything committed before it.
 pub trait Reader {

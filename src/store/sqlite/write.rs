@@ -4,13 +4,12 @@ use rusqlite::{OptionalExtension, Transaction};
 
 use super::super::message_ids::MessageIds;
 use super::super::row::{
-    join_recipients, parse_audience, parse_message_id, parse_user_id, split_recipients, to_datetime,
+    join_recipients, parse_audience, parse_user_id, split_recipients, to_datetime,
 };
 use super::super::rules::{self, Original, Rows};
-use super::super::{
-    CID_RETENTION, Entry, NO_IDS_LEFT, NewMessage, Outcome, Removal, StoreError, advance_clock,
-};
-use super::{LogHeader, seq_column, seq_of, seq_to_sql};
+use super::super::{Entry, NO_IDS_LEFT, NewMessage, Outcome, Removal, StoreError, advance_clock};
+use super::requests::RecentRequests;
+use super::{LogHeader, seq_of, seq_to_sql};
 use crate::protocol::error::Refusal;
 use crate::protocol::event::{Deleted, Event};
 use crate::protocol::id::{Cid, MessageId, Seq, UserId};
@@ -29,6 +28,7 @@ pub(super) struct WriteTxn<'a> {
     pub(super) now: Millis,
     pub(super) header: LogHeader,
     pub(super) ids: MessageIds,
+    pub(super) requests: &'a mut RecentRequests,
 }
 
 impl WriteTxn<'_> {
@@ -52,6 +52,18 @@ impl WriteTxn<'_> {
                 Ok(Outcome::Done)
             }
         }
+    }
+
+    /// Completes what `old`, the log header before the transaction, and the current one differ in.
+    pub(super) fn finish(&self, old: LogHeader) -> Result<LogHeader, StoreError> {
+        let LogHeader { head, clock, horizon } = self.header;
+        if self.header != old {
+            self.index_cids(old.head)?;
+            self.db
+                .prepare_cached("UPDATE log SET head = ?1, clock = ?2, horizon = ?3")?
+                .execute((seq_to_sql(head), clock, seq_to_sql(horizon)))?;
+        }
+        Ok(self.header)
     }
 
     fn post(&mut self, new: &NewMessage) -> Result<Outcome, StoreError> {
@@ -80,7 +92,7 @@ impl WriteTxn<'_> {
         self.insert_message(&message, at, zone)?;
         self.header.head = seq;
         self.header.clock = at;
-        self.remember_cid(&new.sender, new.cid.as_ref(), id)?;
+        self.remember_cid(&new.sender, new.cid.as_ref(), id);
         Ok(Outcome::Posted(message))
     }
 
@@ -122,7 +134,7 @@ impl WriteTxn<'_> {
             return Ok(Outcome::Refused(refusal));
         }
         let outcome = self.replace_by_tombstone(id, |author| Some(author.clone()), cid)?;
-        self.remember_cid(by, cid, id)?;
+        self.remember_cid(by, cid, id);
         Ok(outcome)
     }
 
@@ -132,47 +144,6 @@ impl WriteTxn<'_> {
 
     fn expire(&mut self, id: MessageId) -> Result<Outcome, StoreError> {
         self.replace_by_tombstone(id, |_| None, None)
-    }
-
-    /// The outcome of an earlier request with the same `cid`, if there was one.
-    fn prior_outcome(
-        &self,
-        sender: &UserId,
-        cid: Option<&Cid>,
-    ) -> Result<Option<Outcome>, StoreError> {
-        let Some(cid) = cid else { return Ok(None) };
-        let oldest = advance_clock(self.header.clock, self.now) - CID_RETENTION;
-        let found = self
-            .db
-            .prepare_cached("SELECT seq, id FROM sent WHERE sender = ?1 AND cid = ?2 AND at > ?3")?
-            .query_row((sender.as_str(), cid.as_str(), oldest), |row| {
-                Ok((seq_column(row, 0)?, row.get(1)?))
-            })
-            .optional()?;
-        let Some((seq, id)) = found else { return Ok(None) };
-        Ok(Some(Outcome::Repeated { seq, id: parse_message_id(id)? }))
-    }
-
-    fn remember_cid(
-        &self,
-        sender: &UserId,
-        cid: Option<&Cid>,
-        id: MessageId,
-    ) -> Result<(), StoreError> {
-        if let Some(cid) = cid {
-            self.db
-                .prepare_cached(
-                    "INSERT OR REPLACE INTO sent (seq, sender, cid, id, at) VALUES (?1, ?2, ?3, ?4, ?5)",
-                )?
-                .execute((
-                    seq_to_sql(self.header.head),
-                    sender.as_str(),
-                    cid.as_str(),
-                    id.number(),
-                    self.header.clock,
-                ))?;
-        }
-        Ok(())
     }
 
     fn find_message(&self, id: MessageId) -> Result<Option<StoredMessage>, StoreError> {
@@ -232,6 +203,7 @@ impl WriteTxn<'_> {
     }
 
     pub(super) fn delete_message(&self, message: &StoredMessage) -> Result<(), StoreError> {
+        self.keep_cid(message.seq)?;
         self.db
             .prepare_cached("DELETE FROM message WHERE seq = ?1")?
             .execute([seq_to_sql(message.seq)])?;
