@@ -37,6 +37,9 @@ pub(super) fn mentions(
     guests: &BTreeSet<UserId>,
 ) -> Result<Mentions, StoreError> {
     let mut mentioned = Vec::new();
+    if !text.contains('@') {
+        return Ok(Mentions::None);
+    }
     for word in mention_words(text).into_iter().take(WORDS_LOOKED_UP) {
         if word.is_all() {
             if may_mention_all(rows, author, audience)? {

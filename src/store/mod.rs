@@ -108,11 +108,17 @@ pub trait Store: Send + 'static {
     fn scrub(&mut self) -> Result<ScrubOutcome, StoreError>;
 
     /// Keeps the files short. For the time after the outcomes of a write are reported: it never waits for
-    /// readers, but for the disk.
+    /// readers, but for the disk, for long only if checkpoints do not run in the background.
     ///
     /// Unless an error is [transient](StoreError::is_transient), every later write fails.
     fn checkpoint(&mut self) -> Result<CheckpointOutcome, StoreError> {
         Ok(CheckpointOutcome::Done)
+    }
+
+    /// Runs checkpoints in the background from now on. Returns what a thread has to run for it, which ends
+    /// when the store is dropped; `None` if there is nothing to run.
+    fn run_checkpoints_in_background(&mut self) -> Result<Option<BackgroundWork>, StoreError> {
+        Ok(None)
     }
 
     /// The gate that all readers of this log pass.
@@ -120,6 +126,13 @@ pub trait Store: Send + 'static {
         Arc::default()
     }
 }
+
+/// What a thread runs.
+pub type BackgroundWork = Box<dyn FnOnce() + Send>;
+
+/// The text and recipients of a page, in bytes. A page ends after the message that exceeds it, however few
+/// there are: with 256 recipients each, 100 messages would take 40 ms to read.
+pub const PAGE_BYTES: usize = 256 * 1024;
 
 /// What a reader answers: what was asked for, or why the viewer does not get it.
 pub type Answer<T> = Result<T, Refusal>;
@@ -465,6 +478,21 @@ pub struct Retained {
     pub next: Option<Seq>,
 }
 
+impl Outcome {
+    /// Whether something was announced, and the message that it is about, if any.
+    fn stored_id(&self) -> Option<Option<MessageId>> {
+        match self {
+            Self::Posted(message) => Some(Some(message.id)),
+            Self::Changed(change) => Some(match &change.event {
+                Event::Reacted(reacted) => Some(reacted.id),
+                Event::Pinned(pinned) => Some(pinned.id),
+                event => event.removed_message(),
+            }),
+            _ => None,
+        }
+    }
+}
+
 /// A change other than a new message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Change {
@@ -560,6 +588,15 @@ pub struct MessagePage {
     pub has_earlier: bool,
     /// Whether there are later messages.
     pub has_later: bool,
+}
+
+impl<T> Page<T> {
+    /// The first `limit` of `items`.
+    fn new(mut items: Vec<T>, limit: usize) -> Self {
+        let has_more = items.len() > limit;
+        items.truncate(limit);
+        Self { items, has_more }
+    }
 }
 
 /// A page of a list.

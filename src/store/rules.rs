@@ -4,18 +4,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::NewMessage;
-use super::StoreError;
 use super::account_rules::NoChange;
-use super::row::join_recipients;
+use super::row::{join_recipients, key_of_named};
 use super::sight::Sight;
+use super::{NewMessage, StoreError};
 use crate::protocol::error::Refusal;
 use crate::protocol::id::{MessageId, RoomName, Seq, UserId};
 use crate::protocol::limits::{PINNED_MESSAGES, REACTION_KINDS};
 use crate::protocol::message::{Audience, MessageKind};
 use crate::protocol::reaction::Emoji;
-use crate::protocol::room::RoomState;
-use crate::protocol::text::SafeText;
+use crate::protocol::room::{NotifyLevel, RoomState};
 
 /// What the rules need to know of a stored message that has not expired.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,6 +22,13 @@ pub(super) struct Original {
     pub(super) author: UserId,
     pub(super) audience: Audience,
     pub(super) is_temporary: bool,
+}
+
+impl Original {
+    /// The key of its conversation.
+    pub(super) fn conversation(&self) -> String {
+        key_of_named(&self.author, &self.audience)
+    }
 }
 
 /// What the rules look up in the log.
@@ -37,6 +42,9 @@ pub(super) trait Rows {
 
     /// The first event of the room that a member may see; `None` if the user is no member.
     fn member_since(&self, room: &RoomName, user: &UserId) -> Result<Option<Seq>, StoreError>;
+
+    /// Whether the direct conversation with this key has events.
+    fn is_in_conversation(&self, user: &UserId, key: &str) -> Result<bool, StoreError>;
 
     /// The member who has been in the room longest.
     fn owner(&self, room: &RoomName) -> Result<Option<UserId>, StoreError>;
@@ -93,12 +101,11 @@ pub(super) fn room_of_member(
     room: &RoomName,
     user: &UserId,
 ) -> Result<RoomState, NoChange> {
-    let is_member = rows.member_since(room, user)?.is_some();
-    match rows.room(room)? {
-        Some(state) if is_member => Ok(state),
-        Some(state) if !state.private => Err(Refusal::NotAMember(room.clone()).into()),
-        Some(_) | None => Err(Refusal::NoSuchRoom(room.clone()).into()),
-    }
+    let since = rows.member_since(room, user)?.map(|since| (room.clone(), since));
+    let sight = Sight { viewer: user, rooms: BTreeMap::from_iter(since) };
+    let state = rows.room(room)?;
+    readable(&sight, &Audience::Room(room.clone()), state.as_ref())?;
+    Ok(state.unwrap_or_default())
 }
 
 fn named(audience: &Audience) -> Option<BTreeSet<UserId>> {
@@ -208,11 +215,6 @@ pub(super) fn may_edit(rows: &impl Rows, id: MessageId, by: &UserId) -> Result<O
     Ok(original)
 }
 
-/// The text after an edit, which differs from the one before it.
-pub(super) fn may_replace(id: MessageId, old: &str, new: &SafeText) -> Result<(), NoChange> {
-    if old == new.as_str() { Err(NoChange::Unchanged(Some(id))) } else { Ok(()) }
-}
-
 /// Whoever may see a message may react to it. `kinds` are its reactions, and whether each of them is also
 /// the user's.
 pub(super) fn may_react(
@@ -261,6 +263,61 @@ pub(super) fn may_pin(
         return Err(Refusal::LimitReached(PINNED_MESSAGES, what).into());
     }
     Ok(original)
+}
+
+/// Whether the viewer may read a conversation. `state` is that of the room, if it is one.
+pub(super) fn readable(
+    sight: &Sight<'_>,
+    conversation: &Audience,
+    state: Option<&RoomState>,
+) -> Result<(), Refusal> {
+    match (conversation, state) {
+        (Audience::Everyone | Audience::Only(_), _) => Ok(()),
+        (Audience::Room(room), Some(_)) if sight.rooms.contains_key(room) => Ok(()),
+        (Audience::Room(room), Some(state)) if !state.private => {
+            Err(Refusal::NotAMember(room.clone()))
+        }
+        (Audience::Room(room), Some(_) | None) => Err(Refusal::NoSuchRoom(room.clone())),
+    }
+}
+
+/// The conversation, as the user names it, if it may have settings of that user.
+pub(super) fn may_mark(
+    rows: &impl Rows,
+    by: &UserId,
+    conversation: &Audience,
+) -> Result<Audience, NoChange> {
+    if !rows.is_registered(by)? {
+        return Err(Refusal::NotAllowed("a guest has no read markers").into());
+    }
+    match conversation {
+        Audience::Everyone => {}
+        Audience::Room(room) => {
+            room_of_member(rows, room, by)?;
+        }
+        Audience::Only(users) => {
+            let others: BTreeSet<_> = users.iter().filter(|user| *user != by).cloned().collect();
+            if !rows.is_in_conversation(by, &key_of_named(by, conversation))? {
+                let text = "you have no messages in this conversation";
+                return Err(Refusal::NotAllowed(text).into());
+            }
+            return Ok(Audience::Only(others));
+        }
+    }
+    Ok(conversation.clone())
+}
+
+/// A read marker moves forward only, unless the user marks messages as unread.
+pub(super) fn moved_marker(old: Seq, up_to: Seq, unread: bool) -> Seq {
+    if unread { up_to } else { old.max(up_to) }
+}
+
+/// Which messages ring if the user has set nothing.
+pub(super) fn default_notify(conversation: &Audience) -> NotifyLevel {
+    match conversation {
+        Audience::Everyone | Audience::Room(_) => NotifyLevel::Mentions,
+        Audience::Only(_) => NotifyLevel::All,
+    }
 }
 
 fn only(recipients: BTreeSet<UserId>) -> Result<Audience, Refusal> {

@@ -276,7 +276,7 @@ pub struct LogThreads(Vec<JoinHandle<()>>);
 
 /// Starts the threads of a log. A panic of the writer aborts the process, because nothing may be sent
 /// to clients that is not in the log.
-pub fn spawn_threads<S: Store>(store: S) -> Result<(LogHandles, LogThreads), StoreError> {
+pub fn spawn_threads<S: Store>(mut store: S) -> Result<(LogHandles, LogThreads), StoreError> {
     let mut threads = Vec::new();
     let mut spawn_readers = |name, count, prepare: fn()| -> Result<ReaderHandle, StoreError> {
         let (handle, queue) = read_queue();
@@ -292,6 +292,12 @@ pub fn spawn_threads<S: Store>(store: S) -> Result<(LogHandles, LogThreads), Sto
     };
     let readers = spawn_readers("store-read", READER_THREADS, || {})?;
     let searchers = spawn_readers("store-search", search_threads(), lower_priority)?;
+    if let Some(run) = store.run_checkpoints_in_background()? {
+        threads.push(spawn("store-checkpoint", move || {
+            let _abort = AbortOnPanic;
+            run();
+        })?);
+    }
     let (writer, queue) = write_queue_with(store.read_gate());
     threads.push(spawn("store", move || {
         let _abort = AbortOnPanic;

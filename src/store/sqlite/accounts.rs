@@ -26,6 +26,8 @@ impl WriteTxn<'_> {
             .prepare_cached("INSERT INTO person (user, key, at) VALUES (?1, ?2, ?3)")?
             .execute((user.as_str(), new.key, self.now))?;
         insert_skeletons(self.db, &new.name)?;
+        // Whatever is there already counts as read.
+        self.write_marker(user.as_str(), "", self.header.head)?;
         Ok(Outcome::Registered { user, key: new.key })
     }
 
@@ -108,7 +110,7 @@ impl AccountRows for WriteTxn<'_> {
     }
 
     fn has_direct_messages(&self, user: &UserId) -> Result<bool, StoreError> {
-        let mut statement = self.db.prepare_cached("SELECT 1 FROM feed WHERE reader = ?1")?;
+        let mut statement = self.db.prepare_cached("SELECT 1 FROM direct WHERE user = ?1")?;
         Ok(statement.exists([user.as_str()])?)
     }
 }

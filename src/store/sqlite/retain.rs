@@ -3,7 +3,8 @@
 use super::super::{
     CID_RETENTION, Outcome, RETAIN_ROWS, Retain, Retained, StoreError, TOMBSTONE_RETENTION,
 };
-use super::write::{FeedKind, StoredMessage, WriteTxn, feeds_for};
+use super::changes::change_row;
+use super::write::{StoredMessage, WriteTxn};
 use super::{query_all, seq_column, seq_to_sql};
 use crate::protocol::id::Seq;
 use crate::protocol::message::Millis;
@@ -27,7 +28,7 @@ impl WriteTxn<'_> {
         if let Some(before) = retain.before {
             self.remove_messages(before, retain.now, &mut progress)?;
         }
-        progress.has_more |= self.remove_tombstones(retain.now - TOMBSTONE_RETENTION)?;
+        progress.has_more |= self.remove_changes(retain.now - TOMBSTONE_RETENTION)?;
         progress.has_more |= self.remove_cids(retain.now - CID_RETENTION)?;
         self.db.prepare_cached("DELETE FROM invite WHERE expires <= ?1")?.execute([retain.now])?;
         Ok(Outcome::Retained(Retained {
@@ -61,7 +62,7 @@ impl WriteTxn<'_> {
     }
 
     fn messages_after(&self, after: Seq) -> Result<Vec<MessageRow>, StoreError> {
-        let sql = "SELECT at, seq, sender, recipients, expires FROM message
+        let sql = "SELECT at, seq, sender, recipients, expires, mentions FROM message
                    WHERE seq > ?1 ORDER BY seq LIMIT ?2";
         query_all(self.db, sql, (seq_to_sql(after), RETAIN_ROWS), |row| {
             let message = StoredMessage {
@@ -69,6 +70,7 @@ impl WriteTxn<'_> {
                 sender: row.get(2)?,
                 recipients: row.get(3)?,
                 expires: row.get(4)?,
+                mentions: row.get(5)?,
             };
             Ok(MessageRow { at: row.get(0)?, message })
         })
@@ -97,20 +99,14 @@ impl WriteTxn<'_> {
     }
 
     /// Returns whether there may be more.
-    fn remove_tombstones(&mut self, before: Millis) -> Result<bool, StoreError> {
-        let sql = "SELECT at, seq, people FROM mark ORDER BY seq LIMIT ?1";
-        let tombstones = query_all(self.db, sql, [RETAIN_ROWS], |row| {
-            let viewers: Option<String> = row.get(2)?;
-            Ok((row.get::<_, Millis>(0)?, seq_column(row, 1)?, viewers))
-        })?;
-        let old: Vec<_> = tombstones.into_iter().take_while(|(at, ..)| *at < before).collect();
-        for (_, seq, viewers) in &old {
-            self.db
-                .prepare_cached("DELETE FROM mark WHERE seq = ?1")?
-                .execute([seq_to_sql(*seq)])?;
-            // `mark.people` includes the sender.
-            self.remove_from_feeds(FeedKind::Tombstone, *seq, &feeds_for(viewers.as_deref(), ""))?;
-            self.header.horizon = self.header.horizon.max(*seq);
+    fn remove_changes(&mut self, before: Millis) -> Result<bool, StoreError> {
+        let sql = "SELECT seq, id, about, user, cid, conversation, also, at, data
+                   FROM change ORDER BY seq LIMIT ?1";
+        let changes = query_all(self.db, sql, [RETAIN_ROWS], change_row)?;
+        let old: Vec<_> = changes.into_iter().take_while(|change| change.at < before).collect();
+        for change in &old {
+            self.delete_change(change)?;
+            self.header.horizon = self.header.horizon.max(change.seq);
         }
         Ok(old.len() == usize::from(RETAIN_ROWS))
     }
