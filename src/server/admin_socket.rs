@@ -22,7 +22,7 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::admin::{AdminCommand, AdminReply, BanInfo, ConnectionInfo, InviteInfo, ServerStats};
+use super::admin::{AdminCommand, AdminReply, InviteInfo, ServerStats};
 use super::audit::{self, AuditLog};
 use super::hub_task::{HubCommand, HubSender, system_clock};
 use super::limits::{ACCEPT_RETRY_DELAY, ADMIN_CONNECTIONS, ADMIN_LINE_BYTES, ADMIN_TIMEOUT};
@@ -232,43 +232,37 @@ impl AdminHandler {
                 listening: self.server_address,
                 fingerprint: self.fingerprint,
             },
-            AdminReply::Stats(stats) => self.complete_stats(stats).await,
-            AdminReply::List { connections, banned, .. } => {
-                self.complete_list(connections, banned).await
-            }
-            reply => reply,
+            reply => self.complete(reply).await,
         }
     }
 
-    /// Adds the invites, which only the log knows.
-    async fn complete_list(
-        &self,
-        connections: Vec<ConnectionInfo>,
-        banned: Vec<BanInfo>,
-    ) -> AdminReply {
-        let now = system_clock().millis();
-        match self.readers.read(move |reader| reader.open_invites(now)).await {
-            Ok(open) => {
-                let info = |open: OpenInvite| InviteInfo { uses: open.uses, expires: open.expires };
-                let invites = open.into_iter().map(info).collect();
-                AdminReply::List { connections, banned, invites }
+    /// Adds what the hub does not know: the open invites and some figures.
+    async fn complete(&self, reply: AdminReply) -> AdminReply {
+        let now = system_clock();
+        let completed = match reply {
+            AdminReply::List { connections, banned, invites: _ } => {
+                let open = self.readers.read(move |reader| reader.open_invites(now.millis())).await;
+                open.map(|open| {
+                    let info =
+                        |open: OpenInvite| InviteInfo { uses: open.uses, expires: open.expires };
+                    let invites = open.into_iter().map(info).collect();
+                    AdminReply::List { connections, banned, invites }
+                })
             }
-            Err(error) => refused(error.to_string()),
-        }
-    }
-
-    /// Adds the figures that the hub does not know.
-    async fn complete_stats(&self, stats: ServerStats) -> AdminReply {
-        match self.readers.read(|reader| reader.size()).await {
-            Ok(size) => AdminReply::Stats(ServerStats {
-                messages: size.messages,
-                bytes: size.bytes,
-                uptime: (system_clock().monotonic - self.started).as_secs(),
-                memory: resident_memory(),
-                ..stats
-            }),
-            Err(error) => refused(error.to_string()),
-        }
+            AdminReply::Stats(stats) => {
+                self.readers.read(|reader| reader.size()).await.map(|size| {
+                    AdminReply::Stats(ServerStats {
+                        messages: size.messages,
+                        bytes: size.bytes,
+                        uptime: (now.monotonic - self.started).as_secs(),
+                        memory: resident_memory(),
+                        ..stats
+                    })
+                })
+            }
+            reply => Ok(reply),
+        };
+        completed.unwrap_or_else(|error| refused(error.to_string()))
     }
 }
 

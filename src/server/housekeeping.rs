@@ -7,7 +7,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep_until};
 
 use super::hub::trusted_clock::{Reading, TrustedClock};
@@ -18,7 +17,7 @@ use super::limits::{
 use crate::protocol::id::Seq;
 use crate::protocol::message::Millis;
 use crate::store::worker::WriterHandle;
-use crate::store::{Retain, Retained, Retention, ScrubOutcome, StoreError};
+use crate::store::{Entry, Outcome, Retain, Retention, ScrubOutcome, StoreError};
 
 /// The maintenance task.
 pub(super) struct Housekeeping {
@@ -109,10 +108,14 @@ impl Housekeeping {
         while let Some(after) = next {
             let now = self.trusted_time();
             let before = self.retention.cutoff(now);
-            let retained = self.retain(Retain { before, now, after }).await?;
+            let entry = Entry::Retain(Retain { before, now, after });
+            let outcomes = self.writer.propose(now, vec![entry]).await?.wait().await?;
+            let [Outcome::Retained(retained)] = outcomes[..] else { return Ok(()) };
             if retained.has_removed {
                 schedule.schedule_scrub(self.now());
             }
+            // Sending fails only while the server stops.
+            drop(self.hub.send(HubCommand::Retained(retained)).await);
             next = retained.next;
         }
         let now = self.now();
@@ -120,14 +123,6 @@ impl Housekeeping {
             schedule.next_sweep = now + SWEEP_INTERVAL;
         }
         Ok(())
-    }
-
-    /// Proposes one step to the log. Fails with [`StoreError::Closed`] while the server stops.
-    async fn retain(&self, retain: Retain) -> Result<Retained, StoreError> {
-        let (reply, retained) = oneshot::channel();
-        let sent = self.hub.send(HubCommand::Retain { retain, reply }).await;
-        sent.map_err(|_stopped| StoreError::Closed)?;
-        retained.await.map_err(|_stopped| StoreError::Closed)?
     }
 
     /// Overwrites removed text in the files, unless a reader still holds on to it.

@@ -32,7 +32,7 @@ use crate::protocol::message::Millis;
 use crate::protocol::query::SearchQuery;
 use crate::protocol::request::{DecodedRequest, Login, Request};
 use crate::store::worker::LogHandles;
-use crate::store::{Entry, Outcome, Reader, Retain, Retained, StoreError, View};
+use crate::store::{Entry, Outcome, Reader, Retained, StoreError, View};
 
 /// A message to the hub task: from sessions, the admin socket and housekeeping.
 #[derive(Debug)]
@@ -45,9 +45,8 @@ pub(super) enum HubCommand {
     Admin { command: AdminCommand, reply: oneshot::Sender<AdminReply> },
     /// A session missed presence announcements.
     UserListWanted(SessionId),
-    /// Housekeeping removes what is past its retention. Dropping `reply` unsent means that the server is
-    /// stopping.
-    Retain { retain: Retain, reply: oneshot::Sender<Result<Retained, StoreError>> },
+    /// What is past its retention was removed from the log.
+    Retained(Retained),
     /// The connection ended.
     Disconnected(SessionId),
 }
@@ -79,7 +78,7 @@ pub(super) fn system_clock() -> Now {
 pub(super) struct LogChanges {
     /// A message was removed; its text is still in the files.
     pub(super) removed: Notify,
-    /// The log was written to, other than by retention.
+    /// The log was written to.
     pub(super) written: Notify,
 }
 
@@ -120,8 +119,6 @@ pub(super) struct HubTask {
     searches: ActiveSearches,
     admin_replies: HashMap<AdminRequestId, oneshot::Sender<AdminReply>>,
     next_admin_request: u64,
-    /// Housekeeping waits for it. There is one at a time.
-    retain_reply: Option<oneshot::Sender<Result<Retained, StoreError>>>,
     /// [`LogChanges::removed`] has to be signalled.
     has_removed: bool,
     /// [`LogChanges::written`] has to be signalled.
@@ -144,7 +141,6 @@ impl HubTask {
             searches: ActiveSearches::default(),
             admin_replies: HashMap::new(),
             next_admin_request: 0,
-            retain_reply: None,
             has_removed: false,
             has_written: false,
             is_log_failing: false,
@@ -221,9 +217,10 @@ impl HubTask {
                     self.fanout.resume_transient(session);
                     self.handle_input(now, HubInput::UserListWanted(session));
                 }
-                HubCommand::Retain { retain, reply } => {
-                    self.retain_reply = Some(reply);
-                    self.proposals.push((Origin::Retention, Entry::Retain(retain)));
+                HubCommand::Retained(retained) => {
+                    self.fanout.forget_through(retained.horizon);
+                    let (origin, outcome) = (Origin::NoReply, Outcome::Retained(retained));
+                    self.handle_input(now, HubInput::Applied { origin, outcome });
                 }
             }
         }
@@ -333,13 +330,8 @@ impl HubTask {
         match outcomes {
             Ok(outcomes) => {
                 self.is_log_failing = false;
+                self.has_written = true;
                 for (origin, outcome) in origins.into_iter().zip(outcomes) {
-                    if let Outcome::Retained(retained) = outcome {
-                        self.fanout.forget_through(retained.horizon);
-                        self.report_retained(Ok(retained));
-                    } else {
-                        self.has_written = true;
-                    }
                     self.handle_input(now, HubInput::Applied { origin, outcome });
                 }
             }
@@ -349,19 +341,9 @@ impl HubTask {
                 }
                 let reason = public_reason(&error);
                 for origin in origins {
-                    if origin == Origin::Retention {
-                        self.report_retained(Err(error.clone()));
-                    }
                     self.handle_input(now, HubInput::NotApplied { origin, reason });
                 }
             }
-        }
-    }
-
-    fn report_retained(&mut self, result: Result<Retained, StoreError>) {
-        if let Some(reply) = self.retain_reply.take() {
-            // Housekeeping may have ended.
-            reply.send(result).ok();
         }
     }
 

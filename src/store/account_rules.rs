@@ -5,7 +5,7 @@
 
 use super::{
     BanSubject, BanTarget, IDS_PER_KEY, IdHolder, InviteRule, NewUser, OPEN_INVITES, OpenInvite,
-    Outcome, Rejection, StoreError, select_id,
+    Outcome, StoreError, candidate_id,
 };
 use crate::protocol::error::Refusal;
 use crate::protocol::id::{MessageId, Name, Seq, UserId};
@@ -28,9 +28,6 @@ pub(super) trait AccountRows {
     /// Another registered name that shares a skeleton with `name`.
     fn similar_name(&self, name: &Name) -> Result<Option<Name>, StoreError>;
 
-    /// The number of registered IDs of this name.
-    fn count_ids(&self, name: &Name) -> Result<u32, StoreError>;
-
     /// Whether someone has direct messages under this ID, which its next holder would see.
     fn has_direct_messages(&self, user: &UserId) -> Result<bool, StoreError>;
 }
@@ -38,23 +35,22 @@ pub(super) trait AccountRows {
 /// Why an entry changes nothing.
 #[derive(Debug)]
 pub(super) enum NoChange {
-    AlreadyRegistered(UserId),
     /// Everything is already as requested; the message, if it is about one.
     Unchanged(Option<MessageId>),
-    Refused(Refusal),
-    Rejected(Rejection),
+    /// By the rules; this is its outcome.
+    Decided(Box<Outcome>),
     Failed(StoreError),
+}
+
+impl From<Outcome> for NoChange {
+    fn from(outcome: Outcome) -> Self {
+        Self::Decided(Box::new(outcome))
+    }
 }
 
 impl From<Refusal> for NoChange {
     fn from(refusal: Refusal) -> Self {
-        Self::Refused(refusal)
-    }
-}
-
-impl From<Rejection> for NoChange {
-    fn from(rejection: Rejection) -> Self {
-        Self::Rejected(rejection)
+        Outcome::Refused(refusal).into()
     }
 }
 
@@ -71,10 +67,8 @@ pub(super) fn outcome(
 ) -> Result<Outcome, StoreError> {
     match applied {
         Ok(outcome) => Ok(outcome),
-        Err(NoChange::AlreadyRegistered(user)) => Ok(Outcome::AlreadyRegistered(user)),
         Err(NoChange::Unchanged(id)) => Ok(Outcome::Repeated { seq: head, id }),
-        Err(NoChange::Refused(refusal)) => Ok(Outcome::Refused(refusal)),
-        Err(NoChange::Rejected(rejection)) => Ok(Outcome::Rejected(rejection)),
+        Err(NoChange::Decided(outcome)) => Ok(*outcome),
         Err(NoChange::Failed(error)) => Err(error),
     }
 }
@@ -88,24 +82,32 @@ pub(super) fn new_id(
 ) -> Result<UserId, NoChange> {
     let own = rows.ids_of(&new.key)?;
     if let Some(id) = latest_of_name(&own, &new.name) {
-        return Err(NoChange::AlreadyRegistered(id.clone()));
+        return Err(Outcome::AlreadyRegistered(id.clone()).into());
     }
     if let InviteRule::Required(hash) = &new.invite {
-        let hash = hash.as_ref().ok_or(Refusal::InviteNeeded)?;
+        let hash = hash.as_ref().ok_or(Outcome::Refused(Refusal::InviteNeeded))?;
         let is_usable = |invite: &OpenInvite| invite.is_usable(now);
-        rows.find_invite(hash)?.filter(is_usable).ok_or(Refusal::BadInvite)?;
+        rows.find_invite(hash)?.filter(is_usable).ok_or(Outcome::Refused(Refusal::BadInvite))?;
     }
     if own.len() >= IDS_PER_KEY {
-        return Err(Refusal::TooManyIds(own).into());
+        return Err(Outcome::Refused(Refusal::TooManyIds(own)).into());
     }
     let similar = match &new.similar_guest {
         None => rows.similar_name(&new.name)?,
         guest => guest.clone(),
     };
     if let Some(other) = similar {
-        return Err(Refusal::ConfusableName(new.name.clone(), other).into());
+        let refusal = Refusal::ConfusableName(new.name.clone(), other);
+        return Err(Outcome::Refused(refusal).into());
     }
-    free_id(rows, new)
+    let mut tries = 0;
+    loop {
+        let user = candidate_id(&new.name, IdHolder::Key, new.draw, tries);
+        if rows.key_of(&user)?.is_none() && !rows.has_direct_messages(&user)? {
+            return Ok(user);
+        }
+        tries += 1;
+    }
 }
 
 /// The key's ID of that name: the latest of several, which may be an old ID that was rebound to this key.
@@ -113,29 +115,16 @@ pub fn latest_of_name<'a>(own: &'a [UserId], name: &Name) -> Option<&'a UserId> 
     own.iter().rev().find(|id| id.name() == name.as_str())
 }
 
-/// The first free ID from the one that was drawn.
-fn free_id(rows: &impl AccountRows, new: &NewUser) -> Result<UserId, NoChange> {
-    let n_used = rows.count_ids(&new.name)?;
-    for tries in 0..=u32::MAX {
-        let draw = new.draw.wrapping_add(tries.into());
-        let user = select_id(&new.name, IdHolder::Key, n_used.saturating_add(tries), draw);
-        if rows.key_of(&user)?.is_none() && !rows.has_direct_messages(&user)? {
-            return Ok(user);
-        }
-    }
-    Err(Refusal::NotStored("all IDs of this name are in use").into())
-}
-
 /// The key that loses an ID which is bound to another.
 pub(super) fn key_to_replace(rows: &impl AccountRows, user: &UserId) -> Result<[u8; 32], NoChange> {
-    rows.key_of(user)?.ok_or_else(|| Rejection::NoKey(user.clone()).into())
+    rows.key_of(user)?.ok_or_else(|| Outcome::NoKey(user.clone()).into())
 }
 
 pub(super) fn may_invite(rows: &impl AccountRows, now: Millis) -> Result<(), NoChange> {
     if rows.count_invites(now)? < OPEN_INVITES {
         Ok(())
     } else {
-        Err(Rejection::TooManyInvites.into())
+        Err(Outcome::TooManyInvites.into())
     }
 }
 
@@ -156,7 +145,7 @@ pub(super) fn ban_to_lift(
     subject: &BanSubject,
 ) -> Result<BanTarget, NoChange> {
     let target = ban_target(rows, subject)?;
-    if rows.is_banned(&target)? { Ok(target) } else { Err(Rejection::NotBanned(target).into()) }
+    if rows.is_banned(&target)? { Ok(target) } else { Err(Outcome::NotBanned(target).into()) }
 }
 
 #[cfg(test)]
@@ -205,12 +194,6 @@ mod tests {
             Ok(self.similar.map(|name| name.parse().unwrap()))
         }
 
-        fn count_ids(&self, name: &Name) -> Result<u32, StoreError> {
-            let prefix = format!("{name}_");
-            let same = self.ids.iter().filter(|(id, _)| id.starts_with(&prefix));
-            Ok(u32::try_from(same.count()).unwrap())
-        }
-
         fn has_direct_messages(&self, user: &UserId) -> Result<bool, StoreError> {
             Ok(self.direct.contains(&user.as_str()))
         }
@@ -222,12 +205,13 @@ mod tests {
     }
 
     /// The new ID, or what is wrong.
-    fn text(applied: Result<UserId, NoChange>) -> String {
-        match applied {
-            Ok(user) => user.to_string(),
-            Err(NoChange::AlreadyRegistered(user)) => format!("already {user}"),
-            Err(NoChange::Refused(refusal)) => format!("{:?}", refusal.code()),
-            Err(other) => panic!("{other:?}"),
+    fn register(rows: &Rows, new: &NewUser) -> String {
+        let new_id = new_id(rows, new, NOW).map(|user| Outcome::Registered { user, key: KEY });
+        match outcome(new_id).unwrap() {
+            Outcome::Registered { user, .. } => user.to_string(),
+            Outcome::AlreadyRegistered(user) => format!("already {user}"),
+            Outcome::Refused(refusal) => format!("{:?}", refusal.code()),
+            other => panic!("{other:?}"),
         }
     }
 
@@ -261,7 +245,7 @@ mod tests {
                     };
                     let checks = [existing, invite, too_many, similar, "Bob_0002"];
                     let expected = checks.into_iter().find(|check| !check.is_empty()).unwrap();
-                    let found = text(new_id(&rows, &bob(rule, guest), NOW));
+                    let found = register(&rows, &bob(rule, guest));
                     assert_eq!(found, expected, "{own} {rule:?} {uses} {expires} {similar}");
                 }
             }
@@ -278,7 +262,7 @@ mod tests {
             (vec![other("Bobby_0002"), other("Bo_0002")], vec!["Bob_0003"], "Bob_0002"),
         ] {
             let rows = Rows { ids, direct, ..Rows::default() };
-            assert_eq!(text(new_id(&rows, &bob(InviteRule::NotRequired, None), NOW)), expected);
+            assert_eq!(register(&rows, &bob(InviteRule::NotRequired, None)), expected);
         }
     }
 
@@ -288,29 +272,30 @@ mod tests {
         let user = |id: &str| BanSubject::User(id.parse().unwrap());
         let (key, network) =
             (BanTarget::Key(KEY), BanTarget::Network("203.0.113.0/24".parse().unwrap()));
-        let no_key = || Err(Rejection::NoKey("Ann_0002".parse().unwrap()));
-        let rejection = |applied: Result<BanTarget, NoChange>| {
-            applied.map_err(|no| match no {
-                NoChange::Rejected(rejection) => rejection,
-                other => panic!("{other:?}"),
-            })
-        };
-        for (subject, banned, target, lifted) in [
-            (user("Bob_0002"), vec![], Ok(key), Err(Rejection::NotBanned(key))),
-            (user("Bob_0002"), vec![key], Ok(key), Ok(key)),
+        let no_key = || Outcome::NoKey("Ann_0002".parse().unwrap());
+        for (subject, banned, ban, unban) in [
+            (user("Bob_0002"), vec![], Outcome::Banned(key), Outcome::NotBanned(key)),
+            (user("Bob_0002"), vec![key], Outcome::Banned(key), Outcome::Unbanned(key)),
             (user("Ann_0002"), vec![key], no_key(), no_key()),
-            (BanSubject::Target(key), vec![key], Ok(key), Ok(key)),
+            (BanSubject::Target(key), vec![key], Outcome::Banned(key), Outcome::Unbanned(key)),
             (
                 BanSubject::Target(network),
                 vec![key],
-                Ok(network),
-                Err(Rejection::NotBanned(network)),
+                Outcome::Banned(network),
+                Outcome::NotBanned(network),
             ),
-            (BanSubject::Target(network), vec![network], Ok(network), Ok(network)),
+            (
+                BanSubject::Target(network),
+                vec![network],
+                Outcome::Banned(network),
+                Outcome::Unbanned(network),
+            ),
         ] {
             let rows = rows(banned);
-            assert_eq!(rejection(ban_target(&rows, &subject)), target, "{subject:?}");
-            assert_eq!(rejection(ban_to_lift(&rows, &subject)), lifted, "{subject:?}");
+            let banned = outcome(ban_target(&rows, &subject).map(Outcome::Banned));
+            assert_eq!(banned.unwrap(), ban, "{subject:?}");
+            let unbanned = outcome(ban_to_lift(&rows, &subject).map(Outcome::Unbanned));
+            assert_eq!(unbanned.unwrap(), unban, "{subject:?}");
         }
     }
 

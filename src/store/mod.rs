@@ -39,7 +39,7 @@ pub use self::error::StoreError;
 pub use self::read_gate::ReadGate;
 pub use self::row::ScanRow;
 pub use self::sight::{MemberChange, Memberships, Room, Viewers};
-pub use self::user_ids::{IdHolder, select_id};
+pub use self::user_ids::{IdHolder, candidate_id};
 use crate::protocol::error::Refusal;
 use crate::protocol::event::Event;
 use crate::protocol::id::{Cid, MessageId, Name, RoomName, Seq, UserId};
@@ -438,8 +438,12 @@ pub enum Outcome {
     Repeated { seq: Seq, id: Option<MessageId> },
     /// Nothing was done: the rules do not allow it.
     Refused(Refusal),
-    /// Nothing was done: the administrator's command does not apply.
-    Rejected(Rejection),
+    /// Nothing was done: the ID is not registered.
+    NoKey(UserId),
+    /// Nothing was done: there is no such ban.
+    NotBanned(BanTarget),
+    /// Nothing was done: [`OPEN_INVITES`] are open.
+    TooManyInvites,
     /// The key has a new ID.
     Registered { user: UserId, key: [u8; 32] },
     /// Nothing was done: the key has this ID of the name already.
@@ -454,17 +458,6 @@ pub enum Outcome {
     Retained(Retained),
     /// The change is stored; it has no outcome of its own.
     Done,
-}
-
-/// Why an administrator's entry changes nothing.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Rejection {
-    /// The ID is not registered.
-    NoKey(UserId),
-    /// There is no such ban.
-    NotBanned(BanTarget),
-    /// [`OPEN_INVITES`] are open.
-    TooManyInvites,
 }
 
 /// The outcome of a [`Retain`].

@@ -51,10 +51,7 @@ pub(super) trait Rows {
 }
 
 /// The audience of a new message.
-pub(super) fn resolve_audience(
-    rows: &impl Rows,
-    new: &NewMessage,
-) -> Result<Audience, NoChange> {
+pub(super) fn resolve_audience(rows: &impl Rows, new: &NewMessage) -> Result<Audience, NoChange> {
     let (sender, wanted) = (&new.sender, &new.audience);
     let original = match new.kind {
         MessageKind::Plain | MessageKind::Temporary { .. } => None,
@@ -144,7 +141,7 @@ fn reply_audience(
     known: &BTreeSet<UserId>,
 ) -> Result<Audience, Refusal> {
     if let (Audience::Only(readers), Audience::Only(named)) = (&original.audience, wanted) {
-        let is_outside = |user: &&UserId| **user != original.author && !readers.contains(user);
+        let is_outside = |user: &&UserId| **user != original.author && !readers.contains(*user);
         let outside: Vec<_> = named.iter().filter(is_outside).cloned().collect();
         if !outside.is_empty() {
             return Err(Refusal::UnknownRecipient(outside));

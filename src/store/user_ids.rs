@@ -14,17 +14,20 @@ pub enum IdHolder {
     Guest = 1,
 }
 
-/// The ID of `name` that `draw` selects. `n_used` IDs of this name and kind of holder are in use. The number
-/// has one digit more each time half of a holder's numbers are used.
-pub fn select_id(name: &Name, holder: IdHolder, n_used: u32, draw: u64) -> UserId {
+/// So many numbers in a row are in use only if far more than half of all are: then one digit more is tried.
+const TRIES: u32 = 48;
+
+/// The ID to try after so many others were in use, from the number that `draw` selects.
+pub fn candidate_id(name: &Name, holder: IdHolder, draw: u64, tries: u32) -> UserId {
     let mut numbers = 0..10_000_u32;
-    while n_used >= numbers.end / 4 && numbers.end < 1_000_000_000 {
+    for _ in 0..(tries / TRIES).min(5) {
         numbers = numbers.end..numbers.end * 10;
     }
     let pairs = u64::from(numbers.end - numbers.start) / 2;
-    // Less than the 500 million pairs of the longest numbers.
-    let pair = u32::try_from(draw % pairs).unwrap_or_default();
-    UserId::new(name, numbers.start + 2 * pair + holder as u32)
+    let pair = draw.wrapping_add(tries.into()) % pairs;
+    let number = u64::from(numbers.start) + 2 * pair + holder as u64;
+    // A number below 10^9.
+    UserId::new(name, u32::try_from(number).unwrap_or_default())
 }
 
 #[cfg(test)]
@@ -34,23 +37,37 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_grow_when_half_are_used_and_guests_get_no_key_s_number() {
-        let name = "Bob".parse().unwrap();
-        for (n_used, digits) in
-            [(0, 4), (2_499, 4), (2_500, 5), (24_999, 5), (25_000, 6), (u32::MAX, 9)]
-        {
-            let ids = |holder| -> HashSet<_> {
-                let draws = (0..100).chain(u64::MAX - 100..=u64::MAX);
-                draws.map(|draw| select_id(&name, holder, n_used, draw)).collect()
-            };
-            let (keys, guests) = (ids(IdHolder::Key), ids(IdHolder::Guest));
-            assert!(keys.is_disjoint(&guests));
-            for id in keys.union(&guests) {
-                assert_eq!(id.as_str().len(), "Bob_".len() + digits, "{n_used} {id}");
-                assert_eq!(id.as_str().parse::<UserId>().as_ref(), Ok(id));
-            }
+    fn guests_get_no_number_of_a_key() {
+        let bob = "Bob".parse().unwrap();
+        let ids = |holder| -> HashSet<_> {
+            let draws = (0..100).chain(u64::MAX - 100..=u64::MAX);
+            let ids = |draw| (0..400).map(move |tries| (draw, tries));
+            draws
+                .flat_map(ids)
+                .map(|(draw, tries)| candidate_id(&bob, holder, draw, tries))
+                .collect()
+        };
+        let (keys, guests) = (ids(IdHolder::Key), ids(IdHolder::Guest));
+        assert!(keys.is_disjoint(&guests));
+        for id in keys.union(&guests) {
+            assert!((8..=13).contains(&id.as_str().len()), "four to nine digits: {id}");
+            assert_eq!(id.as_str().parse::<UserId>().as_ref(), Ok(id));
         }
-        assert_eq!(select_id(&name, IdHolder::Key, 0, 1).as_str(), "Bob_0002");
-        assert_eq!(select_id(&name, IdHolder::Guest, 0, 5_000).as_str(), "Bob_0001");
+        assert_eq!(candidate_id(&bob, IdHolder::Key, 1, 0).as_str(), "Bob_0002");
+        assert_eq!(candidate_id(&bob, IdHolder::Guest, 5_000, 0).as_str(), "Bob_0001");
+    }
+
+    #[test]
+    fn ids_are_unique_and_grow_when_more_than_half_are_used() {
+        let (bob, mut used) = ("Bob".parse().unwrap(), HashSet::new());
+        for n in 0..10_000_u64 {
+            let draw = n.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 20;
+            let mut ids = (0..).map(|tries| candidate_id(&bob, IdHolder::Key, draw, tries));
+            let id = ids.find(|id| !used.contains(id)).unwrap();
+            let digits = id.as_str().len() - "Bob_".len();
+            assert!(if n < 2_500 { digits == 4 } else { (4..=5).contains(&digits) }, "{n} {id}");
+            used.insert(id);
+        }
+        assert!(used.iter().filter(|id| id.as_str().len() == "Bob_1234".len()).count() <= 5_000);
     }
 }

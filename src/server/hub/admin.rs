@@ -11,7 +11,7 @@ use crate::server::admin::{
 };
 use crate::server::limits::{INVITE_MAX_SECONDS, INVITE_MAX_USES};
 use crate::store::{
-    BanSubject, BanTarget, Entry, OPEN_INVITES, OpenInvite, Outcome, Rejection, network_contains,
+    BanSubject, BanTarget, Entry, OPEN_INVITES, OpenInvite, Outcome, network_contains,
 };
 use crate::tls::fingerprint::{self, Fingerprint};
 
@@ -109,50 +109,46 @@ impl Hub {
     }
 }
 
-/// The reply to a command whose entry was applied, and closed so many sessions.
+/// The reply to a command whose entry had this outcome, and closed so many sessions.
 pub(super) fn admin_reply(command: &AdminCommand, outcome: &Outcome, closed: usize) -> AdminReply {
     let closed = connections_closed(closed);
-    let text = match (command, outcome) {
+    let result = match (command, outcome) {
         (_, Outcome::Refused(Refusal::UnknownMessage(_))) => {
-            return error_reply("no such message (it may be removed or expired already)");
+            Err("no such message (it may be removed or expired already)".to_owned())
         }
-        (_, Outcome::Refused(refusal)) => return error_reply(refusal.to_string()),
-        (_, Outcome::Rejected(rejection)) => return error_reply(explain(command, rejection)),
+        (_, Outcome::Refused(refusal)) => Err(refusal.to_string()),
+        (AdminCommand::Rebind { .. }, Outcome::NoKey(user)) => {
+            Err(format!("{user} is not an ID with a key (see `chat admin list`)"))
+        }
+        (_, Outcome::NoKey(user)) => Err(format!(
+            "{user} has no key to ban: ban the address instead (`chat admin list` shows it)"
+        )),
+        (AdminCommand::Unban { who }, Outcome::NotBanned(target)) => Err(format!(
+            "{} is not banned (`chat admin list` shows all bans)",
+            describe(who, *target)
+        )),
+        (_, Outcome::TooManyInvites) => {
+            Err(format!("{OPEN_INVITES} invites are open, the maximum: wait until one expires"))
+        }
         (AdminCommand::Ban { who }, Outcome::Banned(target)) => {
-            format!("banned {}; {closed}", describe(who, *target))
+            Ok(format!("banned {}; {closed}", describe(who, *target)))
         }
         (AdminCommand::Unban { who }, Outcome::Unbanned(target)) => {
-            format!("unbanned {}", describe(who, *target))
+            Ok(format!("unbanned {}", describe(who, *target)))
         }
-        (AdminCommand::Rebind { user, key }, _) => format!("{user} now belongs to {key}; {closed}"),
-        (AdminCommand::Delete { id }, _) => format!("removed message {id}"),
+        (AdminCommand::Rebind { user, key }, _) => {
+            Ok(format!("{user} now belongs to {key}; {closed}"))
+        }
+        (AdminCommand::Delete { id }, _) => Ok(format!("removed message {id}")),
         // The admin socket replies to a new invite with its link.
-        (_, _) => String::new(),
+        (_, _) => Ok(String::new()),
     };
-    AdminReply::Done { text }
+    result.map_or_else(error_reply, |text| AdminReply::Done { text })
 }
 
 /// The reply to a command whose entry could not be stored.
 pub(super) fn not_written(reason: &str) -> AdminReply {
     error_reply(format!("cannot write this to the log: {reason} (nothing was changed; try again)"))
-}
-
-fn explain(command: &AdminCommand, rejection: &Rejection) -> String {
-    match (rejection, command) {
-        (Rejection::NoKey(user), AdminCommand::Rebind { .. }) => {
-            format!("{user} is not an ID with a key (see `chat admin list`)")
-        }
-        (Rejection::NoKey(user), _) => format!(
-            "{user} has no key to ban: ban the address instead (`chat admin list` shows it)"
-        ),
-        (Rejection::NotBanned(target), AdminCommand::Unban { who }) => {
-            format!("{} is not banned (`chat admin list` shows all bans)", describe(who, *target))
-        }
-        (Rejection::NotBanned(_), _) => "not banned".to_owned(),
-        (Rejection::TooManyInvites, _) => {
-            format!("{OPEN_INVITES} invites are open, the maximum: wait until one expires")
-        }
-    }
 }
 
 fn ban_subject(who: &UserSelector) -> BanSubject {

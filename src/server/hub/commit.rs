@@ -3,10 +3,10 @@
 
 use super::admin::{admin_reply, not_written};
 use super::origin::Origin;
-use super::{Hub, HubEffect, Now, PeerInfo, SessionId, SessionSet};
+use super::{Hub, HubEffect, Now, SessionId, SessionSet};
 use crate::protocol::error::Refusal;
 use crate::protocol::event::{ErrorReply, Event, StoredReply};
-use crate::protocol::id::{Cid, UserId};
+use crate::protocol::id::Cid;
 use crate::protocol::message::Message;
 use crate::store::{Change, Outcome, Viewers};
 
@@ -35,10 +35,7 @@ impl Hub {
                 effects.push(HubEffect::Send { to: SessionSet::One(session), event });
             }
             // A message that was due may have been deleted. The others need no action.
-            (
-                Origin::Request { .. } | Origin::Expiry(_) | Origin::Retention | Origin::NoReply,
-                _,
-            ) => {}
+            (Origin::Request { .. } | Origin::Expiry(_) | Origin::NoReply, _) => {}
         }
     }
 
@@ -48,28 +45,21 @@ impl Hub {
             Outcome::Changed(change) => self.on_changed(change, effects),
             Outcome::Registered { user, key } => self.sessions.on_registered(user, *key),
             Outcome::Rebound { user, from, to } => {
-                self.sessions.bind(user, *to);
-                let is_old = |id: &UserId, peer: PeerInfo| {
+                self.sessions.on_rebound(user, *from, *to);
+                return self.close_matching(&Refusal::Kicked, effects, |id, peer| {
                     id == user && from != to && peer.key == Some(*from)
-                };
-                return self.close_matching(&Refusal::Kicked, effects, is_old);
+                });
             }
             Outcome::Banned(target) => {
                 self.login_policy.bans.insert(*target);
-                let is_banned = |_: &UserId, peer: PeerInfo| peer.matches(target);
-                return self.close_matching(&Refusal::Banned, effects, is_banned);
+                return self
+                    .close_matching(&Refusal::Banned, effects, |_, peer| peer.matches(target));
             }
             Outcome::Unbanned(target) => {
                 self.login_policy.bans.remove(target);
             }
             Outcome::Retained(retained) => self.horizon = retained.horizon,
-            Outcome::Posted(_)
-            | Outcome::Repeated { .. }
-            | Outcome::Refused(_)
-            | Outcome::Rejected(_)
-            | Outcome::AlreadyRegistered(_)
-            | Outcome::Personal(_)
-            | Outcome::Done => {}
+            _ => {}
         }
         0
     }
@@ -94,7 +84,7 @@ impl Hub {
             Origin::Admin { id, .. } => {
                 effects.push(HubEffect::AdminReply { id, reply: not_written(reason) });
             }
-            Origin::Retention | Origin::NoReply => {}
+            Origin::NoReply => {}
         }
     }
 

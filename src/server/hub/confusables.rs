@@ -8,44 +8,32 @@ use std::collections::HashMap;
 
 use crate::protocol::id::Name;
 
-/// Names in use, by skeleton.
+/// By skeleton, the first name in use that has it (an old log may contain others), and how many uses have it.
 #[derive(Debug, Default)]
-pub(super) struct ConfusableNames(HashMap<String, SkeletonEntry>);
-
-/// The first name with this skeleton. An old log may contain others.
-#[derive(Debug)]
-struct SkeletonEntry {
-    name: Name,
-    /// How often names with this skeleton were added.
-    n_uses: usize,
-}
+pub(super) struct ConfusableNames(HashMap<String, (Name, usize)>);
 
 impl ConfusableNames {
     /// Another name in use that `name` could be mistaken for. The cost does not depend on the number of
     /// names.
     pub(super) fn confusable_with(&self, name: &Name) -> Option<&Name> {
         let skeletons = name.skeletons();
-        let mut others =
-            skeletons.iter().filter_map(|key| self.0.get(key)).map(|entry| &entry.name);
+        let mut others = skeletons.iter().filter_map(|key| self.0.get(key)).map(|(name, _)| name);
         others.find(|other| *other != name)
     }
 
     /// Adds a use of a name.
     pub(super) fn add(&mut self, name: &Name) {
         for skeleton in name.skeletons() {
-            self.0
-                .entry(skeleton)
-                .or_insert_with(|| SkeletonEntry { name: name.clone(), n_uses: 0 })
-                .n_uses += 1;
+            self.0.entry(skeleton).or_insert_with(|| (name.clone(), 0)).1 += 1;
         }
     }
 
     /// Removes a use of a name.
     pub(super) fn remove(&mut self, name: &Name) {
         for skeleton in name.skeletons() {
-            if let Some(entry) = self.0.get_mut(&skeleton) {
-                entry.n_uses -= 1;
-                if entry.n_uses == 0 {
+            if let Some((_, n_uses)) = self.0.get_mut(&skeleton) {
+                *n_uses -= 1;
+                if *n_uses == 0 {
                     self.0.remove(&skeleton);
                 }
             }

@@ -1,44 +1,22 @@
 //! Logging in: a session starts, waits for the log's decision about a new user, or is refused.
 
-use std::collections::BTreeMap;
-
 use super::login_policy::LoginDecision;
 use super::{Hub, HubEffect, Now, Origin, PeerInfo, SessionId, SessionSet};
 use crate::protocol::error::Refusal;
 use crate::protocol::event::{ErrorReply, Event, Welcome};
-use crate::protocol::id::{Name, UserId};
+use crate::protocol::id::UserId;
 use crate::protocol::request::{Dialect, Login, Resume};
-use crate::store::{Entry, InviteRule, Outcome};
+use crate::store::{Entry, Outcome};
 
-/// How a client wants to be served, and who it is.
-#[derive(Debug)]
-struct NewSession {
-    id: SessionId,
-    peer: PeerInfo,
-    dialect: Dialect,
-    resume: Option<Resume>,
-}
-
-/// The logins of new users that wait until the log has decided about their IDs.
-///
-/// A session starts only after its ID is on disk. Otherwise a crash could take the ID back and give it
+/// A session that starts once its user's ID is on disk. Otherwise a crash could take the ID back and give it
 /// to another user, and an invite could be used twice.
-#[derive(Debug, Default)]
-pub(super) struct PendingLogins(BTreeMap<SessionId, PendingLogin>);
-
-#[derive(Debug)]
-struct PendingLogin {
-    name: Name,
-    invite: InviteRule,
-    peer: PeerInfo,
-    /// `None` once the connection has ended.
-    session: Option<NewSession>,
-}
-
-impl PendingLogins {
-    pub(super) fn on_disconnect(&mut self, session: SessionId) {
-        self.0.entry(session).and_modify(|login| login.session = None);
-    }
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names say it")]
+pub struct NewSession {
+    pub id: SessionId,
+    pub peer: PeerInfo,
+    pub dialect: Dialect,
+    pub resume: Option<Resume>,
 }
 
 impl Hub {
@@ -53,21 +31,9 @@ impl Hub {
         let decision = self.decide_login(now, &login, peer);
         let session = NewSession { id, peer, dialect: login.dialect, resume: login.resume };
         match decision {
-            Ok(LoginDecision::ExistingId(user)) => self.start_session(now, session, user, effects),
-            Ok(LoginDecision::Guest(name)) => {
-                self.login_policy.new_ids.record(now.monotonic, peer);
-                let user = self.sessions.issue_guest_id(&name, &mut self.rng);
-                self.start_session(now, session, user, effects);
-            }
+            Ok(LoginDecision::Id(user)) => self.start_session(now, session, user, effects),
             Ok(LoginDecision::NewUser(new)) => {
-                if new.invite == InviteRule::NotRequired {
-                    self.login_policy.new_ids.record(now.monotonic, peer);
-                }
-                self.sessions.reserve_name(&new.name);
-                let (name, invite) = (new.name.clone(), new.invite);
-                let pending = PendingLogin { name, invite, peer, session: Some(session) };
-                self.pending_logins.0.insert(id, pending);
-                let (origin, entry) = (Origin::Login(id), Entry::Register(new));
+                let (origin, entry) = (Origin::Login(session), Entry::Register(new));
                 effects.push(HubEffect::Propose { origin, entry });
             }
             Err(refusal) => refuse_login(id, &refusal, effects),
@@ -78,20 +44,16 @@ impl Hub {
     pub(super) fn finish_login(
         &mut self,
         now: Now,
-        session: SessionId,
+        session: NewSession,
         outcome: Outcome,
         effects: &mut Vec<HubEffect>,
     ) {
-        let Some(login) = self.pending_logins.0.remove(&session) else { return };
-        self.sessions.release_name(&login.name);
-        let is_new = matches!(outcome, Outcome::Registered { .. });
-        if login.invite == InviteRule::NotRequired && !is_new {
-            self.login_policy.new_ids.undo(login.peer);
+        if !matches!(outcome, Outcome::Registered { .. }) {
+            self.login_policy.new_ids.undo(session.peer);
         }
-        let Some(session) = login.session else { return };
         let user = match outcome {
             // An administrator may have banned the peer meanwhile.
-            _ if self.login_policy.is_banned(login.peer) => Err(Refusal::Banned),
+            _ if self.login_policy.is_banned(session.peer) => Err(Refusal::Banned),
             Outcome::Registered { user, .. } | Outcome::AlreadyRegistered(user) => Ok(user),
             Outcome::Refused(refusal) => Err(refusal),
             _ => Err(Refusal::NotStored("unexpected outcome")),

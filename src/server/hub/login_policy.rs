@@ -4,7 +4,7 @@
 //! limit, and confusable names of guests. Whether a key gets a new ID, and which, is decided by the log. What
 //! follows from the decision is in `login`.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 
 use ipnet::IpNet;
 use rand::RngExt as _;
@@ -34,12 +34,10 @@ pub enum AccessMode {
 /// Under which ID a client logs in.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum LoginDecision {
-    /// An ID that is registered for the client's key.
-    ExistingId(UserId),
+    /// An ID that is registered for the client's key, or a new one of a guest.
+    Id(UserId),
     /// The log decides whether the key gets an ID.
     NewUser(NewUser),
-    /// A new ID of this name.
-    Guest(Name),
 }
 
 /// The access mode, bans and rate limit that decide about logins.
@@ -78,60 +76,35 @@ impl LoginPolicy {
 }
 
 /// Limits the new IDs of each client network: [`NEW_IDS_PER_ADDRESS`] per [`NEW_IDS_WINDOW`].
-/// Loopback addresses are exempt.
+/// Loopback addresses are exempt. The networks of the latest new IDs, oldest first.
 #[derive(Debug, Default)]
-pub(super) struct NewIdRateLimit {
-    order: VecDeque<(Instant, IpNet)>,
-    by_network: HashMap<IpNet, usize>,
-}
+pub(super) struct NewIdRateLimit(VecDeque<(Instant, IpNet)>);
 
 impl NewIdRateLimit {
     pub(super) fn record(&mut self, now: Instant, peer: PeerInfo) {
         if peer.address.is_loopback() {
             return;
         }
-        let network = client_network(peer.address);
-        self.order.push_back((now, network));
-        *self.by_network.entry(network).or_default() += 1;
-        while self.order.len() > NEW_IDS_TRACKED {
-            self.remove_oldest();
+        self.0.push_back((now, client_network(peer.address)));
+        if self.0.len() > NEW_IDS_TRACKED {
+            self.0.pop_front();
         }
     }
 
-    /// Undoes the latest [`record`](Self::record) of this client network.
+    /// Undoes the latest [`record`](Self::record) of this client's network.
     pub(super) fn undo(&mut self, peer: PeerInfo) {
         let network = client_network(peer.address);
-        if let Some(index) = self.order.iter().rposition(|(_, recorded)| *recorded == network) {
-            self.order.remove(index);
-            self.decrement(network);
-        }
-    }
-
-    fn prune(&mut self, now: Instant) {
-        while self.order.front().is_some_and(|(at, _)| now - *at >= NEW_IDS_WINDOW) {
-            self.remove_oldest();
-        }
-    }
-
-    fn remove_oldest(&mut self) {
-        if let Some((_, network)) = self.order.pop_front() {
-            self.decrement(network);
-        }
-    }
-
-    fn decrement(&mut self, network: IpNet) {
-        if let Some(count) = self.by_network.get_mut(&network) {
-            *count -= 1;
-            if *count == 0 {
-                self.by_network.remove(&network);
-            }
+        if let Some(index) = self.0.iter().rposition(|(_, recorded)| *recorded == network) {
+            self.0.remove(index);
         }
     }
 
     fn is_exceeded(&mut self, now: Instant, peer: PeerInfo) -> bool {
-        self.prune(now);
-        let so_far = self.by_network.get(&client_network(peer.address));
-        so_far.is_some_and(|count| *count >= NEW_IDS_PER_ADDRESS)
+        while self.0.front().is_some_and(|(at, _)| now - *at >= NEW_IDS_WINDOW) {
+            self.0.pop_front();
+        }
+        let network = client_network(peer.address);
+        self.0.iter().filter(|(_, recorded)| *recorded == network).count() >= NEW_IDS_PER_ADDRESS
     }
 }
 
@@ -151,25 +124,27 @@ impl Hub {
         if let Some(id) = &login.user_id {
             return own
                 .contains(id)
-                .then(|| LoginDecision::ExistingId(id.clone()))
+                .then(|| LoginDecision::Id(id.clone()))
                 .ok_or_else(|| Refusal::NotYourId(id.clone()));
         }
         if let Some(id) = latest_of_name(own, &name) {
-            return Ok(LoginDecision::ExistingId(id.clone()));
+            return Ok(LoginDecision::Id(id.clone()));
         }
         let invite = self.login_policy.invite_rule(login, peer)?;
         let new_ids = &mut self.login_policy.new_ids;
         if invite == InviteRule::NotRequired && new_ids.is_exceeded(now.monotonic, peer) {
             return Err(Refusal::TooManyConnections);
         }
+        let draw = self.rng.random();
         if let Some(key) = peer.key {
+            new_ids.record(now.monotonic, peer);
             let similar_guest = self.sessions.similar_guest(&name).cloned();
-            let draw = self.rng.random();
             return Ok(LoginDecision::NewUser(NewUser { name, key, invite, similar_guest, draw }));
         }
-        match self.sessions.similar_name(&name) {
-            Some(other) => Err(Refusal::ConfusableName(name, other.clone())),
-            None => Ok(LoginDecision::Guest(name)),
+        if let Some(other) = self.sessions.similar_name(&name) {
+            return Err(Refusal::ConfusableName(name, other.clone()));
         }
+        new_ids.record(now.monotonic, peer);
+        Ok(LoginDecision::Id(self.sessions.issue_guest_id(&name, draw)))
     }
 }

@@ -345,29 +345,6 @@ fn id_is_not_used_before_it_is_on_disk() {
 }
 
 #[test]
-fn connection_that_ends_before_its_id_is_on_disk_starts_no_session() {
-    let mut harness = HubHarness::new();
-    let login = propose_login(&mut harness, 1, KNOWN, None);
-    harness.disconnect(1);
-    commit(&mut harness, vec![login]);
-    assert_eq!(take_answers(&mut harness), []);
-    assert_eq!(harness.hub.sessions.peers().count(), 0);
-    let [(user, _)] = &harness.store.snapshot().unwrap().registered[..] else { panic!() };
-    assert_eq!(harness.try_login(2, Some(KNOWN), |_| {}).as_ref(), Ok(user));
-}
-
-#[test]
-fn guest_cannot_take_a_similar_name_while_an_id_is_written() {
-    let mut harness = HubHarness::new();
-    let login = propose_login(&mut harness, 1, KNOWN, None);
-    let b0b = |login: &mut Login| login.username = "B0b".to_owned();
-    assert_eq!(harness.try_login(2, None, b0b), Err(ErrorCode::ConfusableName));
-    harness.handle(HubInput::NotApplied { origin: login.0, reason: "its disk is full" });
-    harness.try_login(3, None, b0b).unwrap();
-    assert_eq!(harness.try_login(4, Some(KNOWN), |_| {}), Err(ErrorCode::ConfusableName));
-}
-
-#[test]
 fn refused_logins_do_not_count_as_new_ids() {
     let mut harness = HubHarness::new();
     harness.join_with_key(1, "Bob", Some(KNOWN));

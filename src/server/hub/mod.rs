@@ -38,7 +38,7 @@ use tokio::time::Instant;
 use self::commit::send_error;
 use self::delivery::DeliveryTracker;
 use self::expiry::ExpiryQueue;
-use self::login::PendingLogins;
+pub use self::login::NewSession;
 pub use self::login_policy::AccessMode;
 use self::login_policy::LoginPolicy;
 pub use self::origin::{AdminRequestId, Origin};
@@ -54,7 +54,7 @@ use crate::protocol::message::Millis;
 use crate::protocol::query::{HistoryQuery, SearchQuery};
 use crate::protocol::request::{DecodedRequest, Login, Request};
 use crate::server::admin::{AdminCommand, AdminReply};
-use crate::store::{Entry, LogSnapshot, Outcome};
+use crate::store::{Entry, LogSnapshot, Outcome, Viewers};
 
 /// The current time: `monotonic` for intervals, `wall` for timestamps and expiry.
 #[derive(Debug, Clone, Copy)]
@@ -92,7 +92,8 @@ pub enum HubInput {
     Admin { id: AdminRequestId, command: AdminCommand },
     /// A session missed presence announcements and needs a complete user list.
     UserListWanted(SessionId),
-    /// The connection of a session has ended.
+    /// The connection of a session has ended, and everything that it proposed was applied or could not be
+    /// stored.
     Disconnected(SessionId),
     /// [`Hub::next_deadline`] has passed.
     Tick,
@@ -147,7 +148,6 @@ pub enum SessionSet {
 pub struct Hub {
     sessions: Sessions,
     login_policy: LoginPolicy,
-    pending_logins: PendingLogins,
     expiry: ExpiryQueue,
     /// Decides when messages expire.
     clock: TrustedClock,
@@ -170,7 +170,6 @@ impl Hub {
         Self {
             sessions: Sessions::new(&snapshot.registered, &snapshot.direct_message_users),
             login_policy: LoginPolicy::new(access, &snapshot.bans),
-            pending_logins: PendingLogins::default(),
             expiry,
             clock: TrustedClock::new(snapshot.clock),
             presence: Presence::default(),
@@ -278,7 +277,6 @@ impl Hub {
     }
 
     fn remove_session(&mut self, session: SessionId) {
-        self.pending_logins.on_disconnect(session);
         if let Some(user) = self.sessions.remove(session) {
             self.presence.on_leave(user);
         }

@@ -1,6 +1,6 @@
 //! Where the entries that the hub proposes come from.
 
-use super::SessionId;
+use super::{NewSession, SessionId};
 use crate::protocol::id::{Cid, MessageId};
 use crate::server::admin::AdminCommand;
 
@@ -17,11 +17,9 @@ pub enum Origin {
     /// A temporary message was due.
     Expiry(MessageId),
     /// The login of a new user.
-    Login(SessionId),
+    Login(NewSession),
     /// An administrator's command.
     Admin { id: AdminRequestId, command: AdminCommand },
-    /// A step of retention; the hub task reports its outcome to housekeeping.
-    Retention,
     /// Nothing depends on the outcome.
     NoReply,
 }

@@ -7,16 +7,13 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use rand::RngExt as _;
-use rand::rngs::StdRng;
-
 use super::SessionId;
 use super::confusables::ConfusableNames;
 use crate::protocol::id::{Name, UserId};
 use crate::protocol::limits::ORIGINAL_FRAME_BYTES;
 use crate::protocol::request::Dialect;
 use crate::server::limits;
-use crate::store::{BanTarget, IdHolder, network_contains, select_id};
+use crate::store::{BanTarget, IdHolder, candidate_id, network_contains};
 
 /// The SHA-256 of a client's public key, which identifies the client across connections.
 pub type KeyHash = [u8; 32];
@@ -48,8 +45,7 @@ pub(super) struct Sessions {
     by_user: BTreeMap<UserId, BTreeSet<SessionId>>,
     /// The registered IDs of each key, oldest first.
     ids_by_key: HashMap<KeyHash, Vec<UserId>>,
-    keys_by_id: HashMap<UserId, KeyHash>,
-    /// The names of registered IDs, and those that new users have asked for.
+    registered: HashSet<UserId>,
     registered_names: ConfusableNames,
     /// The online users without a key.
     guests: Arc<BTreeSet<UserId>>,
@@ -85,25 +81,15 @@ impl Sessions {
 
     /// A new ID is registered for a key.
     pub(super) fn on_registered(&mut self, user: &UserId, key: KeyHash) {
-        self.bind(user, key);
+        self.registered.insert(user.clone());
+        self.ids_by_key.entry(key).or_default().push(user.clone());
         user.parse_name().iter().for_each(|name| self.registered_names.add(name));
     }
 
-    /// An ID belongs to a key; a previous key loses it.
-    pub(super) fn bind(&mut self, user: &UserId, key: KeyHash) {
-        self.detach_key(user);
-        self.ids_by_key.entry(key).or_default().push(user.clone());
-        self.keys_by_id.insert(user.clone(), key);
-    }
-
-    /// Keeps guests from taking a name like this while the log decides about a new user.
-    pub(super) fn reserve_name(&mut self, name: &Name) {
-        self.registered_names.add(name);
-    }
-
-    /// Undoes [`reserve_name`](Self::reserve_name).
-    pub(super) fn release_name(&mut self, name: &Name) {
-        self.registered_names.remove(name);
+    /// A registered ID belongs to another key.
+    pub(super) fn on_rebound(&mut self, user: &UserId, from: KeyHash, to: KeyHash) {
+        self.ids_by_key.entry(from).or_default().retain(|id| id != user);
+        self.ids_by_key.entry(to).or_default().push(user.clone());
     }
 
     /// The name of an online guest that `name` could be mistaken for.
@@ -117,24 +103,14 @@ impl Sessions {
     }
 
     /// Issues a unique ID for a guest.
-    pub(super) fn issue_guest_id(&mut self, name: &Name, rng: &mut StdRng) -> UserId {
-        let user = self.guest_ids.issue(name, rng);
+    pub(super) fn issue_guest_id(&mut self, name: &Name, draw: u64) -> UserId {
+        let user = self.guest_ids.issue(name, draw);
         self.guest_names.add(name);
-        let (online, registered) = (&self.by_user, &self.keys_by_id);
+        let (online, registered) = (&self.by_user, &self.registered);
         self.guest_ids.prune_oldest(|old| {
-            *old == user || online.contains_key(old) || registered.contains_key(old)
+            *old == user || online.contains_key(old) || registered.contains(old)
         });
         user
-    }
-
-    fn detach_key(&mut self, user: &UserId) {
-        let Some(key) = self.keys_by_id.remove(user) else { return };
-        if let Some(own) = self.ids_by_key.get_mut(&key) {
-            own.retain(|id| id != user);
-            if own.is_empty() {
-                self.ids_by_key.remove(&key);
-            }
-        }
     }
 
     /// Adds a session. Returns whether it is the user's only one.
@@ -164,7 +140,7 @@ impl Sessions {
             return None;
         }
         self.by_user.remove(&user);
-        if !self.keys_by_id.contains_key(&user) {
+        if !self.registered.contains(&user) {
             user.parse_name().iter().for_each(|name| self.guest_names.remove(name));
             Arc::make_mut(&mut self.guests).remove(&user);
         }
@@ -182,7 +158,7 @@ impl Sessions {
 
     /// Whether the ID belongs to a key; all others are guests.
     pub(super) fn is_registered(&self, user: &UserId) -> bool {
-        self.keys_by_id.contains_key(user)
+        self.registered.contains(user)
     }
 
     pub(super) fn guests_among(&self, users: &BTreeSet<UserId>) -> Vec<UserId> {
@@ -196,7 +172,7 @@ impl Sessions {
 
     /// The number of online users and the number of registered IDs.
     pub(super) fn count(&self) -> (usize, usize) {
-        (self.by_user.len(), self.keys_by_id.len())
+        (self.by_user.len(), self.registered.len())
     }
 
     /// All sessions, with their users and peers.
@@ -229,25 +205,26 @@ impl Sessions {
 struct GuestIds {
     ids: HashSet<UserId>,
     order: VecDeque<UserId>,
-    count_by_name: HashMap<String, u32>,
 }
 
 impl GuestIds {
-    fn reserve(&mut self, user: &UserId) {
-        if self.ids.insert(user.clone()) {
+    /// Returns whether the ID was free.
+    fn reserve(&mut self, user: &UserId) -> bool {
+        let is_free = self.ids.insert(user.clone());
+        if is_free {
             self.order.push_back(user.clone());
-            *self.count_by_name.entry(user.name().to_owned()).or_default() += 1;
         }
+        is_free
     }
 
-    fn issue(&mut self, name: &Name, rng: &mut StdRng) -> UserId {
-        let n_used = self.count_by_name.get(name.as_str()).copied().unwrap_or_default();
+    fn issue(&mut self, name: &Name, draw: u64) -> UserId {
+        let mut tries = 0;
         loop {
-            let user = select_id(name, IdHolder::Guest, n_used, rng.random());
-            if !self.ids.contains(&user) {
-                self.reserve(&user);
+            let user = candidate_id(name, IdHolder::Guest, draw, tries);
+            if self.reserve(&user) {
                 return user;
             }
+            tries += 1;
         }
     }
 
@@ -261,29 +238,5 @@ impl GuestIds {
             return;
         }
         self.ids.remove(&oldest);
-        if let Some(used) = self.count_by_name.get_mut(oldest.name()) {
-            *used -= 1;
-            if *used == 0 {
-                self.count_by_name.remove(oldest.name());
-            }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use rand::SeedableRng;
-
-    use super::*;
-
-    #[test]
-    fn issued_ids_are_unique_and_grow_when_half_are_used() {
-        let mut issued = GuestIds::default();
-        let mut rng = StdRng::seed_from_u64(1);
-        let name = "Bob".parse().unwrap();
-        let ids: Vec<_> = (0..2_501).map(|_| issued.issue(&name, &mut rng).to_string()).collect();
-        assert!(ids.iter().take(2_500).all(|id| id.len() == "Bob_1234".len()));
-        assert_eq!(ids[2_500].len(), "Bob_12345".len());
-        assert_eq!(ids.iter().collect::<HashSet<_>>().len(), ids.len());
     }
 }

@@ -8,23 +8,18 @@ use super::super::{
 };
 use super::write::WriteTxn;
 use super::{query_all, user_id_column};
-use crate::protocol::id::{Name, UserId};
+use crate::protocol::id::{IdError, Name, UserId};
 use crate::protocol::message::Millis;
 
 impl WriteTxn<'_> {
     pub(super) fn register(&self, new: &NewUser) -> Result<Outcome, NoChange> {
         let user = account_rules::new_id(self, new, self.now)?;
         if let InviteRule::Required(Some(hash)) = new.invite {
-            self.db
-                .prepare_cached("UPDATE invite SET uses = uses - 1 WHERE hash = ?1")?
-                .execute([hash])?;
-            self.db
-                .prepare_cached("DELETE FROM invite WHERE hash = ?1 AND uses = 0")?
-                .execute([hash])?;
+            self.execute("UPDATE invite SET uses = uses - 1 WHERE hash = ?1", [hash])?;
+            self.execute("DELETE FROM invite WHERE hash = ?1 AND uses = 0", [hash])?;
         }
-        self.db
-            .prepare_cached("INSERT INTO person (user, key, at) VALUES (?1, ?2, ?3)")?
-            .execute((user.as_str(), new.key, self.now))?;
+        let sql = "INSERT INTO person (user, key, at) VALUES (?1, ?2, ?3)";
+        self.execute(sql, (user.as_str(), new.key, self.now))?;
         insert_skeletons(self.db, &new.name)?;
         // Whatever is there already counts as read.
         self.write_marker(user.as_str(), "", self.header.head)?;
@@ -33,36 +28,29 @@ impl WriteTxn<'_> {
 
     pub(super) fn rebind(&self, user: &UserId, key: &[u8; 32]) -> Result<Outcome, NoChange> {
         let from = account_rules::key_to_replace(self, user)?;
-        self.db
-            .prepare_cached("UPDATE person SET key = ?2, at = ?3 WHERE user = ?1")?
-            .execute((user.as_str(), key, self.now))?;
+        let sql = "UPDATE person SET key = ?2, at = ?3 WHERE user = ?1";
+        self.execute(sql, (user.as_str(), key, self.now))?;
         Ok(Outcome::Rebound { user: user.clone(), from, to: *key })
     }
 
     pub(super) fn invite(&self, invite: &OpenInvite) -> Result<Outcome, NoChange> {
         account_rules::may_invite(self, self.now)?;
-        self.db.prepare_cached("INSERT OR REPLACE INTO invite VALUES (?1, ?2, ?3)")?.execute((
-            invite.hash,
-            invite.uses,
-            invite.expires,
-        ))?;
+        let OpenInvite { hash, uses, expires } = invite;
+        self.execute("INSERT OR REPLACE INTO invite VALUES (?1, ?2, ?3)", (hash, uses, expires))?;
         Ok(Outcome::Done)
     }
 
     pub(super) fn ban(&self, subject: &BanSubject) -> Result<Outcome, NoChange> {
         let target = account_rules::ban_target(self, subject)?;
         let (key, network) = ban_columns(&target);
-        self.db
-            .prepare_cached("INSERT INTO ban VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING")?
-            .execute((key, network, self.now))?;
+        let sql = "INSERT INTO ban VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING";
+        self.execute(sql, (key, network, self.now))?;
         Ok(Outcome::Banned(target))
     }
 
     pub(super) fn unban(&self, subject: &BanSubject) -> Result<Outcome, NoChange> {
         let target = account_rules::ban_to_lift(self, subject)?;
-        self.db
-            .prepare_cached("DELETE FROM ban WHERE key = ?1 OR network = ?2")?
-            .execute(ban_columns(&target))?;
+        self.execute("DELETE FROM ban WHERE key = ?1 OR network = ?2", ban_columns(&target))?;
         Ok(Outcome::Unbanned(target))
     }
 }
@@ -100,13 +88,8 @@ impl AccountRows for WriteTxn<'_> {
             .db
             .prepare_cached(sql)?
             .query_row((one, other, name.as_str()), |row| row.get(0))?;
-        found.map(|name| parse_name(&name)).transpose()
-    }
-
-    fn count_ids(&self, name: &Name) -> Result<u32, StoreError> {
-        // `:` follows the digits.
-        let sql = "SELECT count(*) FROM person WHERE user BETWEEN ?1 || '_' AND ?1 || '_:'";
-        Ok(self.db.prepare_cached(sql)?.query_row([name.as_str()], |row| row.get(0))?)
+        let corrupt = |error: IdError| StoreError::Corrupt(error.to_string());
+        found.map(|name| name.parse().map_err(corrupt)).transpose()
     }
 
     fn has_direct_messages(&self, user: &UserId) -> Result<bool, StoreError> {
@@ -130,11 +113,6 @@ pub(super) fn insert_all_skeletons(db: &Connection) -> Result<(), StoreError> {
         user.parse_name().iter().try_for_each(|name| insert_skeletons(db, name))?;
     }
     Ok(())
-}
-
-fn parse_name(name: &str) -> Result<Name, StoreError> {
-    name.parse()
-        .map_err(|error: crate::protocol::id::IdError| StoreError::Corrupt(error.to_string()))
 }
 
 fn ban_columns(target: &BanTarget) -> (Option<&[u8; 32]>, Option<String>) {

@@ -44,14 +44,12 @@ impl WriteTxn<'_> {
             return Err(NoChange::Unchanged(Some(request.id)));
         }
         let text = content.as_str();
-        let mentions =
-            mention_rules::mentions(self, request.by, &original.audience, text, guests)?;
+        let mentions = mention_rules::mentions(self, request.by, &original.audience, text, guests)?;
         let at = advance_clock(self.header.clock, self.now);
-        self.db
-            .prepare_cached(
-                "UPDATE message SET content = ?2, mentions = ?3, edited = ?4 WHERE seq = ?1",
-            )?
-            .execute((seq_to_sql(seq), text, join_mentions(&mentions), at))?;
+        self.execute(
+            "UPDATE message SET content = ?2, mentions = ?3, edited = ?4 WHERE seq = ?1",
+            (seq_to_sql(seq), text, join_mentions(&mentions), at),
+        )?;
         // An edit notifies nobody, so no mention is added.
         self.remove_mentions(&original.conversation(), seq, &old.mentions, &mentions)?;
         let edited = Message { content: content.clone(), mentions, edited: Some(at), ..old };
@@ -69,18 +67,15 @@ impl WriteTxn<'_> {
         let original = rules::may_react(self, (id, by), (emoji, on), kinds)?;
         let (message, user) = (seq_to_sql(original.seq), by.as_str());
         if on {
-            self.db.prepare_cached("INSERT INTO reaction VALUES (?1, ?2, ?3, ?4)")?.execute((
-                message,
-                emoji.as_str(),
-                user,
-                seq_to_sql(self.next_seq()),
-            ))?;
+            self.execute(
+                "INSERT INTO reaction VALUES (?1, ?2, ?3, ?4)",
+                (message, emoji.as_str(), user, seq_to_sql(self.next_seq())),
+            )?;
         } else {
-            self.db
-                .prepare_cached(
-                    "DELETE FROM reaction WHERE message = ?1 AND emoji = ?2 AND user = ?3",
-                )?
-                .execute((message, emoji.as_str(), user))?;
+            self.execute(
+                "DELETE FROM reaction WHERE message = ?1 AND emoji = ?2 AND user = ?3",
+                (message, emoji.as_str(), user),
+            )?;
         }
         let kind = ChangeKind::Reacted { emoji: emoji.clone(), on };
         self.annotate(request, &original, kind, None)
@@ -175,7 +170,8 @@ impl MemberRows for WriteTxn<'_> {
                 query_all(self.db, sql, (from, to), user_id_column)
             }
             Some(room) => {
-                let sql = "SELECT user FROM member WHERE room = ?3 AND user BETWEEN ?1 AND ?2 LIMIT 2";
+                let sql =
+                    "SELECT user FROM member WHERE room = ?3 AND user BETWEEN ?1 AND ?2 LIMIT 2";
                 query_all(self.db, sql, (from, to, room.as_str()), user_id_column)
             }
         }
@@ -187,11 +183,7 @@ impl MemberRows for WriteTxn<'_> {
     }
 }
 
-pub(super) fn is_pinned(
-    db: &Connection,
-    conversation: &str,
-    seq: Seq,
-) -> Result<bool, StoreError> {
+pub(super) fn is_pinned(db: &Connection, conversation: &str, seq: Seq) -> Result<bool, StoreError> {
     let sql = "SELECT 1 FROM feed WHERE conversation = ?1 AND what = ?2 AND seq = ?3";
     let parameters = (conversation, FeedKind::Pin as i64, seq_to_sql(seq));
     Ok(db.prepare_cached(sql)?.exists(parameters)?)

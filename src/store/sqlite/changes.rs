@@ -58,17 +58,20 @@ impl WriteTxn<'_> {
         let sql = "INSERT INTO change (seq, id, about, user, cid, conversation, also, at, data)
                    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
         let also = Some(join_users(&row.also)).filter(|also| !also.is_empty());
-        self.db.prepare_cached(sql)?.execute((
-            seq_to_sql(row.seq),
-            row.id.map(MessageId::number),
-            seq_to_sql(row.about),
-            row.by.as_ref().map(UserId::as_str),
-            row.cid.as_ref().map(Cid::as_str),
-            &row.conversation,
-            also,
-            row.at,
-            serde_json::to_string(&row.kind).map_err(|error| corrupt("change", error))?,
-        ))?;
+        self.execute(
+            sql,
+            (
+                seq_to_sql(row.seq),
+                row.id.map(MessageId::number),
+                seq_to_sql(row.about),
+                row.by.as_ref().map(UserId::as_str),
+                row.cid.as_ref().map(Cid::as_str),
+                &row.conversation,
+                also,
+                row.at,
+                serde_json::to_string(&row.kind).map_err(|error| corrupt("change", error))?,
+            ),
+        )?;
         for conversation in feeds(row) {
             self.add_to_feed(conversation, FeedKind::Change, row.seq, None)?;
         }
@@ -76,9 +79,7 @@ impl WriteTxn<'_> {
     }
 
     pub(super) fn delete_change(&self, row: &ChangeRow) -> Result<(), StoreError> {
-        self.db
-            .prepare_cached("DELETE FROM change WHERE seq = ?1")?
-            .execute([seq_to_sql(row.seq)])?;
+        self.execute("DELETE FROM change WHERE seq = ?1", [seq_to_sql(row.seq)])?;
         for conversation in feeds(row) {
             self.remove_from_feed(conversation, FeedKind::Change, row.seq)?;
         }
@@ -92,7 +93,8 @@ fn feeds(row: &ChangeRow) -> impl Iterator<Item = &str> {
 }
 
 pub(super) fn find_change(db: &Connection, seq: Seq) -> Result<Option<ChangeRow>, StoreError> {
-    let sql = "SELECT seq, id, about, user, cid, conversation, also, at, data FROM change WHERE seq = ?1";
+    let sql =
+        "SELECT seq, id, about, user, cid, conversation, also, at, data FROM change WHERE seq = ?1";
     let found = db.prepare_cached(sql)?.query_row([seq_to_sql(seq)], |row| Ok(change_row(row)));
     found.optional()?.transpose()
 }

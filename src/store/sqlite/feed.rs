@@ -22,10 +22,12 @@ pub(super) enum FeedKind {
 /// How many rows of a feed are read at once.
 const CHUNK: i64 = 64;
 
-const BEFORE: &str = "SELECT seq FROM feed WHERE conversation = ?1 AND what = ?2 AND seq < ?3 AND seq >= ?4
+const BEFORE: &str =
+    "SELECT seq FROM feed WHERE conversation = ?1 AND what = ?2 AND seq < ?3 AND seq >= ?4
                       ORDER BY seq DESC LIMIT ?5";
 
-const AFTER: &str = "SELECT seq FROM feed WHERE conversation = ?1 AND what = ?2 AND seq > ?3 AND seq >= ?4
+const AFTER: &str =
+    "SELECT seq FROM feed WHERE conversation = ?1 AND what = ?2 AND seq > ?3 AND seq >= ?4
                      ORDER BY seq LIMIT ?5";
 
 impl WriteTxn<'_> {
@@ -46,12 +48,14 @@ impl WriteTxn<'_> {
         kind: FeedKind,
         seq: Seq,
     ) -> Result<(), StoreError> {
-        self.db
-            .prepare_cached("DELETE FROM feed WHERE conversation = ?1 AND what = ?2 AND seq = ?3")?
-            .execute((conversation, kind as i64, seq_to_sql(seq)))?;
+        self.execute(
+            "DELETE FROM feed WHERE conversation = ?1 AND what = ?2 AND seq = ?3",
+            (conversation, kind as i64, seq_to_sql(seq)),
+        )?;
         if is_direct(conversation) && !has_events(self.db, conversation)? {
-            let mut delete =
-                self.db.prepare_cached("DELETE FROM direct WHERE user = ?1 AND conversation = ?2")?;
+            let mut delete = self
+                .db
+                .prepare_cached("DELETE FROM direct WHERE user = ?1 AND conversation = ?2")?;
             for user in split_recipients(conversation) {
                 delete.execute((user, conversation))?;
             }
@@ -97,10 +101,7 @@ pub(super) fn direct_conversations(
 }
 
 /// What the user may see now.
-pub(super) fn load_sight<'a>(
-    db: &Connection,
-    viewer: &'a UserId,
-) -> Result<Sight<'a>, StoreError> {
+pub(super) fn load_sight<'a>(db: &Connection, viewer: &'a UserId) -> Result<Sight<'a>, StoreError> {
     let sql = "SELECT room, since FROM member WHERE user = ?1";
     let rooms = query_all(db, sql, [viewer.as_str()], |row| {
         Ok((super::room_column(row, 0)?, seq_column(row, 1)?))

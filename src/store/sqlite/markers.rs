@@ -62,9 +62,10 @@ impl WriteTxn<'_> {
         let conversation = rules::may_mark(self, by, conversation)?;
         let key = key_of_named(by, &conversation);
         let read = find_marker(self.db, by, &key)?.unwrap_or_default().read;
-        self.db
-            .prepare_cached("INSERT OR REPLACE INTO marker VALUES (?1, ?2, ?3, ?4, ?5)")?
-            .execute((by.as_str(), &key, seq_to_sql(read), notify_name(level), muted_until))?;
+        self.execute(
+            "INSERT OR REPLACE INTO marker VALUES (?1, ?2, ?3, ?4, ?5)",
+            (by.as_str(), &key, seq_to_sql(read), notify_name(level), muted_until),
+        )?;
         let cid = cid.cloned();
         let setting = NotifySetting { conversation, level, muted_until, cid };
         Ok(Outcome::Personal(Event::NotifySet(setting)))
@@ -99,8 +100,7 @@ fn find_marker(
     user: &UserId,
     conversation: &str,
 ) -> Result<Option<Marker>, StoreError> {
-    let sql =
-        "SELECT read, notify, muted_until FROM marker WHERE user = ?1 AND conversation = ?2";
+    let sql = "SELECT read, notify, muted_until FROM marker WHERE user = ?1 AND conversation = ?2";
     let found = db.prepare_cached(sql)?.query_row((user.as_str(), conversation), |row| {
         let (read, muted_until) = (seq_column(row, 0)?, row.get(2)?);
         let notify = optional_text_column(row, 1).map(|name| name.map(parse_notify).transpose());

@@ -33,8 +33,8 @@ use self::write::WriteTxn;
 use super::message_ids::MessageIds;
 use super::row::{parse_message_id, parse_room, parse_user_id};
 use super::{
-    BackgroundWork, CheckpointOutcome, Entry, LogSize, LogSnapshot, Outcome, ReadGate, ScrubOutcome,
-    Store, StoreError,
+    BackgroundWork, CheckpointOutcome, Entry, LogSize, LogSnapshot, Outcome, ReadGate,
+    ScrubOutcome, Store, StoreError,
 };
 use crate::protocol::id::{MessageId, RoomName, Seq, UserId};
 use crate::protocol::message::Millis;
@@ -360,10 +360,7 @@ fn message_id_column(row: &SqliteRow<'_>) -> Result<MessageId, StoreError> {
     parse_message_id(row.get(0)?)
 }
 
-fn optional_id_column(
-    row: &SqliteRow<'_>,
-    column: usize,
-) -> Result<Option<MessageId>, StoreError> {
+fn optional_id_column(row: &SqliteRow<'_>, column: usize) -> Result<Option<MessageId>, StoreError> {
     row.get::<_, Option<u32>>(column)?.map(parse_message_id).transpose()
 }
 

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use rusqlite::{Connection, Row as SqliteRow, Transaction};
 
 use super::super::message_ids::MessageIds;
-use super::super::row::{MessageRow, ScanRow, conversation_key, key_of_named};
+use super::super::row::{MessageRow, ScanRow, key_of_named};
 use super::super::rules::readable;
 use super::super::sight::Sight;
 use super::super::{
@@ -123,9 +123,7 @@ impl Reader for SqliteReader {
     }
 
     fn conversations(&mut self, view: View<'_>) -> Result<Vec<ConversationInfo>, StoreError> {
-        self.read(view, |log| {
-            markers::conversations(log.db, &log.sight, read_header(log.db)?.head)
-        })
+        self.read(view, |log| markers::conversations(log.db, &log.sight, read_header(log.db)?.head))
     }
 
     fn public_rooms(
@@ -329,8 +327,8 @@ impl Snapshot<'_> {
         let mut statement = self.db.prepare_cached(REPLIES)?;
         let mut replies = statement.query([id.number()])?;
         let page = PageBuilder::new(self, limit.saturating_sub(1)).of(conversation);
-        let (mut messages, has_more) = page
-            .fill(|| Ok(replies.next()?.map(|row| seq_column(row, 0)).transpose()?))?;
+        let (mut messages, has_more) =
+            page.fill(|| Ok(replies.next()?.map(|row| seq_column(row, 0)).transpose()?))?;
         messages.extend(self.annotated(seq, &mut 0)?);
         Ok((messages, has_more))
     }
@@ -351,8 +349,11 @@ impl Snapshot<'_> {
     ) -> Result<ScanResult, StoreError> {
         let before = seq_to_sql(before.unwrap_or(Seq(u64::MAX)));
         let limit = i64::try_from(max_rows).unwrap_or(i64::MAX);
-        let mut statement =
-            self.db.prepare_cached(if conversation.is_some() { SCAN_CONVERSATION } else { SCAN })?;
+        let mut statement = self.db.prepare_cached(if conversation.is_some() {
+            SCAN_CONVERSATION
+        } else {
+            SCAN
+        })?;
         let mut rows = match conversation {
             Some(key) => statement.query((before, limit, key))?,
             None => statement.query((before, limit))?,
@@ -432,7 +433,7 @@ fn conversation_of(message: &Message) -> String {
 
 /// The message with this number, whoever may see it.
 pub(super) fn message_at(db: &Connection, seq: Seq) -> Result<Option<Message>, StoreError> {
-    with_message(db, seq, MessageRow::to_message)
+    with_message(db, seq, |row| row.to_message())
 }
 
 fn with_message<T>(

@@ -65,8 +65,11 @@ impl RecentRequests {
         let mut recent = Self { by_cid: HashMap::new(), hashers, entries, step };
         let after = seq_to_sql(recent.indexed_to(head));
         query_all(db, CIDS_AFTER, [after], |row| {
-            let request =
-                Request { seq: seq_column(row, 0)?, id: optional_id_column(row, 3)?, at: row.get(4)? };
+            let request = Request {
+                seq: seq_column(row, 0)?,
+                id: optional_id_column(row, 3)?,
+                at: row.get(4)?,
+            };
             let (sender, cid): (String, String) = (row.get(1)?, row.get(2)?);
             Ok((recent.key(&sender, &cid), request))
         })
@@ -126,7 +129,11 @@ impl WriteTxn<'_> {
         )?;
         let mut rows = statement.query((sender.as_str(), cid.as_str()))?;
         let Some(row) = rows.next()? else { return Ok(None) };
-        Ok(Some(Request { seq: seq_column(row, 0)?, id: optional_id_column(row, 1)?, at: row.get(2)? }))
+        Ok(Some(Request {
+            seq: seq_column(row, 0)?,
+            id: optional_id_column(row, 1)?,
+            at: row.get(2)?,
+        }))
     }
 
     /// Remembers the request whose event is the last.
@@ -145,7 +152,7 @@ impl WriteTxn<'_> {
         }
         for sql in [INSERT_CIDS, INSERT_CIDS_OF_CHANGES] {
             let range = (seq_to_sql(from), seq_to_sql(to), self.oldest_cid());
-            self.db.prepare_cached(sql)?.execute(range)?;
+            self.execute(sql, range)?;
         }
         Ok(())
     }
@@ -153,7 +160,7 @@ impl WriteTxn<'_> {
     /// Keeps the cid of a message that is about to be removed.
     pub(super) fn keep_cid(&self, seq: Seq) -> Result<(), StoreError> {
         let seq = seq_to_sql(seq);
-        self.db.prepare_cached(INSERT_CIDS)?.execute((seq - 1, seq, self.oldest_cid()))?;
+        self.execute(INSERT_CIDS, (seq - 1, seq, self.oldest_cid()))?;
         Ok(())
     }
 

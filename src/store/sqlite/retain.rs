@@ -6,65 +6,33 @@ use super::super::{
 use super::changes::change_row;
 use super::write::{StoredMessage, WriteTxn};
 use super::{query_all, seq_column, seq_to_sql};
-use crate::protocol::id::Seq;
 use crate::protocol::message::Millis;
-
-/// A message that is examined.
-struct MessageRow {
-    at: Millis,
-    message: StoredMessage,
-}
-
-/// What one step has done in some of the tables.
-struct Progress {
-    has_removed: bool,
-    has_more: bool,
-    after: Seq,
-}
 
 impl WriteTxn<'_> {
     pub(super) fn retain(&mut self, retain: &Retain) -> Result<Outcome, StoreError> {
-        let mut progress = Progress { has_removed: false, has_more: false, after: retain.after };
-        if let Some(before) = retain.before {
-            self.remove_messages(before, retain.now, &mut progress)?;
-        }
-        progress.has_more |= self.remove_changes(retain.now - TOMBSTONE_RETENTION)?;
-        progress.has_more |= self.remove_cids(retain.now - CID_RETENTION)?;
-        self.db.prepare_cached("DELETE FROM invite WHERE expires <= ?1")?.execute([retain.now])?;
-        Ok(Outcome::Retained(Retained {
-            has_removed: progress.has_removed,
-            horizon: self.header.horizon,
-            next: progress.has_more.then_some(progress.after),
-        }))
-    }
-
-    fn remove_messages(
-        &mut self,
-        before: Millis,
-        now: Millis,
-        progress: &mut Progress,
-    ) -> Result<(), StoreError> {
-        let rows = self.messages_after(progress.after)?;
-        let is_full = rows.len() == usize::from(RETAIN_ROWS);
-        for MessageRow { at, message } in rows {
-            if at >= before {
-                return Ok(());
-            }
-            progress.after = message.seq;
-            if message.expires.is_none() && !self.is_undelivered(at, now, &message)? {
+        let (mut after, mut has_removed, mut n_examined) = (retain.after, false, 0);
+        for (at, message) in self.messages_before(retain)? {
+            (after, n_examined) = (message.seq, n_examined + 1);
+            if message.expires.is_none() && !self.is_undelivered(at, retain.now, &message)? {
                 self.delete_message(&message)?;
                 self.header.horizon = self.header.horizon.max(message.seq);
-                progress.has_removed = true;
+                has_removed = true;
             }
         }
-        progress.has_more |= is_full;
-        Ok(())
+        let n_changes = self.remove_changes(retain.now - TOMBSTONE_RETENTION)?;
+        let n_cids = self.remove_cids(retain.now - CID_RETENTION)?;
+        self.execute("DELETE FROM invite WHERE expires <= ?1", [retain.now])?;
+        let has_more = [n_examined, n_changes, n_cids].contains(&usize::from(RETAIN_ROWS));
+        let (horizon, next) = (self.header.horizon, has_more.then_some(after));
+        Ok(Outcome::Retained(Retained { has_removed, horizon, next }))
     }
 
-    fn messages_after(&self, after: Seq) -> Result<Vec<MessageRow>, StoreError> {
+    /// The next messages up to the first that is too young, with their times.
+    fn messages_before(&self, retain: &Retain) -> Result<Vec<(Millis, StoredMessage)>, StoreError> {
+        let Some(before) = retain.before else { return Ok(Vec::new()) };
         let sql = "SELECT at, seq, sender, recipients, expires, mentions FROM message
                    WHERE seq > ?1 ORDER BY seq LIMIT ?2";
-        query_all(self.db, sql, (seq_to_sql(after), RETAIN_ROWS), |row| {
+        let mut rows = query_all(self.db, sql, (seq_to_sql(retain.after), RETAIN_ROWS), |row| {
             let message = StoredMessage {
                 seq: seq_column(row, 1)?,
                 sender: row.get(2)?,
@@ -72,8 +40,11 @@ impl WriteTxn<'_> {
                 expires: row.get(4)?,
                 mentions: row.get(5)?,
             };
-            Ok(MessageRow { at: row.get(0)?, message })
-        })
+            Ok((row.get(0)?, message))
+        })?;
+        let old = rows.iter().take_while(|(at, _)| *at < before).count();
+        rows.truncate(old);
+        Ok(rows)
     }
 
     /// Whether a registered recipient has not received the message yet.
@@ -98,8 +69,8 @@ impl WriteTxn<'_> {
         Ok(false)
     }
 
-    /// Returns whether there may be more.
-    fn remove_changes(&mut self, before: Millis) -> Result<bool, StoreError> {
+    /// Returns the number of those removed.
+    fn remove_changes(&mut self, before: Millis) -> Result<usize, StoreError> {
         let sql = "SELECT seq, id, about, user, cid, conversation, also, at, data
                    FROM change ORDER BY seq LIMIT ?1";
         let changes = query_all(self.db, sql, [RETAIN_ROWS], change_row)?;
@@ -108,21 +79,19 @@ impl WriteTxn<'_> {
             self.delete_change(change)?;
             self.header.horizon = self.header.horizon.max(change.seq);
         }
-        Ok(old.len() == usize::from(RETAIN_ROWS))
+        Ok(old.len())
     }
 
-    /// Returns whether there may be more.
-    fn remove_cids(&mut self, before: Millis) -> Result<bool, StoreError> {
+    /// Returns the number of those removed.
+    fn remove_cids(&mut self, before: Millis) -> Result<usize, StoreError> {
         let sql = "SELECT at, seq FROM sent ORDER BY seq LIMIT ?1";
         let sent = query_all(self.db, sql, [RETAIN_ROWS], |row| {
             Ok((row.get::<_, Millis>(0)?, seq_column(row, 1)?))
         })?;
         let old = sent.iter().take_while(|(at, _)| *at < before);
         if let Some((_, last)) = old.clone().last() {
-            self.db
-                .prepare_cached("DELETE FROM sent WHERE seq <= ?1")?
-                .execute([seq_to_sql(*last)])?;
+            self.execute("DELETE FROM sent WHERE seq <= ?1", [seq_to_sql(*last)])?;
         }
-        Ok(old.count() == usize::from(RETAIN_ROWS))
+        Ok(old.count())
     }
 }

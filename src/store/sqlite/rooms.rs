@@ -22,9 +22,10 @@ impl WriteTxn<'_> {
         self.write_room(&entry.room, &state)?;
         if change == RoomChange::Created {
             for skeleton in entry.room.skeletons() {
-                self.db
-                    .prepare_cached("INSERT OR IGNORE INTO room_skeleton VALUES (?1, ?2)")?
-                    .execute((skeleton, entry.room.as_str()))?;
+                self.execute(
+                    "INSERT OR IGNORE INTO room_skeleton VALUES (?1, ?2)",
+                    (skeleton, entry.room.as_str()),
+                )?;
             }
         }
         for member in &members {
@@ -42,15 +43,10 @@ impl WriteTxn<'_> {
     }
 
     fn write_room(&self, room: &RoomName, state: &RoomState) -> Result<(), StoreError> {
-        self.db
-            .prepare_cached("INSERT OR REPLACE INTO room VALUES (?1, ?2, ?3, ?4, ?5)")?
-            .execute((
-                room.as_str(),
-                state.private,
-                state.topic.as_str(),
-                state.archived,
-                state.people,
-            ))?;
+        self.execute(
+            "INSERT OR REPLACE INTO room VALUES (?1, ?2, ?3, ?4, ?5)",
+            (room.as_str(), state.private, state.topic.as_str(), state.archived, state.people),
+        )?;
         Ok(())
     }
 
@@ -64,15 +60,14 @@ impl WriteTxn<'_> {
         let (room, user) = (room.as_str(), member.user.as_str());
         match member.since {
             Some(since) => {
-                self.db
-                    .prepare_cached("INSERT INTO member VALUES (?1, ?2, ?3, ?4)")?
-                    .execute((room, user, seq_to_sql(since), seq_to_sql(seq)))?;
+                self.execute(
+                    "INSERT INTO member VALUES (?1, ?2, ?3, ?4)",
+                    (room, user, seq_to_sql(since), seq_to_sql(seq)),
+                )?;
                 self.write_marker(user, room, seq)
             }
             None => {
-                self.db
-                    .prepare_cached("DELETE FROM member WHERE room = ?1 AND user = ?2")?
-                    .execute((room, user))?;
+                self.execute("DELETE FROM member WHERE room = ?1 AND user = ?2", (room, user))?;
                 Ok(())
             }
         }
@@ -99,10 +94,7 @@ impl RoomRows for WriteTxn<'_> {
     }
 }
 
-pub(super) fn find_room(
-    db: &Connection,
-    room: &RoomName,
-) -> Result<Option<RoomState>, StoreError> {
+pub(super) fn find_room(db: &Connection, room: &RoomName) -> Result<Option<RoomState>, StoreError> {
     let sql = "SELECT name, private, topic, archived, people FROM room WHERE name = ?1";
     let found = db.prepare_cached(sql)?.query_row([room.as_str()], room_state);
     Ok(found.optional()?)
@@ -172,9 +164,7 @@ pub(super) fn public_rooms(
     let sql = "SELECT name, private, topic, archived, people FROM room
                WHERE name > ?1 AND private = 0 AND archived = 0 ORDER BY name LIMIT ?2";
     let parameters = (after.map_or("", RoomName::as_str), limit_to_sql(limit + 1));
-    let rooms = query_all(db, sql, parameters, |row| {
-        Ok((room_column(row, 0)?, room_state(row)?))
-    })?;
+    let rooms = query_all(db, sql, parameters, |row| Ok((room_column(row, 0)?, room_state(row)?)))?;
     Ok(Page::new(rooms, limit))
 }
 

@@ -1,6 +1,6 @@
 //! The writer's operations on messages, inside a transaction.
 
-use rusqlite::{OptionalExtension, Transaction};
+use rusqlite::{OptionalExtension, Params, Transaction};
 
 use super::super::account_rules::{NoChange, outcome};
 use super::super::change::ChangeKind;
@@ -80,9 +80,8 @@ impl WriteTxn<'_> {
             Entry::Unban(subject) => self.unban(subject),
             Entry::Retain(retain) => Ok(self.retain(retain)?),
             Entry::Delivered { user, up_to } => {
-                self.db
-                    .prepare_cached("UPDATE person SET seen = max(seen, ?2) WHERE user = ?1")?
-                    .execute((user.as_str(), seq_to_sql(*up_to)))?;
+                let sql = "UPDATE person SET seen = max(seen, ?2) WHERE user = ?1";
+                self.execute(sql, (user.as_str(), seq_to_sql(*up_to)))?;
                 Ok(Outcome::Done)
             }
         }
@@ -98,11 +97,18 @@ impl WriteTxn<'_> {
         let LogHeader { head, clock, horizon } = self.header;
         if self.header != old {
             self.index_cids(old.head)?;
-            self.db
-                .prepare_cached("UPDATE log SET head = ?1, clock = ?2, horizon = ?3")?
-                .execute((seq_to_sql(head), clock, seq_to_sql(horizon)))?;
+            self.execute(
+                "UPDATE log SET head = ?1, clock = ?2, horizon = ?3",
+                (seq_to_sql(head), clock, seq_to_sql(horizon)),
+            )?;
         }
         Ok(self.header)
+    }
+
+    /// Runs a statement that changes rows.
+    pub(super) fn execute(&self, sql: &str, parameters: impl Params) -> Result<(), StoreError> {
+        self.db.prepare_cached(sql)?.execute(parameters)?;
+        Ok(())
     }
 
     fn post(&mut self, new: &NewMessage) -> Result<Outcome, NoChange> {
@@ -136,13 +142,11 @@ impl WriteTxn<'_> {
     fn insert_message(&self, message: &Message, at: Millis, zone: i32) -> Result<(), StoreError> {
         let sender = message.sender.as_str();
         let recipients = join_recipients(&message.audience);
-        self.db
-            .prepare_cached(
-                "INSERT INTO message (seq, id, sender, recipients, at, zone, expires, reply_to, cid, \
+        self.execute(
+            "INSERT INTO message (seq, id, sender, recipients, at, zone, expires, reply_to, cid, \
                  content, guest, mentions) \
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
-            )?
-            .execute((
+            (
                 seq_to_sql(message.seq),
                 message.id.number(),
                 sender,
@@ -155,7 +159,8 @@ impl WriteTxn<'_> {
                 message.content.as_str(),
                 message.guest,
                 join_mentions(&message.mentions),
-            ))?;
+            ),
+        )?;
         let conversation = conversation_key(sender, recipients.as_deref());
         self.add_to_feed(&conversation, FeedKind::Message, message.seq, Some(sender))?;
         self.add_mentions(&conversation, message.seq, &message.mentions)
@@ -211,10 +216,8 @@ impl WriteTxn<'_> {
     pub(super) fn delete_message(&self, message: &StoredMessage) -> Result<(), StoreError> {
         self.keep_cid(message.seq)?;
         let seq = seq_to_sql(message.seq);
-        for sql in ["DELETE FROM message WHERE seq = ?1", "DELETE FROM reaction WHERE message = ?1"]
-        {
-            self.db.prepare_cached(sql)?.execute([seq])?;
-        }
+        self.execute("DELETE FROM message WHERE seq = ?1", [seq])?;
+        self.execute("DELETE FROM reaction WHERE message = ?1", [seq])?;
         let conversation = message.conversation();
         let mentions = parse_mentions(message.mentions.as_deref())?;
         self.remove_mentions(&conversation, message.seq, &mentions, &Mentions::None)?;

@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 use super::super::{
     BanSubject, BanTarget, CID_RETENTION, DAY, MAX_CLOCK_AHEAD, MIN_RETENTION, OPEN_INVITES,
-    OpenInvite, RETAIN_ROWS, Rejection, Removal, ScanResult, TOMBSTONE_RETENTION,
+    OpenInvite, RETAIN_ROWS, Removal, ScanResult, TOMBSTONE_RETENTION,
 };
 use super::memory::MemoryStore;
 use super::*;
@@ -379,7 +379,7 @@ fn rebind_moves_an_id_to_another_key(mut store: impl Store) {
     let rebind = |name| Entry::Rebind { user: user(name), key: [2; 32] };
     let rebound = Outcome::Rebound { user: user("Ann"), from: [1; 32], to: [2; 32] };
     assert_eq!(apply_at(&mut store, NOW + 2, rebind("Ann")), rebound);
-    let unknown = Outcome::Rejected(Rejection::NoKey(user("Cid")));
+    let unknown = Outcome::NoKey(user("Cid"));
     assert_eq!(apply_at(&mut store, NOW + 2, rebind("Cid")), unknown);
     assert_eq!(apply_at(&mut store, NOW + 3, register("Ann", 1)), registered("Ann_0004", 1));
     assert_eq!(apply(&mut store, register("Ann", 2)), Outcome::AlreadyRegistered(user("Ann")));
@@ -442,7 +442,7 @@ fn open_invites_are_limited(mut store: impl Store) {
     };
     let batch: Vec<_> = (0..OPEN_INVITES).map(|number| invite(number, NOW + 10)).collect();
     assert!(store.apply(NOW, &batch).unwrap().iter().all(|outcome| *outcome == Outcome::Done));
-    let too_many = Outcome::Rejected(Rejection::TooManyInvites);
+    let too_many = Outcome::TooManyInvites;
     assert_eq!(apply(&mut store, invite(OPEN_INVITES, NOW + 20)), too_many);
     assert_eq!(apply_at(&mut store, NOW + 10, invite(OPEN_INVITES, NOW + 20)), Outcome::Done);
 }
@@ -456,12 +456,12 @@ fn ban_is_stored_until_unban(mut store: impl Store) {
     let banned = [key, network, key].map(Outcome::Banned);
     assert_eq!(store.apply(NOW, &batch).unwrap(), banned);
     let nobody = Entry::Ban(BanSubject::User(user("Bob")));
-    assert_eq!(apply(&mut store, nobody), Outcome::Rejected(Rejection::NoKey(user("Bob"))));
+    assert_eq!(apply(&mut store, nobody), Outcome::NoKey(user("Bob")));
     let mut banned = store.snapshot().unwrap().bans;
     banned.sort();
     assert_eq!(banned, [key, network]);
     assert_eq!(apply(&mut store, Entry::Unban(ann.clone())), Outcome::Unbanned(key));
-    assert_eq!(apply(&mut store, Entry::Unban(ann)), Outcome::Rejected(Rejection::NotBanned(key)));
+    assert_eq!(apply(&mut store, Entry::Unban(ann)), Outcome::NotBanned(key));
     assert_eq!(store.snapshot().unwrap().bans, [network]);
     let unban = Entry::Unban(BanSubject::Target(network));
     assert_eq!(apply(&mut store, unban), Outcome::Unbanned(network));

@@ -387,11 +387,6 @@ impl AccountRows for At<'_> {
         Ok(names.filter(is_similar).min())
     }
 
-    fn count_ids(&self, name: &Name) -> Result<u32, StoreError> {
-        let same = self.state.accounts.keys().filter(|user| user.name() == name.as_str());
-        Ok(u32::try_from(same.count()).unwrap())
-    }
-
     fn has_direct_messages(&self, user: &UserId) -> Result<bool, StoreError> {
         Ok(self.state.direct_message_users().contains(user))
     }

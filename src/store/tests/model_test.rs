@@ -273,7 +273,9 @@ impl LogPair {
             Outcome::Repeated { .. }
             | Outcome::Removed(_)
             | Outcome::Refused(_)
-            | Outcome::Rejected(_)
+            | Outcome::NoKey(_)
+            | Outcome::NotBanned(_)
+            | Outcome::TooManyInvites
             | Outcome::Registered { .. }
             | Outcome::AlreadyRegistered(_)
             | Outcome::Rebound { .. }
