@@ -108,7 +108,12 @@ pub trait Store: Send + 'static {
     }
 }
 
-/// A reader of the log. Each call sees one consistent state, with everything committed before it.
+/// The text and recipients of a page, in bytes. A page ends after the message that exceeds it, however few
+/// there are: with 256 recipients each, 100 messages would take 40 ms to read.
+pub const PAGE_BYTES: usize = 256 * 1024;
+
+/// A reader of the log. Each call sees one consistent state, with everything committed before it. A page may
+/// have fewer messages or events than asked for: see [`PAGE_BYTES`].
 pub trait Reader {
     /// At most `limit` events after `after`, for a client that was offline or too slow. Returns `None`
     /// if `after` is before the [horizon](Reader::horizon).

@@ -84,6 +84,11 @@ impl MessageRow<'_> {
         is_visible(view, self.sender, self.recipients, self.expires)
     }
 
+    /// The size of its text and recipients.
+    pub(super) fn bytes(&self) -> usize {
+        self.content.len() + self.recipients.map_or(0, str::len)
+    }
+
     pub(super) fn to_message(self) -> Result<Message, StoreError> {
         let kind = match (self.expires, self.reply_to) {
             (Some(expires), _) => MessageKind::Temporary { expires },

@@ -12,7 +12,8 @@ use rusqlite::{Connection, Params, Row as SqliteRow};
 use super::super::message_ids::MessageIds;
 use super::super::row::{MessageRow, ScanRow, parse_cid, parse_message_id, parse_user_id};
 use super::super::{
-    EventPage, LogSize, MessagePage, MessagesAround, ReadGate, Reader, ScanResult, StoreError, View,
+    EventPage, LogSize, MessagePage, MessagesAround, PAGE_BYTES, ReadGate, Reader, ScanResult,
+    StoreError, View,
 };
 use super::{open, read_header, read_size, seq_column, seq_of, seq_to_sql};
 use crate::protocol::event::{Deleted, Event};
@@ -125,11 +126,12 @@ impl Reader for SqliteReader {
             return Ok(None);
         }
         let mut events = Vec::new();
-        let mut complete_to = header.head;
+        let (mut complete_to, mut bytes) = (header.head, 0);
         for_each_row(&db, EVENTS_AFTER, page_params(view, after, limit), |row| {
-            events.push(read_event(row)?);
-            if events.len() == limit {
+            events.push(read_event(row, &mut bytes)?);
+            if events.len() == limit || bytes > PAGE_BYTES {
                 complete_to = seq_column(row, 1)?;
+                return Ok(ControlFlow::Break(()));
             }
             Ok(ControlFlow::Continue(()))
         })?;
@@ -231,7 +233,7 @@ fn limit_to_sql(limit: usize) -> i64 {
     i64::try_from(limit).unwrap_or(i64::MAX)
 }
 
-/// At most `limit` messages before or after `seq`, and whether there are more.
+/// At most `limit` messages before or after `seq`, up to [`PAGE_BYTES`], and whether there are more.
 fn read_messages(
     db: &Connection,
     sql: &str,
@@ -239,13 +241,15 @@ fn read_messages(
     seq: Seq,
     limit: usize,
 ) -> Result<(Vec<Message>, bool), StoreError> {
-    let (mut messages, mut has_more) = (Vec::new(), false);
+    let (mut messages, mut bytes, mut has_more) = (Vec::new(), 0, false);
     for_each_row(db, sql, page_params(view, seq, limit.saturating_add(1)), |row| {
-        if messages.len() == limit {
-            has_more = true;
-        } else {
-            messages.push(read_message_row(row, 0)?.to_message()?);
+        has_more = messages.len() == limit || bytes > PAGE_BYTES;
+        if has_more {
+            return Ok(ControlFlow::Break(()));
         }
+        let row = read_message_row(row, 0)?;
+        bytes += row.bytes();
+        messages.push(row.to_message()?);
         Ok(ControlFlow::Continue(()))
     })?;
     Ok((messages, has_more))
@@ -285,9 +289,12 @@ fn for_each_row(
     Ok(())
 }
 
-fn read_event(row: &SqliteRow<'_>) -> Result<Event, StoreError> {
+/// Adds the event's size to `bytes`.
+fn read_event(row: &SqliteRow<'_>, bytes: &mut usize) -> Result<Event, StoreError> {
     if row.get::<_, i64>(0)? == 0 {
-        return Ok(Event::Posted(read_message_row(row, 1)?.to_message()?));
+        let row = read_message_row(row, 1)?;
+        *bytes += row.bytes();
+        return Ok(Event::Posted(row.to_message()?));
     }
     let (seq, id) = (seq_column(row, 1)?, parse_message_id(row.get(2)?)?);
     let Some(by) = optional_text_column(row, 3)? else { return Ok(Event::Expired { seq, id }) };
