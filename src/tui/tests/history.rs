@@ -200,12 +200,12 @@ fn fail_read(ui: &mut UiHarness) -> Request {
 fn failed_page_is_requested_again_when_the_user_scrolls() {
     let mut ui = UiHarness::with_log(250, None);
     let recent = HistoryQuery::Before(None);
-    assert_eq!(fail_read(&mut ui), Request::History(recent.clone()));
+    assert_eq!(fail_read(&mut ui), Request::History(recent));
     ui.keys("<pageup>").wait(0);
     assert_eq!(ui.answer_history(), [recent]);
     ui.keys("<home>").wait(0);
     let earlier = HistoryQuery::Before(Some(Seq(151)));
-    assert_eq!(fail_read(&mut ui), Request::History(earlier.clone()));
+    assert_eq!(fail_read(&mut ui), Request::History(earlier));
     ui.keys("<pageup>").wait(0);
     assert_eq!(ui.answer_history(), [earlier]);
     assert_eq!(loaded_seqs(&ui), (51..=250).collect::<Vec<_>>());
@@ -219,7 +219,7 @@ fn failed_jump_can_be_repeated() {
     ui.post("Ann_1180", Audience::Everyone, MessageKind::Reply { to }, "as I said");
     ui.click("message 100120");
     let around = HistoryQuery::Around(to);
-    assert_eq!(fail_read(&mut ui), Request::History(around.clone()));
+    assert_eq!(fail_read(&mut ui), Request::History(around));
     ui.click("message 100120");
     assert_eq!(ui.answer_history(), [around]);
     ui.shows("message number 120 ");
