@@ -311,6 +311,11 @@ impl PendingRead {
         Self { tail, queue, since }
     }
 
+    /// Waits until the session has ended: nobody takes an answer any more.
+    pub(super) async fn abandoned(&self) {
+        self.queue.abandoned().await;
+    }
+
     /// Queues a history page or search results, without messages that were removed since they were read.
     pub(super) fn answer(&self, mut event: Event) {
         let mut bytes = event.encode();

@@ -137,7 +137,8 @@ pub const PAGE_BYTES: usize = 256 * 1024;
 /// What a reader answers: what was asked for, or why the viewer does not get it.
 pub type Answer<T> = Result<T, Refusal>;
 
-/// A reader of the log. Each call sees one consistent state, with everything committed before it.
+/// A reader of the log. Each call sees one consistent state, with everything committed before it. A page may
+/// have fewer messages or events than asked for: see [`PAGE_BYTES`].
 pub trait Reader {
     /// At most `limit` events after `after`, for a client that was offline or too slow. Returns `None`
     /// if `after` is before the [horizon](LogSnapshot::horizon).

@@ -100,11 +100,8 @@ impl Reader for SqliteReader {
 
     fn messages(&mut self, view: View<'_>, seqs: &[Seq]) -> Result<Vec<Message>, StoreError> {
         self.read(view, |log| {
-            let mut page = PageBuilder::new(log, seqs.len());
-            for seq in seqs {
-                page.push(*seq)?;
-            }
-            Ok(page.messages)
+            let found = seqs.iter().map(|seq| log.annotated(*seq, &mut 0));
+            found.filter_map(Result::transpose).collect()
         })
     }
 
