@@ -6,6 +6,7 @@
 pub mod address;
 mod backoff;
 mod channels;
+pub mod clock;
 mod connection;
 mod cursor;
 mod dial;

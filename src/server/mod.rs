@@ -269,7 +269,7 @@ impl<L: Listener> ServerParts<L> {
         let tail = Arc::new(Tail::new(snapshot.head));
         let context = SessionContext {
             hub,
-            readers: log.readers.clone(),
+            catch_up: log.catch_up.clone(),
             tail: Arc::clone(&tail),
             clock,
             rate_limiter: limits.rates.map(|rates| Arc::new(RateLimiter::new(rates))),

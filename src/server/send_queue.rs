@@ -10,7 +10,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use tokio::sync::Notify;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::limits::{
     FRAME_OVERHEAD, READS_PER_SESSION, SEND_QUEUE_BYTES, SEND_QUEUE_LAG_BYTES, UNREAD_ANSWER_BYTES,
@@ -27,6 +27,8 @@ pub(super) struct SendQueue {
     answered: Notify,
     logged_in: Notify,
     closing: CancellationToken,
+    /// The connection has ended.
+    abandoned: CancellationToken,
 }
 
 #[derive(Debug, Default)]
@@ -38,6 +40,8 @@ struct QueueState {
     feed: Option<Feed>,
     /// The weight of the answers that are queued or being sent.
     unread_answers: usize,
+    /// The weight of the answers that the rate limit was not charged for yet.
+    uncharged_answers: usize,
     /// History and search requests without their last answer.
     n_reads: usize,
     /// Those of them that the hub task has accepted.
@@ -263,6 +267,11 @@ impl SendQueue {
         self.filled.notify_one();
     }
 
+    /// The bytes of the answers that were queued since the last call, for the rate limit.
+    pub(super) fn take_uncharged_answers(&self) -> usize {
+        std::mem::take(&mut self.state().uncharged_answers)
+    }
+
     /// Answers of this weight were sent.
     pub(super) fn answers_sent(&self, weight: usize) {
         if weight > 0 {
@@ -295,6 +304,16 @@ impl SendQueue {
         }
     }
 
+    /// Dropping the guard means that the connection has ended.
+    pub(super) fn abandon_on_drop(&self) -> DropGuard {
+        self.abandoned.clone().drop_guard()
+    }
+
+    /// Waits until the connection has ended.
+    pub(super) async fn abandoned(&self) {
+        self.abandoned.cancelled().await;
+    }
+
     /// Waits until the queue is closed.
     pub(super) async fn closed(&self) {
         self.closing.cancelled().await;
@@ -306,6 +325,7 @@ impl SendQueue {
         }
         state.weight += frame.weight();
         state.unread_answers += frame.answer_weight();
+        state.uncharged_answers += frame.answer_weight();
         state.frames.push(frame);
         if state.frames.len() == 1 {
             self.filled.notify_one();

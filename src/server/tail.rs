@@ -448,18 +448,26 @@ impl PendingRead {
         Self { tail, queue, viewer, dialect, since }
     }
 
-    /// Queues a list of the user's conversations, unless it has changed since it was read: then it has to be
-    /// read again. Returns whether it was queued.
-    pub(super) fn answer_list(&mut self, list: &Event) -> bool {
+    /// Waits until the session has ended: nobody takes an answer any more.
+    pub(super) async fn abandoned(&self) {
+        self.queue.abandoned().await;
+    }
+
+    /// The last event so far: what is read from now on reflects it.
+    pub(super) fn head(&self) -> Seq {
+        self.tail.state().head
+    }
+
+    /// Queues a list of the user's conversations that was read after `since`, unless it has changed since
+    /// then: the client was told of the change at once, and must not be told of an older state after it.
+    /// Returns whether it was queued.
+    pub(super) fn answer_list(&self, list: &Event, since: Seq) -> bool {
         let bytes = self.encode(list);
-        let mut state = self.tail.state();
-        let is_outdated = state.revisions_since(self.since).any(
+        let state = self.tail.state();
+        let is_outdated = state.revisions_since(since).any(
             |revision| matches!(revision, Revision::Conversations(user) if *user == self.viewer),
         );
-        if is_outdated {
-            let since = state.begin_read();
-            state.end_read(std::mem::replace(&mut self.since, since));
-        } else if let Some(bytes) = bytes {
+        if let Some(bytes) = bytes.filter(|_| !is_outdated) {
             self.queue.push_answer(Frame::Answer(bytes));
         }
         !is_outdated

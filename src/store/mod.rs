@@ -11,9 +11,12 @@
 
 mod account_rules;
 pub mod ban;
+mod change;
 pub mod error;
+mod mention_rules;
 mod message_ids;
 mod read_gate;
+mod room_rules;
 mod row;
 mod rules;
 mod sight;
@@ -105,11 +108,17 @@ pub trait Store: Send + 'static {
     fn scrub(&mut self) -> Result<ScrubOutcome, StoreError>;
 
     /// Keeps the files short. For the time after the outcomes of a write are reported: it never waits for
-    /// readers, but for the disk.
+    /// readers, but for the disk, for long only if checkpoints do not run in the background.
     ///
     /// Unless an error is [transient](StoreError::is_transient), every later write fails.
     fn checkpoint(&mut self) -> Result<CheckpointOutcome, StoreError> {
         Ok(CheckpointOutcome::Done)
+    }
+
+    /// Runs checkpoints in the background from now on. Returns what a thread has to run for it, which ends
+    /// when the store is dropped; `None` if there is nothing to run.
+    fn run_checkpoints_in_background(&mut self) -> Result<Option<BackgroundWork>, StoreError> {
+        Ok(None)
     }
 
     /// The gate that all readers of this log pass.
@@ -118,10 +127,18 @@ pub trait Store: Send + 'static {
     }
 }
 
+/// What a thread runs.
+pub type BackgroundWork = Box<dyn FnOnce() + Send>;
+
+/// The text and recipients of a page, in bytes. A page ends after the message that exceeds it, however few
+/// there are: with 256 recipients each, 100 messages would take 40 ms to read.
+pub const PAGE_BYTES: usize = 256 * 1024;
+
 /// What a reader answers: what was asked for, or why the viewer does not get it.
 pub type Answer<T> = Result<T, Refusal>;
 
-/// A reader of the log. Each call sees one consistent state, with everything committed before it.
+/// A reader of the log. Each call sees one consistent state, with everything committed before it. A page may
+/// have fewer messages or events than asked for: see [`PAGE_BYTES`].
 pub trait Reader {
     /// At most `limit` events after `after`, for a client that was offline or too slow. Returns `None`
     /// if `after` is before the [horizon](LogSnapshot::horizon).
@@ -353,6 +370,32 @@ pub struct OpenInvite {
     pub expires: Millis,
 }
 
+impl Entry {
+    /// Who requested it, and the id of the request, if a resend must not be executed again. Read markers and
+    /// notification settings are values: setting one twice is setting it once.
+    fn request(&self) -> Option<(&UserId, &Cid)> {
+        match self {
+            Self::Post(new) => Some((&new.sender, new.cid.as_ref()?)),
+            Self::Delete { by, cid, .. }
+            | Self::Edit { by, cid, .. }
+            | Self::React { by, cid, .. }
+            | Self::Pin { by, cid, .. } => Some((by, cid.as_ref()?)),
+            Self::Room(entry) => Some((entry.by.as_ref()?, entry.cid.as_ref()?)),
+            Self::Read { .. }
+            | Self::Notify { .. }
+            | Self::Expire { .. }
+            | Self::Remove { .. }
+            | Self::Register(_)
+            | Self::Rebind { .. }
+            | Self::Invite(_)
+            | Self::Ban(_)
+            | Self::Unban(_)
+            | Self::Retain(_)
+            | Self::Delivered { .. } => None,
+        }
+    }
+}
+
 impl OpenInvite {
     /// Whether the invite admits another user at `now`.
     pub fn is_usable(&self, now: Millis) -> bool {
@@ -427,6 +470,21 @@ pub struct Retained {
     pub horizon: Seq,
     /// The [`Retain::after`] of the next step, if there may be more to remove now.
     pub next: Option<Seq>,
+}
+
+impl Outcome {
+    /// Whether something was announced, and the message that it is about, if any.
+    fn stored_id(&self) -> Option<Option<MessageId>> {
+        match self {
+            Self::Posted(message) => Some(Some(message.id)),
+            Self::Changed(change) => Some(match &change.event {
+                Event::Reacted(reacted) => Some(reacted.id),
+                Event::Pinned(pinned) => Some(pinned.id),
+                event => event.removed_message(),
+            }),
+            _ => None,
+        }
+    }
 }
 
 /// A change other than a new message.
@@ -524,6 +582,15 @@ pub struct MessagePage {
     pub has_earlier: bool,
     /// Whether there are later messages.
     pub has_later: bool,
+}
+
+impl<T> Page<T> {
+    /// The first `limit` of `items`.
+    fn new(mut items: Vec<T>, limit: usize) -> Self {
+        let has_more = items.len() > limit;
+        items.truncate(limit);
+        Self { items, has_more }
+    }
 }
 
 /// A page of a list.

@@ -6,8 +6,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::Change;
-use super::row::split_recipients;
+use super::change::ChangeRow;
+use super::row::{parse_room, parse_users, split_recipients};
+use super::{Change, StoreError};
 use crate::protocol::event::Event;
 use crate::protocol::id::{RoomName, Seq, UserId};
 use crate::protocol::message::{Audience, Message};
@@ -34,16 +35,25 @@ pub enum Viewers {
 impl Viewers {
     /// The viewers of a message.
     pub fn of(message: &Message) -> Self {
-        Self::of_message(&message.sender, &message.audience, message.seq)
+        match &message.audience {
+            Audience::Everyone => Self::Everyone,
+            Audience::Room(room) => {
+                Self::Room { room: room.clone(), about: message.seq, also: Vec::new() }
+            }
+            Audience::Only(users) => {
+                Self::Users(users.iter().chain([&message.sender]).cloned().collect())
+            }
+        }
     }
 
-    /// The viewers of an event about the message `about`.
-    pub(super) fn of_message(sender: &UserId, audience: &Audience, about: Seq) -> Self {
-        match audience {
-            Audience::Everyone => Self::Everyone,
-            Audience::Room(room) => Self::Room { room: room.clone(), about, also: Vec::new() },
-            Audience::Only(users) => Self::Users(users.iter().chain([sender]).cloned().collect()),
-        }
+    /// The viewers of a change.
+    pub(super) fn of_change(change: &ChangeRow) -> Result<Self, StoreError> {
+        let (about, also) = (change.about, change.also.clone());
+        Ok(match change.conversation.as_str() {
+            "" => Self::Everyone,
+            room if room.starts_with('#') => Self::Room { room: parse_room(room)?, about, also },
+            users => Self::Users(parse_users(users)?),
+        })
     }
 }
 

@@ -333,6 +333,7 @@ impl LineSession {
             Change::Reset
             | Change::PostedOutOfView(_)
             | Change::HistoryLoaded(_)
+            | Change::HistoryRefused(_)
             | Change::SearchResults(_) => Vec::new(),
             Change::Presence { joined, left } => {
                 self.presence.joined.add(&joined);

@@ -62,6 +62,8 @@ pub enum Change {
     PostedOutOfView(UserId),
     /// A requested part of the history arrived.
     HistoryLoaded(HistoryRequest),
+    /// A requested part of the history will not arrive. The error follows.
+    HistoryRefused(HistoryRequest),
     /// The server sent search results.
     SearchResults(SearchResults),
     /// A message was deleted or has expired: its text must not be shown any more.
@@ -351,11 +353,11 @@ impl ChatState {
             Event::Deleted(deleted) => self.remove_text(deleted.id, MessageState::Removed),
             Event::Expired { id, .. } => self.remove_text(id, MessageState::Expired),
             Event::Error(refused) => {
-                self.history.on_error(refused.cid.as_ref());
+                let history = self.history.on_error(&refused).map(Change::HistoryRefused);
                 if let Some(cid) = &refused.cid {
                     self.mark_failed(cid, refused.text.clone());
                 }
-                vec![Change::Error(refused)]
+                history.into_iter().chain([Change::Error(refused)]).collect()
             }
             Event::History(page) => self.on_history_page(page),
             Event::SearchResults(mut found) => {

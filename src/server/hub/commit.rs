@@ -3,10 +3,10 @@
 
 use super::admin::{admin_reply, not_written};
 use super::origin::Origin;
-use super::{Hub, HubEffect, Now, PeerInfo, SessionId, SessionSet};
+use super::{Hub, HubEffect, Now, SessionId, SessionSet};
 use crate::protocol::error::Refusal;
 use crate::protocol::event::{ErrorReply, Event, StoredReply};
-use crate::protocol::id::{Cid, UserId};
+use crate::protocol::id::Cid;
 use crate::protocol::message::Message;
 use crate::store::{Change, Outcome, Viewers};
 
@@ -50,15 +50,14 @@ impl Hub {
             Outcome::Registered { user, key } => self.sessions.on_registered(user, *key),
             Outcome::Rebound { user, from, to } => {
                 self.sessions.on_rebound(user, *from, *to);
-                let is_old = |id: &UserId, peer: PeerInfo| {
+                return self.close_matching(&Refusal::Kicked, effects, |id, peer| {
                     id == user && from != to && peer.key == Some(*from)
-                };
-                return self.close_matching(&Refusal::Kicked, effects, is_old);
+                });
             }
             Outcome::Banned(target) => {
                 self.login_policy.bans.insert(*target);
-                let is_banned = |_: &UserId, peer: PeerInfo| peer.matches(target);
-                return self.close_matching(&Refusal::Banned, effects, is_banned);
+                return self
+                    .close_matching(&Refusal::Banned, effects, |_, peer| peer.matches(target));
             }
             Outcome::Unbanned(target) => {
                 self.login_policy.bans.remove(target);

@@ -8,7 +8,8 @@ use proptest::prelude::*;
 use super::harness::{HubHarness, post};
 use super::*;
 use crate::protocol::id::MessageId;
-use crate::protocol::request::{Dialect, PostKind};
+use crate::protocol::message::Audience;
+use crate::protocol::request::{Dialect, PostKind, Request};
 
 #[derive(Debug, Clone)]
 enum Step {

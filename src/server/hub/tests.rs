@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use super::harness::{HubHarness, PLAIN, direct_to, local_peer, post, reply_to};
 use super::*;
-use crate::protocol::error::Refusal;
+use crate::protocol::error::{ErrorCode, Refusal};
 use crate::protocol::event::Deleted;
 use crate::protocol::id::MessageId;
-use crate::protocol::message::MessageKind;
-use crate::protocol::request::{Dialect, PostKind};
+use crate::protocol::message::{Audience, MessageKind};
+use crate::protocol::request::{Dialect, PostKind, Request};
 use crate::server::limits;
 use crate::store::tests::sweep;
 use crate::store::{Reader as _, Retention, Store as _, View};

@@ -8,7 +8,7 @@ use super::super::{
 };
 use super::write::WriteTxn;
 use super::{query_all, user_id_column};
-use crate::protocol::id::{Name, UserId};
+use crate::protocol::id::{IdError, Name, UserId};
 use crate::protocol::message::Millis;
 
 impl WriteTxn<'_> {
@@ -21,6 +21,8 @@ impl WriteTxn<'_> {
         let sql = "INSERT INTO person (user, key, at) VALUES (?1, ?2, ?3)";
         self.execute(sql, (user.as_str(), new.key, self.now))?;
         insert_skeletons(self.db, &new.name)?;
+        // Whatever is there already counts as read.
+        self.write_marker(user.as_str(), "", self.header.head)?;
         Ok(Outcome::Registered { user, key: new.key })
     }
 
@@ -86,11 +88,12 @@ impl AccountRows for WriteTxn<'_> {
             .db
             .prepare_cached(sql)?
             .query_row((one, other, name.as_str()), |row| row.get(0))?;
-        found.map(|name| parse_name(&name)).transpose()
+        let corrupt = |error: IdError| StoreError::Corrupt(error.to_string());
+        found.map(|name| name.parse().map_err(corrupt)).transpose()
     }
 
     fn has_direct_messages(&self, user: &UserId) -> Result<bool, StoreError> {
-        let mut statement = self.db.prepare_cached("SELECT 1 FROM feed WHERE reader = ?1")?;
+        let mut statement = self.db.prepare_cached("SELECT 1 FROM direct WHERE user = ?1")?;
         Ok(statement.exists([user.as_str()])?)
     }
 }
@@ -110,11 +113,6 @@ pub(super) fn insert_all_skeletons(db: &Connection) -> Result<(), StoreError> {
         user.parse_name().iter().try_for_each(|name| insert_skeletons(db, name))?;
     }
     Ok(())
-}
-
-fn parse_name(name: &str) -> Result<Name, StoreError> {
-    name.parse()
-        .map_err(|error: crate::protocol::id::IdError| StoreError::Corrupt(error.to_string()))
 }
 
 fn ban_columns(target: &BanTarget) -> (Option<&[u8; 32]>, Option<String>) {

@@ -9,6 +9,7 @@ use crate::protocol::event::{ErrorReply, Event, HistoryPage};
 use crate::protocol::id::Seq;
 use crate::protocol::message::{Audience, MessageKind};
 use crate::protocol::query::HistoryRange;
+use crate::protocol::request::Request;
 use crate::protocol::text::SafeText;
 use crate::tui::model::UiEffect;
 
@@ -184,4 +185,42 @@ fn refused_history_request_is_not_repeated() {
     assert_eq!(refused.code, ErrorCode::LoginTimeout);
     ui.server_event(Event::Error(refused)).keys("<home>").wait(2);
     assert!(ui.effects().is_empty());
+}
+
+/// Answers the pending request with a failed read. Returns what was requested.
+fn fail_read(ui: &mut UiHarness) -> Request {
+    let Some(UiEffect::Send(cid, request)) = ui.effects().pop() else { panic!("no request") };
+    ui.server_event(Event::Error(ErrorReply::new(&Refusal::NotRead("its disk fails"), cid)));
+    ui.shows("its disk fails").wait(2);
+    assert!(ui.effects().is_empty(), "the user decides when to try again");
+    request
+}
+
+#[test]
+fn failed_page_is_requested_again_when_the_user_scrolls() {
+    let mut ui = UiHarness::with_log(250, None);
+    let recent = HistoryQuery::Before(None);
+    assert_eq!(fail_read(&mut ui), Request::History(recent));
+    ui.keys("<pageup>").wait(0);
+    assert_eq!(ui.answer_history(), [recent]);
+    ui.keys("<home>").wait(0);
+    let earlier = HistoryQuery::Before(Some(Seq(151)));
+    assert_eq!(fail_read(&mut ui), Request::History(earlier));
+    ui.keys("<pageup>").wait(0);
+    assert_eq!(ui.answer_history(), [earlier]);
+    assert_eq!(loaded_seqs(&ui), (51..=250).collect::<Vec<_>>());
+}
+
+#[test]
+fn failed_jump_can_be_repeated() {
+    let mut ui = UiHarness::with_log(500, None);
+    ui.answer_history();
+    let to = ui.logged_message(120).id;
+    ui.post("Ann_1180", Audience::Everyone, MessageKind::Reply { to }, "as I said");
+    ui.click("message 100120");
+    let around = HistoryQuery::Around(to);
+    assert_eq!(fail_read(&mut ui), Request::History(around));
+    ui.click("message 100120");
+    assert_eq!(ui.answer_history(), [around]);
+    ui.shows("message number 120 ");
 }
