@@ -7,6 +7,7 @@
 
 use chat::protocol::event::Event;
 use chat::protocol::id::{MessageId, Seq};
+use chat::protocol::mention::Mentions;
 use chat::protocol::message::{Audience, Message, MessageKind};
 use chat::protocol::request::{Dialect, Login, Request};
 use chat::protocol::text::SafeText;
@@ -56,6 +57,10 @@ fn post_message(hub: &mut Hub, object: &[u8], seq: &mut u64) {
                 content: new.content,
                 at: new.at,
                 cid: new.cid,
+                mentions: Mentions::None,
+                edited: None,
+                reactions: Vec::new(),
+                pinned: false,
             });
             for effect in hub.handle(now(), HubInput::Applied { origin, outcome }) {
                 if let HubEffect::Send { event, .. } = effect {
@@ -100,6 +105,10 @@ fn short_message() -> Event {
             .expect("a time")
             .fixed_offset(),
         cid: "c-17".parse().ok(),
+        mentions: Mentions::None,
+        edited: None,
+        reactions: Vec::new(),
+        pinned: false,
     })
 }
 

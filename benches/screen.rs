@@ -11,6 +11,7 @@ use chat::client::state::search::SearchState;
 use chat::client::state::search_input::SearchInput;
 use chat::protocol::event::{Event, Welcome};
 use chat::protocol::id::{MessageId, Seq, UserId};
+use chat::protocol::mention::Mentions;
 use chat::protocol::message::{Audience, Message, MessageKind};
 use chat::protocol::text::SafeText;
 use chat::tui::Theme;
@@ -116,6 +117,10 @@ impl BenchScreen {
             content: SafeText::clean(TEXTS[self.n_posted as usize % TEXTS.len()]),
             at: self.now,
             cid: None,
+            mentions: Mentions::None,
+            edited: None,
+            reactions: Vec::new(),
+            pinned: false,
         };
         self.receive(Event::Posted(message));
     }

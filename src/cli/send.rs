@@ -141,8 +141,8 @@ async fn wait_for_answer(
             ClientEvent::Received(Event::Posted(message)) if message.cid.as_ref() == Some(cid) => {
                 return Ok(message.id);
             }
-            ClientEvent::Received(Event::Stored(stored)) if stored.cid == *cid => {
-                return Ok(stored.id);
+            ClientEvent::Received(Event::Stored(stored)) if stored.cid.as_ref() == Some(cid) => {
+                return stored.id.context("the server's answer has no message id");
             }
             ClientEvent::Received(Event::Error(error)) if error.cid.as_ref() == Some(cid) => {
                 return Err(CliError::refused(&error.text).into());

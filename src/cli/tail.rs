@@ -13,8 +13,9 @@ use tokio_util::sync::CancellationToken;
 use super::exit::CliError;
 use super::identity_args::{CaArgs, IdentityArgs};
 use super::output::{print_note, print_to_pipe};
-use super::plain::{EVENT_BATCH, format, now};
+use super::plain::{EVENT_BATCH, format};
 use super::signals;
+use crate::client::clock::now;
 use crate::client::link::ServerLink;
 use crate::client::state::ChatState;
 use crate::client::{Client, ClientEvent};
@@ -22,7 +23,7 @@ use crate::protocol::event::{Event, HistoryPage};
 use crate::protocol::id::{Cid, MessageId, Seq};
 use crate::protocol::limits::PAGE_MESSAGES;
 use crate::protocol::message::Message;
-use crate::protocol::query::HistoryQuery;
+use crate::protocol::query::{HistoryQuery, HistoryRange};
 use crate::protocol::request::Request;
 
 /// The progress line is shown for more messages than this. Fewer arrive immediately.
@@ -82,10 +83,9 @@ async fn print_messages(
                 match action {
                     TailAction::FetchPage(cid, before) => {
                         progress.show(tail.history.len());
-                        client.try_send(
-                            Some(&cid),
-                            &Request::History(HistoryQuery::Before(before)),
-                        )?;
+                        let range = before.map_or(HistoryRange::Latest, HistoryRange::Before);
+                        let query = HistoryQuery { conversation: None, range };
+                        client.try_send(Some(&cid), &Request::History(query))?;
                     }
                     TailAction::Print(event) => {
                         lines.push_str(&format_line(args.json, &state, now(), &event));
@@ -189,19 +189,7 @@ impl TailState {
                 self.removed.insert(id);
                 Vec::new()
             }
-            Event::LoginPrompt
-            | Event::Welcome(_)
-            | Event::LoginRefused(_)
-            | Event::Users(_)
-            | Event::Presence { .. }
-            | Event::Guests(_)
-            | Event::Live(_)
-            | Event::Stored(_)
-            | Event::History(_)
-            | Event::SearchResults(_)
-            | Event::Pong(_)
-            | Event::Error(_)
-            | Event::Closing(_) => Vec::new(),
+            _ => Vec::new(),
         }
     }
 
@@ -242,19 +230,7 @@ fn format_line(json: bool, state: &ChatState, now: DateTime<FixedOffset>, event:
             &format!("message {} was removed by {}", deleted.id, deleted.author),
         ),
         Event::Expired { id, .. } => format::notice(now, &format!("message {id} has expired")),
-        Event::LoginPrompt
-        | Event::Welcome(_)
-        | Event::LoginRefused(_)
-        | Event::Users(_)
-        | Event::Presence { .. }
-        | Event::Guests(_)
-        | Event::Live(_)
-        | Event::Stored(_)
-        | Event::History(_)
-        | Event::SearchResults(_)
-        | Event::Pong(_)
-        | Event::Error(_)
-        | Event::Closing(_) => return String::new(),
+        _ => return String::new(),
     };
     line.push('\n');
     line

@@ -126,17 +126,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 Event::Error(refused) => {
                     return Err(DisconnectReason::Transient(refused.text));
                 }
-                Event::Users(_)
-                | Event::Presence { .. }
-                | Event::Guests(_)
-                | Event::Posted(_)
-                | Event::Deleted(_)
-                | Event::Expired { .. }
-                | Event::Live(_)
-                | Event::Stored(_)
-                | Event::History(_)
-                | Event::SearchResults(_)
-                | Event::Pong(_) => return Err(DisconnectReason::UnexpectedReply),
+                _ => return Err(DisconnectReason::UnexpectedReply),
             }
         }
     }
@@ -224,25 +214,15 @@ impl EventObserver {
             Event::Posted(message) if self.own_ids.contains(&message.sender) => {
                 self.on_answered(message.cid.as_ref()).await;
             }
-            Event::Stored(stored) => self.on_answered(Some(&stored.cid)).await,
+            Event::Stored(stored) => self.on_answered(stored.cid.as_ref()).await,
             Event::Error(ErrorReply { code: ErrorCode::NotStored, cid: Some(cid), .. }) => {
                 self.signal(OutboxSignal::NotStored(cid.clone())).await;
             }
             Event::Error(refused) => self.on_answered(refused.cid.as_ref()).await,
-            Event::Deleted(_) | Event::Expired { .. } => {
+            Event::Deleted(_) | Event::Expired { .. } | Event::Edited(_) => {
                 self.signal(OutboxSignal::MessageRemoved).await;
             }
-            Event::LoginPrompt
-            | Event::Welcome(_)
-            | Event::LoginRefused(_)
-            | Event::Users(_)
-            | Event::Presence { .. }
-            | Event::Guests(_)
-            | Event::Posted(_)
-            | Event::History(_)
-            | Event::SearchResults(_)
-            | Event::Pong(_)
-            | Event::Closing(_) => {}
+            _ => {}
         }
         Ok(())
     }

@@ -53,9 +53,6 @@ impl Cursor {
     /// The server's count differs. The next login resumes after the last position where the counts matched.
     pub(super) fn record(&mut self, event: &Event) -> Result<(), EventsMissed> {
         let seq = match event {
-            Event::Posted(message) => message.seq,
-            Event::Deleted(deleted) => deleted.seq,
-            Event::Expired { seq, .. } => *seq,
             Event::Live(seq) => {
                 self.received = self.received.max(*seq);
                 return Ok(());
@@ -72,16 +69,10 @@ impl Cursor {
                 self.has_full_log |= !page.has_earlier && !page.has_later;
                 return Ok(());
             }
-            Event::LoginPrompt
-            | Event::Welcome(_)
-            | Event::LoginRefused(_)
-            | Event::Users(_)
-            | Event::Presence { .. }
-            | Event::Guests(_)
-            | Event::Stored(_)
-            | Event::SearchResults(_)
-            | Event::Error(_)
-            | Event::Closing(_) => return Ok(()),
+            event => match event.seq() {
+                Some(seq) => seq,
+                None => return Ok(()),
+            },
         };
         self.received = self.received.max(seq);
         self.count += 1;

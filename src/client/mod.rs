@@ -6,6 +6,7 @@
 pub mod address;
 mod backoff;
 mod channels;
+pub mod clock;
 mod connection;
 mod cursor;
 mod dial;
@@ -100,7 +101,7 @@ pub fn connect(options: ClientOptions) -> (Client, mpsc::Receiver<ClientEvent>) 
 
 fn login(name: &Name) -> Login {
     let username = name.as_str().to_owned();
-    Login { username, dialect: Dialect::Extended, user_id: None, invite: None, resume: None }
+    Login { dialect: Dialect::Extended, ..Login::original(username) }
 }
 
 /// Like [`connect`], over any kind of stream. `rng` draws the pauses between attempts.

@@ -15,12 +15,19 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::error::ErrorCode;
 use super::event::{
-    Deleted, ErrorReply, Event, HistoryPage, SearchEnd, SearchResults, StoredReply, Welcome,
+    Deleted, Edited, ErrorReply, Event, HistoryPage, Pinned, Reacted, SearchEnd, SearchResults,
+    StoredReply, Welcome,
 };
-use super::id::{Cid, MessageId, Seq, UserId};
+use super::id::{Cid, MessageId, RoomName, Seq, UserId};
 use super::limits::{Limits, ORIGINAL_FRAME_BYTES, SERVER_FRAME_BYTES};
+use super::mention::Mentions;
 use super::message::{Audience, Message, MessageKind, Millis};
+use super::reaction::{Emoji, Reaction};
 use super::request::{PROTOCOL_VERSION, to_line, write_json, write_line};
+use super::room::{
+    ConversationInfo, ConversationList, NotifyLevel, NotifySetting, ReadMarker, RoomChange,
+    RoomChanged, RoomList, RoomState, UserList,
+};
 use super::text::SafeText;
 
 /// Bytes of a frame around its list, at most: the action, numbers, and a `cid` with escapes.
@@ -76,13 +83,78 @@ enum WireEvent<'a> {
     Reply(WireMessage<'a>),
     Delete(WireRemoval<'a>),
     Outdated(WireRemoval<'a>),
+    Edit(WireEdit<'a>),
+    React {
+        content: MessageId,
+        sender: Cow<'a, UserId>,
+        emoji: Cow<'a, Emoji>,
+        on: bool,
+        seq: Seq,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        cid: Option<Cow<'a, Cid>>,
+    },
+    Pin {
+        content: MessageId,
+        sender: Cow<'a, UserId>,
+        on: bool,
+        seq: Seq,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        cid: Option<Cow<'a, Cid>>,
+    },
+    Room(Box<WireRoomChange<'a>>),
+    Read {
+        receiver: Cow<'a, Audience>,
+        seq: Seq,
+        unread: u32,
+        #[serde(default, skip_serializing_if = "is_zero")]
+        mentions: u32,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        cid: Option<Cow<'a, Cid>>,
+    },
+    Notify {
+        receiver: Cow<'a, Audience>,
+        notify: NotifyLevel,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        muted_until: Option<Millis>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        cid: Option<Cow<'a, Cid>>,
+    },
+    Typing {
+        receiver: Cow<'a, Audience>,
+        sender: Cow<'a, UserId>,
+    },
+    Conversations {
+        conversations: Vec<WireConversation<'a>>,
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        more: bool,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        cid: Option<Cow<'a, Cid>>,
+    },
+    Rooms {
+        rooms: Vec<WireRoom<'a>>,
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        more: bool,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        cid: Option<Cow<'a, Cid>>,
+    },
+    Users {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        room: Option<Cow<'a, RoomName>>,
+        users: Cow<'a, [UserId]>,
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        more: bool,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        cid: Option<Cow<'a, Cid>>,
+    },
     Live {
         seq: Seq,
     },
     Stored {
         seq: Seq,
-        id: MessageId,
-        cid: Cow<'a, Cid>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        id: Option<MessageId>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        cid: Option<Cow<'a, Cid>>,
     },
     History {
         messages: Vec<Self>,
@@ -135,6 +207,97 @@ struct WireMessage<'a> {
     cid: Option<Cow<'a, Cid>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     guest: Option<bool>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    mentions: Option<Cow<'a, Mentions>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    edited: Option<Millis>,
+    #[serde(default, skip_serializing_if = "<[Reaction]>::is_empty")]
+    reactions: Cow<'a, [Reaction]>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pinned: bool,
+}
+
+/// An EDIT; `content` is the id of the message, and `text` its new text.
+#[derive(Debug, Serialize, Deserialize)]
+struct WireEdit<'a> {
+    content: MessageId,
+    sender: Cow<'a, UserId>,
+    receiver: Cow<'a, Audience>,
+    text: Cow<'a, SafeText>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    optional: Option<MessageId>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    mentions: Option<Cow<'a, Mentions>>,
+    seq: Seq,
+    at: Millis,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    cid: Option<Cow<'a, Cid>>,
+}
+
+/// The state of a room, in the objects that name it.
+#[derive(Debug, Serialize, Deserialize)]
+struct WireRoomState<'a> {
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    private: bool,
+    people: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    topic: Option<Cow<'a, SafeText>>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    archived: bool,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct WireRoomChange<'a> {
+    room: Cow<'a, RoomName>,
+    #[serde(rename = "do")]
+    change: WireChange,
+    /// Missing if the administrator changed the room.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    sender: Option<Cow<'a, UserId>>,
+    #[serde(default, skip_serializing_if = "<[UserId]>::is_empty")]
+    users: Cow<'a, [UserId]>,
+    #[serde(flatten)]
+    state: WireRoomState<'a>,
+    seq: Seq,
+    at: Millis,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    cid: Option<Cow<'a, Cid>>,
+}
+
+/// The value of `do`.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum WireChange {
+    Create,
+    Join,
+    Leave,
+    Add,
+    Remove,
+    Topic,
+    Archive,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct WireConversation<'a> {
+    receiver: Cow<'a, Audience>,
+    #[serde(flatten, default, skip_serializing_if = "Option::is_none")]
+    room: Option<WireRoomState<'a>>,
+    last: Seq,
+    read: Seq,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    unread: u32,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    mentions: u32,
+    notify: NotifyLevel,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    muted_until: Option<Millis>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct WireRoom<'a> {
+    room: Cow<'a, RoomName>,
+    #[serde(flatten)]
+    state: WireRoomState<'a>,
 }
 
 /// A DELETE or OUTDATED; `content` is the id of the message.
@@ -191,7 +354,7 @@ enum ServerObject {
 
 impl Event {
     /// The `action` values of all events. The reply to a login has none.
-    pub const ACTIONS: [&str; 16] = [
+    pub const ACTIONS: [&str; 26] = [
         "LOGIN",
         "ACTIVE_CLIENT",
         "GUESTS",
@@ -201,6 +364,16 @@ impl Event {
         "REPLY",
         "DELETE",
         "OUTDATED",
+        "EDIT",
+        "REACT",
+        "PIN",
+        "ROOM",
+        "READ",
+        "NOTIFY",
+        "TYPING",
+        "CONVERSATIONS",
+        "ROOMS",
+        "USERS",
         "LIVE",
         "STORED",
         "HISTORY",
@@ -236,8 +409,21 @@ impl Event {
             Self::Stored(stored) => encode_line(&WireEvent::Stored {
                 seq: stored.seq,
                 id: stored.id,
-                cid: Cow::Borrowed(&stored.cid),
+                cid: stored.cid.as_ref().map(Cow::Borrowed),
             }),
+            Self::Edited(edited) => encode_line(&to_wire_edit(edited)),
+            Self::Reacted(reacted) => encode_line(&to_wire_reaction(reacted)),
+            Self::Pinned(pinned) => encode_line(&to_wire_pin(pinned)),
+            Self::RoomChanged(changed) => encode_line(&to_wire_room_change(changed)),
+            Self::Read(marker) => encode_line(&to_wire_marker(marker)),
+            Self::NotifySet(setting) => encode_line(&to_wire_setting(setting)),
+            Self::Typing { conversation, user } => encode_line(&WireEvent::Typing {
+                receiver: Cow::Borrowed(conversation),
+                sender: Cow::Borrowed(user),
+            }),
+            Self::Conversations(list) => encode_conversations(list),
+            Self::Rooms(list) => encode_line(&to_wire_rooms(list)),
+            Self::UserPage(list) => encode_line(&to_wire_users(list)),
             Self::History(page) => encode_page(page),
             Self::SearchResults(results) => encode_results(results),
             Self::Pong(count) => encode_line(&WireEvent::Pong { count: *count }),
@@ -257,8 +443,9 @@ impl Event {
         }
     }
 
-    /// Encodes the event for original clients as one line of at most [`ORIGINAL_FRAME_BYTES`]; longer
-    /// texts and lists are truncated. Returns `None` for events that such a client does not know.
+    /// Encodes the event for original clients: lines of at most [`ORIGINAL_FRAME_BYTES`] each; longer texts
+    /// and lists are truncated. An edit is two lines: the removal of the message, and the message with its
+    /// new text. Returns `None` for events that such a client does not know, and for those of rooms.
     pub fn encode_for_original(&self) -> Option<Bytes> {
         match self {
             Self::LoginPrompt => Some(self.encode()),
@@ -283,13 +470,25 @@ impl Event {
             })),
             Self::Presence { .. }
             | Self::Guests(_)
+            | Self::Reacted(_)
+            | Self::Pinned(_)
+            | Self::RoomChanged(_)
+            | Self::Read(_)
+            | Self::NotifySet(_)
+            | Self::Typing { .. }
+            | Self::Conversations(_)
+            | Self::Rooms(_)
+            | Self::UserPage(_)
             | Self::Live(_)
             | Self::Stored(_)
             | Self::History(_)
             | Self::SearchResults(_)
             | Self::Pong(_)
-            | Self::Closing(_) => None,
+            | Self::Closing(_)
+            | Self::Posted(Message { audience: Audience::Room(_), .. })
+            | Self::Edited(Edited { audience: Audience::Room(_), .. }) => None,
             Self::Posted(message) => Some(encode_message_for_original(message)),
+            Self::Edited(edited) => Some(encode_edit_for_original(edited)),
             Self::Deleted(deleted) => Some(encode_deletion(deleted, FieldSet::Original)),
             Self::Expired { seq, id } => Some(encode_expiry(*seq, *id, FieldSet::Original)),
         }
@@ -354,7 +553,7 @@ impl WireEvent<'_> {
             }
             Self::Live { seq } => Event::Live(seq),
             Self::Stored { seq, id, cid } => {
-                Event::Stored(StoredReply { seq, id, cid: cid.into_owned() })
+                Event::Stored(StoredReply { seq, id, cid: cid.map(Cow::into_owned) })
             }
             Self::History { messages, earlier, later, cid } => Event::History(HistoryPage {
                 messages: from_wire_messages(messages)?,
@@ -372,15 +571,92 @@ impl WireEvent<'_> {
             Self::Error(reply) => Event::Error(reply.into()),
             Self::Closing(reply) => Event::Closing(reply.into()),
             Self::Unknown => return Ok(None),
+            about_conversations => return about_conversations.into_conversation_event(),
         }))
+    }
+
+    /// The events about conversations and about changes of messages.
+    fn into_conversation_event(self) -> Result<Option<Event>, serde_json::Error> {
+        Ok(Some(match self {
+            Self::Edit(edit) => Event::Edited(edit.into_edited()?),
+            Self::React { content, sender, emoji, on, seq, cid } => Event::Reacted(Reacted {
+                seq,
+                id: content,
+                user: sender.into_owned(),
+                emoji: emoji.into_owned(),
+                on,
+                cid: cid.map(Cow::into_owned),
+            }),
+            Self::Pin { content, sender, on, seq, cid } => Event::Pinned(Pinned {
+                seq,
+                id: content,
+                user: sender.into_owned(),
+                on,
+                cid: cid.map(Cow::into_owned),
+            }),
+            Self::Room(changed) => Event::RoomChanged((*changed).into()),
+            Self::Read { receiver, seq, unread, mentions, cid } => Event::Read(ReadMarker {
+                conversation: receiver.into_owned(),
+                seq,
+                unread,
+                mentions,
+                cid: cid.map(Cow::into_owned),
+            }),
+            Self::Notify { receiver, notify, muted_until, cid } => {
+                Event::NotifySet(NotifySetting {
+                    conversation: receiver.into_owned(),
+                    level: notify,
+                    muted_until,
+                    cid: cid.map(Cow::into_owned),
+                })
+            }
+            Self::Typing { receiver, sender } => {
+                Event::Typing { conversation: receiver.into_owned(), user: sender.into_owned() }
+            }
+            Self::Conversations { conversations, more, cid } => {
+                Event::Conversations(ConversationList {
+                    conversations: conversations.into_iter().map(Into::into).collect(),
+                    has_more: more,
+                    cid: cid.map(Cow::into_owned),
+                })
+            }
+            Self::Rooms { rooms, more, cid } => Event::Rooms(RoomList {
+                rooms: rooms
+                    .into_iter()
+                    .map(|room| (room.room.into_owned(), room.state.into()))
+                    .collect(),
+                has_more: more,
+                cid: cid.map(Cow::into_owned),
+            }),
+            Self::Users { room, users, more, cid } => Event::UserPage(UserList {
+                room: room.map(Cow::into_owned),
+                users: users.into_owned(),
+                has_more: more,
+                cid: cid.map(Cow::into_owned),
+            }),
+            _ => return Ok(None),
+        }))
+    }
+}
+
+impl WireEdit<'_> {
+    fn into_edited(self) -> Result<Edited, serde_json::Error> {
+        Ok(Edited {
+            seq: self.seq,
+            id: self.content,
+            author: self.sender.into_owned(),
+            audience: self.receiver.into_owned(),
+            reply_to: self.optional,
+            content: self.text.into_owned(),
+            mentions: self.mentions.map(Cow::into_owned).unwrap_or_default(),
+            at: to_time(self.at)?,
+            cid: self.cid.map(Cow::into_owned),
+        })
     }
 }
 
 impl WireMessage<'_> {
     fn into_message(self, kind: MessageKind) -> Result<Message, serde_json::Error> {
-        let at = DateTime::from_timestamp_millis(required(self.at, "at")?)
-            .ok_or_else(|| serde::de::Error::custom("`at` is out of range"))?
-            .fixed_offset();
         Ok(Message {
             seq: required(self.seq, "seq")?,
             id: self.id,
@@ -389,8 +665,12 @@ impl WireMessage<'_> {
             audience: self.receiver.into_owned(),
             kind,
             content: self.content.into_owned(),
-            at,
+            at: to_time(required(self.at, "at")?)?,
             cid: self.cid.map(Cow::into_owned),
+            mentions: self.mentions.map(Cow::into_owned).unwrap_or_default(),
+            edited: self.edited,
+            reactions: self.reactions.into_owned(),
+            pinned: self.pinned,
         })
     }
 }
@@ -411,6 +691,7 @@ impl Serialize for Audience {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
             Self::Everyone => serializer.collect_seq(["all"]),
+            Self::Room(room) => serializer.collect_seq([room]),
             Self::Only(recipients) => serializer.collect_seq(recipients),
         }
     }
@@ -422,9 +703,24 @@ impl<'de> Deserialize<'de> for Audience {
         if receiver.iter().any(|id| id == "all") {
             return Ok(Self::Everyone);
         }
+        if let [room] = receiver.as_slice()
+            && room.starts_with('#')
+        {
+            return room.parse().map(Self::Room).map_err(serde::de::Error::custom);
+        }
         let recipients = receiver.iter().map(|id| id.parse()).collect::<Result<_, _>>();
         recipients.map(Self::Only).map_err(serde::de::Error::custom)
     }
+}
+
+fn to_time(at: Millis) -> Result<DateTime<FixedOffset>, serde_json::Error> {
+    let at = DateTime::from_timestamp_millis(at);
+    at.map(|at| at.fixed_offset()).ok_or_else(|| serde::de::Error::custom("`at` is out of range"))
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde calls")]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 fn required<T>(field: Option<T>, name: &'static str) -> Result<T, serde_json::Error> {
@@ -448,7 +744,7 @@ fn to_wire_message<'a>(
         receiver: Cow::Borrowed(audience),
         content,
         time: fields.derived(|| format_time(message.at)),
-        private: fields.derived(|| message.audience.is_private()),
+        private: fields.derived(|| message.audience != Audience::Everyone),
         optional: match message.reply_to() {
             None => fields.derived(|| NullableId(None)),
             reply_to @ Some(_) => Some(NullableId(reply_to)),
@@ -458,6 +754,10 @@ fn to_wire_message<'a>(
         expires: fields.extended(message.expires()).flatten(),
         cid: fields.extended(message.cid.as_ref().map(Cow::Borrowed)).flatten(),
         guest: fields.extended(message.guest).filter(|guest| *guest),
+        mentions: fields.extended(&message.mentions).and_then(some_mentions),
+        edited: fields.extended(message.edited).flatten(),
+        reactions: fields.extended(message.reactions.as_slice()).unwrap_or_default().into(),
+        pinned: fields.extended(message.pinned).unwrap_or_default(),
     };
     match message.kind {
         MessageKind::Plain => WireEvent::Message(wire),
@@ -497,6 +797,221 @@ fn encode_expiry(seq: Seq, id: MessageId, fields: FieldSet) -> Bytes {
         seq: fields.extended(seq),
         cid: None,
     }))
+}
+
+fn some_mentions(mentions: &Mentions) -> Option<Cow<'_, Mentions>> {
+    (!mentions.is_none()).then_some(Cow::Borrowed(mentions))
+}
+
+fn to_wire_edit(edited: &Edited) -> WireEvent<'_> {
+    WireEvent::Edit(WireEdit {
+        content: edited.id,
+        sender: Cow::Borrowed(&edited.author),
+        receiver: Cow::Borrowed(&edited.audience),
+        text: Cow::Borrowed(&edited.content),
+        optional: edited.reply_to,
+        mentions: some_mentions(&edited.mentions),
+        seq: edited.seq,
+        at: edited.at.timestamp_millis(),
+        cid: edited.cid.as_ref().map(Cow::Borrowed),
+    })
+}
+
+fn to_wire_reaction(reacted: &Reacted) -> WireEvent<'_> {
+    WireEvent::React {
+        content: reacted.id,
+        sender: Cow::Borrowed(&reacted.user),
+        emoji: Cow::Borrowed(&reacted.emoji),
+        on: reacted.on,
+        seq: reacted.seq,
+        cid: reacted.cid.as_ref().map(Cow::Borrowed),
+    }
+}
+
+fn to_wire_pin(pinned: &Pinned) -> WireEvent<'_> {
+    WireEvent::Pin {
+        content: pinned.id,
+        sender: Cow::Borrowed(&pinned.user),
+        on: pinned.on,
+        seq: pinned.seq,
+        cid: pinned.cid.as_ref().map(Cow::Borrowed),
+    }
+}
+
+fn to_wire_marker(marker: &ReadMarker) -> WireEvent<'_> {
+    WireEvent::Read {
+        receiver: Cow::Borrowed(&marker.conversation),
+        seq: marker.seq,
+        unread: marker.unread,
+        mentions: marker.mentions,
+        cid: marker.cid.as_ref().map(Cow::Borrowed),
+    }
+}
+
+fn to_wire_setting(setting: &NotifySetting) -> WireEvent<'_> {
+    WireEvent::Notify {
+        receiver: Cow::Borrowed(&setting.conversation),
+        notify: setting.level,
+        muted_until: setting.muted_until,
+        cid: setting.cid.as_ref().map(Cow::Borrowed),
+    }
+}
+
+fn to_wire_rooms(list: &RoomList) -> WireEvent<'_> {
+    let rooms = list.rooms.iter();
+    WireEvent::Rooms {
+        rooms: rooms
+            .map(|(room, state)| WireRoom { room: Cow::Borrowed(room), state: state.into() })
+            .collect(),
+        more: list.has_more,
+        cid: list.cid.as_ref().map(Cow::Borrowed),
+    }
+}
+
+fn to_wire_users(list: &UserList) -> WireEvent<'_> {
+    WireEvent::Users {
+        room: list.room.as_ref().map(Cow::Borrowed),
+        users: Cow::Borrowed(&list.users),
+        more: list.has_more,
+        cid: list.cid.as_ref().map(Cow::Borrowed),
+    }
+}
+
+fn to_wire_room_change(changed: &RoomChanged) -> WireEvent<'_> {
+    let (change, users): (_, &[UserId]) = match &changed.change {
+        RoomChange::Created => (WireChange::Create, &[]),
+        RoomChange::Joined => (WireChange::Join, &[]),
+        RoomChange::Left => (WireChange::Leave, &[]),
+        RoomChange::Added(users) => (WireChange::Add, users),
+        RoomChange::Removed(users) => (WireChange::Remove, users),
+        RoomChange::Topic => (WireChange::Topic, &[]),
+        RoomChange::Archived => (WireChange::Archive, &[]),
+    };
+    WireEvent::Room(Box::new(WireRoomChange {
+        room: Cow::Borrowed(&changed.room),
+        change,
+        sender: changed.by.as_ref().map(Cow::Borrowed),
+        users: Cow::Borrowed(users),
+        state: (&changed.state).into(),
+        seq: changed.seq,
+        at: changed.at,
+        cid: changed.cid.as_ref().map(Cow::Borrowed),
+    }))
+}
+
+impl From<WireRoomChange<'_>> for RoomChanged {
+    fn from(wire: WireRoomChange<'_>) -> Self {
+        let users = wire.users.into_owned();
+        Self {
+            seq: wire.seq,
+            room: wire.room.into_owned(),
+            change: match wire.change {
+                WireChange::Create => RoomChange::Created,
+                WireChange::Join => RoomChange::Joined,
+                WireChange::Leave => RoomChange::Left,
+                WireChange::Add => RoomChange::Added(users),
+                WireChange::Remove => RoomChange::Removed(users),
+                WireChange::Topic => RoomChange::Topic,
+                WireChange::Archive => RoomChange::Archived,
+            },
+            by: wire.sender.map(Cow::into_owned),
+            at: wire.at,
+            state: wire.state.into(),
+            cid: wire.cid.map(Cow::into_owned),
+        }
+    }
+}
+
+impl<'a> From<&'a RoomState> for WireRoomState<'a> {
+    fn from(state: &'a RoomState) -> Self {
+        let topic = Some(&state.topic).filter(|topic| !topic.as_str().is_empty());
+        Self {
+            private: state.private,
+            people: state.people,
+            topic: topic.map(Cow::Borrowed),
+            archived: state.archived,
+        }
+    }
+}
+
+impl From<WireRoomState<'_>> for RoomState {
+    fn from(wire: WireRoomState<'_>) -> Self {
+        Self {
+            private: wire.private,
+            topic: wire.topic.map(Cow::into_owned).unwrap_or_default(),
+            people: wire.people,
+            archived: wire.archived,
+        }
+    }
+}
+
+impl<'a> From<&'a ConversationInfo> for WireConversation<'a> {
+    fn from(info: &'a ConversationInfo) -> Self {
+        Self {
+            receiver: Cow::Borrowed(&info.conversation),
+            room: info.room.as_ref().map(Into::into),
+            last: info.last,
+            read: info.read,
+            unread: info.unread,
+            mentions: info.mentions,
+            notify: info.notify,
+            muted_until: info.muted_until,
+        }
+    }
+}
+
+impl From<WireConversation<'_>> for ConversationInfo {
+    fn from(wire: WireConversation<'_>) -> Self {
+        Self {
+            conversation: wire.receiver.into_owned(),
+            room: wire.room.map(Into::into),
+            last: wire.last,
+            read: wire.read,
+            unread: wire.unread,
+            mentions: wire.mentions,
+            notify: wire.notify,
+            muted_until: wire.muted_until,
+        }
+    }
+}
+
+/// The conversations beyond one frame follow in further frames.
+fn encode_conversations(list: &ConversationList) -> Bytes {
+    let size = |info: &ConversationInfo| json_bytes(&WireConversation::from(info));
+    let mut lines = Vec::new();
+    let mut parts = split_list(&list.conversations, size).peekable();
+    while let Some(part) = parts.next() {
+        let conversations = WireEvent::Conversations {
+            conversations: part.iter().map(Into::into).collect(),
+            more: parts.peek().is_some() || list.has_more,
+            cid: list.cid.as_ref().map(Cow::Borrowed),
+        };
+        write_line(&mut lines, &conversations);
+    }
+    lines.into()
+}
+
+/// An original client shows the message as removed, and then again with its new text.
+fn encode_edit_for_original(edited: &Edited) -> Bytes {
+    let removal =
+        Deleted { seq: edited.seq, id: edited.id, author: edited.author.clone(), cid: None };
+    let message = Message {
+        seq: edited.seq,
+        id: edited.id,
+        sender: edited.author.clone(),
+        guest: false,
+        audience: edited.audience.clone(),
+        kind: edited.reply_to.map_or(MessageKind::Plain, |to| MessageKind::Reply { to }),
+        content: edited.content.clone(),
+        at: edited.at,
+        cid: None,
+        mentions: Mentions::None,
+        edited: None,
+        reactions: Vec::new(),
+        pinned: false,
+    };
+    let removal = encode_deletion(&removal, FieldSet::Original);
+    [removal, encode_message_for_original(&message)].concat().into()
 }
 
 /// The users beyond one frame follow in PRESENCE.
@@ -623,8 +1138,13 @@ fn user_bytes(user: &UserId) -> usize {
     user.as_str().len() + "\"\",".len()
 }
 
-/// The encoded size of a message in a list, without encoding it to memory.
+/// The encoded size of a message in a list.
 fn message_bytes(message: &Message) -> usize {
+    json_bytes(&to_extended_message(message))
+}
+
+/// The encoded size of a value in a list, without encoding it to memory.
+fn json_bytes(value: &impl Serialize) -> usize {
     struct Counter(usize);
 
     impl io::Write for Counter {
@@ -639,7 +1159,7 @@ fn message_bytes(message: &Message) -> usize {
     }
 
     let mut counter = Counter(",".len());
-    write_json(&mut counter, &to_extended_message(message));
+    write_json(&mut counter, value);
     counter.0
 }
 

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::id::{IdError, MessageId, Name, UserId};
+use super::id::{IdError, MessageId, Name, RoomName, UserId};
 use super::limits;
 
 /// The stable code of a [`Refusal`] on the wire, in snake case. Codes never change; texts may.
@@ -64,6 +64,24 @@ pub enum ErrorCode {
     NotRead,
     /// Only the author may do this.
     NotYours,
+    /// The message cannot be edited: it is temporary.
+    NotEditable,
+    /// There is no such room, or it is private and the user is not a member.
+    NoSuchRoom,
+    /// Only members of the room may do this.
+    NotAMember,
+    /// A room of this name, or of one that looks like it, exists.
+    RoomExists,
+    /// Only the owner of the room may do this.
+    NotOwner,
+    /// The server or the user has the maximum number of rooms.
+    TooManyRooms,
+    /// The room is archived: it is read-only.
+    Archived,
+    /// The message has the maximum number of reactions, or the conversation that of pinned messages.
+    LimitReached,
+    /// The server's settings do not allow this.
+    NotAllowed,
     /// The client took nothing of what was sent to it. The connection is closed.
     TooSlow,
     /// No login in time. The connection is closed.
@@ -86,7 +104,9 @@ pub enum Refusal {
     BadRequest(String),
     #[error("the object exceeds the limit of {0} bytes")]
     FrameTooLong(usize),
-    #[error("unknown action; use MESSAGE, TEMPORARY, REPLY, DELETE, SEARCH, HISTORY, PING or EXIT")]
+    #[error(
+        "unknown action; a client may send MESSAGE, TEMPORARY, REPLY, DELETE, SEARCH, HISTORY, PING, EXIT and the actions of rooms"
+    )]
     UnknownAction,
     #[error("log in first: send {{\"username\": \"...\"}}")]
     LoginFirst,
@@ -141,8 +161,29 @@ pub enum Refusal {
     /// The public part of the cause.
     #[error("the server could not read its storage ({0}): try again")]
     NotRead(&'static str),
-    #[error("message {0} is not yours: only its author can delete it")]
+    #[error("message {0} is not yours: only its author can change it")]
     NotYours(MessageId),
+    #[error("message {0} is temporary and cannot be edited")]
+    NotEditable(MessageId),
+    #[error("there is no room {0} that you may see")]
+    NoSuchRoom(RoomName),
+    #[error("you are not a member of {0}: join it first")]
+    NotAMember(RoomName),
+    /// The requested name and the name of the existing room.
+    #[error("cannot create {0}: {1} exists, and names that look alike are not allowed")]
+    RoomExists(RoomName, RoomName),
+    #[error("only the owner of {0} can do this")]
+    NotOwner(RoomName),
+    /// The maximum, and of what.
+    #[error("there are {0} {1}, the maximum: leave or archive one first")]
+    TooManyRooms(u32, &'static str),
+    #[error("{0} is archived: it is read-only")]
+    Archived(RoomName),
+    /// The maximum, and of what.
+    #[error("there are {0} {1}, the maximum")]
+    LimitReached(usize, &'static str),
+    #[error("{0}")]
+    NotAllowed(&'static str),
     #[error("this client received nothing for 30 seconds")]
     TooSlow,
     #[error("login timed out")]
@@ -182,6 +223,15 @@ impl Refusal {
             Self::NotStored(_) => ErrorCode::NotStored,
             Self::NotRead(_) => ErrorCode::NotRead,
             Self::NotYours(_) => ErrorCode::NotYours,
+            Self::NotEditable(_) => ErrorCode::NotEditable,
+            Self::NoSuchRoom(_) => ErrorCode::NoSuchRoom,
+            Self::NotAMember(_) => ErrorCode::NotAMember,
+            Self::RoomExists(..) => ErrorCode::RoomExists,
+            Self::NotOwner(_) => ErrorCode::NotOwner,
+            Self::TooManyRooms(..) => ErrorCode::TooManyRooms,
+            Self::Archived(_) => ErrorCode::Archived,
+            Self::LimitReached(..) => ErrorCode::LimitReached,
+            Self::NotAllowed(_) => ErrorCode::NotAllowed,
             Self::TooSlow => ErrorCode::TooSlow,
             Self::LoginTimeout => ErrorCode::LoginTimeout,
             Self::ShuttingDown => ErrorCode::ShuttingDown,

@@ -2,12 +2,16 @@
 
 use std::sync::Arc;
 
+use chrono::{DateTime, FixedOffset};
 use serde::{Deserialize, Serialize};
 
 use super::error::ErrorCode;
 use super::id::{Cid, MessageId, Seq, UserId};
 use super::limits::{ERROR_CHARACTERS, Limits};
-use super::message::{Message, Millis};
+use super::mention::Mentions;
+use super::message::{Audience, Message, Millis};
+use super::reaction::Emoji;
+use super::room::{ConversationList, NotifySetting, ReadMarker, RoomChanged, RoomList, UserList};
 use super::text::SafeText;
 
 /// An object that a server sends.
@@ -42,6 +46,31 @@ pub enum Event {
         /// The expired message.
         id: MessageId,
     },
+    /// EDIT: the text of a message was replaced.
+    Edited(Edited),
+    /// REACT: a user added or removed a reaction.
+    Reacted(Reacted),
+    /// PIN: a message was pinned, or its pin removed.
+    Pinned(Pinned),
+    /// ROOM: a room or its members have changed.
+    RoomChanged(RoomChanged),
+    /// READ: the user's read marker has moved.
+    Read(ReadMarker),
+    /// NOTIFY: the user's notification setting has changed.
+    NotifySet(NotifySetting),
+    /// TYPING: a user is writing a message.
+    Typing {
+        /// The conversation, as the receiving user sees it.
+        conversation: Audience,
+        /// Who writes.
+        user: UserId,
+    },
+    /// CONVERSATIONS: the conversations of the user.
+    Conversations(ConversationList),
+    /// ROOMS: a page of the public rooms.
+    Rooms(RoomList),
+    /// USERS: a page of users.
+    UserPage(UserList),
     /// LIVE: everything up to here has been sent; events from here on are new.
     Live(Seq),
     /// STORED: the request was executed before; nothing was done now.
@@ -82,10 +111,10 @@ pub struct Welcome {
 pub struct StoredReply {
     /// The position of the resulting event.
     pub seq: Seq,
-    /// The message that was sent or removed.
-    pub id: MessageId,
+    /// The message that the request was about; `None` if it was about a room.
+    pub id: Option<MessageId>,
     /// The repeated request.
-    pub cid: Cid,
+    pub cid: Option<Cid>,
 }
 
 /// The reply to a history query.
@@ -143,6 +172,61 @@ pub struct Deleted {
     pub cid: Option<Cid>,
 }
 
+/// The text of a message was replaced by its author.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Edited {
+    /// The position of this event, not of the message, in the log.
+    pub seq: Seq,
+    /// The message.
+    pub id: MessageId,
+    /// The author of the message.
+    pub author: UserId,
+    /// The recipients of the message.
+    pub audience: Audience,
+    /// The message that this one replies to, if any.
+    pub reply_to: Option<MessageId>,
+    /// The new text.
+    pub content: SafeText,
+    /// Whom the new text mentions. An edit notifies nobody.
+    pub mentions: Mentions,
+    /// When it was edited, in the server's time zone.
+    pub at: DateTime<FixedOffset>,
+    /// The id of the author's request.
+    pub cid: Option<Cid>,
+}
+
+/// A user added or removed a reaction.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reacted {
+    /// The position of this event, not of the message, in the log.
+    pub seq: Seq,
+    /// The message.
+    pub id: MessageId,
+    /// Who reacts.
+    pub user: UserId,
+    /// The reaction.
+    pub emoji: Emoji,
+    /// Whether it was added.
+    pub on: bool,
+    /// The id of the request.
+    pub cid: Option<Cid>,
+}
+
+/// A message was pinned, or its pin removed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pinned {
+    /// The position of this event, not of the message, in the log.
+    pub seq: Seq,
+    /// The message.
+    pub id: MessageId,
+    /// Who pinned it.
+    pub user: UserId,
+    /// Whether it is pinned.
+    pub on: bool,
+    /// The id of the request.
+    pub cid: Option<Cid>,
+}
+
 /// Why a request or login failed, or why a connection closes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ErrorReply {
@@ -155,11 +239,12 @@ pub struct ErrorReply {
 }
 
 impl Event {
-    /// The message that must not be shown any more after this event.
+    /// The message whose earlier text must not be shown any more after this event.
     pub fn removed_message(&self) -> Option<MessageId> {
         match self {
             Self::Deleted(deleted) => Some(deleted.id),
             Self::Expired { id, .. } => Some(*id),
+            Self::Edited(edited) => Some(edited.id),
             Self::LoginPrompt
             | Self::Welcome(_)
             | Self::LoginRefused(_)
@@ -167,6 +252,15 @@ impl Event {
             | Self::Presence { .. }
             | Self::Guests(_)
             | Self::Posted(_)
+            | Self::Reacted(_)
+            | Self::Pinned(_)
+            | Self::RoomChanged(_)
+            | Self::Read(_)
+            | Self::NotifySet(_)
+            | Self::Typing { .. }
+            | Self::Conversations(_)
+            | Self::Rooms(_)
+            | Self::UserPage(_)
             | Self::Live(_)
             | Self::Stored(_)
             | Self::History(_)
@@ -183,12 +277,22 @@ impl Event {
             Self::Posted(message) => Some(message.seq),
             Self::Deleted(deleted) => Some(deleted.seq),
             Self::Expired { seq, .. } => Some(*seq),
+            Self::Edited(edited) => Some(edited.seq),
+            Self::Reacted(reacted) => Some(reacted.seq),
+            Self::Pinned(pinned) => Some(pinned.seq),
+            Self::RoomChanged(changed) => Some(changed.seq),
             Self::LoginPrompt
             | Self::Welcome(_)
             | Self::LoginRefused(_)
             | Self::Users(_)
             | Self::Presence { .. }
             | Self::Guests(_)
+            | Self::Read(_)
+            | Self::NotifySet(_)
+            | Self::Typing { .. }
+            | Self::Conversations(_)
+            | Self::Rooms(_)
+            | Self::UserPage(_)
             | Self::Live(_)
             | Self::Stored(_)
             | Self::History(_)
@@ -197,6 +301,15 @@ impl Event {
             | Self::Error(_)
             | Self::Closing(_) => None,
         }
+    }
+}
+
+impl Edited {
+    /// Gives the message its new text.
+    pub fn apply_to(&self, message: &mut Message) {
+        message.content = self.content.clone();
+        message.mentions = self.mentions.clone();
+        message.edited = Some(self.at.timestamp_millis());
     }
 }
 

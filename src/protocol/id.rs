@@ -3,6 +3,7 @@
 //! Each type holds only well-formed values. Whether an identifier exists, and who may use it, is decided
 //! by the server.
 
+use std::borrow::Borrow;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -34,6 +35,12 @@ pub enum IdError {
     /// Not a [`MessageId`].
     #[error("a message ID is a number of six to nine digits (such as 235467)")]
     Message,
+    /// Not a [`RoomName`].
+    #[error(
+        "a room name is `#` and 1 to {} lower-case letters and digits of one script, `-` or `.` (such as #ops)",
+        limits::NAME_CHARACTERS
+    )]
+    Room,
     /// Not a [`Cid`].
     #[error("a `cid` is 1 to {} visible ASCII characters", limits::CID_BYTES)]
     Cid,
@@ -127,6 +134,45 @@ impl FromStr for UserId {
     }
 }
 
+/// The name of a room, such as `#ops`: `#` and a [`Name`] in lower case.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RoomName(Arc<str>);
+
+impl RoomName {
+    /// The name as text, with the `#`; safe to display.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Parses what a user typed: with or without the `#`, in any case.
+    ///
+    /// # Errors
+    /// [`IdError::Room`]
+    pub fn from_input(text: &str) -> Result<Self, IdError> {
+        let name = text.trim().trim_start_matches('#').to_lowercase();
+        format!("#{name}").parse()
+    }
+
+    /// The skeletons of the name, see [`Name::skeletons`].
+    pub fn skeletons(&self) -> [String; 2] {
+        Name(Arc::from(self.0.trim_start_matches('#'))).skeletons()
+    }
+}
+
+impl FromStr for RoomName {
+    type Err = IdError;
+
+    fn from_str(text: &str) -> Result<Self, IdError> {
+        let name = text.strip_prefix('#').ok_or(IdError::Room)?;
+        match name.parse::<Name>() {
+            Ok(parsed) if parsed.as_str() == name && name.to_lowercase() == name => {
+                Ok(Self(Arc::from(text)))
+            }
+            Ok(_) | Err(_) => Err(IdError::Room),
+        }
+    }
+}
+
 /// The unique id of a message: a number of six digits, or up to nine once many are in use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct MessageId(u32);
@@ -197,6 +243,13 @@ pub struct Seq(pub u64);
 
 macro_rules! text_id {
     ($($type:ty),*) => {$(
+        /// Values are ordered and hashed as their texts.
+        impl Borrow<str> for $type {
+            fn borrow(&self) -> &str {
+                &self.0
+            }
+        }
+
         impl fmt::Display for $type {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.pad(&self.0)
@@ -224,7 +277,7 @@ macro_rules! text_id {
     )*};
 }
 
-text_id!(Name, UserId, Cid);
+text_id!(Name, UserId, RoomName, Cid);
 
 impl Serialize for MessageId {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

@@ -19,7 +19,7 @@ pub const FRAME_BYTES: usize = 64 * 1024;
 /// connection.
 pub const LOGIN_FRAME_BYTES: usize = 4 * 1024;
 
-/// The longest JSON object that a server sends to an extended client, in bytes. It has room for 20 of the
+/// The longest JSON object that a server sends to an extended client, in bytes. It has room for 15 of the
 /// largest messages. The server shortens or splits what is longer; a client accepts nothing longer.
 pub const SERVER_FRAME_BYTES: usize = 1024 * 1024;
 
@@ -47,6 +47,41 @@ pub const ERROR_CHARACTERS: usize = 400;
 
 /// The longest regular expression of a search, in bytes.
 pub const PATTERN_BYTES: usize = 256;
+
+/// The longest topic of a room, in characters: one line.
+pub const TOPIC_CHARACTERS: usize = 200;
+
+/// The maximum number of users in one request to add or remove members, and of IDs or rooms in one page of a
+/// list. As many as [`RECIPIENTS`].
+pub const PAGE_USERS: usize = 256;
+
+/// The maximum number of rooms in a page of the list of rooms.
+pub const PAGE_ROOMS: usize = 100;
+
+/// The maximum number of conversations that the server lists: all rooms, and the latest direct conversations.
+pub const LISTED_CONVERSATIONS: usize = 500;
+
+/// The highest number of unread messages that is counted. Beyond it, the number tells nobody more, and counting
+/// costs more than everything else of a login.
+pub const UNREAD_COUNTED: u32 = 100;
+
+/// The maximum number of different emoji on one message.
+pub const REACTION_KINDS: usize = 20;
+
+/// The maximum number of users whose names are sent with one emoji of a message.
+pub const REACTION_USERS: usize = 5;
+
+/// The maximum number of users whom one message mentions by name; further names are text.
+pub const MENTIONED_USERS: usize = 32;
+
+/// The maximum number of pinned messages in one conversation.
+pub const PINNED_MESSAGES: usize = 100;
+
+/// Who types is told in conversations of at most this many users. In larger ones somebody always types.
+pub const TYPING_MEMBERS: usize = 20;
+
+/// In rooms with more members than this, only the owner mentions `@all`.
+pub const MENTION_ALL_MEMBERS: u32 = 50;
 
 /// The maximum number of messages in one page of history: a few screens.
 pub const PAGE_MESSAGES: usize = 100;
@@ -94,9 +129,9 @@ pub struct Limits {
 /// Rate limits per user, over all sessions of a key together. Requests above the rate are delayed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rates {
-    /// MESSAGE, TEMPORARY, REPLY, DELETE and refused requests.
+    /// Everything that is stored, and refused requests.
     pub messages: Rate,
-    /// Queries: HISTORY, SEARCH and PING.
+    /// Everything else: queries, read markers, PING and TYPING.
     pub questions: Rate,
     /// All bytes.
     pub bytes: Rate,

@@ -1,59 +1,42 @@
-//! Messages, their audience, and the rule of who may see them.
+//! Messages and their audience.
 
 use std::collections::BTreeSet;
 
 use chrono::{DateTime, FixedOffset};
 
-use super::id::{Cid, MessageId, Seq, UserId};
+use super::id::{Cid, MessageId, RoomName, Seq, UserId};
+use super::mention::Mentions;
+use super::reaction::Reaction;
 use super::text::SafeText;
 
 /// Milliseconds since 1970-01-01 UTC on the server's clock.
 pub type Millis = i64;
 
-/// The recipients of a message, in addition to its sender.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+/// The recipients of a message, in addition to its sender. It also names a conversation, as one of its
+/// users sees it: the recipients of the messages that this user posts there.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Audience {
     /// All users, including those who join later.
     Everyone,
+    /// The members of a room, including those who join later.
+    Room(RoomName),
     /// A direct message to these users. In a [`Message`], the sender is not among them.
     Only(BTreeSet<UserId>),
 }
 
 impl Audience {
-    /// The recipients of a direct message; `None` for everyone.
-    pub fn recipients(&self) -> Option<&BTreeSet<UserId>> {
+    /// The room of a message to a room.
+    pub fn room(&self) -> Option<&RoomName> {
         match self {
-            Self::Everyone => None,
-            Self::Only(recipients) => Some(recipients),
+            Self::Room(room) => Some(room),
+            Self::Everyone | Self::Only(_) => None,
         }
     }
 
     /// Whether this is a direct message.
-    pub fn is_private(&self) -> bool {
-        self.recipients().is_some()
+    pub fn is_direct(&self) -> bool {
+        matches!(self, Self::Only(_))
     }
-}
-
-/// The users who may see a message from `author` to `recipients`, and its removal or expiry: the
-/// author and the recipients. `None` stands for everyone, in the argument and in the result.
-///
-/// This is the only visibility rule. Live delivery, and the index from which the log serves history
-/// and catch-up, are built from it. Lookups (search, quote, reply, delete) use
-/// [`can_see`], which calls it.
-pub fn viewers<'a, Id: Eq + ?Sized>(
-    author: &'a Id,
-    recipients: Option<impl IntoIterator<Item = &'a Id>>,
-) -> Option<impl Iterator<Item = &'a Id>> {
-    recipients.map(|recipients| std::iter::once(author).chain(recipients))
-}
-
-/// Whether `viewer` may see a message from `author` to `recipients`; see [`viewers`].
-pub fn can_see<'a, Id: Eq + ?Sized>(
-    viewer: &Id,
-    author: &'a Id,
-    recipients: Option<impl IntoIterator<Item = &'a Id>>,
-) -> bool {
-    viewers(author, recipients).is_none_or(|mut viewers| viewers.any(|user| user == viewer))
 }
 
 /// The kind of a message.
@@ -95,9 +78,28 @@ pub struct Message {
     pub at: DateTime<FixedOffset>,
     /// The id of the sender's request.
     pub cid: Option<Cid>,
+    /// The users whom the text mentions.
+    pub mentions: Mentions,
+    /// When the text was last edited.
+    pub edited: Option<Millis>,
+    /// The reactions, in the order in which each emoji was first used.
+    pub reactions: Vec<Reaction>,
+    /// Whether the message is pinned in its conversation.
+    pub pinned: bool,
 }
 
 impl Message {
+    /// The conversation that the message belongs to, as `viewer` sees it.
+    pub fn conversation(&self, viewer: &UserId) -> Audience {
+        match &self.audience {
+            Audience::Only(recipients) => {
+                let participants = recipients.iter().chain([&self.sender]);
+                Audience::Only(participants.filter(|user| *user != viewer).cloned().collect())
+            }
+            shared @ (Audience::Everyone | Audience::Room(_)) => shared.clone(),
+        }
+    }
+
     /// When the message expires, if it is temporary.
     pub fn expires(&self) -> Option<Millis> {
         match self.kind {

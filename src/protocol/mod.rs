@@ -14,10 +14,13 @@ pub mod id;
 pub mod invite;
 mod lenient;
 pub mod limits;
+pub mod mention;
 pub mod message;
 pub mod query;
 pub mod rate;
+pub mod reaction;
 pub mod request;
+pub mod room;
 pub mod text;
 
 #[cfg(test)]

@@ -5,15 +5,34 @@
 use super::error::Refusal;
 use super::id::{MessageId, Seq, UserId};
 use super::limits;
-use super::message::Millis;
+use super::message::{Audience, Millis};
 
 /// A request for a page of history.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HistoryQuery {
+    /// Only messages of this conversation; `None` for all that the user may see.
+    pub conversation: Option<Audience>,
+    /// Which of the messages.
+    pub range: HistoryRange,
+}
+
+/// The messages of a page of history.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum HistoryQuery {
-    /// The last messages before a position, or the latest messages.
-    Before(Option<Seq>),
+pub enum HistoryRange {
+    /// The latest messages.
+    Latest,
+    /// The last messages before a position.
+    Before(Seq),
+    /// The first messages after a position.
+    After(Seq),
+    /// The messages around a position: half of them up to it, and half after it.
+    Near(Seq),
     /// The messages around this one, including it.
     Around(MessageId),
+    /// A message and the latest replies to it.
+    Thread(MessageId),
+    /// The latest pinned messages.
+    Pinned,
 }
 
 /// A search. A message must match all conditions.
@@ -23,6 +42,8 @@ pub struct SearchQuery {
     pub pattern: String,
     /// Whether the expression is case-sensitive.
     pub match_case: bool,
+    /// The conversation that is searched; `None` for all messages that the user may see.
+    pub conversation: Option<Audience>,
     /// Prefix of the author's ID, ignoring ASCII case.
     pub from: Option<String>,
     /// A user who must be among the recipients.

@@ -8,15 +8,22 @@ use proptest::prelude::*;
 
 use super::error::{ErrorCode, Refusal};
 use super::event::{
-    Deleted, ErrorReply, Event, HistoryPage, SearchEnd, SearchResults, StoredReply, Welcome,
+    Deleted, Edited, ErrorReply, Event, HistoryPage, Pinned, Reacted, SearchEnd, SearchResults,
+    StoredReply, Welcome,
 };
-use super::id::{Cid, MessageId, Name, Seq, UserId};
+use super::id::{Cid, MessageId, Name, RoomName, Seq, UserId};
 use super::invite::Invite;
 use super::limits::{self, Limits, Rates};
+use super::mention::Mentions;
 use super::message::{Audience, Message, MessageKind};
-use super::query::HistoryQuery;
+use super::query::{HistoryQuery, HistoryRange, SearchQuery};
 use super::rate::{Rate, TokenBucket};
+use super::reaction::{Emoji, Reaction};
 use super::request::{Dialect, Login, Post, PostKind, Request, Resume};
+use super::room::{
+    ConversationInfo, ConversationList, NotifyLevel, NotifySetting, ReadMarker, RoomAction,
+    RoomChange, RoomChanged, RoomList, RoomState, SharedHistory, UserList,
+};
 use super::text::SafeText;
 
 fn user() -> impl Strategy<Value = UserId> {
@@ -61,9 +68,44 @@ fn largest_message() -> impl Strategy<Value = Message> {
     })
 }
 
+fn room() -> impl Strategy<Value = RoomName> {
+    "#[a-z0-9][a-z0-9.-]{0,23}".prop_map(|name| name.parse().unwrap())
+}
+
+fn emoji() -> impl Strategy<Value = Emoji> {
+    let known: Vec<Emoji> = emojis::iter().map(|emoji| emoji.as_str().parse().unwrap()).collect();
+    proptest::sample::select(known)
+}
+
+fn mentions() -> impl Strategy<Value = Mentions> {
+    prop_oneof![
+        Just(Mentions::None),
+        Just(Mentions::All),
+        proptest::collection::vec(user(), 1..4).prop_map(Mentions::Users),
+    ]
+}
+
+fn reactions() -> impl Strategy<Value = Vec<Reaction>> {
+    let reaction = (emoji(), 1..9_u32, proptest::collection::vec(user(), 1..4))
+        .prop_map(|(emoji, count, users)| Reaction { emoji, count, users });
+    proptest::collection::vec(reaction, 0..3)
+}
+
+fn room_state() -> impl Strategy<Value = RoomState> {
+    (any::<bool>(), "[ -~]{0,40}", any::<u32>(), any::<bool>()).prop_map(
+        |(private, topic, people, archived)| RoomState {
+            private,
+            topic: SafeText::clean(&topic),
+            people,
+            archived,
+        },
+    )
+}
+
 fn audience() -> impl Strategy<Value = Audience> {
     prop_oneof![
         Just(Audience::Everyone),
+        room().prop_map(Audience::Room),
         proptest::collection::btree_set(user(), 1..200).prop_map(Audience::Only),
     ]
 }
@@ -82,19 +124,27 @@ fn message() -> impl Strategy<Value = Message> {
         kind,
         text(),
         0..4_000_000_000_000_i64,
-        cid(),
-        any::<bool>(),
+        (cid(), any::<bool>(), any::<bool>()),
+        (mentions(), reactions(), proptest::option::of(any::<i64>())),
     )
-        .prop_map(|(seq, id, sender, audience, kind, content, at, cid, guest)| Message {
-            seq: Seq(seq),
-            id,
-            sender,
-            guest,
-            audience,
-            kind,
-            content,
-            at: DateTime::from_timestamp_millis(at).unwrap().fixed_offset(),
-            cid,
+        .prop_map(|(seq, id, sender, audience, kind, content, at, more, annotations)| {
+            let (cid, guest, pinned) = more;
+            let (mentions, reactions, edited) = annotations;
+            Message {
+                seq: Seq(seq),
+                id,
+                sender,
+                guest,
+                audience,
+                kind,
+                content,
+                at: DateTime::from_timestamp_millis(at).unwrap().fixed_offset(),
+                cid,
+                mentions,
+                edited,
+                reactions,
+                pinned,
+            }
         })
 }
 
@@ -145,6 +195,184 @@ fn any_event() -> impl Strategy<Value = Event> {
     ]
 }
 
+/// An event about rooms, or about changes of messages.
+fn conversation_event() -> impl Strategy<Value = Event> {
+    let at =
+        || (0..4_000_000_000_000_i64).prop_map(|at| DateTime::from_timestamp_millis(at).unwrap());
+    let users = || proptest::collection::vec(user(), 1..300);
+    let change = prop_oneof![
+        Just(RoomChange::Created),
+        Just(RoomChange::Joined),
+        Just(RoomChange::Left),
+        users().prop_map(RoomChange::Added),
+        users().prop_map(RoomChange::Removed),
+        Just(RoomChange::Topic),
+        Just(RoomChange::Archived),
+    ];
+    prop_oneof![
+        (
+            (any::<u64>(), message_id(), user(), audience()),
+            any::<bool>(),
+            text(),
+            mentions(),
+            at(),
+            cid()
+        )
+            .prop_map(
+                |((seq, id, author, audience), is_reply, content, mentions, at, cid)| {
+                    Event::Edited(Edited {
+                        seq: Seq(seq),
+                        id,
+                        author,
+                        audience,
+                        reply_to: is_reply.then_some(id),
+                        content,
+                        mentions,
+                        at: at.fixed_offset(),
+                        cid,
+                    })
+                }
+            ),
+        (any::<u64>(), message_id(), user(), emoji(), any::<bool>(), cid()).prop_map(
+            |(seq, id, user, emoji, on, cid)| {
+                Event::Reacted(Reacted { seq: Seq(seq), id, user, emoji, on, cid })
+            }
+        ),
+        (any::<u64>(), message_id(), user(), any::<bool>(), cid()).prop_map(
+            |(seq, id, user, on, cid)| Event::Pinned(Pinned { seq: Seq(seq), id, user, on, cid })
+        ),
+        (
+            any::<u64>(),
+            room(),
+            change,
+            proptest::option::of(user()),
+            any::<i64>(),
+            room_state(),
+            cid()
+        )
+            .prop_map(|(seq, room, change, by, at, state, cid)| {
+                Event::RoomChanged(RoomChanged { seq: Seq(seq), room, change, by, at, state, cid })
+            }),
+        event_about_lists(),
+    ]
+}
+
+/// An event about the user's conversations, or a page of a list.
+fn event_about_lists() -> impl Strategy<Value = Event> {
+    let level = || {
+        proptest::sample::select(vec![NotifyLevel::All, NotifyLevel::Mentions, NotifyLevel::None])
+    };
+    let info = (audience(), any::<[u32; 4]>(), room_state(), level(), any::<Option<i64>>())
+        .prop_map(|(conversation, [last, read, unread, mentions], state, notify, muted_until)| {
+            ConversationInfo {
+                room: conversation.room().is_some().then_some(state),
+                conversation,
+                last: Seq(last.into()),
+                read: Seq(read.into()),
+                unread,
+                mentions,
+                notify,
+                muted_until,
+            }
+        });
+    let users = proptest::collection::vec(user(), 1..300);
+    prop_oneof![
+        (audience(), any::<u64>(), 0..101_u32, 0..101_u32, cid()).prop_map(
+            |(conversation, seq, unread, mentions, cid)| {
+                Event::Read(ReadMarker { conversation, seq: Seq(seq), unread, mentions, cid })
+            }
+        ),
+        (audience(), level(), any::<Option<i64>>(), cid()).prop_map(
+            |(conversation, level, muted_until, cid)| {
+                Event::NotifySet(NotifySetting { conversation, level, muted_until, cid })
+            }
+        ),
+        (audience(), user()).prop_map(|(conversation, user)| Event::Typing { conversation, user }),
+        (proptest::collection::vec(info, 1..9), any::<bool>(), cid()).prop_map(
+            |(conversations, has_more, cid)| {
+                Event::Conversations(ConversationList { conversations, has_more, cid })
+            }
+        ),
+        (proptest::collection::vec((room(), room_state()), 0..9), any::<bool>(), cid())
+            .prop_map(|(rooms, has_more, cid)| Event::Rooms(RoomList { rooms, has_more, cid })),
+        (proptest::option::of(room()), users, any::<bool>(), cid()).prop_map(
+            |(room, users, has_more, cid)| {
+                Event::UserPage(UserList { room, users, has_more, cid })
+            }
+        ),
+    ]
+}
+
+fn room_action() -> impl Strategy<Value = RoomAction> {
+    prop_oneof![
+        (any::<bool>(), "[a-z ]{0,20}").prop_map(|(private, topic)| RoomAction::Create {
+            private,
+            topic: SafeText::clean(&topic),
+        }),
+        Just(RoomAction::Join),
+        Just(RoomAction::Leave),
+        (proptest::collection::vec(user(), 1..9), any::<bool>()).prop_map(|(users, all)| {
+            let history = if all { SharedHistory::All } else { SharedHistory::Now };
+            RoomAction::Add { users, history }
+        }),
+        proptest::collection::vec(user(), 1..9).prop_map(RoomAction::Remove),
+        "[a-z ]{0,20}".prop_map(|topic| RoomAction::Topic(SafeText::clean(&topic))),
+        any::<bool>().prop_map(RoomAction::Archive),
+    ]
+}
+
+fn request() -> impl Strategy<Value = Request> {
+    let seq = || (0..u64::from(u32::MAX)).prop_map(Seq);
+    let range = prop_oneof![
+        Just(HistoryRange::Latest),
+        seq().prop_map(HistoryRange::Before),
+        seq().prop_map(HistoryRange::After),
+        seq().prop_map(HistoryRange::Near),
+        message_id().prop_map(HistoryRange::Around),
+        message_id().prop_map(HistoryRange::Thread),
+        Just(HistoryRange::Pinned),
+    ];
+    let conversation = || proptest::option::of(audience());
+    prop_oneof![
+        (message_id(), "[^\\s].{0,80}").prop_map(|(id, text)| Request::Edit {
+            id,
+            content: SafeText::clean(&format!("x{text}")),
+        }),
+        (message_id(), emoji(), any::<bool>()).prop_map(|(id, emoji, on)| Request::React {
+            id,
+            emoji,
+            on
+        }),
+        (message_id(), any::<bool>()).prop_map(|(id, on)| Request::Pin { id, on }),
+        (room(), room_action()).prop_map(|(room, action)| Request::Room { room, action }),
+        proptest::option::of(room()).prop_map(Request::Rooms),
+        (proptest::option::of(room()), proptest::option::of(user()))
+            .prop_map(|(room, after)| Request::Users { room, after }),
+        Just(Request::Conversations),
+        (audience(), seq(), any::<bool>()).prop_map(|(conversation, up_to, unread)| {
+            Request::Read { conversation, up_to, unread }
+        }),
+        (audience(), any::<Option<i64>>()).prop_map(|(conversation, muted_until)| {
+            Request::Notify { conversation, level: NotifyLevel::None, muted_until }
+        }),
+        audience().prop_map(Request::Typing),
+        (conversation(), range).prop_map(|(conversation, range)| Request::History(HistoryQuery {
+            conversation,
+            range
+        })),
+        (conversation(), "[a-z]{1,9}", any::<Option<i64>>()).prop_map(
+            |(conversation, pattern, after)| {
+                Request::SearchHistory(SearchQuery {
+                    pattern,
+                    conversation,
+                    after,
+                    ..SearchQuery::default()
+                })
+            }
+        ),
+    ]
+}
+
 fn event() -> impl Strategy<Value = Event> {
     let users = || proptest::collection::vec(user(), 0..300);
     let error_reply = || {
@@ -172,15 +400,15 @@ fn event() -> impl Strategy<Value = Event> {
         users().prop_map(Event::Guests),
         (users(), users()).prop_map(|(joined, left)| Event::Presence { joined, left }),
         message().prop_map(Event::Posted),
+        conversation_event(),
         (any::<u64>(), message_id(), user(), cid()).prop_map(|(seq, id, author, cid)| {
             Event::Deleted(Deleted { seq: Seq(seq), id, author, cid })
         }),
         (any::<u64>(), message_id()).prop_map(|(seq, id)| Event::Expired { seq: Seq(seq), id }),
         any::<u64>().prop_map(|seq| Event::Live(Seq(seq))),
         any::<u64>().prop_map(Event::Pong),
-        (any::<u64>(), message_id(), "[!-~]{1,64}").prop_map(|(seq, id, cid)| {
-            Event::Stored(StoredReply { seq: Seq(seq), id, cid: cid.parse().unwrap() })
-        }),
+        (any::<u64>(), proptest::option::of(message_id()), cid())
+            .prop_map(|(seq, id, cid)| { Event::Stored(StoredReply { seq: Seq(seq), id, cid }) }),
         error_reply().prop_map(Event::Error),
         error_reply().prop_map(Event::Closing),
     ]
@@ -208,7 +436,7 @@ fn check_frames(event: &Event) {
             let is_short = sent.messages.len() < page.messages.len();
             assert_eq!(sent.has_earlier, page.has_earlier || is_short);
             assert_eq!((sent.has_later, &sent.cid), (page.has_later, &page.cid));
-            assert!(!is_short || sent.messages.len() > 20, "{} messages", sent.messages.len());
+            assert!(!is_short || sent.messages.len() > 15, "{} messages", sent.messages.len());
         }
         Event::SearchResults(results) => {
             let mut messages = Vec::new();
@@ -262,6 +490,17 @@ fn template() -> Message {
         content: SafeText::clean("x"),
         at: DateTime::from_timestamp_millis(4_000_000_000_000).unwrap().fixed_offset(),
         cid: Some("\\".repeat(limits::CID_BYTES).parse().unwrap()),
+        mentions: Mentions::Users(longest_ids(limits::MENTIONED_USERS).collect()),
+        edited: Some(i64::MAX),
+        reactions: emojis::iter()
+            .take(limits::REACTION_KINDS)
+            .map(|emoji| Reaction {
+                emoji: emoji.as_str().parse().unwrap(),
+                count: u32::MAX,
+                users: longest_ids(limits::REACTION_USERS).collect(),
+            })
+            .collect(),
+        pinned: true,
     }
 }
 
@@ -331,10 +570,11 @@ proptest! {
 
     #[test]
     fn events_for_original_clients_fit_one_read(event in event()) {
-        if let Some(bytes) = event.encode_for_original() {
-            prop_assert!(bytes.len() <= limits::ORIGINAL_FRAME_BYTES, "{} bytes", bytes.len());
-            let object: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
-            for field in ["seq", "at", "expires", "cid", "epoch", "protocol"] {
+        let bytes = event.encode_for_original().unwrap_or_default();
+        for line in bytes.split_inclusive(|byte| *byte == b'\n') {
+            prop_assert!(line.len() <= limits::ORIGINAL_FRAME_BYTES, "{} bytes", line.len());
+            let object: serde_json::Value = serde_json::from_slice(line).unwrap();
+            for field in ["seq", "at", "expires", "cid", "epoch", "protocol", "mentions", "edited", "pinned"] {
                 prop_assert!(object.get(field).is_none(), "{} in {}", field, object);
             }
         }
@@ -355,6 +595,11 @@ proptest! {
         prop_assert_eq!(Request::decode(&request.encode(cid.as_ref())), (cid.clone(), Ok(request)));
         let delete = Request::Delete(to);
         prop_assert_eq!(Request::decode(&delete.encode(cid.as_ref())), (cid, Ok(delete)));
+    }
+
+    #[test]
+    fn requests_about_conversations_round_trip(request in request(), cid in cid()) {
+        prop_assert_eq!(Request::decode(&request.encode(cid.as_ref())), (cid, Ok(request)));
     }
 
     #[test]
@@ -383,6 +628,10 @@ fn short_message() -> (Message, [&'static str; 2]) {
         content: SafeText::clean("say \"hello\"\n😀"),
         kind: MessageKind::Plain,
         at: DateTime::from_timestamp_millis(1_745_146_443_000).unwrap().fixed_offset(),
+        mentions: Mentions::None,
+        edited: None,
+        reactions: Vec::new(),
+        pinned: false,
         ..template()
     };
     let sender = r#""id":"235467","sender":"Tom_8386""#;
@@ -581,7 +830,10 @@ fn null_is_absence() {
         ("PING", Request::Ping(None)),
         ("EXIT", Request::Exit),
         ("SEARCH", Request::LocalSearch),
-        ("HISTORY", Request::History(HistoryQuery::Before(None))),
+        (
+            "HISTORY",
+            Request::History(HistoryQuery { conversation: None, range: HistoryRange::Latest }),
+        ),
     ] {
         let object = format!(r#"{{"action": "{action}", {nulls}}}"#);
         assert_eq!(Request::decode(object.as_bytes()), (None, Ok(request)));
@@ -597,10 +849,11 @@ fn logins_of_both_dialects_are_decoded() {
         user_id: Some("Tom_8386".parse().unwrap()),
         invite: Some(Invite::new([7; 16])),
         resume: Some(Resume { after: Seq(498), epoch: "b7k2m9x4".to_owned() }),
+        quiet: true,
         ..Login::original("Tom".to_owned())
     };
     assert_eq!(Login::decode(&extended.encode()), Ok(extended.clone()));
-    let without = Login { user_id: None, invite: None, resume: None, ..extended };
+    let without = Login { user_id: None, invite: None, resume: None, quiet: false, ..extended };
     assert_eq!(Login::decode(&without.encode()), Ok(without));
     for invite in ["", "short", "mN0aW5kZXJzLWtlZXBlcg==", "mN0aW5kZXJzLWtlZXBlc+"] {
         let login = format!(r#"{{"username": "Tom", "protocol": 1, "invite": "{invite}"}}"#);

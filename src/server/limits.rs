@@ -27,6 +27,15 @@ pub const INVITE_MAX_USES: u32 = 1_000;
 /// The validity of an invite in seconds: 30 days. A link that stays valid for longer leaks.
 pub const INVITE_MAX_SECONDS: u32 = 30 * 86_400;
 
+/// Rooms of a server by default, not counting archived ones: as many as a person can survey in a list.
+pub const ROOMS: u32 = 200;
+
+/// Rooms of a user by default. Each costs some row reads at a login.
+pub const MEMBERSHIPS: u32 = 100;
+
+/// How often a list of conversations is read again because it changed meanwhile, before it is sent as it is.
+pub const CONVERSATIONS_READS: usize = 3;
+
 /// The length of a line on the admin socket, in bytes. No command takes a tenth of it.
 pub const ADMIN_LINE_BYTES: u64 = 4_096;
 
@@ -80,12 +89,17 @@ pub const TRACKED_ADDRESSES: usize = 65_536;
 pub const DEFAULT_RATES: Rates = Rates {
     // Users do not type faster, and a script waits.
     messages: Rate { burst: 10, per_second: 2 },
-    // A page of history takes the log less than 5 ms, so one user costs at most a quarter of one reader
-    // thread. `chat tail` still gets 5,000 messages a second.
+    // A usual page of history takes the log a millisecond, and `chat tail` still gets 5,000 messages a
+    // second. Heavier pages are limited by `ANSWER_RATE`.
     questions: Rate { burst: 100, per_second: 50 },
     // Enough for 2 messages of 4,000 characters a second. The burst holds the longest object.
     bytes: Rate { burst: 100_000, per_second: 20_000 },
 };
+
+/// Bytes of answers that one user may get. What a history page or a search costs is mostly proportional to
+/// its bytes, in which recipients count, too. This is [`DEFAULT_RATES`] of usual pages, of 25 KB. Five of
+/// the largest pages a second cost a twentieth of a core.
+pub const ANSWER_RATE: Rate = Rate { burst: 2_500_000, per_second: 1_250_000 };
 
 /// The rate limits for another number of messages per second, each as long as by default.
 pub fn rates_for(messages_per_second: u32) -> Rates {
@@ -178,20 +192,21 @@ pub const BATCHES_IN_FLIGHT: usize = 8;
 /// The encoded size of a page of history, in bytes. A page of 100 usual messages takes 25 KB.
 pub const HISTORY_PAGE_BYTES: usize = 256 * 1024;
 
-/// Rows that a search reads in one transaction, before it sends results: a few milliseconds.
+/// Rows that a search reads in one turn, before it sends results: a few milliseconds.
 pub const SEARCH_SLICE_ROWS: usize = 5_000;
 
 /// Bytes of text that a search reads in one transaction, beyond the last message. It copies them, so
 /// this bounds its memory, too.
 pub const SEARCH_SLICE_BYTES: usize = 1024 * 1024;
 
-/// The longest transaction of a search, on a slow disk. While one lasts, removed text cannot be scrubbed.
+/// The longest transaction of a search, on a slow disk: while one lasts, removed text cannot be scrubbed. And
+/// how long it matches its expression afterwards, before the next user's search has its turn.
 pub const SEARCH_SLICE_TIME: Duration = Duration::from_millis(20);
 
 /// Results of one search. Past the limit, the user has to narrow the search.
 pub const SEARCH_HITS: usize = 200;
 
-/// The timeout of a search. It ends with what it has found so far.
+/// The timeout of a search, with the turns of other users. It ends with what it has found so far.
 pub const SEARCH_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The size of a compiled regular expression in bytes. What users type is far below, and any expression

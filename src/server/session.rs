@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf, ReadHalf, WriteHalf};
 use tokio::time::error::Elapsed;
-use tokio::time::{sleep, sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::hub::{PeerInfo, SessionId};
@@ -28,14 +28,15 @@ use crate::protocol::event::{ErrorReply, Event};
 use crate::protocol::id::Seq;
 use crate::protocol::limits::{FRAME_BYTES, LOGIN_FRAME_BYTES};
 use crate::protocol::request::{DecodedRequest, Dialect, Login, Request};
-use crate::store::View;
 use crate::store::worker::ReaderHandle;
+use crate::store::{EventPage, View};
 
 /// What all sessions share.
 #[derive(Debug, Clone)]
 pub(super) struct SessionContext {
     pub(super) hub: HubSender,
-    pub(super) readers: ReaderHandle,
+    /// Readers for missed events.
+    pub(super) catch_up: ReaderHandle,
     pub(super) tail: Arc<Tail>,
     pub(super) clock: Clock,
     /// `None` turns rate limits off.
@@ -115,8 +116,9 @@ impl Session {
         decoder: Decoder,
     ) {
         let limiter = self.context.rate_limiter.as_ref();
-        let rate_limit =
+        let mut rate_limit =
             limiter.map(|limiter| limiter.session((self.context.clock)().monotonic, peer.key));
+        let _abandon = self.queue.abandon_on_drop();
         let queue = Arc::clone(&self.queue);
         let Ok(permit) = self.context.hub.reserve().await else { return };
         permit.send(HubCommand::Login { session: self.id, login, peer, queue });
@@ -139,13 +141,16 @@ impl Session {
             // Nothing is read from the client until the hub has accepted its login.
             () = async {
                 self.queue.logged_in().await;
-                self.read_loop(reader, decoder, rate_limit).await;
+                self.read_loop(reader, decoder, &mut rate_limit).await;
             } => {
                 // Fails while the server stops. In any case, requests that the hub task has accepted are
                 // still answered, and it closes the queue.
                 self.send_to_hub(HubCommand::Disconnected).await;
                 writing.await;
             }
+        }
+        if let Some(rate_limit) = rate_limit {
+            self.charge_answers(&rate_limit);
         }
         // Fails if the hub task has stopped.
         self.send_to_hub(HubCommand::Disconnected).await;
@@ -163,7 +168,7 @@ impl Session {
         &self,
         reader: &mut ReadHalf<IO>,
         mut decoder: Decoder,
-        mut rate_limit: Option<SessionRateLimit>,
+        rate_limit: &mut Option<SessionRateLimit>,
     ) {
         decoder.set_limit(FRAME_BYTES);
         let mut received = None;
@@ -173,11 +178,10 @@ impl Session {
                     Ok(bytes) => Request::decode(&bytes),
                     Err(refusal) => (None, Err(refusal)),
                 };
-                let request =
-                    match self.wait_for_rate_limit(&mut rate_limit, Cost::of(&request)).await {
-                        Ok(()) => request,
-                        Err(flooding) => (None, Err(flooding)),
-                    };
+                let request = match self.wait_for_rate_limit(rate_limit, Cost::of(&request)).await {
+                    Ok(()) => request,
+                    Err(flooding) => (None, Err(flooding)),
+                };
                 if !self.forward(request, &mut received).await {
                     return;
                 }
@@ -190,7 +194,7 @@ impl Session {
             };
             let Some(count) = count else { return };
             let bytes = Cost::Bytes(count.try_into().unwrap_or(u32::MAX));
-            if let Err(flooding) = self.wait_for_rate_limit(&mut rate_limit, Some(bytes)).await {
+            if let Err(flooding) = self.wait_for_rate_limit(rate_limit, Some(bytes)).await {
                 self.forward((None, Err(flooding)), &mut received).await;
                 return;
             }
@@ -205,18 +209,34 @@ impl Session {
     ) -> Result<(), Refusal> {
         let (Some(rate_limit), Some(cost)) = (rate_limit, cost) else { return Ok(()) };
         let now = (self.context.clock)().monotonic;
-        let due = rate_limit.charge(now, cost)?;
+        let mut due = rate_limit.charge(now, cost)?;
+        if cost == Cost::Query {
+            due = due.max(self.charge_answers(rate_limit));
+        }
         if due > now {
             sleep_until(due).await;
         }
         Ok(())
     }
 
+    /// Charges the answers since the last call, and returns when the next query is due.
+    fn charge_answers(&self, rate_limit: &SessionRateLimit) -> Instant {
+        let now = (self.context.clock)().monotonic;
+        rate_limit.charge_answers(now, self.queue.take_uncharged_answers())
+    }
+
     /// Forwards a request to the hub. Returns whether more requests can follow.
     ///
     /// A ping is answered here; the hub gets it only if it acknowledges events after `received`.
     async fn forward(&self, request: DecodedRequest, received: &mut Option<Seq>) -> bool {
-        let is_read = matches!(request.1, Ok(Request::History(_) | Request::SearchHistory(_)));
+        let is_read = matches!(
+            request.1,
+            Ok(Request::History(_)
+                | Request::SearchHistory(_)
+                | Request::Conversations
+                | Request::Rooms(_)
+                | Request::Users { .. })
+        );
         self.queue.begin_request(is_read).await;
         if let (_, Ok(Request::Ping(up_to))) = request {
             self.queue.push_answer(Frame::Pong);
@@ -267,7 +287,7 @@ impl Session {
                     *n_events += count;
                     bytes
                 }
-                Frame::Answer(bytes) | Frame::Transient(bytes) => bytes,
+                Frame::Answer(bytes) | Frame::Transient(bytes) | Frame::Setting(_, bytes) => bytes,
                 Frame::Pong => Event::Pong(*n_events).encode(),
             });
         }
@@ -277,8 +297,8 @@ impl Session {
             (Dialect::Extended, pieces) => self.write(writer, &pieces.concat()).await?,
             // Original clients expect one object per TLS record, so each is flushed by itself.
             (Dialect::Original, pieces) => {
-                for piece in pieces {
-                    self.write(writer, piece).await?;
+                for line in pieces.iter().flat_map(|piece| piece.split_inclusive(|b| *b == b'\n')) {
+                    self.write(writer, line).await?;
                 }
             }
         }
@@ -318,23 +338,29 @@ impl Session {
                 CatchUp::Tail => return Ok(()),
                 CatchUp::Log { viewer, after, until } => (viewer, after, until),
             };
-        let page = self.context.readers.read(move |reader| {
-            reader.events_after(View { viewer: &viewer, now }, after, CATCH_UP_PAGE)
+        let (user, dialect) = (viewer.clone(), self.dialect);
+        let page = self.context.catch_up.read_for(&user, move |reader| {
+            let page = reader.events_after(View { viewer: &viewer, now }, after, CATCH_UP_PAGE)?;
+            Ok(page.map(|page| (encode_missed(&page, until, dialect), page.complete_to.min(until))))
         });
-        let Some(page) = page.await.map_err(std::io::Error::other)? else {
+        let Some((events, up_to)) = page.await.map_err(std::io::Error::other)? else {
             return Err(std::io::Error::other("the log no longer has all missed events"));
         };
-        // What is not in the tail yet has not been announced: an answer that was read before it may
-        // still be queued.
-        let events = page.events.iter().take_while(|event| event.seq() <= Some(until));
-        let encoded = events.filter_map(|event| match self.dialect {
-            Dialect::Extended => Some(event.encode()),
-            Dialect::Original => event.encode_for_original(),
-        });
-        self.queue.advance(page.complete_to.min(until), true, frames);
-        frames.extend(encoded.map(|bytes| Frame::Events(bytes, 1)));
+        self.queue.advance(up_to, true, frames);
+        frames.extend(events);
         Ok(())
     }
+}
+
+/// The missed events up to `until`. What is not in the tail yet has not been announced: an answer that was
+/// read before it may still be queued.
+fn encode_missed(page: &EventPage, until: Seq, dialect: Dialect) -> Vec<Frame> {
+    let events = page.events.iter().take_while(|event| event.seq() <= Some(until));
+    let encoded = events.filter_map(|event| match dialect {
+        Dialect::Extended => Some(event.encode()),
+        Dialect::Original => event.encode_for_original(),
+    });
+    encoded.map(|bytes| Frame::Events(bytes, 1)).collect()
 }
 
 /// Writes in pieces of [`WRITE_BYTES`], and advances `bytes`. The client has to take each piece within

@@ -8,7 +8,7 @@ use super::{
     Outcome, StoreError, candidate_id,
 };
 use crate::protocol::error::Refusal;
-use crate::protocol::id::{Name, UserId};
+use crate::protocol::id::{MessageId, Name, Seq, UserId};
 use crate::protocol::message::Millis;
 
 /// What the rules look up in the log.
@@ -35,6 +35,8 @@ pub(super) trait AccountRows {
 /// Why an entry changes nothing.
 #[derive(Debug)]
 pub(super) enum NoChange {
+    /// Everything is already as requested; the message, if it is about one.
+    Unchanged(Option<MessageId>),
     /// By the rules; this is its outcome.
     Decided(Box<Outcome>),
     Failed(StoreError),
@@ -46,16 +48,26 @@ impl From<Outcome> for NoChange {
     }
 }
 
+impl From<Refusal> for NoChange {
+    fn from(refusal: Refusal) -> Self {
+        Outcome::Refused(refusal).into()
+    }
+}
+
 impl<E: Into<StoreError>> From<E> for NoChange {
     fn from(error: E) -> Self {
         Self::Failed(error.into())
     }
 }
 
-/// The outcome of an entry that was applied or changes nothing.
-pub(super) fn outcome(applied: Result<Outcome, NoChange>) -> Result<Outcome, StoreError> {
+/// The outcome of an entry that was applied or changes nothing. `head` is the head of the log.
+pub(super) fn outcome(
+    applied: Result<Outcome, NoChange>,
+    head: Seq,
+) -> Result<Outcome, StoreError> {
     match applied {
         Ok(outcome) => Ok(outcome),
+        Err(NoChange::Unchanged(id)) => Ok(Outcome::Repeated { seq: head, id }),
         Err(NoChange::Decided(outcome)) => Ok(*outcome),
         Err(NoChange::Failed(error)) => Err(error),
     }

@@ -1,4 +1,5 @@
-//! The log: messages, their removals, accounts and retention, as entries in one total order, on disk.
+//! The log: messages and all that happens to them, rooms, accounts and retention, as entries in one total
+//! order, on disk.
 //!
 //! Two synchronous traits: [`Store`], the single writer, and [`Reader`]. [`sqlite`] implements them for
 //! production. The tests have a second implementation in plain maps, and one conformance suite runs
@@ -10,11 +11,15 @@
 
 mod account_rules;
 pub mod ban;
+mod change;
 pub mod error;
+mod mention_rules;
 mod message_ids;
 mod read_gate;
+mod room_rules;
 mod row;
 mod rules;
+mod sight;
 pub mod sqlite;
 mod user_ids;
 pub mod worker;
@@ -33,11 +38,15 @@ pub use self::ban::{BanTarget, NetworkError, client_network, network_contains, p
 pub use self::error::StoreError;
 pub use self::read_gate::ReadGate;
 pub use self::row::ScanRow;
+pub use self::sight::{MemberChange, Memberships, Room, Viewers};
 pub use self::user_ids::{IdHolder, candidate_id};
 use crate::protocol::error::Refusal;
 use crate::protocol::event::Event;
-use crate::protocol::id::{Cid, MessageId, Name, Seq, UserId};
+use crate::protocol::id::{Cid, MessageId, Name, RoomName, Seq, UserId};
 use crate::protocol::message::{Audience, Message, MessageKind, Millis};
+use crate::protocol::query::HistoryQuery;
+use crate::protocol::reaction::Emoji;
+use crate::protocol::room::{ConversationInfo, NotifyLevel, RoomAction, RoomState};
 use crate::protocol::text::SafeText;
 
 /// After more than 999 million entries.
@@ -99,11 +108,17 @@ pub trait Store: Send + 'static {
     fn scrub(&mut self) -> Result<ScrubOutcome, StoreError>;
 
     /// Keeps the files short. For the time after the outcomes of a write are reported: it never waits for
-    /// readers, but for the disk.
+    /// readers, but for the disk, for long only if checkpoints do not run in the background.
     ///
     /// Unless an error is [transient](StoreError::is_transient), every later write fails.
     fn checkpoint(&mut self) -> Result<CheckpointOutcome, StoreError> {
         Ok(CheckpointOutcome::Done)
+    }
+
+    /// Runs checkpoints in the background from now on. Returns what a thread has to run for it, which ends
+    /// when the store is dropped; `None` if there is nothing to run.
+    fn run_checkpoints_in_background(&mut self) -> Result<Option<BackgroundWork>, StoreError> {
+        Ok(None)
     }
 
     /// The gate that all readers of this log pass.
@@ -112,7 +127,18 @@ pub trait Store: Send + 'static {
     }
 }
 
-/// A reader of the log. Each call sees one consistent state, with everything committed before it.
+/// What a thread runs.
+pub type BackgroundWork = Box<dyn FnOnce() + Send>;
+
+/// The text and recipients of a page, in bytes. A page ends after the message that exceeds it, however few
+/// there are: with 256 recipients each, 100 messages would take 40 ms to read.
+pub const PAGE_BYTES: usize = 256 * 1024;
+
+/// What a reader answers: what was asked for, or why the viewer does not get it.
+pub type Answer<T> = Result<T, Refusal>;
+
+/// A reader of the log. Each call sees one consistent state, with everything committed before it. A page may
+/// have fewer messages or events than asked for: see [`PAGE_BYTES`].
 pub trait Reader {
     /// At most `limit` events after `after`, for a client that was offline or too slow. Returns `None`
     /// if `after` is before the [horizon](LogSnapshot::horizon).
@@ -125,36 +151,50 @@ pub trait Reader {
         limit: usize,
     ) -> Result<Option<EventPage>, StoreError>;
 
-    /// The last `limit` messages before `before`, or the last of all.
+    /// At most `limit` messages of a query, the nearest to what it asks for.
     fn history(
         &mut self,
         view: View<'_>,
-        before: Option<Seq>,
+        query: &HistoryQuery,
         limit: usize,
-    ) -> Result<MessagePage, StoreError>;
-
-    /// A message with at most `limit` messages before and `limit` after it. Returns `None` if there is
-    /// no such message.
-    fn around(
-        &mut self,
-        view: View<'_>,
-        id: MessageId,
-        limit: usize,
-    ) -> Result<Option<MessagesAround>, StoreError>;
+    ) -> Result<Answer<MessagePage>, StoreError>;
 
     /// The messages with these sequence numbers; missing ones are skipped.
     fn messages(&mut self, view: View<'_>, seqs: &[Seq]) -> Result<Vec<Message>, StoreError>;
 
-    /// Calls `visit` with each visible message before `before`, newest first, until it breaks. Rows are
+    /// Calls `visit` with each visible message of a conversation, or of all, before `before`, newest first,
+    /// until it breaks. Rows are
     /// borrowed, not decoded, because a search reads millions. Examines at most `max_rows` rows,
     /// counting invisible ones.
     fn scan(
         &mut self,
         view: View<'_>,
+        conversation: Option<&Audience>,
         before: Option<Seq>,
         max_rows: usize,
         visit: &mut dyn FnMut(&ScanRow<'_>) -> ControlFlow<()>,
-    ) -> Result<ScanResult, StoreError>;
+    ) -> Result<Answer<ScanResult>, StoreError>;
+
+    /// The conversations of the viewer, at most [`LISTED_CONVERSATIONS`](crate::protocol::limits::LISTED_CONVERSATIONS): Everyone, all rooms and the latest
+    /// direct conversations, ordered by their last message, latest first.
+    fn conversations(&mut self, view: View<'_>) -> Result<Vec<ConversationInfo>, StoreError>;
+
+    /// At most `limit` public rooms that are not archived, ordered by name, after this one.
+    fn public_rooms(
+        &mut self,
+        after: Option<&RoomName>,
+        limit: usize,
+    ) -> Result<Page<(RoomName, RoomState)>, StoreError>;
+
+    /// At most `limit` members of a room, longest first, or of all registered users, ordered by ID, after
+    /// this one.
+    fn users(
+        &mut self,
+        view: View<'_>,
+        room: Option<&RoomName>,
+        after: Option<&UserId>,
+        limit: usize,
+    ) -> Result<Answer<Page<UserId>>, StoreError>;
 
     /// The invites that admit another user at `now`, by the time at which they expire.
     fn open_invites(&mut self, now: Millis) -> Result<Vec<OpenInvite>, StoreError>;
@@ -175,7 +215,7 @@ pub struct LogSize {
 /// The viewer and the time of a read.
 #[derive(Debug, Clone, Copy)]
 pub struct View<'a> {
-    /// Only messages to everyone, from this user and to this user are returned.
+    /// Only what this user may see is returned.
     pub viewer: &'a UserId,
     /// Messages that have expired by then are not returned.
     pub now: Millis,
@@ -192,6 +232,38 @@ pub enum Entry {
         id: MessageId,
         by: UserId,
         /// The client-chosen id of the request.
+        cid: Option<Cid>,
+    },
+    /// A user replaces the text of an own message.
+    Edit {
+        id: MessageId,
+        by: UserId,
+        content: SafeText,
+        /// See [`NewMessage::guests`].
+        guests: Arc<BTreeSet<UserId>>,
+        cid: Option<Cid>,
+    },
+    /// A user adds or removes a reaction.
+    React { id: MessageId, by: UserId, emoji: Emoji, on: bool, cid: Option<Cid> },
+    /// A user pins a message, or removes the pin.
+    Pin { id: MessageId, by: UserId, on: bool, cid: Option<Cid> },
+    /// A room or its members change.
+    Room(RoomEntry),
+    /// A registered user has read a conversation up to `up_to`.
+    Read {
+        by: UserId,
+        conversation: Audience,
+        up_to: Seq,
+        /// Moves the marker back, too.
+        unread: bool,
+        cid: Option<Cid>,
+    },
+    /// A registered user sets which messages of a conversation ring.
+    Notify {
+        by: UserId,
+        conversation: Audience,
+        level: NotifyLevel,
+        muted_until: Option<Millis>,
         cid: Option<Cid>,
     },
     /// A temporary message expires.
@@ -217,6 +289,30 @@ pub enum Entry {
     /// A registered user has received all events up to `up_to`. It decides only how long direct
     /// messages are kept, so it may lag behind.
     Delivered { user: UserId, up_to: Seq },
+}
+
+/// A change of a room or its members.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RoomEntry {
+    /// The room.
+    pub room: RoomName,
+    /// Who changes it; `None` for the administrator, who may do all that the owner may.
+    pub by: Option<UserId>,
+    /// The change.
+    pub action: RoomAction,
+    /// How many rooms there may be.
+    pub limits: RoomLimits,
+    /// The client-chosen id of the request.
+    pub cid: Option<Cid>,
+}
+
+/// How many rooms there may be. A setting of the server, so it comes with each entry that it limits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RoomLimits {
+    /// In the log, not counting archived ones.
+    pub rooms: u32,
+    /// In how many a user may be a member.
+    pub memberships: u32,
 }
 
 /// A user who asks for an ID.
@@ -274,6 +370,32 @@ pub struct OpenInvite {
     pub expires: Millis,
 }
 
+impl Entry {
+    /// Who requested it, and the id of the request, if a resend must not be executed again. Read markers and
+    /// notification settings are values: setting one twice is setting it once.
+    fn request(&self) -> Option<(&UserId, &Cid)> {
+        match self {
+            Self::Post(new) => Some((&new.sender, new.cid.as_ref()?)),
+            Self::Delete { by, cid, .. }
+            | Self::Edit { by, cid, .. }
+            | Self::React { by, cid, .. }
+            | Self::Pin { by, cid, .. } => Some((by, cid.as_ref()?)),
+            Self::Room(entry) => Some((entry.by.as_ref()?, entry.cid.as_ref()?)),
+            Self::Read { .. }
+            | Self::Notify { .. }
+            | Self::Expire { .. }
+            | Self::Remove { .. }
+            | Self::Register(_)
+            | Self::Rebind { .. }
+            | Self::Invite(_)
+            | Self::Ban(_)
+            | Self::Unban(_)
+            | Self::Retain(_)
+            | Self::Delivered { .. } => None,
+        }
+    }
+}
+
 impl OpenInvite {
     /// Whether the invite admits another user at `now`.
     pub fn is_usable(&self, now: Millis) -> bool {
@@ -308,10 +430,13 @@ pub struct NewMessage {
 pub enum Outcome {
     /// The message is stored.
     Posted(Message),
-    /// A message was removed.
-    Removed(Removal),
-    /// Nothing was done: the same user sent this `cid` before, and it had this outcome.
-    Repeated { seq: Seq, id: MessageId },
+    /// Something else has changed, which is announced.
+    Changed(Change),
+    /// A setting of one user has changed: [`Event::Read`] or [`Event::NotifySet`], for that user's sessions.
+    Personal { user: UserId, event: Event },
+    /// Nothing was done: the same user sent this `cid` before, and it had this outcome; or everything is
+    /// already as requested, and `seq` is the head of the log. `id` is `None` if it was about a room.
+    Repeated { seq: Seq, id: Option<MessageId> },
     /// Nothing was done: the rules do not allow it.
     Refused(Refusal),
     /// Nothing was done: the ID is not registered.
@@ -347,15 +472,31 @@ pub struct Retained {
     pub next: Option<Seq>,
 }
 
-/// The removal of a message.
+impl Outcome {
+    /// Whether something was announced, and the message that it is about, if any.
+    fn stored_id(&self) -> Option<Option<MessageId>> {
+        match self {
+            Self::Posted(message) => Some(Some(message.id)),
+            Self::Changed(change) => Some(match &change.event {
+                Event::Reacted(reacted) => Some(reacted.id),
+                Event::Pinned(pinned) => Some(pinned.id),
+                event => event.removed_message(),
+            }),
+            _ => None,
+        }
+    }
+}
+
+/// A change other than a new message.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Removal {
-    /// [`Event::Deleted`] or [`Event::Expired`].
+pub struct Change {
+    /// [`Event::Deleted`], [`Event::Expired`], [`Event::Edited`], [`Event::Reacted`], [`Event::Pinned`] or
+    /// [`Event::RoomChanged`].
     pub event: Event,
-    /// The author of the removed message.
-    pub author: UserId,
-    /// The recipients of the removed message.
-    pub audience: Audience,
+    /// Who may see it.
+    pub viewers: Viewers,
+    /// The members of the room who have come and gone.
+    pub members: Vec<MemberChange>,
 }
 
 /// What the server loads when it opens a log.
@@ -377,6 +518,8 @@ pub struct LogSnapshot {
     pub registered: Vec<(UserId, [u8; 32])>,
     /// All bans.
     pub bans: Vec<BanTarget>,
+    /// All rooms, by name.
+    pub rooms: Vec<(RoomName, Room)>,
     /// All senders and recipients of direct messages in the log. These IDs must not be given to new
     /// users, who would see the messages.
     pub direct_message_users: Vec<UserId>,
@@ -423,31 +566,40 @@ pub enum CheckpointOutcome {
 /// Consecutive events.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EventPage {
-    /// The events visible to the viewer: [`Event::Posted`], [`Event::Deleted`] and [`Event::Expired`].
+    /// The events visible to the viewer: [`Event::Posted`] and those of [`Change::event`].
     pub events: Vec<Event>,
     /// `events` is complete up to here: pass it as `after` for the next page. On the last page it is
     /// the head of the log.
     pub complete_to: Seq,
 }
 
-/// Consecutive messages, oldest first.
+/// Messages of a query, oldest first.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MessagePage {
     /// The messages.
     pub messages: Vec<Message>,
     /// Whether there are earlier messages.
     pub has_earlier: bool,
-}
-
-/// A message and its neighbours, oldest first.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct MessagesAround {
-    /// The messages.
-    pub messages: Vec<Message>,
-    /// Whether there are earlier messages.
-    pub has_earlier: bool,
     /// Whether there are later messages.
     pub has_later: bool,
+}
+
+impl<T> Page<T> {
+    /// The first `limit` of `items`.
+    fn new(mut items: Vec<T>, limit: usize) -> Self {
+        let has_more = items.len() > limit;
+        items.truncate(limit);
+        Self { items, has_more }
+    }
+}
+
+/// A page of a list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Page<T> {
+    /// The items.
+    pub items: Vec<T>,
+    /// Whether there are more after these.
+    pub has_more: bool,
 }
 
 /// The result of one [`Reader::scan`].

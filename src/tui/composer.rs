@@ -105,7 +105,7 @@ impl Composer {
         self.reply_to = Some(id);
         self.expires_after = None;
         self.recipients = match chat.reply_audience(id) {
-            Audience::Everyone => Vec::new(),
+            Audience::Everyone | Audience::Room(_) => Vec::new(),
             Audience::Only(users) => users.into_iter().collect(),
         };
     }
@@ -127,7 +127,7 @@ impl Composer {
             PostKind::Reply { to } => (Some(to), None),
         };
         self.recipients = match post.audience {
-            Audience::Everyone => Vec::new(),
+            Audience::Everyone | Audience::Room(_) => Vec::new(),
             Audience::Only(users) => users.into_iter().collect(),
         };
     }

@@ -88,7 +88,7 @@ fn display_name<'a>(state: &ChatState, id: &'a UserId) -> &'a str {
 }
 
 fn labels(message: &Message) -> Vec<String> {
-    let private = message.audience.is_private().then(|| "private".to_owned());
+    let private = message.audience.is_direct().then(|| "private".to_owned());
     let guest = message.guest.then(|| UNVERIFIED.to_owned());
     let kind = match message.kind {
         MessageKind::Plain => None,

@@ -265,7 +265,7 @@ impl LineSession {
             ClientEvent::Received(Event::Error(error)) => {
                 self.mark_answered(error.cid.as_ref());
             }
-            ClientEvent::Received(Event::Stored(stored)) => self.mark_answered(Some(&stored.cid)),
+            ClientEvent::Received(Event::Stored(stored)) => self.mark_answered(stored.cid.as_ref()),
             ClientEvent::Restored(unsent) => {
                 let text = unsent.post.content.one_line();
                 self.unanswered.insert(unsent.cid.clone(), text);
@@ -333,6 +333,7 @@ impl LineSession {
             Change::Reset
             | Change::PostedOutOfView(_)
             | Change::HistoryLoaded(_)
+            | Change::HistoryRefused(_)
             | Change::SearchResults(_) => Vec::new(),
             Change::Presence { joined, left } => {
                 self.presence.joined.add(&joined);

@@ -13,6 +13,7 @@ use crate::protocol::event::{
 };
 use crate::protocol::id::{Cid, MessageId, Seq, UserId};
 use crate::protocol::limits::Limits;
+use crate::protocol::mention::Mentions;
 use crate::protocol::message::{Audience, Message, MessageKind};
 use crate::protocol::request::{Post, PostKind, Request};
 use crate::protocol::text::SafeText;
@@ -46,6 +47,10 @@ fn message(number: u32, sender: &str, text: &str) -> Message {
         content: SafeText::clean(text),
         at: at(0).to_utc().fixed_offset(),
         cid: None,
+        mentions: Mentions::None,
+        edited: None,
+        reactions: Vec::new(),
+        pinned: false,
     }
 }
 

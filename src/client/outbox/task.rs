@@ -11,10 +11,10 @@ use super::Outbox;
 use super::file::{OutboxFile, may_persist};
 use super::message::{OutboxCommand, OutboxSignal, UnsentMessage};
 use crate::client::channels::{Closed, EventSender, REQUEST_QUEUE};
+use crate::client::clock;
 use crate::client::event::ClientEvent;
 use crate::client::throttle::SendThrottle;
 use crate::protocol::id::Cid;
-use crate::protocol::message::Millis;
 use crate::protocol::request::Request;
 use crate::protocol::text::SafeText;
 
@@ -95,7 +95,7 @@ impl OutboxTask {
         match signal {
             OutboxSignal::Live(requests, throttle) => {
                 (self.requests, self.throttle) = (Some(requests), throttle);
-                for cid in self.outbox.queue.on_connect(unix_millis()) {
+                for cid in self.outbox.queue.on_connect(clock::now().timestamp_millis()) {
                     self.events.send(not_sent(cid, "it is older than 6 days")).await?;
                 }
                 for cid in self.outbox.queue.waiting_cids() {
@@ -122,7 +122,7 @@ impl OutboxTask {
         for command in commands.drain(..) {
             match command {
                 OutboxCommand::Post(cid, post) => {
-                    new.push(UnsentMessage { cid, post, at: unix_millis() });
+                    new.push(UnsentMessage { cid, post, at: clock::now().timestamp_millis() });
                 }
                 OutboxCommand::Discard(cid) => self.remove(cid).await,
             }
@@ -202,11 +202,6 @@ async fn send_when_due(
 
 fn not_sent(cid: Cid, reason: &str) -> ClientEvent {
     ClientEvent::NotSent { cid, reason: SafeText::clean(reason) }
-}
-
-#[expect(clippy::disallowed_methods, reason = "messages are stamped with the time of posting")]
-fn unix_millis() -> Millis {
-    chrono::Utc::now().timestamp_millis()
 }
 
 #[expect(clippy::disallowed_methods, reason = "the throttle needs the time")]

@@ -6,10 +6,11 @@
 use std::collections::VecDeque;
 
 use super::{Change, ChatState};
-use crate::protocol::event::HistoryPage;
+use crate::protocol::error::ErrorCode;
+use crate::protocol::event::{ErrorReply, HistoryPage};
 use crate::protocol::id::{Cid, MessageId, Seq};
 use crate::protocol::message::Message;
-use crate::protocol::query;
+use crate::protocol::query::{HistoryQuery, HistoryRange};
 use crate::protocol::request::Request;
 
 /// How many removed messages are remembered, because an answer still in flight may contain their text.
@@ -57,6 +58,8 @@ pub(super) struct LoadedHistory {
     /// What lies before the oldest message; `None` if unknown.
     above: Option<HistoryBoundary>,
     pending_request: Option<(Cid, HistoryRequest)>,
+    /// The server could not read its storage. Nothing is requested until the user tries again.
+    has_failed: bool,
     /// Whether the timeline shows an excerpt of the past.
     is_excerpt: bool,
     /// The read marker of the previous run.
@@ -71,6 +74,7 @@ impl LoadedHistory {
     /// Handles a login. A pending request will not be answered.
     pub(super) fn on_welcome(&mut self, epoch: &str, head: Seq, resumed: bool) {
         self.pending_request = None;
+        self.has_failed = false;
         if !resumed {
             let left_off = self.last_read.take().filter(|seen| seen.epoch == epoch);
             let is_lacking = head > Seq(0);
@@ -93,15 +97,21 @@ impl LoadedHistory {
         self.removed.contains(&id)
     }
 
-    /// Handles an error reply. Returns whether it answers the pending request.
-    pub(super) fn on_error(&mut self, cid: Option<&Cid>) -> bool {
-        let asked = self.pending_request.take_if(|(asked, _)| Some(&*asked) == cid);
-        if asked.is_some() {
-            // Do not request again what was refused.
-            self.needs_recent = false;
-            self.above = None;
+    /// Handles an error reply. Returns the pending request if this answers it.
+    pub(super) fn on_error(&mut self, error: &ErrorReply) -> Option<HistoryRequest> {
+        let is_answer = |(asked, _): &mut (Cid, _)| Some(&*asked) == error.cid.as_ref();
+        let (_, request) = self.pending_request.take_if(is_answer)?;
+        match request {
+            _ if error.code == ErrorCode::NotRead => self.has_failed = true,
+            // One message is unknown; that says nothing about the rest of the history.
+            HistoryRequest::Around(_) => {}
+            HistoryRequest::Recent | HistoryRequest::Earlier => {
+                // Do not request again what was refused.
+                self.needs_recent = false;
+                self.above = None;
+            }
         }
-        asked.is_some()
+        Some(request)
     }
 }
 
@@ -152,13 +162,19 @@ impl ChatState {
 
     /// Whether the log has messages and none was loaded yet.
     pub fn needs_recent_history(&self) -> bool {
-        self.history.needs_recent
+        self.history.needs_recent && !self.history.has_failed
+    }
+
+    /// Allows requests again after the server could not read its storage. Call it when the user acts.
+    pub fn retry_history(&mut self) {
+        self.history.has_failed = false;
     }
 
     /// Whether earlier messages can be requested.
     pub fn has_earlier(&self) -> bool {
         self.history.above == Some(HistoryBoundary::Earlier)
             && !self.history.needs_recent
+            && !self.history.has_failed
             && self.timeline.can_load_more()
             && self.timeline.oldest().is_some()
     }
@@ -175,16 +191,17 @@ impl ChatState {
                     self.timeline.clear();
                     self.history.needs_recent = true;
                 }
-                query::HistoryQuery::Before(None)
+                HistoryRange::Latest
             }
-            HistoryRequest::Earlier => {
-                query::HistoryQuery::Before(self.timeline.oldest().map(|message| message.seq))
-            }
-            HistoryRequest::Around(id) => query::HistoryQuery::Around(id),
+            HistoryRequest::Earlier => match self.timeline.oldest() {
+                Some(oldest) => HistoryRange::Before(oldest.seq),
+                None => HistoryRange::Latest,
+            },
+            HistoryRequest::Around(id) => HistoryRange::Around(id),
         };
         let cid = self.next_cid()?;
         self.history.pending_request = Some((cid.clone(), request));
-        Some((cid, Request::History(wanted)))
+        Some((cid, Request::History(HistoryQuery { conversation: None, range: wanted })))
     }
 
     /// Handles a page of history.

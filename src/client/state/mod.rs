@@ -62,6 +62,8 @@ pub enum Change {
     PostedOutOfView(UserId),
     /// A requested part of the history arrived.
     HistoryLoaded(HistoryRequest),
+    /// A requested part of the history will not arrive. The error follows.
+    HistoryRefused(HistoryRequest),
     /// The server sent search results.
     SearchResults(SearchResults),
     /// A message was deleted or has expired: its text must not be shown any more.
@@ -262,7 +264,7 @@ impl ChatState {
     pub fn reply_audience(&self, id: MessageId) -> Audience {
         match self.timeline.message(id).map(|entry| &entry.message) {
             Some(message) => match &message.audience {
-                Audience::Everyone => Audience::Everyone,
+                shared @ (Audience::Everyone | Audience::Room(_)) => shared.clone(),
                 Audience::Only(recipients) => {
                     let participants = recipients.iter().chain([&message.sender]);
                     Audience::Only(participants.filter(|id| !self.is_own_id(id)).cloned().collect())
@@ -351,11 +353,11 @@ impl ChatState {
             Event::Deleted(deleted) => self.remove_text(deleted.id, MessageState::Removed),
             Event::Expired { id, .. } => self.remove_text(id, MessageState::Expired),
             Event::Error(refused) => {
-                self.history.on_error(refused.cid.as_ref());
+                let history = self.history.on_error(&refused).map(Change::HistoryRefused);
                 if let Some(cid) = &refused.cid {
                     self.mark_failed(cid, refused.text.clone());
                 }
-                vec![Change::Error(refused)]
+                history.into_iter().chain([Change::Error(refused)]).collect()
             }
             Event::History(page) => self.on_history_page(page),
             Event::SearchResults(mut found) => {
@@ -363,16 +365,11 @@ impl ChatState {
                 vec![Change::SearchResults(found)]
             }
             Event::Stored(stored) => {
-                self.pending.retain(|pending| pending.cid != stored.cid);
+                self.pending.retain(|pending| Some(&pending.cid) != stored.cid.as_ref());
                 Vec::new()
             }
             // The driver reports the login and the end of a connection.
-            Event::LoginPrompt
-            | Event::Welcome(_)
-            | Event::LoginRefused(_)
-            | Event::Closing(_)
-            | Event::Live(_)
-            | Event::Pong(_) => Vec::new(),
+            _ => Vec::new(),
         }
     }
 

@@ -139,7 +139,7 @@ impl SearchInput {
 
 fn is_in_conversation_with(message: &Message, user: &UserId) -> bool {
     match &message.audience {
-        Audience::Everyone => false,
+        Audience::Everyone | Audience::Room(_) => false,
         Audience::Only(recipients) => recipients.contains(user) || message.sender == *user,
     }
 }

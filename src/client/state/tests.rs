@@ -13,6 +13,7 @@ use crate::protocol::error::ErrorCode;
 use crate::protocol::event::{Deleted, SearchEnd, Welcome};
 use crate::protocol::id::Seq;
 use crate::protocol::limits::Limits;
+use crate::protocol::mention::Mentions;
 use crate::protocol::message::{Message, MessageKind};
 
 fn at(seconds: i64) -> DateTime<FixedOffset> {
@@ -63,6 +64,10 @@ fn message(n: u32, sender: &str, text: &str) -> Message {
         content: SafeText::clean(text),
         at: at(i64::from(n)),
         cid: None,
+        mentions: Mentions::None,
+        edited: None,
+        reactions: Vec::new(),
+        pinned: false,
     }
 }
 

@@ -21,6 +21,7 @@ use crate::protocol::event::{
 };
 use crate::protocol::id::Seq;
 use crate::protocol::limits;
+use crate::protocol::mention::Mentions;
 use crate::protocol::message::{Audience, Message, MessageKind};
 use crate::protocol::request::{Login, Post, PostKind, Resume};
 use crate::protocol::text::SafeText;
@@ -147,6 +148,10 @@ fn echo(seq: u64, cid: &str) -> ServerEvent {
         content: SafeText::clean(cid),
         at: chrono::DateTime::UNIX_EPOCH.fixed_offset(),
         cid: Some(cid.parse().unwrap()),
+        mentions: Mentions::None,
+        edited: None,
+        reactions: Vec::new(),
+        pinned: false,
     })
 }
 

@@ -8,7 +8,7 @@ use crate::protocol::error::Refusal;
 use crate::protocol::event::{ErrorReply, Event, StoredReply};
 use crate::protocol::id::Cid;
 use crate::protocol::message::Message;
-use crate::store::{Outcome, Removal};
+use crate::store::{Change, Outcome, Viewers};
 
 impl Hub {
     /// Handles the outcome of an entry that the log has applied.
@@ -27,10 +27,14 @@ impl Hub {
             }
             (Origin::Login(session), outcome) => self.finish_login(now, session, outcome, effects),
             (_, Outcome::Posted(message)) => self.on_posted(now, message, effects),
+            (origin, Outcome::Personal { user, event }) => {
+                let requester = origin.session();
+                effects.push(HubEffect::Send { to: SessionSet::Own { user, requester }, event });
+            }
             (Origin::Request { session, cid }, Outcome::Refused(refusal)) => {
                 send_error(session, cid, &refusal, effects);
             }
-            (Origin::Request { session, cid: Some(cid) }, Outcome::Repeated { seq, id }) => {
+            (Origin::Request { session, cid }, Outcome::Repeated { seq, id }) => {
                 let event = Event::Stored(StoredReply { seq, id, cid });
                 effects.push(HubEffect::Send { to: SessionSet::One(session), event });
             }
@@ -42,7 +46,7 @@ impl Hub {
     /// Follows what was stored, wherever it came from. Returns the number of sessions that it closed.
     fn follow_log(&mut self, outcome: &Outcome, effects: &mut Vec<HubEffect>) -> usize {
         match outcome {
-            Outcome::Removed(removal) => self.on_removed(removal, effects),
+            Outcome::Changed(change) => self.on_changed(change, effects),
             Outcome::Registered { user, key } => self.sessions.on_registered(user, *key),
             Outcome::Rebound { user, from, to } => {
                 self.sessions.on_rebound(user, *from, *to);
@@ -88,10 +92,11 @@ impl Hub {
         }
     }
 
-    fn on_removed(&mut self, removal: &Removal, effects: &mut Vec<HubEffect>) {
-        self.head = removal.event.seq().unwrap_or(self.head);
-        let to = self.audience_sessions(&removal.author, &removal.audience);
-        effects.push(HubEffect::Send { to, event: removal.event.clone() });
+    fn on_changed(&mut self, change: &Change, effects: &mut Vec<HubEffect>) {
+        self.head = change.event.seq().unwrap_or(self.head);
+        self.rooms.apply(change);
+        let to = self.viewer_sessions(&change.viewers);
+        effects.push(HubEffect::Send { to, event: change.event.clone() });
     }
 
     fn on_posted(&mut self, now: Now, message: Message, effects: &mut Vec<HubEffect>) {
@@ -105,7 +110,7 @@ impl Hub {
         if let Some(at) = message.expires() {
             self.schedule_expiry(now, at - now.millis(), message.id);
         }
-        let to = self.audience_sessions(&message.sender, &message.audience);
+        let to = self.viewer_sessions(&Viewers::of(&message));
         effects.push(HubEffect::Send { to, event: Event::Posted(message) });
     }
 }

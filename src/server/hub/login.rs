@@ -1,6 +1,7 @@
 //! Logging in: a session starts, waits for the log's decision about a new user, or is refused.
 
 use super::login_policy::LoginDecision;
+use super::sessions::SessionEntry;
 use super::{Hub, HubEffect, Now, Origin, PeerInfo, SessionId, SessionSet};
 use crate::protocol::error::Refusal;
 use crate::protocol::event::{ErrorReply, Event, Welcome};
@@ -17,6 +18,7 @@ pub struct NewSession {
     pub peer: PeerInfo,
     pub dialect: Dialect,
     pub resume: Option<Resume>,
+    pub quiet: bool,
 }
 
 impl Hub {
@@ -29,7 +31,8 @@ impl Hub {
         effects: &mut Vec<HubEffect>,
     ) {
         let decision = self.decide_login(now, &login, peer);
-        let session = NewSession { id, peer, dialect: login.dialect, resume: login.resume };
+        let Login { dialect, resume, quiet, .. } = login;
+        let session = NewSession { id, peer, dialect, resume, quiet };
         match decision {
             Ok(LoginDecision::Id(user)) => self.start_session(now, session, user, effects),
             Ok(LoginDecision::NewUser(new)) => {
@@ -71,8 +74,9 @@ impl Hub {
         user: UserId,
         effects: &mut Vec<HubEffect>,
     ) {
-        let NewSession { id: session, peer, dialect, resume } = session;
-        let is_first = self.sessions.add(session, &user, dialect, peer);
+        let NewSession { id: session, peer, dialect, resume, quiet } = session;
+        let entry = SessionEntry { user: user.clone(), dialect, peer, quiet };
+        let has_come = self.sessions.add(session, entry);
         // Beyond the head are events that this log has lost: it was restored from a backup.
         let range = self.horizon..=self.head;
         let resume =
@@ -90,7 +94,7 @@ impl Hub {
         self.send_user_list(session, effects);
         let (viewer, after) = (user.clone(), resume.map(|resume| resume.after));
         effects.push(HubEffect::Subscribe { session, viewer, after });
-        if is_first {
+        if has_come {
             self.presence.on_join(session, user);
         }
     }

@@ -8,7 +8,8 @@ use proptest::prelude::*;
 use super::harness::{HubHarness, post};
 use super::*;
 use crate::protocol::id::MessageId;
-use crate::protocol::request::{Dialect, PostKind};
+use crate::protocol::message::Audience;
+use crate::protocol::request::{Dialect, PostKind, Request};
 
 #[derive(Debug, Clone)]
 enum Step {
@@ -129,18 +130,7 @@ impl Model {
                         Some(_) | None => events.push((event, BTreeSet::from([session]))),
                     }
                 }
-                Event::LoginPrompt
-                | Event::Welcome(_)
-                | Event::LoginRefused(_)
-                | Event::Users(_)
-                | Event::Presence { .. }
-                | Event::Guests(_)
-                | Event::Live(_)
-                | Event::Stored(_)
-                | Event::History(_)
-                | Event::SearchResults(_)
-                | Event::Pong(_)
-                | Event::Closing(_) => {}
+                _ => {}
             }
         }
         for (event, to) in events {
@@ -194,7 +184,7 @@ impl Model {
                     sender: message.sender.clone(),
                     sessions: match message.audience {
                         Audience::Everyone => (0..1_000).collect(),
-                        Audience::Only(_) => audience,
+                        Audience::Only(_) | Audience::Room(_) => audience,
                     },
                     expires: message.expires(),
                     removed: false,

@@ -23,3 +23,13 @@ pub enum Origin {
     /// Nothing depends on the outcome.
     NoReply,
 }
+
+impl Origin {
+    /// The session whose request it was.
+    pub(super) fn session(&self) -> Option<SessionId> {
+        match self {
+            Self::Request { session, .. } => Some(*session),
+            Self::Expiry(_) | Self::Login(_) | Self::Admin { .. } | Self::NoReply => None,
+        }
+    }
+}

@@ -53,11 +53,14 @@ pub(super) struct Sessions {
     guest_ids: GuestIds,
 }
 
+/// A logged-in session.
 #[derive(Debug)]
-struct SessionEntry {
-    user: UserId,
-    dialect: Dialect,
-    peer: PeerInfo,
+pub(super) struct SessionEntry {
+    pub(super) user: UserId,
+    pub(super) dialect: Dialect,
+    pub(super) peer: PeerInfo,
+    /// See [`Login::quiet`](crate::protocol::request::Login::quiet).
+    pub(super) quiet: bool,
 }
 
 impl Sessions {
@@ -113,38 +116,37 @@ impl Sessions {
         user
     }
 
-    /// Adds a session. Returns whether it is the user's only one.
-    pub(super) fn add(
-        &mut self,
-        session: SessionId,
-        user: &UserId,
-        dialect: Dialect,
-        peer: PeerInfo,
-    ) -> bool {
-        self.by_id.insert(session, SessionEntry { user: user.clone(), dialect, peer });
-        let own = self.by_user.entry(user.clone()).or_default();
-        own.insert(session);
-        let is_first = own.len() == 1;
-        if is_first && !self.is_registered(user) {
+    /// Adds a session. Returns whether the user has come: is listed now, but was not before.
+    pub(super) fn add(&mut self, session: SessionId, entry: SessionEntry) -> bool {
+        let (user, quiet) = (entry.user.clone(), entry.quiet);
+        let has_come = !quiet && !self.is_listed(&user);
+        self.by_id.insert(session, entry);
+        if !self.is_registered(&user) {
             Arc::make_mut(&mut self.guests).insert(user.clone());
         }
-        is_first
+        self.by_user.entry(user).or_default().insert(session);
+        has_come
     }
 
-    /// Removes a session. Returns the user if that was the last of the user's sessions.
+    /// Removes a session. Returns the user if the user has left: was listed before, but is not now.
     pub(super) fn remove(&mut self, session: SessionId) -> Option<UserId> {
-        let SessionEntry { user, .. } = self.by_id.remove(&session)?;
+        let SessionEntry { user, quiet, .. } = self.by_id.remove(&session)?;
         let own = self.by_user.get_mut(&user)?;
         own.remove(&session);
-        if !own.is_empty() {
-            return None;
+        if own.is_empty() {
+            self.by_user.remove(&user);
+            if !self.is_registered(&user) {
+                user.parse_name().iter().for_each(|name| self.guest_names.remove(name));
+                Arc::make_mut(&mut self.guests).remove(&user);
+            }
         }
-        self.by_user.remove(&user);
-        if !self.registered.contains(&user) {
-            user.parse_name().iter().for_each(|name| self.guest_names.remove(name));
-            Arc::make_mut(&mut self.guests).remove(&user);
-        }
-        Some(user)
+        (!quiet && !self.is_listed(&user)).then_some(user)
+    }
+
+    /// Whether the user has a session that is not quiet.
+    fn is_listed(&self, user: &UserId) -> bool {
+        let mut sessions = self.sessions_of(user);
+        sessions.any(|session| self.by_id.get(&session).is_some_and(|entry| !entry.quiet))
     }
 
     /// The user of a session, if it is logged in.
@@ -195,7 +197,7 @@ impl Sessions {
         // With quotation marks and a comma, an ID takes at least nine bytes.
         let max_users = ORIGINAL_FRAME_BYTES / 9;
         let own = self.by_id.get(&session).map(|entry| &entry.user);
-        let others = self.by_user.keys().filter(|user| Some(*user) != own);
+        let others = self.by_user.keys().filter(|user| Some(*user) != own && self.is_listed(user));
         others.take(max_users).cloned().collect()
     }
 }

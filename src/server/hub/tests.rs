@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use super::harness::{HubHarness, PLAIN, direct_to, local_peer, post, reply_to};
 use super::*;
-use crate::protocol::error::Refusal;
+use crate::protocol::error::{ErrorCode, Refusal};
 use crate::protocol::event::Deleted;
 use crate::protocol::id::MessageId;
-use crate::protocol::message::MessageKind;
-use crate::protocol::request::{Dialect, PostKind};
+use crate::protocol::message::{Audience, MessageKind};
+use crate::protocol::request::{Dialect, PostKind, Request};
 use crate::server::limits;
 use crate::store::tests::sweep;
 use crate::store::{Reader as _, Retention, Store as _, View};
@@ -360,6 +360,42 @@ fn short_visit_is_not_announced() {
 }
 
 #[test]
+fn quiet_session_is_not_announced() {
+    let mut harness = HubHarness::new();
+    let tom = harness.join(1, "Tom", Dialect::Original);
+    let log_in = |harness: &mut HubHarness, session, quiet| {
+        let original = Login::original("Bob".to_owned());
+        let login = Login { dialect: Dialect::Extended, quiet, ..original };
+        let (session, peer) = (SessionId(session), local_peer(Some([2; 32])));
+        harness.take_sent();
+        harness.handle(HubInput::Login { session, login, peer });
+        harness.wait(limits::PRESENCE_INTERVAL * 2);
+        harness.take_sent()
+    };
+    let leave = |harness: &mut HubHarness, session| {
+        harness.disconnect(session);
+        harness.wait(limits::PRESENCE_INTERVAL * 2);
+        harness.take_sent()
+    };
+    let sent = log_in(&mut harness, 2, true);
+    assert!(sent.iter().all(|(session, _)| *session == 2), "nobody is told: {sent:?}");
+    let bob = harness.hub.sessions.user(SessionId(2)).unwrap();
+    harness.request(2, post(direct_to(&[&tom]), PLAIN));
+    assert_eq!(harness.take_posted().0, [2, 1], "it sends and receives");
+    let list_of_tom = |users: &[&UserId]| {
+        let users = users.iter().map(|user| (*user).clone()).collect();
+        (1, Event::Users(users))
+    };
+    let sent = log_in(&mut harness, 3, false);
+    assert!(sent.contains(&list_of_tom(&[&bob])), "a second session is: {sent:?}");
+    assert_eq!(leave(&mut harness, 2), [], "a quiet one leaves");
+    log_in(&mut harness, 4, true);
+    let sent = leave(&mut harness, 3);
+    assert!(sent.contains(&list_of_tom(&[])), "only quiet ones are left: {sent:?}");
+    assert_eq!(leave(&mut harness, 4), []);
+}
+
+#[test]
 fn logins_between_announcements_share_one_user_list() {
     let mut harness = HubHarness::new();
     let ann = harness.join_and_settle(1, "Ann");
@@ -468,7 +504,7 @@ fn repeated_request_gets_the_first_result_and_changes_nothing() {
     };
     for _ in 0..2 {
         harness.request_with_cid(1, Some("one"), Ok(post(Audience::Everyone, PLAIN)));
-        assert_eq!(stored(&mut harness).id, first.id);
+        assert_eq!(stored(&mut harness).id, Some(first.id));
     }
     harness.request_with_cid(1, Some("two"), Ok(Request::Delete(first.id)));
     harness.sent.clear();

@@ -11,7 +11,7 @@ use super::*;
 use crate::protocol::message::{Audience, MessageKind, Millis};
 use crate::protocol::query::SearchQuery;
 use crate::protocol::text::SafeText;
-use crate::server::queries::{self, SearchJob};
+use crate::server::queries::SearchJob;
 use crate::store::sqlite::SqliteStore;
 use crate::store::tests::memory::MemoryReader;
 use crate::store::{Entry, LogSnapshot, NewMessage, Outcome, ScrubOutcome, StoreError};
@@ -229,18 +229,15 @@ async fn slow_searches_delay_neither_scrubs_nor_writes() {
             let searchers = log.searchers.clone();
             tasks.spawn(async move {
                 loop {
-                    let job = SearchJob {
-                        viewer: "Bob_0001".parse().unwrap(),
-                        now: clock().millis(),
-                        cid: None,
-                        query: SearchQuery {
-                            pattern: "1[01]{390}[^01]".to_owned(),
-                            ..SearchQuery::default()
-                        },
-                        cancelled: CancellationToken::new(),
-                        deadline: queries::search_deadline(),
-                    };
-                    searchers.read(move |reader| job.run(reader, |_| {})).await.unwrap();
+                    let pattern = "1[01]{390}[^01]".to_owned();
+                    let query = SearchQuery { pattern, ..SearchQuery::default() };
+                    let (viewer, now) = ("Bob_0001".parse().unwrap(), clock().millis());
+                    let mut next =
+                        Some(SearchJob::new(viewer, now, None, query, CancellationToken::new()));
+                    while let Some(job) = next {
+                        let turn = searchers.read(move |reader| job.run_turn(reader, |_| {}));
+                        next = turn.await.unwrap();
+                    }
                 }
             })
         })

@@ -21,6 +21,8 @@ impl WriteTxn<'_> {
         let sql = "INSERT INTO person (user, key, at) VALUES (?1, ?2, ?3)";
         self.execute(sql, (user.as_str(), new.key, self.now))?;
         insert_skeletons(self.db, &new.name)?;
+        // Whatever is there already counts as read.
+        self.write_marker(user.as_str(), "", self.header.head)?;
         Ok(Outcome::Registered { user, key: new.key })
     }
 
@@ -91,7 +93,7 @@ impl AccountRows for WriteTxn<'_> {
     }
 
     fn has_direct_messages(&self, user: &UserId) -> Result<bool, StoreError> {
-        let mut statement = self.db.prepare_cached("SELECT 1 FROM feed WHERE reader = ?1")?;
+        let mut statement = self.db.prepare_cached("SELECT 1 FROM direct WHERE user = ?1")?;
         Ok(statement.exists([user.as_str()])?)
     }
 }

@@ -3,7 +3,8 @@
 use super::super::{
     CID_RETENTION, Outcome, RETAIN_ROWS, Retain, Retained, StoreError, TOMBSTONE_RETENTION,
 };
-use super::write::{FeedKind, StoredMessage, WriteTxn, feeds_for};
+use super::changes::change_row;
+use super::write::{StoredMessage, WriteTxn};
 use super::{query_all, seq_column, seq_to_sql};
 use crate::protocol::message::Millis;
 
@@ -18,10 +19,10 @@ impl WriteTxn<'_> {
                 has_removed = true;
             }
         }
-        let n_tombstones = self.remove_tombstones(retain.now - TOMBSTONE_RETENTION)?;
+        let n_changes = self.remove_changes(retain.now - TOMBSTONE_RETENTION)?;
         let n_cids = self.remove_cids(retain.now - CID_RETENTION)?;
         self.execute("DELETE FROM invite WHERE expires <= ?1", [retain.now])?;
-        let has_more = [n_examined, n_tombstones, n_cids].contains(&usize::from(RETAIN_ROWS));
+        let has_more = [n_examined, n_changes, n_cids].contains(&usize::from(RETAIN_ROWS));
         let (horizon, next) = (self.header.horizon, has_more.then_some(after));
         Ok(Outcome::Retained(Retained { has_removed, horizon, next }))
     }
@@ -29,12 +30,16 @@ impl WriteTxn<'_> {
     /// The next messages up to the first that is too young, with their times.
     fn messages_before(&self, retain: &Retain) -> Result<Vec<(Millis, StoredMessage)>, StoreError> {
         let Some(before) = retain.before else { return Ok(Vec::new()) };
-        let sql = "SELECT at, seq, sender, recipients, expires FROM message
+        let sql = "SELECT at, seq, sender, recipients, expires, mentions FROM message
                    WHERE seq > ?1 ORDER BY seq LIMIT ?2";
         let mut rows = query_all(self.db, sql, (seq_to_sql(retain.after), RETAIN_ROWS), |row| {
-            let (seq, expires) = (seq_column(row, 1)?, row.get(4)?);
-            let message =
-                StoredMessage { seq, sender: row.get(2)?, recipients: row.get(3)?, expires };
+            let message = StoredMessage {
+                seq: seq_column(row, 1)?,
+                sender: row.get(2)?,
+                recipients: row.get(3)?,
+                expires: row.get(4)?,
+                mentions: row.get(5)?,
+            };
             Ok((row.get(0)?, message))
         })?;
         let old = rows.iter().take_while(|(at, _)| *at < before).count();
@@ -65,18 +70,14 @@ impl WriteTxn<'_> {
     }
 
     /// Returns the number of those removed.
-    fn remove_tombstones(&mut self, before: Millis) -> Result<usize, StoreError> {
-        let sql = "SELECT at, seq, people FROM mark ORDER BY seq LIMIT ?1";
-        let tombstones = query_all(self.db, sql, [RETAIN_ROWS], |row| {
-            let viewers: Option<String> = row.get(2)?;
-            Ok((row.get::<_, Millis>(0)?, seq_column(row, 1)?, viewers))
-        })?;
-        let old: Vec<_> = tombstones.into_iter().take_while(|(at, ..)| *at < before).collect();
-        for (_, seq, viewers) in &old {
-            self.execute("DELETE FROM mark WHERE seq = ?1", [seq_to_sql(*seq)])?;
-            // `mark.people` includes the sender.
-            self.remove_from_feeds(FeedKind::Tombstone, *seq, &feeds_for(viewers.as_deref(), ""))?;
-            self.header.horizon = self.header.horizon.max(*seq);
+    fn remove_changes(&mut self, before: Millis) -> Result<usize, StoreError> {
+        let sql = "SELECT seq, id, about, user, cid, conversation, also, at, data
+                   FROM change ORDER BY seq LIMIT ?1";
+        let changes = query_all(self.db, sql, [RETAIN_ROWS], change_row)?;
+        let old: Vec<_> = changes.into_iter().take_while(|change| change.at < before).collect();
+        for change in &old {
+            self.delete_change(change)?;
+            self.header.horizon = self.header.horizon.max(change.seq);
         }
         Ok(old.len())
     }

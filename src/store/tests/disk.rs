@@ -13,7 +13,9 @@ use rusqlite::Connection;
 
 use super::super::sqlite::SqliteStore;
 use super::super::worker::{self, LogHandles};
-use super::super::{BanSubject, BanTarget, OpenInvite, ScanRow, ScrubOutcome, StoreError};
+use super::super::{
+    BanSubject, BanTarget, Change, CheckpointOutcome, OpenInvite, ScanRow, ScrubOutcome, StoreError,
+};
 use super::*;
 
 fn temp_folder() -> tempfile::TempDir {
@@ -112,6 +114,19 @@ fn logs_of_older_formats_are_migrated() {
             let old = reader.history(view, None, 9).unwrap().messages;
             assert_eq!(old[0].content.as_str(), "hello from Ann");
             assert!(!old[0].guest);
+            // A resend of a message that is stored, and of one that was removed.
+            for (seq, id, sender, name) in [
+                (2, 191_737, "Bob_6745", "b5e6471c756caa9caa46e768da084e17"),
+                (3, 159_741, "Ann_9908", "cedab8ca18de10b304459e34715c3b53"),
+            ] {
+                let (sender, cid) = (sender.parse().unwrap(), Some(cid(name)));
+                let again = Entry::Post(NewMessage { sender, cid, ..message(1, "Cid", "again") });
+                let id = MessageId::from_number(id).unwrap();
+                assert_eq!(
+                    apply(&mut store, again),
+                    Outcome::Repeated { seq: Seq(seq), id: Some(id) }
+                );
+            }
             let similar = Refusal::ConfusableName("bob".parse().unwrap(), "Bob".parse().unwrap());
             assert_eq!(apply(&mut store, register("bob", 9)), Outcome::Refused(similar));
             let target = BanSubject::Target(BanTarget::Key([1; 32]));
@@ -225,6 +240,96 @@ fn logs_with_the_same_entries_are_equal() {
 }
 
 #[test]
+fn resend_is_recognized_after_its_cid_has_left_memory() {
+    let folder = temp_folder();
+    let open = || open_sqlite(folder.path()).without_sync().with_recent_requests(8, 4);
+    let post = |n: u32| {
+        Entry::Post(NewMessage { cid: Some(cid(&format!("p{n}"))), ..message(n, "Ann", "text") })
+    };
+    let delete =
+        |n: u32| Entry::Delete { id: id(n), by: user("Ann"), cid: Some(cid(&format!("d{n}"))) };
+    let mut store = open();
+    let mut first = Vec::new();
+    for entry in (1..=20).map(post).chain([1, 10, 19].map(delete)).chain((21..=24).map(post)) {
+        let outcome = match apply(&mut store, entry.clone()) {
+            Outcome::Posted(message) => {
+                Outcome::Repeated { seq: message.seq, id: Some(message.id) }
+            }
+            Outcome::Changed(Change { event: Event::Deleted(event), .. }) => {
+                Outcome::Repeated { seq: event.seq, id: Some(event.id) }
+            }
+            other => panic!("{other:?}"),
+        };
+        first.push((entry, outcome));
+    }
+    for _ in 0..2 {
+        for (entry, outcome) in &first {
+            assert_eq!(apply(&mut store, entry.clone()), *outcome);
+        }
+        drop(store);
+        store = open();
+    }
+}
+
+#[test]
+fn request_of_a_failed_transaction_is_not_remembered() {
+    let folder = temp_folder();
+    let mut store = SqliteStore::open(folder.path()).unwrap();
+    store.limit_pages(40);
+    let post =
+        |text: &str| Entry::Post(NewMessage { cid: Some(cid("a")), ..message(1, "Ann", text) });
+    let long = Entry::Post(message(2, "Ann", &"long ".repeat(50_000)));
+    let error = store.apply(NOW, &[post("text"), long]).unwrap_err();
+    assert!(matches!(error, StoreError::DiskFull), "{error}");
+    expect_posted(apply(&mut store, post("text")));
+}
+
+#[test]
+fn writes_go_on_during_a_checkpoint_in_the_background() {
+    let folder = temp_folder();
+    let (end, ended) = std::sync::mpsc::channel();
+    let (mut store, run) = SqliteStore::open(folder.path())
+        .unwrap()
+        .without_sync()
+        .with_background_checkpoint(move || Ok(ended.recv().unwrap()));
+    let thread = thread::spawn(run);
+    let long = "long ".repeat(800);
+    let posts: Vec<_> = (0..1_500).map(|n| Entry::Post(message(n, "Ann", &long))).collect();
+    store.apply(NOW, &posts).unwrap();
+    store.checkpoint().unwrap();
+    let wal = || fs::metadata(folder.path().join("log.db-wal")).unwrap().len();
+    let length = wal();
+    apply(&mut store, Entry::Post(message(1, "Ann", "meanwhile")));
+    assert_eq!(store.checkpoint().unwrap(), CheckpointOutcome::Done);
+    assert!(wal() > length, "not copied yet");
+    end.send(()).unwrap();
+    assert_eq!(store.scrub().unwrap(), ScrubOutcome::Done);
+    assert_eq!(texts(&mut store.open_reader().unwrap(), "Bob").len(), 100);
+    drop(store);
+    thread.join().unwrap();
+}
+
+#[test]
+fn log_is_read_only_after_a_checkpoint_in_the_background_fails() {
+    let folder = temp_folder();
+    let (mut store, run) = SqliteStore::open(folder.path())
+        .unwrap()
+        .without_sync()
+        .with_background_checkpoint(|| Err(StoreError::Corrupt("test".to_owned())));
+    let thread = thread::spawn(run);
+    let long = "long ".repeat(800);
+    let posts: Vec<_> = (0..1_500).map(|n| Entry::Post(message(n, "Ann", &long))).collect();
+    store.apply(NOW, &posts).unwrap();
+    store.checkpoint().unwrap();
+    let error = store.scrub().unwrap_err();
+    assert!(matches!(error, StoreError::Corrupt(_)), "a scrub waits for its end: {error}");
+    let error = store.apply(NOW, &[Entry::Post(message(1, "Ann", "text"))]).unwrap_err();
+    assert!(matches!(error, StoreError::EarlierFailure), "{error}");
+    drop(store);
+    thread.join().unwrap();
+}
+
+#[test]
 fn foreign_file_is_refused_unchanged() {
     let folder = temp_folder();
     let file = folder.path().join("log.db");
@@ -287,9 +392,7 @@ fn entries_are_rejected_after_a_failure() {
     drop(store);
     let file = folder.path().join("log.db");
     let page: u32 = raw_connection(folder.path())
-        .query_row("SELECT rootpage FROM sqlite_schema WHERE name = 'message'", (), |row| {
-            row.get(0)
-        })
+        .query_row("SELECT rootpage FROM sqlite_schema WHERE name = 'feed'", (), |row| row.get(0))
         .unwrap();
     let page = page as usize;
     let mut bytes = fs::read(&file).unwrap();
@@ -424,7 +527,7 @@ async fn write_ahead_log_is_bounded_under_continuous_readers() {
     };
     let writes = async {
         let mut longest = 0;
-        for batch in 0..120 {
+        for batch in 0..180 {
             let text = "long ".repeat(800);
             let posts = (0..100).map(|n| Entry::Post(message(batch * 100 + n, "Ann", &text)));
             writer.propose(NOW, posts.collect()).await.unwrap().wait().await.unwrap();
@@ -437,8 +540,8 @@ async fn write_ahead_log_is_bounded_under_continuous_readers() {
         longest = writes => longest,
     };
     let written = fs::metadata(folder.path().join("log.db")).unwrap().len();
-    assert!(written > 45_000_000, "{written}");
-    assert!(longest < 34_000_000, "{longest}");
+    assert!(written > 70_000_000, "{written}");
+    assert!(longest < 50_000_000, "{longest}");
 }
 
 #[tokio::test]

@@ -17,6 +17,7 @@ use super::super::{
 use crate::protocol::error::Refusal;
 use crate::protocol::event::{Deleted, Event};
 use crate::protocol::id::{Cid, MessageId, Name, Seq, UserId};
+use crate::protocol::mention::Mentions;
 use crate::protocol::message::{Audience, Message, Millis, can_see};
 
 /// The epoch of every [`MemoryStore`].
@@ -220,6 +221,10 @@ impl LogState {
             content: new.content.clone(),
             at: row::to_datetime(self.clock, new.at.offset().local_minus_utc())?,
             cid: new.cid.clone(),
+            mentions: Mentions::None,
+            edited: None,
+            reactions: Vec::new(),
+            pinned: false,
         };
         let recipients = join_recipients(&message.audience);
         self.messages.insert(message.seq, MessageEntry { message: message.clone(), recipients });

@@ -102,6 +102,27 @@ async fn reader_runs_the_closure() {
     tokio::join!(run_reader_task(reader, queue), work);
 }
 
+#[tokio::test]
+async fn users_take_turns_at_the_readers() {
+    let (handle, queue) = read_queue();
+    let finished = Arc::<Mutex<Vec<&str>>>::default();
+    let read = async |name: &'static str| {
+        let (handle, finished) = (handle.clone(), Arc::clone(&finished));
+        let work = move |_: &mut dyn Reader| {
+            finished.lock().unwrap().push(name);
+            Ok(())
+        };
+        handle.read_for(&user(name), work).await.unwrap();
+    };
+    let all_of_ann = futures_util::future::join_all((0..100).map(|_| read("Ann")));
+    let readers = run_reader_task(MemoryStore::default().open_reader().unwrap(), queue);
+    // Polled in this order: all of Ann's are requested before Bob's, and his before the reader starts.
+    let all = async { tokio::join!(biased; all_of_ann, read("Bob"), read("Bob"), read("Cid")) };
+    tokio::select! { biased; _ = all => {}, () = readers => {} }
+    assert_eq!(finished.lock().unwrap()[..5], ["Ann", "Bob", "Cid", "Ann", "Bob"]);
+    assert_eq!(finished.lock().unwrap().len(), 103);
+}
+
 #[test]
 fn threads_drain_the_queue_before_exit() {
     let store = MemoryStore::default();

@@ -289,7 +289,7 @@ impl LayoutPass<'_> {
             Item::Pending(_) | Item::Boundary(_) | Item::Other(_) => None,
         };
         let to = match self.items.audience(index)? {
-            Audience::Everyone => None,
+            Audience::Everyone | Audience::Room(_) => None,
             Audience::Only(users) => {
                 let mut names: Vec<String> = users
                     .iter()

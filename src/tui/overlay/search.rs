@@ -362,7 +362,7 @@ impl SearchOverlay {
         };
         spans.push(who);
         match message.audience {
-            Audience::Everyone => {}
+            Audience::Everyone | Audience::Room(_) => {}
             Audience::Only(_) => spans.push(Span::styled(" (private)", theme.private())),
         }
         spans.push(Span::raw("  "));

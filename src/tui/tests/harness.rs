@@ -16,8 +16,9 @@ use crate::client::state::history::ReadPosition;
 use crate::protocol::event::{Deleted, Event, HistoryPage, Welcome};
 use crate::protocol::id::{MessageId, Seq, UserId};
 use crate::protocol::limits::Limits;
+use crate::protocol::mention::Mentions;
 use crate::protocol::message::{Audience, Message, MessageKind};
-use crate::protocol::query::HistoryQuery;
+use crate::protocol::query::HistoryRange;
 use crate::protocol::request::Request;
 use crate::protocol::text::SafeText;
 use crate::tui::key::Chord;
@@ -99,27 +100,31 @@ impl UiHarness {
             content: SafeText::clean(&format!("message number {number} ")),
             at: self.now - TimeDelta::seconds(i64::from(self.last_number - number)),
             cid: None,
+            mentions: Mentions::None,
+            edited: None,
+            reactions: Vec::new(),
+            pinned: false,
         }
     }
 
     /// Answers all history requests, and returns them.
-    pub(super) fn answer_history(&mut self) -> Vec<HistoryQuery> {
+    pub(super) fn answer_history(&mut self) -> Vec<HistoryRange> {
         let mut asked = Vec::new();
         for effect in std::mem::take(&mut self.effects) {
             let UiEffect::Send(cid, Request::History(history)) = effect else { continue };
-            asked.push(history);
-            let (from, to) = match history {
-                HistoryQuery::Before(None) => {
-                    (self.last_number.saturating_sub(99), self.last_number + 1)
-                }
-                HistoryQuery::Before(Some(before)) => {
+            let range = history.range;
+            asked.push(range);
+            let (from, to) = match range {
+                HistoryRange::Latest => (self.last_number.saturating_sub(99), self.last_number + 1),
+                HistoryRange::Before(before) => {
                     let before = u32::try_from(before.0).unwrap();
                     (before.saturating_sub(100), before)
                 }
-                HistoryQuery::Around(id) => {
+                HistoryRange::Around(id) => {
                     let number = id.to_string().parse::<u32>().unwrap() - 100_000;
                     (number.saturating_sub(50), (number + 50).min(self.last_number + 1))
                 }
+                other => panic!("{other:?}"),
             };
             let messages = (from.max(1)..to).map(|number| self.logged_message(number)).collect();
             let (earlier, later) = (from > 1, to <= self.last_number);
@@ -221,6 +226,10 @@ impl UiHarness {
             content: SafeText::clean(text),
             at: self.now,
             cid: None,
+            mentions: Mentions::None,
+            edited: None,
+            reactions: Vec::new(),
+            pinned: false,
         }));
         message_id
     }
@@ -274,6 +283,10 @@ impl UiHarness {
                 content: post.content,
                 at: self.now,
                 cid,
+                mentions: Mentions::None,
+                edited: None,
+                reactions: Vec::new(),
+                pinned: false,
             }));
         }
         self

@@ -8,7 +8,8 @@ use crate::protocol::error::{ErrorCode, Refusal};
 use crate::protocol::event::{ErrorReply, Event, HistoryPage};
 use crate::protocol::id::Seq;
 use crate::protocol::message::{Audience, MessageKind};
-use crate::protocol::query::HistoryQuery;
+use crate::protocol::query::HistoryRange;
+use crate::protocol::request::Request;
 use crate::protocol::text::SafeText;
 use crate::tui::model::UiEffect;
 
@@ -29,7 +30,7 @@ fn join_loads_recent_history_without_gap_or_duplicate() {
     let mut ui = UiHarness::with_log(250, None);
     // A message posted between login and answer arrives live and in the page.
     ui.post_to_all("Ann_1180", "live");
-    assert_eq!(ui.answer_history(), [HistoryQuery::Before(None)]);
+    assert_eq!(ui.answer_history(), [HistoryRange::Latest]);
     ui.shows("live").shows("message number 250");
     assert_eq!(loaded_seqs(&ui), (152..=251).collect::<Vec<_>>());
     assert!(ui.effects().is_empty(), "requested once");
@@ -50,7 +51,7 @@ fn scrolling_up_loads_pages_without_jumping() {
     let before = conversation_rows(&ui);
     ui.keys("<pageup><pageup>");
     assert_eq!(conversation_rows(&ui), before);
-    assert_eq!(ui.answer_history(), [HistoryQuery::Before(Some(Seq(151)))], "one request");
+    assert_eq!(ui.answer_history(), [HistoryRange::Before(Seq(151))], "one request");
     let after = conversation_rows(&ui);
     // The boundary row and the day separator are replaced by messages; the other rows do not move.
     assert_eq!(after[4..], before[4..]);
@@ -118,7 +119,7 @@ fn jump_to_unloaded_message_loads_its_context() {
     let to = ui.logged_message(120).id;
     ui.post("Ann_1180", Audience::Everyone, MessageKind::Reply { to }, "as I said");
     ui.click("message 100120");
-    assert_eq!(ui.answer_history(), [HistoryQuery::Around(to)]);
+    assert_eq!(ui.answer_history(), [HistoryRange::Around(to)]);
     ui.shows("message number 120 ").shows("message 100120").hides("as I said");
     ui.post_to_all("Ann_1180", "meanwhile");
     ui.hides("meanwhile");
@@ -127,7 +128,7 @@ fn jump_to_unloaded_message_loads_its_context() {
         ui.keys("<pagedown>");
     }
     ui.shows("older messages · End jumps").keys("<end>");
-    assert_eq!(ui.answer_history(), [HistoryQuery::Before(None)]);
+    assert_eq!(ui.answer_history(), [HistoryRange::Latest]);
     ui.shows("message number 502").hides("older messages").hides("1 newer");
     assert_eq!(loaded_seqs(&ui), (403..=502).collect::<Vec<_>>());
 }
@@ -184,4 +185,42 @@ fn refused_history_request_is_not_repeated() {
     assert_eq!(refused.code, ErrorCode::LoginTimeout);
     ui.server_event(Event::Error(refused)).keys("<home>").wait(2);
     assert!(ui.effects().is_empty());
+}
+
+/// Answers the pending request with a failed read. Returns what was requested.
+fn fail_read(ui: &mut UiHarness) -> Request {
+    let Some(UiEffect::Send(cid, request)) = ui.effects().pop() else { panic!("no request") };
+    ui.server_event(Event::Error(ErrorReply::new(&Refusal::NotRead("its disk fails"), cid)));
+    ui.shows("its disk fails").wait(2);
+    assert!(ui.effects().is_empty(), "the user decides when to try again");
+    request
+}
+
+#[test]
+fn failed_page_is_requested_again_when_the_user_scrolls() {
+    let mut ui = UiHarness::with_log(250, None);
+    let recent = HistoryQuery::Before(None);
+    assert_eq!(fail_read(&mut ui), Request::History(recent));
+    ui.keys("<pageup>").wait(0);
+    assert_eq!(ui.answer_history(), [recent]);
+    ui.keys("<home>").wait(0);
+    let earlier = HistoryQuery::Before(Some(Seq(151)));
+    assert_eq!(fail_read(&mut ui), Request::History(earlier));
+    ui.keys("<pageup>").wait(0);
+    assert_eq!(ui.answer_history(), [earlier]);
+    assert_eq!(loaded_seqs(&ui), (51..=250).collect::<Vec<_>>());
+}
+
+#[test]
+fn failed_jump_can_be_repeated() {
+    let mut ui = UiHarness::with_log(500, None);
+    ui.answer_history();
+    let to = ui.logged_message(120).id;
+    ui.post("Ann_1180", Audience::Everyone, MessageKind::Reply { to }, "as I said");
+    ui.click("message 100120");
+    let around = HistoryQuery::Around(to);
+    assert_eq!(fail_read(&mut ui), Request::History(around));
+    ui.click("message 100120");
+    assert_eq!(ui.answer_history(), [around]);
+    ui.shows("message number 120 ");
 }

@@ -81,7 +81,10 @@ pub(super) fn scroll(model: &mut Model, rows: i64) {
             search.move_selection(isize::try_from(-rows).unwrap_or_default());
         }
         Some(Overlay::ConfirmDelete(_)) => {}
-        None => model.scroll_by += rows,
+        None => {
+            model.scroll_by += rows;
+            model.chat.retry_history();
+        }
     }
 }
 
@@ -96,6 +99,7 @@ pub(super) fn scroll_to_latest(model: &mut Model) {
     model.scroll_by = 0;
     model.returning_to_live = !model.chat.shows_latest();
     model.pending_jump = None;
+    model.chat.retry_history();
 }
 
 /// Picks a message and makes it visible. Loads the history around it first if necessary.

@@ -54,6 +54,13 @@ pub(super) fn on_page(model: &mut Model, request: HistoryRequest) {
     }
 }
 
+/// Handles an error in place of a page: the message that it was wanted for is not shown.
+pub(super) fn on_refused(model: &mut Model, request: HistoryRequest) {
+    if let HistoryRequest::Around(id) = request {
+        model.pending_jump.take_if(|jump| *jump == id);
+    }
+}
+
 /// Resets scrolling, cache and focus, after the timeline was replaced.
 pub(super) fn reset_view(model: &mut Model) {
     model.block_cache = BlockCache::default();

@@ -75,6 +75,7 @@ fn scroll_to_end(model: &mut Model, top: bool) {
     let far = i64::from(u32::MAX);
     model.scroll_by += if top { far } else { -far };
     model.returning_to_live = !top && !model.chat.shows_latest();
+    model.chat.retry_history();
 }
 
 /// Edits a text, with the line editing keys of a shell. Returns whether the text changed.

@@ -115,6 +115,7 @@ fn on_change(model: &mut Model, change: Change) {
             model.unread_below += usize::from(!model.chat.is_own_id(&sender));
         }
         Change::HistoryLoaded(request) => history::on_page(model, request),
+        Change::HistoryRefused(request) => history::on_refused(model, request),
         Change::Removed(id) => on_message_unreadable(model, id),
         Change::Error(error) => search::on_error(model, error),
         Change::SearchResults(results) => search::on_results(model, results),

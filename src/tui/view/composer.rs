@@ -41,6 +41,9 @@ pub fn to_line(model: &Model, width: u16) -> ToLine {
     line.push(" To: ".to_owned(), theme.title(), None);
     match destination.audience {
         Err(error) => line.push(format!("{error} "), theme.error(), None),
+        Ok(Audience::Room(room)) => {
+            line.push(format!("{room} "), theme.success(), None);
+        }
         Ok(Audience::Everyone) => {
             line.push("everyone ".to_owned(), theme.success(), None);
         }
@@ -117,7 +120,7 @@ pub(super) fn draw(model: &Model, buffer: &mut Buffer) {
         let line = to_line(model, frame.width);
         let borders = if frame.height > 2 { Borders::ALL } else { Borders::TOP };
         let border = match model.composer.destination(&model.chat).audience {
-            Ok(Audience::Everyone) => theme.dim(),
+            Ok(Audience::Everyone | Audience::Room(_)) => theme.dim(),
             Ok(Audience::Only(_)) => theme.private(),
             Err(_) => theme.error(),
         };

@@ -20,7 +20,7 @@ use chat::client::{Client, ClientEvent};
 use chat::protocol::event::Event;
 use chat::protocol::id::{Cid, MessageId, Name, Seq, UserId};
 use chat::protocol::message::{Audience, Message, MessageKind};
-use chat::protocol::query::HistoryQuery;
+use chat::protocol::query::{HistoryQuery, HistoryRange};
 use chat::protocol::request::{Post, PostKind, Request};
 use chat::protocol::text::SafeText;
 use rand::rngs::StdRng;
@@ -221,7 +221,7 @@ impl TestUser {
             }
             26..28 if self.is_connected && self.page_requested_at.is_none() => {
                 self.page_requested_at = Some(self.coordinator.now());
-                Some(("page".parse().unwrap(), Request::History(HistoryQuery::Before(None))))
+                Some(("page".parse().unwrap(), history_before(None)))
             }
             _ => None,
         }
@@ -260,7 +260,7 @@ impl TestUser {
             return None;
         }
         self.history = HistoryScan::Reading(self.coordinator.now(), Vec::new());
-        Some(("log".parse().unwrap(), Request::History(HistoryQuery::Before(None))))
+        Some(("log".parse().unwrap(), history_before(None)))
     }
 
     /// Handles an event of the client; returns the request that follows from it.
@@ -328,7 +328,7 @@ impl TestUser {
                 }
             }
             Event::Expired { seq, id } => drop(self.on_tombstone(seq.0, id)),
-            Event::Stored(stored) => self.on_reply(Some(stored.cid), stored.seq.0),
+            Event::Stored(stored) => self.on_reply(stored.cid, stored.seq.0),
             Event::History(page) => {
                 page.messages.iter().for_each(|message| self.remember_token(message));
                 let messages = page.messages.iter().map(received_message).collect();
@@ -345,16 +345,7 @@ impl TestUser {
                 assert!(cid.as_str().starts_with('d'), "{cid}: {}", reply.text.as_str());
                 self.remove_pending(&cid);
             }
-            Event::LoginPrompt
-            | Event::Welcome(_)
-            | Event::LoginRefused(_)
-            | Event::Users(_)
-            | Event::Guests(_)
-            | Event::Presence { .. }
-            | Event::Live(_)
-            | Event::SearchResults(_)
-            | Event::Pong(_)
-            | Event::Closing(_) => {}
+            _ => {}
         }
         None
     }
@@ -383,7 +374,7 @@ impl TestUser {
         pages.push(messages);
         if before.is_some() {
             self.history = HistoryScan::Reading(requested_at, pages);
-            return Some(("log".parse().unwrap(), Request::History(HistoryQuery::Before(before))));
+            return Some(("log".parse().unwrap(), history_before(before)));
         }
         let messages = pages.into_iter().rev().flatten().collect();
         self.observations.push(Observation::FullHistory { requested_at, messages });
@@ -453,4 +444,9 @@ pub(crate) async fn run(
         });
     }
     client.close().await;
+}
+
+fn history_before(before: Option<Seq>) -> Request {
+    let range = before.map_or(HistoryRange::Latest, HistoryRange::Before);
+    Request::History(HistoryQuery { conversation: None, range })
 }
