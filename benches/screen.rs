@@ -224,13 +224,13 @@ fn resize_to_frame(bencher: Bencher<'_, '_>, messages: u32) {
 #[divan::bench(args = MESSAGES)]
 fn search_all_messages(bencher: Bencher<'_, '_>, messages: u32) {
     let screen = BenchScreen::new(messages);
-    let timeline = screen.model.chat.timeline();
+    let session = &screen.model.chat;
     let expression = "deploy(ed|ing)? .*clean$";
     let query = SearchInput::parse(expression, false, screen.now, &screen.model.chat);
     bencher.bench_local(|| {
-        let mut search = SearchState::new(query.clone(), timeline);
-        while !search.is_done(timeline) {
-            search.search_slice(timeline, 4_000);
+        let mut search = SearchState::new(query.clone());
+        while !search.is_done(session) {
+            search.search_slice(session, 4_000);
         }
         black_box(search.hits().len())
     });

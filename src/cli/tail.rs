@@ -17,7 +17,7 @@ use super::plain::{EVENT_BATCH, format};
 use super::signals;
 use crate::client::clock::now;
 use crate::client::link::ServerLink;
-use crate::client::state::ChatState;
+use crate::client::state::Session;
 use crate::client::{Client, ClientEvent};
 use crate::protocol::event::{Event, HistoryPage};
 use crate::protocol::id::{Cid, MessageId, Seq};
@@ -74,7 +74,7 @@ async fn print_messages(
 ) -> anyhow::Result<()> {
     let mut tail = TailState::new(args.count, "page".parse()?);
     let progress = ProgressLine { wanted: args.count };
-    let state = ChatState::new("");
+    let state = Session::new("");
     let mut batch = Vec::with_capacity(EVENT_BATCH);
     while events.recv_many(&mut batch, EVENT_BATCH).await > 0 {
         let mut lines = String::new();
@@ -219,7 +219,7 @@ impl TailState {
     }
 }
 
-fn format_line(json: bool, state: &ChatState, now: DateTime<FixedOffset>, event: &Event) -> String {
+fn format_line(json: bool, state: &Session, now: DateTime<FixedOffset>, event: &Event) -> String {
     if json {
         return String::from_utf8_lossy(&event.encode_full()).into_owned();
     }

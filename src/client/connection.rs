@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::channels::{Closed, EventSender, REQUEST_QUEUE};
 use super::cursor::Cursor;
-use super::event::ClientEvent;
+use super::event::{ClientEvent, executed_request};
 use super::keepalive::Keepalive;
 use super::outbox::OutboxSignal;
 use super::throttle::SendThrottle;
@@ -166,6 +166,8 @@ pub(super) struct EventObserver {
     /// [`Cursor::received_up_to`], for the pings.
     received_up_to: watch::Sender<Option<Seq>>,
     signals: mpsc::Sender<OutboxSignal>,
+    /// The last request for history without a conversation.
+    whole_log_query: watch::Receiver<Option<Cid>>,
     /// The request channel, until it is handed to the outbox after the replay. Weak, so that it does not
     /// keep the connection open.
     requests: Option<mpsc::WeakSender<Vec<u8>>>,
@@ -175,10 +177,14 @@ pub(super) struct EventObserver {
 }
 
 impl EventObserver {
-    pub(super) fn new(cursor: Cursor, signals: mpsc::Sender<OutboxSignal>) -> Self {
+    pub(super) fn new(
+        cursor: Cursor,
+        signals: mpsc::Sender<OutboxSignal>,
+        whole_log_query: watch::Receiver<Option<Cid>>,
+    ) -> Self {
         let (received_up_to, _) = watch::channel(None);
         let (limits, own_ids) = (Limits::default(), BTreeSet::new());
-        Self { cursor, received_up_to, signals, requests: None, limits, own_ids }
+        Self { cursor, received_up_to, signals, whole_log_query, requests: None, limits, own_ids }
     }
 
     /// Handles a successful login.
@@ -208,13 +214,11 @@ impl EventObserver {
     /// # Errors
     /// [`DisconnectReason::EventsLost`].
     async fn on_event(&mut self, event: &Event) -> Result<(), DisconnectReason> {
-        self.cursor.record(event).map_err(|_missed| DisconnectReason::EventsLost)?;
+        let recorded = self.cursor.record(event, self.whole_log_query.borrow().as_ref());
+        recorded.map_err(|_missed| DisconnectReason::EventsLost)?;
+        self.on_answered(executed_request(event, |user| self.own_ids.contains(user))).await;
         match event {
             Event::Live(_) => self.on_live().await,
-            Event::Posted(message) if self.own_ids.contains(&message.sender) => {
-                self.on_answered(message.cid.as_ref()).await;
-            }
-            Event::Stored(stored) => self.on_answered(stored.cid.as_ref()).await,
             Event::Error(ErrorReply { code: ErrorCode::NotStored, cid: Some(cid), .. }) => {
                 self.signal(OutboxSignal::NotStored(cid.clone())).await;
             }

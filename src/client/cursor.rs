@@ -4,7 +4,7 @@
 //! event is noticed.
 
 use crate::protocol::event::{Event, Welcome};
-use crate::protocol::id::Seq;
+use crate::protocol::id::{Cid, Seq};
 use crate::protocol::request::Resume;
 
 /// The position of this client. It outlives connections, not the process.
@@ -37,7 +37,8 @@ impl Cursor {
         if !welcome.resumed {
             self.epoch = Some(welcome.epoch.clone());
             (self.received, self.confirmed) = (welcome.head, welcome.head);
-            self.has_full_log = false;
+            // All messages of a new log are received from its beginning.
+            self.has_full_log = welcome.head == Seq(0);
         }
     }
 
@@ -47,11 +48,16 @@ impl Cursor {
         self.has_full_log.then_some(self.received)
     }
 
-    /// Records an event.
+    /// Records an event. `whole_log_query` is the last request for history without a conversation: a page of a
+    /// single conversation says nothing about the others.
     ///
     /// # Errors
     /// The server's count differs. The next login resumes after the last position where the counts matched.
-    pub(super) fn record(&mut self, event: &Event) -> Result<(), EventsMissed> {
+    pub(super) fn record(
+        &mut self,
+        event: &Event,
+        whole_log_query: Option<&Cid>,
+    ) -> Result<(), EventsMissed> {
         let seq = match event {
             Event::Live(seq) => {
                 self.received = self.received.max(*seq);
@@ -66,7 +72,8 @@ impl Cursor {
                 return Err(EventsMissed);
             }
             Event::History(page) => {
-                self.has_full_log |= !page.has_earlier && !page.has_later;
+                let is_of_all = whole_log_query.is_some() && page.cid.as_ref() == whole_log_query;
+                self.has_full_log |= is_of_all && !page.has_earlier && !page.has_later;
                 return Ok(());
             }
             event => match event.seq() {
@@ -103,26 +110,35 @@ mod tests {
 
     #[test]
     fn received_up_to_is_known_once_a_page_holds_the_whole_history() {
-        let page = |earlier, later| {
+        let of_all: Cid = "all".parse().unwrap();
+        let of_one: Cid = "one".parse().unwrap();
+        let page = |earlier, later, cid: &Cid| {
             Event::History(HistoryPage {
                 messages: Vec::new(),
                 has_earlier: earlier,
                 has_later: later,
-                cid: None,
+                cid: Some(cid.clone()),
             })
         };
         let mut cursor = Cursor::default();
         cursor.on_welcome(&welcome(7, false));
-        for event in [page(true, false), page(false, true), expired(8)] {
-            cursor.record(&event).unwrap();
+        for event in [
+            page(true, false, &of_all),
+            page(false, true, &of_all),
+            page(false, false, &of_one),
+            expired(8),
+        ] {
+            cursor.record(&event, Some(&of_all)).unwrap();
             assert_eq!(cursor.received_up_to(), None);
         }
-        cursor.record(&page(false, false)).unwrap();
+        cursor.record(&page(false, false, &of_all), Some(&of_all)).unwrap();
         assert_eq!(cursor.received_up_to(), Some(Seq(8)));
         cursor.on_welcome(&welcome(20, true));
         assert_eq!(cursor.received_up_to(), Some(Seq(8)), "not replayed yet");
         cursor.on_welcome(&welcome(20, false));
         assert_eq!(cursor.received_up_to(), None);
+        cursor.on_welcome(&welcome(0, false));
+        assert_eq!(cursor.received_up_to(), Some(Seq(0)), "a new log");
     }
 
     #[test]
@@ -131,17 +147,17 @@ mod tests {
         assert_eq!(cursor.resume(), None);
         cursor.on_welcome(&welcome(7, false));
         assert_eq!(after(&cursor), 7);
-        cursor.record(&expired(9)).unwrap();
-        cursor.record(&Event::Pong(1)).unwrap();
-        cursor.record(&expired(12)).unwrap();
+        cursor.record(&expired(9), None).unwrap();
+        cursor.record(&Event::Pong(1), None).unwrap();
+        cursor.record(&expired(12), None).unwrap();
         assert_eq!(after(&cursor), 12);
-        assert_eq!(cursor.record(&Event::Pong(3)), Err(EventsMissed));
+        assert_eq!(cursor.record(&Event::Pong(3), None), Err(EventsMissed));
         assert_eq!(after(&cursor), 9);
         cursor.on_welcome(&welcome(20, true));
         assert_eq!(after(&cursor), 9, "the head was not replayed yet");
-        cursor.record(&Event::Live(Seq(20))).unwrap();
+        cursor.record(&Event::Live(Seq(20)), None).unwrap();
         assert_eq!(after(&cursor), 20);
-        cursor.record(&Event::Pong(0)).unwrap();
+        cursor.record(&Event::Pong(0), None).unwrap();
         cursor.on_welcome(&welcome(3, false));
         assert_eq!(after(&cursor), 3, "another log");
     }

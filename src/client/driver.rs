@@ -11,11 +11,9 @@ use tokio::time::Instant;
 use super::backoff::Backoff;
 use super::channels::{Closed, CurrentRequests, EventSender, REQUEST_QUEUE};
 use super::connection::{Connection, DisconnectReason, EventObserver, LOGIN_TIMEOUT};
-use super::cursor::Cursor;
 use super::dial::{Connector, VerifiedStream};
 use super::event::{ClientEvent, Connected};
 use super::keepalive::Keepalive;
-use super::outbox::OutboxSignal;
 use crate::protocol::request::Login;
 use crate::protocol::text::SafeText;
 
@@ -43,10 +41,9 @@ impl<C: Connector> Driver<C> {
         login: Login,
         backoff: Backoff,
         requests: watch::Sender<CurrentRequests>,
-        signals: mpsc::Sender<OutboxSignal>,
+        observer: EventObserver,
         events: EventSender,
     ) -> Self {
-        let observer = EventObserver::new(Cursor::default(), signals);
         Self { connector, login, backoff, requests, events, observer }
     }
 

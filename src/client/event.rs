@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use super::outbox::UnsentMessage;
+use super::outbox::UnsentRequest;
 use crate::protocol::event::{Event, Welcome};
-use crate::protocol::id::Cid;
+use crate::protocol::id::{Cid, UserId};
 use crate::protocol::text::SafeText;
 
 /// A change of the connection or the outbox, or an event from the server.
@@ -17,13 +17,13 @@ pub enum ClientEvent {
     /// The login succeeded. The user list is void until the server sends it. If the login did not resume
     /// the previous one, everything else received before is void too.
     Connected(Connected),
-    /// A message that an earlier run left in the outbox. It will be sent.
-    Restored(UnsentMessage),
-    /// A message from the outbox is queued for the current connection.
+    /// A request that an earlier run left in the outbox. It will be sent.
+    Restored(UnsentRequest),
+    /// A request from the outbox is queued for the current connection.
     Sending(Cid),
-    /// A message was not sent, and will not be sent automatically.
+    /// A request from the outbox was not sent, and will not be sent automatically.
     NotSent {
-        /// The `cid` of the message.
+        /// The `cid` of the request.
         cid: Cid,
         /// The cause, as text for the user.
         reason: SafeText,
@@ -56,4 +56,20 @@ pub struct Connected {
     pub welcome: Welcome,
     /// The fingerprint of the server's key, in the form that `chat serve` prints.
     pub fingerprint: String,
+}
+
+/// Returns the request of this client that an event reports as executed: its own copy or STORED. `is_own` tells
+/// whether an ID belongs to this client.
+pub fn executed_request(event: &Event, is_own: impl Fn(&UserId) -> bool) -> Option<&Cid> {
+    let (author, cid) = match event {
+        Event::Stored(stored) => return stored.cid.as_ref(),
+        Event::Posted(message) => (&message.sender, &message.cid),
+        Event::Deleted(deleted) => (&deleted.author, &deleted.cid),
+        Event::Edited(edited) => (&edited.author, &edited.cid),
+        Event::Reacted(reacted) => (&reacted.user, &reacted.cid),
+        Event::Pinned(pinned) => (&pinned.user, &pinned.cid),
+        Event::RoomChanged(changed) => (changed.by.as_ref()?, &changed.cid),
+        _ => return None,
+    };
+    cid.as_ref().filter(|_| is_own(author))
 }

@@ -1,6 +1,6 @@
 //! Parses what the user types: text, `@` recipients and dot-commands, as in the original client.
 //!
-//! Pure. Names after `@` are not resolved here (see `ChatState::resolve`). The full-screen client and the
+//! Pure. Names after `@` are not resolved here (see `Session::resolve`). The full-screen client and the
 //! line mode share this parser.
 
 use thiserror::Error;

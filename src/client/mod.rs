@@ -38,13 +38,15 @@ use tokio_util::task::TaskTracker;
 
 use self::backoff::Backoff;
 use self::channels::{CurrentRequests, EVENT_QUEUE, EventSender, REQUEST_QUEUE};
+use self::connection::EventObserver;
+use self::cursor::Cursor;
 use self::dial::Dialer;
 pub use self::dial::{ConnectError, Connector, VerifiedStream};
 use self::driver::Driver;
-pub use self::event::{ClientEvent, Connected};
+pub use self::event::{ClientEvent, Connected, executed_request};
 use self::link::ServerLink;
 use self::outbox::task::OutboxTask;
-use self::outbox::{Outbox, OutboxCommand};
+use self::outbox::{Outbox, OutboxCommand, belongs_in_outbox};
 use self::throttle::SendThrottle;
 use self::trust::TrustMode;
 use crate::protocol::id::{Cid, Name, UserId};
@@ -64,7 +66,7 @@ pub struct ClientOptions {
     pub trust: TrustMode,
     /// The user's ID to log in as, for a user with several. `None`: the server chooses.
     pub id: Option<UserId>,
-    /// The messages that earlier runs left unsent. The default one is kept in memory only.
+    /// The requests that earlier runs left unsent. The default one is kept in memory only.
     pub outbox: Outbox,
 }
 
@@ -73,6 +75,8 @@ pub struct ClientOptions {
 pub struct Client {
     requests: watch::Receiver<CurrentRequests>,
     commands: mpsc::Sender<OutboxCommand>,
+    /// The last request for history without a conversation.
+    whole_log_query: watch::Sender<Option<Cid>>,
     closing: CancellationToken,
     tasks: TaskTracker,
 }
@@ -116,11 +120,13 @@ pub fn connect_with<C: Connector>(
 ) -> (Client, mpsc::Receiver<ClientEvent>) {
     let (events, receiver) = mpsc::channel(EVENT_QUEUE);
     let (requests, current_requests) = watch::channel(None);
+    let (whole_log_query, whole_log_receiver) = watch::channel(None);
     let (commands, command_receiver) = mpsc::channel(REQUEST_QUEUE);
     let (signals, signal_receiver) = mpsc::channel(REQUEST_QUEUE);
     let client = Client {
         requests: current_requests,
         commands,
+        whole_log_query,
         closing: CancellationToken::new(),
         tasks: TaskTracker::new(),
     };
@@ -138,7 +144,8 @@ pub fn connect_with<C: Connector>(
         throttle: SendThrottle::default(),
     };
     let backoff = Backoff::new(rng);
-    let driver = Driver::new(connector, login, backoff, requests, signals, event_sender);
+    let observer = EventObserver::new(Cursor::default(), signals, whole_log_receiver);
+    let driver = Driver::new(connector, login, backoff, requests, observer, event_sender);
     client.tasks.spawn(driver.run());
     client.tasks.spawn(task.run());
     client.tasks.close();
@@ -148,8 +155,8 @@ pub fn connect_with<C: Connector>(
 impl Client {
     /// Queues a request. The server's answer carries `cid`.
     ///
-    /// A post with a `cid` goes to the outbox, which sends it until the server answers and reports
-    /// [`ClientEvent::Sending`] and [`ClientEvent::NotSent`]. Any other request needs a connection; if that
+    /// A message, or a change of a message or a room, with a `cid` goes to the outbox, which sends it until the
+    /// server answers and reports [`ClientEvent::Sending`] and [`ClientEvent::NotSent`]. Any other request needs a connection; if that
     /// is lost before the answer, the request may or may not have reached the server.
     ///
     /// # Errors
@@ -158,15 +165,20 @@ impl Client {
         if self.closing.is_cancelled() {
             return Err(SendError::NotConnected);
         }
-        if let (Some(cid), Request::Post(post)) = (cid, request) {
-            return Ok(self.commands.try_send(OutboxCommand::Post(cid.clone(), post.clone()))?);
+        if let Some(cid) = cid.filter(|_| belongs_in_outbox(request)) {
+            return Ok(self
+                .commands
+                .try_send(OutboxCommand::Send(cid.clone(), request.clone()))?);
+        }
+        if matches!(request, Request::History(query) if query.conversation.is_none()) {
+            self.whole_log_query.send_replace(cid.cloned());
         }
         let current = self.requests.borrow();
         let queue = current.as_ref().ok_or(SendError::NotConnected)?;
         Ok(queue.try_send(request.encode(cid))?)
     }
 
-    /// Removes an unsent message from the outbox permanently.
+    /// Removes an unsent request from the outbox permanently.
     ///
     /// # Errors
     /// See [`SendError`].

@@ -7,6 +7,7 @@ use unicode_width::UnicodeWidthStr;
 
 use super::theme::Theme;
 use super::wrap::shorten;
+use crate::client::state::Availability;
 use crate::protocol::id::{MessageId, UserId};
 
 /// Below this width of the conversation bubbles have no borders, which leaves more cells for the text.
@@ -243,6 +244,15 @@ pub fn day_separator(at: DateTime<FixedOffset>, width: u16, theme: Theme) -> Blo
 /// A separator with a text, such as the one above unread messages.
 pub fn separator(text: &str, width: u16, theme: Theme) -> BlockRow {
     centered_row(&format!("─── {text} ───"), width, theme)
+}
+
+/// What is added to the name of a user who is not online.
+pub fn availability_note(availability: Availability) -> &'static str {
+    match availability {
+        Availability::Online => "",
+        Availability::Away => " (away)",
+        Availability::Gone => " (left)",
+    }
 }
 
 /// A user ID, followed by [`GUEST_MARK`] for a guest.

@@ -3,7 +3,7 @@
 use super::conversation::quote_text;
 use super::wrap::shorten;
 use crate::client::input::DOT_COMMANDS;
-use crate::client::state::ChatState;
+use crate::client::state::Session;
 
 /// Maximum number of proposals.
 const MAX_PROPOSALS: usize = 6;
@@ -33,7 +33,7 @@ pub struct Proposal {
 
 /// Returns the proposals for the last word before the cursor, and the number of characters of that word.
 /// `None` if there are no proposals.
-pub fn propose(before_cursor: &str, chat: &ChatState) -> Option<(Vec<Proposal>, usize)> {
+pub fn propose(before_cursor: &str, chat: &Session) -> Option<(Vec<Proposal>, usize)> {
     let start = before_cursor.rfind(char::is_whitespace).map_or(0, |at| {
         at + before_cursor.get(at..).and_then(|rest| rest.chars().next()).map_or(1, char::len_utf8)
     });
@@ -49,10 +49,10 @@ pub fn propose(before_cursor: &str, chat: &ChatState) -> Option<(Vec<Proposal>, 
     (!proposals.is_empty()).then(|| (proposals, word.chars().count()))
 }
 
-fn users(name: &str, chat: &ChatState) -> Vec<Proposal> {
+fn users(name: &str, chat: &Session) -> Vec<Proposal> {
     let prefix = name.to_lowercase();
     let matching =
-        chat.online_users().iter().filter(|id| id.as_str().to_lowercase().starts_with(&prefix));
+        chat.directory().users().filter(|id| id.as_str().to_lowercase().starts_with(&prefix));
     let proposal = |text: String| Proposal { text, description: String::new() };
     matching.take(MAX_PROPOSALS).map(|id| proposal(format!("@{id} "))).collect()
 }
@@ -67,8 +67,9 @@ fn commands(word: &str) -> Vec<Proposal> {
         .collect()
 }
 
-fn messages(digits: &str, chat: &ChatState, own: bool) -> Vec<Proposal> {
-    chat.timeline()
+fn messages(digits: &str, chat: &Session, own: bool) -> Vec<Proposal> {
+    chat.opened()
+        .timeline()
         .newest_first()
         .filter(|message| !own || chat.is_own_id(&message.sender))
         .filter(|message| message.id.to_string().starts_with(digits))

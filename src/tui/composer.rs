@@ -1,4 +1,4 @@
-//! The draft: its text, recipients, reply and expiry.
+//! The draft: its text, reply and expiry. The open conversation, or names in the text, decide who gets it.
 //!
 //! [`Composer::destination`] is the only function that decides who gets the draft: the `To:` line shows it and
 //! sending uses it.
@@ -11,8 +11,8 @@ use tui_textarea::{CursorMove, TextArea, WrapMode};
 
 use super::completion::Completion;
 use crate::client::input::UserInput;
-use crate::client::state::{ChatState, ResolveError};
-use crate::protocol::id::{MessageId, UserId};
+use crate::client::state::{ResolveError, Session};
+use crate::protocol::id::MessageId;
 use crate::protocol::message::Audience;
 use crate::protocol::request::{Post, PostKind};
 
@@ -24,12 +24,8 @@ const EXPIRY_CHOICES: [u32; 4] = [10, 60, 600, 3_600];
 pub struct Composer {
     /// The input box.
     pub input: TextArea<'static>,
-    /// The chosen recipients; empty means everyone.
-    pub recipients: Vec<UserId>,
     /// The message it replies to.
     pub reply_to: Option<MessageId>,
-    /// The recipients that were chosen before the reply was started.
-    recipients_before_reply: Vec<UserId>,
     /// Seconds after which the message expires; `None` if it does not.
     pub expires_after: Option<u32>,
     /// The open completion.
@@ -43,20 +39,13 @@ pub struct Destination {
     pub audience: Result<Audience, ResolveError>,
     /// Plain, reply or temporary.
     pub kind: PostKind,
-    /// Whether names or a command in the text decide, so that the chosen recipients are ignored.
+    /// Whether names or a command in the text decide, so that the open conversation is ignored.
     pub is_typed: bool,
 }
 
 impl Default for Composer {
     fn default() -> Self {
-        Self {
-            input: text_area(),
-            recipients: Vec::new(),
-            reply_to: None,
-            recipients_before_reply: Vec::new(),
-            expires_after: None,
-            completion: None,
-        }
+        Self { input: text_area(), reply_to: None, expires_after: None, completion: None }
     }
 }
 
@@ -97,54 +86,32 @@ impl Composer {
         self.completion = None;
     }
 
-    /// Starts a reply to a message. Its audience is that of the message.
-    pub fn start_reply(&mut self, id: MessageId, chat: &ChatState) {
-        if self.reply_to.is_none() {
-            self.recipients_before_reply = std::mem::take(&mut self.recipients);
-        }
+    /// Starts a reply to a message of the open conversation.
+    pub fn start_reply(&mut self, id: MessageId) {
         self.reply_to = Some(id);
         self.expires_after = None;
-        self.recipients = match chat.reply_audience(id) {
-            Audience::Everyone | Audience::Room(_) => Vec::new(),
-            Audience::Only(users) => users.into_iter().collect(),
-        };
     }
 
-    /// Drops the reply, if there is one, and restores the recipients chosen before it.
+    /// Drops the reply, if there is one.
     pub fn cancel_reply(&mut self) {
-        if self.reply_to.take().is_some() {
-            self.recipients = std::mem::take(&mut self.recipients_before_reply);
-        }
+        self.reply_to = None;
     }
 
-    /// Puts a message that was not sent back into the composer, with its kind and recipients.
-    pub fn restore_unsent(&mut self, post: Post) {
-        self.cancel_reply();
+    /// Puts a message of the open conversation that was not sent back into the composer, with its kind.
+    pub fn restore_unsent(&mut self, post: &Post) {
         self.set_text(post.content.as_str());
         (self.reply_to, self.expires_after) = match post.kind {
             PostKind::Plain => (None, None),
             PostKind::Temporary { seconds } => (None, Some(seconds)),
             PostKind::Reply { to } => (Some(to), None),
         };
-        self.recipients = match post.audience {
-            Audience::Everyone | Audience::Room(_) => Vec::new(),
-            Audience::Only(users) => users.into_iter().collect(),
-        };
     }
 
-    /// Resets everything but the recipients, after a message was sent.
+    /// Resets everything, after a message was sent.
     pub fn reset_after_send(&mut self) {
         self.clear();
         self.cancel_reply();
         self.expires_after = None;
-    }
-
-    /// Adds or removes a recipient.
-    pub fn toggle_recipient(&mut self, id: &UserId) {
-        match self.recipients.iter().position(|chosen| chosen == id) {
-            Some(index) => drop(self.recipients.remove(index)),
-            None => self.recipients.push(id.clone()),
-        }
     }
 
     /// Selects the next longer expiry; after the longest, none.
@@ -156,7 +123,7 @@ impl Composer {
     }
 
     /// Returns the audience and kind of the draft if it were sent now.
-    pub fn destination(&self, chat: &ChatState) -> Destination {
+    pub fn destination(&self, chat: &Session) -> Destination {
         // The meaning of a command and its names does not depend on the text after them, which may be
         // missing yet.
         let line = UserInput::parse(&format!("{}\n.", self.text()));
@@ -164,7 +131,8 @@ impl Composer {
             Ok(UserInput::Post { to, .. }) => (to, self.kind()),
             Ok(UserInput::Temporary { to, seconds, .. }) => (to, PostKind::Temporary { seconds }),
             Ok(UserInput::Reply { to, .. }) => {
-                let audience = Ok(chat.reply_audience(to));
+                let audience = chat.reply_audience(to);
+                let audience = Ok(audience.unwrap_or_else(|| chat.open_audience().clone()));
                 return Destination { audience, kind: PostKind::Reply { to }, is_typed: true };
             }
             Ok(UserInput::Delete(_) | UserInput::Search(_) | UserInput::Exit) | Err(_) => {
@@ -172,18 +140,11 @@ impl Composer {
             }
         };
         if names.is_empty() {
-            return Destination { audience: Ok(self.chosen_audience()), kind, is_typed: false };
+            let audience = Ok(chat.open_audience().clone());
+            return Destination { audience, kind, is_typed: false };
         }
         let users = names.iter().map(|name| chat.resolve(name)).collect::<Result<_, _>>();
         Destination { audience: users.map(Audience::Only), kind, is_typed: true }
-    }
-
-    fn chosen_audience(&self) -> Audience {
-        if self.recipients.is_empty() {
-            Audience::Everyone
-        } else {
-            Audience::Only(self.recipients.iter().cloned().collect())
-        }
     }
 
     fn kind(&self) -> PostKind {

@@ -9,6 +9,7 @@ use super::conversation::{Items, LayoutPass, VisibleItems};
 use super::model::{Focus, ItemId, Model, Viewport};
 use super::overlay::{self, Overlay};
 use super::view::composer::to_line;
+use crate::client::state::Availability;
 use crate::protocol::id::{MessageId, UserId};
 
 /// From this width on the people pane is always visible.
@@ -58,11 +59,7 @@ pub enum PersonRow {
     Everyone,
     /// A user.
     #[expect(missing_docs, reason = "the field names say it")]
-    User {
-        id: UserId,
-        /// False for a recipient who has left.
-        is_online: bool,
-    },
+    User { id: UserId, availability: Availability },
 }
 
 /// A clickable part of the `To:` line.
@@ -207,16 +204,16 @@ fn visible_person_rows(model: &mut Model, pane: Option<Rect>) -> Vec<(PersonRow,
     visible.zip(0..).map(|(person, index)| (person, area(index))).collect()
 }
 
-/// All rows of the people pane: everyone, online users, recipients who have left.
+/// All rows of the people pane: everyone, online users, recipients who are not online.
 pub fn person_rows(model: &Model) -> Vec<PersonRow> {
-    let online = model.chat.online_users().iter();
-    let left =
-        model.composer.recipients.iter().filter(|id| !model.chat.online_users().contains(*id));
-    let row = |is_online| move |id: &UserId| PersonRow::User { id: id.clone(), is_online };
-    std::iter::once(PersonRow::Everyone)
-        .chain(online.map(row(true)))
-        .chain(left.map(row(false)))
-        .collect()
+    let directory = model.chat.directory();
+    let recipients = model.chat.open_audience().recipients().into_iter().flatten();
+    let absent = recipients.filter(|id| directory.availability(id) != Availability::Online);
+    let row = |id: &UserId| {
+        let availability = directory.availability(id);
+        PersonRow::User { id: id.clone(), availability }
+    };
+    std::iter::once(PersonRow::Everyone).chain(directory.online().chain(absent).map(row)).collect()
 }
 
 fn lay_out_conversation(
@@ -236,9 +233,19 @@ fn lay_out_conversation(
     let rows = std::mem::take(&mut model.scroll_by);
     let target = model.scroll_into_view.take();
     layout.visible = pass.lay_out(&mut model.viewport, rows, target.as_ref());
-    if model.viewport == Viewport::Live && model.chat.shows_latest() {
+    if model.viewport == Viewport::Live && model.chat.opened().shows_latest() {
         model.unread_below = 0;
         model.read_position = model.chat.read_position().or_else(|| model.read_position.take());
+    }
+    let displayed = match model.viewport {
+        Viewport::Live => Some(model.chat.opened().timeline().newest()),
+        Viewport::Anchored { .. } => layout.visible.newest_stored().and_then(|id| {
+            model.chat.opened().timeline().message(id).map(|entry| entry.message.seq)
+        }),
+    };
+    if let Some(seq) = displayed {
+        let open = model.chat.open_audience().clone();
+        model.chat.mark_displayed(&open, seq);
     }
 }
 

@@ -11,7 +11,7 @@ use super::overlay::search::SearchHitList;
 use super::theme::Theme;
 use crate::client;
 use crate::client::read_marker::ReadMarkerFile;
-use crate::client::state::ChatState;
+use crate::client::state::Session;
 use crate::client::state::history::{HistoryBoundary, ReadPosition};
 use crate::client::state::timeline::EntryIndex;
 use crate::protocol::id::{Cid, MessageId};
@@ -120,8 +120,8 @@ pub struct Notice {
 /// The state of the whole screen.
 #[derive(Debug, Clone)]
 pub struct Model {
-    /// Connection, timeline, users and pending messages.
-    pub chat: ChatState,
+    /// Connection, users and conversations, of which one is open.
+    pub chat: Session,
     /// The address of the server, as shown in the header.
     pub server: String,
     /// The styles.
@@ -140,10 +140,6 @@ pub struct Model {
     pub scroll_by: i64,
     /// The item that the next layout makes visible.
     pub scroll_into_view: Option<ItemId>,
-    /// A message to pick as soon as the history around it is loaded.
-    pub pending_jump: Option<MessageId>,
-    /// Whether the newest page is to be loaded in place of the older one that is shown.
-    pub returning_to_live: bool,
     /// The read marker: the newest event that was visible, with all before it.
     pub read_position: Option<ReadPosition>,
     /// Messages of others that arrived below the visible rows.
@@ -169,7 +165,7 @@ pub struct Model {
 impl Model {
     /// Creates the screen, with the read marker of the last run.
     pub fn new(options: UiOptions, size: Size, now: DateTime<FixedOffset>) -> Self {
-        let mut chat = ChatState::new(&options.cid_prefix);
+        let mut chat = Session::new(&options.cid_prefix);
         if let Some(position) = options.read_marker.read() {
             chat.set_last_read(position);
         }
@@ -187,8 +183,6 @@ impl Model {
             viewport: Viewport::Live,
             scroll_by: 0,
             scroll_into_view: None,
-            pending_jump: None,
-            returning_to_live: false,
             read_position: None,
             unread_below: 0,
             people_top: 0,
@@ -214,8 +208,10 @@ impl Model {
     /// stored by now.
     pub fn has_message(&self, item: &ItemId) -> bool {
         match item {
-            ItemId::Message(id) => self.chat.timeline().index_of(*id).is_some(),
-            ItemId::Pending(cid) => self.chat.pending().iter().any(|pending| pending.cid == *cid),
+            ItemId::Message(id) => self.chat.opened().timeline().index_of(*id).is_some(),
+            ItemId::Pending(cid) => {
+                self.chat.opened().pending().iter().any(|pending| pending.cid == *cid)
+            }
             ItemId::Boundary(_) | ItemId::Other(_) => false,
         }
     }
@@ -236,13 +232,16 @@ impl Model {
         if self.is_searching() || super::update::can_request_history(self) {
             return Some(now);
         }
-        let expiry = self.chat.next_expiry().and_then(DateTime::from_timestamp_millis);
         let second = (self.layout.visible.counts_down || self.has_retry_scheduled()).then(|| {
             let server = self.chat.server_time(now);
             now + chrono::TimeDelta::milliseconds(1_000 - server.rem_euclid(1_000))
         });
-        let expiry = expiry.map(|at| at.with_timezone(now.offset()));
-        expiry.into_iter().chain(second).chain(self.next_search_wake(now)).min()
+        self.chat
+            .next_deadline(now)
+            .into_iter()
+            .chain(second)
+            .chain(self.next_search_wake(now))
+            .min()
     }
 
     /// When the open search sends its request, or a hit expires.
@@ -255,7 +254,7 @@ impl Model {
 
     fn is_searching(&self) -> bool {
         match self.overlays.last() {
-            Some(Overlay::Search(search)) => !search.is_done(self.chat.timeline()),
+            Some(Overlay::Search(search)) => !search.is_done(&self.chat),
             Some(Overlay::Help { .. } | Overlay::ConfirmDelete(_)) | None => false,
         }
     }

@@ -2,6 +2,7 @@
 //!
 //! The only module of `tui` that waits, reads the clock and calls the client.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use crossterm::event::EventStream;
@@ -18,7 +19,7 @@ use super::view::view;
 use crate::client::clock::now;
 use crate::client::read_marker::ReadMarkerFile;
 use crate::client::state::history::ReadPosition;
-use crate::client::state::{ChatState, ConnectionState};
+use crate::client::state::{ConnectionState, Session};
 use crate::client::{Client, ClientEvent};
 use crate::protocol::text::SafeText;
 
@@ -55,7 +56,7 @@ pub enum QuitReason {
 
 impl QuitReason {
     /// The reason to report when the user quits: `Refused` if the server had ended the session.
-    fn on_quit(chat: &ChatState) -> Self {
+    fn on_quit(chat: &Session) -> Self {
         match chat.connection() {
             ConnectionState::Ended { reason } => Self::Refused(reason.clone()),
             ConnectionState::Connecting
@@ -143,9 +144,12 @@ async fn event_loop(
         };
         let queued = std::iter::from_fn(|| events.try_recv().ok().map(UiEvent::Client));
         for event in std::iter::once(event).chain(queued).take(MAX_EVENTS_PER_FRAME) {
-            for effect in update(model, now(), event) {
-                if let Some(reason) = perform(model, terminal, client, effect)? {
-                    return Ok(reason);
+            let mut effects = VecDeque::from(update(model, now(), event));
+            while let Some(effect) = effects.pop_front() {
+                match perform(model, terminal, client, effect)? {
+                    Performed::Done => {}
+                    Performed::Failed(event) => effects.extend(update(model, now(), event)),
+                    Performed::Quit(reason) => return Ok(reason),
                 }
             }
         }
@@ -153,18 +157,26 @@ async fn event_loop(
     }
 }
 
-/// Carries out an effect. Returns a reason if the screen is to be closed.
+/// The outcome of an effect.
+enum Performed {
+    Done,
+    /// It failed, which is reported to `update`.
+    Failed(UiEvent),
+    Quit(QuitReason),
+}
+
+/// Carries out an effect.
 fn perform(
     model: &mut Model,
     terminal: &mut TerminalGuard,
     client: &Client,
     effect: UiEffect,
-) -> std::io::Result<Option<QuitReason>> {
+) -> std::io::Result<Performed> {
     match effect {
         UiEffect::Send(cid, request) => {
             if let Err(error) = client.try_send(cid.as_ref(), &request) {
                 let reason = SafeText::clean(&error.to_string());
-                update(model, now(), UiEvent::SendFailed { cid, reason });
+                return Ok(Performed::Failed(UiEvent::SendFailed { cid, reason }));
             }
         }
         UiEffect::DiscardPending(cid) => {
@@ -175,10 +187,12 @@ fn perform(
         UiEffect::Copy(text) => terminal.copy_to_clipboard(&text)?,
         UiEffect::CaptureMouse(capture) => terminal.capture_mouse(capture)?,
         UiEffect::Redraw => terminal.screen.clear()?,
-        UiEffect::Quit => return Ok(Some(QuitReason::on_quit(&model.chat))),
-        UiEffect::Untrusted(reason) => return Ok(Some(QuitReason::Untrusted(reason))),
+        UiEffect::Quit => return Ok(Performed::Quit(QuitReason::on_quit(&model.chat))),
+        UiEffect::Untrusted(reason) => {
+            return Ok(Performed::Quit(QuitReason::Untrusted(reason)));
+        }
     }
-    Ok(None)
+    Ok(Performed::Done)
 }
 
 fn draw(model: &mut Model, terminal: &mut TerminalGuard) -> std::io::Result<()> {

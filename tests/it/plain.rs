@@ -187,7 +187,7 @@ fn direct_message_reaches_only_its_recipients() {
     bob.wait_for(&format!("you -> {} (private): psst", ann.id()));
     ann.wait_for(&format!("{} -> you (private): psst", bob.id()));
     bob.type_line("@Nobody psst");
-    bob.wait_for("error: no online user is named Nobody");
+    bob.wait_for("error: no user is named Nobody");
     bob.type_line("said aloud");
     kim.wait_for("said aloud");
     assert!(!kim.seen.iter().any(|line| line.contains("psst")));

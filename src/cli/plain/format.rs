@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 
 use chrono::{DateTime, FixedOffset};
 
-use crate::client::state::ChatState;
+use crate::client::state::Session;
 use crate::client::state::timeline::{MessageState, NameList, TimelineMessage};
 use crate::protocol::id::UserId;
 use crate::protocol::message::{Audience, Message, MessageKind};
@@ -21,7 +21,7 @@ const INDENT: &str = "    ";
 
 /// Formats a message: `12:03 [235467] Ann_1180 -> you, Kim_9021 (private): text`.
 pub(in crate::cli) fn message(
-    state: &ChatState,
+    state: &Session,
     now: DateTime<FixedOffset>,
     message: &Message,
 ) -> String {
@@ -29,9 +29,13 @@ pub(in crate::cli) fn message(
     let Message { id, sender, audience, content, .. } = message;
     // Writing to a String cannot fail.
     write!(line, " [{id}] {}", display_name(state, sender)).unwrap_or_default();
-    if let Audience::Only(recipients) = audience {
-        let recipients: Vec<&str> = recipients.iter().map(|id| display_name(state, id)).collect();
-        write!(line, " -> {}", recipients.join(", ")).unwrap_or_default();
+    match audience {
+        Audience::Everyone => {}
+        Audience::Room(room) => write!(line, " in {room}").unwrap_or_default(),
+        Audience::Only(recipients) => {
+            let names: Vec<&str> = recipients.iter().map(|id| display_name(state, id)).collect();
+            write!(line, " -> {}", names.join(", ")).unwrap_or_default();
+        }
     }
     let labels = labels(message);
     if !labels.is_empty() {
@@ -64,8 +68,8 @@ pub(super) fn presence(
 }
 
 /// Formats the list of online users.
-pub(super) fn online_users(now: DateTime<FixedOffset>, state: &ChatState) -> String {
-    match join_names(state, state.online_users()) {
+pub(super) fn online_users(now: DateTime<FixedOffset>, state: &Session) -> String {
+    match join_names(state, state.directory().online()) {
         names if names.is_empty() => notice(now, "nobody else is online"),
         names => notice(now, &format!("online: {names}")),
     }
@@ -83,7 +87,7 @@ fn clock(at: DateTime<FixedOffset>, now: DateTime<FixedOffset>) -> String {
     at.format(if is_today { "%H:%M" } else { "%Y-%m-%d %H:%M" }).to_string()
 }
 
-fn display_name<'a>(state: &ChatState, id: &'a UserId) -> &'a str {
+fn display_name<'a>(state: &Session, id: &'a UserId) -> &'a str {
     if state.is_own_id(id) { "you" } else { id.as_str() }
 }
 
@@ -98,15 +102,17 @@ fn labels(message: &Message) -> Vec<String> {
         }
         MessageKind::Reply { to } => Some(format!("reply to {to}")),
     };
-    guest.into_iter().chain(private).chain(kind).collect()
+    let edited = message.edited.map(|_| "edited".to_owned());
+    guest.into_iter().chain(private).chain(kind).chain(edited).collect()
 }
 
 fn indented(content: &SafeText) -> String {
     content.as_str().replace('\n', &format!("\n{INDENT}"))
 }
 
-fn join_names<'a>(state: &ChatState, users: impl IntoIterator<Item = &'a UserId>) -> String {
-    let name =
-        |id| if state.is_guest(id) { format!("{id} ({UNVERIFIED})") } else { id.to_string() };
+fn join_names<'a>(state: &Session, users: impl IntoIterator<Item = &'a UserId>) -> String {
+    let name = |id| {
+        if state.directory().is_guest(id) { format!("{id} ({UNVERIFIED})") } else { id.to_string() }
+    };
     users.into_iter().map(name).collect::<Vec<_>>().join(", ")
 }

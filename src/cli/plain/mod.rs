@@ -121,7 +121,7 @@ impl PlainClient<'_> {
                     None => return Ok(LoopState::Draining),
                 }
             }
-            () = sleep_until(self.session.deadline()) => self.session.tick(now()),
+            () = sleep_until(self.session.deadline(now())) => self.session.tick(now()),
         };
         self.perform(effects).await
     }
@@ -154,7 +154,7 @@ impl PlainClient<'_> {
                 LineEffect::Send(cid, request) => {
                     if let Err(error) = self.client.try_send(Some(&cid), &request)
                         && let Some(LineEffect::PrintError(line)) =
-                            self.session.not_sent(&cid, error)
+                            self.session.not_sent(now(), &cid, error)
                     {
                         print_error(&line);
                     }

@@ -1,6 +1,6 @@
 //! The functional core of line mode: events and typed lines go in, lines and requests come out.
 //!
-//! Pure: no clock, terminal or connection. [`ChatState`] keeps the conversation. Printed lines do not
+//! Pure: no clock, terminal or connection. [`Session`] keeps the conversation. Printed lines do not
 //! scroll back, so older history is left to `chat tail`.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,12 +13,14 @@ use crate::client::input::{CommandError, UserInput};
 use crate::client::state::history::HistoryRequest;
 use crate::client::state::search::SearchState;
 use crate::client::state::search_input::SearchInput;
-use crate::client::state::timeline::{NameList, PRESENCE_WINDOW, TimelineEntry};
-use crate::client::state::{Change, ChatState};
-use crate::client::{ClientEvent, SendError};
-use crate::protocol::error::Refusal;
+use crate::client::state::timeline::{
+    EntryIndex, NameList, PRESENCE_WINDOW, TimelineEntry, TimelineMessage,
+};
+use crate::client::state::{Change, MessageChange, Session};
+use crate::client::{ClientEvent, SendError, executed_request};
+use crate::protocol::error::{ErrorCode, Refusal};
 use crate::protocol::event::{Event, SearchEnd, SearchResults};
-use crate::protocol::id::{Cid, MessageId, Seq};
+use crate::protocol::id::{Cid, MessageId, Seq, UserId};
 use crate::protocol::message::Audience;
 use crate::protocol::request::{Post, PostKind, Request};
 use crate::protocol::text::SafeText;
@@ -50,13 +52,11 @@ pub(super) enum LineEffect {
 /// The state of line mode.
 #[derive(Debug)]
 pub(super) struct LineSession {
-    state: ChatState,
+    state: Session,
     /// Whether the user list has arrived since the login. `@` mentions need it.
     is_ready: bool,
     /// The unanswered requests, as they were typed.
     unanswered: BTreeMap<Cid, String>,
-    /// The unanswered requests that are lost with the connection.
-    not_in_outbox: BTreeSet<Cid>,
     /// The number of requests that will never be answered.
     failed: usize,
     /// Whether to show recent messages after the login.
@@ -82,13 +82,12 @@ struct PresenceBatch {
 }
 
 impl LineSession {
-    /// Creates the state before the login. See [`ChatState::new`] for `cid_prefix`.
+    /// Creates the state before the login. See [`Session::new`] for `cid_prefix`.
     pub(super) fn new(cid_prefix: &str, shows_recent: bool) -> Self {
         Self {
-            state: ChatState::new(cid_prefix),
+            state: Session::new(cid_prefix),
             is_ready: false,
             unanswered: BTreeMap::new(),
-            not_in_outbox: BTreeSet::new(),
             failed: 0,
             shows_recent,
             search: None,
@@ -107,13 +106,27 @@ impl LineSession {
     }
 
     /// When [`Self::tick`] is due.
-    pub(super) fn deadline(&self) -> Option<DateTime<FixedOffset>> {
+    pub(super) fn deadline(&self, now: DateTime<FixedOffset>) -> Option<DateTime<FixedOffset>> {
         let PresenceBatch { joined, left, hold_until } = &self.presence;
-        hold_until.filter(|_| joined.count() + left.count() > 0)
+        let presence = hold_until.filter(|_| joined.count() + left.count() > 0);
+        presence.into_iter().chain(self.state.next_deadline(now)).min()
+    }
+
+    /// Does what is due: prints what has expired and the collected presence changes, sends read markers.
+    pub(super) fn tick(&mut self, now: DateTime<FixedOffset>) -> Vec<LineEffect> {
+        let mut effects = self.expire(now);
+        effects.extend(self.print_presence(now));
+        effects.extend(self.due_requests(now));
+        effects
+    }
+
+    fn due_requests(&mut self, now: DateTime<FixedOffset>) -> impl Iterator<Item = LineEffect> {
+        let due = self.state.take_requests(now).into_iter();
+        due.map(|(cid, request)| LineEffect::Send(cid, request))
     }
 
     /// Prints the collected presence changes if they are due.
-    pub(super) fn tick(&mut self, now: DateTime<FixedOffset>) -> Vec<LineEffect> {
+    fn print_presence(&mut self, now: DateTime<FixedOffset>) -> Vec<LineEffect> {
         if self.presence.hold_until.is_some_and(|until| now < until) {
             return Vec::new();
         }
@@ -154,10 +167,10 @@ impl LineSession {
             | ClientEvent::NotSent { .. } => FollowUp::Nothing,
         };
         effects.extend(self.expire(now));
-        let first_shown = self.state.timeline().oldest().map(|message| message.seq);
+        let first_shown = self.state.opened().timeline().oldest().map(|message| message.seq);
         for change in self.state.apply(now, event) {
             effects.extend(match change {
-                Change::HistoryLoaded(_) => self.format_recent(now, first_shown),
+                Change::HistoryLoaded(..) => self.format_recent(now, first_shown),
                 Change::SearchResults(results) => self.on_search_results(now, results),
                 change => self.format_change(now, change),
             });
@@ -177,6 +190,7 @@ impl LineSession {
             FollowUp::Quit(effect) => effects.push(effect),
             FollowUp::Nothing => {}
         }
+        effects.extend(self.due_requests(now));
         effects
     }
 
@@ -195,7 +209,15 @@ impl LineSession {
     }
 
     /// Records that a request could not be queued.
-    pub(super) fn not_sent(&mut self, cid: &Cid, error: SendError) -> Option<LineEffect> {
+    pub(super) fn not_sent(
+        &mut self,
+        now: DateTime<FixedOffset>,
+        cid: &Cid,
+        error: SendError,
+    ) -> Option<LineEffect> {
+        self.state.not_sent(now, cid, SafeText::clean(&error.to_string()));
+        self.state.take_failed(cid);
+        self.search.take_if(|search| search.cid == *cid);
         let typed = self.unanswered.remove(cid)?;
         self.failed += 1;
         Some(LineEffect::PrintError(format!("not sent ({error}): {typed}")))
@@ -220,12 +242,12 @@ impl LineSession {
             UserInput::Search(expression) => return self.search(now, &expression),
             UserInput::Exit => return Ok(vec![LineEffect::Quit]),
         };
-        let cid = self.state.next_cid().ok_or("cannot send more requests: restart the client")?;
-        if matches!(request, Request::Post(_)) {
-            self.unanswered.insert(cid.clone(), SafeText::clean(typed).one_line());
-        } else {
-            self.expect_answer(cid.clone(), typed);
-        }
+        let sent = match request {
+            Request::Post(post) => self.state.post(now, post),
+            change => self.state.change(change),
+        };
+        let (cid, request) = sent.ok_or("cannot send more requests: restart the client")?;
+        self.expect_answer(cid.clone(), typed);
         Ok(vec![LineEffect::Send(cid, request)])
     }
 
@@ -240,34 +262,31 @@ impl LineSession {
         Ok(Request::Post(Post { audience, kind, content }))
     }
 
-    /// Replies only to messages in the timeline: the audience of other messages is unknown here.
+    /// Replies only to loaded messages: the audience of other messages is unknown here.
     fn reply(&self, to: MessageId, text: SafeText) -> Result<Post, String> {
-        match self.state.timeline().message(to) {
-            Some(_) => Ok(self.state.reply(to, text)),
-            None => Err(Refusal::UnknownMessage(to).to_string()),
-        }
+        self.state.reply(to, text).ok_or_else(|| Refusal::UnknownMessage(to).to_string())
     }
 
     /// Updates the unanswered requests, and reports those that failed.
     fn track_answers(&mut self, event: &ClientEvent) -> Vec<LineEffect> {
         match event {
-            ClientEvent::Received(Event::Users(_)) => self.is_ready = true,
-            ClientEvent::Received(Event::Posted(message))
-                if self.state.is_own_id(&message.sender) =>
-            {
-                self.mark_answered(message.cid.as_ref());
+            ClientEvent::Received(event) => {
+                self.is_ready |= matches!(event, Event::Users(_));
+                let is_own = |user: &UserId| self.state.is_own_id(user);
+                let executed = executed_request(event, is_own).cloned();
+                self.mark_answered(executed.as_ref());
+                // What the server could not store is sent again.
+                if let Event::Error(error) = event
+                    && error.code != ErrorCode::NotStored
+                {
+                    self.mark_answered(error.cid.as_ref());
+                }
             }
-            ClientEvent::Received(Event::Deleted(deleted))
-                if self.state.is_own_id(&deleted.author) =>
-            {
-                self.mark_answered(deleted.cid.as_ref());
-            }
-            ClientEvent::Received(Event::Error(error)) => {
-                self.mark_answered(error.cid.as_ref());
-            }
-            ClientEvent::Received(Event::Stored(stored)) => self.mark_answered(stored.cid.as_ref()),
             ClientEvent::Restored(unsent) => {
-                let text = unsent.post.content.one_line();
+                let text = match &unsent.request {
+                    Request::Post(post) => post.content.one_line(),
+                    _ => "an unsent change".to_owned(),
+                };
                 self.unanswered.insert(unsent.cid.clone(), text);
             }
             ClientEvent::NotSent { cid, reason } => {
@@ -280,32 +299,28 @@ impl LineSession {
             | ClientEvent::Untrusted { .. }
             | ClientEvent::Ended { .. } => {
                 self.is_ready = false;
-                let lost = std::mem::take(&mut self.not_in_outbox);
-                let lost: Vec<String> =
-                    lost.iter().filter_map(|cid| self.unanswered.remove(cid)).collect();
-                self.failed += lost.len();
+                // Everything else is sent again.
+                let lost = self.search.take();
+                let lost = lost.and_then(|search| self.unanswered.remove(&search.cid));
+                self.failed += usize::from(lost.is_some());
                 let report = |typed| LineEffect::PrintError(format!("not acknowledged: {typed}"));
                 return lost.into_iter().map(report).collect();
             }
             ClientEvent::Connecting
             | ClientEvent::FirstContact(_)
             | ClientEvent::Connected(_)
-            | ClientEvent::Received(_)
             | ClientEvent::Sending(_) => {}
         }
         Vec::new()
     }
 
-    /// Adds an unanswered request that is lost with the connection.
     fn expect_answer(&mut self, cid: Cid, typed: &str) {
-        self.unanswered.insert(cid.clone(), SafeText::clean(typed).one_line());
-        self.not_in_outbox.insert(cid);
+        self.unanswered.insert(cid, SafeText::clean(typed).one_line());
     }
 
     fn mark_answered(&mut self, cid: Option<&Cid>) {
         if let Some(cid) = cid {
             self.unanswered.remove(cid);
-            self.not_in_outbox.remove(cid);
         }
     }
 
@@ -315,42 +330,87 @@ impl LineSession {
     }
 
     fn format_change(&mut self, now: DateTime<FixedOffset>, change: Change) -> Vec<LineEffect> {
-        let timeline = self.state.timeline();
         let lines = match change {
-            Change::Posted(index) => match timeline.get(index) {
-                Some(TimelineEntry::Message(entry)) => {
-                    vec![format::message(&self.state, now, &entry.message)]
-                }
-                Some(TimelineEntry::Presence { .. } | TimelineEntry::Notice { .. }) | None => {
-                    Vec::new()
-                }
-            },
-            Change::Removed(id) => timeline
-                .message(id)
-                .map(|entry| format::tombstone(now, entry))
-                .into_iter()
-                .collect(),
-            Change::Reset
-            | Change::PostedOutOfView(_)
-            | Change::HistoryLoaded(_)
-            | Change::HistoryRefused(_)
-            | Change::SearchResults(_) => Vec::new(),
+            Change::Posted { conversation, index, .. } => {
+                self.format_posted(now, &conversation, index).into_iter().collect()
+            }
+            Change::Message { id, change, .. } => {
+                let entry = self.state.message(id);
+                entry
+                    .and_then(|entry| self.format_changed(now, entry, change))
+                    .into_iter()
+                    .collect()
+            }
             Change::Presence { joined, left } => {
                 self.presence.joined.add(&joined);
                 self.presence.left.add(&left);
-                return self.tick(now);
+                return self.print_presence(now);
             }
             Change::Connection(text) => vec![format::notice(now, &text.one_line())],
-            Change::Error(error) => return vec![LineEffect::PrintError(error.text.one_line())],
+            Change::Error(error) => return self.print_error(error.cid.as_ref(), &error.text),
+            Change::Failed { change, reason } => {
+                return self.print_error(Some(&change.cid), &reason);
+            }
+            // Without a connection, that it was lost has been printed.
+            Change::Refused { cid, reason } if self.state.is_online() => {
+                self.search.take_if(|search| search.cid == cid);
+                return self.print_error(Some(&cid), &reason);
+            }
+            Change::Refused { .. }
+            | Change::Reset(_)
+            | Change::HistoryLoaded(..)
+            | Change::HistoryFailed(..)
+            | Change::Conversation(_)
+            | Change::ConversationRemoved(_)
+            | Change::Typing(_)
+            | Change::Directory
+            | Change::SearchResults(_)
+            | Change::Rooms(_) => Vec::new(),
         };
         lines.into_iter().map(LineEffect::Print).collect()
     }
 
+    fn print_error(&mut self, cid: Option<&Cid>, text: &SafeText) -> Vec<LineEffect> {
+        if let Some(cid) = cid {
+            self.state.take_failed(cid);
+        }
+        vec![LineEffect::PrintError(text.one_line())]
+    }
+
+    /// Formats a new message, which counts as displayed.
+    fn format_posted(
+        &mut self,
+        now: DateTime<FixedOffset>,
+        conversation: &Audience,
+        index: EntryIndex,
+    ) -> Option<String> {
+        let timeline = self.state.conversation(conversation)?.live_timeline();
+        let Some(TimelineEntry::Message(entry)) = timeline.get(index) else { return None };
+        let line = format::message(&self.state, now, &entry.message);
+        let seq = entry.message.seq;
+        self.state.mark_displayed(conversation, seq);
+        Some(line)
+    }
+
+    fn format_changed(
+        &self,
+        now: DateTime<FixedOffset>,
+        entry: &TimelineMessage,
+        change: MessageChange,
+    ) -> Option<String> {
+        match change {
+            MessageChange::Removed | MessageChange::Expired => Some(format::tombstone(now, entry)),
+            MessageChange::Edited => Some(format::message(&self.state, now, &entry.message)),
+            MessageChange::Reacted | MessageChange::Pinned => None,
+        }
+    }
+
     /// Requests the recent messages, once.
     fn request_recent(&mut self) -> Option<LineEffect> {
-        let is_wanted = self.shows_recent && self.state.needs_recent_history();
-        let (cid, request) =
-            is_wanted.then(|| self.state.request_history(HistoryRequest::Recent)).flatten()?;
+        let is_wanted = self.shows_recent && self.state.opened().needs_recent();
+        let open = self.state.open_audience().clone();
+        let request = || self.state.request_history(&open, HistoryRequest::Recent);
+        let (cid, request) = is_wanted.then(request).flatten()?;
         Some(LineEffect::Send(cid, request))
     }
 
@@ -360,7 +420,7 @@ impl LineSession {
         now: DateTime<FixedOffset>,
         first_shown: Option<Seq>,
     ) -> Vec<LineEffect> {
-        let newest = self.state.timeline().newest_first();
+        let newest = self.state.opened().timeline().newest_first();
         let before = newest.filter(|message| first_shown.is_none_or(|first| message.seq < first));
         let mut recent: Vec<_> = before.take(RECENT_MESSAGES).collect();
         recent.reverse();
@@ -375,7 +435,7 @@ impl LineSession {
         expression: &str,
     ) -> Result<Vec<LineEffect>, String> {
         let input = SearchInput::parse(expression, false, now, &self.state);
-        let mut search = SearchState::new(input, self.state.timeline());
+        let mut search = SearchState::new(input);
         if let Some(error) = search.error() {
             return Err(format!("{} (at character {})", error.text, error.column + 1));
         }
@@ -386,14 +446,14 @@ impl LineSession {
         }
         let query =
             search.input().query.clone().validated().map_err(|refusal| refusal.to_string())?;
-        search.search_slice(self.state.timeline(), i64::MAX);
-        if self.state.has_full_history() {
+        search.search_slice(&self.state, i64::MAX);
+        if search.is_local(&self.state) {
             return Ok(self.format_hits(now, &search));
         }
-        let cid = self.state.next_cid().ok_or("cannot send more requests: restart the client")?;
+        let (cid, request) = self.state.search(query).ok_or("not connected: try again later")?;
         self.expect_answer(cid.clone(), &format!(".search {expression}"));
         self.search = Some(RunningSearch { cid: cid.clone(), search });
-        Ok(vec![LineEffect::Send(cid, Request::SearchHistory(query))])
+        Ok(vec![LineEffect::Send(cid, request)])
     }
 
     /// Handles results from the server.
@@ -405,7 +465,7 @@ impl LineSession {
         let is_done = results.end != SearchEnd::Searching;
         let running = self.search.take_if(|running| Some(&running.cid) == results.cid.as_ref());
         let Some(mut running) = running else { return Vec::new() };
-        running.search.add_results(results, self.state.timeline());
+        running.search.add_results(results, &self.state);
         if is_done {
             self.mark_answered(Some(&running.cid));
             return self.format_hits(now, &running.search);
@@ -415,8 +475,8 @@ impl LineSession {
     }
 
     fn format_hits(&self, now: DateTime<FixedOffset>, search: &SearchState) -> Vec<LineEffect> {
-        let (timeline, hits) = (self.state.timeline(), search.hits());
-        let messages = hits.iter().rev().filter_map(|hit| search.message(hit.id, timeline));
+        let hits = search.hits();
+        let messages = hits.iter().rev().filter_map(|hit| search.message(hit, &self.state));
         let lines = messages.map(|message| format::message(&self.state, now, message));
         let limit = match search.answer().map(|answer| answer.end) {
             Some(SearchEnd::TooMany) => ", older matches are not shown",
@@ -429,7 +489,7 @@ impl LineSession {
     }
 }
 
-/// What to do after [`ChatState`] has applied an event.
+/// What to do after [`Session`] has applied an event.
 enum FollowUp {
     Nothing,
     OnlineUsers,

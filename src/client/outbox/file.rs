@@ -1,8 +1,8 @@
-//! The outbox file: one line of JSON for each message and each answer.
+//! The outbox file: one line of JSON for each request and each answer.
 //!
-//! A message is synced to disk before it is sent for the first time. Answers are not synced: if one is lost,
-//! the message is sent again and the server recognizes it. The file is emptied once no message is left in
-//! it, and rewritten after a message was deleted or expired elsewhere. Each process holds a lock on a file of
+//! A request is synced to disk before it is sent for the first time. Answers are not synced: if one is lost,
+//! the request is sent again and the server recognizes it. The file is emptied once no request is left in
+//! it, and rewritten after a message was deleted or edited or has expired. Each process holds a lock on a file of
 //! its own.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
@@ -13,11 +13,11 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::message::UnsentMessage;
+use super::request::{UnsentRequest, belongs_in_outbox};
 use crate::files;
 use crate::protocol::id::Cid;
 use crate::protocol::message::Millis;
-use crate::protocol::request::{PostKind, Request};
+use crate::protocol::request::Request;
 
 /// The highest number of processes with one user, server and folder.
 const MAX_PROCESSES: u32 = 64;
@@ -35,7 +35,7 @@ pub struct OutboxError {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(untagged)]
 enum Record {
-    Message { at: Millis, request: serde_json::Value },
+    Request { at: Millis, request: serde_json::Value },
     Answered { answered: Cid },
 }
 
@@ -44,19 +44,19 @@ enum Record {
 pub(super) struct OutboxFile {
     path: PathBuf,
     file: File,
-    /// Whether the file has lines of messages that were answered.
+    /// Whether the file has lines of requests that were answered.
     has_stale_lines: bool,
     /// Locked while this process runs.
     _lock: File,
 }
 
 impl OutboxFile {
-    /// Opens the first file that no other process holds. Returns the unanswered messages of all files that
+    /// Opens the first file that no other process holds. Returns the unanswered requests of all files that
     /// no other process holds, oldest first, and removes those other files.
     pub(super) fn open(
         folder: &Path,
         stem: &str,
-    ) -> Result<(Self, Vec<UnsentMessage>), OutboxError> {
+    ) -> Result<(Self, Vec<UnsentRequest>), OutboxError> {
         files::create_private_folder(folder).map_err(error("create", folder))?;
         let mut own: Option<(PathBuf, File)> = None;
         let mut unsent = Vec::new();
@@ -79,7 +79,7 @@ impl OutboxFile {
                 "{MAX_PROCESSES} processes use it already"
             ))));
         };
-        unsent.sort_by_key(|message| message.at);
+        unsent.sort_by_key(|unsent| unsent.at);
         let file = rewrite(&path, unsent.iter()).map_err(error("write", &path))?;
         for (other, _lock) in taken_over {
             fs::remove_file(&other).map_err(error("remove", &other))?;
@@ -87,10 +87,10 @@ impl OutboxFile {
         Ok((Self { path, file, has_stale_lines: false, _lock: lock }, unsent))
     }
 
-    /// Appends messages and syncs them to disk.
-    pub(super) fn append(&mut self, messages: &[UnsentMessage]) -> io::Result<()> {
+    /// Appends requests and syncs them to disk.
+    pub(super) fn append(&mut self, requests: &[UnsentRequest]) -> io::Result<()> {
         let length = self.file.metadata()?.len();
-        let written = self.file.write_all(&lines(messages.iter())?);
+        let written = self.file.write_all(&lines(requests.iter())?);
         let outcome = written.and_then(|()| self.file.sync_data());
         if outcome.is_err() {
             // An incomplete line would spoil the next one.
@@ -99,11 +99,11 @@ impl OutboxFile {
         outcome
     }
 
-    /// Records answers. `unsent` are the messages that still have none.
+    /// Records answers. `unsent` are the requests that still have none.
     pub(super) fn record_answers<'a>(
         &mut self,
         cids: &[Cid],
-        unsent: impl Iterator<Item = &'a UnsentMessage>,
+        unsent: impl Iterator<Item = &'a UnsentRequest>,
     ) -> io::Result<()> {
         if unsent.peekable().peek().is_none() {
             self.has_stale_lines = false;
@@ -117,10 +117,10 @@ impl OutboxFile {
         self.file.write_all(&bytes)
     }
 
-    /// Removes the text of answered messages from the file, by rewriting it with `unsent` only.
+    /// Removes the text of answered requests from the file, by rewriting it with `unsent` only.
     pub(super) fn scrub<'a>(
         &mut self,
-        unsent: impl Iterator<Item = &'a UnsentMessage>,
+        unsent: impl Iterator<Item = &'a UnsentRequest>,
     ) -> io::Result<()> {
         if self.has_stale_lines {
             self.file = rewrite(&self.path, unsent)?;
@@ -128,12 +128,6 @@ impl OutboxFile {
         }
         Ok(())
     }
-}
-
-/// Whether a message may be written to disk. A temporary one may not: it is kept in memory and lost with
-/// the process.
-pub(super) fn may_persist(message: &UnsentMessage) -> bool {
-    !matches!(message.post.kind, PostKind::Temporary { .. })
 }
 
 fn error(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> OutboxError {
@@ -152,43 +146,44 @@ fn try_lock(path: &Path) -> Result<Option<File>, OutboxError> {
     }
 }
 
-fn read(path: &Path) -> Result<Vec<UnsentMessage>, OutboxError> {
+fn read(path: &Path) -> Result<Vec<UnsentRequest>, OutboxError> {
     let bytes = match fs::read(path) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(source) => return Err(error("read", path)(source)),
     };
-    let mut unsent: Vec<UnsentMessage> = Vec::new();
+    let mut unsent: Vec<UnsentRequest> = Vec::new();
     for line in bytes.split(|byte| *byte == b'\n') {
         match serde_json::from_slice(line) {
-            Ok(Record::Message { at, request }) => unsent.extend(decode_message(at, &request)),
-            Ok(Record::Answered { answered }) => unsent.retain(|message| message.cid != answered),
-            // An incomplete last line. Its message was never sent nor reported as stored.
+            Ok(Record::Request { at, request }) => unsent.extend(decode_request(at, &request)),
+            Ok(Record::Answered { answered }) => unsent.retain(|unsent| unsent.cid != answered),
+            // An incomplete last line. Its request was never sent nor reported as stored.
             Err(_) => {}
         }
     }
     Ok(unsent)
 }
 
-fn decode_message(at: Millis, request: &serde_json::Value) -> Option<UnsentMessage> {
+fn decode_request(at: Millis, request: &serde_json::Value) -> Option<UnsentRequest> {
     match Request::decode(request.to_string().as_bytes()) {
-        (Some(cid), Ok(Request::Post(post))) => Some(UnsentMessage { cid, post, at }),
+        (Some(cid), Ok(request)) if belongs_in_outbox(&request) => {
+            Some(UnsentRequest { cid, request, at })
+        }
         (_, Ok(_) | Err(_)) => None,
     }
 }
 
 /// Replaces the file, and opens the new one for appending.
-fn rewrite<'a>(path: &Path, unsent: impl Iterator<Item = &'a UnsentMessage>) -> io::Result<File> {
+fn rewrite<'a>(path: &Path, unsent: impl Iterator<Item = &'a UnsentRequest>) -> io::Result<File> {
     files::replace(path, 0o600, &lines(unsent)?)?;
     OpenOptions::new().append(true).open(path)
 }
 
-fn lines<'a>(messages: impl Iterator<Item = &'a UnsentMessage>) -> io::Result<Vec<u8>> {
+fn lines<'a>(requests: impl Iterator<Item = &'a UnsentRequest>) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    for message in messages.filter(|message| may_persist(message)) {
-        let request = Request::Post(message.post.clone()).encode(Some(&message.cid));
-        let request = serde_json::from_slice(&request)?;
-        add_line(&mut bytes, &Record::Message { at: message.at, request })?;
+    for unsent in requests.filter(|unsent| unsent.may_persist()) {
+        let request = serde_json::from_slice(&unsent.request.encode(Some(&unsent.cid)))?;
+        add_line(&mut bytes, &Record::Request { at: unsent.at, request })?;
     }
     Ok(bytes)
 }

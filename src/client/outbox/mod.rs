@@ -1,11 +1,11 @@
-//! The outbox: messages that the server has not acknowledged, sent again until it answers.
+//! The outbox: messages and changes that the server has not acknowledged, sent again until it answers.
 //!
-//! The server recognizes a message by its `cid`, so sending it twice stores it once. `queue` decides what to
-//! send (pure), `file` keeps the messages across a crash, and `task` runs both.
+//! The server recognizes a request by its `cid`, so sending it twice executes it once. `queue` decides what to
+//! send (pure), `file` keeps the requests across a crash, and `task` runs both.
 
 mod file;
-mod message;
 mod queue;
+mod request;
 pub(super) mod task;
 
 #[cfg(test)]
@@ -15,13 +15,13 @@ use std::path::Path;
 
 pub use self::file::OutboxError;
 use self::file::OutboxFile;
-pub use self::message::UnsentMessage;
-pub(super) use self::message::{OutboxCommand, OutboxSignal};
 use self::queue::OutboxQueue;
+pub(super) use self::request::{OutboxCommand, OutboxSignal};
+pub use self::request::{UnsentRequest, belongs_in_outbox};
 use super::address::ServerAddress;
 use crate::tls::fingerprint::sha256_hex;
 
-/// The unacknowledged messages of one user on one server. The default one is kept in memory only.
+/// The unacknowledged requests of one user on one server. The default one is kept in memory only.
 #[derive(Debug, Default)]
 pub struct Outbox {
     queue: OutboxQueue,
@@ -29,7 +29,7 @@ pub struct Outbox {
 }
 
 impl Outbox {
-    /// Opens the outbox of `user` on `server` in `folder`, with the messages that earlier runs left.
+    /// Opens the outbox of `user` on `server` in `folder`, with the requests that earlier runs left.
     /// If another process has it open, this process gets a file of its own.
     ///
     /// # Errors
@@ -39,7 +39,7 @@ impl Outbox {
         Ok(Self { queue: OutboxQueue::new(unsent), file: Some(file) })
     }
 
-    pub(super) fn unsent(&self) -> impl Iterator<Item = &UnsentMessage> {
+    pub(super) fn unsent(&self) -> impl Iterator<Item = &UnsentRequest> {
         self.queue.unsent()
     }
 }

@@ -1,4 +1,4 @@
-//! The task that writes messages to the outbox file and hands them to the current connection.
+//! The task that writes requests to the outbox file and hands them to the current connection.
 //!
 //! Of the outbox, only this module reads the clock and waits for the disk.
 
@@ -8,21 +8,21 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
 use super::Outbox;
-use super::file::{OutboxFile, may_persist};
-use super::message::{OutboxCommand, OutboxSignal, UnsentMessage};
+use super::file::OutboxFile;
+use super::request::{OutboxCommand, OutboxSignal, UnsentRequest};
 use crate::client::channels::{Closed, EventSender, REQUEST_QUEUE};
 use crate::client::clock;
 use crate::client::event::ClientEvent;
 use crate::client::throttle::SendThrottle;
 use crate::protocol::id::Cid;
-use crate::protocol::request::Request;
+use crate::protocol::message::Millis;
 use crate::protocol::text::SafeText;
 
 /// What `step` waited for.
 enum Step {
     Signal(OutboxSignal),
     Commands,
-    /// A message was handed to the connection; `None` if the connection was closed.
+    /// A request was handed to the connection; `None` if the connection was closed.
     Sent(Option<Cid>),
 }
 
@@ -95,8 +95,14 @@ impl OutboxTask {
         match signal {
             OutboxSignal::Live(requests, throttle) => {
                 (self.requests, self.throttle) = (Some(requests), throttle);
-                for cid in self.outbox.queue.on_connect(clock::now().timestamp_millis()) {
-                    self.events.send(not_sent(cid, "it is older than 6 days")).await?;
+                for unsent in self.outbox.queue.on_connect(unix_millis()) {
+                    self.events
+                        .send(not_sent(unsent.cid.clone(), "it is older than 6 days"))
+                        .await?;
+                    // A message is kept until the user discards it; an old change has lost its sense.
+                    if !unsent.is_message() {
+                        self.remove(unsent.cid).await;
+                    }
                 }
                 for cid in self.outbox.queue.waiting_cids() {
                     self.events.send(ClientEvent::Sending(cid.clone())).await?;
@@ -116,13 +122,13 @@ impl OutboxTask {
         Ok(())
     }
 
-    /// Handles a batch of commands. New messages are synced to disk together, before any of them is sent.
+    /// Handles a batch of commands. New requests are synced to disk together, before any of them is sent.
     async fn on_commands(&mut self, commands: &mut Vec<OutboxCommand>) -> Result<(), Closed> {
         let mut new = Vec::new();
         for command in commands.drain(..) {
             match command {
-                OutboxCommand::Post(cid, post) => {
-                    new.push(UnsentMessage { cid, post, at: clock::now().timestamp_millis() });
+                OutboxCommand::Send(cid, request) => {
+                    new.push(UnsentRequest { cid, request, at: unix_millis() });
                 }
                 OutboxCommand::Discard(cid) => self.remove(cid).await,
             }
@@ -131,13 +137,13 @@ impl OutboxTask {
             return Ok(());
         }
         let outcome = if self.outbox.queue.has_room_for(new.len()) {
-            let stored: Vec<UnsentMessage> =
-                new.iter().filter(|message| may_persist(message)).cloned().collect();
+            let stored: Vec<UnsentRequest> =
+                new.iter().filter(|unsent| unsent.may_persist()).cloned().collect();
             self.with_file(move |file| file.append(&stored))
                 .await
                 .map_err(|error| format!("cannot save it to disk: {error}"))
         } else {
-            Err("too many messages are waiting to be sent".to_owned())
+            Err("too many requests are waiting to be sent".to_owned())
         };
         for unsent in new {
             match &outcome {
@@ -157,15 +163,15 @@ impl OutboxTask {
     async fn remove(&mut self, cid: Cid) {
         if self.outbox.queue.remove(&cid) {
             let unsent = self.persistent();
-            // If this fails, the next run sends the message again, and the server recognizes its `cid`.
+            // If this fails, the next run sends the request again, and the server recognizes its `cid`.
             self.with_file(move |file| file.record_answers(&[cid], unsent.iter()))
                 .await
                 .unwrap_or_default();
         }
     }
 
-    fn persistent(&self) -> Vec<UnsentMessage> {
-        self.outbox.queue.unsent().filter(|message| may_persist(message)).cloned().collect()
+    fn persistent(&self) -> Vec<UnsentRequest> {
+        self.outbox.queue.unsent().filter(|unsent| unsent.may_persist()).cloned().collect()
     }
 
     /// Runs `work` on the outbox file in a thread that may block. Does nothing for an outbox without a file.
@@ -184,11 +190,11 @@ impl OutboxTask {
     }
 }
 
-/// Hands a message to the connection at `due` and returns its `cid`, or `None` if the connection is closed.
-/// Never returns without a connection or a message.
+/// Hands a request to the connection at `due` and returns its `cid`, or `None` if the connection is closed.
+/// Never returns without a connection or a request.
 async fn send_when_due(
     requests: Option<&mpsc::Sender<Vec<u8>>>,
-    unsent: Option<&UnsentMessage>,
+    unsent: Option<&UnsentRequest>,
     due: Instant,
 ) -> Option<Cid> {
     let (Some(requests), Some(unsent)) = (requests, unsent) else {
@@ -196,12 +202,17 @@ async fn send_when_due(
     };
     sleep_until(due).await;
     let permit = requests.reserve().await.ok()?;
-    permit.send(Request::Post(unsent.post.clone()).encode(Some(&unsent.cid)));
+    permit.send(unsent.request.encode(Some(&unsent.cid)));
     Some(unsent.cid.clone())
 }
 
 fn not_sent(cid: Cid, reason: &str) -> ClientEvent {
     ClientEvent::NotSent { cid, reason: SafeText::clean(reason) }
+}
+
+#[expect(clippy::disallowed_methods, reason = "requests are stamped with the time they were made")]
+fn unix_millis() -> Millis {
+    chrono::Utc::now().timestamp_millis()
 }
 
 #[expect(clippy::disallowed_methods, reason = "the throttle needs the time")]

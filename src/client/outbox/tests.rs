@@ -4,25 +4,26 @@ use std::fs;
 
 use super::*;
 use crate::protocol::message::{Audience, Millis};
-use crate::protocol::request::{Post, PostKind};
+use crate::protocol::request::{Post, PostKind, Request};
+use crate::protocol::room::RoomAction;
 use crate::protocol::text::SafeText;
 
 const DAY: Millis = 24 * 60 * 60 * 1_000;
 
-fn unsent(cid: &str, at: Millis) -> UnsentMessage {
+fn unsent(cid: &str, at: Millis) -> UnsentRequest {
     let post = Post {
         audience: Audience::Only(["Ann_1180".parse().unwrap()].into()),
         kind: PostKind::Reply { to: "235467".parse().unwrap() },
         content: SafeText::clean(&format!("{cid}: ü\n\"quoted\"")),
     };
-    UnsentMessage { cid: cid.parse().unwrap(), post, at }
+    UnsentRequest { cid: cid.parse().unwrap(), request: Request::Post(post), at }
 }
 
-fn cids(left: &[UnsentMessage]) -> Vec<&str> {
+fn cids(left: &[UnsentRequest]) -> Vec<&str> {
     left.iter().map(|unsent| unsent.cid.as_str()).collect()
 }
 
-fn open(folder: &Path) -> (OutboxFile, Vec<UnsentMessage>) {
+fn open(folder: &Path) -> (OutboxFile, Vec<UnsentRequest>) {
     OutboxFile::open(folder, "stem").unwrap()
 }
 
@@ -34,7 +35,7 @@ fn unanswered_message_is_resent_until_it_is_too_old() {
     assert_eq!(queue.next(), Some(&unsent("new", 5 * DAY)));
     queue.on_disconnect();
     assert_eq!(queue.next(), Some(&unsent("old", 0)), "in order");
-    assert_eq!(queue.on_connect(6 * DAY + 1), ["old".parse().unwrap()]);
+    assert_eq!(queue.on_connect(6 * DAY + 1), [unsent("old", 0)]);
     assert_eq!(queue.next(), Some(&unsent("new", 5 * DAY)));
     assert!(queue.remove(&"new".parse().unwrap()));
     assert!(!queue.remove(&"new".parse().unwrap()));
@@ -103,4 +104,37 @@ fn unusable_folder_is_named() {
     let server = ServerAddress::default();
     let error = Outbox::open(&file, &server, "Bob").unwrap_err();
     assert!(error.to_string().contains("a file"), "{error}");
+}
+
+#[test]
+fn changes_survive_a_crash_and_old_files_are_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("stem.0.jsonl");
+    fs::write(
+        &path,
+        "{\"at\":1,\"request\":{\"action\":\"MESSAGE\",\"receiver\":[\"all\"],\"private\":false,\
+         \"content\":\"hi\",\"cid\":\"old\"}}\n",
+    )
+    .unwrap();
+    let (mut file, left) = open(folder.path());
+    assert_eq!(cids(&left), ["old"]);
+    let id = "235467".parse().unwrap();
+    let room = "#ops".parse().unwrap();
+    let action = RoomAction::Topic(SafeText::clean("deploys"));
+    let requests = [
+        Request::Delete(id),
+        Request::Edit { id, content: SafeText::clean("typo fixed") },
+        Request::React { id, emoji: "👍".parse().unwrap(), on: true },
+        Request::Pin { id, on: false },
+        Request::Room { room, action },
+    ];
+    let unsent = |(at, request): (Millis, &Request)| UnsentRequest {
+        cid: format!("c-{at}").parse().unwrap(),
+        request: request.clone(),
+        at,
+    };
+    let changes: Vec<UnsentRequest> = (2..).zip(&requests).map(unsent).collect();
+    file.append(&changes).unwrap();
+    drop(file);
+    assert_eq!(open(folder.path()).1[1..], changes);
 }

@@ -1,20 +1,19 @@
-//! Message history: requested in pages and merged into the timeline.
+//! Message history: requested in pages and merged into the timeline of a conversation.
 //!
-//! Normally the timeline reaches the newest message, and pages extend it backwards. It can instead show an
-//! excerpt of the past around a message; new messages are then only reported, not added.
+//! The live timeline of a conversation reaches the latest message, and pages extend it backwards. An excerpt
+//! of the past around a message may be shown instead; the live timeline goes on being updated meanwhile.
 
-use std::collections::VecDeque;
+use std::collections::BTreeSet;
 
-use super::{Change, ChatState};
-use crate::protocol::error::ErrorCode;
-use crate::protocol::event::{ErrorReply, HistoryPage};
-use crate::protocol::id::{Cid, MessageId, Seq};
-use crate::protocol::message::Message;
+use super::conversation::Conversation;
+use super::requests::Owner;
+use super::timeline::Timeline;
+use super::{Change, Session};
+use crate::protocol::event::HistoryPage;
+use crate::protocol::id::{Cid, MessageId, Seq, UserId};
+use crate::protocol::message::{Audience, Message};
 use crate::protocol::query::{HistoryQuery, HistoryRange};
 use crate::protocol::request::Request;
-
-/// How many removed messages are remembered, because an answer still in flight may contain their text.
-const MAX_REMOVED: usize = 1_024;
 
 /// How far the user has read.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -28,10 +27,12 @@ pub struct ReadPosition {
 /// A part of the history to request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HistoryRequest {
-    /// The newest messages.
+    /// The latest messages.
     Recent,
-    /// The messages before the oldest loaded one.
+    /// The messages before the oldest one of the shown timeline.
     Earlier,
+    /// The messages after the latest one of an excerpt.
+    Later,
     /// The messages around this one.
     Around(MessageId),
 }
@@ -49,202 +50,252 @@ pub enum HistoryBoundary {
     Later,
 }
 
-/// Which part of the history is loaded, and which is requested.
+/// A contiguous part of the history.
 #[derive(Debug, Clone, Default)]
 pub(super) struct LoadedHistory {
-    epoch: String,
-    /// Whether the log has messages and none was loaded yet.
-    needs_recent: bool,
+    pub(super) timeline: Timeline,
     /// What lies before the oldest message; `None` if unknown.
-    above: Option<HistoryBoundary>,
-    pending_request: Option<(Cid, HistoryRequest)>,
-    /// The server could not read its storage. Nothing is requested until the user tries again.
-    has_failed: bool,
-    /// Whether the timeline shows an excerpt of the past.
-    is_excerpt: bool,
-    /// The read marker of the previous run.
-    last_read: Option<ReadPosition>,
-    /// The first message after `last_read`.
-    unread: Option<(Seq, MessageId)>,
-    /// The most recently removed messages, newest first.
-    removed: VecDeque<MessageId>,
+    pub(super) above: Option<HistoryBoundary>,
 }
 
 impl LoadedHistory {
-    /// Handles a login. A pending request will not be answered.
-    pub(super) fn on_welcome(&mut self, epoch: &str, head: Seq, resumed: bool) {
-        self.pending_request = None;
-        self.has_failed = false;
-        if !resumed {
-            let left_off = self.last_read.take().filter(|seen| seen.epoch == epoch);
-            let is_lacking = head > Seq(0);
-            *self = Self {
-                epoch: epoch.to_owned(),
-                needs_recent: is_lacking,
-                last_read: left_off,
-                ..Self::default()
-            };
+    pub(super) fn clear(&mut self) {
+        self.timeline.clear();
+        self.above = None;
+    }
+
+    /// Adds a page that overlaps or adjoins what is loaded.
+    fn merge(&mut self, messages: Vec<Message>, has_earlier: bool) {
+        let oldest = self.timeline.oldest().map(|message| message.seq);
+        let reaches_further = match (oldest, messages.first()) {
+            (Some(oldest), Some(first)) => first.seq <= oldest,
+            (None, _) => true,
+            (Some(_), None) => false,
+        };
+        if reaches_further {
+            self.set_above(has_earlier);
         }
+        self.timeline.add_history(messages);
     }
 
-    pub(super) fn mark_removed(&mut self, id: MessageId) {
-        self.removed.truncate(MAX_REMOVED - 1);
-        self.removed.push_front(id);
-    }
-
-    /// Whether a message was removed, as far as remembered.
-    pub(super) fn was_removed(&self, id: MessageId) -> bool {
-        self.removed.contains(&id)
-    }
-
-    /// Handles an error reply. Returns the pending request if this answers it.
-    pub(super) fn on_error(&mut self, error: &ErrorReply) -> Option<HistoryRequest> {
-        let is_answer = |(asked, _): &mut (Cid, _)| Some(&*asked) == error.cid.as_ref();
-        let (_, request) = self.pending_request.take_if(is_answer)?;
-        match request {
-            _ if error.code == ErrorCode::NotRead => self.has_failed = true,
-            // One message is unknown; that says nothing about the rest of the history.
-            HistoryRequest::Around(_) => {}
-            HistoryRequest::Recent | HistoryRequest::Earlier => {
-                // Do not request again what was refused.
-                self.needs_recent = false;
-                self.above = None;
-            }
-        }
-        Some(request)
+    fn set_above(&mut self, has_earlier: bool) {
+        let above = if has_earlier { HistoryBoundary::Earlier } else { HistoryBoundary::Beginning };
+        self.above = Some(above);
     }
 }
 
-impl ChatState {
-    /// Sets the read marker of the previous run.
-    pub fn set_last_read(&mut self, position: ReadPosition) {
-        self.history.last_read = Some(position);
+impl Conversation {
+    pub(super) fn shown(&self) -> &LoadedHistory {
+        self.excerpt.as_ref().unwrap_or(&self.live)
     }
 
-    /// Returns the position of the newest message, if the timeline reaches it.
-    pub fn read_position(&self) -> Option<ReadPosition> {
-        let seq = self.timeline.newest();
-        let is_known = !self.history.is_excerpt && seq > Seq(0);
-        is_known.then(|| ReadPosition { epoch: self.history.epoch.clone(), seq })
-    }
-
-    /// Returns the first message of another user after the read marker of the previous run.
-    pub fn first_unread(&self) -> Option<MessageId> {
-        self.history.unread.map(|(_, id)| id)
-    }
-
-    /// Whether the timeline reaches the newest message.
+    /// Whether the shown timeline reaches the latest message.
     pub fn shows_latest(&self) -> bool {
-        !self.history.is_excerpt
+        self.excerpt.is_none()
     }
 
     /// Returns what to show above the first entry, if anything.
     pub fn boundary_above(&self) -> Option<HistoryBoundary> {
-        match (&self.history.pending_request, self.history.above) {
+        match (&self.loading, self.shown().above) {
             (Some((_, HistoryRequest::Recent | HistoryRequest::Earlier)), _) => {
                 Some(HistoryBoundary::Loading)
             }
-            (Some((_, HistoryRequest::Around(_))) | None, above) => above,
+            (Some((_, HistoryRequest::Around(_) | HistoryRequest::Later)) | None, above) => above,
         }
-        .filter(|_| self.timeline.oldest().is_some())
+        .filter(|_| self.timeline().oldest().is_some())
     }
 
-    /// Whether a history request is pending.
-    pub fn is_loading_history(&self) -> bool {
-        self.history.pending_request.is_some()
+    /// Whether a history request is unanswered.
+    pub fn is_loading(&self) -> bool {
+        self.loading.is_some()
     }
 
     /// Whether all messages on the server are loaded.
     pub fn has_full_history(&self) -> bool {
-        let has_beginning = matches!(self.history.above, None | Some(HistoryBoundary::Beginning));
-        has_beginning && !self.history.needs_recent && !self.history.is_excerpt
+        let has_beginning = matches!(self.live.above, None | Some(HistoryBoundary::Beginning));
+        has_beginning && !self.needs_recent
     }
 
-    /// Whether the log has messages and none was loaded yet.
-    pub fn needs_recent_history(&self) -> bool {
-        self.history.needs_recent && !self.history.has_failed
-    }
-
-    /// Allows requests again after the server could not read its storage. Call it when the user acts.
-    pub fn retry_history(&mut self) {
-        self.history.has_failed = false;
+    /// Whether the latest messages are to be requested.
+    pub fn needs_recent(&self) -> bool {
+        self.needs_recent && !self.was_refused
     }
 
     /// Whether earlier messages can be requested.
     pub fn has_earlier(&self) -> bool {
-        self.history.above == Some(HistoryBoundary::Earlier)
-            && !self.history.needs_recent
-            && !self.history.has_failed
-            && self.timeline.can_load_more()
-            && self.timeline.oldest().is_some()
+        let shown = self.shown();
+        shown.above == Some(HistoryBoundary::Earlier)
+            && !self.was_refused
+            && (self.excerpt.is_some() || !self.needs_recent)
+            && shown.timeline.can_load_more()
+            && shown.timeline.oldest().is_some()
     }
 
-    /// Returns a request for a part of the history, or `None` without a connection or while another request
-    /// is pending. [`HistoryRequest::Recent`] leaves an excerpt.
-    pub fn request_history(&mut self, request: HistoryRequest) -> Option<(Cid, Request)> {
-        if !self.is_online() || self.history.pending_request.is_some() {
-            return None;
-        }
-        let wanted = match request {
-            HistoryRequest::Recent => {
-                if std::mem::take(&mut self.history.is_excerpt) {
-                    self.timeline.clear();
-                    self.history.needs_recent = true;
-                }
-                HistoryRange::Latest
+    /// Returns which messages a request is for; `None` if it makes no sense now.
+    fn range(&self, request: HistoryRequest) -> Option<HistoryRange> {
+        match request {
+            HistoryRequest::Recent => Some(HistoryRange::Latest),
+            HistoryRequest::Earlier => {
+                self.timeline().oldest().map(|oldest| HistoryRange::Before(oldest.seq))
             }
-            HistoryRequest::Earlier => match self.timeline.oldest() {
-                Some(oldest) => HistoryRange::Before(oldest.seq),
-                None => HistoryRange::Latest,
-            },
-            HistoryRequest::Around(id) => HistoryRange::Around(id),
-        };
-        let cid = self.next_cid()?;
-        self.history.pending_request = Some((cid.clone(), request));
-        Some((cid, Request::History(HistoryQuery { conversation: None, range: wanted })))
+            HistoryRequest::Later => {
+                self.excerpt.as_ref().map(|excerpt| HistoryRange::After(excerpt.timeline.newest()))
+            }
+            HistoryRequest::Around(id) => Some(HistoryRange::Around(id)),
+        }
+    }
+
+    /// Merges a page. Returns whether the shown timeline was replaced.
+    fn on_page(
+        &mut self,
+        request: HistoryRequest,
+        page: HistoryPage,
+        own: &BTreeSet<UserId>,
+    ) -> bool {
+        let HistoryPage { messages, has_earlier, has_later, .. } = page;
+        for message in &messages {
+            self.note_unread(message, own);
+        }
+        match request {
+            HistoryRequest::Recent => {
+                if self.needs_recent {
+                    // The page tells what lies above, even if live messages are older than it.
+                    self.live.set_above(has_earlier);
+                }
+                self.live.merge(messages, has_earlier);
+                self.needs_recent = false;
+                false
+            }
+            HistoryRequest::Earlier => {
+                let shown = self.excerpt.as_mut().unwrap_or(&mut self.live);
+                if messages.is_empty() {
+                    shown.set_above(has_earlier);
+                }
+                shown.merge(messages, has_earlier);
+                false
+            }
+            HistoryRequest::Later => {
+                if let Some(excerpt) = &mut self.excerpt {
+                    excerpt.timeline.add_history(messages);
+                }
+                if !has_later {
+                    self.join_excerpt();
+                }
+                false
+            }
+            HistoryRequest::Around(_) => self.show_around(messages, has_earlier, has_later),
+        }
+    }
+
+    fn show_around(&mut self, messages: Vec<Message>, has_earlier: bool, has_later: bool) -> bool {
+        let oldest = self.live.timeline.oldest().map(|message| message.seq);
+        let last = messages.last().map(|message| message.seq);
+        let overlaps =
+            !self.needs_recent && last.zip(oldest).is_some_and(|(last, old)| last >= old);
+        if messages.is_empty() {
+            false
+        } else if overlaps || !has_later {
+            self.live.merge(messages, has_earlier);
+            self.needs_recent &= has_later;
+            self.excerpt.take().is_some()
+        } else {
+            let mut excerpt = LoadedHistory::default();
+            excerpt.merge(messages, has_earlier);
+            self.excerpt = Some(excerpt);
+            true
+        }
+    }
+
+    /// Makes the excerpt the live timeline, after its end has reached the latest message.
+    fn join_excerpt(&mut self) {
+        let Some(mut excerpt) = self.excerpt.take() else { return };
+        let after = excerpt.timeline.newest();
+        let newer = self.live.timeline.newest_first().take_while(|message| message.seq > after);
+        let newer: Vec<Message> = newer.cloned().collect();
+        excerpt.timeline.add_history(newer);
+        self.live = excerpt;
+        self.needs_recent = false;
+    }
+
+    fn note_unread(&mut self, message: &Message, own: &BTreeSet<UserId>) {
+        let Some(after) = self.unread_after else { return };
+        let is_first = self.first_unread.is_none_or(|(first, _)| message.seq < first);
+        if message.seq > after && is_first && !own.contains(&message.sender) {
+            self.first_unread = Some((message.seq, message.id));
+        }
+    }
+}
+
+impl Session {
+    /// Sets the read marker of the previous run, for servers that keep none.
+    pub fn set_last_read(&mut self, position: ReadPosition) {
+        self.last_read = Some(position);
+    }
+
+    /// Returns the position of the latest message to everyone, if the timeline reaches it.
+    pub fn read_position(&self) -> Option<ReadPosition> {
+        let everyone = self.conversations.everyone();
+        let seq = everyone.live.timeline.newest();
+        let is_known = everyone.shows_latest() && seq > Seq(0);
+        is_known.then(|| ReadPosition { epoch: self.epoch.clone(), seq })
+    }
+
+    /// Returns a request for a part of the history of a conversation, or `None` without a connection.
+    /// [`HistoryRequest::Around`] replaces an unanswered request; the others wait for its answer.
+    pub fn request_history(
+        &mut self,
+        audience: &Audience,
+        request: HistoryRequest,
+    ) -> Option<(Cid, Request)> {
+        let can_request = self.can_request();
+        let conversation = self.conversations.get_mut(audience).filter(|_| can_request)?;
+        match (&conversation.loading, request) {
+            (Some((cid, _)), HistoryRequest::Around(_)) => {
+                self.requests.take(cid);
+            }
+            (Some(_), _) => return None,
+            (None, _) => {}
+        }
+        let range = conversation.range(request)?;
+        let cid = self.requests.add(Owner::History(audience.clone()))?;
+        conversation.loading = Some((cid.clone(), request));
+        let query = HistoryQuery { conversation: Some(audience.clone()), range };
+        Some((cid, Request::History(query)))
+    }
+
+    /// Shows the latest messages of a conversation in place of an excerpt.
+    pub fn return_to_latest(&mut self, audience: &Audience) -> Option<Change> {
+        let conversation = self.conversations.get_mut(audience)?;
+        conversation.excerpt.take()?;
+        if let Some((cid, _)) = conversation.loading.take() {
+            self.requests.take(&cid);
+        }
+        Some(Change::Reset(audience.clone()))
     }
 
     /// Handles a page of history.
-    pub(super) fn on_history_page(&mut self, page: HistoryPage) -> Vec<Change> {
-        let HistoryPage { mut messages, has_earlier: earlier, has_later: later, cid } = page;
-        let asked =
-            self.history.pending_request.take_if(|(asked, _)| Some(&*asked) == cid.as_ref());
-        let Some((_, request)) = asked else { return Vec::new() };
-        messages.retain(|message| !self.history.was_removed(message.id));
-        for message in &messages {
-            self.confirm(message);
-            self.note_unread(message);
+    pub(super) fn on_history_page(&mut self, mut page: HistoryPage) -> Vec<Change> {
+        let owner = page.cid.as_ref().and_then(|cid| match self.requests.get(cid) {
+            Some(Owner::History(_)) => self.requests.take(cid),
+            Some(_) | None => None,
+        });
+        let Some(Owner::History(audience)) = owner else { return Vec::new() };
+        page.messages.retain_mut(|message| self.recent_changes.update(message));
+        // A server may answer with more than was asked for.
+        page.messages.retain(|message| self.conversation_of(message) == audience);
+        for message in &page.messages {
+            self.note_sender(message);
+            self.confirm(message.cid.as_ref().filter(|_| self.is_own_id(&message.sender)));
         }
-        let is_excerpt =
-            matches!(request, HistoryRequest::Around(_)) && (later || self.history.is_excerpt);
-        if is_excerpt {
-            if messages.is_empty() {
-                return vec![Change::HistoryLoaded(request)];
-            }
-            self.timeline.clear();
-            self.history.is_excerpt = true;
-        }
-        let oldest = self.timeline.oldest().map(|message| message.seq);
-        let reaches_further = match (oldest, messages.first()) {
-            (Some(oldest), Some(first)) => first.seq < oldest,
-            (None, _) => true,
-            (Some(_), None) => matches!(request, HistoryRequest::Earlier),
+        let Some(conversation) = self.conversations.get_mut(&audience) else { return Vec::new() };
+        let Some((_, request)) =
+            conversation.loading.take_if(|(asked, _)| Some(&*asked) == page.cid.as_ref())
+        else {
+            return Vec::new();
         };
-        if reaches_further || self.history.needs_recent {
-            self.history.needs_recent = false;
-            self.history.above =
-                Some(if earlier { HistoryBoundary::Earlier } else { HistoryBoundary::Beginning });
-        }
-        self.timeline.add_history(messages);
-        let reset = is_excerpt.then_some(Change::Reset);
-        reset.into_iter().chain([Change::HistoryLoaded(request)]).collect()
-    }
-
-    fn note_unread(&mut self, message: &Message) {
-        let Some(seen) = &self.history.last_read else { return };
-        let is_first = self.history.unread.is_none_or(|(first, _)| message.seq < first);
-        if message.seq > seen.seq && is_first && !self.is_own_id(&message.sender) {
-            self.history.unread = Some((message.seq, message.id));
-        }
+        let is_reset = conversation.on_page(request, page, &self.own_ids);
+        let reset = is_reset.then(|| Change::Reset(audience.clone()));
+        self.conversations.evict(&self.open);
+        reset.into_iter().chain([Change::HistoryLoaded(audience, request)]).collect()
     }
 }

@@ -3,27 +3,30 @@
 //! Pure. Each call searches a bounded slice, so that the user interface can draw in between while the user
 //! types. Results of the server are merged with the local ones.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use regex::{Regex, RegexBuilder};
 
 use super::search_input::{SearchError, SearchInput};
 use super::timeline::{EntryIndex, MessageState, Timeline, TimelineEntry};
+use super::{Conversation, MessageChange, Session};
 use crate::protocol::event::{SearchEnd, SearchResults};
 use crate::protocol::id::{MessageId, Seq};
-use crate::protocol::message::{Message, Millis};
+use crate::protocol::message::{Audience, Message, Millis};
 use crate::protocol::text::SafeText;
 
 /// The largest compiled expression, in bytes. It bounds compilation to about a millisecond.
 const MAX_COMPILED_BYTES: usize = 256 * 1024;
 
 /// A message that was found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SearchHit {
     /// Its position in the server's order.
     pub seq: Seq,
     /// Its ID.
     pub id: MessageId,
+    /// The conversation that it belongs to.
+    pub conversation: Audience,
 }
 
 /// The progress of the server's search.
@@ -46,16 +49,22 @@ pub struct SearchState {
     /// The hits that are not in the timeline.
     not_loaded: HashMap<MessageId, Message>,
     answer: Option<SearchAnswer>,
-    /// The entries from `searched_from` (inclusive) to `searched_to` (exclusive) have been searched.
-    searched_from: EntryIndex,
-    searched_to: EntryIndex,
+    /// The searched part of each conversation.
+    ranges: BTreeMap<Audience, SearchedRange>,
     searched: usize,
+}
+
+/// The entries from `from` (inclusive) to `to` (exclusive) have been searched.
+#[derive(Debug, Clone, Copy)]
+struct SearchedRange {
+    from: EntryIndex,
+    to: EntryIndex,
 }
 
 impl SearchState {
     /// Starts a search, or none if the input is empty or invalid. Case is ignored unless the query or
     /// `(?-i)` says otherwise.
-    pub fn new(input: Result<SearchInput, SearchError>, timeline: &Timeline) -> Self {
+    pub fn new(input: Result<SearchInput, SearchError>) -> Self {
         let (input, compiled) = match input {
             Ok(query) if query.is_empty() => (query, Ok(None)),
             Ok(query) => {
@@ -68,7 +77,6 @@ impl SearchState {
             Ok(regex) => (regex, None),
             Err(error) => (None, Some(error)),
         };
-        let end = timeline.end();
         Self {
             input,
             regex,
@@ -76,8 +84,7 @@ impl SearchState {
             hits: Vec::new(),
             not_loaded: HashMap::new(),
             answer: None,
-            searched_from: end,
-            searched_to: end,
+            ranges: BTreeMap::new(),
             searched: 0,
         }
     }
@@ -103,8 +110,9 @@ impl SearchState {
     }
 
     /// Returns a message that was found, if it is still readable.
-    pub fn message<'a>(&'a self, id: MessageId, timeline: &'a Timeline) -> Option<&'a Message> {
-        match timeline.message(id) {
+    pub fn message<'a>(&'a self, hit: &SearchHit, session: &'a Session) -> Option<&'a Message> {
+        let id = hit.id;
+        match session.conversation(&hit.conversation).and_then(|one| one.message(id)) {
             Some(posted) => (posted.state == MessageState::Readable).then_some(&posted.message),
             None => self.not_loaded.get(&id),
         }
@@ -121,17 +129,46 @@ impl SearchState {
     }
 
     /// Whether all loaded messages have been searched.
-    pub fn is_done(&self, timeline: &Timeline) -> bool {
-        self.regex.is_none()
-            || (self.searched_to >= timeline.end() && self.searched_from <= timeline.first())
+    pub fn is_done(&self, session: &Session) -> bool {
+        let is_searched = |(audience, conversation): (&Audience, &Conversation)| {
+            let timeline = conversation.live_timeline();
+            match self.ranges.get(audience) {
+                Some(range) => range.to >= timeline.end() && range.from <= timeline.first(),
+                None => timeline.first() == timeline.end(),
+            }
+        };
+        self.regex.is_none() || scope(&self.input, session).all(is_searched)
+    }
+
+    /// Whether everything that is searched is loaded, so that the server need not search.
+    pub fn is_local(&self, session: &Session) -> bool {
+        session.has_full_history(self.input.query.conversation.as_ref())
     }
 
     /// Searches the entries added since the last call, and at most `entries` older ones.
-    pub fn search_slice(&mut self, timeline: &Timeline, entries: i64) {
+    pub fn search_slice(&mut self, session: &Session, mut entries: i64) {
         let Some(regex) = self.regex.clone() else { return };
-        let oldest = self.searched_from.0.saturating_sub(entries).max(timeline.first().0);
-        let fresh = self.searched_to.0.max(timeline.first().0)..timeline.end().0;
-        for index in fresh.rev().chain((oldest..self.searched_from.0).rev()) {
+        let input = self.input.clone();
+        for (audience, conversation) in scope(&input, session) {
+            let timeline = conversation.live_timeline();
+            entries -= self.search_timeline(&regex, audience, timeline, entries);
+        }
+    }
+
+    /// Searches a timeline. Returns how many older entries were searched.
+    fn search_timeline(
+        &mut self,
+        regex: &Regex,
+        audience: &Audience,
+        timeline: &Timeline,
+        entries: i64,
+    ) -> i64 {
+        let (first, end) = (timeline.first(), timeline.end());
+        let before =
+            self.ranges.get(audience).copied().unwrap_or(SearchedRange { from: end, to: end });
+        let oldest = before.from.0.saturating_sub(entries.max(0)).max(first.0);
+        let fresh = before.to.0.max(first.0)..end.0;
+        for index in fresh.rev().chain((oldest..before.from.0).rev()) {
             let Some(TimelineEntry::Message(posted)) = timeline.get(EntryIndex(index)) else {
                 continue;
             };
@@ -141,11 +178,12 @@ impl SearchState {
             self.searched += 1;
             let message = &posted.message;
             if self.input.matches_filters(message) && regex.is_match(message.content.as_str()) {
-                self.add(SearchHit { seq: message.seq, id: message.id });
+                let conversation = audience.clone();
+                self.add(SearchHit { seq: message.seq, id: message.id, conversation });
             }
         }
-        self.searched_to = timeline.end();
-        self.searched_from = EntryIndex(oldest);
+        self.ranges.insert(audience.clone(), SearchedRange { from: EntryIndex(oldest), to: end });
+        before.from.0 - oldest
     }
 
     /// Records that the server's search was requested.
@@ -154,17 +192,16 @@ impl SearchState {
     }
 
     /// Adds results of the server.
-    pub fn add_results(&mut self, results: SearchResults, timeline: &Timeline) {
+    pub fn add_results(&mut self, results: SearchResults, session: &Session) {
         self.answer = Some(SearchAnswer { searched: results.searched, end: results.end });
         for message in results.messages {
             // Results sent before a removal must not bring the message back.
-            if timeline
-                .message(message.id)
-                .is_some_and(|posted| posted.state != MessageState::Readable)
-            {
+            let loaded = session.message(message.id);
+            if loaded.is_some_and(|posted| posted.state != MessageState::Readable) {
                 continue;
             }
-            self.add(SearchHit { seq: message.seq, id: message.id });
+            let conversation = session.conversation_of(&message);
+            self.add(SearchHit { seq: message.seq, id: message.id, conversation });
             self.not_loaded.insert(message.id, message);
         }
     }
@@ -175,10 +212,21 @@ impl SearchState {
         self.error = Some(SearchError { column: self.input.column(0), text });
     }
 
-    /// Removes a message that can no longer be read.
-    pub fn remove(&mut self, id: MessageId) {
-        self.hits.retain(|hit| hit.id != id);
+    /// Handles the change of a message. One that can no longer be read is removed, and so is one that was
+    /// edited, unless its new text is loaded and matches.
+    pub fn on_message_changed(&mut self, id: MessageId, change: MessageChange, session: &Session) {
+        let matches = |message: &Message| {
+            self.regex.as_ref().is_some_and(|regex| regex.is_match(message.content.as_str()))
+        };
+        let is_hit = match change {
+            MessageChange::Reacted | MessageChange::Pinned => return,
+            MessageChange::Removed | MessageChange::Expired => false,
+            MessageChange::Edited => session.message(id).is_some_and(|one| matches(&one.message)),
+        };
         self.not_loaded.remove(&id);
+        if !is_hit {
+            self.hits.retain(|hit| hit.id != id);
+        }
     }
 
     /// Removes the hits outside the timeline that have expired at `now`, by the server's clock.
@@ -200,6 +248,15 @@ impl SearchState {
             self.hits.insert(index, hit);
         }
     }
+}
+
+/// The conversations that are searched.
+fn scope<'a>(
+    input: &'a SearchInput,
+    session: &'a Session,
+) -> impl Iterator<Item = (&'a Audience, &'a Conversation)> {
+    let only = input.query.conversation.as_ref();
+    session.conversations().filter(move |(audience, _)| only.is_none_or(|only| only == *audience))
 }
 
 fn compile(input: &SearchInput) -> Result<Regex, SearchError> {

@@ -5,15 +5,16 @@
 
 use chrono::{DateTime, FixedOffset, NaiveDate, TimeDelta};
 
-use super::{ChatState, ResolveError};
+use super::{ResolveError, Session};
 use crate::client::duration;
-use crate::protocol::id::UserId;
+use crate::protocol::id::{RoomName, UserId};
 use crate::protocol::message::{Audience, Message, Millis};
 use crate::protocol::query::SearchQuery;
 use crate::protocol::text::SafeText;
 
 /// The filters, each with a description of its value.
-pub const SEARCH_FILTERS: [(&str, &str); 4] = [
+pub const SEARCH_FILTERS: [(&str, &str); 5] = [
+    ("in:", "a room (#ops), everyone, or the users of a direct conversation (Ann,Kim)"),
     ("from:", "start of the sender's ID, or `me`"),
     ("to:", "a user in the direct conversation, or `me`"),
     ("after:", "2026-11-22, or an age such as 7d, 3h, 30m"),
@@ -47,7 +48,7 @@ impl SearchInput {
         typed: &str,
         match_case: bool,
         now: DateTime<FixedOffset>,
-        state: &ChatState,
+        state: &Session,
     ) -> Result<Self, SearchError> {
         let mut input = Self {
             query: SearchQuery { match_case, ..SearchQuery::default() },
@@ -110,7 +111,7 @@ impl SearchInput {
         &mut self,
         word: &str,
         now: DateTime<FixedOffset>,
-        state: &ChatState,
+        state: &Session,
     ) -> Result<bool, String> {
         let Some((key, value)) = word.split_once(':') else { return Ok(false) };
         // A filter without a value is still being typed.
@@ -118,6 +119,9 @@ impl SearchInput {
         let query = &mut self.query;
         match key {
             "from" => query.from = value.map(|from| sender_prefix(from, state)),
+            "in" => {
+                query.conversation = value.map(|one| parse_conversation(one, state)).transpose()?;
+            }
             "to" => query.to = value.map(|to| parse_recipient(to, state)).transpose()?,
             "after" => query.after = value.map(|after| parse_time(after, now)).transpose()?,
             "before" => query.before = value.map(|before| parse_time(before, now)).transpose()?,
@@ -127,8 +131,12 @@ impl SearchInput {
     }
 
     fn has_filters(&self) -> bool {
-        let SearchQuery { from, to, after, before, .. } = &self.query;
-        from.is_some() || to.is_some() || after.is_some() || before.is_some()
+        let SearchQuery { conversation, from, to, after, before, .. } = &self.query;
+        conversation.is_some()
+            || from.is_some()
+            || to.is_some()
+            || after.is_some()
+            || before.is_some()
     }
 
     fn push(&mut self, c: char, column: usize) {
@@ -145,14 +153,14 @@ fn is_in_conversation_with(message: &Message, user: &UserId) -> bool {
 }
 
 /// Returns the start of the sender's ID; `me` stands for the user's own.
-fn sender_prefix(word: &str, state: &ChatState) -> String {
+fn sender_prefix(word: &str, state: &Session) -> String {
     match state.own_id() {
         Some(own_id) if word == "me" => own_id.to_string(),
         Some(_) | None => word.to_owned(),
     }
 }
 
-fn parse_recipient(word: &str, state: &ChatState) -> Result<UserId, String> {
+fn parse_recipient(word: &str, state: &Session) -> Result<UserId, String> {
     match (word, state.own_id()) {
         ("me", Some(own_id)) => Ok(own_id.clone()),
         // A whole ID may be that of an offline user.
@@ -163,6 +171,18 @@ fn parse_recipient(word: &str, state: &ChatState) -> Result<UserId, String> {
             ResolveError::Ambiguous(..) => error.to_string(),
         }),
     }
+}
+
+fn parse_conversation(word: &str, state: &Session) -> Result<Audience, String> {
+    if matches!(word, "everyone" | "all") {
+        return Ok(Audience::Everyone);
+    }
+    if word.starts_with('#') {
+        let room = RoomName::from_input(word).map_err(|error| error.to_string())?;
+        return Ok(Audience::Room(room));
+    }
+    let users = word.split(',').map(|user| parse_recipient(user, state));
+    Ok(Audience::Only(users.collect::<Result<_, _>>()?))
 }
 
 /// Parses a date, which means its local midnight, or an age.
@@ -185,7 +205,7 @@ mod tests {
     }
 
     fn parse(typed: &str) -> Result<SearchInput, SearchError> {
-        SearchInput::parse(typed, false, now(), &ChatState::new("test"))
+        SearchInput::parse(typed, false, now(), &Session::new("test"))
     }
 
     fn millis(text: &str) -> Millis {
@@ -214,6 +234,24 @@ mod tests {
                 },
             ),
             (
+                "in:#Ops x",
+                SearchQuery {
+                    pattern: "x".into(),
+                    conversation: Some(Audience::Room("#ops".parse().unwrap())),
+                    ..find()
+                },
+            ),
+            (
+                "in:Ann_1180,Kim_9021 x",
+                SearchQuery {
+                    pattern: "x".into(),
+                    conversation: Some(Audience::Only(
+                        ["Ann_1180", "Kim_9021"].map(|id| id.parse().unwrap()).into(),
+                    )),
+                    ..find()
+                },
+            ),
+            (
                 "after:2026-11-20 before:3h x",
                 SearchQuery {
                     pattern: "x".into(),
@@ -234,7 +272,7 @@ mod tests {
             ("before:2026-13-01", 7, "a date"),
             ("before:99999999999999999d", 7, "a date"),
             ("before:-1d", 7, "a date"),
-            ("ü to:tom x", 5, "no online user is named tom"),
+            ("ü to:tom x", 5, "no user is named tom"),
         ] {
             let error = parse(typed).unwrap_err();
             assert_eq!(error.column, column, "{typed}");

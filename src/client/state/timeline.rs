@@ -11,8 +11,9 @@ use crate::protocol::id::{MessageId, Seq, UserId};
 use crate::protocol::message::{Audience, Message, Millis};
 use crate::protocol::text::SafeText;
 
-/// The highest number of entries, at some 300 bytes each. Older ones are dropped.
-const MAX_ENTRIES: usize = 200_000;
+/// The highest number of entries of all conversations together, at some 300 bytes each. Older ones of a single
+/// conversation are dropped.
+pub(super) const MAX_ENTRIES: usize = 200_000;
 
 /// The highest number of messages in a run. It bounds the work for a change of one message.
 pub const MAX_RUN: u8 = 8;
@@ -93,6 +94,8 @@ pub struct TimelineMessage {
     pub state: MessageState,
     /// The position in its run; 0 starts a run.
     pub run: u8,
+    /// Grows with each change of the message, so that a cached drawing of it can be recognized as outdated.
+    pub revision: u32,
 }
 
 /// Whether the text of a message is still available.
@@ -157,6 +160,11 @@ impl Timeline {
         self.newest
     }
 
+    /// Returns the number of entries.
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
     /// Whether more history fits.
     pub fn can_load_more(&self) -> bool {
         self.entries.len() < MAX_ENTRIES
@@ -193,6 +201,7 @@ impl Timeline {
             message,
             state: MessageState::Readable,
             run,
+            revision: 0,
         })))
     }
 
@@ -214,6 +223,7 @@ impl Timeline {
                 message,
                 state: MessageState::Readable,
                 run: 0,
+                revision: 0,
             }));
         }
         // A run may span both the added and the existing messages.
@@ -267,17 +277,30 @@ impl Timeline {
             self.expiries.remove(&(expires, id));
         }
         posted.state = state;
+        posted.revision += 1;
         posted.message.content = SafeText::default();
+        posted.message.reactions.clear();
         true
     }
 
-    /// Removes the text of all messages that have expired at `now`, by the server's clock. Returns them.
-    pub fn expire(&mut self, now: Millis) -> Vec<MessageId> {
-        let mut expired = Vec::new();
-        while let Some((at, id)) = self.expiries.first().copied().filter(|(at, _)| *at <= now) {
-            if !self.remove_text(id, MessageState::Expired) {
-                self.expiries.remove(&(at, id));
+    /// Changes a readable message. Returns whether it is there.
+    pub(super) fn update(&mut self, id: MessageId, change: impl FnOnce(&mut Message)) -> bool {
+        let offset = self.index_of(id).and_then(|index| self.offset(index));
+        match offset.and_then(|offset| self.entries.get_mut(offset)) {
+            Some(TimelineEntry::Message(posted)) if posted.state == MessageState::Readable => {
+                posted.revision += 1;
+                change(&mut posted.message);
+                true
             }
+            Some(_) | None => false,
+        }
+    }
+
+    /// Returns the messages that have expired at `now`, by the server's clock, once.
+    pub(super) fn take_expired(&mut self, now: Millis) -> Vec<MessageId> {
+        let mut expired = Vec::new();
+        while let Some((_, id)) = self.expiries.first().copied().filter(|(at, _)| *at <= now) {
+            self.expiries.pop_first();
             expired.push(id);
         }
         expired
@@ -316,6 +339,7 @@ impl Timeline {
                 message,
                 state: MessageState::Readable,
                 run: 0,
+                revision: 0,
             }),
         );
         self.compute_runs(offset + 1 + usize::from(MAX_RUN));

@@ -12,7 +12,7 @@ use super::LayoutPass;
 use super::items::{Item, ItemIndex};
 use crate::client::state::history::HistoryBoundary;
 use crate::client::state::timeline::{MAX_RUN, MessageState, TimelineEntry};
-use crate::client::state::{ChatState, Delivery};
+use crate::client::state::{Delivery, Session};
 use crate::protocol::id::MessageId;
 use crate::protocol::message::Audience;
 use crate::tui::bubble::{self, Block, Bubble, Side, display_name};
@@ -27,7 +27,7 @@ const MAX_CACHED_BLOCKS: usize = 4_000;
 #[derive(Debug, Clone, Default)]
 pub struct BlockCache {
     blocks: HashMap<ItemId, (BlockKey, Rc<Block>)>,
-    wrapped: HashMap<ItemId, (u16, MessageState, Rc<[String]>)>,
+    wrapped: HashMap<ItemId, (u16, u32, Rc<[String]>)>,
 }
 
 impl BlockCache {
@@ -45,13 +45,14 @@ impl BlockCache {
     }
 }
 
-/// Everything that a block depends on besides the immutable content of its item.
+/// Everything that a block depends on. The content of an item follows from its revision.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "independent properties, compared together")]
 struct BlockKey {
     width: u16,
     inner_width: u16,
     state: MessageState,
+    revision: u32,
     starts_bubble: bool,
     ends_bubble: bool,
     picked: bool,
@@ -69,7 +70,8 @@ enum QuotedState {
     None,
     /// The message is not loaded.
     Unknown,
-    Known(MessageState),
+    /// With its revision.
+    Known(u32),
 }
 
 /// The text in the lower border of a bubble.
@@ -80,6 +82,7 @@ enum Footer {
     ExpiresIn(i64),
     Waiting,
     Sending,
+    Deferred,
     /// With the reason.
     NotSent(String),
     Id(MessageId),
@@ -108,6 +111,7 @@ impl LayoutPass<'_> {
             width,
             inner_width: 0,
             state: MessageState::Readable,
+            revision: 0,
             starts_bubble: true,
             ends_bubble: true,
             picked,
@@ -136,14 +140,15 @@ impl LayoutPass<'_> {
                 let state = self.items.state(index);
                 let quoted = match self.items.quoted(index) {
                     None => QuotedState::None,
-                    Some(id) => match self.items.chat.timeline().message(id) {
+                    Some(id) => match self.items.chat.message(id) {
                         None => QuotedState::Unknown,
-                        Some(entry) => QuotedState::Known(entry.state),
+                        Some(entry) => QuotedState::Known(entry.revision),
                     },
                 };
                 BlockKey {
                     inner_width,
                     state,
+                    revision: self.items.revision(index),
                     starts_bubble: run == 0,
                     ends_bubble: last,
                     quoted,
@@ -219,6 +224,7 @@ impl LayoutPass<'_> {
             width: self.area.width,
             inner_width: 0,
             state: self.items.state(index),
+            revision: 0,
             starts_bubble: self.items.run_position(index) == 0,
             ends_bubble: true,
             picked: false,
@@ -231,6 +237,7 @@ impl LayoutPass<'_> {
                 footer @ (Footer::None
                 | Footer::Waiting
                 | Footer::Sending
+                | Footer::Deferred
                 | Footer::NotSent(_)
                 | Footer::Id(_)) => footer,
             },
@@ -243,9 +250,10 @@ impl LayoutPass<'_> {
         let width = bubble::max_inner_width(self.area.width);
         let id = self.items.id(index);
         let state = self.items.state(index);
-        if let Some((kept, at, lines)) = self.cache.wrapped.get(&id)
+        let revision = self.items.revision(index);
+        if let Some((kept, of, lines)) = self.cache.wrapped.get(&id)
             && *kept == width
-            && *at == state
+            && *of == revision
         {
             return Rc::clone(lines);
         }
@@ -257,7 +265,7 @@ impl LayoutPass<'_> {
             (MessageState::Readable, Some(Item::Boundary(_) | Item::Other(_)) | None) => "",
         };
         let lines: Rc<[String]> = wrap(text, usize::from(width)).into();
-        self.cache.wrapped.insert(id, (width, state, Rc::clone(&lines)));
+        self.cache.wrapped.insert(id, (width, revision, Rc::clone(&lines)));
         lines
     }
 
@@ -276,6 +284,7 @@ impl LayoutPass<'_> {
             Some(Item::Pending(pending)) => match &pending.delivery {
                 Delivery::Waiting => Footer::Waiting,
                 Delivery::Sending => Footer::Sending,
+                Delivery::Deferred => Footer::Deferred,
                 Delivery::Failed(reason) => Footer::NotSent(reason.one_line()),
             },
             Some(Item::Message(_) | Item::Boundary(_) | Item::Other(_)) | None => Footer::None,
@@ -307,8 +316,8 @@ impl LayoutPass<'_> {
 }
 
 /// The one-line quote of a message: sender and text.
-pub fn quote_text(chat: &ChatState, id: MessageId) -> String {
-    match chat.timeline().message(id) {
+pub fn quote_text(chat: &Session, id: MessageId) -> String {
+    match chat.message(id) {
         Some(entry) => {
             let sender = &entry.message.sender;
             let name = if chat.is_own_id(sender) {
@@ -358,6 +367,9 @@ fn footer_span(footer: &Footer, theme: Theme) -> Option<Span<'static>> {
         }
         Footer::Waiting => Some(Span::styled("waiting…", theme.warning())),
         Footer::Sending => Some(Span::styled("sending…", theme.dim())),
+        Footer::Deferred => {
+            Some(Span::styled("waiting: the server cannot store it now", theme.warning()))
+        }
         Footer::NotSent(reason) => Some(Span::styled(format!("not sent: {reason}"), theme.error())),
         Footer::Id(id) => Some(Span::styled(id.to_string(), theme.dim())),
     }

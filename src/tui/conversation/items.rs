@@ -6,7 +6,7 @@ use crate::client::state::history::HistoryBoundary;
 use crate::client::state::timeline::{
     EntryIndex, MAX_RUN, MessageState, TimelineEntry, TimelineMessage, continues_run,
 };
-use crate::client::state::{ChatState, PendingMessage};
+use crate::client::state::{PendingMessage, Session};
 use crate::protocol::id::MessageId;
 use crate::protocol::message::{Audience, MessageKind};
 use crate::protocol::request::PostKind;
@@ -31,41 +31,45 @@ pub(super) enum Item<'a> {
 #[derive(Debug, Clone, Copy)]
 #[expect(missing_docs, reason = "the field names say it")]
 pub struct Items<'a> {
-    pub chat: &'a ChatState,
+    pub chat: &'a Session,
     /// The time zone of the screen.
     pub zone: FixedOffset,
 }
 
 impl<'a> Items<'a> {
     pub(super) fn first(&self) -> ItemIndex {
-        self.chat.timeline().first().0 - ItemIndex::from(self.chat.boundary_above().is_some())
+        self.chat.opened().timeline().first().0
+            - ItemIndex::from(self.chat.opened().boundary_above().is_some())
     }
 
     pub(super) fn end(&self) -> ItemIndex {
-        if self.chat.shows_latest() {
-            self.pending_index(self.chat.pending().len())
+        if self.chat.opened().shows_latest() {
+            self.pending_index(self.chat.opened().pending().len())
         } else {
             self.pending_index(1)
         }
     }
 
     fn pending_index(&self, count: usize) -> ItemIndex {
-        self.chat.timeline().end().0.saturating_add_unsigned(count as u64)
+        self.chat.opened().timeline().end().0.saturating_add_unsigned(count as u64)
     }
 
     pub(super) fn item(&self, index: ItemIndex) -> Option<Item<'a>> {
-        match self.chat.timeline().get(EntryIndex(index)) {
+        match self.chat.opened().timeline().get(EntryIndex(index)) {
             Some(TimelineEntry::Message(entry)) => Some(Item::Message(entry)),
             Some(entry) => Some(Item::Other(entry)),
-            None if index < self.chat.timeline().first().0 => {
-                self.chat.boundary_above().filter(|_| index == self.first()).map(Item::Boundary)
-            }
-            None if !self.chat.shows_latest() => {
+            None if index < self.chat.opened().timeline().first().0 => self
+                .chat
+                .opened()
+                .boundary_above()
+                .filter(|_| index == self.first())
+                .map(Item::Boundary),
+            None if !self.chat.opened().shows_latest() => {
                 (index + 1 == self.end()).then_some(Item::Boundary(HistoryBoundary::Later))
             }
             None => {
-                let index = index - self.chat.timeline().end().0;
-                self.chat.pending().get(usize::try_from(index).ok()?).map(Item::Pending)
+                let index = index - self.chat.opened().timeline().end().0;
+                self.chat.opened().pending().get(usize::try_from(index).ok()?).map(Item::Pending)
             }
         }
     }
@@ -73,7 +77,9 @@ impl<'a> Items<'a> {
     /// Whether the item is the first unread message.
     pub(super) fn is_first_unread(&self, index: ItemIndex) -> bool {
         match self.item(index) {
-            Some(Item::Message(entry)) => self.chat.first_unread() == Some(entry.message.id),
+            Some(Item::Message(entry)) => {
+                self.chat.opened().first_unread() == Some(entry.message.id)
+            }
             Some(Item::Pending(_) | Item::Boundary(_) | Item::Other(_)) | None => false,
         }
     }
@@ -89,11 +95,12 @@ impl<'a> Items<'a> {
 
     pub(super) fn index_of(&self, id: &ItemId) -> Option<ItemIndex> {
         match id {
-            ItemId::Message(id) => self.chat.timeline().index_of(*id).map(|index| index.0),
+            ItemId::Message(id) => self.chat.opened().timeline().index_of(*id).map(|index| index.0),
             ItemId::Other(index) => Some(index.0),
             ItemId::Boundary(_) => None,
             ItemId::Pending(cid) => {
-                let index = self.chat.pending().iter().position(|pending| pending.cid == *cid)?;
+                let index =
+                    self.chat.opened().pending().iter().position(|pending| pending.cid == *cid)?;
                 Some(self.pending_index(index))
             }
         }
@@ -125,10 +132,14 @@ impl<'a> Items<'a> {
         match self.item(index) {
             Some(Item::Message(entry)) => {
                 // The first loaded message and the first unread one start a bubble.
-                let unread =
-                    self.chat.first_unread().and_then(|id| self.chat.timeline().index_of(id));
+                let unread = self
+                    .chat
+                    .opened()
+                    .first_unread()
+                    .and_then(|id| self.chat.opened().timeline().index_of(id));
                 let line = unread.map(|index| index.0).filter(|line| *line <= index);
-                let kept = index - line.unwrap_or(i64::MIN).max(self.chat.timeline().first().0);
+                let kept =
+                    index - line.unwrap_or(i64::MIN).max(self.chat.opened().timeline().first().0);
                 entry.run.min(u8::try_from(kept).unwrap_or(u8::MAX))
             }
             Some(Item::Pending(_)) if index > self.first() => {
@@ -208,6 +219,14 @@ impl<'a> Items<'a> {
             Some(Item::Pending(_) | Item::Boundary(_) | Item::Other(_)) | None => {
                 MessageState::Readable
             }
+        }
+    }
+
+    /// How often the item was changed.
+    pub(super) fn revision(&self, index: ItemIndex) -> u32 {
+        match self.item(index) {
+            Some(Item::Message(entry)) => entry.revision,
+            Some(Item::Pending(_) | Item::Boundary(_) | Item::Other(_)) | None => 0,
         }
     }
 

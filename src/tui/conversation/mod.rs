@@ -18,6 +18,7 @@ use super::bubble::Block;
 use super::model::{ItemId, Viewport};
 use super::theme::Theme;
 use crate::client::state::timeline::{EntryIndex, MessageState};
+use crate::protocol::id::MessageId;
 
 /// The next page of the history is loaded when one of the oldest items, this many, is visible.
 const NEAR_TOP_ITEMS: ItemIndex = 10;
@@ -47,6 +48,14 @@ pub struct VisibleItems {
 }
 
 impl VisibleItems {
+    /// The newest visible message that is stored.
+    pub fn newest_stored(&self) -> Option<MessageId> {
+        self.items.iter().rev().find_map(|item| match item.id {
+            ItemId::Message(id) => Some(id),
+            ItemId::Pending(_) | ItemId::Boundary(_) | ItemId::Other(_) => None,
+        })
+    }
+
     /// The newest visible message.
     pub fn newest_message(&self) -> Option<ItemId> {
         let mut ids = self.items.iter().rev().map(|item| &item.id);

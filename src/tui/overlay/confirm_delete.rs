@@ -5,14 +5,14 @@ use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, BorderType, Clear, Padding, Paragraph, Widget};
 
-use crate::client::state::ChatState;
+use crate::client::state::Session;
 use crate::protocol::id::MessageId;
 use crate::tui::conversation::quote_text;
 use crate::tui::theme::Theme;
 use crate::tui::wrap::shorten;
 
 /// Draws the question about the message `id`.
-pub fn draw(chat: &ChatState, id: MessageId, area: Rect, theme: Theme, buffer: &mut Buffer) {
+pub fn draw(chat: &Session, id: MessageId, area: Rect, theme: Theme, buffer: &mut Buffer) {
     Clear.render(area, buffer);
     let width = usize::from(area.width.saturating_sub(4));
     let quote = shorten(&quote_text(chat, id), width);

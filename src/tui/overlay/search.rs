@@ -11,10 +11,9 @@ use tui_textarea::TextArea;
 use unicode_segmentation::UnicodeSegmentation;
 use unicode_width::UnicodeWidthStr;
 
-use crate::client::state::ChatState;
-use crate::client::state::search::{SearchAnswer, SearchState};
+use crate::client::state::search::{SearchAnswer, SearchHit, SearchState};
 use crate::client::state::search_input::SearchInput;
-use crate::client::state::timeline::Timeline;
+use crate::client::state::{MessageChange, Session};
 use crate::protocol::event::{self, SearchEnd};
 use crate::protocol::id::{Cid, MessageId};
 use crate::protocol::message::{Audience, Message, Millis};
@@ -37,18 +36,18 @@ const CONTEXT_WIDTH: usize = 24;
 /// The hits of a search that was closed by jumping to one of them.
 #[derive(Debug, Clone)]
 pub struct SearchHitList {
-    hits: Vec<MessageId>,
+    hits: Vec<SearchHit>,
     current_index: usize,
 }
 
 impl SearchHitList {
     /// The hit that was jumped to last.
-    pub fn current(&self) -> Option<MessageId> {
-        self.hits.get(self.current_index).copied()
+    pub fn current(&self) -> Option<&SearchHit> {
+        self.hits.get(self.current_index)
     }
 
     /// Moves to the next older or newer hit. Returns `None`, without moving, if there is none.
-    pub fn advance(&mut self, older: bool) -> Option<MessageId> {
+    pub fn advance(&mut self, older: bool) -> Option<&SearchHit> {
         let next = if older {
             self.current_index.checked_add(1)
         } else {
@@ -60,7 +59,7 @@ impl SearchHitList {
 
     /// Removes a message that can no longer be read.
     pub fn remove(&mut self, id: MessageId) {
-        if let Some(removed) = self.hits.iter().position(|hit| *hit == id) {
+        if let Some(removed) = self.hits.iter().position(|hit| hit.id == id) {
             self.hits.remove(removed);
             self.current_index -=
                 usize::from(removed < self.current_index || self.current_index == self.hits.len())
@@ -84,22 +83,25 @@ pub struct SearchOverlay {
     top: usize,
     /// When to send the request to the server; `None` if it is sent or not needed.
     request_due: Option<DateTime<FixedOffset>>,
+    /// When the last request was due.
+    requested_at: Option<DateTime<FixedOffset>>,
     /// The ID of the last request.
     cid: Option<Cid>,
 }
 
 impl SearchOverlay {
     /// Opens the search with `typed` in its input, and starts it.
-    pub fn new(typed: &str, chat: &ChatState, now: DateTime<FixedOffset>) -> Self {
+    pub fn new(typed: &str, chat: &Session, now: DateTime<FixedOffset>) -> Self {
         let mut input = text_area();
         input.insert_str(typed.replace('\n', " "));
         let mut search = Self {
-            search: SearchState::new(Ok(SearchInput::default()), chat.timeline()),
+            search: SearchState::new(Ok(SearchInput::default())),
             input,
             match_case: false,
             selected: 0,
             top: 0,
             request_due: None,
+            requested_at: None,
             cid: None,
         };
         search.restart(chat, now);
@@ -122,24 +124,24 @@ impl SearchOverlay {
     }
 
     /// Restarts the search after the input changed.
-    pub fn restart(&mut self, chat: &ChatState, now: DateTime<FixedOffset>) {
+    pub fn restart(&mut self, chat: &Session, now: DateTime<FixedOffset>) {
         let query = SearchInput::parse(&self.text(), self.match_case, now, chat);
-        self.search = SearchState::new(query, chat.timeline());
+        self.search = SearchState::new(query);
         (self.selected, self.top) = (0, 0);
         self.cid = None;
-        self.request_due = (!chat.has_full_history()).then(|| now + TYPING_PAUSE);
-        self.step(chat.timeline());
+        self.request_due = (!self.search.is_local(chat)).then(|| now + TYPING_PAUSE);
+        self.step(chat);
     }
 
     /// Toggles case-sensitive matching.
-    pub fn toggle_case(&mut self, chat: &ChatState, now: DateTime<FixedOffset>) {
+    pub fn toggle_case(&mut self, chat: &Session, now: DateTime<FixedOffset>) {
         self.match_case = !self.match_case;
         self.restart(chat, now);
     }
 
     /// Searches the next entries of the loaded timeline.
-    pub fn step(&mut self, timeline: &Timeline) {
-        self.keep_selection(|search| search.search_slice(timeline, ENTRIES_PER_STEP));
+    pub fn step(&mut self, chat: &Session) {
+        self.keep_selection(|search| search.search_slice(chat, ENTRIES_PER_STEP));
     }
 
     /// When to send the request to the server.
@@ -148,19 +150,18 @@ impl SearchOverlay {
     }
 
     /// Schedules the request again, after the connection was lost.
-    pub fn retry_request(&mut self, now: DateTime<FixedOffset>) {
-        self.request_due = Some(now);
+    pub fn mark_lost(&mut self) {
+        self.request_due = self.requested_at;
         self.cid = None;
     }
 
-    /// Takes the request to send now under the ID `cid`. `None` if there is nothing to search for.
-    pub fn take_request(&mut self, cid: Cid) -> Option<SearchQuery> {
-        self.request_due = None;
+    /// Takes the query to send now. `None` if there is nothing to search for.
+    pub fn take_query(&mut self) -> Option<SearchQuery> {
+        self.requested_at = self.request_due.take();
         self.search.regex()?;
         match self.search.input().query.clone().validated() {
             Ok(find) => {
                 self.search.mark_asked();
-                self.cid = Some(cid);
                 Some(find)
             }
             Err(refusal) => {
@@ -170,14 +171,19 @@ impl SearchOverlay {
         }
     }
 
+    /// Records the ID of the request that the query was sent with.
+    pub fn set_request(&mut self, cid: Cid) {
+        self.cid = Some(cid);
+    }
+
     /// Whether `cid` is the ID of the last request.
     pub fn is_current_request(&self, cid: Option<&Cid>) -> bool {
         cid.is_some() && self.cid.as_ref() == cid
     }
 
     /// Merges results of the server into the hits.
-    pub fn on_results(&mut self, results: event::SearchResults, timeline: &Timeline) {
-        self.keep_selection(|search| search.add_results(results, timeline));
+    pub fn on_results(&mut self, results: event::SearchResults, chat: &Session) {
+        self.keep_selection(|search| search.add_results(results, chat));
     }
 
     /// Shows why the server rejected the search.
@@ -185,9 +191,9 @@ impl SearchOverlay {
         self.search.set_error(text);
     }
 
-    /// Removes a message that can no longer be read.
-    pub fn remove(&mut self, id: MessageId) {
-        self.keep_selection(|search| search.remove(id));
+    /// Handles the change of a message, which may be a hit.
+    pub fn on_message_changed(&mut self, id: MessageId, change: MessageChange, chat: &Session) {
+        self.keep_selection(|search| search.on_message_changed(id, change, chat));
     }
 
     /// Removes hits that have expired at `now`, by the server's clock.
@@ -205,7 +211,7 @@ impl SearchOverlay {
     /// Applies a change to the hits. The selected hit stays selected, except that the top row stays the top
     /// row.
     fn keep_selection(&mut self, change: impl FnOnce(&mut SearchState)) {
-        let before = self.search.hits().get(self.selected).copied().filter(|_| self.selected > 0);
+        let before = self.search.hits().get(self.selected).cloned().filter(|_| self.selected > 0);
         change(&mut self.search);
         let hits = self.search.hits();
         let now = before.and_then(|before| hits.iter().position(|hit| *hit == before));
@@ -213,8 +219,8 @@ impl SearchOverlay {
     }
 
     /// Whether the loaded timeline is searched completely.
-    pub fn is_done(&self, timeline: &Timeline) -> bool {
-        self.search.is_done(timeline)
+    pub fn is_done(&self, chat: &Session) -> bool {
+        self.search.is_done(chat)
     }
 
     /// Moves the selection by this many rows.
@@ -230,7 +236,7 @@ impl SearchOverlay {
 
     /// The hits, positioned at the selected one. `None` if there are none.
     pub fn hit_list(&self) -> Option<SearchHitList> {
-        let hits: Vec<MessageId> = self.search.hits().iter().map(|hit| hit.id).collect();
+        let hits = self.search.hits().to_vec();
         (self.selected < hits.len()).then_some(SearchHitList { hits, current_index: self.selected })
     }
 
@@ -250,7 +256,7 @@ impl SearchOverlay {
         &self,
         area: Rect,
         rows: &[(usize, Rect)],
-        chat: &ChatState,
+        chat: &Session,
         now: DateTime<FixedOffset>,
         theme: Theme,
         buffer: &mut Buffer,
@@ -278,8 +284,7 @@ impl SearchOverlay {
         }
         for (index, row) in rows {
             let hit = self.search.hits().get(*index);
-            if let Some(message) = hit.and_then(|hit| self.search.message(hit.id, chat.timeline()))
-            {
+            if let Some(message) = hit.and_then(|hit| self.search.message(hit, chat)) {
                 let line = self.hit_line(message, chat, now, theme, row.width);
                 let line = if *index == self.selected {
                     line.patch_style(theme.selection())
@@ -307,7 +312,7 @@ impl SearchOverlay {
         Line::styled(text, theme.dim())
     }
 
-    fn count_text(&self, chat: &ChatState) -> String {
+    fn count_text(&self, chat: &Session) -> String {
         if self.search.regex().is_none() {
             return String::new();
         }
@@ -320,7 +325,7 @@ impl SearchOverlay {
     }
 
     /// How many messages have been searched, and a suffix that says why not all were.
-    fn progress(&self, chat: &ChatState) -> (u64, &'static str) {
+    fn progress(&self, chat: &Session) -> (u64, &'static str) {
         let local = self.search.searched() as u64;
         match self.search.answer() {
             Some(SearchAnswer { searched, end }) if self.cid.is_some() => {
@@ -333,12 +338,10 @@ impl SearchOverlay {
                 };
                 (searched.max(local), more)
             }
-            Some(_) | None if !chat.has_full_history() && !chat.is_online() => {
+            Some(_) | None if !self.search.is_local(chat) && !chat.is_online() => {
                 (local, " (not connected: loaded messages only)")
             }
-            Some(_) | None if self.request_due.is_some() || !self.is_done(chat.timeline()) => {
-                (local, "…")
-            }
+            Some(_) | None if self.request_due.is_some() || !self.is_done(chat) => (local, "…"),
             Some(_) | None => (local, ""),
         }
     }
@@ -346,7 +349,7 @@ impl SearchOverlay {
     fn hit_line(
         &self,
         message: &Message,
-        chat: &ChatState,
+        chat: &Session,
         now: DateTime<FixedOffset>,
         theme: Theme,
         width: u16,
@@ -361,8 +364,9 @@ impl SearchOverlay {
             Span::styled(name, theme.name(&message.sender))
         };
         spans.push(who);
-        match message.audience {
-            Audience::Everyone | Audience::Room(_) => {}
+        match &message.audience {
+            Audience::Everyone => {}
+            Audience::Room(room) => spans.push(Span::styled(format!(" {room}"), theme.dim())),
             Audience::Only(_) => spans.push(Span::styled(" (private)", theme.private())),
         }
         spans.push(Span::raw("  "));

@@ -14,7 +14,7 @@ use ratatui::layout::Size;
 use crate::client;
 use crate::client::state::history::ReadPosition;
 use crate::protocol::event::{Deleted, Event, HistoryPage, Welcome};
-use crate::protocol::id::{MessageId, Seq, UserId};
+use crate::protocol::id::{Cid, MessageId, Seq, UserId};
 use crate::protocol::limits::Limits;
 use crate::protocol::mention::Mentions;
 use crate::protocol::message::{Audience, Message, MessageKind};
@@ -182,6 +182,11 @@ impl UiHarness {
 
     pub(super) fn server_event(&mut self, event: Event) -> &mut Self {
         self.client_event(client::ClientEvent::Received(event))
+    }
+
+    /// The client did not take a request.
+    pub(super) fn send_failed(&mut self, cid: Option<Cid>, reason: SafeText) -> &mut Self {
+        self.dispatch(UiEvent::SendFailed { cid, reason })
     }
 
     /// Several server events before one frame.
@@ -355,9 +360,17 @@ impl UiHarness {
         panic!("{text:?} is not on the screen:\n{}", self.screen());
     }
 
-    /// The effects since the last check.
+    /// The effects since the last check, without the requests that every session makes by itself.
     pub(super) fn effects(&mut self) -> Vec<UiEffect> {
-        std::mem::take(&mut self.effects)
+        let mut effects = std::mem::take(&mut self.effects);
+        effects.retain(|effect| {
+            let UiEffect::Send(_, request) = effect else { return true };
+            !matches!(
+                request,
+                Request::Conversations | Request::Users { .. } | Request::Read { .. }
+            )
+        });
+        effects
     }
 
     /// The requests sent since the last check; for posts, audience, kind and text.

@@ -20,7 +20,7 @@ fn conversation_rows(ui: &UiHarness) -> Vec<String> {
 
 fn loaded_seqs(ui: &UiHarness) -> Vec<u64> {
     let mut seqs: Vec<u64> =
-        ui.model.chat.timeline().newest_first().map(|message| message.seq.0).collect();
+        ui.model.chat.opened().timeline().newest_first().map(|message| message.seq.0).collect();
     seqs.reverse();
     seqs
 }
@@ -66,7 +66,7 @@ fn scrolling_up_loads_pages_without_jumping() {
 #[test]
 fn live_and_paged_messages_form_the_same_bubbles() {
     let runs = |ui: &UiHarness| {
-        let timeline = ui.model.chat.timeline();
+        let timeline = ui.model.chat.opened().timeline();
         let entries = timeline.newest_first().map(|message| timeline.message(message.id).unwrap());
         entries.map(|entry| entry.run).collect::<Vec<_>>()
     };
@@ -128,19 +128,19 @@ fn jump_to_unloaded_message_loads_its_context() {
         ui.keys("<pagedown>");
     }
     ui.shows("older messages · End jumps").keys("<end>");
-    assert_eq!(ui.answer_history(), [HistoryRange::Latest]);
-    ui.shows("message number 502").hides("older messages").hides("1 newer");
-    assert_eq!(loaded_seqs(&ui), (403..=502).collect::<Vec<_>>());
+    ui.shows("meanwhile").hides("older messages").hides("1 newer");
+    assert_eq!(ui.answer_history(), [], "the latest messages stayed loaded");
+    assert_eq!(loaded_seqs(&ui), (401..=502).collect::<Vec<_>>());
 }
 
 #[test]
 fn sending_from_history_returns_to_latest() {
     let mut ui = UiHarness::with_log(500, None);
     ui.answer_history();
-    ui.model.pending_jump = Some(ui.logged_message(120).id);
-    ui.wait(1).answer_history();
+    let to = ui.logged_message(120).id;
+    ui.post("Ann_1180", Audience::Everyone, MessageKind::Reply { to }, "as I said");
+    ui.click("message 100120").answer_history();
     ui.keys("<esc>hello<enter>").shows("waiting…");
-    ui.answer_history();
     ui.shows("waiting…").shows("message number 500");
 }
 
@@ -187,40 +187,41 @@ fn refused_history_request_is_not_repeated() {
     assert!(ui.effects().is_empty());
 }
 
-/// Answers the pending request with a failed read. Returns what was requested.
-fn fail_read(ui: &mut UiHarness) -> Request {
-    let Some(UiEffect::Send(cid, request)) = ui.effects().pop() else { panic!("no request") };
-    ui.server_event(Event::Error(ErrorReply::new(&Refusal::NotRead("its disk fails"), cid)));
-    ui.shows("its disk fails").wait(2);
-    assert!(ui.effects().is_empty(), "the user decides when to try again");
-    request
-}
-
 #[test]
-fn failed_page_is_requested_again_when_the_user_scrolls() {
-    let mut ui = UiHarness::with_log(250, None);
-    let recent = HistoryQuery::Before(None);
-    assert_eq!(fail_read(&mut ui), Request::History(recent));
-    ui.keys("<pageup>").wait(0);
-    assert_eq!(ui.answer_history(), [recent]);
-    ui.keys("<home>").wait(0);
-    let earlier = HistoryQuery::Before(Some(Seq(151)));
-    assert_eq!(fail_read(&mut ui), Request::History(earlier));
-    ui.keys("<pageup>").wait(0);
-    assert_eq!(ui.answer_history(), [earlier]);
-    assert_eq!(loaded_seqs(&ui), (51..=250).collect::<Vec<_>>());
-}
-
-#[test]
-fn failed_jump_can_be_repeated() {
+fn jump_to_a_deleted_message_is_requested_once_and_breaks_nothing() {
     let mut ui = UiHarness::with_log(500, None);
     ui.answer_history();
     let to = ui.logged_message(120).id;
     ui.post("Ann_1180", Audience::Everyone, MessageKind::Reply { to }, "as I said");
     ui.click("message 100120");
-    let around = HistoryQuery::Around(to);
-    assert_eq!(fail_read(&mut ui), Request::History(around));
-    ui.click("message 100120");
-    assert_eq!(ui.answer_history(), [around]);
-    ui.shows("message number 120 ");
+    let Some(UiEffect::Send(cid, _)) = ui.effects().pop() else { panic!() };
+    let refused = ErrorReply::new(&Refusal::UnknownMessage(to), cid);
+    ui.server_event(Event::Error(refused)).shows("message 100120 not found").wait(2);
+    assert_eq!(ui.effects(), [], "it is not asked again");
+    ui.keys("<home>").wait(0);
+    assert_eq!(ui.answer_history(), [HistoryRange::Before(Seq(401))], "paging still works");
+}
+
+#[test]
+fn click_on_a_quote_while_offline_does_not_jump_later() {
+    let mut ui = UiHarness::with_log(500, None);
+    ui.answer_history();
+    let to = ui.logged_message(120).id;
+    ui.post("Ann_1180", Audience::Everyone, MessageKind::Reply { to }, "as I said");
+    let reason = SafeText::clean("connection lost");
+    ui.client_event(client::ClientEvent::Disconnected { reason, retry_in: Duration::from_secs(1) });
+    ui.click("message 100120").shows("not connected: message 100120 cannot be loaded now");
+    ui.log_in(true).wait(2);
+    assert_eq!(ui.effects(), []);
+}
+
+#[test]
+fn request_that_was_not_sent_is_sent_again_later() {
+    let mut ui = UiHarness::with_log(500, None);
+    let Some(UiEffect::Send(cid, _)) = ui.effects().pop() else { panic!() };
+    let reason = SafeText::clean("too many requests are waiting");
+    ui.send_failed(cid, reason).shows("too many requests");
+    assert_eq!(ui.effects(), [], "not at once");
+    ui.wait(1);
+    assert_eq!(ui.answer_history(), [HistoryRange::Latest]);
 }

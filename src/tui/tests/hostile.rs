@@ -72,9 +72,15 @@ fn show_everywhere(texts: &[String]) {
         decoded(&message(index + 1, text, &fields))
     }));
     assert_clean(&ui, texts);
+    let mut shown = ui.screen();
+    // The private messages are in a conversation of their own.
+    ui.click("[ ] Kim_9021");
+    assert_clean(&ui, texts);
+    shown.push_str(&ui.screen());
+    ui.keys("<alt-e>");
     for text in texts {
         let (number, _) = text.split_once(' ').unwrap();
-        assert!(ui.screen().contains(number), "{number} is not shown:\n{}", ui.screen());
+        assert!(shown.contains(number), "{number} is not shown:\n{shown}");
     }
     ui.resize(100, 30);
     // As errors, as the reason of a disconnect, and as a draft.

@@ -64,7 +64,7 @@ fn to_line_names_the_recipients() {
     ui.shows("To: [Ann_1180 ×]").keys("<alt-e>").shows("To: everyone");
     ui.keys("@kim hi").shows("To: [Kim_9021] private").keys("<enter>");
     assert_eq!(ui.sent(), ["Only({Kim_9021}) Plain hi"]);
-    ui.shows("To: everyone").keys("@Zed hi").shows("no online user is named Zed").keys("<enter>");
+    ui.shows("To: everyone").keys("@Zed hi").shows("no user is named Zed").keys("<enter>");
     assert!(ui.sent().is_empty());
     ui.shows("@Zed hi");
 }
@@ -94,11 +94,15 @@ fn reply_goes_to_the_audience_of_its_message() {
     let mut ui = UiHarness::new(100, 24);
     ui.post_to_all("Ann_1180", "public");
     ui.post("Kim_9021", only(&["Bob_4572", "Ann_1180"]), MessageKind::Plain, "private");
+    ui.shows("new message from Kim_9021 in Ann_1180, Kim_9021").hides("│ private");
+    ui.click("[ ] Ann_1180").click("[ ] Kim_9021").shows("│ private").hides("│ public");
     ui.keys("<up>").shows("message 100002").keys("r");
     ui.shows("┃ reply to Kim_9021: private").shows("To: [Ann_1180 ×] [Kim_9021 ×]");
-    ui.keys("<esc>").shows("To: everyone").keys("<ctrl-r>sure<enter>");
+    ui.keys("<esc>").shows("To: [Ann_1180 ×] [Kim_9021 ×]").keys("<ctrl-r>sure<enter>");
     assert_eq!(ui.sent(), ["Only({Ann_1180, Kim_9021}) Reply { to: MessageId(100002) } sure"]);
-    ui.shows("To: everyone");
+    // A reply does not move to another conversation.
+    ui.keys("<ctrl-r><alt-e>").shows("To: everyone").hides("reply to").keys("aloud<enter>");
+    assert_eq!(ui.sent(), ["Everyone Plain aloud"]);
 }
 
 #[test]
@@ -201,7 +205,7 @@ fn failed_message_can_be_edited_and_resent() {
         cid,
     };
     ui.server_event(Event::Error(refused)).shows("not sent: the server is full");
-    ui.keys("<alt-e><up>e").hides("not sent").shows("To: [Ann_1180 ×]").keys("!<enter>");
+    ui.keys("<up>e").hides("not sent").shows("To: [Ann_1180 ×]").keys("!<enter>");
     assert_eq!(ui.sent(), ["Only({Ann_1180}) Plain important!"]);
 }
 

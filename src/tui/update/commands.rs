@@ -2,11 +2,15 @@
 
 use chrono::{DateTime, FixedOffset};
 
+use super::history::reset_view;
 use super::keys::complete;
 use super::send::send;
-use crate::client::state::ChatState;
+use crate::client::state::Session;
+use crate::client::state::history::HistoryRequest;
+use crate::client::state::search::SearchHit;
 use crate::client::state::timeline::MessageState;
-use crate::protocol::id::MessageId;
+use crate::protocol::id::{MessageId, UserId};
+use crate::protocol::message::Audience;
 use crate::protocol::request::Request;
 use crate::tui::command::UiCommand;
 use crate::tui::conversation::{Items, duration};
@@ -28,7 +32,7 @@ pub(super) fn execute(
         UiCommand::Help => model.overlays.push(Overlay::Help { top: 0 }),
         UiCommand::Search => open_search(model, now, ""),
         UiCommand::FocusPeople => model.focus = Focus::People(0),
-        UiCommand::ToEveryone => model.composer.recipients.clear(),
+        UiCommand::ToEveryone => open_conversation(model, &Audience::Everyone),
         UiCommand::CycleExpiry => cycle_expiry(model),
         UiCommand::PageUp => scroll(model, page_rows(model)),
         UiCommand::PageDown => scroll(model, -page_rows(model)),
@@ -47,15 +51,15 @@ pub(super) fn execute(
         UiCommand::Delete => ask_to_delete(model),
         UiCommand::Copy => return copy_picked(model),
         UiCommand::EditFailed => return edit_failed(model),
-        UiCommand::NextHit => go_to_hit(model, true),
-        UiCommand::PreviousHit => go_to_hit(model, false),
+        UiCommand::NextHit => return go_to_hit(model, true),
+        UiCommand::PreviousHit => return go_to_hit(model, false),
         UiCommand::PersonUp => move_person(model, -1),
         UiCommand::PersonDown => move_person(model, 1),
         UiCommand::TogglePerson => toggle_focused_person(model),
         UiCommand::HitUp => with_search(model, |search, _| search.move_selection(-1)),
         UiCommand::HitDown => with_search(model, |search, _| search.move_selection(1)),
         UiCommand::MatchCase => with_search(model, |search, chat| search.toggle_case(chat, now)),
-        UiCommand::GoToHit => open_selected_hit(model),
+        UiCommand::GoToHit => return open_selected_hit(model),
         UiCommand::ScrollUp => scroll(model, 1),
         UiCommand::ScrollDown => scroll(model, -1),
     }
@@ -93,23 +97,44 @@ fn page_rows(model: &Model) -> i64 {
     i64::from(area.height.saturating_sub(3).max(1))
 }
 
-/// Scrolls to the newest message, and loads the newest page if an older one is shown.
+/// Scrolls to the newest message, in place of an excerpt if one is shown.
 pub(super) fn scroll_to_latest(model: &mut Model) {
+    let open = model.chat.open_audience().clone();
+    if model.chat.return_to_latest(&open).is_some() {
+        reset_view(model);
+    }
     model.viewport = Viewport::Live;
     model.scroll_by = 0;
-    model.returning_to_live = !model.chat.shows_latest();
-    model.pending_jump = None;
-    model.chat.retry_history();
 }
 
-/// Picks a message and makes it visible. Loads the history around it first if necessary.
-pub(super) fn go_to_message(model: &mut Model, id: MessageId) {
-    if model.chat.timeline().message(id).is_some() {
-        pick(model, ItemId::Message(id));
-    } else {
-        model.pending_jump = Some(id);
-        model.returning_to_live = false;
+/// Opens a conversation, unless it is open. A reply belongs to the conversation in which it was started.
+pub(super) fn open_conversation(model: &mut Model, audience: &Audience) {
+    if audience != model.chat.open_audience() {
+        model.chat.open(audience);
+        model.composer.cancel_reply();
+        reset_view(model);
     }
+}
+
+/// Picks a message of the open conversation and makes it visible. Loads the history around it first if
+/// necessary.
+pub(super) fn go_to_message(model: &mut Model, id: MessageId) -> Vec<UiEffect> {
+    if model.chat.opened().live_timeline().message(id).is_some() {
+        let open = model.chat.open_audience().clone();
+        if model.chat.return_to_latest(&open).is_some() {
+            reset_view(model);
+        }
+    }
+    if model.chat.opened().timeline().message(id).is_some() {
+        pick(model, ItemId::Message(id));
+        return Vec::new();
+    }
+    let open = model.chat.open_audience().clone();
+    let request = model.chat.request_history(&open, HistoryRequest::Around(id));
+    if request.is_none() {
+        model.show_error(format!("not connected: message {id} cannot be loaded now"));
+    }
+    request.into_iter().map(|(cid, request)| UiEffect::Send(Some(cid), request)).collect()
 }
 
 fn cycle_expiry(model: &mut Model) {
@@ -192,7 +217,7 @@ fn pick_neighbour(model: &mut Model, now: DateTime<FixedOffset>, older: bool) {
 fn readable_id(model: &Model, item: &ItemId) -> Option<MessageId> {
     match item {
         ItemId::Message(id) => {
-            let message = model.chat.timeline().message(*id)?;
+            let message = model.chat.opened().timeline().message(*id)?;
             (message.state == MessageState::Readable).then_some(*id)
         }
         ItemId::Pending(_) | ItemId::Boundary(_) | ItemId::Other(_) => None,
@@ -215,7 +240,7 @@ fn reply_picked(model: &mut Model) {
 
 fn reply_latest(model: &mut Model) {
     let chat = &model.chat;
-    let mut messages = chat.timeline().newest_first();
+    let mut messages = chat.opened().timeline().newest_first();
     let latest =
         messages.find(|message| !chat.is_own_id(&message.sender)).map(|message| message.id);
     drop(messages);
@@ -226,13 +251,13 @@ fn reply_latest(model: &mut Model) {
 }
 
 fn begin_reply(model: &mut Model, id: MessageId) {
-    model.composer.start_reply(id, &model.chat);
+    model.composer.start_reply(id);
     model.focus = Focus::Typing;
 }
 
 fn ask_to_delete(model: &mut Model) {
     let Some(id) = picked_readable(model) else { return };
-    let entry = model.chat.timeline().message(id);
+    let entry = model.chat.opened().timeline().message(id);
     if entry.is_some_and(|entry| model.chat.is_own_id(&entry.message.sender)) {
         model.overlays.push(Overlay::ConfirmDelete(id));
     } else {
@@ -256,12 +281,13 @@ fn delete_confirmed(model: &mut Model) -> Vec<UiEffect> {
 
 /// Asks the server to delete a message.
 pub(super) fn delete(model: &mut Model, id: MessageId) -> Vec<UiEffect> {
-    vec![UiEffect::Send(model.chat.next_cid(), Request::Delete(id))]
+    let change = model.chat.change(Request::Delete(id));
+    change.into_iter().map(|(cid, request)| UiEffect::Send(Some(cid), request)).collect()
 }
 
 fn copy_picked(model: &mut Model) -> Vec<UiEffect> {
     let Some(id) = picked_readable(model) else { return Vec::new() };
-    let Some(entry) = model.chat.timeline().message(id) else { return Vec::new() };
+    let Some(entry) = model.chat.opened().timeline().message(id) else { return Vec::new() };
     let text = entry.message.content.as_str().to_owned();
     model.show_notice(format!("copied {} characters", text.chars().count()));
     vec![UiEffect::Copy(text)]
@@ -278,23 +304,28 @@ fn edit_failed(model: &mut Model) -> Vec<UiEffect> {
         return Vec::new();
     };
     model.focus = Focus::Typing;
-    model.composer.restore_unsent(post);
+    model.composer.restore_unsent(&post);
     vec![UiEffect::DiscardPending(cid)]
 }
 
-fn go_to_hit(model: &mut Model, older: bool) {
+fn go_to_hit(model: &mut Model, older: bool) -> Vec<UiEffect> {
     let Some(hits) = &mut model.search_hits else {
         model.show_error("no search hits (Ctrl-F searches)");
-        return;
+        return Vec::new();
     };
-    match hits.advance(older) {
-        Some(id) => {
-            let position = hits.position_text();
-            go_to_message(model, id);
-            model.show_notice(position);
-        }
-        None => model.show_notice(if older { "no older hit" } else { "no newer hit" }),
-    }
+    let Some(hit) = hits.advance(older).cloned() else {
+        model.show_notice(if older { "no older hit" } else { "no newer hit" });
+        return Vec::new();
+    };
+    let position = hits.position_text();
+    show_hit(model, &hit, position)
+}
+
+/// Opens the conversation of a hit, and goes to it.
+fn show_hit(model: &mut Model, hit: &SearchHit, position: String) -> Vec<UiEffect> {
+    model.show_notice(position);
+    open_conversation(model, &hit.conversation);
+    go_to_message(model, hit.id)
 }
 
 fn move_person(model: &mut Model, rows: isize) {
@@ -312,28 +343,37 @@ fn toggle_focused_person(model: &mut Model) {
     }
 }
 
-/// Adds a user to the recipients or removes the user. The row "everyone" removes all recipients.
+/// Adds a user to the recipients or removes the user. The row "everyone" opens Everyone.
 pub(super) fn toggle_person(model: &mut Model, row: &PersonRow) {
     match row {
-        PersonRow::Everyone => model.composer.recipients.clear(),
-        PersonRow::User { id, .. } => model.composer.toggle_recipient(id),
+        PersonRow::Everyone => open_conversation(model, &Audience::Everyone),
+        PersonRow::User { id, .. } => toggle_recipient(model, id),
     }
 }
 
-fn with_search(model: &mut Model, change: impl FnOnce(&mut SearchOverlay, &ChatState)) {
+/// Opens the direct conversation with one user more or less; without any, Everyone.
+pub(super) fn toggle_recipient(model: &mut Model, id: &UserId) {
+    let mut users = model.chat.open_audience().recipients().cloned().unwrap_or_default();
+    if !users.remove(id) {
+        users.insert(id.clone());
+    }
+    let audience = if users.is_empty() { Audience::Everyone } else { Audience::Only(users) };
+    open_conversation(model, &audience);
+}
+
+fn with_search(model: &mut Model, change: impl FnOnce(&mut SearchOverlay, &Session)) {
     if let Some(Overlay::Search(search)) = model.overlays.last_mut() {
         change(search, &model.chat);
     }
 }
 
 /// Closes the search and jumps to the selected hit.
-pub(super) fn open_selected_hit(model: &mut Model) {
-    let Some(Overlay::Search(search)) = model.overlays.last() else { return };
-    let Some(hits) = search.hit_list() else { return };
+pub(super) fn open_selected_hit(model: &mut Model) -> Vec<UiEffect> {
+    let Some(Overlay::Search(search)) = model.overlays.last() else { return Vec::new() };
+    let Some(hits) = search.hit_list() else { return Vec::new() };
     model.overlays.pop();
-    if let Some(id) = hits.current() {
-        go_to_message(model, id);
-        model.show_notice(format!("{} (n: older, N: newer)", hits.position_text()));
-    }
+    let hit = hits.current().cloned();
+    let position = format!("{} (n: older, N: newer)", hits.position_text());
     model.search_hits = Some(hits);
+    hit.map(|hit| show_hit(model, &hit, position)).unwrap_or_default()
 }

@@ -4,7 +4,7 @@ use chrono::{DateTime, FixedOffset};
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use tui_textarea::{Input, TextArea};
 
-use super::commands::execute;
+use super::commands::{execute, scroll_to_latest};
 use crate::tui::command::{Scope, UiCommand, lookup};
 use crate::tui::completion::{Completion, propose};
 use crate::tui::key::Chord;
@@ -72,10 +72,11 @@ fn type_into_focus(model: &mut Model, now: DateTime<FixedOffset>, key: KeyEvent)
 }
 
 fn scroll_to_end(model: &mut Model, top: bool) {
-    let far = i64::from(u32::MAX);
-    model.scroll_by += if top { far } else { -far };
-    model.returning_to_live = !top && !model.chat.shows_latest();
-    model.chat.retry_history();
+    if top {
+        model.scroll_by += i64::from(u32::MAX);
+    } else {
+        scroll_to_latest(model);
+    }
 }
 
 /// Edits a text, with the line editing keys of a shell. Returns whether the text changed.

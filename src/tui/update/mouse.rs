@@ -5,6 +5,7 @@ use tui_textarea::CursorMove;
 
 use super::commands::{
     go_to_message, open_selected_hit, pick, scroll, scroll_to_latest, toggle_person,
+    toggle_recipient,
 };
 use crate::tui::layout::{Chip, Target};
 use crate::tui::model::{Focus, ItemId, Model, UiEffect};
@@ -17,7 +18,7 @@ const WHEEL_ROWS: i64 = 3;
 pub(super) fn on_mouse(model: &mut Model, mouse: MouseEvent) -> Vec<UiEffect> {
     let target = model.layout.target_at(mouse.column, mouse.row);
     match mouse.kind {
-        MouseEventKind::Down(MouseButton::Left) => click(model, target),
+        MouseEventKind::Down(MouseButton::Left) => return click(model, target),
         MouseEventKind::ScrollUp => wheel(model, &target, WHEEL_ROWS),
         MouseEventKind::ScrollDown => wheel(model, &target, -WHEEL_ROWS),
         MouseEventKind::Down(MouseButton::Right | MouseButton::Middle)
@@ -40,18 +41,18 @@ fn wheel(model: &mut Model, target: &Target, rows: i64) {
     }
 }
 
-fn click(model: &mut Model, target: Target) {
+fn click(model: &mut Model, target: Target) -> Vec<UiEffect> {
     model.notice = None;
     match target {
         Target::Person(person) => toggle_person(model, &person),
-        Target::Chip(Chip::Person(id)) => model.composer.toggle_recipient(&id),
+        Target::Chip(Chip::Person(id)) => toggle_recipient(model, &id),
         Target::Chip(Chip::Expiry) => model.composer.expires_after = None,
         Target::Reply => model.composer.cancel_reply(),
         Target::Item(item @ (ItemId::Message(_) | ItemId::Pending(_))) => {
             let is_picked = model.picked() == Some(&item);
             if is_picked { model.focus = Focus::Typing } else { pick(model, item) }
         }
-        Target::Quote(id) => go_to_message(model, id),
+        Target::Quote(id) => return go_to_message(model, id),
         Target::Pill => scroll_to_latest(model),
         Target::Input(row, column) => {
             model.focus = Focus::Typing;
@@ -66,7 +67,7 @@ fn click(model: &mut Model, target: Target) {
             if let Some(Overlay::Search(search)) = model.overlays.last_mut() {
                 search.select(index);
             }
-            open_selected_hit(model);
+            return open_selected_hit(model);
         }
         Target::Item(ItemId::Boundary(_) | ItemId::Other(_))
         | Target::Conversation
@@ -75,4 +76,5 @@ fn click(model: &mut Model, target: Target) {
         }
         Target::Overlay | Target::Nothing => {}
     }
+    Vec::new()
 }

@@ -2,9 +2,11 @@
 
 use chrono::{DateTime, FixedOffset};
 
-use crate::protocol::event::{ErrorReply, SearchEnd, SearchResults};
+use crate::protocol::event::{SearchEnd, SearchResults};
+use crate::protocol::id::Cid;
 use crate::protocol::query::SearchQuery;
 use crate::protocol::request::Request;
+use crate::protocol::text::SafeText;
 use crate::tui::model::{Model, UiEffect};
 use crate::tui::overlay::Overlay;
 use crate::tui::overlay::search::SearchOverlay;
@@ -26,20 +28,14 @@ pub(super) fn sync_server_search(
     };
     search.expire(model.chat.server_time(now));
     if !model.chat.is_online() {
-        if model.server_search.take().is_some() {
-            search.retry_request(now);
-        }
         return None;
     }
     search.request_due().filter(|due| *due <= now)?;
-    let cid = model.chat.next_cid()?;
-    match search.take_request(cid.clone()) {
-        Some(query) => {
-            model.server_search = Some(cid.clone());
-            Some(UiEffect::Send(Some(cid), Request::SearchHistory(query)))
-        }
-        None => cancel_server_search(model),
-    }
+    let Some(query) = search.take_query() else { return cancel_server_search(model) };
+    let (cid, request) = model.chat.search(query)?;
+    search.set_request(cid.clone());
+    model.server_search = Some(cid.clone());
+    Some(UiEffect::Send(Some(cid), request))
 }
 
 /// Cancels the running search on the server with an empty query. Not needed before another search, which
@@ -57,17 +53,20 @@ pub(super) fn on_results(model: &mut Model, results: SearchResults) {
     if let Some(search) = search_overlay(&mut model.overlays)
         && search.is_current_request(results.cid.as_ref())
     {
-        search.on_results(results, model.chat.timeline());
+        search.on_results(results, &model.chat);
     }
 }
 
-/// Handles an error: in the search overlay if it answers the search, else in the status line.
-pub(super) fn on_error(model: &mut Model, error: ErrorReply) {
+/// Handles a refused request: in the search overlay if it is the search, else in the status line.
+pub(super) fn on_refused(model: &mut Model, cid: &Cid, reason: SafeText) {
+    model.server_search.take_if(|search| *search == *cid);
     match search_overlay(&mut model.overlays) {
-        Some(search) if search.is_current_request(error.cid.as_ref()) => {
-            model.server_search = None;
-            search.on_error(error.text);
+        // Without a connection, the search is sent again after the next login.
+        Some(search) if search.is_current_request(Some(cid)) && model.chat.is_online() => {
+            search.on_error(reason);
         }
-        Some(_) | None => model.show_error(error.text.one_line()),
+        Some(search) if search.is_current_request(Some(cid)) => search.mark_lost(),
+        Some(_) | None if model.chat.is_online() => model.show_error(reason.one_line()),
+        Some(_) | None => {}
     }
 }

@@ -2,10 +2,10 @@
 
 use chrono::{DateTime, FixedOffset};
 
-use super::commands::{delete, open_search};
+use super::commands::{delete, open_conversation, open_search};
+use super::name;
 use crate::client::input::{CommandError, UserInput, parse_content};
 use crate::protocol::id::MessageId;
-use crate::protocol::message::Audience;
 use crate::protocol::request::Post;
 use crate::protocol::text::SafeText;
 use crate::tui::model::{Model, UiEffect};
@@ -34,9 +34,6 @@ pub(super) fn send(model: &mut Model, now: DateTime<FixedOffset>) -> Vec<UiEffec
             Vec::new()
         }
         UserInput::Delete(id) => {
-            if !model.chat.is_online() {
-                return refuse_offline_delete(model);
-            }
             model.composer.clear();
             delete(model, id)
         }
@@ -47,12 +44,13 @@ pub(super) fn send(model: &mut Model, now: DateTime<FixedOffset>) -> Vec<UiEffec
 }
 
 fn begin_reply(model: &mut Model, to: MessageId) {
-    if model.chat.timeline().message(to).is_none() {
+    let Some(audience) = model.chat.reply_audience(to) else {
         model.show_error(format!("message {to} is not loaded"));
         return;
-    }
+    };
+    open_conversation(model, &audience);
     model.composer.clear();
-    model.composer.start_reply(to, &model.chat);
+    model.composer.start_reply(to);
 }
 
 fn post(model: &mut Model, now: DateTime<FixedOffset>, text: &SafeText) -> Vec<UiEffect> {
@@ -62,6 +60,8 @@ fn post(model: &mut Model, now: DateTime<FixedOffset>, text: &SafeText) -> Vec<U
             super::commands::scroll_to_latest(model);
             if !model.chat.is_online() {
                 model.show_notice("not connected: the message will be sent after reconnecting");
+            } else if post.audience != *model.chat.open_audience() {
+                model.show_notice(format!("sent to {}", name(&post.audience)));
             }
             match model.chat.post(now, post) {
                 Some((cid, request)) => vec![UiEffect::Send(Some(cid), request)],
@@ -79,15 +79,7 @@ fn post(model: &mut Model, now: DateTime<FixedOffset>, text: &SafeText) -> Vec<U
 fn build_post(model: &Model, text: &SafeText) -> Result<Post, String> {
     let destination = model.composer.destination(&model.chat);
     let audience = destination.audience.map_err(|error| error.to_string())?;
-    if matches!(&audience, Audience::Only(users) if users.is_empty()) {
-        return Err("all recipients have left".to_owned());
-    }
     let content = parse_content(text.as_str(), "the prompt")
         .map_err(|error: CommandError| error.to_string())?;
     Ok(Post { audience, kind: destination.kind, content })
-}
-
-fn refuse_offline_delete(model: &mut Model) -> Vec<UiEffect> {
-    model.show_error("not connected: messages cannot be deleted now");
-    Vec::new()
 }

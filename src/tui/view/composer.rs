@@ -11,7 +11,7 @@ use unicode_width::UnicodeWidthStr;
 use crate::protocol::limits;
 use crate::protocol::message::Audience;
 use crate::protocol::request::PostKind;
-use crate::tui::bubble::display_name;
+use crate::tui::bubble::{availability_note, display_name};
 use crate::tui::conversation::{duration, quote_text};
 use crate::tui::layout::Chip;
 use crate::tui::model::Model;
@@ -50,9 +50,9 @@ pub fn to_line(model: &Model, width: u16) -> ToLine {
         Ok(Audience::Only(users)) => {
             let count = users.len();
             for (index, id) in users.into_iter().enumerate() {
-                let left = if model.chat.online_users().contains(&id) { "" } else { " (left)" };
+                let left = availability_note(model.chat.directory().availability(&id));
                 let cross = if destination.is_typed { "" } else { " ×" };
-                let name = display_name(&id, model.chat.is_guest(&id));
+                let name = display_name(&id, model.chat.directory().is_guest(&id));
                 let text = format!("[{name}{left}{cross}] ");
                 let rest = format!("and {} more ", count - index);
                 if line.width() + text.width() + rest.width() > available && index > 0 {

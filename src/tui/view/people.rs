@@ -6,8 +6,9 @@ use ratatui::style::{Modifier, Style};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, Borders, Clear, Widget};
 
+use crate::client::state::Availability;
 use crate::protocol::message::Audience;
-use crate::tui::bubble::display_name;
+use crate::tui::bubble::{availability_note, display_name};
 use crate::tui::layout::PersonRow;
 use crate::tui::model::{Focus, Model};
 use crate::tui::wrap::shorten;
@@ -21,7 +22,7 @@ pub(super) fn draw(model: &Model, pane: Rect, buffer: &mut Buffer) {
     };
     Block::new().borders(Borders::RIGHT).border_style(theme.dim()).render(pane, buffer);
     let top = Rect { width: pane.width.saturating_sub(1), height: 1, ..pane };
-    let title = format!(" People {}", model.chat.online_users().len());
+    let title = format!(" People {}", model.chat.directory().online_count());
     let style = if focused.is_some() { theme.selection() } else { theme.title() };
     Span::styled(title, style).render(top, buffer);
     if !model.layout.people_rows.is_empty() {
@@ -62,11 +63,15 @@ fn row(model: &Model, row: &PersonRow) -> (String, Style) {
             let chosen = matches!(audience, Ok(Audience::Everyone));
             (format!(" {} everyone", tick(chosen)), theme.text().add_modifier(Modifier::BOLD))
         }
-        PersonRow::User { id, is_online } => {
+        PersonRow::User { id, availability } => {
             let chosen = matches!(&audience, Ok(Audience::Only(users)) if users.contains(id));
-            let style = if *is_online { theme.name(id) } else { theme.removed() };
-            let left = if *is_online { "" } else { " (left)" };
-            let id = display_name(id, model.chat.is_guest(id));
+            let style = match availability {
+                Availability::Online => theme.name(id),
+                Availability::Away => theme.dim(),
+                Availability::Gone => theme.removed(),
+            };
+            let left = availability_note(*availability);
+            let id = display_name(id, model.chat.directory().is_guest(id));
             (format!(" {} {id}{left}", tick(chosen)), style)
         }
     }

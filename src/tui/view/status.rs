@@ -27,7 +27,7 @@ pub(super) fn draw_header(model: &Model, area: Rect, buffer: &mut Buffer) {
     let state = || Span::styled(format!("{sign} {word}"), style);
     let long = || vec![Span::styled(" chat  ", theme.title()), server(), state()];
     let short = || vec![Span::raw(" "), server(), Span::styled(sign, style)];
-    let count = model.chat.online_users().len();
+    let count = model.chat.directory().online_count();
     let others = if count == 1 { "other" } else { "others" };
     let you = model.chat.own_id().map(|id| Span::styled(format!("{id} "), theme.own()));
     let full = [Span::raw(format!("{count} {others} online   you are "))];

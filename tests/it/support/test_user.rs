@@ -286,8 +286,10 @@ impl TestUser {
             }
             ClientEvent::Disconnected { .. } => {
                 self.is_connected = false;
-                // Other requests are lost; messages are sent again.
-                self.pending.retain(|(_, request)| matches!(request, Request::Post(_)));
+                // Other requests are lost; messages and deletions are sent again.
+                self.pending.retain(|(_, request)| {
+                    matches!(request, Request::Post(_) | Request::Delete(_))
+                });
                 self.page_requested_at = None;
                 if !self.is_finished() {
                     self.history = HistoryScan::NotStarted;

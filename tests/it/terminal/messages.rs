@@ -39,12 +39,14 @@ fn own_bubbles_are_right_and_others_left() {
 #[test]
 fn click_on_a_user_makes_the_message_private() {
     let server = TestServer::start();
-    let (mut ann, bob) = join_ann_and_bob(&server);
+    let (mut ann, mut bob) = join_ann_and_bob(&server);
     let kim = PtyProgram::join(&server, "Kim");
     ann.wait_for(&kim.id());
     ann.click(&format!("[ ] {}", bob.id()));
     ann.wait_for(&format!("To: [{} ×] private", bob.id()));
     ann.submit("psst");
+    bob.wait_for(&format!("new message from {}", ann.id()));
+    bob.click(&format!("[ ] {}", ann.id()));
     bob.wait_for("│ psst");
     bob.wait_for(&format!("{} → you private", ann.id()));
     ann.click(&format!("[{} ×]", bob.id()));

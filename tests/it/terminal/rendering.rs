@@ -109,10 +109,11 @@ fn fill_screen(server: &TestServer, no_color: &str) -> PtyProgram {
     bob.submit("said aloud");
     ann.wait_for("│ said aloud");
     bob.submit(&format!("@{} in private", ann.id()));
-    ann.wait_for("│ in private");
+    ann.wait_for("new message from");
     ann.submit(".temp 600 for a while");
     ann.wait_for("expires in 10 min");
     ann.click(&format!("[ ] {}", bob.id()));
+    ann.wait_for("│ in private");
     ann.wait_for("private: only recipients see it");
     ann.submit(".delete 1");
     ann.wait_for(".delete 1");

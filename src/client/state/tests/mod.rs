@@ -1,4 +1,7 @@
-//! Tests of the chat state.
+//! Tests of the session.
+
+mod conversations;
+mod random;
 
 use std::time::Duration;
 
@@ -9,6 +12,7 @@ use super::search_input::SearchInput;
 use super::timeline::{EntryIndex, MessageState, TimelineEntry};
 use super::*;
 use crate::client::Connected;
+use crate::protocol;
 use crate::protocol::error::ErrorCode;
 use crate::protocol::event::{Deleted, SearchEnd, Welcome};
 use crate::protocol::id::Seq;
@@ -28,8 +32,8 @@ fn number(n: u32) -> MessageId {
     MessageId::from_number(100_000 + n).unwrap()
 }
 
-fn online() -> ChatState {
-    let mut state = ChatState::new("test");
+fn online() -> Session {
+    let mut state = Session::new("test");
     let welcome = Welcome {
         user: id("Bob_4572"),
         epoch: "e".into(),
@@ -49,7 +53,7 @@ fn online() -> ChatState {
     state
 }
 
-fn receive(state: &mut ChatState, event: protocol::event::Event) -> Vec<Change> {
+fn receive(state: &mut Session, event: protocol::event::Event) -> Vec<Change> {
     state.apply(at(0), ClientEvent::Received(event))
 }
 
@@ -71,7 +75,11 @@ fn message(n: u32, sender: &str, text: &str) -> Message {
     }
 }
 
-fn post(state: &mut ChatState, message: Message) {
+fn changed(n: u32, change: MessageChange) -> Change {
+    Change::Message { conversation: Some(Audience::Everyone), id: number(n), change }
+}
+
+fn post(state: &mut Session, message: Message) {
     receive(state, protocol::event::Event::Posted(message));
 }
 
@@ -83,13 +91,13 @@ fn plain(text: &str) -> Post {
 fn own_message_is_pending_until_confirmed() {
     let mut state = online();
     let (cid, _) = state.post(at(1), plain("hello")).unwrap();
-    assert_eq!(state.pending().len(), 1);
+    assert_eq!(state.opened().pending().len(), 1);
     let echo = Message { cid: Some(cid), ..message(1, "Bob_4572", "hello") };
     post(&mut state, Message { cid: echo.cid.clone(), ..message(2, "Ann_1180", "same cid") });
-    assert_eq!(state.pending().len(), 1, "another user's `cid` does not confirm it");
+    assert_eq!(state.opened().pending().len(), 1, "another user's `cid` does not confirm it");
     post(&mut state, echo);
-    assert!(state.pending().is_empty());
-    assert!(state.timeline().message(number(1)).is_some());
+    assert!(state.opened().pending().is_empty());
+    assert!(state.opened().timeline().message(number(1)).is_some());
 }
 
 #[test]
@@ -98,7 +106,7 @@ fn refused_message_keeps_its_reason_and_unanswered_one_waits() {
     let (first, _) = state.post(at(1), plain("one")).unwrap();
     let (second, _) = state.post(at(1), plain("two")).unwrap();
     state.apply(at(1), ClientEvent::Sending(second.clone()));
-    assert_eq!(state.pending()[1].delivery, Delivery::Sending);
+    assert_eq!(state.opened().pending()[1].delivery, Delivery::Sending);
     let refused = ErrorReply {
         code: ErrorCode::NoRecipient,
         text: SafeText::clean("the server is full"),
@@ -113,12 +121,12 @@ fn refused_message_keeps_its_reason_and_unanswered_one_waits() {
         },
     );
     let full = Delivery::Failed(SafeText::clean("the server is full"));
-    let states: Vec<_> = state.pending().iter().map(|p| p.delivery.clone()).collect();
+    let states: Vec<_> = state.opened().pending().iter().map(|p| p.delivery.clone()).collect();
     assert_eq!(states, [full, Delivery::Waiting]);
     assert_eq!(state.take_failed(&second), None, "it is still sent automatically");
     assert_eq!(state.take_failed(&first).unwrap().content.as_str(), "one");
-    assert_eq!(state.pending().len(), 1);
-    assert!(state.online_users().is_empty());
+    assert_eq!(state.opened().pending().len(), 1);
+    assert_eq!(state.directory().online_count(), 0);
     let ConnectionState::Offline { retry_at, .. } = state.connection() else {
         panic!("{:?}", state.connection())
     };
@@ -140,22 +148,22 @@ fn removed_and_expired_text_is_dropped() {
     let deleted = Deleted { seq: Seq(3), id: number(1), author: id("Ann_1180"), cid: None };
     assert_eq!(
         receive(&mut state, protocol::event::Event::Deleted(deleted.clone())),
-        [Change::Removed(number(1))]
+        [changed(1, MessageChange::Removed)]
     );
     assert!(receive(&mut state, protocol::event::Event::Deleted(deleted)).is_empty(), "only once");
     assert_eq!(state.next_expiry(), Some(expires));
     assert!(state.expire(at(9)).is_empty());
-    assert_eq!(state.expire(at(10)), [Change::Removed(number(2))]);
+    assert_eq!(state.expire(at(10)), [changed(2, MessageChange::Expired)]);
     assert_eq!(state.next_expiry(), None);
     for (n, message_state) in [(1, MessageState::Removed), (2, MessageState::Expired)] {
-        let entry = state.timeline().message(number(n)).unwrap();
+        let entry = state.opened().timeline().message(number(n)).unwrap();
         assert_eq!((entry.state, entry.message.content.as_str()), (message_state, ""));
     }
 }
 
 #[test]
 fn expiry_follows_the_servers_clock() {
-    let mut state = ChatState::new("test");
+    let mut state = Session::new("test");
     let welcome = Welcome {
         user: id("Bob_4572"),
         epoch: "e".into(),
@@ -184,16 +192,17 @@ fn presence_updates_online_users() {
             left: vec![id("Ann_1180")],
         },
     );
-    let online: Vec<_> = state.online_users().iter().map(UserId::as_str).collect();
+    let online: Vec<_> = state.directory().online().map(UserId::as_str).collect();
     assert_eq!(online, ["Kim_9021", "Lou_0334"]);
     let again = protocol::event::Event::Presence {
         joined: vec![id("Lou_0334")],
         left: vec![id("Ann_1180")],
     };
-    assert!(receive(&mut state, again).is_empty(), "known changes are not reported");
+    assert_eq!(receive(&mut state, again), [Change::Directory], "known changes are not reported");
     assert_eq!(state.resolve("kim"), Ok(id("Kim_9021")));
     assert_eq!(state.resolve("Lou_0334"), Ok(id("Lou_0334")));
-    assert!(matches!(state.resolve("Ann"), Err(ResolveError::Unknown(_))));
+    assert_eq!(state.resolve("Ann"), Ok(id("Ann_1180")), "away users get messages");
+    assert!(matches!(state.resolve("Zed"), Err(ResolveError::Unknown(_))));
     receive(
         &mut state,
         protocol::event::Event::Presence { joined: vec![id("Kim_0001")], left: vec![] },
@@ -211,11 +220,12 @@ fn reply_goes_to_the_audience_of_its_message() {
         &mut state,
         Message { audience: Audience::Only(recipients), ..message(2, "Ann_1180", "private") },
     );
-    assert_eq!(state.reply_audience(number(1)), Audience::Everyone);
+    assert_eq!(state.reply_audience(number(1)), Some(Audience::Everyone));
     assert_eq!(
         state.reply_audience(number(2)),
-        Audience::Only([id("Ann_1180"), id("Kim_9021")].into())
+        Some(Audience::Only([id("Ann_1180"), id("Kim_9021")].into()))
     );
+    assert_eq!(state.reply_audience(number(3)), None);
 }
 
 #[test]
@@ -229,8 +239,8 @@ fn consecutive_messages_form_runs() {
         &mut state,
         Message { at: at(0) + TimeDelta::minutes(10), ..message(12, "Kim_9021", "later") },
     );
-    let runs: Vec<u8> = (state.timeline().first().0..state.timeline().end().0)
-        .filter_map(|n| match state.timeline().get(EntryIndex(n)) {
+    let runs: Vec<u8> = (state.opened().timeline().first().0..state.opened().timeline().end().0)
+        .filter_map(|n| match state.opened().timeline().get(EntryIndex(n)) {
             Some(TimelineEntry::Message(entry)) => Some(entry.run),
             _ => None,
         })
@@ -238,7 +248,7 @@ fn consecutive_messages_form_runs() {
     assert_eq!(runs, [0, 1, 2, 3, 4, 5, 6, 7, 0, 1, 0, 0]);
 }
 
-fn query(state: &ChatState, typed: &str, match_case: bool) -> SearchInput {
+fn query(state: &Session, typed: &str, match_case: bool) -> SearchInput {
     SearchInput::parse(typed, match_case, at(0), state).unwrap()
 }
 
@@ -247,8 +257,8 @@ fn server_results_are_merged_in_order_without_duplicates_or_removed_text() {
     let mut state = online();
     post(&mut state, message(10, "Ann_1180", "deploy here"));
     let typed = "from:ann deploy";
-    let mut search = SearchState::new(Ok(query(&state, typed, false)), state.timeline());
-    search.search_slice(state.timeline(), 100);
+    let mut search = SearchState::new(Ok(query(&state, typed, false)));
+    search.search_slice(&state, 100);
     let expires = at(60).timestamp_millis();
     let temporary = Message {
         kind: MessageKind::Temporary { expires },
@@ -263,7 +273,7 @@ fn server_results_are_merged_in_order_without_duplicates_or_removed_text() {
     else {
         panic!()
     };
-    search.add_results(found.clone(), state.timeline());
+    search.add_results(found.clone(), &state);
     let seqs = |search: &SearchState| search.hits().iter().map(|hit| hit.seq.0).collect::<Vec<_>>();
     assert_eq!(seqs(&search), [10, 5, 4]);
     assert_eq!(search.answer().unwrap().searched, 500);
@@ -273,11 +283,11 @@ fn server_results_are_merged_in_order_without_duplicates_or_removed_text() {
     let deleted = Deleted { seq: Seq(11), id: number(5), author: id("Ann_1180"), cid: None };
     assert_eq!(
         receive(&mut state, protocol::event::Event::Deleted(deleted)),
-        [Change::Removed(number(5))],
+        [Change::Message { conversation: None, id: number(5), change: MessageChange::Removed }],
         "a message known only to the search is reported too"
     );
-    search.remove(number(5));
-    assert_eq!(search.message(number(5), state.timeline()), None);
+    search.on_message_changed(number(5), MessageChange::Removed, &state);
+    assert_eq!(seqs(&search), [10]);
     let late = SearchResults {
         messages: vec![message(5, "Ann_1180", "deploy")],
         searched: 501,
@@ -294,10 +304,10 @@ fn search_finds_all_in_slices_newest_first() {
     for n in 0..100 {
         post(&mut state, message(n, "Ann_1180", if n % 10 == 0 { "Deploy done" } else { "noise" }));
     }
-    let mut search = SearchState::new(Ok(query(&state, "deploy(ed)?", false)), state.timeline());
+    let mut search = SearchState::new(Ok(query(&state, "deploy(ed)?", false)));
     let mut steps = 0;
-    while !search.is_done(state.timeline()) {
-        search.search_slice(state.timeline(), 16);
+    while !search.is_done(&state) {
+        search.search_slice(&state, 16);
         steps += 1;
     }
     assert!(steps >= 6);
@@ -305,14 +315,17 @@ fn search_finds_all_in_slices_newest_first() {
     assert_eq!((search.hits()[0].id, search.hits()[9].id), (number(90), number(0)));
     assert_eq!(search.searched(), 100);
     post(&mut state, message(200, "Kim_9021", "deployed again"));
-    assert!(!search.is_done(state.timeline()));
-    search.search_slice(state.timeline(), 16);
+    assert!(!search.is_done(&state));
+    search.search_slice(&state, 16);
     assert_eq!(search.hits()[0].id, number(200));
-    search.remove(number(200));
+    search.on_message_changed(number(200), MessageChange::Removed, &state);
     assert_eq!(search.hits()[0].id, number(90));
-    let mut exact = SearchState::new(Ok(query(&state, "deploy", true)), state.timeline());
-    exact.search_slice(state.timeline(), 1_000);
-    assert_eq!(exact.hits(), [SearchHit { seq: Seq(200), id: number(200) }]);
+    let mut exact = SearchState::new(Ok(query(&state, "deploy", true)));
+    exact.search_slice(&state, 1_000);
+    assert_eq!(
+        exact.hits(),
+        [SearchHit { seq: Seq(200), id: number(200), conversation: Audience::Everyone }]
+    );
 }
 
 #[test]
@@ -321,11 +334,11 @@ fn invalid_expression_has_an_error_and_a_column() {
     for (expression, column, text) in
         [("ab(c", 2, "unclosed group"), ("é[z-a]", 2, "range"), ("a{2000}{2000}", 0, "too large")]
     {
-        let search = SearchState::new(Ok(query(&state, expression, false)), state.timeline());
+        let search = SearchState::new(Ok(query(&state, expression, false)));
         let error = search.error().unwrap();
         assert_eq!(error.column, column, "{expression}");
         assert!(error.text.as_str().contains(text), "{expression}: {}", error.text);
-        assert!(search.is_done(state.timeline()));
+        assert!(search.is_done(&state));
     }
 }
 
@@ -333,7 +346,8 @@ fn invalid_expression_has_an_error_and_a_column() {
 fn presence_changes_within_two_seconds_share_one_entry() {
     use protocol::event::Event as ServerEvent;
     let mut state = online();
-    let (first, online_before) = (state.timeline().end(), state.online_users().len());
+    let (first, online_before) =
+        (state.opened().timeline().end(), state.directory().online_count());
     let guests = |from: u32, to: u32| (from..to).map(|n| id(&format!("Guest_{n}"))).collect();
     for step in 0..8 {
         let now = at(0) + TimeDelta::milliseconds(240 * i64::from(step));
@@ -348,9 +362,14 @@ fn presence_changes_within_two_seconds_share_one_entry() {
     let left = guests(1_000, 1_003);
     let now = at(2) - TimeDelta::milliseconds(1);
     state.apply(now, ClientEvent::Received(ServerEvent::Presence { joined: vec![], left }));
-    assert_eq!(state.online_users().len(), online_before + 800 - 3);
-    assert_eq!(state.timeline().end().0 - first.0, 1 + 8, "one presence entry and the messages");
-    let Some(TimelineEntry::Presence { joined, left, .. }) = state.timeline().get(first) else {
+    assert_eq!(state.directory().online_count(), online_before + 800 - 3);
+    assert_eq!(
+        state.opened().timeline().end().0 - first.0,
+        1 + 8,
+        "one presence entry and the messages"
+    );
+    let Some(TimelineEntry::Presence { joined, left, .. }) = state.opened().timeline().get(first)
+    else {
         panic!()
     };
     assert_eq!(joined.summary(), "800 people");
@@ -359,5 +378,5 @@ fn presence_changes_within_two_seconds_share_one_entry() {
         at(2),
         ClientEvent::Received(ServerEvent::Presence { joined: vec![], left: guests(1_100, 1_200) }),
     );
-    assert_eq!(state.timeline().end().0 - first.0, 2 + 8);
+    assert_eq!(state.opened().timeline().end().0 - first.0, 2 + 8);
 }
