@@ -33,6 +33,14 @@ impl Audience {
         }
     }
 
+    /// The recipients of a direct message.
+    pub fn direct(&self) -> Option<&BTreeSet<UserId>> {
+        match self {
+            Self::Only(recipients) => Some(recipients),
+            Self::Everyone | Self::Room(_) => None,
+        }
+    }
+
     /// Whether this is a direct message.
     pub fn is_direct(&self) -> bool {
         matches!(self, Self::Only(_))

@@ -286,6 +286,13 @@ impl Session {
         self.open = audience.clone();
     }
 
+    /// Allows the open conversation to request history again after a refusal. For when the user scrolls.
+    pub fn retry_history(&mut self) {
+        if let Some(conversation) = self.conversations.get_mut(&self.open) {
+            conversation.was_refused = false;
+        }
+    }
+
     /// Returns a loaded message of any conversation.
     pub fn message(&self, id: MessageId) -> Option<&TimelineMessage> {
         let elsewhere = || self.conversations.iter().find_map(|(_, one)| one.message(id));

@@ -353,7 +353,7 @@ pub(super) fn toggle_person(model: &mut Model, row: &PersonRow) {
 
 /// Opens the direct conversation with one user more or less; without any, Everyone.
 pub(super) fn toggle_recipient(model: &mut Model, id: &UserId) {
-    let mut users = model.chat.open_audience().recipients().cloned().unwrap_or_default();
+    let mut users = model.chat.open_audience().direct().cloned().unwrap_or_default();
     if !users.remove(id) {
         users.insert(id.clone());
     }
