@@ -7,7 +7,7 @@ use chrono::DateTime;
 use super::*;
 use crate::protocol::error::Refusal;
 use crate::protocol::id::{Cid, MessageId};
-use crate::protocol::message::Message;
+use crate::protocol::message::{Audience, Message};
 use crate::protocol::request::{Dialect, Post, PostKind};
 use crate::protocol::text::SafeText;
 use crate::server::limits;

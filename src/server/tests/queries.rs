@@ -4,7 +4,7 @@ use super::super::queries::{self, ActiveSearches, SearchJob};
 use super::super::tail::PendingRead;
 use super::*;
 use crate::protocol::message::{Audience, MessageKind, Millis};
-use crate::protocol::query::{HistoryQuery, SearchQuery};
+use crate::protocol::query::{HistoryQuery, HistoryRange, SearchQuery};
 use crate::protocol::text::SafeText;
 use crate::store::{Entry, NewMessage};
 
@@ -191,7 +191,8 @@ async fn reads_of_an_ended_session_are_dropped() {
     let (readers, queue) = worker::read_queue();
     let session = Arc::new(SendQueue::default());
     let connection = session.abandon_on_drop();
-    let (bob, query) = ("Bob_1234".parse().unwrap(), HistoryQuery::Before(None));
+    let bob = "Bob_1234".parse().unwrap();
+    let query = HistoryQuery { conversation: None, range: HistoryRange::Latest };
     let page = queries::read_page(readers.clone(), bob, 0, None, query, pending_read(&session));
     let job = search_job(SearchQuery { pattern: "x".to_owned(), ..SearchQuery::default() });
     let search = queries::search(readers.clone(), job, None, pending_read(&session));
