@@ -207,7 +207,7 @@ mod tests {
     /// The new ID, or what is wrong.
     fn register(rows: &Rows, new: &NewUser) -> String {
         let new_id = new_id(rows, new, NOW).map(|user| Outcome::Registered { user, key: KEY });
-        match outcome(new_id).unwrap() {
+        match outcome(new_id, Seq(0)).unwrap() {
             Outcome::Registered { user, .. } => user.to_string(),
             Outcome::AlreadyRegistered(user) => format!("already {user}"),
             Outcome::Refused(refusal) => format!("{:?}", refusal.code()),
@@ -292,9 +292,9 @@ mod tests {
             ),
         ] {
             let rows = rows(banned);
-            let banned = outcome(ban_target(&rows, &subject).map(Outcome::Banned));
+            let banned = outcome(ban_target(&rows, &subject).map(Outcome::Banned), Seq(0));
             assert_eq!(banned.unwrap(), ban, "{subject:?}");
-            let unbanned = outcome(ban_to_lift(&rows, &subject).map(Outcome::Unbanned));
+            let unbanned = outcome(ban_to_lift(&rows, &subject).map(Outcome::Unbanned), Seq(0));
             assert_eq!(unbanned.unwrap(), unban, "{subject:?}");
         }
     }

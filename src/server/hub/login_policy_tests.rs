@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::harness::{HubHarness, local_peer};
 use super::*;
+use crate::protocol::error::ErrorCode;
 use crate::protocol::invite::Invite;
 use crate::protocol::request::Dialect;
 use crate::server::admin::UserSelector;

@@ -9,10 +9,11 @@ use crate::protocol::error::{ErrorCode, Refusal};
 use crate::protocol::event::Deleted;
 use crate::protocol::id::MessageId;
 use crate::protocol::message::{Audience, MessageKind};
+use crate::protocol::query::HistoryRange;
 use crate::protocol::request::{Dialect, PostKind, Request};
 use crate::server::limits;
-use crate::store::tests::sweep;
-use crate::store::{Reader as _, Retention, Store as _, View};
+use crate::store::tests::{page, sweep};
+use crate::store::{Retention, Store as _, View};
 
 #[test]
 fn login_gets_welcome_and_user_list() {
@@ -200,7 +201,8 @@ fn direct_message_is_kept_until_delivered() {
         harness.wait(Duration::from_hours(1));
         let (now, mut reader) = (harness.millis(), harness.store.open_reader().unwrap());
         sweep(&mut harness.store, now, Retention::Days(0));
-        reader.around(View { viewer: &bob, now }, private.id, 0).unwrap().is_some()
+        let (view, range) = (View { viewer: &bob, now }, HistoryRange::Around(private.id));
+        page(&mut reader, view, range, 1).is_ok()
     };
     assert!(is_kept(&mut harness));
     harness.join_with_key(2, "Bob", Some([2; 32]));

@@ -8,7 +8,7 @@ use crate::protocol::error::{ErrorCode, Refusal};
 use crate::protocol::event::{ErrorReply, Event, HistoryPage};
 use crate::protocol::id::Seq;
 use crate::protocol::message::{Audience, MessageKind};
-use crate::protocol::query::HistoryRange;
+use crate::protocol::query::{HistoryQuery, HistoryRange};
 use crate::protocol::request::Request;
 use crate::protocol::text::SafeText;
 use crate::tui::model::UiEffect;
@@ -196,16 +196,20 @@ fn fail_read(ui: &mut UiHarness) -> Request {
     request
 }
 
+fn history(range: HistoryRange) -> Request {
+    Request::History(HistoryQuery { conversation: None, range })
+}
+
 #[test]
 fn failed_page_is_requested_again_when_the_user_scrolls() {
     let mut ui = UiHarness::with_log(250, None);
-    let recent = HistoryQuery::Before(None);
-    assert_eq!(fail_read(&mut ui), Request::History(recent));
+    let recent = HistoryRange::Latest;
+    assert_eq!(fail_read(&mut ui), history(recent));
     ui.keys("<pageup>").wait(0);
     assert_eq!(ui.answer_history(), [recent]);
     ui.keys("<home>").wait(0);
-    let earlier = HistoryQuery::Before(Some(Seq(151)));
-    assert_eq!(fail_read(&mut ui), Request::History(earlier));
+    let earlier = HistoryRange::Before(Seq(151));
+    assert_eq!(fail_read(&mut ui), history(earlier));
     ui.keys("<pageup>").wait(0);
     assert_eq!(ui.answer_history(), [earlier]);
     assert_eq!(loaded_seqs(&ui), (51..=250).collect::<Vec<_>>());
@@ -218,8 +222,8 @@ fn failed_jump_can_be_repeated() {
     let to = ui.logged_message(120).id;
     ui.post("Ann_1180", Audience::Everyone, MessageKind::Reply { to }, "as I said");
     ui.click("message 100120");
-    let around = HistoryQuery::Around(to);
-    assert_eq!(fail_read(&mut ui), Request::History(around));
+    let around = HistoryRange::Around(to);
+    assert_eq!(fail_read(&mut ui), history(around));
     ui.click("message 100120");
     assert_eq!(ui.answer_history(), [around]);
     ui.shows("message number 120 ");
