@@ -179,7 +179,7 @@ mod tests {
         }
 
         fn find_invite(&self, hash: &[u8; 32]) -> Result<Option<OpenInvite>, StoreError> {
-            Ok(self.invite.filter(|open| open.hash == *hash))
+            Ok(self.invite.clone().filter(|open| open.hash == *hash))
         }
 
         fn count_invites(&self, _: Millis) -> Result<u32, StoreError> {
@@ -206,7 +206,11 @@ mod tests {
 
     /// The new ID, or what is wrong.
     fn register(rows: &Rows, new: &NewUser) -> String {
-        let new_id = new_id(rows, new, NOW).map(|user| Outcome::Registered { user, key: KEY });
+        let new_id = new_id(rows, new, NOW).map(|user| Outcome::Registered {
+            user,
+            key: KEY,
+            rooms: Vec::new(),
+        });
         match outcome(new_id, Seq(0)).unwrap() {
             Outcome::Registered { user, .. } => user.to_string(),
             Outcome::AlreadyRegistered(user) => format!("already {user}"),
@@ -234,7 +238,7 @@ mod tests {
         for (ids, own) in all_ids {
             for (rule, uses, expires, invite) in all_invites {
                 for (similar, guest) in names {
-                    let open = OpenInvite { hash: HASH, uses, expires };
+                    let open = OpenInvite { hash: HASH, uses, expires, rooms: Vec::new() };
                     let rows =
                         Rows { ids: ids.to_vec(), invite: Some(open), similar, ..Rows::default() };
                     let similar =

@@ -129,7 +129,8 @@ fn invite(byte: u8) -> Invite {
 }
 
 fn create_invite(harness: &mut HubHarness, byte: u8, uses: u32) {
-    let command = AdminCommand::Invite { invite: invite(byte), uses, seconds: 3_600 };
+    let command =
+        AdminCommand::Invite { invite: invite(byte), uses, seconds: 3_600, rooms: Vec::new() };
     let reply = harness.admin(command);
     assert!(matches!(reply, AdminReply::Done { .. }), "{reply:?}");
 }

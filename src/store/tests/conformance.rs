@@ -394,7 +394,7 @@ fn rebind_moves_an_id_to_another_key(mut store: impl Store) {
 }
 
 fn invite(hash: u8, uses: u32, expires: Millis) -> Entry {
-    Entry::Invite(OpenInvite { hash: [hash; 32], uses, expires })
+    Entry::Invite(OpenInvite { hash: [hash; 32], uses, expires, rooms: Vec::new() })
 }
 
 fn redeem(name: &str, key: u8, hash: u8) -> Entry {
@@ -413,7 +413,7 @@ fn invite_registers_at_most_its_number_of_uses(mut store: impl Store) {
     let expected = [registered("Ann_0002", 1), again.clone(), registered("Ann_0004", 2)];
     assert_eq!(store.apply(NOW, &batch[..2]).unwrap(), expected[..2]);
     let open = store.open_reader().unwrap().open_invites(NOW).unwrap();
-    let one_left = OpenInvite { hash: [7; 32], uses: 1, expires: NOW + 1 };
+    let one_left = OpenInvite { hash: [7; 32], uses: 1, expires: NOW + 1, rooms: Vec::new() };
     assert_eq!(open, [one_left], "registering again takes no use");
     assert_eq!(store.apply(NOW, &batch[2..]).unwrap(), expected[2..]);
     assert_eq!(apply(&mut store, redeem("Cid", 3, 7)), bad_invite());
@@ -440,7 +440,7 @@ fn open_invites_are_limited(mut store: impl Store) {
     let invite = |number: u32, expires| {
         let mut hash = [0; 32];
         hash[..4].copy_from_slice(&number.to_be_bytes());
-        Entry::Invite(OpenInvite { hash, uses: 1, expires })
+        Entry::Invite(OpenInvite { hash, uses: 1, expires, rooms: Vec::new() })
     };
     let batch: Vec<_> = (0..OPEN_INVITES).map(|number| invite(number, NOW + 10)).collect();
     assert!(store.apply(NOW, &batch).unwrap().iter().all(|outcome| *outcome == Outcome::Done));

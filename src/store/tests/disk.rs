@@ -170,7 +170,12 @@ fn account_entries() -> Vec<Entry> {
             let draw = u64::from(number % 3);
             let subject = BanSubject::User(user(name));
             entries.extend([
-                Entry::Invite(OpenInvite { hash, uses: 2, expires: NOW + i64::from(number) }),
+                Entry::Invite(OpenInvite {
+                    hash,
+                    uses: 2,
+                    expires: NOW + i64::from(number),
+                    rooms: Vec::new(),
+                }),
                 Entry::Register(NewUser { invite, draw, ..new_user(name, key) }),
                 Entry::Register(NewUser { draw, ..new_user(name, key + 1) }),
                 Entry::Rebind { user: user(name), key: [key + 2; 32] },

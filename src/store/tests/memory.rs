@@ -228,7 +228,7 @@ impl LogState {
             }
             Entry::Register(new) => self.register(now, new),
             Entry::Rebind { user, key } => self.rebind(now, user, *key),
-            Entry::Invite(invite) => self.invite(now, *invite),
+            Entry::Invite(invite) => self.invite(now, invite.clone()),
             Entry::Ban(subject) => self.ban(now, subject),
             Entry::Unban(subject) => self.unban(now, subject),
             Entry::Retain(retain) => Ok(Outcome::Retained(self.retain(retain))),
@@ -253,13 +253,15 @@ impl LogState {
 
     fn register(&mut self, now: Millis, new: &NewUser) -> Result<Outcome, NoChange> {
         let user = account_rules::new_id(&At { state: self, now }, new, now)?;
+        let mut rooms = Vec::new();
         if let InviteRule::Required(Some(hash)) = new.invite {
+            rooms = self.invites[&hash].rooms.clone();
             self.invites.entry(hash).and_modify(|open| open.uses -= 1);
             self.invites.retain(|_, open| open.uses > 0);
         }
         self.accounts.insert(user.clone(), Account { key: new.key, at: now, delivered: Seq(0) });
         self.markers.entry((user.clone(), String::new())).or_default().read = self.head;
-        Ok(Outcome::Registered { user, key: new.key })
+        Ok(Outcome::Registered { user, key: new.key, rooms })
     }
 
     fn rebind(&mut self, now: Millis, user: &UserId, to: [u8; 32]) -> Result<Outcome, NoChange> {
@@ -636,7 +638,7 @@ impl AccountRows for At<'_> {
     }
 
     fn find_invite(&self, hash: &[u8; 32]) -> Result<Option<OpenInvite>, StoreError> {
-        Ok(self.state.invites.get(hash).copied())
+        Ok(self.state.invites.get(hash).cloned())
     }
 
     fn count_invites(&self, now: Millis) -> Result<u32, StoreError> {
@@ -994,7 +996,7 @@ impl Reader for MemoryReader {
     fn open_invites(&mut self, now: Millis) -> Result<Vec<OpenInvite>, StoreError> {
         let state = read_lock(&self.0);
         let open = state.invites.values().filter(|open| open.is_usable(now));
-        let mut open: Vec<_> = open.copied().collect();
+        let mut open: Vec<_> = open.cloned().collect();
         open.sort_by_key(|open| (open.expires, open.hash));
         Ok(open)
     }

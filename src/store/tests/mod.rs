@@ -100,7 +100,7 @@ fn new_user(name: &str, key: u8) -> NewUser {
 
 /// The outcome of a registration.
 fn registered(user: &str, key: u8) -> Outcome {
-    Outcome::Registered { user: user.parse().unwrap(), key: [key; 32] }
+    Outcome::Registered { user: user.parse().unwrap(), key: [key; 32], rooms: Vec::new() }
 }
 
 fn retain(now: Millis, retention: Retention) -> Retain {

@@ -396,7 +396,7 @@ impl LogPair {
             }
             Action::Invite { hash, uses, lifetime } => {
                 let expires = self.now + lifetime;
-                Entry::Invite(OpenInvite { hash: [hash; 32], uses, expires })
+                Entry::Invite(OpenInvite { hash: [hash; 32], uses, expires, rooms: Vec::new() })
             }
             Action::Ban(subject) => Entry::Ban(subject),
             Action::Unban(subject) => Entry::Unban(subject),
