@@ -246,8 +246,8 @@ fn leaves(user: &UserId) -> MemberChange {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::tests::rule_rows::{TestRows, shown, users};
     use crate::store::tests::room;
+    use crate::store::tests::rule_rows::{TestRows, shown, users};
 
     const SEQ: Seq = Seq(20);
 
