@@ -73,10 +73,10 @@ fn second_server_is_refused_and_the_holder_named() {
 fn newer_format_is_refused_unchanged() {
     let folder = temp_folder();
     drop(SqliteStore::open(folder.path()).unwrap());
-    raw_connection(folder.path()).pragma_update(None, "user_version", 7).unwrap();
+    raw_connection(folder.path()).pragma_update(None, "user_version", 99).unwrap();
     let before = fs::read(folder.path().join("log.db")).unwrap();
     let error = SqliteStore::open(folder.path()).unwrap_err();
-    assert!(matches!(error, StoreError::NewerFormat { format: 7, .. }), "{error}");
+    assert!(matches!(error, StoreError::NewerFormat { format: 99, .. }), "{error}");
     assert!(error.to_string().contains("newer version"), "{error}");
     assert_eq!(fs::read(folder.path().join("log.db")).unwrap(), before);
 }
@@ -309,7 +309,7 @@ fn writes_go_on_during_a_checkpoint_in_the_background() {
     assert!(wal() > length, "not copied yet");
     end.send(()).unwrap();
     assert_eq!(store.scrub().unwrap(), ScrubOutcome::Done);
-    assert_eq!(texts(&mut store.open_reader().unwrap(), "Bob").len(), 100);
+    assert_eq!(texts(&mut store.open_reader().unwrap(), "Bob").last().unwrap(), "meanwhile");
     drop(store);
     thread.join().unwrap();
 }

@@ -1,6 +1,8 @@
 //! Tests of the log: a conformance suite for both implementations, and a model test that compares them.
 
+#[macro_use]
 mod conformance;
+mod conversations;
 mod disk;
 pub(crate) mod memory;
 mod model_test;
