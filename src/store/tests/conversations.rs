@@ -423,7 +423,7 @@ fn unread_messages_and_mentions_are_counted(mut store: impl Store) {
     let conversation = audience("#ops");
     let marker =
         ReadMarker { conversation, seq: Seq(4), unread: UNREAD_COUNTED, mentions: 1, cid: None };
-    assert_eq!(marked, Outcome::Personal(Event::Read(marker)));
+    assert_eq!(marked, Outcome::Personal { user: user("Bob"), event: Event::Read(marker) });
 }
 
 fn marker_is_that_of_one_user_and_never_beyond_the_head(mut store: impl Store) {
@@ -432,7 +432,7 @@ fn marker_is_that_of_one_user_and_never_beyond_the_head(mut store: impl Store) {
         say(&mut store, "Ann", "Bob", "text");
     }
     let seq = |outcome| match outcome {
-        Outcome::Personal(Event::Read(marker)) => marker.seq,
+        Outcome::Personal { event: Event::Read(marker), .. } => marker.seq,
         other => panic!("{other:?}"),
     };
     for (up_to, unread, expected) in
@@ -492,7 +492,8 @@ fn settings_of_a_conversation_are_kept(mut store: impl Store) {
         cid: cid.clone(),
     };
     let setting = NotifySetting { conversation, level, muted_until, cid };
-    assert_eq!(apply(&mut store, notify), Outcome::Personal(Event::NotifySet(setting)));
+    let (user, event) = (user("Bob"), Event::NotifySet(setting));
+    assert_eq!(apply(&mut store, notify), Outcome::Personal { user, event });
     apply(&mut store, read("Bob", "Ann", 1, false));
     assert_eq!(levels(&mut store), [defaults[0], (level, muted_until)]);
     assert_eq!(info(&mut store, "Bob", "Ann").read, Seq(1));
