@@ -26,6 +26,7 @@ mod tests;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::sync::Arc;
 
 use thiserror::Error;
@@ -102,10 +103,27 @@ impl Default for RoomSettings {
 /// Who may create rooms.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RoomCreators {
-    /// All users with a key.
+    /// Any user with a key.
     Anyone,
-    /// The administrator alone.
+    /// Only the administrator.
     Admins,
+}
+
+/// The text names nobody who may create rooms.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("rooms are created by anyone or admins")]
+pub struct RoomCreatorsError;
+
+impl FromStr for RoomCreators {
+    type Err = RoomCreatorsError;
+
+    fn from_str(text: &str) -> Result<Self, RoomCreatorsError> {
+        match text {
+            "anyone" => Ok(Self::Anyone),
+            "admins" => Ok(Self::Admins),
+            _ => Err(RoomCreatorsError),
+        }
+    }
 }
 
 /// Why a server cannot start, or stopped.

@@ -90,9 +90,8 @@ pub(super) enum Frame {
     Pong,
 }
 
-/// What a read marker or a notification setting is about.
+/// The kind of a setting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the names say it")]
 pub(super) enum SettingKind {
     Read,
     Notify,

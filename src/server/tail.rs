@@ -577,6 +577,7 @@ mod tests {
     use crate::protocol::event::{Deleted, HistoryPage};
     use crate::protocol::mention::Mentions;
     use crate::protocol::message::{Audience, MessageKind};
+    use crate::protocol::room::RoomState;
     use crate::protocol::text::SafeText;
     use crate::server::send_queue::SendQueueItem;
 
@@ -619,7 +620,7 @@ mod tests {
             bytes.extend_from_slice(&event.encode());
             let (range, viewers) = (start..bytes.len(), viewers.map(Arc::from));
             let original = event.encode_for_original();
-            appended.push(TailEvent::new(event, range, original, viewers).unwrap());
+            appended.push(TailEvent::new(event, event.seq().unwrap(), range, original, viewers));
         }
         tail.append(&Bytes::from(bytes), appended);
     }
@@ -634,10 +635,15 @@ mod tests {
         Arc::new(queue)
     }
 
+    fn pending_read(tail: &Arc<Tail>, queue: &Arc<SendQueue>) -> PendingRead {
+        let kim = user("Kim_1234");
+        PendingRead::new(Arc::clone(tail), Arc::clone(queue), kim, Dialect::Extended)
+    }
+
     fn text(frames: &[Frame]) -> String {
         let bytes = frames.iter().map(|frame| match frame {
             Frame::Events(bytes, _) | Frame::Answer(bytes) | Frame::Transient(bytes) => bytes,
-            Frame::Pong => panic!("no pings"),
+            Frame::Pong | Frame::Setting(..) => panic!("not expected"),
         });
         String::from_utf8(bytes.flatten().copied().collect()).unwrap()
     }
@@ -683,6 +689,144 @@ mod tests {
             let queue = queue_behind("Kim_1234", 0);
             assert!(!text(&catch_up(&tail, &queue, dialect, NOW + 10)).contains("text 3."));
         }
+    }
+
+    fn edit(seq: u64, of: u64, text: &str) -> Event {
+        let message = message(of);
+        Event::Edited(Edited {
+            seq: Seq(seq),
+            id: message.id,
+            author: message.sender,
+            audience: message.audience,
+            reply_to: None,
+            content: SafeText::clean(text),
+            mentions: Mentions::None,
+            at: message.at,
+            cid: None,
+        })
+    }
+
+    /// A session that is behind gets the message, with its new text, and misses nothing.
+    #[test]
+    fn edited_message_has_its_new_text() {
+        let tail = Tail::new(Seq(0));
+        append(&tail, &posts(1..4), None);
+        append(&tail, &[edit(4, 2, "second"), edit(5, 3, "third"), edit(6, 3, "last")], None);
+        let queue = queue_behind("Kim_1234", 0);
+        let sent = text(&catch_up(&tail, &queue, Dialect::Extended, NOW));
+        let counts = ["text 1.", "text 2.", "text 3.", "second", "third", "last"]
+            .map(|text| sent.matches(text).count());
+        assert_eq!(counts, [1, 0, 0, 2, 0, 2], "{sent}");
+        assert_eq!(sent.matches("MESSAGE").count(), 3, "{sent}");
+        let queue = queue_behind("Kim_1234", 0);
+        let sent = text(&catch_up(&tail, &queue, Dialect::Original, NOW));
+        assert!(!sent.contains("text 2.") && sent.contains("second"), "{sent}");
+        append(&tail, &[deletion(7, 3)], None);
+        let queue = queue_behind("Kim_1234", 0);
+        let sent = text(&catch_up(&tail, &queue, Dialect::Extended, NOW));
+        assert!(!sent.contains("last") && sent.contains("DELETE"), "{sent}");
+        let state = tail.state();
+        let weights = state.events.iter().map(|stored| stored.event.weight());
+        assert_eq!(state.weight, weights.sum::<usize>());
+    }
+
+    #[test]
+    fn message_edited_after_the_read_has_its_new_text_in_the_answer() {
+        let tail = Arc::new(Tail::new(Seq(0)));
+        append(&tail, &posts(1..4), None);
+        let queue = queue_behind("Kim_1234", 0);
+        assert!(queue.begin_request(true).now_or_never().is_some());
+        let read = pending_read(&tail, &queue);
+        append(&tail, &[edit(4, 1, "first"), edit(5, 2, "second"), deletion(6, 2)], None);
+        let messages = vec![message(1), message(2), message(3)];
+        read.answer(Event::History(HistoryPage {
+            messages,
+            has_earlier: false,
+            has_later: false,
+            cid: None,
+        }));
+        let mut frames = Vec::new();
+        assert_eq!(queue.take(&mut frames).now_or_never(), Some(SendQueueItem::Frames));
+        let sent = text(&frames);
+        let found = ["text 1.", "text 2.", "second", "first", "text 3.", "edited"]
+            .map(|text| sent.contains(text));
+        assert_eq!(found, [false, false, false, true, true, true], "{sent}");
+    }
+
+    fn left(seq: u64, name: &str) -> Event {
+        Event::RoomChanged(RoomChanged {
+            seq: Seq(seq),
+            room: "#ops".parse().unwrap(),
+            change: RoomChange::Left,
+            by: Some(user(name)),
+            at: NOW,
+            state: RoomState::default(),
+            cid: None,
+        })
+    }
+
+    #[test]
+    fn answer_has_nothing_of_a_room_that_was_left() {
+        let tail = Arc::new(Tail::new(Seq(0)));
+        let queue = queue_behind("Kim_1234", 0);
+        assert!(queue.begin_request(true).now_or_never().is_some());
+        let read = pending_read(&tail, &queue);
+        let in_room = Message { audience: Audience::Room("#ops".parse().unwrap()), ..message(1) };
+        let messages = vec![in_room, message(2)];
+        let page = HistoryPage { messages, has_earlier: false, has_later: false, cid: None };
+        append(&tail, &[left(3, "Ann_1234")], None);
+        read.answer(Event::History(page.clone()));
+        append(&tail, &[left(4, "Kim_1234")], None);
+        read.answer(Event::History(page));
+        let mut frames = Vec::new();
+        assert_eq!(queue.take(&mut frames).now_or_never(), Some(SendQueueItem::Frames));
+        let [before, after] = frames.as_slice() else { panic!("{frames:?}") };
+        assert!(text(std::slice::from_ref(before)).contains("text 1."));
+        let after = text(std::slice::from_ref(after));
+        assert!(!after.contains("text 1.") && after.contains("text 2."), "{after}");
+    }
+
+    #[test]
+    fn list_that_has_changed_meanwhile_is_read_again() {
+        let tail = Arc::new(Tail::new(Seq(0)));
+        let queue = queue_behind("Kim_1234", 0);
+        assert!(queue.begin_request(true).now_or_never().is_some());
+        let read = pending_read(&tail, &queue);
+        let list = Event::Pong(0);
+        for change in [left(1, "Kim_1234"), left(2, "Ann_1234")] {
+            let since = read.head();
+            let is_own = change == left(1, "Kim_1234");
+            append(&tail, &[change], None);
+            assert_eq!(read.answer_list(&list, since), !is_own);
+        }
+        let since = read.head();
+        tail.on_setting(&user("Ann_1234"));
+        assert!(read.answer_list(&list, since));
+        tail.on_setting(&user("Kim_1234"));
+        assert!(!read.answer_list(&list, since));
+    }
+
+    #[test]
+    fn shared_list_of_viewers_counts_once() {
+        let tail = Tail::new(Seq(0));
+        let members: Arc<[UserId]> = (1..=1_000).map(|n| user(&format!("A{n}_1234"))).collect();
+        for seq in 1..1_000_000 {
+            let event = Event::Posted(message(seq));
+            let bytes = event.encode();
+            let viewers = Some(Arc::clone(&members));
+            let event = TailEvent::new(&event, Seq(seq), 0..bytes.len(), None, viewers);
+            tail.append(&bytes, vec![event]);
+            if tail.state().start > Seq(0) {
+                break;
+            }
+        }
+        let mut state = tail.state();
+        assert!(state.events.len() > 50_000, "{}", state.events.len());
+        while !state.events.is_empty() {
+            state.drop_oldest();
+        }
+        assert_eq!(state.weight, 0);
+        assert!(state.viewer_lists.is_empty() && state.texts.is_empty());
     }
 
     #[test]
@@ -736,7 +880,7 @@ mod tests {
         append(&tail, &[deletion(4, 1)], None);
         let queue = queue_behind("Kim_1234", 0);
         assert!(queue.begin_request(true).now_or_never().is_some());
-        let read = PendingRead::new(Arc::clone(&tail), Arc::clone(&queue));
+        let read = pending_read(&tail, &queue);
         let messages = vec![message(2), message(3)];
         append(&tail, &[deletion(5, 2)], None);
         // Any number of later removals is remembered.
@@ -750,7 +894,7 @@ mod tests {
         assert_eq!(queue.take(&mut frames).now_or_never(), Some(SendQueueItem::Frames));
         assert!(!text(&frames).contains("text 2.") && text(&frames).contains("text 3."));
         let state = tail.state();
-        assert!(state.removals.is_empty() && state.reads.is_empty(), "forgotten");
+        assert!(state.revisions.is_empty() && state.reads.is_empty(), "forgotten");
     }
 
     #[test]
@@ -759,7 +903,7 @@ mod tests {
         append(&tail, &posts(1..2), None);
         let queue = queue_behind("Kim_1234", 1);
         assert!(queue.begin_request(true).now_or_never().is_some());
-        let read = PendingRead::new(Arc::clone(&tail), Arc::clone(&queue));
+        let read = pending_read(&tail, &queue);
         let messages = vec![message(1)];
         let page = HistoryPage { messages, has_earlier: false, has_later: false, cid: None };
         read.answer(Event::History(page));

@@ -179,7 +179,7 @@ mod tests {
         }
 
         fn find_invite(&self, hash: &[u8; 32]) -> Result<Option<OpenInvite>, StoreError> {
-            Ok(self.invite.filter(|open| open.hash == *hash))
+            Ok(self.invite.clone().filter(|open| open.hash == *hash))
         }
 
         fn count_invites(&self, _: Millis) -> Result<u32, StoreError> {
@@ -206,8 +206,12 @@ mod tests {
 
     /// The new ID, or what is wrong.
     fn register(rows: &Rows, new: &NewUser) -> String {
-        let new_id = new_id(rows, new, NOW).map(|user| Outcome::Registered { user, key: KEY });
-        match outcome(new_id).unwrap() {
+        let new_id = new_id(rows, new, NOW).map(|user| Outcome::Registered {
+            user,
+            key: KEY,
+            rooms: Vec::new(),
+        });
+        match outcome(new_id, Seq(0)).unwrap() {
             Outcome::Registered { user, .. } => user.to_string(),
             Outcome::AlreadyRegistered(user) => format!("already {user}"),
             Outcome::Refused(refusal) => format!("{:?}", refusal.code()),
@@ -234,7 +238,7 @@ mod tests {
         for (ids, own) in all_ids {
             for (rule, uses, expires, invite) in all_invites {
                 for (similar, guest) in names {
-                    let open = OpenInvite { hash: HASH, uses, expires };
+                    let open = OpenInvite { hash: HASH, uses, expires, rooms: Vec::new() };
                     let rows =
                         Rows { ids: ids.to_vec(), invite: Some(open), similar, ..Rows::default() };
                     let similar =
@@ -292,9 +296,9 @@ mod tests {
             ),
         ] {
             let rows = rows(banned);
-            let banned = outcome(ban_target(&rows, &subject).map(Outcome::Banned));
+            let banned = outcome(ban_target(&rows, &subject).map(Outcome::Banned), Seq(0));
             assert_eq!(banned.unwrap(), ban, "{subject:?}");
-            let unbanned = outcome(ban_to_lift(&rows, &subject).map(Outcome::Unbanned));
+            let unbanned = outcome(ban_to_lift(&rows, &subject).map(Outcome::Unbanned), Seq(0));
             assert_eq!(unbanned.unwrap(), unban, "{subject:?}");
         }
     }

@@ -109,3 +109,66 @@ fn users_between(
         }
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::tests::rule_rows::{TestRows, audience, users};
+    use crate::store::tests::user;
+
+    fn found(rows: &TestRows, author: &str, to: &str, text: &str) -> String {
+        let guests = users("Guy");
+        match mentions(rows, &user(author), &audience(to), text, &guests).unwrap() {
+            Mentions::None => String::new(),
+            Mentions::Users(users) => {
+                users.iter().map(UserId::as_str).collect::<Vec<_>>().join(" ")
+            }
+            Mentions::All => "all".to_owned(),
+        }
+    }
+
+    #[test]
+    fn users_of_the_conversation_are_mentioned() {
+        let mut rows = TestRows::new("Ann Bob Kim", &[("#ops", "Ann Kim")]);
+        rows.registered.insert("Bob_0004".parse().unwrap());
+        for (to, text, expected) in [
+            ("*", "@Kim @Guy_0002, @Zed", "Kim_0002 Guy_0002"),
+            ("*", "@Bob is ambiguous", ""),
+            ("*", "@Bob_0004 is not", "Bob_0004"),
+            ("*", "@Kim @Kim_0002 once", "Kim_0002"),
+            ("*", "@Ann oneself", ""),
+            ("*", "`@Kim` in code", ""),
+            ("*", "@all", "all"),
+            ("#ops", "@Kim @Bob_0002 @Guy", "Kim_0002"),
+            ("#ops", "@all @Kim", "all"),
+            ("Bob Kim", "@Bob @Ann @Guy", "Bob_0002"),
+            ("Bob Kim", "@all", "all"),
+        ] {
+            assert_eq!(found(&rows, "Ann", to, text), expected, "{to} {text}");
+        }
+    }
+
+    #[test]
+    fn all_are_mentioned_in_small_conversations_and_by_owners() {
+        let many: Vec<_> = (0..=MENTION_ALL_MEMBERS).map(|n| format!("User{n}")).collect();
+        let names = format!("Ann {}", many.join(" "));
+        let rows = TestRows::new(&names, &[("#ops", &names), ("#pub", "Ann Kim")]);
+        for (author, to, expected) in [
+            ("Ann", "*", ""),
+            ("Ann", "#ops", "all"),
+            ("User1", "#ops", ""),
+            ("Kim", "#pub", "all"),
+            ("User1", &names, "all"),
+        ] {
+            assert_eq!(found(&rows, author, to, "@all"), expected, "{author} {to}");
+        }
+    }
+
+    #[test]
+    fn number_of_mentioned_users_is_limited() {
+        let many: Vec<_> = (0..=MENTIONED_USERS).map(|n| format!("User{n}")).collect();
+        let rows = TestRows::new(&many.join(" "), &[]);
+        let text: String = many.iter().map(|name| format!("@{name} ")).collect();
+        assert_eq!(found(&rows, "Ann", "*", &text).split(' ').count(), MENTIONED_USERS);
+    }
+}

@@ -360,7 +360,7 @@ pub struct Retain {
 }
 
 /// An invite that can still be used.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OpenInvite {
     /// The SHA-256 of its secret. The secret itself is not stored.
     pub hash: [u8; 32],
@@ -368,6 +368,8 @@ pub struct OpenInvite {
     pub uses: u32,
     /// When it expires.
     pub expires: Millis,
+    /// The rooms that the new users become members of.
+    pub rooms: Vec<RoomName>,
 }
 
 impl Entry {
@@ -446,7 +448,8 @@ pub enum Outcome {
     /// Nothing was done: [`OPEN_INVITES`] are open.
     TooManyInvites,
     /// The key has a new ID.
-    Registered { user: UserId, key: [u8; 32] },
+    /// `rooms` are those of the invite: the user is to become a member.
+    Registered { user: UserId, key: [u8; 32], rooms: Vec<RoomName> },
     /// Nothing was done: the key has this ID of the name already.
     AlreadyRegistered(UserId),
     /// The key `to` has an ID that was `from`'s.

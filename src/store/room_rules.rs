@@ -242,3 +242,158 @@ fn joins(user: &UserId, since: Seq) -> MemberChange {
 fn leaves(user: &UserId) -> MemberChange {
     MemberChange { user: user.clone(), since: None }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::tests::room;
+    use crate::store::tests::rule_rows::{TestRows, shown, users};
+
+    const SEQ: Seq = Seq(20);
+
+    /// Ann owns the private `#ops`, Bob sees it from 10 on. `#old` is archived, `#pub` public. Kim is in all
+    /// the rooms that a user may be in.
+    fn rows() -> TestRows {
+        let rooms = [("#ops", "Ann Bob Kim"), ("#old", "Ann Kim"), ("#pub", "Kim Bob")];
+        TestRows::new("Ann Bob Kim Lou", &rooms).since("#ops", "Bob", 10)
+    }
+
+    /// The members who come and go, and the flags of the room.
+    fn summary(plan: &RoomPlan) -> String {
+        let members = plan.members.iter().map(|MemberChange { user, since }| match since {
+            Some(since) => format!("+{}@{}", user.name(), since.0),
+            None => format!("-{}", user.name()),
+        });
+        let archived = plan.state.archived.then(|| "archived".to_owned());
+        let people = Some(plan.state.people.to_string());
+        members.chain(people).chain(archived).collect::<Vec<_>>().join(" ")
+    }
+
+    fn create(private: bool) -> RoomAction {
+        RoomAction::Create { private, topic: SafeText::default() }
+    }
+
+    fn add(names: &str, history: SharedHistory) -> RoomAction {
+        RoomAction::Add { users: users(names).into_iter().collect(), history }
+    }
+
+    fn remove(names: &str) -> RoomAction {
+        RoomAction::Remove(users(names).into_iter().collect())
+    }
+
+    fn check(rows: &TestRows, cases: &[(&str, &str, RoomAction, &str)], limits: RoomLimits) {
+        for (by, name, action, expected) in cases {
+            let entry = RoomEntry { limits, ..room(name, by, action.clone()) };
+            let found = shown(plan(rows, &entry, SEQ), |plan| summary(&plan));
+            assert_eq!(found, *expected, "{by} {name} {action:?}");
+        }
+    }
+
+    const ENOUGH: RoomLimits = RoomLimits { rooms: 4, memberships: 4 };
+
+    #[test]
+    fn registered_users_create_rooms_with_new_names() {
+        let cases = [
+            ("Lou", "#new", create(true), "+Lou@0 1"),
+            ("", "#new", create(false), "0"),
+            ("Zed", "#new", create(false), "NotAMember"),
+            ("Lou", "#pub", create(false), "RoomExists"),
+            ("Lou", "#0ps", create(false), "RoomExists"),
+        ];
+        check(&rows(), &cases, ENOUGH);
+        let full = RoomLimits { rooms: 3, ..ENOUGH };
+        check(&rows(), &[("Lou", "#new", create(true), "TooManyRooms")], full);
+        let few = RoomLimits { memberships: 3, ..ENOUGH };
+        let cases = [
+            ("Kim", "#new", create(true), "TooManyRooms"),
+            ("Ann", "#new", create(true), "+Ann@0 1"),
+        ];
+        check(&rows(), &cases, few);
+    }
+
+    #[test]
+    fn name_of_a_private_room_is_not_told() {
+        for (by, shown) in [("Ann", "#ops"), ("Lou", "#0ps")] {
+            let Err(NoChange::Decided(outcome)) =
+                plan(&rows(), &room("#0ps", by, create(true)), SEQ)
+            else {
+                panic!("{by}")
+            };
+            let exists = Refusal::RoomExists("#0ps".parse().unwrap(), shown.parse().unwrap());
+            assert_eq!(*outcome, super::super::Outcome::Refused(exists));
+        }
+    }
+
+    #[test]
+    fn users_join_public_rooms_and_leave() {
+        let cases = [
+            ("Lou", "#pub", RoomAction::Join, "+Lou@0 3"),
+            ("Bob", "#pub", RoomAction::Join, "Unchanged"),
+            ("Lou", "#ops", RoomAction::Join, "NoSuchRoom"),
+            ("Ann", "#ops", RoomAction::Join, "Unchanged"),
+            ("Zed", "#pub", RoomAction::Join, "NotAMember"),
+            ("", "#pub", RoomAction::Join, "NotAMember"),
+            ("Lou", "#none", RoomAction::Join, "NoSuchRoom"),
+            ("Ann", "#ops", RoomAction::Leave, "-Ann 2"),
+            ("Lou", "#ops", RoomAction::Leave, "NoSuchRoom"),
+            ("Lou", "#pub", RoomAction::Leave, "NotAMember"),
+            ("Kim", "#old", RoomAction::Leave, "-Kim 1 archived"),
+        ];
+        check(&rows(), &cases, ENOUGH);
+        let few = RoomLimits { memberships: 0, ..ENOUGH };
+        check(&rows(), &[("Lou", "#pub", RoomAction::Join, "TooManyRooms")], few);
+        let last = TestRows::new("Ann", &[("#ops", "Ann"), ("#pub", "Ann")]);
+        let cases = [
+            ("Ann", "#ops", RoomAction::Leave, "-Ann 0 archived"),
+            ("Ann", "#pub", RoomAction::Leave, "-Ann 0"),
+            ("", "#ops", remove("Ann"), "-Ann 0 archived"),
+        ];
+        check(&last, &cases, ENOUGH);
+    }
+
+    #[test]
+    fn members_add_users_who_see_no_more_than_they_do() {
+        use SharedHistory::{All, Now};
+        let cases = [
+            ("Ann", "#ops", add("Lou", All), "+Lou@0 4"),
+            ("Ann", "#ops", add("Lou", Now), "+Lou@20 4"),
+            ("Bob", "#ops", add("Lou", All), "+Lou@10 4"),
+            ("", "#ops", add("Lou", All), "+Lou@0 4"),
+            ("Bob", "#pub", add("Ann Lou", Now), "+Ann@0 +Lou@0 4"),
+            ("Bob", "#ops", add("Ann Lou", Now), "+Lou@20 4"),
+            ("Bob", "#ops", add("Ann", All), "Unchanged"),
+            ("Bob", "#ops", add("Lou Zed", All), "UnknownRecipient"),
+            ("Lou", "#ops", add("Lou", All), "NoSuchRoom"),
+            ("Lou", "#pub", add("Lou", All), "NotAMember"),
+            ("Ann", "#old", add("Lou", All), "Archived"),
+        ];
+        check(&rows(), &cases, ENOUGH);
+        let few = RoomLimits { memberships: 0, ..ENOUGH };
+        check(&rows(), &[("Ann", "#ops", add("Lou", All), "TooManyRooms")], few);
+    }
+
+    #[test]
+    fn owner_and_administrator_rule_a_room() {
+        let topic = |text: &str| RoomAction::Topic(SafeText::clean(text));
+        let cases = [
+            ("Ann", "#ops", remove("Bob Lou"), "-Bob 2"),
+            ("Ann", "#ops", remove("Lou"), "Unchanged"),
+            ("Bob", "#ops", remove("Ann"), "NotOwner"),
+            ("Lou", "#ops", remove("Ann"), "NoSuchRoom"),
+            ("", "#ops", remove("Ann Bob"), "-Ann -Bob 1"),
+            ("Ann", "#ops", topic("new"), "3"),
+            ("Ann", "#ops", topic(""), "Unchanged"),
+            ("Bob", "#ops", topic("new"), "NotOwner"),
+            ("Ann", "#old", topic("new"), "Archived"),
+            ("Ann", "#ops", RoomAction::Archive(true), "3 archived"),
+            ("Ann", "#ops", RoomAction::Archive(false), "Unchanged"),
+            ("Bob", "#ops", RoomAction::Archive(true), "NotOwner"),
+            ("Lou", "#pub", RoomAction::Archive(true), "NotAMember"),
+            ("Kim", "#pub", RoomAction::Archive(true), "2 archived"),
+            ("", "#old", RoomAction::Archive(false), "2"),
+        ];
+        check(&rows(), &cases, ENOUGH);
+        let full = RoomLimits { rooms: 3, ..ENOUGH };
+        check(&rows(), &[("Ann", "#old", RoomAction::Archive(false), "TooManyRooms")], full);
+    }
+}

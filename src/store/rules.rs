@@ -323,81 +323,190 @@ fn only(recipients: BTreeSet<UserId>) -> Result<Audience, Refusal> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::store::tests::rule_rows::{TestRows, audience, shown, users};
+    use crate::store::tests::{id, message, user};
 
-    fn user(name: &str) -> UserId {
-        format!("{name}_1234").parse().unwrap()
+    /// Ann owns `#ops`, Bob sees it from 10 on. The messages are to everyone (1), to Bob and Kim (2), and in
+    /// `#ops` (3, 12) and the archived `#old` (4).
+    fn rows() -> TestRows {
+        TestRows::new("Ann Bob Kim", &[("#ops", "Ann Bob"), ("#old", "Ann Bob"), ("#pub", "Kim")])
+            .since("#ops", "Bob", 10)
+            .with(1, "Bob", "*")
+            .with(2, "Ann", "Bob Kim")
+            .with(3, "Ann", "#ops")
+            .with(12, "Ann", "#ops")
+            .with(4, "Ann", "#old")
     }
 
-    fn users(names: &str) -> BTreeSet<UserId> {
-        names.split_whitespace().map(user).collect()
-    }
-
-    /// `*` is everyone.
-    fn audience(names: &str) -> Audience {
-        if names == "*" { Audience::Everyone } else { Audience::Only(users(names)) }
-    }
-
-    fn id() -> MessageId {
-        MessageId::from_number(123_456).unwrap()
-    }
-
-    fn unknown(names: &str) -> Result<Audience, Refusal> {
-        Err(Refusal::UnknownRecipient(users(names).into_iter().collect()))
+    fn names(audience: &Audience) -> String {
+        match audience {
+            Audience::Everyone => "*".to_owned(),
+            Audience::Room(room) => room.to_string(),
+            Audience::Only(users) => users.iter().map(UserId::name).collect::<Vec<_>>().join(" "),
+        }
     }
 
     #[test]
-    fn post_goes_to_known_recipients_or_is_refused() {
+    fn message_goes_to_its_conversation_or_is_refused() {
+        for (sender, reply_to, wanted, expected) in [
+            ("Ann", None, "*", "*"),
+            ("Ann", None, "Bob", "Bob"),
+            ("Ann", None, "Ann Bob", "Bob"),
+            ("Ann", None, "Bob Zed", "UnknownRecipient"),
+            ("Ann", None, "Ann", "NoRecipient"),
+            ("Ann", None, "#ops", "#ops"),
+            ("Kim", None, "#ops", "NoSuchRoom"),
+            ("Ann", None, "#none", "NoSuchRoom"),
+            ("Ann", None, "#pub", "NotAMember"),
+            ("Ann", None, "#old", "Archived"),
+            ("Kim", Some(1), "*", "*"),
+            ("Kim", Some(1), "Bob", "Bob"),
+            ("Kim", Some(1), "#pub", "#pub"),
+            ("Kim", Some(1), "#ops", "NoSuchRoom"),
+            ("Kim", Some(2), "*", "Ann Bob"),
+            ("Kim", Some(2), "Ann", "Ann"),
+            ("Kim", Some(2), "Zed", "UnknownRecipient"),
+            ("Kim", Some(2), "#pub", "NotAllowed"),
+            ("Zed", Some(2), "*", "UnknownMessage"),
+            ("Ann", Some(3), "*", "#ops"),
+            ("Ann", Some(3), "Kim", "#ops"),
+            ("Bob", Some(3), "#ops", "UnknownMessage"),
+            ("Bob", Some(12), "#pub", "#ops"),
+            ("Kim", Some(3), "#ops", "UnknownMessage"),
+            ("Ann", Some(4), "#ops", "Archived"),
+            ("Ann", Some(9), "*", "UnknownMessage"),
+        ] {
+            let kind = match reply_to {
+                None => MessageKind::Plain,
+                Some(seq) => MessageKind::Reply { to: id(seq) },
+            };
+            let (audience, guests) = (audience(wanted), Arc::default());
+            let new = NewMessage { audience, guests, kind, ..message(1, sender, "text") };
+            let found = shown(resolve_audience(&rows(), &new), |audience| names(&audience));
+            assert_eq!(found, expected, "{sender} {reply_to:?} {wanted}");
+        }
+    }
+
+    #[test]
+    fn reply_drops_those_who_have_left() {
+        let departed = Refusal::UnknownRecipient(users("Bob Kim").into_iter().collect());
         for (wanted, known, expected) in [
-            ("*", "", Ok(Audience::Everyone)),
-            ("Bob", "Bob", Ok(audience("Bob"))),
-            ("Ann Bob", "Bob", Ok(audience("Bob"))),
-            ("Bob Kim", "Bob", unknown("Kim")),
-            ("Ann", "", Err(Refusal::NoRecipient)),
+            ("*", "Bob Kim", Ok(audience("Bob Kim"))),
+            ("*", "Kim", Ok(audience("Kim"))),
+            ("*", "", Err(departed)),
         ] {
-            let found = post_audience(&user("Ann"), &audience(wanted), &users(known));
-            assert_eq!(found, expected, "{wanted}");
+            let rows = TestRows::default().with(2, "Bob", "Ann Kim");
+            let original = rows.original(id(2)).unwrap().unwrap();
+            let (ann, known) = (user("Ann"), users(known));
+            assert_eq!(reply_audience(&ann, &original, &audience(wanted), &known), expected);
         }
     }
 
     #[test]
-    fn reply_stays_within_the_audience_of_its_original() {
-        let hidden = || Err(Refusal::UnknownMessage(id()));
-        for (original, wanted, known, expected) in [
-            (("Bob", "*"), "*", "", Ok(Audience::Everyone)),
-            (("Bob", "*"), "Bob", "Bob", Ok(audience("Bob"))),
-            (("Bob", "*"), "Bob Kim", "Bob", Ok(audience("Bob"))),
-            (("Bob", "*"), "Kim", "", unknown("Kim")),
-            (("Bob", "*"), "Ann", "", Err(Refusal::NoRecipient)),
-            (("Bob", "Ann Kim"), "*", "Bob Kim", Ok(audience("Bob Kim"))),
-            (("Bob", "Ann Kim"), "*", "Kim", Ok(audience("Kim"))),
-            (("Bob", "Ann Kim"), "Bob", "Bob", Ok(audience("Bob"))),
-            (("Bob", "Ann Kim"), "Bob Zed", "Bob Zed", unknown("Zed")),
-            (("Bob", "Ann Kim"), "*", "", unknown("Bob Kim")),
-            (("Bob", "Kim"), "*", "Bob Kim", hidden()),
+    fn author_edits_and_deletes_and_others_learn_nothing() {
+        for (by, seq, edited, deleted) in [
+            ("Bob", 1, "ok", "ok"),
+            ("Ann", 1, "NotYours", "NotYours"),
+            ("Ann", 2, "ok", "ok"),
+            ("Bob", 2, "NotYours", "NotYours"),
+            ("Zed", 2, "UnknownMessage", "UnknownMessage"),
+            ("Ann", 3, "ok", "ok"),
+            ("Bob", 3, "UnknownMessage", "UnknownMessage"),
+            ("Bob", 12, "NotYours", "NotYours"),
+            ("Ann", 4, "Archived", "ok"),
+            ("Ann", 9, "UnknownMessage", "UnknownMessage"),
         ] {
-            let (author, readers) = original;
-            let stored = Original { author: user(author), audience: audience(readers) };
-            let ann = user("Ann");
-            let found = reply_audience(&ann, id(), Some(&stored), &audience(wanted), &users(known));
-            assert_eq!(found, expected, "{original:?} {wanted}");
+            let (rows, by) = (rows(), user(by));
+            let found = shown(may_edit(&rows, id(seq), &by), |_| "ok".to_owned());
+            assert_eq!(found, edited, "{by} {seq}");
+            let found = shown(may_delete(&rows, id(seq), &by), |()| "ok".to_owned());
+            assert_eq!(found, deleted, "{by} {seq}");
         }
-        let missing = reply_audience(&user("Ann"), id(), None, &Audience::Everyone, &users(""));
-        assert_eq!(missing, hidden());
+        let mut rows = rows();
+        rows.originals.get_mut(&id(1)).unwrap().is_temporary = true;
+        assert_eq!(shown(may_edit(&rows, id(1), &user("Bob")), |_| String::new()), "NotEditable");
     }
 
     #[test]
-    fn only_the_author_deletes_and_others_learn_nothing() {
-        for (author, readers, by, expected) in [
-            ("Ann", "*", "Ann", Ok(())),
-            ("Ann", "Bob", "Ann", Ok(())),
-            ("Ann", "*", "Bob", Err(Refusal::NotYours(id()))),
-            ("Ann", "Bob", "Bob", Err(Refusal::NotYours(id()))),
-            ("Ann", "Bob", "Kim", Err(Refusal::UnknownMessage(id()))),
+    fn reaction_is_a_toggle_with_a_limit() {
+        let thumb = || "👍".parse::<Emoji>().unwrap();
+        let others = |n: usize| {
+            let emoji = ["😀", "😃", "😄", "😁", "😆", "😅", "🤣", "😂", "🙂", "🙃", "😉", "😊"];
+            let more = ["😇", "🥰", "😍", "🤩", "😘", "😗", "😚", "😙"];
+            let all = emoji.into_iter().chain(more).take(n);
+            all.map(|emoji| (emoji.parse::<Emoji>().unwrap(), true)).collect::<Vec<_>>()
+        };
+        let with = |own| others(REACTION_KINDS - 1).into_iter().chain([(thumb(), own)]).collect();
+        for (by, seq, kinds, on, expected) in [
+            ("Kim", 1, vec![], true, "ok"),
+            ("Kim", 1, vec![], false, "Unchanged"),
+            ("Kim", 1, vec![(thumb(), true)], true, "Unchanged"),
+            ("Kim", 1, vec![(thumb(), true)], false, "ok"),
+            ("Kim", 1, vec![(thumb(), false)], false, "Unchanged"),
+            ("Kim", 1, others(REACTION_KINDS - 1), true, "ok"),
+            ("Kim", 1, others(REACTION_KINDS), true, "LimitReached"),
+            ("Kim", 1, with(false), true, "ok"),
+            ("Kim", 1, with(true), false, "ok"),
+            ("Kim", 3, vec![], true, "UnknownMessage"),
+            ("Bob", 12, vec![], true, "ok"),
+            ("Ann", 4, vec![], true, "Archived"),
         ] {
-            let stored = Original { author: user(author), audience: audience(readers) };
-            assert_eq!(may_delete(&user(by), id(), Some(&stored)), expected, "{by}");
+            let by = user(by);
+            let reacted = may_react(&rows(), (id(seq), &by), (&thumb(), on), |_| Ok(kinds));
+            assert_eq!(shown(reacted, |_| "ok".to_owned()), expected, "{by} {seq} {on}");
         }
-        assert_eq!(may_delete(&user("Ann"), id(), None), Err(Refusal::UnknownMessage(id())));
+    }
+
+    #[test]
+    fn owner_pins_in_rooms_and_anyone_in_direct_conversations() {
+        for (by, seq, pinned, on, expected) in [
+            ("Bob", 1, (false, 0), true, "NotAllowed"),
+            ("Kim", 2, (false, PINNED_MESSAGES - 1), true, "ok"),
+            ("Kim", 2, (false, PINNED_MESSAGES), true, "LimitReached"),
+            ("Kim", 2, (true, PINNED_MESSAGES), true, "Unchanged"),
+            ("Kim", 2, (true, PINNED_MESSAGES), false, "ok"),
+            ("Kim", 2, (false, 1), false, "Unchanged"),
+            ("Ann", 12, (false, 0), true, "ok"),
+            ("Bob", 12, (false, 0), true, "NotOwner"),
+            ("Bob", 3, (false, 0), true, "UnknownMessage"),
+            ("Ann", 4, (false, 0), true, "Archived"),
+        ] {
+            let by = user(by);
+            let found = may_pin(&rows(), (id(seq), &by), on, |_| Ok(pinned));
+            assert_eq!(shown(found, |_| "ok".to_owned()), expected, "{by} {seq} {pinned:?}");
+        }
+    }
+
+    #[test]
+    fn settings_are_for_the_conversations_of_registered_users() {
+        let mut rows = rows();
+        rows.direct.insert("Ann_0002 Bob_0002".to_owned());
+        for (by, conversation, expected) in [
+            ("Ann", "*", "*"),
+            ("Ann", "Bob", "Bob"),
+            ("Ann", "Ann Bob", "Bob"),
+            ("Ann", "Kim", "NotAllowed"),
+            ("Ann", "Ann", "NotAllowed"),
+            ("Ann", "#ops", "#ops"),
+            ("Ann", "#old", "#old"),
+            ("Ann", "#pub", "NotAMember"),
+            ("Kim", "#ops", "NoSuchRoom"),
+            ("Zed", "*", "NotAllowed"),
+        ] {
+            let found = may_mark(&rows, &user(by), &audience(conversation));
+            assert_eq!(shown(found, |named| names(&named)), expected, "{by} {conversation}");
+        }
+    }
+
+    #[test]
+    fn marker_moves_back_only_on_request() {
+        for (old, up_to, unread, expected) in
+            [(5, 7, false, 7), (5, 3, false, 5), (5, 3, true, 3), (5, 7, true, 7)]
+        {
+            assert_eq!(moved_marker(Seq(old), Seq(up_to), unread), Seq(expected));
+        }
     }
 }

@@ -4,14 +4,17 @@ use super::origin::{AdminRequestId, Origin};
 use super::{Hub, HubEffect, Now, PeerInfo, SessionId, SessionSet};
 use crate::protocol::error::Refusal;
 use crate::protocol::event::{ErrorReply, Event};
-use crate::protocol::id::UserId;
+use crate::protocol::id::{RoomName, UserId};
 use crate::protocol::invite::Invite;
+use crate::protocol::room::{RoomAction, RoomChange, SharedHistory};
+use crate::protocol::text::SafeText;
 use crate::server::admin::{
-    AdminCommand, AdminReply, BanInfo, ConnectionInfo, ServerStats, UserSelector,
+    AdminCommand, AdminReply, BanInfo, ConnectionInfo, RoomCommand, RoomInfo, ServerStats,
+    UserSelector,
 };
 use crate::server::limits::{INVITE_MAX_SECONDS, INVITE_MAX_USES};
 use crate::store::{
-    BanSubject, BanTarget, Entry, OPEN_INVITES, OpenInvite, Outcome, network_contains,
+    BanSubject, BanTarget, Change, Entry, OPEN_INVITES, OpenInvite, Outcome, network_contains,
 };
 use crate::tls::fingerprint::{self, Fingerprint};
 
@@ -33,8 +36,12 @@ impl Hub {
             AdminCommand::Rebind { user, key } => {
                 Ok(Entry::Rebind { user: user.clone(), key: key.digest() })
             }
-            AdminCommand::Invite { invite, uses, seconds } => {
-                new_invite(now, invite, *uses, *seconds)
+            AdminCommand::Rooms => Err(self.admin_rooms()),
+            AdminCommand::Room { room, change } => {
+                Ok(self.room_entry(room.clone(), None, room_action(change), None))
+            }
+            AdminCommand::Invite { invite, uses, seconds, rooms } => {
+                self.new_invite(now, invite, *uses, *seconds, rooms)
             }
         };
         effects.push(match result {
@@ -79,6 +86,55 @@ impl Hub {
             connections: self.sessions.peers().count(),
             ..ServerStats::default()
         }
+    }
+
+    fn admin_rooms(&self) -> AdminReply {
+        let rooms = self.rooms.rooms().map(|(name, room)| RoomInfo {
+            room: name.clone(),
+            private: room.private,
+            archived: room.archived,
+            people: room.members.len(),
+        });
+        AdminReply::Rooms { rooms: rooms.collect() }
+    }
+
+    fn new_invite(
+        &self,
+        now: Now,
+        invite: &Invite,
+        uses: u32,
+        seconds: u32,
+        rooms: &[RoomName],
+    ) -> Result<Entry, AdminReply> {
+        if !(1..=INVITE_MAX_USES).contains(&uses) || !(1..=INVITE_MAX_SECONDS).contains(&seconds) {
+            return Err(error_reply(format!(
+                "an invite allows 1 to {INVITE_MAX_USES} uses and is valid for at most {} days",
+                INVITE_MAX_SECONDS / 86_400
+            )));
+        }
+        if let Some(room) = rooms.iter().find(|room| self.rooms.room(room).is_none()) {
+            return Err(error_reply(format!(
+                "there is no room {room} (`chat admin rooms` lists all)"
+            )));
+        }
+        let hash = fingerprint::sha256(invite.secret());
+        let expires = now.millis() + i64::from(seconds) * 1_000;
+        Ok(Entry::Invite(OpenInvite { hash, uses, expires, rooms: rooms.to_vec() }))
+    }
+
+    /// What follows a step of a command: a new room gets its owner.
+    pub(super) fn next_step(&self, command: &AdminCommand, outcome: &Outcome) -> Option<Entry> {
+        let AdminCommand::Room { room, change: RoomCommand::Create { owner: Some(owner), .. } } =
+            command
+        else {
+            return None;
+        };
+        let Outcome::Changed(Change { event: Event::RoomChanged(changed), .. }) = outcome else {
+            return None;
+        };
+        let (users, history) = (vec![owner.clone()], SharedHistory::All);
+        let add = || self.room_entry(room.clone(), None, RoomAction::Add { users, history }, None);
+        (changed.change == RoomChange::Created).then(add)
     }
 
     fn kick(&mut self, who: &UserSelector, effects: &mut Vec<HubEffect>) -> AdminReply {
@@ -140,6 +196,15 @@ pub(super) fn admin_reply(command: &AdminCommand, outcome: &Outcome, closed: usi
             Ok(format!("{user} now belongs to {key}; {closed}"))
         }
         (AdminCommand::Delete { id }, _) => Ok(format!("removed message {id}")),
+        (AdminCommand::Room { room, .. }, Outcome::Repeated { .. }) => {
+            Ok(format!("{room} is unchanged"))
+        }
+        (AdminCommand::Room { room, change }, _) => Ok(match change {
+            RoomCommand::Create { .. } => format!("created {room}"),
+            RoomCommand::Archive => format!("archived {room}"),
+            RoomCommand::Unarchive => format!("{room} is writable again"),
+            RoomCommand::Add { .. } | RoomCommand::Remove { .. } => format!("changed {room}"),
+        }),
         // The admin socket replies to a new invite with its link.
         (_, _) => Ok(String::new()),
     };
@@ -159,16 +224,20 @@ fn ban_subject(who: &UserSelector) -> BanSubject {
     }
 }
 
-fn new_invite(now: Now, invite: &Invite, uses: u32, seconds: u32) -> Result<Entry, AdminReply> {
-    if !(1..=INVITE_MAX_USES).contains(&uses) || !(1..=INVITE_MAX_SECONDS).contains(&seconds) {
-        return Err(error_reply(format!(
-            "an invite allows 1 to {INVITE_MAX_USES} uses and is valid for at most {} days",
-            INVITE_MAX_SECONDS / 86_400
-        )));
+/// The cleaned topic may be empty.
+fn room_action(command: &RoomCommand) -> RoomAction {
+    match command {
+        RoomCommand::Create { private, topic, .. } => RoomAction::Create {
+            private: *private,
+            topic: SafeText::clean(&SafeText::clean(topic).one_line()),
+        },
+        RoomCommand::Add { users, history } => {
+            RoomAction::Add { users: users.clone(), history: *history }
+        }
+        RoomCommand::Remove { users } => RoomAction::Remove(users.clone()),
+        RoomCommand::Archive => RoomAction::Archive(true),
+        RoomCommand::Unarchive => RoomAction::Archive(false),
     }
-    let hash = fingerprint::sha256(invite.secret());
-    let expires = now.millis() + i64::from(seconds) * 1_000;
-    Ok(Entry::Invite(OpenInvite { hash, uses, expires }))
 }
 
 fn selects(who: &UserSelector, user: &UserId, peer: PeerInfo) -> bool {

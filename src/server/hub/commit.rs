@@ -22,6 +22,10 @@ impl Hub {
         let closed = self.follow_log(&outcome, effects);
         match (origin, outcome) {
             (Origin::Admin { id, command }, outcome) => {
+                if let Some(entry) = self.next_step(&command, &outcome) {
+                    let origin = Origin::Admin { id, command };
+                    return effects.push(HubEffect::Propose { origin, entry });
+                }
                 let reply = admin_reply(&command, &outcome, closed);
                 effects.push(HubEffect::AdminReply { id, reply });
             }
@@ -47,7 +51,10 @@ impl Hub {
     fn follow_log(&mut self, outcome: &Outcome, effects: &mut Vec<HubEffect>) -> usize {
         match outcome {
             Outcome::Changed(change) => self.on_changed(change, effects),
-            Outcome::Registered { user, key } => self.sessions.on_registered(user, *key),
+            Outcome::Registered { user, key, rooms } => {
+                self.sessions.on_registered(user, *key);
+                self.add_to_rooms(user, rooms, effects);
+            }
             Outcome::Rebound { user, from, to } => {
                 self.sessions.on_rebound(user, *from, *to);
                 return self.close_matching(&Refusal::Kicked, effects, |id, peer| {

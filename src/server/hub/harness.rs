@@ -102,7 +102,7 @@ impl HubHarness {
             self.head += 1;
             assert_eq!(seq.0, self.head, "sequence numbers have no gaps");
         }
-        let to = match to {
+        let mut to = match to {
             SessionSet::One(session) => vec![session],
             SessionSet::Own { user, .. } => self.hub.sessions.sessions_of(&user).collect(),
             SessionSet::Users(users) | SessionSet::Members(users) => {
@@ -110,6 +110,7 @@ impl HubHarness {
             }
             SessionSet::All => self.connected.clone(),
         };
+        to.sort();
         self.sent.extend(to.into_iter().map(|session| (session, event.clone())));
     }
 

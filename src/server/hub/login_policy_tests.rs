@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::harness::{HubHarness, local_peer};
 use super::*;
+use crate::protocol::error::ErrorCode;
 use crate::protocol::invite::Invite;
 use crate::protocol::request::Dialect;
 use crate::server::admin::UserSelector;
@@ -128,7 +129,8 @@ fn invite(byte: u8) -> Invite {
 }
 
 fn create_invite(harness: &mut HubHarness, byte: u8, uses: u32) {
-    let command = AdminCommand::Invite { invite: invite(byte), uses, seconds: 3_600 };
+    let command =
+        AdminCommand::Invite { invite: invite(byte), uses, seconds: 3_600, rooms: Vec::new() };
     let reply = harness.admin(command);
     assert!(matches!(reply, AdminReply::Done { .. }), "{reply:?}");
 }

@@ -4,7 +4,7 @@ use super::super::queries::{self, ActiveSearches, SearchJob};
 use super::super::tail::PendingRead;
 use super::*;
 use crate::protocol::message::{Audience, MessageKind, Millis};
-use crate::protocol::query::{HistoryQuery, SearchQuery};
+use crate::protocol::query::{HistoryQuery, HistoryRange, SearchQuery};
 use crate::protocol::text::SafeText;
 use crate::store::{Entry, NewMessage};
 

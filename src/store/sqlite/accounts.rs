@@ -3,18 +3,21 @@
 use rusqlite::{Connection, OptionalExtension};
 
 use super::super::account_rules::{self, AccountRows, NoChange};
+use super::super::row::parse_room;
 use super::super::{
     BanSubject, BanTarget, InviteRule, NewUser, OpenInvite, Outcome, StoreError, parse_network,
 };
 use super::write::WriteTxn;
 use super::{query_all, user_id_column};
-use crate::protocol::id::{IdError, Name, UserId};
+use crate::protocol::id::{IdError, Name, RoomName, UserId};
 use crate::protocol::message::Millis;
 
 impl WriteTxn<'_> {
     pub(super) fn register(&self, new: &NewUser) -> Result<Outcome, NoChange> {
         let user = account_rules::new_id(self, new, self.now)?;
+        let mut rooms = Vec::new();
         if let InviteRule::Required(Some(hash)) = new.invite {
+            rooms = self.find_invite(&hash)?.map(|invite| invite.rooms).unwrap_or_default();
             self.execute("UPDATE invite SET uses = uses - 1 WHERE hash = ?1", [hash])?;
             self.execute("DELETE FROM invite WHERE hash = ?1 AND uses = 0", [hash])?;
         }
@@ -23,7 +26,7 @@ impl WriteTxn<'_> {
         insert_skeletons(self.db, &new.name)?;
         // Whatever is there already counts as read.
         self.write_marker(user.as_str(), "", self.header.head)?;
-        Ok(Outcome::Registered { user, key: new.key })
+        Ok(Outcome::Registered { user, key: new.key, rooms })
     }
 
     pub(super) fn rebind(&self, user: &UserId, key: &[u8; 32]) -> Result<Outcome, NoChange> {
@@ -35,8 +38,10 @@ impl WriteTxn<'_> {
 
     pub(super) fn invite(&self, invite: &OpenInvite) -> Result<Outcome, NoChange> {
         account_rules::may_invite(self, self.now)?;
-        let OpenInvite { hash, uses, expires } = invite;
-        self.execute("INSERT OR REPLACE INTO invite VALUES (?1, ?2, ?3)", (hash, uses, expires))?;
+        let OpenInvite { hash, uses, expires, rooms } = invite;
+        let rooms: Vec<_> = rooms.iter().map(RoomName::as_str).collect();
+        let sql = "INSERT OR REPLACE INTO invite VALUES (?1, ?2, ?3, ?4)";
+        self.execute(sql, (hash, uses, expires, rooms.join(" ")))?;
         Ok(Outcome::Done)
     }
 
@@ -67,8 +72,8 @@ impl AccountRows for WriteTxn<'_> {
     }
 
     fn find_invite(&self, hash: &[u8; 32]) -> Result<Option<OpenInvite>, StoreError> {
-        let sql = "SELECT hash, uses, expires FROM invite WHERE hash = ?1";
-        Ok(self.db.prepare_cached(sql)?.query_row([hash], invite_row).optional()?)
+        let sql = "SELECT hash, uses, expires, rooms FROM invite WHERE hash = ?1";
+        Ok(query_all(self.db, sql, [hash], invite_row)?.pop())
     }
 
     fn count_invites(&self, now: Millis) -> Result<u32, StoreError> {
@@ -133,12 +138,15 @@ pub(super) fn read_open_invites(
     db: &Connection,
     now: Millis,
 ) -> Result<Vec<OpenInvite>, StoreError> {
-    let sql = "SELECT hash, uses, expires FROM invite WHERE expires > ?1 ORDER BY expires, hash";
-    query_all(db, sql, [now], |row| Ok(invite_row(row)?))
+    let sql =
+        "SELECT hash, uses, expires, rooms FROM invite WHERE expires > ?1 ORDER BY expires, hash";
+    query_all(db, sql, [now], invite_row)
 }
 
-fn invite_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<OpenInvite> {
-    Ok(OpenInvite { hash: row.get(0)?, uses: row.get(1)?, expires: row.get(2)? })
+fn invite_row(row: &rusqlite::Row<'_>) -> Result<OpenInvite, StoreError> {
+    let rooms = row.get_ref(3)?.as_str().map_err(rusqlite::Error::from)?;
+    let rooms = rooms.split_whitespace().map(parse_room).collect::<Result<_, _>>()?;
+    Ok(OpenInvite { hash: row.get(0)?, uses: row.get(1)?, expires: row.get(2)?, rooms })
 }
 
 pub(super) fn read_bans(db: &Connection) -> Result<Vec<BanTarget>, StoreError> {

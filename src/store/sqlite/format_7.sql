@@ -92,3 +92,6 @@ ALTER TABLE feed_7 RENAME TO feed;
 
 -- Everything that was delivered counts as read.
 INSERT INTO marker (user, conversation, read) SELECT user, '', seen FROM person;
+
+-- The rooms that new users become members of, separated by spaces.
+ALTER TABLE invite ADD COLUMN rooms TEXT NOT NULL DEFAULT '';

@@ -49,7 +49,7 @@ impl WriteTxn<'_> {
         let (unread, mentions) = count_after(self.db, by, &key, seq, since)?;
         let cid = cid.cloned();
         let marker = ReadMarker { conversation, seq, unread, mentions, cid };
-        Ok(Outcome::Personal(Event::Read(marker)))
+        Ok(Outcome::Personal { user: by.clone(), event: Event::Read(marker) })
     }
 
     pub(super) fn set_notify(
@@ -68,7 +68,7 @@ impl WriteTxn<'_> {
         )?;
         let cid = cid.cloned();
         let setting = NotifySetting { conversation, level, muted_until, cid };
-        Ok(Outcome::Personal(Event::NotifySet(setting)))
+        Ok(Outcome::Personal { user: by.clone(), event: Event::NotifySet(setting) })
     }
 
     pub(super) fn write_marker(

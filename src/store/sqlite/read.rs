@@ -481,8 +481,8 @@ impl SqliteReader {
         let plan = |sql: &str| {
             let sql = format!("EXPLAIN QUERY PLAN {sql}");
             let mut statement = self.db.prepare(&sql).unwrap();
-            let rows = statement.query_map([""; 0], |row| row.get::<_, String>(3));
-            rows.unwrap().collect::<Result<Vec<_>, _>>().unwrap().join("\n")
+            let rows = statement.raw_query().mapped(|row| row.get::<_, String>(3));
+            rows.collect::<Result<Vec<_>, _>>().unwrap().join("\n")
         };
         [before, after, REPLIES, SCAN_CONVERSATION].map(plan).into()
     }

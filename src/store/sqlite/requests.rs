@@ -30,11 +30,12 @@ const INSERT_CIDS: &str = "
 const INSERT_CIDS_OF_CHANGES: &str = "
     INSERT OR IGNORE INTO sent (seq, sender, cid, id, at)
     SELECT seq, user, cid, id, at FROM change
-    WHERE seq > ?1 AND seq <= ?2 AND at > ?3 AND cid IS NOT NULL";
+    WHERE seq > ?1 AND seq <= ?2 AND at > ?3 AND cid IS NOT NULL AND user IS NOT NULL";
 
 const CIDS_AFTER: &str = "
     SELECT seq, sender, cid, id, at FROM message WHERE seq > ?1 AND cid IS NOT NULL
-    UNION ALL SELECT seq, user, cid, id, at FROM change WHERE seq > ?1 AND cid IS NOT NULL
+    UNION ALL SELECT seq, user, cid, id, at FROM change
+        WHERE seq > ?1 AND cid IS NOT NULL AND user IS NOT NULL
     UNION ALL SELECT seq, sender, cid, id, at FROM sent WHERE seq > ?1
     ORDER BY seq";
 

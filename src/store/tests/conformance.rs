@@ -3,8 +3,8 @@
 use std::ops::ControlFlow;
 
 use super::super::{
-    BanSubject, BanTarget, CID_RETENTION, DAY, MAX_CLOCK_AHEAD, MIN_RETENTION, OPEN_INVITES,
-    OpenInvite, RETAIN_ROWS, Removal, ScanResult, TOMBSTONE_RETENTION,
+    BanSubject, BanTarget, CID_RETENTION, Change, DAY, MAX_CLOCK_AHEAD, MIN_RETENTION,
+    OPEN_INVITES, OpenInvite, RETAIN_ROWS, ScanResult, TOMBSTONE_RETENTION,
 };
 use super::memory::MemoryStore;
 use super::*;
@@ -63,7 +63,7 @@ fn seqs_are_gapless_and_ordered(mut store: impl Store) {
     assert_eq!(numbers, [Seq(1), Seq(2), Seq(3)]);
     let deleted = apply(&mut store, delete(3, "Ann"));
     let event = Deleted { seq: Seq(4), id: id(3), author: user("Ann"), cid: None };
-    assert_eq!(expect_removed(deleted), Event::Deleted(event));
+    assert_eq!(expect_changed(deleted), Event::Deleted(event));
     assert_eq!(apply(&mut store, delete(3, "Ann")), not_found(3));
     assert_eq!(expect_posted(apply(&mut store, Entry::Post(message(3, "Bob", "5")))).seq, Seq(5));
     assert_eq!(store.snapshot().unwrap().head, Seq(5));
@@ -75,14 +75,14 @@ fn resend_is_stored_once_and_gets_the_first_outcome(mut store: impl Store) {
     let again = first.clone();
     let outcomes = store.apply(NOW, &[Entry::Post(first), Entry::Post(again.clone())]).unwrap();
     let [Outcome::Posted(hello), second] = outcomes.as_slice() else { panic!("{outcomes:?}") };
-    assert_eq!(*second, Outcome::Repeated { seq: hello.seq, id: hello.id });
+    assert_eq!(*second, Outcome::Repeated { seq: hello.seq, id: Some(hello.id) });
 
     let from_bob = NewMessage { sender: user("Bob"), ..again };
     assert_eq!(expect_posted(apply(&mut store, Entry::Post(from_bob))).seq, Seq(2));
 
     let delete = Entry::Delete { id: id(1), by: user("Ann"), cid: Some(cid("b")) };
-    expect_removed(apply(&mut store, delete.clone()));
-    assert_eq!(apply(&mut store, delete), Outcome::Repeated { seq: Seq(3), id: id(1) });
+    expect_changed(apply(&mut store, delete.clone()));
+    assert_eq!(apply(&mut store, delete), Outcome::Repeated { seq: Seq(3), id: Some(id(1)) });
 }
 
 fn cid_is_remembered_for_seven_days_even_after_removal(mut store: impl Store) {
@@ -90,7 +90,7 @@ fn cid_is_remembered_for_seven_days_even_after_removal(mut store: impl Store) {
     apply(&mut store, Entry::Post(original.clone()));
     apply(&mut store, delete(1, "Ann"));
     let again = Entry::Post(NewMessage { at: at(NOW + CID_RETENTION - 1), ..original });
-    let removed = Outcome::Repeated { seq: Seq(1), id: id(1) };
+    let removed = Outcome::Repeated { seq: Seq(1), id: Some(id(1)) };
     sweep(&mut store, NOW + CID_RETENTION - 1, Retention::Days(0));
     assert_eq!(apply_at(&mut store, NOW + CID_RETENTION - 1, again.clone()), removed);
     let late = expect_posted(apply_at(&mut store, NOW + CID_RETENTION, again));
@@ -114,13 +114,13 @@ fn direct_messages_are_visible_only_to_their_audience(mut store: impl Store) {
             usize::from(is_visible),
             "{viewer}"
         );
-        assert_eq!(reader.around(view, id(1), 1).unwrap().is_some(), is_visible, "{viewer}");
+        assert_eq!(around(&mut reader, view, 1, 2).is_ok(), is_visible, "{viewer}");
         let mut visited = Vec::new();
-        let scanned = reader.scan(view, None, 10, &mut |row| {
+        let scanned = reader.scan(view, None, None, 10, &mut |row| {
             visited.push(row.content.to_owned());
             ControlFlow::Continue(())
         });
-        assert_eq!(scanned.unwrap().visited, 1 + u64::from(is_visible), "{viewer}");
+        assert_eq!(scanned.unwrap().unwrap().visited, 1 + u64::from(is_visible), "{viewer}");
         assert_eq!(visited.iter().any(|text| text.contains("secret")), is_visible, "{viewer}");
     }
     apply(&mut store, delete(1, "Ann"));
@@ -147,18 +147,19 @@ fn removed_and_expired_messages_are_never_returned(mut store: impl Store) {
     let viewer = user("Ann");
     let view = View { viewer: &viewer, now: NOW + 10 };
     assert!(texts_at(&mut reader, "Ann", NOW + 10).is_empty());
-    assert_eq!(reader.around(view, id(1), 1).unwrap(), None);
+    assert_eq!(around(&mut reader, view, 1, 2), Err(Refusal::UnknownMessage(id(1))));
     assert_eq!(reader.messages(view, &[Seq(1)]).unwrap(), []);
     let nothing = ScanResult { visited: 0, next: None };
-    assert_eq!(reader.scan(view, None, 10, &mut |_| panic!("removed message")).unwrap(), nothing);
+    let scanned = reader.scan(view, None, None, 10, &mut |_| panic!("removed message"));
+    assert_eq!(scanned.unwrap(), Ok(nothing));
     let events = reader.events_after(view, Seq(0), 10).unwrap().unwrap().events;
     assert!(matches!(events.as_slice(), [Event::Deleted(_)]), "{events:?}");
-    let removed = Outcome::Repeated { seq: Seq(1), id: id(1) };
+    let removed = Outcome::Repeated { seq: Seq(1), id: Some(id(1)) };
     assert_eq!(apply_at(&mut store, NOW + 10, Entry::Post(brief)), removed);
     assert_eq!(apply_at(&mut store, NOW + 10, delete(1, "Ann")), not_found(1));
 
     let expired = apply_at(&mut store, NOW + 10, Entry::Expire { id: id(1) });
-    assert_eq!(expect_removed(expired), Event::Expired { seq: Seq(4), id: id(1) });
+    assert_eq!(expect_changed(expired), Event::Expired { seq: Seq(4), id: id(1) });
     assert_eq!(apply(&mut store, Entry::Expire { id: id(1) }), not_found(1));
     assert!(texts(&mut reader, "Ann").is_empty(), "not even after the clock steps back");
 }
@@ -211,7 +212,8 @@ fn history_is_paged(mut store: impl Store) {
         let (mut before, mut all) = (None, Vec::new());
         loop {
             let view = View { viewer: &user(viewer), now: NOW };
-            let page = reader.history(view, before, 3).unwrap();
+            let range = before.map_or(HistoryRange::Latest, HistoryRange::Before);
+            let page = page(&mut reader, view, range, 3).unwrap();
             all.push(page.messages.iter().map(|message| message.seq.0).collect::<Vec<_>>());
             before = page.messages.first().map(|message| message.seq);
             if !page.has_earlier {
@@ -230,13 +232,13 @@ fn around_returns_neighbouring_messages(mut store: impl Store) {
     let viewer = user("Cid");
     let view = View { viewer: &viewer, now: NOW };
     let mut reader = store.open_reader().unwrap();
-    let around = reader.around(view, id(4), 2).unwrap().unwrap();
-    assert_eq!(seqs(&around.messages), [2, 3, 4, 5].map(Seq));
-    assert_eq!((around.has_earlier, around.has_later), (true, false));
-    let first = reader.around(view, id(1), 1).unwrap().unwrap();
+    let near = around(&mut reader, view, 4, 4).unwrap();
+    assert_eq!(seqs(&near.messages), [2, 3, 4, 5].map(Seq));
+    assert_eq!((near.has_earlier, near.has_later), (true, false));
+    let first = around(&mut reader, view, 1, 2).unwrap();
     assert_eq!(seqs(&first.messages), [1, 2].map(Seq));
     assert_eq!((first.has_earlier, first.has_later), (false, true));
-    assert_eq!(reader.around(view, id(9), 2).unwrap(), None);
+    assert_eq!(around(&mut reader, view, 9, 4), Err(Refusal::UnknownMessage(id(9))));
 }
 
 fn scan_is_paged_backwards_and_can_stop(mut store: impl Store) {
@@ -249,12 +251,12 @@ fn scan_is_paged_backwards_and_can_stop(mut store: impl Store) {
     let mut reader = store.open_reader().unwrap();
     let mut scan = |before, rows, stop: u64| {
         let mut visited = Vec::new();
-        let scanned = reader.scan(view, before, rows, &mut |row| {
+        let scanned = reader.scan(view, None, before, rows, &mut |row| {
             assert!(!row.is_recipient(&user("Bob")));
             visited.push(row.seq.0);
             if row.seq.0 == stop { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         });
-        (visited, scanned.unwrap().next)
+        (visited, scanned.unwrap().unwrap().next)
     };
     assert_eq!(scan(None, 2, 0), (vec![5], Some(Seq(4))), "invisible rows count");
     assert_eq!(scan(Some(Seq(4)), 9, 2), (vec![3, 2], Some(Seq(2))));
@@ -392,7 +394,7 @@ fn rebind_moves_an_id_to_another_key(mut store: impl Store) {
 }
 
 fn invite(hash: u8, uses: u32, expires: Millis) -> Entry {
-    Entry::Invite(OpenInvite { hash: [hash; 32], uses, expires })
+    Entry::Invite(OpenInvite { hash: [hash; 32], uses, expires, rooms: Vec::new() })
 }
 
 fn redeem(name: &str, key: u8, hash: u8) -> Entry {
@@ -411,7 +413,7 @@ fn invite_registers_at_most_its_number_of_uses(mut store: impl Store) {
     let expected = [registered("Ann_0002", 1), again.clone(), registered("Ann_0004", 2)];
     assert_eq!(store.apply(NOW, &batch[..2]).unwrap(), expected[..2]);
     let open = store.open_reader().unwrap().open_invites(NOW).unwrap();
-    let one_left = OpenInvite { hash: [7; 32], uses: 1, expires: NOW + 1 };
+    let one_left = OpenInvite { hash: [7; 32], uses: 1, expires: NOW + 1, rooms: Vec::new() };
     assert_eq!(open, [one_left], "registering again takes no use");
     assert_eq!(store.apply(NOW, &batch[2..]).unwrap(), expected[2..]);
     assert_eq!(apply(&mut store, redeem("Cid", 3, 7)), bad_invite());
@@ -438,7 +440,7 @@ fn open_invites_are_limited(mut store: impl Store) {
     let invite = |number: u32, expires| {
         let mut hash = [0; 32];
         hash[..4].copy_from_slice(&number.to_be_bytes());
-        Entry::Invite(OpenInvite { hash, uses: 1, expires })
+        Entry::Invite(OpenInvite { hash, uses: 1, expires, rooms: Vec::new() })
     };
     let batch: Vec<_> = (0..OPEN_INVITES).map(|number| invite(number, NOW + 10)).collect();
     assert!(store.apply(NOW, &batch).unwrap().iter().all(|outcome| *outcome == Outcome::Done));
@@ -474,8 +476,9 @@ fn admin_removal_is_reported_as_by_the_author(mut store: impl Store) {
     apply(&mut store, Entry::Post(secret));
     let deleted = Deleted { seq: Seq(2), id: id(1), author: user("Ann"), cid: None };
     let event = Event::Deleted(deleted.clone());
-    let removal = Removal { event, author: user("Ann"), audience };
-    assert_eq!(apply(&mut store, Entry::Remove { id: id(1) }), Outcome::Removed(removal));
+    let viewers = Viewers::Users([user("Ann"), user("Bob")].into());
+    let removal = Change { event, viewers, members: Vec::new() };
+    assert_eq!(apply(&mut store, Entry::Remove { id: id(1) }), Outcome::Changed(removal));
     assert_eq!(apply(&mut store, Entry::Remove { id: id(1) }), not_found(1));
     let mut reader = store.open_reader().unwrap();
     for (viewer, expected) in [("Bob", vec![Event::Deleted(deleted)]), ("Dan", vec![])] {

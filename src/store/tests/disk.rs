@@ -73,10 +73,10 @@ fn second_server_is_refused_and_the_holder_named() {
 fn newer_format_is_refused_unchanged() {
     let folder = temp_folder();
     drop(SqliteStore::open(folder.path()).unwrap());
-    raw_connection(folder.path()).pragma_update(None, "user_version", 7).unwrap();
+    raw_connection(folder.path()).pragma_update(None, "user_version", 99).unwrap();
     let before = fs::read(folder.path().join("log.db")).unwrap();
     let error = SqliteStore::open(folder.path()).unwrap_err();
-    assert!(matches!(error, StoreError::NewerFormat { format: 7, .. }), "{error}");
+    assert!(matches!(error, StoreError::NewerFormat { format: 99, .. }), "{error}");
     assert!(error.to_string().contains("newer version"), "{error}");
     assert_eq!(fs::read(folder.path().join("log.db")).unwrap(), before);
 }
@@ -111,7 +111,7 @@ fn logs_of_older_formats_are_migrated() {
             assert_eq!(users, ["Ann_9908", "Bob_6745"]);
             let mut reader = store.open_reader().unwrap();
             let view = View { viewer: &user("Cid"), now: NOW };
-            let old = reader.history(view, None, 9).unwrap().messages;
+            let old = page(&mut reader, view, HistoryRange::Latest, 9).unwrap().messages;
             assert_eq!(old[0].content.as_str(), "hello from Ann");
             assert!(!old[0].guest);
             // A resend of a message that is stored, and of one that was removed.
@@ -138,7 +138,7 @@ fn logs_of_older_formats_are_migrated() {
                 let new = expect_posted(apply(&mut store, Entry::Post(message(1, "Cid", "new"))));
                 assert!(new.id.number() >= 1_000_000, "{}", new.id);
                 let by = old[1].sender.clone();
-                let event = expect_removed(apply(
+                let event = expect_changed(apply(
                     &mut store,
                     Entry::Delete { id: old[1].id, by, cid: None },
                 ));
@@ -170,7 +170,12 @@ fn account_entries() -> Vec<Entry> {
             let draw = u64::from(number % 3);
             let subject = BanSubject::User(user(name));
             entries.extend([
-                Entry::Invite(OpenInvite { hash, uses: 2, expires: NOW + i64::from(number) }),
+                Entry::Invite(OpenInvite {
+                    hash,
+                    uses: 2,
+                    expires: NOW + i64::from(number),
+                    rooms: Vec::new(),
+                }),
                 Entry::Register(NewUser { invite, draw, ..new_user(name, key) }),
                 Entry::Register(NewUser { draw, ..new_user(name, key + 1) }),
                 Entry::Rebind { user: user(name), key: [key + 2; 32] },
@@ -304,7 +309,7 @@ fn writes_go_on_during_a_checkpoint_in_the_background() {
     assert!(wal() > length, "not copied yet");
     end.send(()).unwrap();
     assert_eq!(store.scrub().unwrap(), ScrubOutcome::Done);
-    assert_eq!(texts(&mut store.open_reader().unwrap(), "Bob").len(), 100);
+    assert_eq!(texts(&mut store.open_reader().unwrap(), "Bob").last().unwrap(), "meanwhile");
     drop(store);
     thread.join().unwrap();
 }
@@ -455,7 +460,7 @@ fn active_reader_makes_scrub_busy() {
     let view = View { viewer: &viewer, now: NOW };
     let mut busy = None;
     reader
-        .scan(view, None, 9, &mut |_| {
+        .scan(view, None, None, 9, &mut |_| {
             apply(&mut store, delete(1, "Ann"));
             let start = monotonic_now();
             busy = Some(store.scrub().unwrap());
@@ -473,7 +478,7 @@ fn pages_are_read_without_sorting() {
     let store = SqliteStore::open(folder.path()).unwrap();
     for plan in store.open_reader().unwrap().query_plans() {
         assert!(!plan.contains("TEMP B-TREE"), "{plan}");
-        assert!(plan.contains("MERGE (UNION ALL)"), "{plan}");
+        assert!(!plan.contains("SCAN"), "{plan}");
     }
 }
 
@@ -494,7 +499,7 @@ impl BusyReaders {
                         thread::sleep(Duration::from_millis(2));
                         ControlFlow::Continue(())
                     };
-                    reader.scan(view, None, 5, wait).unwrap();
+                    reader.scan(view, None, None, 5, wait).unwrap().unwrap();
                 }
             })
         };

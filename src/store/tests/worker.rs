@@ -95,9 +95,10 @@ async fn reader_runs_the_closure() {
     let work = async move {
         let viewer = user("Bob");
         let view = move |reader: &mut dyn Reader| {
-            reader.history(View { viewer: &viewer, now: NOW }, None, 9)
+            let query = HistoryQuery { conversation: None, range: HistoryRange::Latest };
+            reader.history(View { viewer: &viewer, now: NOW }, &query, 9)
         };
-        assert_eq!(handle.read(view).await.unwrap().messages.len(), 1);
+        assert_eq!(handle.read(view).await.unwrap().unwrap().messages.len(), 1);
     };
     tokio::join!(run_reader_task(reader, queue), work);
 }

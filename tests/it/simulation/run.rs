@@ -13,7 +13,7 @@ use chat::client::outbox::Outbox;
 use chat::client::{self, ConnectError, Connector, VerifiedStream};
 use chat::protocol::request::{Dialect, Login};
 use chat::server::hub::Now;
-use chat::server::{Listener, ServerLimits, ServerParts};
+use chat::server::{Listener, RoomSettings, ServerLimits, ServerParts};
 use chat::store::sqlite::SqliteStore;
 use chat::store::worker::{self, LogHandles, LogThreads};
 use chat::store::{Retention, Store as _};
@@ -135,6 +135,7 @@ async fn run_server(host: Rc<ServerHost>) -> turmoil::Result {
         threads: LogThreads::default(),
         snapshot,
         retention: Retention::Forever,
+        rooms: RoomSettings::default(),
         limits: ServerLimits::default(),
         clock: simulated_clock,
         seed,
