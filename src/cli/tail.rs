@@ -58,7 +58,7 @@ pub(super) struct TailArgs {
 pub(super) async fn run(args: TailArgs) -> anyhow::Result<()> {
     let stop = CancellationToken::new();
     let printed = async {
-        let (client, events) = args.identity.connect_in_memory(args.link.clone(), &args.ca)?;
+        let (client, events) = args.identity.connect_quietly(args.link.clone(), &args.ca).await?;
         let printing = print_messages(&args, &client, events);
         let outcome = stop.run_until_cancelled(printing).await.unwrap_or(Ok(()));
         client.close().await;

@@ -192,7 +192,8 @@ pub static DOT_COMMANDS: [DotCommand; 25] = [
         about: "react to a message, as in `.react 235467 +1` (`-` before the emoji removes the reaction)",
         parse: |command, rest| {
             let (id, text) = command.message_id_and_text(rest)?;
-            let (emoji, on) = command.reaction(text)?;
+            let (emoji, on) = parse_reaction(text)
+                .map_err(|source| CommandError::Emoji { command: command.name, source })?;
             Ok(ChatCommand::React { id, emoji, on }.into())
         },
     },
@@ -475,16 +476,19 @@ impl DotCommand {
             users => Ok(Destination::Users(self.users(users)?)),
         }
     }
+}
 
-    /// Parses an emoji, and whether it is added. `-1` is the name of an emoji too, so `--1` removes that one.
-    fn reaction(&self, text: &str) -> Result<(Emoji, bool), CommandError> {
-        let command = self.name;
-        let removed = |source| match text.trim().strip_prefix('-').map(Emoji::from_input) {
-            Some(Ok(emoji)) => Ok((emoji, false)),
-            Some(Err(_)) | None => Err(CommandError::Emoji { command, source }),
-        };
-        Emoji::from_input(text).map(|emoji| (emoji, true)).or_else(removed)
-    }
+/// Parses an emoji, and whether it is added: a `-` before it removes the reaction. `-1` is the name of an emoji
+/// too, so `--1` removes that one.
+///
+/// # Errors
+/// There is no such emoji.
+pub fn parse_reaction(text: &str) -> Result<(Emoji, bool), EmojiError> {
+    let removed = |error| match text.trim().strip_prefix('-').map(Emoji::from_input) {
+        Some(Ok(emoji)) => Ok((emoji, false)),
+        Some(Err(_)) | None => Err(error),
+    };
+    Emoji::from_input(text).map(|emoji| (emoji, true)).or_else(removed)
 }
 
 fn parse_temporary(_: &DotCommand, rest: &str) -> Result<UserInput, CommandError> {

@@ -72,6 +72,14 @@ impl KnownServers {
         &self.file
     }
 
+    /// Whether the key of a server is pinned.
+    ///
+    /// # Errors
+    /// The file can't be read or has an invalid line.
+    pub fn contains(&self, server: &ServerAddress) -> Result<bool, KnownServersError> {
+        Ok(self.read()?.1.iter().any(|pin| pin.server == *server))
+    }
+
     /// Looks up a server, and pins `key` if the server is unknown. If several clients do this at the same
     /// time, the first one pins its key and the others find it.
     pub(super) fn find_or_pin(

@@ -41,7 +41,7 @@ use self::channels::{CurrentRequests, EVENT_QUEUE, EventSender, REQUEST_QUEUE};
 use self::connection::EventObserver;
 use self::cursor::Cursor;
 use self::dial::Dialer;
-pub use self::dial::{ConnectError, Connector, VerifiedStream};
+pub use self::dial::{ConnectError, Connector, VerifiedStream, check_host};
 use self::driver::Driver;
 pub use self::event::{ClientEvent, Connected, executed_request};
 use self::link::ServerLink;
@@ -68,6 +68,8 @@ pub struct ClientOptions {
     pub id: Option<UserId>,
     /// The requests that earlier runs left unsent. The default one is kept in memory only.
     pub outbox: Outbox,
+    /// Whether the user is not announced as joining and leaving.
+    pub quiet: bool,
 }
 
 /// A handle to send requests. Cheap to clone.
@@ -97,9 +99,9 @@ pub enum SendError {
 /// # Panics
 /// When called outside of a tokio runtime.
 pub fn connect(options: ClientOptions) -> (Client, mpsc::Receiver<ClientEvent>) {
-    let ClientOptions { link, name, identity, trust, id, outbox } = options;
+    let ClientOptions { link, name, identity, trust, id, outbox, quiet } = options;
     let ServerLink { server, pin, invite } = link;
-    let login = Login { user_id: id, invite, ..login(&name) };
+    let login = Login { user_id: id, invite, quiet, ..login(&name) };
     connect_with(Dialer { server, pin, trust, identity }, login, outbox, rand::make_rng())
 }
 

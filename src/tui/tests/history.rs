@@ -9,7 +9,6 @@ use crate::protocol::event::{ErrorReply, Event, HistoryPage};
 use crate::protocol::id::Seq;
 use crate::protocol::message::{Audience, MessageKind};
 use crate::protocol::query::HistoryRange;
-use crate::protocol::request::Request;
 use crate::protocol::text::SafeText;
 use crate::tui::model::UiEffect;
 
