@@ -181,9 +181,7 @@ impl Composer {
                 let audience = Ok(audience.unwrap_or_else(|| chat.open_audience().clone()));
                 return Destination { audience, kind: PostKind::Reply { to }, is_typed: true };
             }
-            Ok(UserInput::Delete(_) | UserInput::Search(_) | UserInput::Exit) | Err(_) => {
-                (vec![], self.kind())
-            }
+            Ok(_) | Err(_) => (vec![], self.kind()),
         };
         if names.is_empty() {
             let audience = Ok(chat.open_audience().clone());

@@ -216,7 +216,7 @@ fn visible_person_rows(model: &mut Model, pane: Option<Rect>) -> Vec<(PersonRow,
 /// All rows of the people pane: everyone, online users, recipients who are not online.
 pub fn person_rows(model: &Model) -> Vec<PersonRow> {
     let directory = model.chat.directory();
-    let recipients = model.chat.open_audience().recipients().into_iter().flatten();
+    let recipients = model.chat.open_audience().direct().into_iter().flatten();
     let absent = recipients.filter(|id| directory.availability(id) != Availability::Online);
     let row = |id: &UserId| {
         let availability = directory.availability(id);

@@ -9,6 +9,7 @@ pub mod conversation;
 mod conversations;
 mod directory;
 mod events;
+mod execute;
 pub mod history;
 mod pending;
 mod reactions;
@@ -30,6 +31,7 @@ use chrono::{DateTime, FixedOffset, TimeDelta};
 pub use self::conversation::Conversation;
 use self::conversations::Conversations;
 pub use self::directory::{Availability, Directory, ResolveError};
+pub use self::execute::ExecuteError;
 use self::history::{HistoryRequest, ReadPosition};
 pub use self::pending::{Delivery, PendingChange, PendingMessage};
 use self::recent_changes::RecentChanges;
@@ -286,6 +288,13 @@ impl Session {
             conversation.set_unread_line(conversation.read.marker(), &self.own_ids);
         }
         self.open = audience.clone();
+    }
+
+    /// Allows the open conversation to request history again after a refusal. For when the user scrolls.
+    pub fn retry_history(&mut self) {
+        if let Some(conversation) = self.conversations.get_mut(&self.open) {
+            conversation.was_refused = false;
+        }
     }
 
     /// Returns a loaded message of any conversation.

@@ -118,3 +118,15 @@ fn deleted_hit_is_removed() {
         .hides("message number 120")
         .shows("nothing found");
 }
+
+#[test]
+fn failed_search_is_shown_and_can_be_repeated() {
+    let mut ui = ui_with_recent_page();
+    ui.keys("<ctrl-f>number 1.0 ").wait(1);
+    let (cid, _) = take_search_requests(&mut ui).pop().unwrap();
+    let failed = ErrorReply::new(&Refusal::NotRead("its disk fails"), cid);
+    ui.server_event(Event::Error(failed)).shows("its disk fails").wait(2);
+    assert!(take_search_requests(&mut ui).is_empty(), "not by itself");
+    ui.keys("<esc><ctrl-f>number 1.0 ").wait(1).hides("its disk fails");
+    assert_eq!(take_search_requests(&mut ui).len(), 1);
+}

@@ -103,7 +103,10 @@ pub(super) fn scroll(model: &mut Model, rows: i64) {
                 list.move_by(isize::try_from(-rows).unwrap_or_default());
             }
         }
-        None => model.scroll_by += rows,
+        None => {
+            model.scroll_by += rows;
+            model.chat.retry_history();
+        }
     }
 }
 
@@ -241,7 +244,7 @@ pub(super) fn toggle_person(model: &mut Model, row: &PersonRow) {
 
 /// Opens the direct conversation with one user more or less; without any, Everyone.
 pub(super) fn toggle_recipient(model: &mut Model, id: &UserId) {
-    let mut users = model.chat.open_audience().recipients().cloned().unwrap_or_default();
+    let mut users = model.chat.open_audience().direct().cloned().unwrap_or_default();
     if !users.remove(id) {
         users.insert(id.clone());
     }

@@ -6,10 +6,12 @@ use super::commands::{open_conversation, open_search};
 use super::messages::{delete, save_edit};
 use super::name;
 use crate::client::input::{CommandError, UserInput, parse_content};
+use crate::client::state::ExecuteError;
 use crate::protocol::id::MessageId;
 use crate::protocol::request::Post;
 use crate::protocol::text::SafeText;
 use crate::tui::model::{Model, UiEffect};
+use crate::tui::overlay::Overlay;
 
 /// Sends the draft, or runs the dot-command in it.
 pub(super) fn send(model: &mut Model, now: DateTime<FixedOffset>) -> Vec<UiEffect> {
@@ -41,10 +43,40 @@ pub(super) fn send(model: &mut Model, now: DateTime<FixedOffset>) -> Vec<UiEffec
             model.composer.clear();
             delete(model, id)
         }
+        UserInput::Change(command) => match model.chat.execute(now, command) {
+            Ok(requests) => {
+                model.composer.clear();
+                let send = |(cid, request)| UiEffect::Send(Some(cid), request);
+                requests.into_iter().map(send).collect()
+            }
+            Err(error) => refuse(model, &error),
+        },
+        UserInput::Open(destination) => match model.chat.destination(destination) {
+            Ok(audience) => {
+                model.composer.clear();
+                open_conversation(model, &audience);
+                Vec::new()
+            }
+            Err(error) => refuse(model, &error),
+        },
+        UserInput::Help => {
+            model.composer.clear();
+            model.overlays.push(Overlay::Help { top: 0 });
+            Vec::new()
+        }
+        UserInput::Thread(_) | UserInput::Pins | UserInput::Rooms | UserInput::People => {
+            model.show_error("this command works only in line mode (chat join --plain)");
+            Vec::new()
+        }
         UserInput::Post { text, .. }
         | UserInput::Temporary { text, .. }
         | UserInput::Reply { text, .. } => post(model, now, &text),
     }
+}
+
+fn refuse(model: &mut Model, error: &ExecuteError) -> Vec<UiEffect> {
+    model.show_error(error.to_string());
+    Vec::new()
 }
 
 fn begin_reply(model: &mut Model, to: MessageId) {
