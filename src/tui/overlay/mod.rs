@@ -96,7 +96,9 @@ pub fn area(overlay: &Overlay, whole: Rect, anchor: Option<Rect>) -> Rect {
             None => (menu::WIDTH, menu.height()),
         },
         Overlay::Emoji(_) => (40, 12),
-        Overlay::Thread(_) => (84, whole.height.saturating_sub(4).min(28)),
+        Overlay::Thread(thread) => {
+            (84, thread.height(whole.width.min(80)).clamp(6, whole.height.saturating_sub(4).max(6)))
+        }
     };
     // On a small screen an overlay covers everything.
     let width =

@@ -99,12 +99,21 @@ impl ThreadOverlay {
         self.messages.values().nth(self.list.index()).map(|message| message.id)
     }
 
+    /// The number of rows that the thread needs with its frame, in an overlay of this width.
+    pub fn height(&self, width: u16) -> u16 {
+        let rows = self.heights(width.saturating_sub(4));
+        rows.into_iter().fold(2, u16::saturating_add)
+    }
+
+    fn heights(&self, width: u16) -> Vec<u16> {
+        let height = |message| u16::try_from(text_lines(message, width).len() + 1);
+        self.messages.values().map(|message| height(message).unwrap_or(u16::MAX)).collect()
+    }
+
     /// Lays out the visible rows.
     pub fn lay_out(&mut self, area: Rect) -> Vec<(usize, Rect)> {
         let rows = list::rows_area(area, false);
-        let height = |message| u16::try_from(text_lines(message, rows.width).len() + 1);
-        let heights: Vec<u16> =
-            self.messages.values().map(|message| height(message).unwrap_or(u16::MAX)).collect();
+        let heights = self.heights(rows.width);
         self.list.lay_out(&heights, rows)
     }
 

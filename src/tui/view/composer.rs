@@ -20,6 +20,12 @@ use crate::tui::wrap::shorten;
 /// From this length on, in characters, the length of the draft is shown.
 const SHOW_LENGTH_FROM: usize = limits::CONTENT_CHARACTERS / 2;
 
+/// Says how to drop a reply or an edit.
+const DROPS_HINT: &str = " Esc drops it";
+
+/// The width of [`DROPS_HINT`] in cells.
+const DROPS_HINT_WIDTH: u16 = 13;
+
 /// The line above the input that names the recipients.
 #[derive(Debug, Clone, Default)]
 pub struct ToLine {
@@ -144,8 +150,9 @@ pub(super) fn draw(model: &Model, buffer: &mut Buffer) {
     if let (Some(area), Some(id)) = (layout.reply, model.composer.quoted()) {
         let verb = if model.composer.editing.is_some() { "edit" } else { "reply to" };
         let text = format!("┃ {verb} {}", quote_text(&model.chat, id));
-        let text = shorten(&text, usize::from(area.width));
+        let text = shorten(&text, usize::from(area.width.saturating_sub(DROPS_HINT_WIDTH)));
         Span::styled(text, theme.own()).render(area, buffer);
+        Line::styled(DROPS_HINT, theme.dim()).right_aligned().render(area, buffer);
     }
     if !layout.input.is_empty() {
         (&model.composer.input).render(layout.input, buffer);

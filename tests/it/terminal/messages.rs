@@ -94,6 +94,36 @@ fn deleted_message_disappears_on_all_screens() {
 }
 
 #[test]
+fn edit_and_reaction_by_keys_reach_the_other_screen() {
+    let server = TestServer::start();
+    let (mut ann, mut bob) = join_ann_and_bob(&server);
+    ann.submit("deploy at ten");
+    bob.wait_for("│ deploy at ten");
+    bob.keys(key::UP);
+    bob.wait_for("Enter menu");
+    bob.keys(key::ENTER);
+    bob.wait_for("+  react");
+    bob.keys("+");
+    bob.wait_for("React");
+    bob.keys("rocket");
+    bob.wait_for("🚀  rocket");
+    bob.keys(key::ENTER);
+    ann.wait_for("🚀 1  ✓");
+    ann.keys(key::UP);
+    ann.wait_for("Enter menu");
+    ann.keys(key::ENTER);
+    ann.wait_for("e  edit");
+    ann.keys("e");
+    ann.wait_for("editing  To: everyone");
+    ann.submit(" sharp");
+    for screen in [&ann, &bob] {
+        screen.wait_for("│ deploy at ten sharp");
+        screen.wait_for("edited  🚀 1");
+    }
+    ann.wait_until_gone("editing");
+}
+
+#[test]
 fn temporary_message_counts_down_and_expires() {
     let server = TestServer::start();
     let (mut ann, bob) = join_ann_and_bob(&server);
