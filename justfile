@@ -22,7 +22,7 @@ torture:
 bench:
     cargo bench
 
-# Compare with a bare server and with the other chat servers that are installed; draw the README's chart. Takes half an hour.
+# Compare with a bare server and with the other chat servers that are installed; draw the README's chart. Takes 40 minutes.
 compare:
     REPEATS=${REPEATS:-5} cargo bench --bench load -- --peers --chart assets/performance.svg
 

@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 
 use chat::protocol::id::{MessageId, Seq, UserId};
 use chat::store::sqlite::{SqliteReader, SqliteStore};
-use chat::store::{Entry, Outcome, Reader, Retention, Store, View};
+use chat::store::{Entry, Outcome, Reader, Retain, Retention, Store, View};
 use regex::Regex;
 
 use self::fixtures::{NOW, append_batch, user_id};
@@ -55,7 +55,9 @@ fn main() {
     print_times(
         "sweep, nothing to do",
         measure(50, |_| {
-            store.sweep(NOW, Retention::Days(30)).unwrap();
+            let before = Retention::Days(30).cutoff(NOW);
+            let retain = Retain { before, now: NOW, after: Seq(0) };
+            store.apply(NOW, &[Entry::Retain(retain)]).unwrap();
         }),
     );
     drop(store);

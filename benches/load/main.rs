@@ -25,8 +25,11 @@
 
 mod bare;
 mod chart;
+mod contention;
 mod crowd;
 mod dialect;
+#[path = "../fixtures/mod.rs"]
+mod fixtures;
 mod flow;
 mod mark;
 mod member;
@@ -47,7 +50,7 @@ use serde_json::json;
 use self::flow::TEXT_BYTES;
 use self::report::Results;
 use self::run::{Figures, run};
-use self::scenario::{Load, SCENARIOS, Scenario, Schedule};
+use self::scenario::{Load, Recipients, SCENARIOS, Scenario, Schedule, Work};
 use self::server::{Running, Server, pin_load_generator};
 
 /// Compares `chat serve` with a bare server and with other chat servers
@@ -130,7 +133,7 @@ fn compare(scenarios: &[&'static Scenario], servers: &[Server], repeats: usize) 
                 }
                 // A line has a newline at its end.
                 let text_bytes = if server == Server::Bare { event_bytes - 1 } else { TEXT_BYTES };
-                match run_once(scenario.load, server, text_bytes) {
+                match run_once(scenario.work, server, text_bytes) {
                     Ok(figures) => {
                         println!(
                             "{}",
@@ -148,8 +151,11 @@ fn compare(scenarios: &[&'static Scenario], servers: &[Server], repeats: usize) 
     results
 }
 
-fn run_once(load: Load, server: Server, text_bytes: usize) -> Result<Figures, String> {
-    run(load, &mut Running::start(server)?, text_bytes)
+fn run_once(work: Work, server: Server, text_bytes: usize) -> Result<Figures, String> {
+    match work {
+        Work::Load(load) => run(load, &mut Running::start(server)?, text_bytes),
+        Work::Contention(contention) => contention::run(contention),
+    }
 }
 
 /// Bytes of the event with which `chat` delivers one message.
@@ -158,10 +164,11 @@ fn event_bytes() -> usize {
         members: 2,
         senders: 1,
         schedule: Schedule::InFlight(1),
+        recipients: Recipients::Everyone,
         duration: Duration::from_millis(200),
-        ..SCENARIOS[0].load
+        pause: None,
     };
-    let figures = run_once(load, Server::Chat, TEXT_BYTES).unwrap();
+    let figures = run_once(Work::Load(load), Server::Chat, TEXT_BYTES).unwrap();
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a few hundred")]
     let bytes = figures["bytes_per_delivery"].round() as usize;
     bytes

@@ -180,15 +180,19 @@ impl Run {
     }
 
     fn put_latencies(&mut self) {
-        let mut latencies = self.crowd.reading.latencies.take();
-        latencies.sort_unstable();
-        let Some(last) = latencies.len().checked_sub(1) else { return };
-        for (name, percent) in
-            [("latency_p50_ms", 50), ("latency_p99_ms", 99), ("latency_max_ms", 100)]
-        {
-            self.put(name, f64::from(latencies[last * percent / 100]) / 1e3);
+        let latencies = self.crowd.reading.latencies.take();
+        let names = ["latency_p50_ms", "latency_p99_ms", "latency_max_ms"];
+        for (name, micros) in names.into_iter().zip(percentiles(latencies).into_iter().flatten()) {
+            self.put(name, f64::from(micros) / 1e3);
         }
     }
+}
+
+/// The median, the 99th percentile and the maximum.
+pub(crate) fn percentiles<T: Ord + Copy>(mut values: Vec<T>) -> Option<[T; 3]> {
+    values.sort_unstable();
+    let last = values.len().checked_sub(1)?;
+    Some([50, 99, 100].map(|percent| values[last * percent / 100]))
 }
 
 /// In microseconds.
@@ -197,6 +201,6 @@ fn cpu_per_delivery(from: &Snapshot, to: &Snapshot) -> f64 {
     millis(cpu_time) * 1e3 / (to.delivered - from.delivered).max(1) as f64
 }
 
-fn millis(time: Duration) -> f64 {
+pub(crate) fn millis(time: Duration) -> f64 {
     time.as_secs_f64() * 1e3
 }

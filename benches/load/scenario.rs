@@ -1,4 +1,4 @@
-//! The scenarios: a table of loads.
+//! The scenarios: a table of loads, and of members beside one that asks for a lot.
 
 use std::time::Duration;
 
@@ -7,9 +7,24 @@ use super::server::Server;
 pub(crate) struct Scenario {
     pub(crate) name: &'static str,
     pub(crate) about: &'static str,
-    pub(crate) load: Load,
+    pub(crate) work: Work,
     /// The columns of its table; the first is compared with the bare server.
     pub(crate) columns: &'static [&'static str],
+}
+
+#[derive(Clone, Copy)]
+pub(crate) enum Work {
+    Load(Load),
+    Contention(Contention),
+}
+
+/// What one member does beside those that are measured.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Contention {
+    /// Heavy pages, resumes and slow searches, beside pages, resumes and messages.
+    Reading,
+    /// Searches of a million messages, beside a hundred members who delete.
+    SearchAndDelete,
 }
 
 /// Members that connect, and what they send.
@@ -59,7 +74,8 @@ impl Load {
 impl Scenario {
     /// IRC and NATS have no acknowledgements, and the bare server stores nothing.
     pub(crate) fn applies_to(&self, server: Server) -> bool {
-        self.load.recipients == Recipients::Everyone || server == Server::Chat
+        let Work::Load(load) = self.work else { return server == Server::Chat };
+        load.recipients == Recipients::Everyone || server == Server::Chat
     }
 }
 
@@ -86,6 +102,21 @@ const PAUSE: &[&str] = &[
     "closed",
     "peak_mib",
 ];
+
+const FAIRNESS: &[&str] = &[
+    "page_p99_ms",
+    "page_p99_ms_beside",
+    "page_max_ms_beside",
+    "resume_p99_ms",
+    "resume_p99_ms_beside",
+    "resume_max_ms_beside",
+    "ack_p99_ms",
+    "ack_p99_ms_beside",
+    "ack_max_ms_beside",
+    "server_cpu_share_beside",
+];
+const DELETIONS: &[&str] =
+    &["ack_p50_ms", "ack_p50_ms_beside", "ack_p99_ms", "ack_p99_ms_beside", "ack_max_ms_beside"];
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
     scenario("fanout-64", "100 members, 64 messages in flight", fanout(100, 64), FANOUT),
@@ -123,6 +154,18 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         Load { pause: Some(PAUSE_OF_HALF), ..everyone(100, Schedule::InFlight(64), 15) },
         PAUSE,
     ),
+    Scenario {
+        name: "fairness",
+        about: "a member with 16 connections asks for heavy pages, resumes and slow searches",
+        work: Work::Contention(Contention::Reading),
+        columns: FAIRNESS,
+    },
+    Scenario {
+        name: "search-and-delete",
+        about: "100 members delete 500 messages a second; a member searches a million",
+        work: Work::Contention(Contention::SearchAndDelete),
+        columns: DELETIONS,
+    },
 ];
 
 const PAUSE_OF_HALF: Pause =
@@ -134,7 +177,7 @@ const fn scenario(
     load: Load,
     columns: &'static [&'static str],
 ) -> Scenario {
-    Scenario { name, about, load, columns }
+    Scenario { name, about, work: Work::Load(load), columns }
 }
 
 const fn fanout(members: usize, in_flight: u64) -> Load {

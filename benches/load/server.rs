@@ -52,7 +52,7 @@ impl Server {
     }
 
     pub(crate) fn client_key(self) -> ClientKey {
-        if self == Self::Chat { ClientKey::New } else { ClientKey::None }
+        if let Self::Chat | Self::Bare = self { ClientKey::New } else { ClientKey::None }
     }
 
     /// Logins under way at once. `inspircd` completes logins once a second, however many there are.
@@ -103,11 +103,11 @@ impl Server {
         }
     }
 
-    fn arguments(self, folder: &Path, port: u16) -> Vec<String> {
+    fn arguments(self, folder: &Path, port: u16, options: &str) -> Vec<String> {
         let folder = folder.to_str().unwrap();
         let line = match self {
             Self::Chat => format!(
-                "serve --listen 127.0.0.1:{port} --data {folder}/data --certs {folder} --no-rate-limits"
+                "serve --listen 127.0.0.1:{port} --data {folder}/data --certs {folder} {options}"
             ),
             Self::Bare => format!("bare {port} {folder}"),
             Self::Nats => format!("-c {folder}/nats.conf"),
@@ -130,9 +130,19 @@ pub(crate) struct Running {
 impl Running {
     /// Starts a server on a core of its own and waits until it listens.
     pub(crate) fn start(server: Server) -> Result<Self, String> {
+        Self::start_prepared(server, "--no-rate-limits", |_| {})
+    }
+
+    /// The same with other options for `chat serve`, after `prepare` had the folder.
+    pub(crate) fn start_prepared(
+        server: Server,
+        options: &str,
+        prepare: impl FnOnce(&Path),
+    ) -> Result<Self, String> {
         let program = server.program().ok_or("is not installed")?;
         let folder = tempfile::tempdir().unwrap();
         write_certificate(folder.path());
+        prepare(folder.path());
         let port = free_port();
         if let Some((name, template)) = server.configuration() {
             let text = fill_in(template, folder.path(), port);
@@ -145,7 +155,7 @@ impl Running {
         }
         let log = fs::File::create(folder.path().join("log")).unwrap();
         let mut command = pinned(&program);
-        command.args(server.arguments(folder.path(), port)).current_dir(folder.path());
+        command.args(server.arguments(folder.path(), port, options)).current_dir(folder.path());
         command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
         for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("CHAT_")) {
             command.env_remove(name);

@@ -1,8 +1,6 @@
-//! Speed of the real program, over TLS: `cargo bench --bench server [acknowledge | million]`.
-//!
-//! `acknowledge`: the latency of acknowledgements at a fixed rate, and the maximum throughput. `million`:
-//! start, join, history, search and memory of a server with a million messages in its log. Both print the
-//! target beside each measurement. The server and the load generator share the machine.
+//! A server with a million messages in its log: `cargo bench --bench server`. Start, join, history, search
+//! and memory of the real program, over TLS, with the target beside each measurement. The server and the
+//! clients share the machine. The speed of delivery is measured by `cargo bench --bench load`.
 
 #![expect(
     clippy::unwrap_used,
@@ -12,10 +10,8 @@
 )]
 #![expect(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
 
-mod acknowledge;
 #[path = "../fixtures/mod.rs"]
 mod fixtures;
-mod load;
 mod million;
 #[path = "../../tests/it/support/mod.rs"]
 #[expect(dead_code, reason = "the integration tests use the rest")]
@@ -27,15 +23,8 @@ use std::time::Duration;
 use self::support::TestServer;
 
 fn main() {
-    let selected: Vec<_> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
-    let is_selected = |name: &str| selected.is_empty() || selected.iter().any(|word| word == name);
     println!("{:58} {:>22} {:>11}", "", "measured", "target");
-    if is_selected("acknowledge") {
-        acknowledge::run();
-    }
-    if is_selected("million") {
-        million::run();
-    }
+    million::run();
 }
 
 /// Prints one row of the table.
@@ -64,12 +53,4 @@ fn memory(server: &TestServer) -> (f64, f64) {
         line.split_whitespace().nth(1).unwrap().parse::<f64>().unwrap() / 1_024.0
     };
     (field("VmRSS"), field("VmHWM"))
-}
-
-/// The CPU time that the server has used.
-fn cpu_time(server: &TestServer) -> Duration {
-    let stat = fs::read_to_string(format!("/proc/{}/stat", server.process_id())).unwrap();
-    let (_, fields) = stat.rsplit_once(')').unwrap();
-    let ticks = fields.split_whitespace().skip(11).take(2);
-    Duration::from_millis(ticks.map(|ticks| ticks.parse::<u64>().unwrap() * 10).sum())
 }

@@ -6,10 +6,12 @@ use std::time::Duration;
 use super::local_server::LocalServer;
 use super::output::{format_bytes, print};
 use crate::client::duration;
-use crate::protocol::id::{MessageId, UserId};
+use crate::protocol::id::{MessageId, RoomName, UserId};
+use crate::protocol::room::SharedHistory;
 use crate::protocol::text::SafeText;
 use crate::server::admin::{
-    AdminCommand, AdminReply, BanInfo, ConnectionInfo, InviteInfo, ServerStats, UserSelector,
+    AdminCommand, AdminReply, BanInfo, ConnectionInfo, InviteInfo, RoomCommand, RoomInfo,
+    ServerStats, UserSelector,
 };
 use crate::tls::fingerprint::Fingerprint;
 
@@ -58,8 +60,85 @@ enum AdminAction {
         /// Fingerprint of the new key, as `chat key show` prints it on the user's machine
         fingerprint: Fingerprint,
     },
+    /// List all rooms, private and archived ones too
+    Rooms,
+    /// Create or change a room
+    Room {
+        #[command(subcommand)]
+        change: RoomChangeArgs,
+    },
     /// Print statistics
     Stats,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum RoomChangeArgs {
+    /// Create a room
+    Create {
+        /// Name of the room, such as ops
+        #[arg(value_parser = RoomName::from_input)]
+        room: RoomName,
+        /// Only members, who are added, see the room
+        #[arg(long)]
+        private: bool,
+        /// Topic of the room
+        #[arg(long, value_name = "TEXT", default_value = "")]
+        topic: String,
+        /// ID of its first member, who may remove members and archive the room
+        #[arg(long, value_name = "ID")]
+        owner: Option<UserId>,
+    },
+    /// Add users to a room
+    Add {
+        /// Name of the room
+        #[arg(value_parser = RoomName::from_input)]
+        room: RoomName,
+        /// IDs of the users
+        #[arg(required = true, value_name = "ID")]
+        users: Vec<UserId>,
+        /// Let them see all earlier messages of a private room
+        #[arg(long)]
+        history: bool,
+    },
+    /// Remove members from a room
+    Remove {
+        /// Name of the room
+        #[arg(value_parser = RoomName::from_input)]
+        room: RoomName,
+        /// IDs of the members
+        #[arg(required = true, value_name = "ID")]
+        users: Vec<UserId>,
+    },
+    /// Make a room read-only
+    Archive {
+        /// Name of the room
+        #[arg(value_parser = RoomName::from_input)]
+        room: RoomName,
+    },
+    /// Make an archived room writable again
+    Unarchive {
+        /// Name of the room
+        #[arg(value_parser = RoomName::from_input)]
+        room: RoomName,
+    },
+}
+
+impl From<RoomChangeArgs> for AdminCommand {
+    fn from(args: RoomChangeArgs) -> Self {
+        let (room, change) = match args {
+            RoomChangeArgs::Create { room, private, topic, owner } => {
+                (room, RoomCommand::Create { private, topic, owner })
+            }
+            RoomChangeArgs::Add { room, users, history } => {
+                let history = if history { SharedHistory::All } else { SharedHistory::Now };
+                (room, RoomCommand::Add { users, history })
+            }
+            RoomChangeArgs::Remove { room, users } => (room, RoomCommand::Remove { users }),
+            RoomChangeArgs::Archive { room } => (room, RoomCommand::Archive),
+            RoomChangeArgs::Unarchive { room } => (room, RoomCommand::Unarchive),
+        };
+        Self::Room { room, change }
+    }
 }
 
 /// Sends the command to the server and prints the answer.
@@ -73,6 +152,8 @@ pub(super) async fn run(args: AdminArgs) -> anyhow::Result<()> {
         AdminAction::Rebind { id, fingerprint } => {
             AdminCommand::Rebind { user: id, key: fingerprint }
         }
+        AdminAction::Rooms => AdminCommand::Rooms,
+        AdminAction::Room { change } => change.into(),
         AdminAction::Stats => AdminCommand::Stats,
     };
     let reply = args.server.request(&command).await?;
@@ -88,6 +169,7 @@ fn format_reply(reply: &AdminReply) -> String {
         AdminReply::List { connections, banned, invites } => {
             format_list(connections, banned, invites)
         }
+        AdminReply::Rooms { rooms } => format_rooms(rooms),
         AdminReply::Stats(stats) => format_stats(stats),
         AdminReply::Invited { listening, fingerprint } => format!("{listening} {fingerprint}\n"),
     }
@@ -120,6 +202,19 @@ fn format_list(
         let until = until.with_timezone(&chrono::Local).format("%Y-%m-%d %H:%M");
         let noun = if *uses == 1 { "use" } else { "uses" };
         writeln!(text, "open invite: {uses} {noun} left, expires {until}").unwrap_or_default();
+    }
+    text
+}
+
+fn format_rooms(rooms: &[RoomInfo]) -> String {
+    let width = rooms.iter().map(|room| room.room.as_str().chars().count()).max().unwrap_or(0);
+    let mut text = String::new();
+    for RoomInfo { room, private, archived, people } in rooms {
+        let kind = if *private { "private" } else { "public" };
+        let archived = if *archived { ", archived" } else { "" };
+        let noun = if *people == 1 { "member" } else { "members" };
+        // Writing to a String cannot fail.
+        writeln!(text, "{room:width$}  {people} {noun}, {kind}{archived}").unwrap_or_default();
     }
     text
 }

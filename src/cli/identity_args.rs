@@ -108,12 +108,16 @@ impl IdentityArgs {
         }
     }
 
-    /// Connects with an outbox that is kept in memory only.
-    pub(super) fn connect_in_memory(
+    /// Connects for a script: the user is not announced, and the outbox is kept in memory only.
+    ///
+    /// # Errors
+    /// The host does not exist, or a file of the client cannot be used.
+    pub(super) async fn connect_quietly(
         &self,
         link: ServerLink,
         ca: &CaArgs,
     ) -> anyhow::Result<(Client, Receiver<ClientEvent>)> {
+        client::check_host(&link.server).await?;
         Ok(client::connect(ClientOptions {
             link,
             name: self.name()?,
@@ -121,6 +125,7 @@ impl IdentityArgs {
             trust: ca.trust_mode()?,
             id: self.id.clone(),
             outbox: Outbox::default(),
+            quiet: true,
         }))
     }
 }

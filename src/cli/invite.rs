@@ -14,6 +14,7 @@ use super::serve::join_address;
 use crate::client::address::{DEFAULT_PORT, ServerAddress};
 use crate::client::duration;
 use crate::client::link::ServerLink;
+use crate::protocol::id::RoomName;
 use crate::protocol::invite::Invite;
 use crate::server::admin::{AdminCommand, AdminReply};
 use crate::server::limits::{INVITE_MAX_SECONDS, INVITE_MAX_USES};
@@ -34,6 +35,11 @@ pub(super) struct InviteArgs {
     /// How long the link is valid, such as 90m, 24h, 7d or 2w
     #[arg(long = "for", value_name = "DURATION", default_value = "24h", value_parser = parse_lifetime)]
     lifetime: u32,
+    /// Room that the new users become members of; repeat it for more
+    ///
+    /// In a private room they see only later messages.
+    #[arg(long = "room", value_name = "ROOM", value_parser = RoomName::from_input)]
+    rooms: Vec<RoomName>,
     /// Name or address of this machine in the link [default: its address on the network]
     #[arg(long, value_name = "HOST")]
     host: Option<ServerAddress>,
@@ -44,8 +50,12 @@ pub(super) struct InviteArgs {
 /// Creates the invite and prints it.
 pub(super) async fn run(args: InviteArgs) -> anyhow::Result<()> {
     let invite = Invite::new(rand::random());
-    let command =
-        AdminCommand::Invite { invite: invite.clone(), uses: args.uses, seconds: args.lifetime };
+    let command = AdminCommand::Invite {
+        invite: invite.clone(),
+        uses: args.uses,
+        seconds: args.lifetime,
+        rooms: args.rooms,
+    };
     let AdminReply::Invited { listening, fingerprint } = args.server.request(&command).await?
     else {
         bail!("unexpected answer: the server runs another version of chat (restart it)");

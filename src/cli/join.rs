@@ -46,6 +46,10 @@ pub(super) struct ClientArgs {
 pub(super) async fn run(args: JoinArgs) -> anyhow::Result<()> {
     let stop = CancellationToken::new();
     let trust = args.ca.trust_mode()?;
+    // A server that was there before comes back: without a network, the user can write meanwhile.
+    if !trust.is_known(&args.link.server)? {
+        client::check_host(&args.link.server).await?;
+    }
     signals::with_shutdown_signals(
         &stop,
         run_client(args.client, args.link, trust, Vec::new(), &stop),
@@ -76,7 +80,8 @@ pub(super) async fn run_client(
     let outbox = Outbox::open(&dir.join("outbox"), &link.server, &owner)?;
     let read_marker = ReadMarkerFile::new(&dir, &file_stem(&link.server, &owner));
     let ui_options = ui_options(&link.server, notices, read_marker);
-    let options = ClientOptions { link, name, identity: Some(identity), trust, id, outbox };
+    let options =
+        ClientOptions { link, name, identity: Some(identity), trust, id, outbox, quiet: false };
     let (client, events) = client::connect(options);
     let outcome = if is_plain {
         plain::run(&client, events, stop).await

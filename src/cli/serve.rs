@@ -14,8 +14,8 @@ use super::output::{format_bytes, print};
 use super::{fd_limit, logging, paths, signals};
 use crate::client::address::DEFAULT_PORT;
 use crate::server::hub::{AccessMode, KeyHash};
-use crate::server::{Server, ServerLimits, ServerOptions, limits};
-use crate::store::{LogSize, Retention};
+use crate::server::{RoomCreators, RoomSettings, Server, ServerLimits, ServerOptions, limits};
+use crate::store::{LogSize, Retention, RoomLimits};
 use crate::tls::server::ServerIdentity;
 
 /// The arguments of `chat serve`. `chat host` takes them too.
@@ -40,6 +40,15 @@ pub(super) struct ServeArgs {
     pub(super) keep: Option<u32>,
     #[command(flatten)]
     pub(super) access: AccessArgs,
+    /// Who may create rooms: `anyone` with a key, or only `admins`
+    #[arg(long, env = "CHAT_ROOMS", value_name = "WHO", default_value = "anyone")]
+    pub(super) rooms: RoomCreators,
+    /// Maximum number of rooms, not counting archived ones
+    #[arg(long, env = "CHAT_MAX_ROOMS", value_name = "NUM", default_value_t = limits::ROOMS)]
+    pub(super) max_rooms: u32,
+    /// Maximum number of rooms that a user may be a member of
+    #[arg(long, env = "CHAT_MAX_MEMBERSHIPS", value_name = "NUM", default_value_t = limits::MEMBERSHIPS)]
+    pub(super) max_memberships: u32,
     /// Maximum number of connections from one IP address
     ///
     /// Connections from a loopback address are not limited.
@@ -111,7 +120,9 @@ pub(super) async fn bind(args: &ServeArgs, host: Option<KeyHash>) -> anyhow::Res
             rates: Some(limits::rates_for(args.messages_per_second)),
         }
     };
-    let options = ServerOptions { listen, certs, data, retention, access, limits };
+    let room_limits = RoomLimits { rooms: args.max_rooms, memberships: args.max_memberships };
+    let rooms = RoomSettings { creators: args.rooms, limits: room_limits };
+    let options = ServerOptions { listen, certs, data, retention, access, rooms, limits };
     Ok(Server::bind(options).await?)
 }
 

@@ -22,6 +22,7 @@ use super::paths;
 use crate::client::link::ServerLink;
 use crate::protocol::id::{Name, UserId};
 use crate::protocol::text::SafeText;
+use crate::server::RoomCreators;
 
 /// The keys of the file. Values that clap parses from text are checked here, so that an error names the
 /// line, and stay text.
@@ -37,6 +38,8 @@ struct ConfigFile {
     keep: Option<u32>,
     #[serde(default, deserialize_with = "checked::<ListenAddress, _>")]
     listen: Option<String>,
+    max_memberships: Option<u32>,
+    max_rooms: Option<u32>,
     messages_per_second: Option<NonZeroU32>,
     #[serde(default, deserialize_with = "checked::<Name, _>")]
     name: Option<String>,
@@ -44,6 +47,8 @@ struct ConfigFile {
     open: Option<bool>,
     per_address: Option<NonZeroU32>,
     plain: Option<bool>,
+    #[serde(default, deserialize_with = "checked::<RoomCreators, _>")]
+    rooms: Option<String>,
     #[serde(default, deserialize_with = "checked::<ServerLink, _>")]
     server: Option<String>,
 }
@@ -81,12 +86,15 @@ impl From<ConfigFile> for Settings {
             ("invite-only", text(file.invite_only)),
             ("keep", text(file.keep)),
             ("listen", file.listen),
+            ("max-memberships", text(file.max_memberships)),
+            ("max-rooms", text(file.max_rooms)),
             ("messages-per-second", text(file.messages_per_second)),
             ("name", file.name),
             ("no-rate-limits", text(file.no_rate_limits)),
             ("open", text(file.open)),
             ("per-address", text(file.per_address)),
             ("plain", text(file.plain)),
+            ("rooms", file.rooms),
             ("server", file.server),
         ];
         Self(values.into_iter().filter_map(|(key, value)| Some((key, value?))).collect())
@@ -165,12 +173,15 @@ mod tests {
         invite-only = true
         keep = 30
         listen = "[::]:7000"
+        max-memberships = 50
+        max-rooms = 20
         messages-per-second = 5
         name = "Bob"
         no-rate-limits = true
         open = true
         per-address = 100
         plain = false
+        rooms = "admins"
         server = "chat.example.org"
     "#;
 
@@ -212,6 +223,7 @@ mod tests {
             ("server = 'https://example.org'", ["line 1", "chat://", "server"]),
             ("open = true\nopen = true", ["line 2", "duplicate key", "open"]),
             ("open", ["line 1", "", ""]),
+            ("rooms = 'nobody'", ["line 1", "anyone or admins", "rooms"]),
             ("keep = \x1b]0;x", ["line 1", "", ""]),
         ] {
             let error = text.parse::<Settings>().unwrap_err().to_string();

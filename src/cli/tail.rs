@@ -13,8 +13,9 @@ use tokio_util::sync::CancellationToken;
 use super::exit::CliError;
 use super::identity_args::{CaArgs, IdentityArgs};
 use super::output::{print_note, print_to_pipe};
-use super::plain::{EVENT_BATCH, format, now};
+use super::plain::{EVENT_BATCH, format};
 use super::signals;
+use crate::client::clock::now;
 use crate::client::link::ServerLink;
 use crate::client::state::Session;
 use crate::client::{Client, ClientEvent};
@@ -57,7 +58,7 @@ pub(super) struct TailArgs {
 pub(super) async fn run(args: TailArgs) -> anyhow::Result<()> {
     let stop = CancellationToken::new();
     let printed = async {
-        let (client, events) = args.identity.connect_in_memory(args.link.clone(), &args.ca)?;
+        let (client, events) = args.identity.connect_quietly(args.link.clone(), &args.ca).await?;
         let printing = print_messages(&args, &client, events);
         let outcome = stop.run_until_cancelled(printing).await.unwrap_or(Ok(()));
         client.close().await;

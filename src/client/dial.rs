@@ -24,6 +24,9 @@ use crate::tls::fingerprint::Fingerprint;
 /// Time limit for the TCP connection to one address, and again for the TLS handshake.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// Time limit for looking up the host name. Resolvers may take half a minute to find that none answers.
+const RESOLVE_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// Opens connections to one server.
 pub trait Connector: Send + 'static {
     /// A connection.
@@ -158,6 +161,25 @@ fn first_contact_notice(server: &ServerAddress, key: Fingerprint) -> SafeText {
     ))
 }
 
+/// Checks that the host of a server exists.
+///
+/// # Errors
+/// [`ConnectError::UnknownHost`]
+pub async fn check_host(server: &ServerAddress) -> Result<(), ConnectError> {
+    resolve(server).await.map(drop)
+}
+
+async fn resolve(server: &ServerAddress) -> Result<impl Iterator<Item = SocketAddr>, ConnectError> {
+    let lookup = tokio::net::lookup_host((server.host(), server.port()));
+    let timed_out = |_elapsed| Err(io::ErrorKind::TimedOut.into());
+    let addresses = tokio::time::timeout(RESOLVE_TIMEOUT, lookup).await.unwrap_or_else(timed_out);
+    addresses.map_err(|source| unknown_host(server, source))
+}
+
+fn unknown_host(server: &ServerAddress, source: io::Error) -> ConnectError {
+    ConnectError::UnknownHost { host: server.host().to_owned(), source }
+}
+
 impl Dialer {
     async fn start_tls(
         &self,
@@ -176,11 +198,8 @@ impl Dialer {
 
     /// Tries the addresses of the host one after the other. The error is that of the last one.
     async fn connect_tcp(&self) -> Result<TcpStream, ConnectError> {
-        let host = self.server.host();
-        let unknown = |source| ConnectError::UnknownHost { host: host.to_owned(), source };
-        let addresses = tokio::net::lookup_host((host, self.server.port())).await;
-        let mut outcome = Err(unknown(io::ErrorKind::NotFound.into()));
-        for address in addresses.map_err(unknown)? {
+        let mut outcome = Err(unknown_host(&self.server, io::ErrorKind::NotFound.into()));
+        for address in resolve(&self.server).await? {
             outcome = self.connect_address(address).await;
             if outcome.is_ok() {
                 break;

@@ -7,10 +7,10 @@ use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
-use chrono::{Local, NaiveDate};
 use thiserror::Error;
 
 use super::address::ServerAddress;
+use super::clock;
 use super::pins::{self, Pin, PinLineError};
 use crate::files;
 use crate::tls::fingerprint::Fingerprint;
@@ -72,6 +72,14 @@ impl KnownServers {
         &self.file
     }
 
+    /// Whether the key of a server is pinned.
+    ///
+    /// # Errors
+    /// The file can't be read or has an invalid line.
+    pub fn contains(&self, server: &ServerAddress) -> Result<bool, KnownServersError> {
+        Ok(self.read()?.1.iter().any(|pin| pin.server == *server))
+    }
+
     /// Looks up a server, and pins `key` if the server is unknown. If several clients do this at the same
     /// time, the first one pins its key and the others find it.
     pub(super) fn find_or_pin(
@@ -89,7 +97,7 @@ impl KnownServers {
         if let Some(pin) = find(pins) {
             return Ok(PinLookup::Found(pin));
         }
-        let text = pins::append(&text, server, key, today());
+        let text = pins::append(&text, server, key, clock::now().date_naive());
         files::replace(&self.file, 0o600, text.as_bytes()).map_err(self.failed("write"))?;
         Ok(PinLookup::Added)
     }
@@ -132,11 +140,6 @@ impl KnownServers {
         let file = self.file.clone();
         move |source| KnownServersError::Io { action, file, source }
     }
-}
-
-#[expect(clippy::disallowed_methods, reason = "a pin is stamped with the date")]
-fn today() -> NaiveDate {
-    Local::now().date_naive()
 }
 
 #[cfg(test)]

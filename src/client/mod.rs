@@ -6,6 +6,7 @@
 pub mod address;
 mod backoff;
 mod channels;
+pub mod clock;
 mod connection;
 mod cursor;
 mod dial;
@@ -40,7 +41,7 @@ use self::channels::{CurrentRequests, EVENT_QUEUE, EventSender, REQUEST_QUEUE};
 use self::connection::EventObserver;
 use self::cursor::Cursor;
 use self::dial::Dialer;
-pub use self::dial::{ConnectError, Connector, VerifiedStream};
+pub use self::dial::{ConnectError, Connector, VerifiedStream, check_host};
 use self::driver::Driver;
 pub use self::event::{ClientEvent, Connected, executed_request};
 use self::link::ServerLink;
@@ -67,6 +68,8 @@ pub struct ClientOptions {
     pub id: Option<UserId>,
     /// The requests that earlier runs left unsent. The default one is kept in memory only.
     pub outbox: Outbox,
+    /// Whether the user is not announced as joining and leaving.
+    pub quiet: bool,
 }
 
 /// A handle to send requests. Cheap to clone.
@@ -96,15 +99,15 @@ pub enum SendError {
 /// # Panics
 /// When called outside of a tokio runtime.
 pub fn connect(options: ClientOptions) -> (Client, mpsc::Receiver<ClientEvent>) {
-    let ClientOptions { link, name, identity, trust, id, outbox } = options;
+    let ClientOptions { link, name, identity, trust, id, outbox, quiet } = options;
     let ServerLink { server, pin, invite } = link;
-    let login = Login { user_id: id, invite, ..login(&name) };
+    let login = Login { user_id: id, invite, quiet, ..login(&name) };
     connect_with(Dialer { server, pin, trust, identity }, login, outbox, rand::make_rng())
 }
 
 fn login(name: &Name) -> Login {
     let username = name.as_str().to_owned();
-    Login { username, dialect: Dialect::Extended, user_id: None, invite: None, resume: None }
+    Login { dialect: Dialect::Extended, ..Login::original(username) }
 }
 
 /// Like [`connect`], over any kind of stream. `rng` draws the pauses between attempts.

@@ -23,6 +23,20 @@ pub enum TrustMode {
     Exactly(Fingerprint),
 }
 
+impl TrustMode {
+    /// Whether the server's key was checked before, so that the server has been there.
+    ///
+    /// # Errors
+    /// The file of the pinned keys cannot be used.
+    pub fn is_known(&self, server: &ServerAddress) -> Result<bool, KnownServersError> {
+        match self {
+            Self::PinOnFirstUse(known_servers) => known_servers.contains(server),
+            Self::Authorities(_) => Ok(false),
+            Self::Exactly(_) => Ok(true),
+        }
+    }
+}
+
 /// The result of a successful check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum KeyCheck {

@@ -304,6 +304,15 @@ impl Event {
     }
 }
 
+impl Edited {
+    /// Gives the message its new text.
+    pub fn apply_to(&self, message: &mut Message) {
+        message.content = self.content.clone();
+        message.mentions = self.mentions.clone();
+        message.edited = Some(self.at.timestamp_millis());
+    }
+}
+
 impl ErrorReply {
     /// The reply to the request `cid`. Texts over [`ERROR_CHARACTERS`] are truncated.
     pub fn new(refusal: &super::error::Refusal, cid: Option<Cid>) -> Self {

@@ -3,6 +3,7 @@
 //! Each type holds only well-formed values. Whether an identifier exists, and who may use it, is decided
 //! by the server.
 
+use std::borrow::Borrow;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -111,6 +112,11 @@ impl UserId {
     /// The name part.
     pub fn name(&self) -> &str {
         self.0.rsplit_once('_').map_or(&self.0, |(name, _)| name)
+    }
+
+    /// [`name`](Self::name) as a [`Name`]: every ID begins with one.
+    pub fn parse_name(&self) -> Option<Name> {
+        self.name().parse().ok()
     }
 }
 
@@ -237,6 +243,13 @@ pub struct Seq(pub u64);
 
 macro_rules! text_id {
     ($($type:ty),*) => {$(
+        /// Values are ordered and hashed as their texts.
+        impl Borrow<str> for $type {
+            fn borrow(&self) -> &str {
+                &self.0
+            }
+        }
+
         impl fmt::Display for $type {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.pad(&self.0)

@@ -1,4 +1,4 @@
-//! Messages, their audience, and the rule of who may see them.
+//! Messages and their audience.
 
 use std::collections::BTreeSet;
 
@@ -25,14 +25,6 @@ pub enum Audience {
 }
 
 impl Audience {
-    /// The recipients of a direct message.
-    pub fn recipients(&self) -> Option<&BTreeSet<UserId>> {
-        match self {
-            Self::Everyone | Self::Room(_) => None,
-            Self::Only(recipients) => Some(recipients),
-        }
-    }
-
     /// The room of a message to a room.
     pub fn room(&self) -> Option<&RoomName> {
         match self {
@@ -41,32 +33,18 @@ impl Audience {
         }
     }
 
+    /// The recipients of a direct message.
+    pub fn direct(&self) -> Option<&BTreeSet<UserId>> {
+        match self {
+            Self::Only(recipients) => Some(recipients),
+            Self::Everyone | Self::Room(_) => None,
+        }
+    }
+
     /// Whether this is a direct message.
     pub fn is_direct(&self) -> bool {
-        self.recipients().is_some()
+        matches!(self, Self::Only(_))
     }
-}
-
-/// The users who may see a message from `author` to `recipients`, and its removal or expiry: the
-/// author and the recipients. `None` stands for everyone, in the argument and in the result.
-///
-/// This is the only visibility rule. Live delivery, and the index from which the log serves history
-/// and catch-up, are built from it. Lookups (search, quote, reply, delete) use
-/// [`can_see`], which calls it.
-pub fn viewers<'a, Id: Eq + ?Sized>(
-    author: &'a Id,
-    recipients: Option<impl IntoIterator<Item = &'a Id>>,
-) -> Option<impl Iterator<Item = &'a Id>> {
-    recipients.map(|recipients| std::iter::once(author).chain(recipients))
-}
-
-/// Whether `viewer` may see a message from `author` to `recipients`; see [`viewers`].
-pub fn can_see<'a, Id: Eq + ?Sized>(
-    viewer: &Id,
-    author: &'a Id,
-    recipients: Option<impl IntoIterator<Item = &'a Id>>,
-) -> bool {
-    viewers(author, recipients).is_none_or(|mut viewers| viewers.any(|user| user == viewer))
 }
 
 /// The kind of a message.

@@ -36,6 +36,25 @@ impl Emoji {
         })
     }
 
+    /// Returns the emoji whose short name or name contains `text`, or that `text` is; at most `limit`. Those
+    /// whose short name begins with `text` come first.
+    pub fn search(text: &str, limit: usize) -> Vec<Self> {
+        let text = text.trim().trim_matches(':').to_lowercase();
+        if let Ok(exact) = text.parse() {
+            return vec![exact];
+        }
+        let begins = |emoji: &&emojis::Emoji| {
+            emoji.shortcodes().any(|shortcode| shortcode.starts_with(&text))
+        };
+        let contains = |emoji: &&emojis::Emoji| {
+            emoji.shortcodes().any(|shortcode| shortcode.contains(&text))
+                || emoji.name().contains(&text)
+        };
+        let first = emojis::iter().filter(begins);
+        let rest = emojis::iter().filter(|emoji| !begins(emoji) && contains(emoji));
+        first.chain(rest).take(limit).map(|emoji| Self(Arc::from(emoji.as_str()))).collect()
+    }
+
     /// The short name, such as `thumbsup`, for terminals that cannot show the emoji.
     pub fn shortcode(&self) -> &'static str {
         emojis::get(&self.0).map_or("", |emoji| emoji.shortcode().unwrap_or_else(|| emoji.name()))
@@ -103,5 +122,16 @@ mod tests {
             assert_eq!(invalid.parse::<Emoji>(), Err(EmojiError), "{invalid:?}");
         }
         assert_eq!("👍".parse::<Emoji>().unwrap().shortcode(), "+1");
+    }
+
+    #[test]
+    fn emoji_are_found_by_a_part_of_their_name() {
+        let found = |text: &str| -> Vec<String> {
+            Emoji::search(text, 3).iter().map(ToString::to_string).collect()
+        };
+        assert_eq!(found(":rocket:"), ["🚀"]);
+        assert_eq!(found("tada").first().map(String::as_str), Some("🎉"));
+        assert!(found("heart").len() == 3 && found("no such emoji").is_empty());
+        assert_eq!(found("👀"), ["👀"]);
     }
 }

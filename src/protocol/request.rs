@@ -138,6 +138,8 @@ pub struct Login {
     pub invite: Option<Invite>,
     /// Where the client wants to continue.
     pub resume: Option<Resume>,
+    /// Whether the session is left out of the list of online users, and not announced.
+    pub quiet: bool,
 }
 
 /// The position at which a reconnecting client wants to continue.
@@ -185,6 +187,8 @@ struct IncomingEnvelope {
     invite: Option<String>,
     #[serde(default)]
     protocol: Option<u32>,
+    #[serde(default)]
+    quiet: Option<bool>,
     #[serde(default)]
     epoch: Option<String>,
     #[serde(default)]
@@ -304,12 +308,20 @@ impl Login {
             incoming.user_id.as_deref().map(str::parse).transpose().map_err(bad_request)?;
         let invite = incoming.invite.as_deref().map(str::parse).transpose();
         let invite = invite.map_err(|_invalid| Refusal::BadInvite)?;
-        Ok(Self { username, dialect: Dialect::Extended, user_id, invite, resume })
+        let quiet = incoming.quiet.unwrap_or_default();
+        Ok(Self { username, dialect: Dialect::Extended, user_id, invite, resume, quiet })
     }
 
     /// The login of an original client.
     pub fn original(username: String) -> Self {
-        Self { username, dialect: Dialect::Original, user_id: None, invite: None, resume: None }
+        Self {
+            username,
+            dialect: Dialect::Original,
+            user_id: None,
+            invite: None,
+            resume: None,
+            quiet: false,
+        }
     }
 
     /// Encodes the login of an extended client as one line.
@@ -325,6 +337,8 @@ impl Login {
             invite: Option<&'a Invite>,
             #[serde(flatten, skip_serializing_if = "Option::is_none")]
             resume: Option<&'a Resume>,
+            #[serde(skip_serializing_if = "std::ops::Not::not")]
+            quiet: bool,
         }
         to_line(&LoginEnvelope {
             action: "LOGIN",
@@ -333,6 +347,7 @@ impl Login {
             user_id: self.user_id.as_ref(),
             invite: self.invite.as_ref(),
             resume: self.resume.as_ref(),
+            quiet: self.quiet,
         })
     }
 }

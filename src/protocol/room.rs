@@ -47,7 +47,7 @@ pub enum SharedHistory {
 }
 
 /// What has changed in a room.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum RoomChange {
     /// The room was created.
     Created,
@@ -66,7 +66,7 @@ pub enum RoomChange {
 }
 
 /// The state of a room.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct RoomState {
     /// Whether the room exists only for its members.
     pub private: bool,

@@ -849,10 +849,11 @@ fn logins_of_both_dialects_are_decoded() {
         user_id: Some("Tom_8386".parse().unwrap()),
         invite: Some(Invite::new([7; 16])),
         resume: Some(Resume { after: Seq(498), epoch: "b7k2m9x4".to_owned() }),
+        quiet: true,
         ..Login::original("Tom".to_owned())
     };
     assert_eq!(Login::decode(&extended.encode()), Ok(extended.clone()));
-    let without = Login { user_id: None, invite: None, resume: None, ..extended };
+    let without = Login { user_id: None, invite: None, resume: None, quiet: false, ..extended };
     assert_eq!(Login::decode(&without.encode()), Ok(without));
     for invite in ["", "short", "mN0aW5kZXJzLWtlZXBlcg==", "mN0aW5kZXJzLWtlZXBlc+"] {
         let login = format!(r#"{{"username": "Tom", "protocol": 1, "invite": "{invite}"}}"#);

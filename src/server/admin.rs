@@ -10,9 +10,10 @@ use ipnet::IpNet;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use thiserror::Error;
 
-use crate::protocol::id::{MessageId, UserId};
+use crate::protocol::id::{MessageId, RoomName, UserId};
 use crate::protocol::invite::Invite;
 use crate::protocol::message::Millis;
+use crate::protocol::room::SharedHistory;
 use crate::store::parse_network;
 use crate::tls::fingerprint::Fingerprint;
 
@@ -46,6 +47,13 @@ pub enum AdminCommand {
         #[serde(with = "as_text")]
         key: Fingerprint,
     },
+    /// List all rooms.
+    Rooms,
+    /// Create or change a room.
+    Room {
+        room: RoomName,
+        change: RoomCommand,
+    },
     /// Create an invite.
     Invite {
         /// Its secret, drawn by the client.
@@ -54,13 +62,60 @@ pub enum AdminCommand {
         uses: u32,
         /// How long it is valid, in seconds.
         seconds: u32,
+        /// The rooms that the new users become members of.
+        rooms: Vec<RoomName>,
     },
+}
+
+/// What the administrator does with a room.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "do", rename_all = "snake_case", deny_unknown_fields)]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum RoomCommand {
+    Create {
+        /// Whether it exists only for its members.
+        private: bool,
+        topic: String,
+        /// Its first member.
+        owner: Option<UserId>,
+    },
+    /// Add users.
+    Add {
+        users: Vec<UserId>,
+        /// Which of a private room's earlier messages they may see.
+        history: SharedHistory,
+    },
+    /// Remove members.
+    Remove { users: Vec<UserId> },
+    /// Make it read-only.
+    Archive,
+    /// Make it writable again.
+    Unarchive,
+}
+
+impl fmt::Display for RoomCommand {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Create { private: true, .. } => "create --private",
+            Self::Create { .. } => "create",
+            Self::Add { .. } => "add",
+            Self::Remove { .. } => "remove",
+            Self::Archive => "archive",
+            Self::Unarchive => "unarchive",
+        })?;
+        let users = match self {
+            Self::Add { users, .. } | Self::Remove { users } => users.as_slice(),
+            Self::Create { owner: Some(owner), .. } => std::slice::from_ref(owner),
+            Self::Create { .. } | Self::Archive | Self::Unarchive => &[],
+        };
+        users.iter().try_for_each(|user| write!(f, " {user}"))
+    }
 }
 
 impl AdminCommand {
     /// Whether it changes anything, and so goes into the audit log.
     pub fn changes_state(&self) -> bool {
-        !matches!(self, Self::List | Self::Stats)
+        !matches!(self, Self::List | Self::Stats | Self::Rooms)
     }
 }
 
@@ -75,8 +130,11 @@ impl fmt::Display for AdminCommand {
             Self::Unban { who } => write!(f, "unban {who}"),
             Self::Delete { id } => write!(f, "delete {id}"),
             Self::Rebind { user, key } => write!(f, "rebind {user} {key}"),
-            Self::Invite { uses, seconds, .. } => {
-                write!(f, "invite --uses {uses} --for {seconds}s")
+            Self::Rooms => f.write_str("rooms"),
+            Self::Room { room, change } => write!(f, "room {room} {change}"),
+            Self::Invite { uses, seconds, rooms, .. } => {
+                write!(f, "invite --uses {uses} --for {seconds}s")?;
+                rooms.iter().try_for_each(|room| write!(f, " --room {room}"))
             }
         }
     }
@@ -151,6 +209,8 @@ pub enum AdminReply {
     },
     /// To [`AdminCommand::Stats`].
     Stats(ServerStats),
+    /// To [`AdminCommand::Rooms`], ordered by name.
+    Rooms { rooms: Vec<RoomInfo> },
     /// To [`AdminCommand::Invite`]: the other parts of the link.
     Invited {
         /// The address that the server listens on.
@@ -187,6 +247,19 @@ pub struct InviteInfo {
     /// How many more users may join with it.
     pub uses: u32,
     pub expires: Millis,
+}
+
+/// A room.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the names say it")]
+pub struct RoomInfo {
+    pub room: RoomName,
+    /// Whether it exists only for its members.
+    pub private: bool,
+    /// Whether it is read-only.
+    pub archived: bool,
+    /// The number of its members.
+    pub people: usize,
 }
 
 /// The server's figures.
@@ -241,6 +314,7 @@ mod tests {
     #[test]
     fn commands_round_trip_through_json() {
         let key = "SHA256:9ekmIZbWsgyWTPBUUUYXPQ6nPRXM2yPMMz1vpCoVOyg";
+        let room = |change| AdminCommand::Room { room: "#ops".parse().unwrap(), change };
         for text in ["Bob_4572", key, "203.0.113.0/24", "2001:db8::/64"] {
             let who: UserSelector = text.parse().unwrap();
             assert_eq!(who.to_string(), text);
@@ -252,7 +326,19 @@ mod tests {
                     key: key.parse().unwrap(),
                 },
                 AdminCommand::Delete { id: "235467".parse().unwrap() },
-                AdminCommand::Invite { invite: Invite::new([7; 16]), uses: 3, seconds: 60 },
+                AdminCommand::Rooms,
+                room(RoomCommand::Archive),
+                room(RoomCommand::Create {
+                    private: true,
+                    topic: "deploys".to_owned(),
+                    owner: Some("Bob_4572".parse().unwrap()),
+                }),
+                AdminCommand::Invite {
+                    invite: Invite::new([7; 16]),
+                    uses: 3,
+                    seconds: 60,
+                    rooms: vec!["#ops".parse().unwrap()],
+                },
             ] {
                 let line = serde_json::to_string(&command).unwrap();
                 assert_eq!(serde_json::from_str::<AdminCommand>(&line).unwrap(), command, "{line}");
@@ -267,8 +353,9 @@ mod tests {
     fn invite_secret_is_not_displayed() {
         let invite = Invite::new([7; 16]);
         let secret = invite.to_string();
-        let command = AdminCommand::Invite { invite, uses: 3, seconds: 60 };
-        assert_eq!(command.to_string(), "invite --uses 3 --for 60s");
+        let rooms = vec!["#ops".parse().unwrap()];
+        let command = AdminCommand::Invite { invite, uses: 3, seconds: 60, rooms };
+        assert_eq!(command.to_string(), "invite --uses 3 --for 60s --room #ops");
         assert!(!format!("{command:?}").contains(&secret));
     }
 }

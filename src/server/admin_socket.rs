@@ -22,10 +22,11 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::admin::{AdminCommand, AdminReply, ServerStats};
+use super::admin::{AdminCommand, AdminReply, InviteInfo, ServerStats};
 use super::audit::{self, AuditLog};
 use super::hub_task::{HubCommand, HubSender, system_clock};
 use super::limits::{ACCEPT_RETRY_DELAY, ADMIN_CONNECTIONS, ADMIN_LINE_BYTES, ADMIN_TIMEOUT};
+use crate::store::OpenInvite;
 use crate::store::worker::ReaderHandle;
 use crate::tls::fingerprint::Fingerprint;
 
@@ -231,23 +232,37 @@ impl AdminHandler {
                 listening: self.server_address,
                 fingerprint: self.fingerprint,
             },
-            AdminReply::Stats(stats) => self.complete_stats(stats).await,
-            reply => reply,
+            reply => self.complete(reply).await,
         }
     }
 
-    /// Adds the figures that the hub does not know.
-    async fn complete_stats(&self, stats: ServerStats) -> AdminReply {
-        match self.readers.read(|reader| reader.size()).await {
-            Ok(size) => AdminReply::Stats(ServerStats {
-                messages: size.messages,
-                bytes: size.bytes,
-                uptime: (system_clock().monotonic - self.started).as_secs(),
-                memory: resident_memory(),
-                ..stats
-            }),
-            Err(error) => refused(error.to_string()),
-        }
+    /// Adds what the hub does not know: the open invites and some figures.
+    async fn complete(&self, reply: AdminReply) -> AdminReply {
+        let now = system_clock();
+        let completed = match reply {
+            AdminReply::List { connections, banned, invites: _ } => {
+                let open = self.readers.read(move |reader| reader.open_invites(now.millis())).await;
+                open.map(|open| {
+                    let info =
+                        |open: OpenInvite| InviteInfo { uses: open.uses, expires: open.expires };
+                    let invites = open.into_iter().map(info).collect();
+                    AdminReply::List { connections, banned, invites }
+                })
+            }
+            AdminReply::Stats(stats) => {
+                self.readers.read(|reader| reader.size()).await.map(|size| {
+                    AdminReply::Stats(ServerStats {
+                        messages: size.messages,
+                        bytes: size.bytes,
+                        uptime: (now.monotonic - self.started).as_secs(),
+                        memory: resident_memory(),
+                        ..stats
+                    })
+                })
+            }
+            reply => Ok(reply),
+        };
+        completed.unwrap_or_else(|error| refused(error.to_string()))
     }
 }
 

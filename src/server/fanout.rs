@@ -1,18 +1,18 @@
 //! Fan-out: encodes each event once per dialect and puts it into the send queues of its recipients.
 //!
-//! Events for all sessions are gathered and queued as one piece per session, so that a message to a
-//! thousand sessions is cheap. Every log event also goes into the [tail](super::tail), where a session
+//! Consecutive log events for the same sessions are gathered and queued as one piece per session, so that a
+//! message to a thousand sessions is cheap. Every log event also goes into the [tail](super::tail), where a session
 //! whose queue is full finds it later.
 
 use std::cell::OnceCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use bytes::Bytes;
 
 use super::hub::{SessionId, SessionSet};
 use super::limits::FANOUT_BATCH_BYTES;
-use super::send_queue::{Frame, SendQueue};
+use super::send_queue::{Frame, SendQueue, SettingKey, SettingKind};
 use super::tail::{PendingRead, Tail, TailEvent};
 use crate::protocol::error::Refusal;
 use crate::protocol::event::{ErrorReply, Event};
@@ -23,6 +23,8 @@ use crate::protocol::request::Dialect;
 #[derive(Debug)]
 pub(super) struct Fanout {
     subscribers: BTreeMap<SessionId, Subscriber>,
+    /// The sessions that are logged in.
+    by_user: HashMap<UserId, Vec<SessionId>>,
     n_originals: usize,
     tail: Arc<Tail>,
     /// The last log event that was queued or gathered.
@@ -34,9 +36,10 @@ pub(super) struct Fanout {
     user_list: Option<(Arc<[UserId]>, Bytes)>,
 }
 
-/// Gathered log events for all sessions.
+/// Gathered log events for the same sessions.
 #[derive(Debug, Default)]
 struct Batch {
+    to: Option<SessionSet>,
     bytes: Vec<u8>,
     events: Vec<TailEvent>,
 }
@@ -45,9 +48,20 @@ struct Batch {
 struct Subscriber {
     dialect: Dialect,
     queue: Arc<SendQueue>,
-    is_logged_in: bool,
+    /// `None` before the login is accepted.
+    user: Option<UserId>,
     /// The value of [`SendQueue::lag`] at which the hub task has waited for this session in vain.
     stalled_at: Option<u64>,
+}
+
+/// A gathered batch, encoded.
+struct Piece {
+    bytes: Bytes,
+    count: u64,
+    /// The last of the events.
+    last: Seq,
+    /// One piece for each event.
+    originals: Vec<(Bytes, Seq)>,
 }
 
 /// How many sessions are behind.
@@ -85,6 +99,7 @@ impl Fanout {
     pub(super) fn new(head: Seq, tail: Arc<Tail>) -> Self {
         Self {
             subscribers: BTreeMap::new(),
+            by_user: HashMap::new(),
             n_originals: 0,
             tail,
             head,
@@ -97,7 +112,7 @@ impl Fanout {
     /// Adds a session that is about to log in. It gets only events that are addressed to it.
     pub(super) fn add(&mut self, session: SessionId, dialect: Dialect, queue: Arc<SendQueue>) {
         self.n_originals += usize::from(dialect == Dialect::Original);
-        let subscriber = Subscriber { dialect, queue, is_logged_in: false, stalled_at: None };
+        let subscriber = Subscriber { dialect, queue, user: None, stalled_at: None };
         self.subscribers.insert(session, subscriber);
     }
 
@@ -105,40 +120,50 @@ impl Fanout {
     pub(super) fn subscribe(&mut self, session: SessionId, viewer: UserId, after: Option<Seq>) {
         self.flush();
         let Some(subscriber) = self.subscribers.get_mut(&session) else { return };
-        subscriber.is_logged_in = true;
+        subscriber.user = Some(viewer.clone());
+        self.by_user.entry(viewer.clone()).or_default().push(session);
         subscriber.queue.subscribe(viewer, after.unwrap_or(self.head), after.is_some());
     }
 
     /// A session asks for a complete user list. The caller sends it next.
-    pub(super) fn resume_transient(&self, session: SessionId) {
+    pub(super) fn resume_presence(&self, session: SessionId) {
         if let Some(subscriber) = self.subscribers.get(&session) {
-            subscriber.queue.resume_transient();
+            subscriber.queue.resume_presence();
         }
     }
 
-    /// Registers a history or search request of a session.
+    /// Registers a request of a session that is answered from the log.
     pub(super) fn begin_read(&self, session: SessionId) -> Option<PendingRead> {
         let subscriber = self.subscribers.get(&session)?;
-        Some(PendingRead::new(Arc::clone(&self.tail), Arc::clone(&subscriber.queue)))
+        let (user, queue) = (subscriber.user.clone()?, Arc::clone(&subscriber.queue));
+        Some(PendingRead::new(Arc::clone(&self.tail), queue, user, subscriber.dialect))
     }
 
-    /// Sends an event. One for all sessions may be gathered until [`Self::flush`].
+    /// Sends an event. One of the log may be gathered until [`Self::flush`].
     pub(super) fn deliver(&mut self, to: SessionSet, event: &Event) {
-        match (to, event.seq()) {
-            (SessionSet::All, Some(seq)) => self.add_to_batch(event, seq),
-            (SessionSet::All, None) => {
+        if let Some(seq) = event.seq() {
+            return self.add_to_batch(to, event, seq);
+        }
+        match to {
+            SessionSet::One(session) => self.send(&[session], event),
+            SessionSet::Own { user, requester } => self.send_setting(&user, requester, event),
+            SessionSet::Users(users) | SessionSet::Members(users) => {
+                let sessions: Vec<SessionId> =
+                    users.iter().flat_map(|user| self.sessions_of(user)).copied().collect();
+                self.send(&sessions, event);
+            }
+            SessionSet::All => {
                 // Before its login is accepted, a client learns nothing about others.
-                let logged_in =
-                    self.subscribers.iter().filter(|(_, subscriber)| subscriber.is_logged_in);
+                let subscribers = self.subscribers.iter();
+                let logged_in = subscribers.filter(|(_, subscriber)| subscriber.user.is_some());
                 let logged_in: Vec<SessionId> = logged_in.map(|(session, _)| *session).collect();
                 self.send(&logged_in, event);
             }
-            (SessionSet::Only { viewers, sessions }, Some(seq)) => {
-                self.send_to_viewers(viewers, &sessions, event, seq);
-            }
-            (SessionSet::Only { sessions, .. }, None) => self.send(&sessions, event),
-            (SessionSet::One(session), _) => self.send(&[session], event),
         }
+    }
+
+    fn sessions_of(&self, user: &UserId) -> &[SessionId] {
+        self.by_user.get(user).map_or(&[], Vec::as_slice)
     }
 
     /// Forgets the events up to the log's horizon, which may contain messages that the log has no longer.
@@ -152,31 +177,48 @@ impl Fanout {
         self.flush();
         if let Some(subscriber) = self.subscribers.remove(&session) {
             self.n_originals -= usize::from(subscriber.dialect == Dialect::Original);
+            if let Some(user) = &subscriber.user
+                && let Some(own) = self.by_user.get_mut(user)
+            {
+                own.retain(|other| *other != session);
+                if own.is_empty() {
+                    self.by_user.remove(user);
+                }
+            }
             subscriber.queue.close();
         }
     }
 
     /// Queues the gathered events.
     pub(super) fn flush(&mut self) {
-        let Batch { bytes, events } = std::mem::take(&mut self.batch);
-        if bytes.is_empty() {
+        let Batch { to, bytes, events } = std::mem::take(&mut self.batch);
+        let Some(to) = to else { return };
+        let piece = Piece {
+            bytes: bytes.into(),
+            count: events.len() as u64,
+            last: self.head,
+            originals: events
+                .iter()
+                .filter_map(|event| event.original.clone().map(|bytes| (bytes, event.seq)))
+                .collect(),
+        };
+        self.tail.append(&piece.bytes, events);
+        let mut backlog = Backlog::default();
+        let Some(viewers) = to.viewers() else {
+            for subscriber in self.subscribers.values() {
+                backlog.count(subscriber, piece.push_to(subscriber));
+            }
+            self.backlog = backlog;
             return;
+        };
+        let sessions = viewers.iter().filter_map(|user| self.by_user.get(user)).flatten();
+        let mut n_sessions = 0;
+        for subscriber in sessions.filter_map(|session| self.subscribers.get(session)) {
+            n_sessions += 1;
+            backlog.count(subscriber, piece.push_to(subscriber));
         }
-        let (bytes, count) = (Bytes::from(bytes), events.len() as u64);
-        let originals: Vec<_> = events
-            .iter()
-            .filter_map(|event| event.original.clone().map(|bytes| (bytes, event.seq)))
-            .collect();
-        self.tail.append(&bytes, events);
-        self.backlog = Backlog::default();
-        for subscriber in self.subscribers.values_mut() {
-            let lag = match subscriber.dialect {
-                Dialect::Extended => subscriber.queue.push_events(&bytes, count, self.head),
-                Dialect::Original => originals
-                    .iter()
-                    .fold(None, |_, (piece, seq)| subscriber.queue.push_events(piece, 1, *seq)),
-            };
-            self.backlog.count(subscriber, lag);
+        if n_sessions * 2 > self.subscribers.len() {
+            self.backlog = backlog;
         }
     }
 
@@ -213,42 +255,44 @@ impl Fanout {
         }
     }
 
-    fn add_to_batch(&mut self, event: &Event, seq: Seq) {
+    fn add_to_batch(&mut self, to: SessionSet, event: &Event, seq: Seq) {
+        if self.batch.to.as_ref().is_some_and(|current| !is_same(current, &to)) {
+            self.flush();
+        }
         let start = self.batch.bytes.len();
         self.batch.bytes.extend_from_slice(&event.encode());
-        let (range, original) = (start..self.batch.bytes.len(), self.encode_for_originals(event));
-        self.batch.events.extend(TailEvent::new(event, range, original, None));
+        let range = start..self.batch.bytes.len();
+        let is_in_room = matches!(to, SessionSet::Members(_));
+        let original = (!is_in_room).then(|| self.encode_for_originals(event)).flatten();
+        let viewers = to.viewers().cloned();
+        self.batch.events.push(TailEvent::new(event, seq, range, original, viewers));
+        self.batch.to = Some(to);
         self.head = seq;
         if self.batch.bytes.len() >= FANOUT_BATCH_BYTES {
             self.flush();
         }
     }
 
-    /// Sends a log event that only `viewers` may see.
-    fn send_to_viewers(
-        &mut self,
-        viewers: Arc<[UserId]>,
-        sessions: &[SessionId],
-        event: &Event,
-        seq: Seq,
-    ) {
-        self.flush();
-        self.head = seq;
-        let (bytes, original) = (event.encode(), self.encode_for_originals(event));
-        let for_tail = TailEvent::new(event, 0..bytes.len(), original.clone(), Some(viewers));
-        self.tail.append(&bytes, for_tail.into_iter().collect());
-        for session in sessions {
-            let Some(subscriber) = self.subscribers.get(session) else { continue };
-            match (subscriber.dialect, &original) {
-                (Dialect::Extended, _) => subscriber.queue.push_events(&bytes, 1, seq),
-                (Dialect::Original, Some(bytes)) => subscriber.queue.push_events(bytes, 1, seq),
-                (Dialect::Original, None) => None,
-            };
-        }
-    }
-
     fn encode_for_originals(&self, event: &Event) -> Option<Bytes> {
         (self.n_originals > 0).then(|| event.encode_for_original()).flatten()
+    }
+
+    /// Sends a user's setting to all of the user's sessions; to `requester`, as the answer.
+    fn send_setting(&mut self, user: &UserId, requester: Option<SessionId>, event: &Event) {
+        self.flush();
+        self.tail.on_setting(user);
+        let Some(key) = setting_key(event) else { return };
+        let bytes = event.encode();
+        for session in self.sessions_of(user) {
+            let Some(subscriber) = self.subscribers.get(session) else { continue };
+            match subscriber.dialect {
+                Dialect::Original => {}
+                Dialect::Extended if Some(*session) == requester => {
+                    subscriber.queue.push_answer(Frame::Answer(bytes.clone()));
+                }
+                Dialect::Extended => subscriber.queue.push_setting(key.clone(), bytes.clone()),
+            }
+        }
     }
 
     /// Sends an event that is not in the log.
@@ -265,14 +309,46 @@ impl Fanout {
             let Some(bytes) = encoded.for_dialect(subscriber.dialect) else { continue };
             match event {
                 Event::Users(_) | Event::Guests(_) | Event::Presence { .. } => {
-                    subscriber.queue.push_transient(bytes);
+                    subscriber.queue.push_presence(bytes);
                 }
+                Event::Typing { .. } => subscriber.queue.push_typing(bytes),
                 Event::Closing(_) => subscriber.queue.set_last(bytes),
                 _ => subscriber.queue.push_answer(Frame::Answer(bytes)),
             }
         }
         if let (Event::Users(users), Some(bytes)) = (event, encoded.extended.into_inner()) {
             self.user_list = Some((Arc::clone(users), bytes));
+        }
+    }
+}
+
+/// The key of a read marker or a notification setting.
+fn setting_key(event: &Event) -> Option<SettingKey> {
+    match event {
+        Event::Read(marker) => Some((SettingKind::Read, marker.conversation.clone())),
+        Event::NotifySet(setting) => Some((SettingKind::Notify, setting.conversation.clone())),
+        _ => None,
+    }
+}
+
+/// Whether log events for these sessions may be gathered. A room's events share their list of members.
+fn is_same(one: &SessionSet, other: &SessionSet) -> bool {
+    match (one, other) {
+        (SessionSet::Members(one), SessionSet::Members(other)) => Arc::ptr_eq(one, other),
+        (SessionSet::Users(one), SessionSet::Users(other)) => one == other,
+        (one, other) => *one == SessionSet::All && *other == SessionSet::All,
+    }
+}
+
+impl Piece {
+    /// Returns the same as [`SendQueue::lag`].
+    fn push_to(&self, subscriber: &Subscriber) -> Option<u64> {
+        match subscriber.dialect {
+            Dialect::Extended => subscriber.queue.push_events(&self.bytes, self.count, self.last),
+            Dialect::Original => self
+                .originals
+                .iter()
+                .fold(None, |_, (bytes, seq)| subscriber.queue.push_events(bytes, 1, *seq)),
         }
     }
 }

@@ -1,5 +1,5 @@
-//! Log maintenance: removes messages past their retention (sweep), and overwrites the text of removed
-//! messages in the files (scrub).
+//! Log maintenance: proposes to remove messages past their retention (sweep), and overwrites the text of
+//! removed messages in the files (scrub).
 //!
 //! The hub task signals what changed. Except for the hourly sweep, no timer runs while nothing is
 //! posted and nothing was removed.
@@ -14,13 +14,14 @@ use super::hub_task::{Clock, HubCommand, HubSender, LogChanges, sleep_until_dead
 use super::limits::{
     RESUME_WINDOW, SCRUB_DELAY, SCRUB_RETRY, SWEEP_INTERVAL, SWEEP_SHORT_INTERVAL,
 };
+use crate::protocol::id::Seq;
 use crate::protocol::message::Millis;
-use crate::store::worker::LogHandles;
-use crate::store::{Retention, ScrubOutcome, StoreError};
+use crate::store::worker::WriterHandle;
+use crate::store::{Entry, Outcome, Retain, Retention, ScrubOutcome, StoreError};
 
 /// The maintenance task.
 pub(super) struct Housekeeping {
-    pub(super) log: LogHandles,
+    pub(super) writer: WriterHandle,
     pub(super) hub: HubSender,
     pub(super) changes: Arc<LogChanges>,
     pub(super) retention: Retention,
@@ -53,7 +54,7 @@ impl Housekeeping {
                     schedule.schedule_scrub(self.now());
                     continue;
                 }
-                () = self.log.writer.scrub_due() => {
+                () = self.writer.scrub_due() => {
                     // A scrub that readers prevent is retried by the schedule.
                     schedule.next_scrub = Some(self.now());
                     continue;
@@ -99,22 +100,23 @@ impl Housekeeping {
         self.retention == Retention::Days(0)
     }
 
-    /// Removes all messages past their retention, and tells the hub from where on the log is complete.
+    /// Removes everything past its retention, step by step.
     async fn sweep(&mut self, schedule: &mut Schedule) -> Result<(), StoreError> {
         // When to retry if this fails.
         schedule.next_sweep = self.now() + SWEEP_SHORT_INTERVAL;
-        loop {
+        let mut next = Some(Seq(0));
+        while let Some(after) = next {
             let now = self.trusted_time();
-            let report = self.log.writer.sweep(now, self.retention).await?;
-            if report.has_removed {
+            let before = self.retention.cutoff(now);
+            let entry = Entry::Retain(Retain { before, now, after });
+            let outcomes = self.writer.propose(now, vec![entry]).await?.wait().await?;
+            let [Outcome::Retained(retained)] = outcomes[..] else { return Ok(()) };
+            if retained.has_removed {
                 schedule.schedule_scrub(self.now());
             }
-            let horizon = self.log.readers.read(|reader| reader.horizon()).await?;
             // Sending fails only while the server stops.
-            drop(self.hub.send(HubCommand::Horizon(horizon)).await);
-            if !report.has_more {
-                break;
-            }
+            drop(self.hub.send(HubCommand::Retained(retained)).await);
+            next = retained.next;
         }
         let now = self.now();
         if !self.has_zero_retention() || now > schedule.last_write + RESUME_WINDOW {
@@ -127,7 +129,7 @@ impl Housekeeping {
     async fn scrub(&self, schedule: &mut Schedule) -> Result<(), StoreError> {
         // When to retry if this fails.
         schedule.next_scrub = Some(self.now() + SCRUB_DELAY);
-        schedule.next_scrub = match self.log.writer.scrub().await? {
+        schedule.next_scrub = match self.writer.scrub().await? {
             ScrubOutcome::Done => None,
             ScrubOutcome::Busy => Some(self.now() + SCRUB_RETRY),
         };

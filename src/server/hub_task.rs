@@ -24,15 +24,12 @@ use super::hub::{
 use super::limits::{BATCHES_IN_FLIGHT, HUB_BATCH, HUB_QUEUE_LEN, LAG_PAUSE, LAG_PAUSE_STEP};
 use super::queries::{self, ActiveSearches, SearchJob};
 use super::send_queue::SendQueue;
-use super::tail::PendingRead;
 use crate::protocol::error::Refusal;
 use crate::protocol::event::{Event, SearchEnd, SearchResults};
-use crate::protocol::id::{Cid, Seq, UserId};
-use crate::protocol::message::Millis;
-use crate::protocol::query::SearchQuery;
+use crate::protocol::id::{Cid, UserId};
 use crate::protocol::request::{DecodedRequest, Login, Request};
 use crate::store::worker::LogHandles;
-use crate::store::{Entry, Outcome, Reader, StoreError, View};
+use crate::store::{Entry, Outcome, Retained, StoreError};
 
 /// A message to the hub task: from sessions, the admin socket and housekeeping.
 #[derive(Debug)]
@@ -45,8 +42,8 @@ pub(super) enum HubCommand {
     Admin { command: AdminCommand, reply: oneshot::Sender<AdminReply> },
     /// A session missed presence announcements.
     UserListWanted(SessionId),
-    /// The log's horizon moved. See [`Reader::horizon`].
-    Horizon(Seq),
+    /// What is past its retention was removed from the log.
+    Retained(Retained),
     /// The connection ended.
     Disconnected(SessionId),
 }
@@ -214,12 +211,13 @@ impl HubTask {
                 }
                 HubCommand::Admin { command, reply } => self.handle_admin(now, command, reply),
                 HubCommand::UserListWanted(session) => {
-                    self.fanout.resume_transient(session);
+                    self.fanout.resume_presence(session);
                     self.handle_input(now, HubInput::UserListWanted(session));
                 }
-                HubCommand::Horizon(horizon) => {
-                    self.fanout.forget_through(horizon);
-                    self.handle_input(now, HubInput::Horizon(horizon));
+                HubCommand::Retained(retained) => {
+                    self.fanout.forget_through(retained.horizon);
+                    let (origin, outcome) = (Origin::NoReply, Outcome::Retained(retained));
+                    self.handle_input(now, HubInput::Applied { origin, outcome });
                 }
             }
         }
@@ -338,7 +336,7 @@ impl HubTask {
                 if !std::mem::replace(&mut self.is_log_failing, true) {
                     tracing::error!(%error, "cannot write to the log; requests are refused until it recovers");
                 }
-                let reason = public_reason(&error);
+                let reason = error.public_reason();
                 for origin in origins {
                     self.handle_input(now, HubInput::NotApplied { origin, reason });
                 }
@@ -350,53 +348,25 @@ impl HubTask {
     fn start_read(&mut self, now: Now, read: LogRead) {
         let LogRead { session, viewer, cid, request } = read;
         let Some(pending) = self.fanout.begin_read(session) else { return };
-        let now = now.millis();
+        let (pending, now) = (Arc::new(pending), now.millis());
         match request {
-            ReadRequest::History(query) => {
-                let readers = self.log.readers.clone();
-                self.tasks.spawn(async move {
-                    let reply_cid = cid.clone();
-                    let read = move |reader: &mut dyn Reader| {
-                        let view = View { viewer: &viewer, now };
-                        queries::history_page(reader, view, reply_cid, &query)
-                    };
-                    let page = readers.read(read).await;
-                    pending.answer(page.unwrap_or_else(|error| read_failed(&error, cid)));
-                });
-            }
             ReadRequest::Search(query) => {
-                self.start_search(session, viewer, now, cid, query, Arc::new(pending));
+                let cancelled = self.searches.start(session, &viewer);
+                if query.pattern.is_empty() {
+                    let end = SearchEnd::Complete;
+                    let results = SearchResults { messages: Vec::new(), searched: 0, end, cid };
+                    pending.answer(Event::SearchResults(results));
+                    return;
+                }
+                let job = SearchJob::new(viewer, now, cid.clone(), query, cancelled);
+                self.tasks.spawn(queries::search(self.log.searchers.clone(), job, cid, pending));
+            }
+            request => {
+                let readers = self.log.readers.clone();
+                let answer = queries::answer_read(readers, viewer, now, cid, request, pending);
+                self.tasks.spawn(answer);
             }
         }
-    }
-
-    /// Starts a search, which replaces the user's previous one.
-    fn start_search(
-        &mut self,
-        session: SessionId,
-        viewer: UserId,
-        now: Millis,
-        cid: Option<Cid>,
-        query: SearchQuery,
-        pending: Arc<PendingRead>,
-    ) {
-        let cancelled = self.searches.start(session, &viewer);
-        if query.pattern.is_empty() {
-            let end = SearchEnd::Complete;
-            let results = SearchResults { messages: Vec::new(), searched: 0, end, cid };
-            pending.answer(Event::SearchResults(results));
-            return;
-        }
-        let (searchers, deadline) = (self.log.searchers.clone(), queries::search_deadline());
-        self.tasks.spawn(async move {
-            let (sink, reply_cid) = (Arc::clone(&pending), cid.clone());
-            let job = SearchJob { viewer, now, cid: reply_cid, query, cancelled, deadline };
-            if let Err(error) =
-                searchers.read(move |reader| job.run(reader, |event| sink.answer(event))).await
-            {
-                pending.answer(read_failed(&error, cid));
-            }
-        });
     }
 
     /// Sends the gathered events and the queued writes, then lets the sessions write.
@@ -426,19 +396,5 @@ pub(super) async fn sleep_until_deadline(deadline: Option<Instant>) {
     match deadline {
         Some(deadline) => sleep_until(deadline).await,
         None => std::future::pending().await,
-    }
-}
-
-fn read_failed(error: &StoreError, cid: Option<Cid>) -> Event {
-    tracing::error!(%error, "cannot read the log");
-    queries::error_reply(&Refusal::NotRead(public_reason(error)), cid)
-}
-
-/// The part of a store error that clients get. The server logs all of it.
-fn public_reason(error: &StoreError) -> &'static str {
-    match error {
-        StoreError::DiskFull => "its disk is full",
-        StoreError::Busy => "another program holds its files",
-        _ => "its disk fails",
     }
 }

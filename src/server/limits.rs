@@ -7,11 +7,8 @@ use crate::protocol::limits::{KEEPALIVE_TIMEOUT_SECONDS, Rates};
 use crate::protocol::rate::Rate;
 use crate::store::MIN_RETENTION;
 
-/// IDs of users who left that are not issued again, so that a new user is not mistaken for an old one.
+/// IDs of guests who left that are not issued again, so that a new guest is not mistaken for an old one.
 pub const RETIRED_IDS: usize = 100_000;
-
-/// IDs per key: for one user with a script or two.
-pub const IDS_PER_KEY: usize = 3;
 
 /// New IDs per address within [`NEW_IDS_WINDOW`] on a server that needs no invite: enough for a family,
 /// too few to take all good names. Loopback addresses and logins with an invite are exempt.
@@ -20,17 +17,24 @@ pub const NEW_IDS_PER_ADDRESS: usize = 5;
 /// See [`NEW_IDS_PER_ADDRESS`].
 pub const NEW_IDS_WINDOW: Duration = Duration::from_mins(10);
 
-/// New IDs counted for [`NEW_IDS_PER_ADDRESS`], over all addresses: some 2 MB.
+/// New IDs counted for [`NEW_IDS_PER_ADDRESS`], over all addresses: some 1 MB, through which a login of a new
+/// user searches in some 20 µs.
 pub const NEW_IDS_TRACKED: usize = 20_000;
-
-/// Open invites: some 100 kB.
-pub const OPEN_INVITES: usize = 1_000;
 
 /// Uses of one invite. A larger group needs `--open`.
 pub const INVITE_MAX_USES: u32 = 1_000;
 
 /// The validity of an invite in seconds: 30 days. A link that stays valid for longer leaks.
 pub const INVITE_MAX_SECONDS: u32 = 30 * 86_400;
+
+/// Rooms of a server by default, not counting archived ones: as many as a person can survey in a list.
+pub const ROOMS: u32 = 200;
+
+/// Rooms of a user by default. Each costs some row reads at a login.
+pub const MEMBERSHIPS: u32 = 100;
+
+/// How often a list of conversations is read again because it changed meanwhile, before it is sent as it is.
+pub const CONVERSATIONS_READS: usize = 3;
 
 /// The length of a line on the admin socket, in bytes. No command takes a tenth of it.
 pub const ADMIN_LINE_BYTES: u64 = 4_096;
@@ -45,8 +49,8 @@ pub const ADMIN_TIMEOUT: Duration = Duration::from_secs(10);
 pub const PRESENCE_INTERVAL: Duration = Duration::from_millis(250);
 
 /// The same, multiplied by the number of sessions, where that is longer. An announcement costs some
-/// 20 µs per session, so this keeps announcements below a tenth of one core.
-pub const PRESENCE_INTERVAL_PER_SESSION: Duration = Duration::from_micros(250);
+/// 20 µs per session, so this keeps announcements below a twentieth of one core.
+pub const PRESENCE_INTERVAL_PER_SESSION: Duration = Duration::from_micros(500);
 
 /// Open connections. At some 20 KiB each that is 400 MB. Further ones are dropped.
 pub const MAX_CONNECTIONS: usize = 20_000;
@@ -85,12 +89,17 @@ pub const TRACKED_ADDRESSES: usize = 65_536;
 pub const DEFAULT_RATES: Rates = Rates {
     // Users do not type faster, and a script waits.
     messages: Rate { burst: 10, per_second: 2 },
-    // A page of history takes the log less than 5 ms, so one user costs at most a quarter of one reader
-    // thread. `chat tail` still gets 5,000 messages a second.
+    // A usual page of history takes the log a millisecond, and `chat tail` still gets 5,000 messages a
+    // second. Heavier pages are limited by `ANSWER_RATE`.
     questions: Rate { burst: 100, per_second: 50 },
     // Enough for 2 messages of 4,000 characters a second. The burst holds the longest object.
     bytes: Rate { burst: 100_000, per_second: 20_000 },
 };
+
+/// Bytes of answers that one user may get. What a history page or a search costs is mostly proportional to
+/// its bytes, in which recipients count, too. This is [`DEFAULT_RATES`] of usual pages, of 25 KB. Five of
+/// the largest pages a second cost a twentieth of a core.
+pub const ANSWER_RATE: Rate = Rate { burst: 2_500_000, per_second: 1_250_000 };
 
 /// The rate limits for another number of messages per second, each as long as by default.
 pub fn rates_for(messages_per_second: u32) -> Rates {
@@ -130,13 +139,13 @@ pub const FANOUT_BATCH_BYTES: usize = 64 * 1024;
 pub const SEND_QUEUE_BYTES: usize = 256 * 1024;
 
 /// The size of the tail: the latest events, as encoded bytes in memory. Sessions that are behind read
-/// older ones from the log. It holds some 60,000 usual messages: some seconds at full load, in which a
-/// session that was slow for a moment returns, or hours of a busy team, after which most clients
-/// reconnect without reading the log.
-pub const TAIL_BYTES: usize = 32 * 1024 * 1024;
+/// older ones from the log, at ten times the cost. It holds some 140,000 usual messages: more than five
+/// seconds at full load, in which a session that was slow for a moment returns, or hours of a busy team,
+/// after which most clients reconnect without reading the log.
+pub const TAIL_BYTES: usize = 64 * 1024 * 1024;
 
 /// What an event in the tail takes besides its bytes.
-pub const TAIL_EVENT_OVERHEAD: usize = 256;
+pub const TAIL_EVENT_OVERHEAD: usize = 192;
 
 /// What an event in the tail counts against [`CATCH_UP_BYTES`] even if the session skips it, so that it
 /// holds the tail's lock for less than a millisecond.
@@ -169,8 +178,9 @@ pub const UNSENT_BYTES: u32 = 64 * 1024;
 /// How long an extended client may send nothing, not even a ping, before its connection is closed.
 pub const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(KEEPALIVE_TIMEOUT_SECONDS);
 
-/// Bytes written to a socket at a time: one TLS record.
-pub const TLS_RECORD_BYTES: usize = 16 * 1024;
+/// Bytes written to a socket at a time: two TLS records, and half of [`UNSENT_BYTES`]. The client has to take
+/// them within [`WRITE_TIMEOUT`].
+pub const WRITE_BYTES: usize = 32 * 1024;
 
 /// Events read from the log at a time for a session that is behind the tail: at most 1 MB.
 pub const CATCH_UP_PAGE: usize = 64;
@@ -182,20 +192,21 @@ pub const BATCHES_IN_FLIGHT: usize = 8;
 /// The encoded size of a page of history, in bytes. A page of 100 usual messages takes 25 KB.
 pub const HISTORY_PAGE_BYTES: usize = 256 * 1024;
 
-/// Rows that a search reads in one transaction, before it sends results: a few milliseconds.
+/// Rows that a search reads in one turn, before it sends results: a few milliseconds.
 pub const SEARCH_SLICE_ROWS: usize = 5_000;
 
 /// Bytes of text that a search reads in one transaction, beyond the last message. It copies them, so
 /// this bounds its memory, too.
 pub const SEARCH_SLICE_BYTES: usize = 1024 * 1024;
 
-/// The longest transaction of a search, on a slow disk. While one lasts, removed text cannot be scrubbed.
+/// The longest transaction of a search, on a slow disk: while one lasts, removed text cannot be scrubbed. And
+/// how long it matches its expression afterwards, before the next user's search has its turn.
 pub const SEARCH_SLICE_TIME: Duration = Duration::from_millis(20);
 
 /// Results of one search. Past the limit, the user has to narrow the search.
 pub const SEARCH_HITS: usize = 200;
 
-/// The timeout of a search. It ends with what it has found so far.
+/// The timeout of a search, with the turns of other users. It ends with what it has found so far.
 pub const SEARCH_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The size of a compiled regular expression in bytes. What users type is far below, and any expression
@@ -235,9 +246,8 @@ pub const LAG_PAUSE: Duration = Duration::from_millis(100);
 /// How often the hub task checks the lagging sessions during [`LAG_PAUSE`].
 pub const LAG_PAUSE_STEP: Duration = Duration::from_millis(1);
 
-/// The size of a read from a socket: a dozen usual requests, and small enough to keep allocated for an
-/// idle connection.
-pub const READ_BYTES: usize = 2_048;
+/// The size of a read from a socket, on the stack: as much as the TLS library reads at a time.
+pub const READ_BYTES: usize = 4_096;
 
 /// How long a session that is being closed may take to receive its send queue.
 pub const CLOSING_GRACE: Duration = Duration::from_secs(3);

@@ -26,6 +26,7 @@ mod tests;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::sync::Arc;
 
 use thiserror::Error;
@@ -51,7 +52,7 @@ use self::tail::Tail;
 use crate::protocol::limits::{Limits, Rates};
 use crate::store::sqlite::SqliteStore;
 use crate::store::worker::{self, LogHandles, LogThreads};
-use crate::store::{LogSize, LogSnapshot, Retention, Store as _, StoreError};
+use crate::store::{LogSize, LogSnapshot, Retention, RoomLimits, Store as _, StoreError};
 use crate::tls;
 use crate::tls::fingerprint::Fingerprint;
 use crate::tls::server::ServerIdentity;
@@ -70,6 +71,7 @@ pub struct ServerOptions {
     pub retention: Retention,
     /// Who may log in.
     pub access: AccessMode,
+    pub rooms: RoomSettings,
     pub limits: ServerLimits,
 }
 
@@ -80,6 +82,48 @@ pub struct ServerLimits {
     pub connections_per_address: Option<u32>,
     /// Rate limits per user.
     pub rates: Option<Rates>,
+}
+
+/// The settings for rooms.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RoomSettings {
+    /// Who creates rooms.
+    pub creators: RoomCreators,
+    /// How many there may be.
+    pub limits: RoomLimits,
+}
+
+impl Default for RoomSettings {
+    fn default() -> Self {
+        let limits = RoomLimits { rooms: limits::ROOMS, memberships: limits::MEMBERSHIPS };
+        Self { creators: RoomCreators::Anyone, limits }
+    }
+}
+
+/// Who may create rooms.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RoomCreators {
+    /// Any user with a key.
+    Anyone,
+    /// Only the administrator.
+    Admins,
+}
+
+/// The text names nobody who may create rooms.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("rooms are created by anyone or admins")]
+pub struct RoomCreatorsError;
+
+impl FromStr for RoomCreators {
+    type Err = RoomCreatorsError;
+
+    fn from_str(text: &str) -> Result<Self, RoomCreatorsError> {
+        match text {
+            "anyone" => Ok(Self::Anyone),
+            "admins" => Ok(Self::Admins),
+            _ => Err(RoomCreatorsError),
+        }
+    }
 }
 
 /// Why a server cannot start, or stopped.
@@ -170,6 +214,7 @@ impl Server {
             snapshot: self.snapshot,
             retention: self.options.retention,
             access: self.options.access,
+            rooms: self.options.rooms,
             admin: Some(self.admin),
             limits: self.options.limits,
             clock: system_clock,
@@ -193,6 +238,7 @@ pub struct ServerParts<L> {
     pub snapshot: LogSnapshot,
     pub retention: Retention,
     pub access: AccessMode,
+    pub rooms: RoomSettings,
     /// `None` runs the server without an admin socket.
     pub admin: Option<AdminSocket>,
     pub limits: ServerLimits,
@@ -217,6 +263,7 @@ impl<L: Listener> ServerParts<L> {
             retention,
             limits,
             access,
+            rooms,
             admin,
             clock,
             seed,
@@ -225,7 +272,7 @@ impl<L: Listener> ServerParts<L> {
         let (hub, commands) = hub_channel();
         let changes = Arc::<LogChanges>::default();
         let housekeeping = Housekeeping {
-            log: log.clone(),
+            writer: log.writer.clone(),
             hub: hub.clone(),
             changes: Arc::clone(&changes),
             retention,
@@ -240,7 +287,7 @@ impl<L: Listener> ServerParts<L> {
         let tail = Arc::new(Tail::new(snapshot.head));
         let context = SessionContext {
             hub,
-            readers: log.readers.clone(),
+            catch_up: log.catch_up.clone(),
             tail: Arc::clone(&tail),
             clock,
             rate_limiter: limits.rates.map(|rates| Arc::new(RateLimiter::new(rates))),
@@ -248,7 +295,7 @@ impl<L: Listener> ServerParts<L> {
         };
         let fanout = Fanout::new(snapshot.head, tail);
         let announced = Limits { rates: limits.rates, ..Limits::default() };
-        let hub = Hub::new(seed, access, &snapshot).with_limits(announced);
+        let hub = Hub::new(seed, access, &snapshot).with_limits(announced).with_rooms(rooms);
         drop(snapshot);
         let hub_task = HubTask::new(hub, fanout, log, tasks.clone());
         let mut hub_task = tasks.spawn(hub_task.run(commands, clock, changes, stop.clone()));

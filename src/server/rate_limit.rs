@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::time::Instant;
 
 use super::hub::KeyHash;
-use super::limits::{FLOOD_RESET_PAUSE, FLOOD_TIMEOUT, RATE_ENTRIES_BEFORE_PRUNE};
+use super::limits::{ANSWER_RATE, FLOOD_RESET_PAUSE, FLOOD_TIMEOUT, RATE_ENTRIES_BEFORE_PRUNE};
 use crate::protocol::error::Refusal;
 use crate::protocol::limits::Rates;
 use crate::protocol::rate::TokenBucket;
@@ -35,6 +35,7 @@ struct UserBuckets {
     messages: TokenBucket,
     queries: TokenBucket,
     bytes: TokenBucket,
+    answers: TokenBucket,
 }
 
 /// What a session is charged for.
@@ -123,7 +124,7 @@ impl BucketTable {
 
 impl UserBuckets {
     fn are_full(&self, now: Instant) -> bool {
-        let all = [self.messages, self.queries, self.bytes];
+        let all = [self.messages, self.queries, self.bytes, self.answers];
         all.iter().all(|bucket| bucket.is_full(now.into_std()))
     }
 }
@@ -154,6 +155,13 @@ impl SessionRateLimit {
             }
         }
         Ok(due)
+    }
+
+    /// Charges answers of so many bytes, and returns when the next query is due. This is never flooding,
+    /// because a client cannot know what its answers will cost.
+    pub(super) fn charge_answers(&self, now: Instant, bytes: usize) -> Instant {
+        let bytes = bytes.try_into().unwrap_or(u32::MAX);
+        Instant::from_std(lock(&self.buckets).answers.take(ANSWER_RATE, now.into_std(), bytes))
     }
 }
 

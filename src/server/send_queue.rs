@@ -3,19 +3,20 @@
 //! The hub task pushes and never waits; the session's writer takes everything queued in one go. What
 //! happens when the queue is full depends on the class of a frame: log events make the session fall
 //! behind, and it reads them from the [tail](super::tail) later; answers are always queued, and the
-//! session reads no further requests meanwhile; transient frames are dropped, and replaced by a complete
-//! user list later.
+//! session reads no further requests meanwhile; presence is dropped, and replaced by a complete user list
+//! later; TYPING is dropped; of the settings of a conversation, only the latest is kept.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use tokio::sync::Notify;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::limits::{
     FRAME_OVERHEAD, READS_PER_SESSION, SEND_QUEUE_BYTES, SEND_QUEUE_LAG_BYTES, UNREAD_ANSWER_BYTES,
 };
 use crate::protocol::id::{Seq, UserId};
+use crate::protocol::message::Audience;
 
 /// A queue of outgoing bytes. See [`SEND_QUEUE_BYTES`].
 #[derive(Debug, Default)]
@@ -26,6 +27,8 @@ pub(super) struct SendQueue {
     answered: Notify,
     logged_in: Notify,
     closing: CancellationToken,
+    /// The connection has ended.
+    abandoned: CancellationToken,
 }
 
 #[derive(Debug, Default)]
@@ -37,6 +40,8 @@ struct QueueState {
     feed: Option<Feed>,
     /// The weight of the answers that are queued or being sent.
     unread_answers: usize,
+    /// The weight of the answers that the rate limit was not charged for yet.
+    uncharged_answers: usize,
     /// History and search requests without their last answer.
     n_reads: usize,
     /// Those of them that the hub task has accepted.
@@ -64,7 +69,7 @@ struct Feed {
 enum UserListState {
     #[default]
     Current,
-    /// A transient frame was dropped.
+    /// A presence frame was dropped.
     Missed,
     /// The hub has been asked for a complete list.
     Requested,
@@ -77,11 +82,23 @@ pub(super) enum Frame {
     Events(Bytes, u64),
     /// The answer to a request.
     Answer(Bytes),
-    /// Presence and user lists.
+    /// Presence, user lists and TYPING.
     Transient(Bytes),
+    /// A setting of the user, which replaces a queued one with the same key.
+    Setting(SettingKey, Bytes),
     /// The answer to a ping. It is encoded when it is sent, with the number of log events sent so far.
     Pong,
 }
+
+/// The kind of a setting.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum SettingKind {
+    Read,
+    Notify,
+}
+
+/// Settings with the same key replace each other.
+pub(super) type SettingKey = (SettingKind, Audience);
 
 /// What the session does next.
 #[derive(Debug, PartialEq, Eq)]
@@ -100,9 +117,10 @@ impl Frame {
     /// Its size in bytes, as counted against [`SEND_QUEUE_BYTES`].
     fn weight(&self) -> usize {
         match self {
-            Self::Events(bytes, _) | Self::Answer(bytes) | Self::Transient(bytes) => {
-                bytes.len() + FRAME_OVERHEAD
-            }
+            Self::Events(bytes, _)
+            | Self::Answer(bytes)
+            | Self::Transient(bytes)
+            | Self::Setting(_, bytes) => bytes.len() + FRAME_OVERHEAD,
             Self::Pong => FRAME_OVERHEAD,
         }
     }
@@ -111,7 +129,7 @@ impl Frame {
     pub(super) fn answer_weight(&self) -> usize {
         match self {
             Self::Answer(_) | Self::Pong => self.weight(),
-            Self::Events(..) | Self::Transient(_) => 0,
+            Self::Events(..) | Self::Transient(_) | Self::Setting(..) => 0,
         }
     }
 }
@@ -143,9 +161,28 @@ impl SendQueue {
         self.push(&mut state, frame);
     }
 
-    /// Queues a transient frame. If the queue is full, the session asks for a complete user list when
-    /// there is room again, and transient frames are dropped until then.
-    pub(super) fn push_transient(&self, bytes: Bytes) {
+    /// Queues a setting in place of one with the same key, so that they are bounded by the user's
+    /// conversations. They are never dropped.
+    pub(super) fn push_setting(&self, key: SettingKey, bytes: Bytes) {
+        let mut state = self.state();
+        let is_older = |frame: &Frame| matches!(frame, Frame::Setting(queued, _) if *queued == key);
+        if let Some(index) = state.frames.iter().position(is_older) {
+            state.weight -= state.frames.remove(index).weight();
+        }
+        self.push(&mut state, Frame::Setting(key, bytes));
+    }
+
+    /// Queues a TYPING, unless the session has something better to do.
+    pub(super) fn push_typing(&self, bytes: Bytes) {
+        let mut state = self.state();
+        if state.feed.is_some() && state.lag().is_none() {
+            self.push(&mut state, Frame::Transient(bytes));
+        }
+    }
+
+    /// Queues a presence frame. If the queue is full, the session asks for a complete user list when
+    /// there is room again, and presence frames are dropped until then.
+    pub(super) fn push_presence(&self, bytes: Bytes) {
         let mut state = self.state();
         if state.user_list != UserListState::Current {
             return;
@@ -157,8 +194,8 @@ impl SendQueue {
         }
     }
 
-    /// Accepts transient frames again: the complete user list follows.
-    pub(super) fn resume_transient(&self) {
+    /// Accepts presence frames again: the complete user list follows.
+    pub(super) fn resume_presence(&self) {
         self.state().user_list = UserListState::Current;
     }
 
@@ -229,6 +266,11 @@ impl SendQueue {
         self.filled.notify_one();
     }
 
+    /// The bytes of the answers that were queued since the last call, for the rate limit.
+    pub(super) fn take_uncharged_answers(&self) -> usize {
+        std::mem::take(&mut self.state().uncharged_answers)
+    }
+
     /// Answers of this weight were sent.
     pub(super) fn answers_sent(&self, weight: usize) {
         if weight > 0 {
@@ -261,6 +303,16 @@ impl SendQueue {
         }
     }
 
+    /// Dropping the guard means that the connection has ended.
+    pub(super) fn abandon_on_drop(&self) -> DropGuard {
+        self.abandoned.clone().drop_guard()
+    }
+
+    /// Waits until the connection has ended.
+    pub(super) async fn abandoned(&self) {
+        self.abandoned.cancelled().await;
+    }
+
     /// Waits until the queue is closed.
     pub(super) async fn closed(&self) {
         self.closing.cancelled().await;
@@ -272,6 +324,7 @@ impl SendQueue {
         }
         state.weight += frame.weight();
         state.unread_answers += frame.answer_weight();
+        state.uncharged_answers += frame.answer_weight();
         state.frames.push(frame);
         if state.frames.len() == 1 {
             self.filled.notify_one();
@@ -362,7 +415,7 @@ mod tests {
         queue.push_events(&bytes(1), 1, Seq(1));
         queue.push_events(&bytes(1), 1, Seq(1));
         queue.push_answer(answer(2));
-        queue.push_transient(bytes(3));
+        queue.push_presence(bytes(3));
         let expected = [Frame::Events(bytes(1), 1), answer(2), Frame::Transient(bytes(3))];
         assert_eq!(take_all(&queue), expected);
         assert_eq!(take_item(&queue), None);
@@ -413,18 +466,47 @@ mod tests {
     }
 
     #[test]
+    fn latest_setting_of_a_conversation_is_kept() {
+        let queue = live_queue();
+        let key = |kind, room: &str| (kind, Audience::Room(room.parse().unwrap()));
+        let ops = key(SettingKind::Read, "#ops");
+        queue.push_answer(answer(SEND_QUEUE_BYTES));
+        for size in 1..=10_000 {
+            queue.push_setting(ops.clone(), bytes(size));
+        }
+        queue.push_events(&bytes(1), 1, Seq(1));
+        queue.push_setting(key(SettingKind::Notify, "#ops"), bytes(1));
+        queue.push_setting(key(SettingKind::Read, "#lab"), bytes(2));
+        let frames = take_all(&queue);
+        assert_eq!(frames.len(), 4, "also in a full queue");
+        assert_eq!(frames[1], Frame::Setting(ops, bytes(10_000)));
+        assert_eq!(take_item(&queue), Some(SendQueueItem::CatchUp));
+    }
+
+    #[test]
+    fn typing_is_dropped_by_a_session_that_lags() {
+        let queue = live_queue();
+        queue.push_typing(bytes(1));
+        assert_eq!(take_all(&queue).len(), 1);
+        queue.push_answer(answer(SEND_QUEUE_LAG_BYTES));
+        queue.push_typing(bytes(1));
+        assert_eq!(take_all(&queue).len(), 1);
+        assert_eq!(take_item(&queue), None, "no user list is wanted");
+    }
+
+    #[test]
     fn dropped_presence_is_replaced_by_one_user_list() {
         let queue = live_queue();
         queue.push_answer(answer(SEND_QUEUE_BYTES));
         for _ in 0..100 {
-            queue.push_transient(bytes(10));
+            queue.push_presence(bytes(10));
         }
         assert_eq!(take_all(&queue).len(), 1);
         assert_eq!(take_item(&queue), Some(SendQueueItem::UserList));
-        queue.push_transient(bytes(10));
+        queue.push_presence(bytes(10));
         assert_eq!(take_item(&queue), None, "the list is on its way");
-        queue.resume_transient();
-        queue.push_transient(bytes(20));
+        queue.resume_presence();
+        queue.push_presence(bytes(20));
         assert_eq!(take_all(&queue), [Frame::Transient(bytes(20))]);
     }
 }

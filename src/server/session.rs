@@ -1,18 +1,23 @@
 //! One connection, from the login to its end. It moves bytes and requests; the hub decides.
 
+use std::future::poll_fn;
+use std::mem::MaybeUninit;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Poll, ready};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
+use bytes::BytesMut;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf, ReadHalf, WriteHalf};
 use tokio::time::error::Elapsed;
-use tokio::time::{sleep, sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::hub::{PeerInfo, SessionId};
 use super::hub_task::{Clock, HubCommand, HubSender};
 use super::limits::{
     CATCH_UP_PAGE, CLOSING_GRACE, KEEPALIVE_TIMEOUT, LINGER, LOGIN_TIMEOUT, OVERDUE_GRACE,
-    READ_BYTES, TLS_RECORD_BYTES, WRITE_TIMEOUT,
+    READ_BYTES, WRITE_BYTES, WRITE_TIMEOUT,
 };
 use super::rate_limit::{Cost, RateLimiter, SessionRateLimit};
 use super::send_queue::{Frame, SendQueue, SendQueueItem};
@@ -23,14 +28,15 @@ use crate::protocol::event::{ErrorReply, Event};
 use crate::protocol::id::Seq;
 use crate::protocol::limits::{FRAME_BYTES, LOGIN_FRAME_BYTES};
 use crate::protocol::request::{DecodedRequest, Dialect, Login, Request};
-use crate::store::View;
 use crate::store::worker::ReaderHandle;
+use crate::store::{EventPage, View};
 
 /// What all sessions share.
 #[derive(Debug, Clone)]
 pub(super) struct SessionContext {
     pub(super) hub: HubSender,
-    pub(super) readers: ReaderHandle,
+    /// Readers for missed events.
+    pub(super) catch_up: ReaderHandle,
     pub(super) tail: Arc<Tail>,
     pub(super) clock: Clock,
     /// `None` turns rate limits off.
@@ -110,13 +116,12 @@ impl Session {
         decoder: Decoder,
     ) {
         let limiter = self.context.rate_limiter.as_ref();
-        let rate_limit =
+        let mut rate_limit =
             limiter.map(|limiter| limiter.session((self.context.clock)().monotonic, peer.key));
+        let _abandon = self.queue.abandon_on_drop();
         let queue = Arc::clone(&self.queue);
-        let login = HubCommand::Login { session: self.id, login, peer, queue };
-        if self.context.hub.send(login).await.is_err() {
-            return;
-        }
+        let Ok(permit) = self.context.hub.reserve().await else { return };
+        permit.send(HubCommand::Login { session: self.id, login, peer, queue });
         let writing = async {
             tokio::select! {
                 biased;
@@ -136,16 +141,25 @@ impl Session {
             // Nothing is read from the client until the hub has accepted its login.
             () = async {
                 self.queue.logged_in().await;
-                self.read_loop(reader, decoder, rate_limit).await;
+                self.read_loop(reader, decoder, &mut rate_limit).await;
             } => {
                 // Fails while the server stops. In any case, requests that the hub task has accepted are
                 // still answered, and it closes the queue.
-                drop(self.context.hub.send(HubCommand::Disconnected(self.id)).await);
+                self.send_to_hub(HubCommand::Disconnected).await;
                 writing.await;
             }
         }
+        if let Some(rate_limit) = rate_limit {
+            self.charge_answers(&rate_limit);
+        }
         // Fails if the hub task has stopped.
-        drop(self.context.hub.send(HubCommand::Disconnected(self.id)).await);
+        self.send_to_hub(HubCommand::Disconnected).await;
+    }
+
+    /// Returns false if the hub task has stopped.
+    async fn send_to_hub(&self, command: fn(SessionId) -> HubCommand) -> bool {
+        let permit = self.context.hub.reserve().await;
+        permit.map(|permit| permit.send(command(self.id))).is_ok()
     }
 
     /// Forwards requests to the hub until the client disconnects, sends nothing for
@@ -154,7 +168,7 @@ impl Session {
         &self,
         reader: &mut ReadHalf<IO>,
         mut decoder: Decoder,
-        mut rate_limit: Option<SessionRateLimit>,
+        rate_limit: &mut Option<SessionRateLimit>,
     ) {
         decoder.set_limit(FRAME_BYTES);
         let mut received = None;
@@ -164,11 +178,10 @@ impl Session {
                     Ok(bytes) => Request::decode(&bytes),
                     Err(refusal) => (None, Err(refusal)),
                 };
-                let request =
-                    match self.wait_for_rate_limit(&mut rate_limit, Cost::of(&request)).await {
-                        Ok(()) => request,
-                        Err(flooding) => (None, Err(flooding)),
-                    };
+                let request = match self.wait_for_rate_limit(rate_limit, Cost::of(&request)).await {
+                    Ok(()) => request,
+                    Err(flooding) => (None, Err(flooding)),
+                };
                 if !self.forward(request, &mut received).await {
                     return;
                 }
@@ -181,7 +194,7 @@ impl Session {
             };
             let Some(count) = count else { return };
             let bytes = Cost::Bytes(count.try_into().unwrap_or(u32::MAX));
-            if let Err(flooding) = self.wait_for_rate_limit(&mut rate_limit, Some(bytes)).await {
+            if let Err(flooding) = self.wait_for_rate_limit(rate_limit, Some(bytes)).await {
                 self.forward((None, Err(flooding)), &mut received).await;
                 return;
             }
@@ -196,18 +209,34 @@ impl Session {
     ) -> Result<(), Refusal> {
         let (Some(rate_limit), Some(cost)) = (rate_limit, cost) else { return Ok(()) };
         let now = (self.context.clock)().monotonic;
-        let due = rate_limit.charge(now, cost)?;
+        let mut due = rate_limit.charge(now, cost)?;
+        if cost == Cost::Query {
+            due = due.max(self.charge_answers(rate_limit));
+        }
         if due > now {
             sleep_until(due).await;
         }
         Ok(())
     }
 
+    /// Charges the answers since the last call, and returns when the next query is due.
+    fn charge_answers(&self, rate_limit: &SessionRateLimit) -> Instant {
+        let now = (self.context.clock)().monotonic;
+        rate_limit.charge_answers(now, self.queue.take_uncharged_answers())
+    }
+
     /// Forwards a request to the hub. Returns whether more requests can follow.
     ///
     /// A ping is answered here; the hub gets it only if it acknowledges events after `received`.
     async fn forward(&self, request: DecodedRequest, received: &mut Option<Seq>) -> bool {
-        let is_read = matches!(request.1, Ok(Request::History(_) | Request::SearchHistory(_)));
+        let is_read = matches!(
+            request.1,
+            Ok(Request::History(_)
+                | Request::SearchHistory(_)
+                | Request::Conversations
+                | Request::Rooms(_)
+                | Request::Users { .. })
+        );
         self.queue.begin_request(is_read).await;
         if let (_, Ok(Request::Ping(up_to))) = request {
             self.queue.push_answer(Frame::Pong);
@@ -220,8 +249,10 @@ impl Session {
             request.1,
             Ok(Request::Exit) | Err(Refusal::FrameTooLong(_) | Refusal::Flooding)
         );
-        let command = HubCommand::Request { session: self.id, request };
-        self.context.hub.send(command).await.is_ok() && !is_last
+        // The future of `send` would hold the request twice, for as long as the session is idle.
+        let Ok(permit) = self.context.hub.reserve().await else { return false };
+        permit.send(HubCommand::Request { session: self.id, request });
+        !is_last
     }
 
     /// Writes queued frames, and events that the session missed, until the queue is closed.
@@ -233,9 +264,8 @@ impl Session {
                 SendQueueItem::Frames => {}
                 SendQueueItem::CatchUp => self.catch_up(&mut frames).await?,
                 SendQueueItem::UserList => {
-                    let command = HubCommand::UserListWanted(self.id);
                     // Fails only while the server stops.
-                    drop(self.context.hub.send(command).await);
+                    self.send_to_hub(HubCommand::UserListWanted).await;
                 }
                 SendQueueItem::Closed => return Ok(()),
             }
@@ -257,7 +287,7 @@ impl Session {
                     *n_events += count;
                     bytes
                 }
-                Frame::Answer(bytes) | Frame::Transient(bytes) => bytes,
+                Frame::Answer(bytes) | Frame::Transient(bytes) | Frame::Setting(_, bytes) => bytes,
                 Frame::Pong => Event::Pong(*n_events).encode(),
             });
         }
@@ -267,8 +297,8 @@ impl Session {
             (Dialect::Extended, pieces) => self.write(writer, &pieces.concat()).await?,
             // Original clients expect one object per TLS record, so each is flushed by itself.
             (Dialect::Original, pieces) => {
-                for piece in pieces {
-                    self.write(writer, piece).await?;
+                for line in pieces.iter().flat_map(|piece| piece.split_inclusive(|b| *b == b'\n')) {
+                    self.write(writer, line).await?;
                 }
             }
         }
@@ -292,7 +322,9 @@ impl Session {
                 let closing = Event::Closing(ErrorReply::new(&Refusal::TooSlow, None));
                 last.extend_from_slice(&closing.encode());
             }
-            drop(timeout(CLOSING_GRACE, write_all(writer, &mut last.as_slice())).await);
+            let closing = async { write_all(writer, &mut last.as_slice()).await };
+            // Boxed, as hardly any session comes here.
+            drop(Box::pin(timeout(CLOSING_GRACE, closing)).await);
         }
         written
     }
@@ -306,32 +338,38 @@ impl Session {
                 CatchUp::Tail => return Ok(()),
                 CatchUp::Log { viewer, after, until } => (viewer, after, until),
             };
-        let page = self.context.readers.read(move |reader| {
-            reader.events_after(View { viewer: &viewer, now }, after, CATCH_UP_PAGE)
+        let (user, dialect) = (viewer.clone(), self.dialect);
+        let page = self.context.catch_up.read_for(&user, move |reader| {
+            let page = reader.events_after(View { viewer: &viewer, now }, after, CATCH_UP_PAGE)?;
+            Ok(page.map(|page| (encode_missed(&page, until, dialect), page.complete_to.min(until))))
         });
-        let Some(page) = page.await.map_err(std::io::Error::other)? else {
+        let Some((events, up_to)) = page.await.map_err(std::io::Error::other)? else {
             return Err(std::io::Error::other("the log no longer has all missed events"));
         };
-        // What is not in the tail yet has not been announced: an answer that was read before it may
-        // still be queued.
-        let events = page.events.iter().take_while(|event| event.seq() <= Some(until));
-        let encoded = events.filter_map(|event| match self.dialect {
-            Dialect::Extended => Some(event.encode()),
-            Dialect::Original => event.encode_for_original(),
-        });
-        self.queue.advance(page.complete_to.min(until), true, frames);
-        frames.extend(encoded.map(|bytes| Frame::Events(bytes, 1)));
+        self.queue.advance(up_to, true, frames);
+        frames.extend(events);
         Ok(())
     }
 }
 
-/// Writes in pieces of one TLS record, and advances `bytes`. The client has to take each piece within
+/// The missed events up to `until`. What is not in the tail yet has not been announced: an answer that was
+/// read before it may still be queued.
+fn encode_missed(page: &EventPage, until: Seq, dialect: Dialect) -> Vec<Frame> {
+    let events = page.events.iter().take_while(|event| event.seq() <= Some(until));
+    let encoded = events.filter_map(|event| match dialect {
+        Dialect::Extended => Some(event.encode()),
+        Dialect::Original => event.encode_for_original(),
+    });
+    encoded.map(|bytes| Frame::Events(bytes, 1)).collect()
+}
+
+/// Writes in pieces of [`WRITE_BYTES`], and advances `bytes`. The client has to take each piece within
 /// [`WRITE_TIMEOUT`]; the whole may take longer.
 async fn write_all<IO: AsyncWrite>(
     writer: &mut WriteHalf<IO>,
     bytes: &mut &[u8],
 ) -> std::io::Result<()> {
-    while let Some(piece) = bytes.chunks(TLS_RECORD_BYTES).next() {
+    while let Some(piece) = bytes.chunks(WRITE_BYTES).next() {
         let count = within(WRITE_TIMEOUT, writer.write(piece)).await??;
         if count == 0 {
             return Err(std::io::ErrorKind::WriteZero.into());
@@ -362,16 +400,23 @@ async fn within<T>(limit: Duration, future: impl Future<Output = T>) -> Result<T
 }
 
 /// Reads what is there, and returns the number of bytes. Returns `None` at the end of the stream.
+///
+/// What was read passes through the stack, so that an idle connection holds no buffer.
 async fn read_some<IO: AsyncRead>(
     reader: &mut ReadHalf<IO>,
     decoder: &mut Decoder,
 ) -> Option<usize> {
-    let buffer = decoder.buffer();
-    buffer.reserve(READ_BYTES);
-    match reader.read_buf(buffer).await {
-        Ok(0) | Err(_) => None,
-        Ok(count) => Some(count),
+    if decoder.buffer().is_empty() {
+        *decoder.buffer() = BytesMut::new();
     }
+    poll_fn(|context| {
+        let mut space = [const { MaybeUninit::uninit() }; READ_BYTES];
+        let mut read = ReadBuf::uninit(&mut space);
+        let result = ready!(Pin::new(&mut *reader).poll_read(context, &mut read));
+        decoder.buffer().extend_from_slice(read.filled());
+        Poll::Ready(result.ok().map(|()| read.filled().len()).filter(|count| *count > 0))
+    })
+    .await
 }
 
 /// Closes the connection so that the last bytes sent arrive. See [`LINGER`].

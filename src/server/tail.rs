@@ -5,11 +5,11 @@
 //! tail's lock: an event is either in the tail by then, or it is pushed to the session afterwards.
 //!
 //! The tail also keeps removed text from being sent. A removed message is taken out of the tail, and out
-//! of the answers that were read from the log before the removal.
+//! of the answers that were read from the log before the removal. An edited one has its new text, in both.
 //!
 //! Locks are taken in this order: the tail, then a send queue.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -17,10 +17,11 @@ use bytes::Bytes;
 
 use super::limits::{CATCH_UP_BYTES, TAIL_BYTES, TAIL_EVENT_COST, TAIL_EVENT_OVERHEAD};
 use super::send_queue::{Frame, SendQueue};
-use crate::protocol::event::Event;
-use crate::protocol::id::{MessageId, Seq, UserId};
+use crate::protocol::event::{Edited, Event};
+use crate::protocol::id::{MessageId, RoomName, Seq, UserId};
 use crate::protocol::message::{Message, Millis};
 use crate::protocol::request::Dialect;
+use crate::protocol::room::{RoomChange, RoomChanged};
 
 /// The latest events of the log. See [`TAIL_BYTES`].
 #[derive(Debug)]
@@ -35,10 +36,12 @@ struct TailState {
     start: Seq,
     /// The last event that was appended.
     head: Seq,
-    /// The messages in the tail.
-    by_message: HashMap<MessageId, Seq>,
-    /// The removals since the oldest of `reads` began.
-    removals: VecDeque<(Seq, MessageId)>,
+    /// The events in the tail that contain the text of a message: the message, and its last edit.
+    texts: HashMap<MessageId, Vec<Seq>>,
+    /// How many events share each list of viewers, by its address: the list counts as weight once.
+    viewer_lists: HashMap<usize, usize>,
+    /// What has made answers outdated since the oldest of `reads` began.
+    revisions: VecDeque<(Seq, Revision)>,
     /// How many reads began when each of these events was the head.
     reads: BTreeMap<Seq, usize>,
 }
@@ -58,15 +61,37 @@ pub(super) struct TailEvent {
     pub(super) range: Range<usize>,
     /// The encoding for original clients. `None` if none was connected.
     pub(super) original: Option<Bytes>,
-    /// Who may see it; `None` is everyone.
+    /// Who may see it, ordered by ID; `None` is everyone.
     pub(super) viewers: Option<Arc<[UserId]>>,
     content: Content,
 }
 
 #[derive(Debug)]
 enum Content {
-    Message { id: MessageId, expires: Option<Millis> },
+    Message {
+        id: MessageId,
+        expires: Option<Millis>,
+    },
+    Edit(MessageId),
     Removal(MessageId),
+    /// The members of a room have changed: who came, and who left.
+    Members {
+        room: RoomName,
+        came: Vec<UserId>,
+        left: Vec<UserId>,
+    },
+    Other,
+}
+
+/// What makes an answer outdated that was read before it.
+#[derive(Debug)]
+enum Revision {
+    /// The message has another text, or none.
+    Text(MessageId),
+    /// The user may not see this room any more.
+    Left(RoomName, UserId),
+    /// The list of the user's conversations is another one.
+    Conversations(UserId),
 }
 
 /// Where a session that is behind goes on.
@@ -79,39 +104,52 @@ pub(super) enum CatchUp {
 }
 
 impl TailEvent {
-    /// `None` if this is not an event of the log.
     pub(super) fn new(
         event: &Event,
+        seq: Seq,
         range: Range<usize>,
         original: Option<Bytes>,
         viewers: Option<Arc<[UserId]>>,
-    ) -> Option<Self> {
-        let seq = event.seq()?;
+    ) -> Self {
         let content = match event {
             Event::Posted(message) => {
                 Content::Message { id: message.id, expires: message.expires() }
             }
-            _ => Content::Removal(event.removed_message()?),
+            Event::Edited(edited) => Content::Edit(edited.id),
+            Event::RoomChanged(changed) => Content::of_room(changed),
+            _ => event.removed_message().map_or(Content::Other, Content::Removal),
         };
-        Some(Self { seq, range, original, viewers, content })
+        Self { seq, range, original, viewers, content }
     }
 
+    /// Its weight without the list of viewers.
     fn weight(&self) -> usize {
-        self.range.len()
-            + self.original.as_ref().map_or(0, Bytes::len)
-            + TAIL_EVENT_OVERHEAD
-            + self.viewers.as_ref().map_or(0, |viewers| size_of_val::<[UserId]>(viewers))
+        self.range.len() + self.original.as_ref().map_or(0, Bytes::len) + TAIL_EVENT_OVERHEAD
     }
 
     /// The same as what the log would return: removed and expired messages are missing.
     fn is_visible(&self, viewer: &UserId, now: Millis) -> bool {
         let is_expired = match self.content {
             Content::Message { expires, .. } => expires.is_some_and(|at| at <= now),
-            Content::Removal(_) => false,
+            _ => false,
         };
         !self.range.is_empty()
             && !is_expired
-            && self.viewers.as_ref().is_none_or(|viewers| viewers.contains(viewer))
+            && self.viewers.as_ref().is_none_or(|viewers| viewers.binary_search(viewer).is_ok())
+    }
+}
+
+impl Content {
+    fn of_room(changed: &RoomChanged) -> Self {
+        let by = || changed.by.iter().cloned().collect();
+        let (came, left) = match &changed.change {
+            RoomChange::Created | RoomChange::Joined => (by(), Vec::new()),
+            RoomChange::Added(users) => (users.clone(), Vec::new()),
+            RoomChange::Left => (Vec::new(), by()),
+            RoomChange::Removed(users) => (Vec::new(), users.clone()),
+            RoomChange::Topic | RoomChange::Archived => return Self::Other,
+        };
+        Self::Members { room: changed.room.clone(), came, left }
     }
 }
 
@@ -123,8 +161,9 @@ impl Tail {
             weight: 0,
             start: head,
             head,
-            by_message: HashMap::new(),
-            removals: VecDeque::new(),
+            texts: HashMap::new(),
+            viewer_lists: HashMap::new(),
+            revisions: VecDeque::new(),
             reads: BTreeMap::new(),
         }))
     }
@@ -135,6 +174,14 @@ impl Tail {
         for event in events {
             state.append(batch, event);
         }
+    }
+
+    /// A read marker or notification setting of a user has changed.
+    pub(super) fn on_setting(&self, user: &UserId) {
+        let mut state = self.state();
+        // It follows the last event, which a read may reflect already.
+        let seq = Seq(state.head.0 + 1);
+        state.record(seq, || Revision::Conversations(user.clone()));
     }
 
     /// Drops the events up to `horizon`.
@@ -181,48 +228,120 @@ impl Tail {
 impl TailState {
     fn append(&mut self, batch: &Bytes, event: TailEvent) {
         self.head = event.seq;
-        match event.content {
+        match &event.content {
             Content::Message { id, .. } => {
-                self.by_message.insert(id, event.seq);
+                self.texts.insert(*id, vec![event.seq]);
+            }
+            Content::Edit(id) => {
+                self.replace_text(*id, batch, &event.range);
+                self.texts.entry(*id).or_default().push(event.seq);
+                self.record(event.seq, || Revision::Text(*id));
             }
             Content::Removal(id) => {
-                self.remove_message(id);
-                self.record_removal(event.seq, id);
+                for seq in self.texts.remove(id).into_iter().flatten() {
+                    self.replace_event(seq, Bytes::new());
+                }
+                self.record(event.seq, || Revision::Text(*id));
             }
+            Content::Members { room, came, left } => {
+                for user in left {
+                    self.record(event.seq, || Revision::Left(room.clone(), user.clone()));
+                }
+                for user in came.iter().chain(left) {
+                    self.record(event.seq, || Revision::Conversations(user.clone()));
+                }
+            }
+            Content::Other => {}
         }
-        self.weight += event.weight();
+        self.weight += event.weight() + self.share_viewers(&event);
         self.events.push_back(Stored { batch: batch.clone(), event });
         while self.weight > TAIL_BYTES {
             self.drop_oldest();
         }
     }
 
+    /// The weight of an event's list of viewers, if it is the first with this list.
+    fn share_viewers(&mut self, event: &TailEvent) -> usize {
+        let Some(viewers) = &event.viewers else { return 0 };
+        let count = self.viewer_lists.entry(address(viewers)).or_default();
+        *count += 1;
+        if *count == 1 { size_of_val::<[UserId]>(viewers) } else { 0 }
+    }
+
+    /// The weight of an event's list of viewers, if it is the last with this list.
+    fn release_viewers(&mut self, event: &TailEvent) -> usize {
+        let Some(viewers) = &event.viewers else { return 0 };
+        match self.viewer_lists.get_mut(&address(viewers)) {
+            Some(count) if *count > 1 => {
+                *count -= 1;
+                0
+            }
+            Some(_) | None => {
+                self.viewer_lists.remove(&address(viewers));
+                size_of_val::<[UserId]>(viewers)
+            }
+        }
+    }
+
     fn drop_oldest(&mut self) {
         let Some(Stored { event, .. }) = self.events.pop_front() else { return };
-        self.weight -= event.weight();
+        self.weight -= event.weight() + self.release_viewers(&event);
         self.start = event.seq;
-        if let Content::Message { id, .. } = event.content
-            && self.by_message.get(&id) == Some(&event.seq)
+        if let Content::Message { id, .. } | Content::Edit(id) = event.content
+            && let Some(seqs) = self.texts.get_mut(&id)
         {
-            self.by_message.remove(&id);
+            seqs.retain(|seq| *seq != event.seq);
+            if seqs.is_empty() {
+                self.texts.remove(&id);
+            }
         }
     }
 
-    fn record_removal(&mut self, seq: Seq, id: MessageId) {
+    fn record(&mut self, seq: Seq, revision: impl FnOnce() -> Revision) {
         if !self.reads.is_empty() {
-            self.removals.push_back((seq, id));
+            self.revisions.push_back((seq, revision()));
         }
     }
 
-    fn remove_message(&mut self, id: MessageId) {
-        let Some(seq) = self.by_message.remove(&id) else { return };
+    fn find(&self, seq: Seq) -> Option<&Stored> {
         let index = self.events.partition_point(|stored| stored.event.seq < seq);
-        if let Some(Stored { batch, event }) = self.events.get_mut(index) {
+        self.events.get(index).filter(|stored| stored.event.seq == seq)
+    }
+
+    /// Gives an event other bytes; none if it may not be sent any more.
+    fn replace_event(&mut self, seq: Seq, bytes: Bytes) {
+        let index = self.events.partition_point(|stored| stored.event.seq < seq);
+        let found = self.events.get_mut(index).filter(|stored| stored.event.seq == seq);
+        if let Some(Stored { batch, event }) = found {
             self.weight -= event.weight();
-            *batch = Bytes::new();
-            (event.range, event.original) = (0..0, None);
+            // An original client gets the text with the edit.
+            (event.range, event.original) = (0..bytes.len(), None);
+            *batch = bytes;
             self.weight += event.weight();
         }
+    }
+
+    /// Gives a message in the tail its new text, and takes out an earlier edit.
+    fn replace_text(&mut self, id: MessageId, batch: &Bytes, edit: &Range<usize>) {
+        let Some(edited) = decode_edit(batch, edit) else { return };
+        for seq in self.texts.remove(&id).into_iter().flatten() {
+            let bytes = self.find(seq).and_then(|stored| {
+                let event = decode(&stored.batch, &stored.event.range)?;
+                let Event::Posted(mut message) = event else { return None };
+                edited.apply_to(&mut message);
+                Some(Event::Posted(message).encode())
+            });
+            if bytes.is_some() {
+                self.texts.entry(id).or_default().push(seq);
+            }
+            self.replace_event(seq, bytes.unwrap_or_default());
+        }
+    }
+
+    /// The last edit of a message, if it is in the tail.
+    fn latest_edit(&self, id: MessageId) -> Option<Edited> {
+        let stored = self.find(*self.texts.get(&id)?.last()?)?;
+        decode_edit(&stored.batch, &stored.event.range)
     }
 
     /// Adds the events after `after` that `viewer` may see. Returns up to where they are complete.
@@ -243,7 +362,7 @@ impl TailState {
                 return up_to;
             }
             up_to = event.seq;
-            cost += TAIL_EVENT_COST + event.viewers.as_ref().map_or(0, |viewers| viewers.len());
+            cost += TAIL_EVENT_COST;
             if !event.is_visible(viewer, now) {
                 continue;
             }
@@ -289,41 +408,93 @@ impl Run {
     }
 }
 
-/// A history or search request that is being answered from the log. Dropping it ends the request.
+/// Where a shared list is in memory.
+fn address(viewers: &Arc<[UserId]>) -> usize {
+    viewers.as_ptr().addr()
+}
+
+fn decode(batch: &Bytes, range: &Range<usize>) -> Option<Event> {
+    Event::decode(batch.get(range.clone())?).ok()?
+}
+
+fn decode_edit(batch: &Bytes, range: &Range<usize>) -> Option<Edited> {
+    match decode(batch, range)? {
+        Event::Edited(edited) => Some(edited),
+        _ => None,
+    }
+}
+
+/// A request that is being answered from the log. Dropping it ends the request.
 #[derive(Debug)]
 pub(super) struct PendingRead {
     tail: Arc<Tail>,
     queue: Arc<SendQueue>,
+    viewer: UserId,
+    dialect: Dialect,
     /// What is read from now on reflects all events up to here.
     since: Seq,
 }
 
 impl PendingRead {
     /// Call it before the log is read.
-    pub(super) fn new(tail: Arc<Tail>, queue: Arc<SendQueue>) -> Self {
-        let since = {
-            let mut state = tail.state();
-            let head = state.head;
-            *state.reads.entry(head).or_default() += 1;
-            head
-        };
+    pub(super) fn new(
+        tail: Arc<Tail>,
+        queue: Arc<SendQueue>,
+        viewer: UserId,
+        dialect: Dialect,
+    ) -> Self {
+        let since = tail.state().begin_read();
         queue.accept_read();
-        Self { tail, queue, since }
+        Self { tail, queue, viewer, dialect, since }
     }
 
-    /// Queues a history page or search results, without messages that were removed since they were read.
-    pub(super) fn answer(&self, mut event: Event) {
-        let mut bytes = event.encode();
+    /// Waits until the session has ended: nobody takes an answer any more.
+    pub(super) async fn abandoned(&self) {
+        self.queue.abandoned().await;
+    }
+
+    /// The last event so far: what is read from now on reflects it.
+    pub(super) fn head(&self) -> Seq {
+        self.tail.state().head
+    }
+
+    /// Queues a list of the user's conversations that was read after `since`, unless it has changed since
+    /// then: the client was told of the change at once, and must not be told of an older state after it.
+    /// Returns whether it was queued.
+    pub(super) fn answer_list(&self, list: &Event, since: Seq) -> bool {
+        let bytes = self.encode(list);
         let state = self.tail.state();
-        if let Some(messages) = messages_mut(&mut event) {
-            let read = messages.len();
-            messages.retain(|message| !state.is_removed_since(self.since, message.id));
-            if messages.len() < read {
-                bytes = event.encode();
-            }
+        let is_outdated = state.revisions_since(since).any(
+            |revision| matches!(revision, Revision::Conversations(user) if *user == self.viewer),
+        );
+        if let Some(bytes) = bytes.filter(|_| !is_outdated) {
+            self.queue.push_answer(Frame::Answer(bytes));
+        }
+        !is_outdated
+    }
+
+    /// Queues an answer. Messages that were edited since they were read have their new text; those that
+    /// were removed, or that the user may not see any more, are left out.
+    pub(super) fn answer(&self, mut event: Event) {
+        let mut bytes = self.encode(&event);
+        let state = self.tail.state();
+        if let Some(messages) = messages_mut(&mut event)
+            && state.revise(self.since, &self.viewer, messages)
+        {
+            bytes = self.encode(&event);
         }
         // Under the lock: a removal is appended, and so sent, only after this.
-        self.queue.push_answer(Frame::Answer(bytes));
+        if let Some(bytes) = bytes {
+            self.queue.push_answer(Frame::Answer(bytes));
+        }
+    }
+
+    /// `None` if the client does not know such answers.
+    fn encode(&self, event: &Event) -> Option<Bytes> {
+        match self.dialect {
+            Dialect::Extended => Some(event.encode()),
+            Dialect::Original => event.encode_for_original(),
+        }
     }
 }
 
@@ -335,12 +506,44 @@ impl Drop for PendingRead {
 }
 
 impl TailState {
-    fn is_removed_since(&self, since: Seq, id: MessageId) -> bool {
-        let first = self.removals.partition_point(|(seq, _)| *seq <= since);
-        self.removals.range(first..).any(|(_, removed)| *removed == id)
+    fn begin_read(&mut self) -> Seq {
+        *self.reads.entry(self.head).or_default() += 1;
+        self.head
     }
 
-    /// Forgets the removals that no read needs any more.
+    fn revisions_since(&self, since: Seq) -> impl Iterator<Item = &Revision> {
+        let first = self.revisions.partition_point(|(seq, _)| *seq <= since);
+        self.revisions.range(first..).map(|(_, revision)| revision)
+    }
+
+    /// Brings messages up to date that were read at `since`. Returns whether that changed anything.
+    fn revise(&self, since: Seq, viewer: &UserId, messages: &mut Vec<Message>) -> bool {
+        let mut texts = HashSet::new();
+        let mut rooms = HashSet::new();
+        for revision in self.revisions_since(since) {
+            match revision {
+                Revision::Text(id) => drop(texts.insert(id)),
+                Revision::Left(room, user) if user == viewer => drop(rooms.insert(room)),
+                Revision::Left(..) | Revision::Conversations(_) => {}
+            }
+        }
+        let mut is_changed = false;
+        messages.retain_mut(|message| {
+            if message.audience.room().is_some_and(|room| rooms.contains(room)) {
+                is_changed = true;
+                return false;
+            }
+            if !texts.contains(&message.id) {
+                return true;
+            }
+            is_changed = true;
+            let edit = self.latest_edit(message.id);
+            edit.map(|edit| edit.apply_to(message)).is_some()
+        });
+        is_changed
+    }
+
+    /// Forgets the revisions that no read needs any more.
     fn end_read(&mut self, since: Seq) {
         if let Some(count) = self.reads.get_mut(&since) {
             *count -= 1;
@@ -349,10 +552,10 @@ impl TailState {
             }
         }
         match self.reads.first_key_value() {
-            None => self.removals.clear(),
+            None => self.revisions.clear(),
             Some((oldest, _)) => {
-                let unneeded = self.removals.partition_point(|(seq, _)| seq <= oldest);
-                self.removals.drain(..unneeded);
+                let unneeded = self.revisions.partition_point(|(seq, _)| seq <= oldest);
+                self.revisions.drain(..unneeded);
             }
         }
     }
@@ -374,6 +577,7 @@ mod tests {
     use crate::protocol::event::{Deleted, HistoryPage};
     use crate::protocol::mention::Mentions;
     use crate::protocol::message::{Audience, MessageKind};
+    use crate::protocol::room::RoomState;
     use crate::protocol::text::SafeText;
     use crate::server::send_queue::SendQueueItem;
 
@@ -416,7 +620,7 @@ mod tests {
             bytes.extend_from_slice(&event.encode());
             let (range, viewers) = (start..bytes.len(), viewers.map(Arc::from));
             let original = event.encode_for_original();
-            appended.push(TailEvent::new(event, range, original, viewers).unwrap());
+            appended.push(TailEvent::new(event, event.seq().unwrap(), range, original, viewers));
         }
         tail.append(&Bytes::from(bytes), appended);
     }
@@ -431,10 +635,15 @@ mod tests {
         Arc::new(queue)
     }
 
+    fn pending_read(tail: &Arc<Tail>, queue: &Arc<SendQueue>) -> PendingRead {
+        let kim = user("Kim_1234");
+        PendingRead::new(Arc::clone(tail), Arc::clone(queue), kim, Dialect::Extended)
+    }
+
     fn text(frames: &[Frame]) -> String {
         let bytes = frames.iter().map(|frame| match frame {
             Frame::Events(bytes, _) | Frame::Answer(bytes) | Frame::Transient(bytes) => bytes,
-            Frame::Pong => panic!("no pings"),
+            Frame::Pong | Frame::Setting(..) => panic!("not expected"),
         });
         String::from_utf8(bytes.flatten().copied().collect()).unwrap()
     }
@@ -480,6 +689,144 @@ mod tests {
             let queue = queue_behind("Kim_1234", 0);
             assert!(!text(&catch_up(&tail, &queue, dialect, NOW + 10)).contains("text 3."));
         }
+    }
+
+    fn edit(seq: u64, of: u64, text: &str) -> Event {
+        let message = message(of);
+        Event::Edited(Edited {
+            seq: Seq(seq),
+            id: message.id,
+            author: message.sender,
+            audience: message.audience,
+            reply_to: None,
+            content: SafeText::clean(text),
+            mentions: Mentions::None,
+            at: message.at,
+            cid: None,
+        })
+    }
+
+    /// A session that is behind gets the message, with its new text, and misses nothing.
+    #[test]
+    fn edited_message_has_its_new_text() {
+        let tail = Tail::new(Seq(0));
+        append(&tail, &posts(1..4), None);
+        append(&tail, &[edit(4, 2, "second"), edit(5, 3, "third"), edit(6, 3, "last")], None);
+        let queue = queue_behind("Kim_1234", 0);
+        let sent = text(&catch_up(&tail, &queue, Dialect::Extended, NOW));
+        let counts = ["text 1.", "text 2.", "text 3.", "second", "third", "last"]
+            .map(|text| sent.matches(text).count());
+        assert_eq!(counts, [1, 0, 0, 2, 0, 2], "{sent}");
+        assert_eq!(sent.matches("MESSAGE").count(), 3, "{sent}");
+        let queue = queue_behind("Kim_1234", 0);
+        let sent = text(&catch_up(&tail, &queue, Dialect::Original, NOW));
+        assert!(!sent.contains("text 2.") && sent.contains("second"), "{sent}");
+        append(&tail, &[deletion(7, 3)], None);
+        let queue = queue_behind("Kim_1234", 0);
+        let sent = text(&catch_up(&tail, &queue, Dialect::Extended, NOW));
+        assert!(!sent.contains("last") && sent.contains("DELETE"), "{sent}");
+        let state = tail.state();
+        let weights = state.events.iter().map(|stored| stored.event.weight());
+        assert_eq!(state.weight, weights.sum::<usize>());
+    }
+
+    #[test]
+    fn message_edited_after_the_read_has_its_new_text_in_the_answer() {
+        let tail = Arc::new(Tail::new(Seq(0)));
+        append(&tail, &posts(1..4), None);
+        let queue = queue_behind("Kim_1234", 0);
+        assert!(queue.begin_request(true).now_or_never().is_some());
+        let read = pending_read(&tail, &queue);
+        append(&tail, &[edit(4, 1, "first"), edit(5, 2, "second"), deletion(6, 2)], None);
+        let messages = vec![message(1), message(2), message(3)];
+        read.answer(Event::History(HistoryPage {
+            messages,
+            has_earlier: false,
+            has_later: false,
+            cid: None,
+        }));
+        let mut frames = Vec::new();
+        assert_eq!(queue.take(&mut frames).now_or_never(), Some(SendQueueItem::Frames));
+        let sent = text(&frames);
+        let found = ["text 1.", "text 2.", "second", "first", "text 3.", "edited"]
+            .map(|text| sent.contains(text));
+        assert_eq!(found, [false, false, false, true, true, true], "{sent}");
+    }
+
+    fn left(seq: u64, name: &str) -> Event {
+        Event::RoomChanged(RoomChanged {
+            seq: Seq(seq),
+            room: "#ops".parse().unwrap(),
+            change: RoomChange::Left,
+            by: Some(user(name)),
+            at: NOW,
+            state: RoomState::default(),
+            cid: None,
+        })
+    }
+
+    #[test]
+    fn answer_has_nothing_of_a_room_that_was_left() {
+        let tail = Arc::new(Tail::new(Seq(0)));
+        let queue = queue_behind("Kim_1234", 0);
+        assert!(queue.begin_request(true).now_or_never().is_some());
+        let read = pending_read(&tail, &queue);
+        let in_room = Message { audience: Audience::Room("#ops".parse().unwrap()), ..message(1) };
+        let messages = vec![in_room, message(2)];
+        let page = HistoryPage { messages, has_earlier: false, has_later: false, cid: None };
+        append(&tail, &[left(3, "Ann_1234")], None);
+        read.answer(Event::History(page.clone()));
+        append(&tail, &[left(4, "Kim_1234")], None);
+        read.answer(Event::History(page));
+        let mut frames = Vec::new();
+        assert_eq!(queue.take(&mut frames).now_or_never(), Some(SendQueueItem::Frames));
+        let [before, after] = frames.as_slice() else { panic!("{frames:?}") };
+        assert!(text(std::slice::from_ref(before)).contains("text 1."));
+        let after = text(std::slice::from_ref(after));
+        assert!(!after.contains("text 1.") && after.contains("text 2."), "{after}");
+    }
+
+    #[test]
+    fn list_that_has_changed_meanwhile_is_read_again() {
+        let tail = Arc::new(Tail::new(Seq(0)));
+        let queue = queue_behind("Kim_1234", 0);
+        assert!(queue.begin_request(true).now_or_never().is_some());
+        let read = pending_read(&tail, &queue);
+        let list = Event::Pong(0);
+        for change in [left(1, "Kim_1234"), left(2, "Ann_1234")] {
+            let since = read.head();
+            let is_own = change == left(1, "Kim_1234");
+            append(&tail, &[change], None);
+            assert_eq!(read.answer_list(&list, since), !is_own);
+        }
+        let since = read.head();
+        tail.on_setting(&user("Ann_1234"));
+        assert!(read.answer_list(&list, since));
+        tail.on_setting(&user("Kim_1234"));
+        assert!(!read.answer_list(&list, since));
+    }
+
+    #[test]
+    fn shared_list_of_viewers_counts_once() {
+        let tail = Tail::new(Seq(0));
+        let members: Arc<[UserId]> = (1..=1_000).map(|n| user(&format!("A{n}_1234"))).collect();
+        for seq in 1..1_000_000 {
+            let event = Event::Posted(message(seq));
+            let bytes = event.encode();
+            let viewers = Some(Arc::clone(&members));
+            let event = TailEvent::new(&event, Seq(seq), 0..bytes.len(), None, viewers);
+            tail.append(&bytes, vec![event]);
+            if tail.state().start > Seq(0) {
+                break;
+            }
+        }
+        let mut state = tail.state();
+        assert!(state.events.len() > 50_000, "{}", state.events.len());
+        while !state.events.is_empty() {
+            state.drop_oldest();
+        }
+        assert_eq!(state.weight, 0);
+        assert!(state.viewer_lists.is_empty() && state.texts.is_empty());
     }
 
     #[test]
@@ -533,7 +880,7 @@ mod tests {
         append(&tail, &[deletion(4, 1)], None);
         let queue = queue_behind("Kim_1234", 0);
         assert!(queue.begin_request(true).now_or_never().is_some());
-        let read = PendingRead::new(Arc::clone(&tail), Arc::clone(&queue));
+        let read = pending_read(&tail, &queue);
         let messages = vec![message(2), message(3)];
         append(&tail, &[deletion(5, 2)], None);
         // Any number of later removals is remembered.
@@ -547,7 +894,7 @@ mod tests {
         assert_eq!(queue.take(&mut frames).now_or_never(), Some(SendQueueItem::Frames));
         assert!(!text(&frames).contains("text 2.") && text(&frames).contains("text 3."));
         let state = tail.state();
-        assert!(state.removals.is_empty() && state.reads.is_empty(), "forgotten");
+        assert!(state.revisions.is_empty() && state.reads.is_empty(), "forgotten");
     }
 
     #[test]
@@ -556,7 +903,7 @@ mod tests {
         append(&tail, &posts(1..2), None);
         let queue = queue_behind("Kim_1234", 1);
         assert!(queue.begin_request(true).now_or_never().is_some());
-        let read = PendingRead::new(Arc::clone(&tail), Arc::clone(&queue));
+        let read = pending_read(&tail, &queue);
         let messages = vec![message(1)];
         let page = HistoryPage { messages, has_earlier: false, has_later: false, cid: None };
         read.answer(Event::History(page));

@@ -89,6 +89,15 @@ impl StoreError {
         move |source| Self::FileAccess { path: path.into(), source: Arc::new(source) }
     }
 
+    /// The part of the error that clients may get.
+    pub fn public_reason(&self) -> &'static str {
+        match self {
+            Self::DiskFull => "its disk is full",
+            Self::Busy => "another program holds its files",
+            _ => "its disk fails",
+        }
+    }
+
     /// Whether the request can be retried: nothing of it was done, and the cause may pass.
     pub fn is_transient(&self) -> bool {
         matches!(self, Self::DiskFull | Self::Busy)

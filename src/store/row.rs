@@ -1,13 +1,15 @@
 //! Rows of the message table, borrowed from the log and decoded only when needed.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use chrono::{DateTime, FixedOffset};
 
-use super::{StoreError, View};
-use crate::protocol::id::{Cid, MessageId, Seq, UserId};
+use super::StoreError;
+use super::sight::Sight;
+use crate::protocol::id::{Cid, MessageId, RoomName, Seq, UserId};
 use crate::protocol::mention::Mentions;
-use crate::protocol::message::{Audience, Message, MessageKind, Millis, can_see};
+use crate::protocol::message::{Audience, Message, MessageKind, Millis};
 use crate::protocol::text::SafeText;
 
 /// The columns of a message that a search needs. Every further column would slow a scan of a million
@@ -23,7 +25,7 @@ pub struct ScanRow<'a> {
     /// The text. To display it, read the message again with [`super::Reader::messages`],
     /// which returns [`SafeText`].
     pub content: &'a str,
-    /// IDs separated by spaces, or `None` for everyone.
+    /// IDs separated by spaces, or the name of a room; `None` for everyone.
     pub(super) recipients: Option<&'a str>,
     pub(super) expires: Option<Millis>,
 }
@@ -41,25 +43,36 @@ impl ScanRow<'_> {
         self.recipients.is_some_and(|ids| split_recipients(ids).any(|id| id == user.as_str()))
     }
 
-    pub(super) fn is_visible(&self, view: View<'_>) -> bool {
-        is_visible(view, self.sender, self.recipients, self.expires)
+    /// Whether the viewer may see the message, and it has not expired.
+    pub(super) fn is_visible(&self, sight: &Sight<'_>, now: Millis) -> bool {
+        self.expires.is_none_or(|expires| expires > now)
+            && sight.sees(self.sender, self.recipients, self.seq)
     }
-}
-
-/// Whether the viewer may see the message, and it has not expired.
-fn is_visible(
-    view: View<'_>,
-    sender: &str,
-    recipients: Option<&str>,
-    expires: Option<Millis>,
-) -> bool {
-    expires.is_none_or(|expires| expires > view.now)
-        && can_see(view.viewer.as_str(), sender, recipients.map(split_recipients))
 }
 
 /// The IDs in a column of recipients.
 pub(super) fn split_recipients(recipients: &str) -> impl Iterator<Item = &str> {
     recipients.split(' ').filter(|id| !id.is_empty())
+}
+
+/// The key of a conversation: '' for Everyone, the name of a room, or the IDs of all participants of a direct
+/// conversation, its sender included, in order and separated by spaces.
+pub(super) fn conversation_key<'a>(sender: &'a str, recipients: Option<&'a str>) -> Cow<'a, str> {
+    match recipients {
+        None => Cow::Borrowed(""),
+        Some(room) if room.starts_with('#') => Cow::Borrowed(room),
+        Some(users) => {
+            let mut participants: Vec<_> = split_recipients(users).chain([sender]).collect();
+            participants.sort_unstable();
+            participants.dedup();
+            Cow::Owned(participants.join(" "))
+        }
+    }
+}
+
+/// The key of a conversation that `viewer` names.
+pub(super) fn key_of_named(viewer: &UserId, conversation: &Audience) -> String {
+    conversation_key(viewer.as_str(), join_recipients(conversation).as_deref()).into_owned()
 }
 
 /// A row of the message table.
@@ -68,7 +81,7 @@ pub(super) struct MessageRow<'a> {
     pub(super) seq: Seq,
     pub(super) id: u32,
     pub(super) sender: &'a str,
-    /// IDs separated by spaces, or `None` for everyone.
+    /// As in [`ScanRow`].
     pub(super) recipients: Option<&'a str>,
     pub(super) at: Millis,
     /// Offset from UTC in seconds, positive to the east.
@@ -78,13 +91,24 @@ pub(super) struct MessageRow<'a> {
     pub(super) cid: Option<&'a str>,
     pub(super) content: &'a str,
     pub(super) guest: bool,
+    pub(super) edited: Option<Millis>,
+    /// IDs separated by spaces, or [`ALL`]; `None` for nobody.
+    pub(super) mentions: Option<&'a str>,
 }
 
 impl MessageRow<'_> {
-    pub(super) fn is_visible(&self, view: View<'_>) -> bool {
-        is_visible(view, self.sender, self.recipients, self.expires)
+    /// Whether the viewer may see the message, and it has not expired.
+    pub(super) fn is_visible(&self, sight: &Sight<'_>, now: Millis) -> bool {
+        self.expires.is_none_or(|expires| expires > now)
+            && sight.sees(self.sender, self.recipients, self.seq)
     }
 
+    /// The size of its text and recipients.
+    pub(super) fn bytes(&self) -> usize {
+        self.content.len() + self.recipients.map_or(0, str::len)
+    }
+
+    /// Reactions and pins are in tables of their own.
     pub(super) fn to_message(self) -> Result<Message, StoreError> {
         let kind = match (self.expires, self.reply_to) {
             (Some(expires), _) => MessageKind::Temporary { expires },
@@ -101,8 +125,8 @@ impl MessageRow<'_> {
             content: SafeText::from_trusted(self.content),
             at: to_datetime(self.at, self.zone)?,
             cid: parse_cid(self.cid)?,
-            mentions: Mentions::None,
-            edited: None,
+            mentions: parse_mentions(self.mentions)?,
+            edited: self.edited,
             reactions: Vec::new(),
             pinned: false,
         })
@@ -114,15 +138,47 @@ pub(super) fn join_recipients(audience: &Audience) -> Option<String> {
     match audience {
         Audience::Everyone => None,
         Audience::Room(room) => Some(room.as_str().to_owned()),
-        Audience::Only(users) => {
-            Some(users.iter().map(UserId::as_str).collect::<Vec<_>>().join(" "))
-        }
+        Audience::Only(users) => Some(join_users(users)),
+    }
+}
+
+pub(super) fn join_users<'a>(users: impl IntoIterator<Item = &'a UserId>) -> String {
+    users.into_iter().map(UserId::as_str).collect::<Vec<_>>().join(" ")
+}
+
+/// The column of mentions that stands for all users of a conversation. It is no user ID.
+pub(super) const ALL: &str = "all";
+
+pub(super) fn join_mentions(mentions: &Mentions) -> Option<String> {
+    match mentions {
+        Mentions::None => None,
+        Mentions::Users(users) => Some(join_users(users)),
+        Mentions::All => Some(ALL.to_owned()),
+    }
+}
+
+pub(super) fn parse_mentions(mentions: Option<&str>) -> Result<Mentions, StoreError> {
+    match mentions {
+        None => Ok(Mentions::None),
+        Some(ALL) => Ok(Mentions::All),
+        Some(users) => parse_users(users).map(Mentions::Users),
     }
 }
 
 pub(super) fn parse_audience(recipients: Option<&str>) -> Result<Audience, StoreError> {
-    let Some(recipients) = recipients else { return Ok(Audience::Everyone) };
-    split_recipients(recipients).map(parse_user_id).collect::<Result<_, _>>().map(Audience::Only)
+    match recipients {
+        None => Ok(Audience::Everyone),
+        Some(room) if room.starts_with('#') => parse_room(room).map(Audience::Room),
+        Some(users) => parse_users(users).map(Audience::Only),
+    }
+}
+
+pub(super) fn parse_users<C: FromIterator<UserId>>(users: &str) -> Result<C, StoreError> {
+    split_recipients(users).map(parse_user_id).collect()
+}
+
+pub(super) fn parse_room(name: &str) -> Result<RoomName, StoreError> {
+    name.parse().map_err(|error| corrupt("room name", error))
 }
 
 pub(super) fn parse_user_id(text: &str) -> Result<UserId, StoreError> {
@@ -144,6 +200,6 @@ pub(super) fn to_datetime(at: Millis, zone: i32) -> Result<DateTime<FixedOffset>
     Ok(at.with_timezone(&zone))
 }
 
-fn corrupt(column: &str, value: impl fmt::Display) -> StoreError {
+pub(super) fn corrupt(column: &str, value: impl fmt::Display) -> StoreError {
     StoreError::Corrupt(format!("invalid {column}: {value}"))
 }

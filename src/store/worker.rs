@@ -6,16 +6,15 @@
 //! Simulated tests run the same loops as tasks: with worker threads, a runtime with a paused clock
 //! would see only idle tasks and advance the time.
 
+use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
-use super::{
-    CheckpointOutcome, Entry, Outcome, ReadGate, Reader, Retention, ScrubOutcome, Store,
-    StoreError, SweepReport,
-};
+use super::{CheckpointOutcome, Entry, Outcome, ReadGate, Reader, ScrubOutcome, Store, StoreError};
+use crate::protocol::id::UserId;
 use crate::protocol::message::Millis;
 
 /// Capacity of the writer's queue. When it is full, senders wait.
@@ -27,11 +26,14 @@ const READ_QUEUE_LEN: usize = 256;
 /// The most entries in one transaction: some 15 ms of work, by which it delays the first of them.
 const MAX_BATCH: usize = 512;
 
-/// Threads that read history pages and missed events for sessions.
+/// Threads that read history pages, and as many that read missed events.
 const READER_THREADS: usize = 2;
 
+/// Users in [`Turns`] before those that read nothing are removed from it.
+const TURNS_BEFORE_PRUNE: usize = 256;
+
 /// The most threads that run searches; there are fewer on small machines, so that half of the cores
-/// stay free. A search may take seconds, and only other searches wait for it.
+/// stay free.
 const MAX_SEARCH_THREADS: usize = 2;
 
 /// Niceness of the search threads (0 to 19): under load, each gets a tenth of the processor time of a
@@ -46,7 +48,6 @@ type ReadJob = Box<dyn FnOnce(&mut dyn Reader) + Send>;
 #[derive(Debug)]
 enum WriteRequest {
     Propose { now: Millis, entries: Vec<Entry>, reply: ReplySender<Vec<Outcome>> },
-    Sweep { now: Millis, retention: Retention, reply: ReplySender<SweepReport> },
     Scrub { reply: ReplySender<ScrubOutcome> },
 }
 
@@ -67,7 +68,15 @@ pub struct WriteQueue {
 
 /// Sends jobs to a group of readers.
 #[derive(Debug, Clone)]
-pub struct ReaderHandle(mpsc::Sender<ReadJob>);
+pub struct ReaderHandle {
+    jobs: mpsc::Sender<ReadJob>,
+    turns: Arc<Turns>,
+}
+
+/// Gives each user one place in a queue of readers, so that a user waits for one job of each other user,
+/// however many they have.
+#[derive(Debug, Default)]
+struct Turns(Mutex<HashMap<UserId, Arc<Semaphore>>>);
 
 /// Receiving end of [`ReaderHandle`].
 #[derive(Debug)]
@@ -93,7 +102,7 @@ fn write_queue_with(gate: Arc<ReadGate>) -> (WriterHandle, WriteQueue) {
 /// Creates a queue for readers.
 pub fn read_queue() -> (ReaderHandle, ReadQueue) {
     let (sender, receiver) = mpsc::channel(READ_QUEUE_LEN);
-    (ReaderHandle(sender), ReadQueue(receiver))
+    (ReaderHandle { jobs: sender, turns: Arc::default() }, ReadQueue(receiver))
 }
 
 impl WriterHandle {
@@ -105,15 +114,6 @@ impl WriterHandle {
         entries: Vec<Entry>,
     ) -> Result<PendingWrite<Vec<Outcome>>, StoreError> {
         self.send(|reply| WriteRequest::Propose { now, entries, reply }).await
-    }
-
-    /// See [`Store::sweep`].
-    pub async fn sweep(
-        &self,
-        now: Millis,
-        retention: Retention,
-    ) -> Result<SweepReport, StoreError> {
-        self.send(|reply| WriteRequest::Sweep { now, retention, reply }).await?.wait().await
     }
 
     /// See [`Store::scrub`]. Pauses the readers meanwhile.
@@ -158,8 +158,37 @@ impl ReaderHandle {
                 drop(reply.send(work(reader)));
             }
         };
-        self.0.send(Box::new(job)).await.map_err(closed)?;
+        self.jobs.send(Box::new(job)).await.map_err(closed)?;
         PendingWrite(pending).wait().await
+    }
+
+    /// The same as [`Self::read`] for a user, whose jobs run one after the other, in turn with those of
+    /// other users.
+    pub async fn read_for<T: Send + 'static>(
+        &self,
+        user: &UserId,
+        work: impl FnOnce(&mut dyn Reader) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let _turn = self.turns.take(user).await?;
+        self.read(work).await
+    }
+}
+
+impl Turns {
+    async fn take(&self, user: &UserId) -> Result<OwnedSemaphorePermit, StoreError> {
+        self.of(user).acquire_owned().await.map_err(closed)
+    }
+
+    fn of(&self, user: &UserId) -> Arc<Semaphore> {
+        // The map is consistent even if a holder of the lock panicked.
+        let mut users = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(turn) = users.get(user) {
+            return Arc::clone(turn);
+        }
+        if users.len() >= TURNS_BEFORE_PRUNE && users.len() == users.capacity() {
+            users.retain(|_, turn| Arc::strong_count(turn) > 1);
+        }
+        Arc::clone(users.entry(user.clone()).or_insert_with(|| Arc::new(Semaphore::new(1))))
     }
 }
 
@@ -226,10 +255,6 @@ fn process(store: &mut impl Store, queued: &mut Vec<WriteRequest>, scrub_due: &N
                 batch.replies.push((entries.len(), reply));
                 batch.entries.extend(entries);
             }
-            WriteRequest::Sweep { now, retention, reply } => {
-                batch.commit(store);
-                drop(reply.send(store.sweep(now, retention)));
-            }
             WriteRequest::Scrub { reply } => {
                 batch.commit(store);
                 drop(reply.send(store.scrub()));
@@ -281,8 +306,10 @@ impl EntryBatch {
 pub struct LogHandles {
     /// The writer.
     pub writer: WriterHandle,
-    /// Readers for history pages and missed events.
+    /// Readers for history pages.
     pub readers: ReaderHandle,
+    /// Readers for missed events.
+    pub catch_up: ReaderHandle,
     /// Readers for searches.
     pub searchers: ReaderHandle,
 }
@@ -293,7 +320,7 @@ pub struct LogThreads(Vec<JoinHandle<()>>);
 
 /// Starts the threads of a log. A panic of the writer aborts the process, because nothing may be sent
 /// to clients that is not in the log.
-pub fn spawn_threads<S: Store>(store: S) -> Result<(LogHandles, LogThreads), StoreError> {
+pub fn spawn_threads<S: Store>(mut store: S) -> Result<(LogHandles, LogThreads), StoreError> {
     let mut threads = Vec::new();
     let mut spawn_readers = |name, count, prepare: fn()| -> Result<ReaderHandle, StoreError> {
         let (handle, queue) = read_queue();
@@ -308,13 +335,20 @@ pub fn spawn_threads<S: Store>(store: S) -> Result<(LogHandles, LogThreads), Sto
         Ok(handle)
     };
     let readers = spawn_readers("store-read", READER_THREADS, || {})?;
+    let catch_up = spawn_readers("store-catch-up", READER_THREADS, || {})?;
     let searchers = spawn_readers("store-search", search_threads(), lower_priority)?;
+    if let Some(run) = store.run_checkpoints_in_background()? {
+        threads.push(spawn("store-checkpoint", move || {
+            let _abort = AbortOnPanic;
+            run();
+        })?);
+    }
     let (writer, queue) = write_queue_with(store.read_gate());
     threads.push(spawn("store", move || {
         let _abort = AbortOnPanic;
         run_writer(store, queue);
     })?);
-    Ok((LogHandles { writer, readers, searchers }, LogThreads(threads)))
+    Ok((LogHandles { writer, readers, catch_up, searchers }, LogThreads(threads)))
 }
 
 fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, StoreError> {

@@ -65,8 +65,11 @@ pub struct Bubble<'a> {
     pub text: &'a [String],
     pub text_style: Style,
     pub border_style: Style,
-    /// The text in the lower border.
-    pub footer: Option<Span<'static>>,
+    /// What is said about the message in the lower border, such as its reactions. If the message is not the last
+    /// one in its bubble, in a line below it.
+    pub footer: Vec<Span<'static>>,
+    /// Whether a message in the bubble mentions the user: the frame is heavy.
+    pub is_mention: bool,
     /// Whether the message is the last one in its bubble.
     pub last: bool,
     pub picked: bool,
@@ -91,7 +94,7 @@ impl Bubble<'_> {
         let spans =
             |spans: &[Span<'_>]| spans.iter().map(|span| span.content.width()).sum::<usize>();
         let header = self.header.as_deref().map_or(0, |header| spans(header) + 1);
-        let footer = self.footer.as_ref().map_or(0, |footer| footer.content.width() + 2);
+        let footer = if self.footer.is_empty() { 0 } else { spans(&self.footer) + 2 };
         u16::try_from(text.max(quote).max(header).max(footer)).unwrap_or(u16::MAX)
     }
 
@@ -115,19 +118,24 @@ impl Bubble<'_> {
         } else {
             self.border_style
         };
+        let chars = if self.is_mention { HEAVY } else { LIGHT };
+        let wall = chars.wall;
         let bordered = |spans: Vec<Span<'static>>| {
             let used: usize = spans.iter().map(|span| span.content.width()).sum();
             let padding = " ".repeat(usize::from(inner_width).saturating_sub(used));
-            let mut line = vec![Span::styled("│ ", frame)];
+            let mut line = vec![Span::styled(format!("{wall} "), frame)];
             line.extend(spans);
             line.push(Span::raw(padding));
-            line.push(Span::styled(" │", frame));
+            line.push(Span::styled(format!(" {wall}"), frame));
             Line::from(line)
         };
         let row = |line, quoted_message| BlockRow { x, line, quoted_message };
         let mut rows = Vec::with_capacity(self.text.len() + 3);
         if let Some(header) = self.header {
-            rows.push(row(border_line('╭', '╮', header, self.side, inner_width, frame), None));
+            rows.push(row(
+                border_line(chars.top, chars.line, header, self.side, inner_width, frame),
+                None,
+            ));
         }
         if let Some((quote, id)) = self.quote {
             rows.push(row(bordered(quote_spans(&quote, inner_width, theme)), Some(id)));
@@ -136,12 +144,11 @@ impl Bubble<'_> {
         for line in self.text {
             rows.push(row(bordered(vec![Span::styled(line.clone(), style)]), None));
         }
-        if self.last {
-            let footer = self
-                .footer
-                .map(|footer| vec![shorten_span(&footer, inner_width)])
-                .unwrap_or_default();
-            rows.push(row(border_line('╰', '╯', footer, Side::Right, inner_width, frame), None));
+        if self.last || !self.footer.is_empty() {
+            let corners = if self.last { chars.bottom } else { chars.middle };
+            let line =
+                border_line(corners, chars.line, self.footer, Side::Right, inner_width, frame);
+            rows.push(row(line, None));
         }
         rows
     }
@@ -169,8 +176,8 @@ impl Bubble<'_> {
         for line in self.text {
             push(vec![Span::styled(line.clone(), style)], None);
         }
-        if let Some(footer) = self.footer {
-            push(vec![shorten_span(&footer, width)], None);
+        if !self.footer.is_empty() {
+            push(shorten_spans(self.footer, width.saturating_sub(2)), None);
         }
         rows
     }
@@ -185,15 +192,33 @@ fn quote_spans(quote: &str, width: u16, theme: Theme) -> Vec<Span<'static>> {
     vec![Span::styled("┃ ", theme.own()), Span::styled(quote, theme.dim())]
 }
 
-fn shorten_span(span: &Span<'static>, width: u16) -> Span<'static> {
-    let text = shorten(&span.content, usize::from(width).saturating_sub(2));
-    Span::styled(text, span.style)
+/// The characters of a frame.
+#[derive(Debug, Clone, Copy)]
+struct FrameChars {
+    /// The corners of the upper border.
+    top: (char, char),
+    /// The ends of a line between two messages.
+    middle: (char, char),
+    /// The corners of the lower border.
+    bottom: (char, char),
+    line: char,
+    wall: char,
 }
+
+const LIGHT: FrameChars =
+    FrameChars {
+        top: ('╭', '╮'), middle: ('├', '┤'), bottom: ('╰', '╯'), line: '─', wall: '│'
+    };
+
+const HEAVY: FrameChars =
+    FrameChars {
+        top: ('┏', '┓'), middle: ('┣', '┫'), bottom: ('┗', '┛'), line: '━', wall: '┃'
+    };
 
 /// An upper or lower border with a text in it, near the given side.
 fn border_line(
-    left: char,
-    right: char,
+    (left, right): (char, char),
+    horizontal: char,
     text: Vec<Span<'static>>,
     side: Side,
     inner_width: u16,
@@ -204,15 +229,16 @@ fn border_line(
     let used: usize = text.iter().map(|span| span.content.width()).sum();
     let (used, gaps) = if used == 0 { (0, 0) } else { (used, 2) };
     let rest = usize::from(available).saturating_sub(used + gaps);
+    let line_of = |cells: usize| horizontal.to_string().repeat(cells);
     let gap = || Span::raw(if gaps == 0 { "" } else { " " });
     let (before, after) = match side {
         Side::Left => (rest.min(1), rest.saturating_sub(1)),
         Side::Right => (rest.saturating_sub(1), rest.min(1)),
     };
-    let mut line = vec![Span::styled(format!("{left}{}", "─".repeat(before)), frame), gap()];
+    let mut line = vec![Span::styled(format!("{left}{}", line_of(before)), frame), gap()];
     line.extend(text);
     line.push(gap());
-    line.push(Span::styled(format!("{}{right}", "─".repeat(after)), frame));
+    line.push(Span::styled(format!("{}{right}", line_of(after)), frame));
     Line::from(line)
 }
 

@@ -26,6 +26,10 @@ pub struct Composer {
     pub input: TextArea<'static>,
     /// The message it replies to.
     pub reply_to: Option<MessageId>,
+    /// The own message whose text is edited, instead of writing a new one.
+    pub editing: Option<MessageId>,
+    /// The draft that comes back after the text in the input was sent or dropped.
+    pub set_aside: Option<Box<Self>>,
     /// Seconds after which the message expires; `None` if it does not.
     pub expires_after: Option<u32>,
     /// The open completion.
@@ -56,7 +60,14 @@ pub struct Destination {
 
 impl Default for Composer {
     fn default() -> Self {
-        Self { input: text_area(), reply_to: None, expires_after: None, completion: None }
+        Self {
+            input: text_area(),
+            reply_to: None,
+            editing: None,
+            set_aside: None,
+            expires_after: None,
+            completion: None,
+        }
     }
 }
 
@@ -115,13 +126,46 @@ impl Composer {
         self.expires_after = None;
     }
 
+    /// The message that is replied to or edited.
+    pub fn quoted(&self) -> Option<MessageId> {
+        self.editing.or(self.reply_to)
+    }
+
+    /// Starts to edit a message of the open conversation. The draft comes back afterwards.
+    pub fn start_edit(&mut self, id: MessageId, text: &str) {
+        self.drop_edit();
+        self.set_draft_aside();
+        self.editing = Some(id);
+        self.set_text(text);
+    }
+
+    /// Drops the edit, if there is one, and brings the draft back.
+    pub fn drop_edit(&mut self) {
+        if self.editing.is_some() {
+            self.reset_after_send();
+        }
+    }
+
+    /// Keeps the text of an edit whose message is not there any more, as a draft.
+    pub fn detach_edit(&mut self) {
+        self.editing = None;
+    }
+
+    fn set_draft_aside(&mut self) {
+        let draft = std::mem::take(self);
+        self.set_aside = if draft.is_empty() { draft.set_aside } else { Some(Box::new(draft)) };
+    }
+
     /// Drops the reply, if there is one.
     pub fn cancel_reply(&mut self) {
         self.reply_to = None;
     }
 
-    /// Puts a message of the open conversation that was not sent back into the composer, with its kind.
+    /// Puts a message of the open conversation that was not sent back into the composer, with its kind. The
+    /// draft comes back after it was sent.
     pub fn restore_unsent(&mut self, post: &Post) {
+        self.drop_edit();
+        self.set_draft_aside();
         self.set_text(post.content.as_str());
         (self.reply_to, self.expires_after) = match post.kind {
             PostKind::Plain => (None, None),
@@ -130,11 +174,9 @@ impl Composer {
         };
     }
 
-    /// Resets everything, after a message was sent.
+    /// Resets everything, after a message was sent, and brings back the draft that was set aside.
     pub fn reset_after_send(&mut self) {
-        self.clear();
-        self.cancel_reply();
-        self.expires_after = None;
+        *self = self.set_aside.take().map(|draft| *draft).unwrap_or_default();
     }
 
     /// Selects the next longer expiry; after the longest, none.
@@ -147,6 +189,10 @@ impl Composer {
 
     /// Returns the audience and kind of the draft if it were sent now.
     pub fn destination(&self, chat: &Session) -> Destination {
+        if self.editing.is_some() {
+            let audience = Ok(chat.open_audience().clone());
+            return Destination { audience, kind: PostKind::Plain, is_typed: false };
+        }
         // The meaning of a command and its names does not depend on the text after them, which may be
         // missing yet.
         let line = UserInput::parse(&format!("{}\n.", self.text()));
@@ -159,9 +205,7 @@ impl Composer {
                 let audience = chat.reply_audience(to).ok_or(DestinationError::NotLoaded(to));
                 return Destination { audience, kind: PostKind::Reply { to }, is_typed: true };
             }
-            Ok(UserInput::Delete(_) | UserInput::Search(_) | UserInput::Exit) | Err(_) => {
-                (vec![], self.kind())
-            }
+            Ok(_) | Err(_) => (vec![], self.kind()),
         };
         if names.is_empty() {
             let audience = Ok(chat.open_audience().clone());

@@ -50,6 +50,8 @@ pub struct ScreenLayout {
     pub visible: VisibleItems,
     /// The pill with the number of newer messages below.
     pub pill: Option<Rect>,
+    /// The pill that leads back to where a jump started.
+    pub back_pill: Option<Rect>,
     /// The composer with its frame.
     pub composer: Rect,
     /// The chips in the `To:` line.
@@ -133,6 +135,8 @@ pub enum Target {
     Conversation,
     /// The pill with the number of newer messages.
     Pill,
+    /// The pill that leads back to where a jump started.
+    Back,
     /// A chip in the `To:` line.
     Chip(Chip),
     /// The line that shows the message replied to.
@@ -155,16 +159,19 @@ pub fn arrange(model: &mut Model, now: DateTime<FixedOffset>) {
     if model.unread_below > 0 {
         layout.pill = pill_area(layout.conversation, model.unread_below);
     }
+    if !model.jump_origins.is_empty() {
+        layout.back_pill = back_pill_area(layout.conversation);
+    }
     layout.chips = to_line(model, layout.composer.width).chips(layout.composer);
     let whole = Rect::from((Position::ORIGIN, model.size));
     if let Some(top) = model.overlays.last_mut() {
-        let area = overlay::area(top, whole);
+        let anchor = match top {
+            Overlay::Menu(menu) => layout.visible.bubble_area(&menu.item),
+            _ => None,
+        };
+        let area = overlay::area(top, whole, anchor);
         layout.overlay = Some(area);
-        match top {
-            Overlay::Search(search) => layout.overlay_rows = search.hit_rows(area),
-            Overlay::Rooms(rooms) => layout.overlay_rows = rooms.rows(area),
-            Overlay::Help { .. } | Overlay::ConfirmDelete(_) => {}
-        }
+        layout.overlay_rows = top.rows(area);
     }
     model.layout = layout;
 }
@@ -191,7 +198,7 @@ fn composer_height(model: &Model, middle: Rect) -> u16 {
     let most = (middle.height / 3).max(1);
     let text = model.composer.height(middle.width.saturating_sub(4)).clamp(1, most);
     let reply =
-        u16::from(model.composer.reply_to.is_some() && middle.height >= MIN_HEIGHT_FOR_BARS - 2);
+        u16::from(model.composer.quoted().is_some() && middle.height >= MIN_HEIGHT_FOR_BARS - 2);
     let frame = match middle.height {
         0..=1 => 0,
         2..8 => 1,
@@ -210,7 +217,7 @@ fn split_composer(model: &Model, composer: Rect) -> (Option<Rect>, Rect) {
         width: composer.width - 2 * side,
         height: composer.height - to_line - bottom,
     };
-    if model.composer.reply_to.is_none() || inner.height < 2 {
+    if model.composer.quoted().is_none() || inner.height < 2 {
         return (None, inner);
     }
     let reply = Rect { height: 1, ..inner };
@@ -383,6 +390,19 @@ fn pill_area(conversation: Rect, unread_below: usize) -> Option<Rect> {
     })
 }
 
+/// The text of the pill that leads back to where a jump started.
+pub const BACK_PILL: &str = " ← back  Alt-Left ";
+
+fn back_pill_area(conversation: Rect) -> Option<Rect> {
+    let width = u16::try_from(BACK_PILL.width()).ok()?;
+    (conversation.height > 1 && conversation.width > 2 * width).then(|| Rect {
+        x: conversation.right() - width - 2,
+        y: conversation.y,
+        width,
+        height: 1,
+    })
+}
+
 impl ScreenLayout {
     /// What is at this cell of the screen.
     pub fn target_at(&self, now: DateTime<FixedOffset>, x: u16, y: u16) -> Target {
@@ -403,6 +423,9 @@ impl ScreenLayout {
         }
         if self.pill.is_some_and(|pill| pill.contains(point)) {
             return Target::Pill;
+        }
+        if self.back_pill.is_some_and(|pill| pill.contains(point)) {
+            return Target::Back;
         }
         if self.reply.is_some_and(|reply| reply.contains(point)) {
             return Target::Reply;

@@ -123,6 +123,17 @@ pub struct SidebarScroll {
     pub people: usize,
 }
 
+/// Where a jump started.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JumpOrigin {
+    /// The open conversation.
+    pub conversation: Audience,
+    /// What was visible of its latest messages; `None` if an excerpt was shown.
+    pub viewport: Option<Viewport>,
+    /// The newest message that was visible.
+    pub message: Option<MessageId>,
+}
+
 /// A text in the status line, shown until the next key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Notice {
@@ -184,6 +195,8 @@ pub struct Model {
     pub mouse_captured: bool,
     /// Until when Ctrl-C quits.
     pub quit_armed: Option<DateTime<FixedOffset>>,
+    /// Where jumps to quoted messages, hits and threads started; the last one is gone back to first.
+    pub jump_origins: Vec<JumpOrigin>,
     /// The layout of the last frame: what is drawn where, and what a click hits.
     pub layout: ScreenLayout,
     /// Rendered blocks, kept from frame to frame.
@@ -225,6 +238,7 @@ impl Model {
             notice: None,
             mouse_captured: true,
             quit_armed: None,
+            jump_origins: Vec::new(),
             layout: ScreenLayout::default(),
             block_cache: BlockCache::default(),
         }
@@ -289,9 +303,7 @@ impl Model {
     fn is_searching(&self) -> bool {
         match self.overlays.last() {
             Some(Overlay::Search(search)) => !search.is_done(&self.chat),
-            Some(Overlay::Help { .. } | Overlay::ConfirmDelete(_) | Overlay::Rooms(_)) | None => {
-                false
-            }
+            Some(_) | None => false,
         }
     }
 

@@ -5,7 +5,6 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use chrono::{DateTime, FixedOffset, Local};
 use crossterm::event::EventStream;
 use futures_util::StreamExt;
 use tokio::sync::mpsc;
@@ -17,6 +16,7 @@ use super::model::{Model, UiEffect, UiEvent, UiOptions};
 use super::terminal::TerminalGuard;
 use super::update::update;
 use super::view::view;
+use crate::client::clock::now;
 use crate::client::read_marker::ReadMarkerFile;
 use crate::client::state::history::ReadPosition;
 use crate::client::state::{ConnectionState, Session};
@@ -217,11 +217,6 @@ async fn sleep_until(at: Option<Instant>) {
         Some(at) => tokio::time::sleep_until(at).await,
         None => std::future::pending().await,
     }
-}
-
-#[expect(clippy::disallowed_methods, reason = "the event loop passes the time to the pure modules")]
-fn now() -> DateTime<FixedOffset> {
-    Local::now().fixed_offset()
 }
 
 #[expect(clippy::disallowed_methods, reason = "the event loop passes the time to the pure modules")]

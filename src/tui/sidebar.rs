@@ -67,7 +67,7 @@ pub fn people(model: &Model) -> Vec<&UserId> {
             users.iter().chain(others).collect()
         }
     };
-    let ticked = chat.open_audience().recipients().into_iter().flatten();
+    let ticked = chat.open_audience().direct().into_iter().flatten();
     let missing: Vec<&UserId> = ticked.filter(|user| !listed.contains(user)).collect();
     listed.extend(missing);
     listed

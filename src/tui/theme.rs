@@ -66,6 +66,11 @@ impl Theme {
         self.colour(Color::Magenta).add_modifier(Modifier::BOLD)
     }
 
+    /// Messages that mention the user.
+    pub fn mention(self) -> Style {
+        self.colour(Color::Yellow).add_modifier(Modifier::BOLD)
+    }
+
     /// Countdowns and states that will change: expiry, waiting, connecting.
     pub fn warning(self) -> Style {
         self.colour(Color::Yellow)

@@ -125,6 +125,49 @@ fn timeout_limits_the_wait_for_a_missing_server() {
     assert!(stderr.ends_with("it was not sent\n"), "{stderr}");
 }
 
+#[test]
+fn server_flag_wins_over_a_first_word_that_looks_like_a_server() {
+    let server = TestServer::start();
+    let mut ann = server.join("Ann");
+    let home = TempDir::new().unwrap();
+    let address = server.address.to_string();
+    let arguments = ["send", "--server", &address, "--name", "ci", "deploy:8080", "done"];
+    let (status, _, stderr) = check_output(chat_command(home.path(), &arguments).output().unwrap());
+    assert_eq!((status, stderr.lines().count()), (Some(0), 4), "{stderr}");
+    assert_eq!(ann.wait_for("action", "MESSAGE")["content"], "deploy:8080 done");
+}
+
+/// `.invalid` does not exist anywhere (RFC 6761).
+#[test]
+fn host_that_does_not_exist_fails_at_once() {
+    for arguments in [
+        &["send", "--server", "nowhere.invalid", "--timeout", "3600", "hello"][..],
+        &["tail", "nowhere.invalid"],
+        &["tail", "nowhere.invalid", "--follow"],
+        &["join", "nowhere.invalid", "--plain"],
+    ] {
+        let home = TempDir::new().unwrap();
+        let output = chat_command(home.path(), arguments).env("CHAT_NAME", "ci").output().unwrap();
+        let (status, printed, stderr) = check_output(output);
+        assert_eq!((status, printed.as_str()), (Some(1), ""), "{arguments:?}: {stderr}");
+        assert!(stderr.contains("cannot find the host nowhere.invalid"), "{stderr}");
+    }
+}
+
+#[test]
+fn refused_connection_fails_before_the_timeout() {
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = free.local_addr().unwrap().to_string();
+    drop(free);
+    let home = TempDir::new().unwrap();
+    let arguments = ["send", &address, "--name", "ci", "--timeout", "3600", "hello"];
+    let (status, printed, stderr) =
+        check_output(chat_command(home.path(), &arguments).output().unwrap());
+    assert_eq!((status, printed.as_str()), (Some(1), ""));
+    assert!(stderr.contains("connection refused"), "{stderr}");
+    assert!(stderr.ends_with("it was not sent\n"), "{stderr}");
+}
+
 /// The connection breaks between the request and its reply, so the client cannot know its outcome.
 #[test]
 fn unanswered_request_is_resent_with_the_same_cid() {

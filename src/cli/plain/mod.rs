@@ -14,7 +14,7 @@ use std::io::IsTerminal as _;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use chrono::{DateTime, FixedOffset, Local};
+use chrono::{DateTime, FixedOffset};
 use tokio::io::{BufReader, Stdin};
 use tokio::sync::mpsc::Receiver;
 use tokio_util::sync::CancellationToken;
@@ -23,6 +23,7 @@ use self::line_reader::{LineInput, LineReader};
 use self::session::{LineEffect, LineSession};
 use super::exit::CliError;
 use super::output::{print_error, print_to_pipe};
+use crate::client::clock::now;
 use crate::client::{Client, ClientEvent};
 use crate::protocol::limits;
 
@@ -179,9 +180,4 @@ async fn sleep_until(at: Option<DateTime<FixedOffset>>) {
 
 fn line_too_long() -> String {
     format!("line too long: a message may have at most {} characters", limits::CONTENT_CHARACTERS)
-}
-
-#[expect(clippy::disallowed_methods, reason = "the imperative shell reads the clock")]
-pub(super) fn now() -> DateTime<FixedOffset> {
-    Local::now().fixed_offset()
 }

@@ -241,6 +241,28 @@ impl LineSession {
             UserInput::Delete(id) => Request::Delete(id),
             UserInput::Search(expression) => return self.search(now, &expression),
             UserInput::Exit => return Ok(vec![LineEffect::Quit]),
+            UserInput::Change(command) => {
+                let sent = self.state.execute(now, command).map_err(|error| error.to_string())?;
+                for (cid, _) in &sent {
+                    self.expect_answer(cid.clone(), typed);
+                }
+                return Ok(sent
+                    .into_iter()
+                    .map(|(cid, request)| LineEffect::Send(cid, request))
+                    .collect());
+            }
+            UserInput::Open(destination) => {
+                let audience = self.state.destination(destination);
+                self.state.open(&audience.map_err(|error| error.to_string())?);
+                return Ok(Vec::new());
+            }
+            UserInput::Help
+            | UserInput::Rooms
+            | UserInput::People
+            | UserInput::Thread(_)
+            | UserInput::Pins => {
+                return Err("this command works only on the full screen".to_owned());
+            }
         };
         let sent = match request {
             Request::Post(post) => self.state.post(now, post),
@@ -360,6 +382,7 @@ impl LineSession {
             | Change::Reset(_)
             | Change::HistoryLoaded(..)
             | Change::HistoryFailed(..)
+            | Change::Thread(_)
             | Change::Conversation(_)
             | Change::ConversationRemoved(_)
             | Change::Typing(_)

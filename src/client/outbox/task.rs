@@ -11,10 +11,10 @@ use super::Outbox;
 use super::file::OutboxFile;
 use super::request::{OutboxCommand, OutboxSignal, UnsentRequest};
 use crate::client::channels::{Closed, EventSender, REQUEST_QUEUE};
+use crate::client::clock;
 use crate::client::event::ClientEvent;
 use crate::client::throttle::SendThrottle;
 use crate::protocol::id::Cid;
-use crate::protocol::message::Millis;
 use crate::protocol::text::SafeText;
 
 /// What `step` waited for.
@@ -94,7 +94,7 @@ impl OutboxTask {
         match signal {
             OutboxSignal::Live(requests, throttle) => {
                 (self.requests, self.throttle) = (Some(requests), throttle);
-                for unsent in self.outbox.queue.on_connect(unix_millis()) {
+                for unsent in self.outbox.queue.on_connect(clock::now().timestamp_millis()) {
                     self.events
                         .send(not_sent(unsent.cid.clone(), "it is older than 6 days"))
                         .await?;
@@ -127,7 +127,7 @@ impl OutboxTask {
         for command in commands.drain(..) {
             match command {
                 OutboxCommand::Send(cid, request) => {
-                    new.push(UnsentRequest { cid, request, at: unix_millis() });
+                    new.push(UnsentRequest { cid, request, at: clock::now().timestamp_millis() });
                 }
                 OutboxCommand::Discard(cid) => self.remove(cid).await,
             }
@@ -207,11 +207,6 @@ async fn send_when_due(
 
 fn not_sent(cid: Cid, reason: &str) -> ClientEvent {
     ClientEvent::NotSent { cid, reason: SafeText::clean(reason) }
-}
-
-#[expect(clippy::disallowed_methods, reason = "requests are stamped with the time they were made")]
-fn unix_millis() -> Millis {
-    chrono::Utc::now().timestamp_millis()
 }
 
 #[expect(clippy::disallowed_methods, reason = "the throttle needs the time")]

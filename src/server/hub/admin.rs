@@ -1,21 +1,22 @@
-//! Administrator commands: they take effect immediately and are answered after they are written to the
-//! log.
+//! Administrator commands. What changes the log takes effect with its outcome, and is answered then.
 
 use super::origin::{AdminRequestId, Origin};
 use super::{Hub, HubEffect, Now, PeerInfo, SessionId, SessionSet};
 use crate::protocol::error::Refusal;
 use crate::protocol::event::{ErrorReply, Event};
-use crate::protocol::id::{MessageId, UserId};
+use crate::protocol::id::{RoomName, UserId};
 use crate::protocol::invite::Invite;
+use crate::protocol::room::{RoomAction, RoomChange, SharedHistory};
+use crate::protocol::text::SafeText;
 use crate::server::admin::{
-    AdminCommand, AdminReply, BanInfo, ConnectionInfo, InviteInfo, ServerStats, UserSelector,
+    AdminCommand, AdminReply, BanInfo, ConnectionInfo, RoomCommand, RoomInfo, ServerStats,
+    UserSelector,
 };
-use crate::server::limits::{INVITE_MAX_SECONDS, INVITE_MAX_USES, OPEN_INVITES};
-use crate::store::{BanTarget, Entry, OpenInvite, Outcome, network_contains};
+use crate::server::limits::{INVITE_MAX_SECONDS, INVITE_MAX_USES};
+use crate::store::{
+    BanSubject, BanTarget, Change, Entry, OPEN_INVITES, OpenInvite, Outcome, network_contains,
+};
 use crate::tls::fingerprint::{self, Fingerprint};
-
-/// What a command writes to the log, and the text of the reply after that.
-type AdminWrite = (Entry, String);
 
 impl Hub {
     pub(super) fn execute_admin(
@@ -25,27 +26,32 @@ impl Hub {
         command: AdminCommand,
         effects: &mut Vec<HubEffect>,
     ) {
-        let result = match command {
-            AdminCommand::List => Err(self.admin_list(now)),
+        let result = match &command {
+            AdminCommand::List => Err(self.admin_list()),
             AdminCommand::Stats => Err(AdminReply::Stats(self.admin_stats())),
-            AdminCommand::Kick { who } => Err(self.kick(&who, effects)),
-            AdminCommand::Ban { who } => self.ban(&who, effects),
-            AdminCommand::Unban { who } => self.unban(&who),
-            AdminCommand::Delete { id } => Ok(remove_message(id)),
-            AdminCommand::Rebind { user, key } => self.rebind(user, key, effects),
-            AdminCommand::Invite { invite, uses, seconds } => {
-                self.open_invite(now, &invite, uses, seconds)
+            AdminCommand::Kick { who } => Err(self.kick(who, effects)),
+            AdminCommand::Ban { who } => Ok(Entry::Ban(ban_subject(who))),
+            AdminCommand::Unban { who } => Ok(Entry::Unban(ban_subject(who))),
+            AdminCommand::Delete { id } => Ok(Entry::Remove { id: *id }),
+            AdminCommand::Rebind { user, key } => {
+                Ok(Entry::Rebind { user: user.clone(), key: key.digest() })
+            }
+            AdminCommand::Rooms => Err(self.admin_rooms()),
+            AdminCommand::Room { room, change } => {
+                Ok(self.room_entry(room.clone(), None, room_action(change), None))
+            }
+            AdminCommand::Invite { invite, uses, seconds, rooms } => {
+                self.new_invite(now, invite, *uses, *seconds, rooms)
             }
         };
         effects.push(match result {
-            Ok((entry, success)) => {
-                HubEffect::Propose { origin: Origin::Admin { id, success }, entry }
-            }
+            Ok(entry) => HubEffect::Propose { origin: Origin::Admin { id, command }, entry },
             Err(reply) => HubEffect::AdminReply { id, reply },
         });
     }
 
-    fn admin_list(&self, now: Now) -> AdminReply {
+    /// What the hub knows; the admin socket adds the invites from the log.
+    fn admin_list(&self) -> AdminReply {
         let key =
             |peer: PeerInfo| peer.key.map(|key| UserSelector::Key(Fingerprint::from_digest(key)));
         let mut connections: Vec<_> = self
@@ -68,11 +74,7 @@ impl Hub {
             }
         });
         let banned = banned.collect();
-        let open = self.login_policy.invites.values().filter(|open| open.is_usable(now.millis()));
-        let mut invites: Vec<_> =
-            open.map(|open| InviteInfo { uses: open.uses, expires: open.expires }).collect();
-        invites.sort_by_key(|open| open.expires);
-        AdminReply::List { connections, banned, invites }
+        AdminReply::List { connections, banned, invites: Vec::new() }
     }
 
     /// What the hub knows; the admin socket adds what comes from the log and the clock.
@@ -86,6 +88,55 @@ impl Hub {
         }
     }
 
+    fn admin_rooms(&self) -> AdminReply {
+        let rooms = self.rooms.rooms().map(|(name, room)| RoomInfo {
+            room: name.clone(),
+            private: room.private,
+            archived: room.archived,
+            people: room.members.len(),
+        });
+        AdminReply::Rooms { rooms: rooms.collect() }
+    }
+
+    fn new_invite(
+        &self,
+        now: Now,
+        invite: &Invite,
+        uses: u32,
+        seconds: u32,
+        rooms: &[RoomName],
+    ) -> Result<Entry, AdminReply> {
+        if !(1..=INVITE_MAX_USES).contains(&uses) || !(1..=INVITE_MAX_SECONDS).contains(&seconds) {
+            return Err(error_reply(format!(
+                "an invite allows 1 to {INVITE_MAX_USES} uses and is valid for at most {} days",
+                INVITE_MAX_SECONDS / 86_400
+            )));
+        }
+        if let Some(room) = rooms.iter().find(|room| self.rooms.room(room).is_none()) {
+            return Err(error_reply(format!(
+                "there is no room {room} (`chat admin rooms` lists all)"
+            )));
+        }
+        let hash = fingerprint::sha256(invite.secret());
+        let expires = now.millis() + i64::from(seconds) * 1_000;
+        Ok(Entry::Invite(OpenInvite { hash, uses, expires, rooms: rooms.to_vec() }))
+    }
+
+    /// What follows a step of a command: a new room gets its owner.
+    pub(super) fn next_step(&self, command: &AdminCommand, outcome: &Outcome) -> Option<Entry> {
+        let AdminCommand::Room { room, change: RoomCommand::Create { owner: Some(owner), .. } } =
+            command
+        else {
+            return None;
+        };
+        let Outcome::Changed(Change { event: Event::RoomChanged(changed), .. }) = outcome else {
+            return None;
+        };
+        let (users, history) = (vec![owner.clone()], SharedHistory::All);
+        let add = || self.room_entry(room.clone(), None, RoomAction::Add { users, history }, None);
+        (changed.change == RoomChange::Created).then(add)
+    }
+
     fn kick(&mut self, who: &UserSelector, effects: &mut Vec<HubEffect>) -> AdminReply {
         match self.close_matching(&Refusal::Kicked, effects, |user, peer| selects(who, user, peer))
         {
@@ -94,90 +145,8 @@ impl Hub {
         }
     }
 
-    fn ban(
-        &mut self,
-        who: &UserSelector,
-        effects: &mut Vec<HubEffect>,
-    ) -> Result<AdminWrite, AdminReply> {
-        let target = self.ban_target(who)?;
-        self.login_policy.bans.insert(target);
-        let closed =
-            self.close_matching(&Refusal::Banned, effects, |_, peer| peer.matches(&target));
-        let success = format!("banned {}; {}", describe(who, target), connections_closed(closed));
-        Ok((Entry::Ban(target), success))
-    }
-
-    fn unban(&mut self, who: &UserSelector) -> Result<AdminWrite, AdminReply> {
-        let target = self.ban_target(who)?;
-        if !self.login_policy.bans.remove(&target) {
-            return Err(error_reply(format!(
-                "{} is not banned (`chat admin list` shows all bans)",
-                describe(who, target)
-            )));
-        }
-        Ok((Entry::Unban(target), format!("unbanned {}", describe(who, target))))
-    }
-
-    /// What a ban of `who` is stored as: an ID is banned by its key.
-    fn ban_target(&self, who: &UserSelector) -> Result<BanTarget, AdminReply> {
-        match who {
-            UserSelector::Key(key) => Ok(BanTarget::Key(key.digest())),
-            UserSelector::Network(network) => Ok(BanTarget::Network(*network)),
-            UserSelector::User(user) => self.sessions.key_of(user).map(BanTarget::Key).ok_or_else(|| {
-                error_reply(format!(
-                    "{user} has no key to ban: ban the address instead (`chat admin list` shows it)"
-                ))
-            }),
-        }
-    }
-
-    fn rebind(
-        &mut self,
-        user: UserId,
-        key: Fingerprint,
-        effects: &mut Vec<HubEffect>,
-    ) -> Result<AdminWrite, AdminReply> {
-        if self.sessions.key_of(&user).is_none() {
-            return Err(error_reply(format!(
-                "{user} is not an ID with a key (see `chat admin list`)"
-            )));
-        }
-        let digest = key.digest();
-        self.sessions.bind(&user, digest);
-        let is_old = |id: &UserId, peer: PeerInfo| *id == user && peer.key != Some(digest);
-        let closed = self.close_matching(&Refusal::Kicked, effects, is_old);
-        let success = format!("{user} now belongs to {key}; {}", connections_closed(closed));
-        Ok((Entry::Rebind { user, key: digest }, success))
-    }
-
-    fn open_invite(
-        &mut self,
-        now: Now,
-        invite: &Invite,
-        uses: u32,
-        seconds: u32,
-    ) -> Result<AdminWrite, AdminReply> {
-        if !(1..=INVITE_MAX_USES).contains(&uses) || !(1..=INVITE_MAX_SECONDS).contains(&seconds) {
-            return Err(error_reply(format!(
-                "an invite allows 1 to {INVITE_MAX_USES} uses and is valid for at most {} days",
-                INVITE_MAX_SECONDS / 86_400
-            )));
-        }
-        self.login_policy.invites.retain(|_, open| open.is_usable(now.millis()));
-        if self.login_policy.invites.len() >= OPEN_INVITES {
-            return Err(error_reply(format!(
-                "{OPEN_INVITES} invites are open, the maximum: wait until one expires"
-            )));
-        }
-        let hash = fingerprint::sha256(invite.secret());
-        let expires = now.millis() + i64::from(seconds) * 1_000;
-        let open = OpenInvite { hash, uses, expires };
-        self.login_policy.invites.insert(hash, open);
-        Ok((Entry::Invite(open), String::new()))
-    }
-
     /// Closes all sessions that match and sends them the reason. Returns their number.
-    fn close_matching(
+    pub(super) fn close_matching(
         &mut self,
         reason: &Refusal,
         effects: &mut Vec<HubEffect>,
@@ -196,29 +165,79 @@ impl Hub {
     }
 }
 
-/// Answers a command whose entry the log has applied, or could not store.
-pub(super) fn reply_to_admin(
-    id: AdminRequestId,
-    success: String,
-    outcome: Result<&Outcome, &'static str>,
-    effects: &mut Vec<HubEffect>,
-) {
-    let reply = match outcome {
-        Ok(Outcome::Refused(Refusal::UnknownMessage(_))) => {
-            error_reply("no such message (it may be removed or expired already)")
+/// The reply to a command whose entry had this outcome, and closed so many sessions.
+pub(super) fn admin_reply(command: &AdminCommand, outcome: &Outcome, closed: usize) -> AdminReply {
+    let closed = connections_closed(closed);
+    let result = match (command, outcome) {
+        (_, Outcome::Refused(Refusal::UnknownMessage(_))) => {
+            Err("no such message (it may be removed or expired already)".to_owned())
         }
-        Ok(Outcome::Refused(refusal)) => error_reply(refusal.to_string()),
-        Ok(_) => AdminReply::Done { text: success },
-        Err(reason) => error_reply(format!(
-            "cannot write this to the log: {reason} (the change may be lost when the server restarts; try \
-             again)"
+        (_, Outcome::Refused(refusal)) => Err(refusal.to_string()),
+        (AdminCommand::Rebind { .. }, Outcome::NoKey(user)) => {
+            Err(format!("{user} is not an ID with a key (see `chat admin list`)"))
+        }
+        (_, Outcome::NoKey(user)) => Err(format!(
+            "{user} has no key to ban: ban the address instead (`chat admin list` shows it)"
         )),
+        (AdminCommand::Unban { who }, Outcome::NotBanned(target)) => Err(format!(
+            "{} is not banned (`chat admin list` shows all bans)",
+            describe(who, *target)
+        )),
+        (_, Outcome::TooManyInvites) => {
+            Err(format!("{OPEN_INVITES} invites are open, the maximum: wait until one expires"))
+        }
+        (AdminCommand::Ban { who }, Outcome::Banned(target)) => {
+            Ok(format!("banned {}; {closed}", describe(who, *target)))
+        }
+        (AdminCommand::Unban { who }, Outcome::Unbanned(target)) => {
+            Ok(format!("unbanned {}", describe(who, *target)))
+        }
+        (AdminCommand::Rebind { user, key }, _) => {
+            Ok(format!("{user} now belongs to {key}; {closed}"))
+        }
+        (AdminCommand::Delete { id }, _) => Ok(format!("removed message {id}")),
+        (AdminCommand::Room { room, .. }, Outcome::Repeated { .. }) => {
+            Ok(format!("{room} is unchanged"))
+        }
+        (AdminCommand::Room { room, change }, _) => Ok(match change {
+            RoomCommand::Create { .. } => format!("created {room}"),
+            RoomCommand::Archive => format!("archived {room}"),
+            RoomCommand::Unarchive => format!("{room} is writable again"),
+            RoomCommand::Add { .. } | RoomCommand::Remove { .. } => format!("changed {room}"),
+        }),
+        // The admin socket replies to a new invite with its link.
+        (_, _) => Ok(String::new()),
     };
-    effects.push(HubEffect::AdminReply { id, reply });
+    result.map_or_else(error_reply, |text| AdminReply::Done { text })
 }
 
-fn remove_message(id: MessageId) -> AdminWrite {
-    (Entry::Remove { id }, format!("removed message {id}"))
+/// The reply to a command whose entry could not be stored.
+pub(super) fn not_written(reason: &str) -> AdminReply {
+    error_reply(format!("cannot write this to the log: {reason} (nothing was changed; try again)"))
+}
+
+fn ban_subject(who: &UserSelector) -> BanSubject {
+    match who {
+        UserSelector::Key(key) => BanSubject::Target(BanTarget::Key(key.digest())),
+        UserSelector::Network(network) => BanSubject::Target(BanTarget::Network(*network)),
+        UserSelector::User(user) => BanSubject::User(user.clone()),
+    }
+}
+
+/// The cleaned topic may be empty.
+fn room_action(command: &RoomCommand) -> RoomAction {
+    match command {
+        RoomCommand::Create { private, topic, .. } => RoomAction::Create {
+            private: *private,
+            topic: SafeText::clean(&SafeText::clean(topic).one_line()),
+        },
+        RoomCommand::Add { users, history } => {
+            RoomAction::Add { users: users.clone(), history: *history }
+        }
+        RoomCommand::Remove { users } => RoomAction::Remove(users.clone()),
+        RoomCommand::Archive => RoomAction::Archive(true),
+        RoomCommand::Unarchive => RoomAction::Archive(false),
+    }
 }
 
 fn selects(who: &UserSelector, user: &UserId, peer: PeerInfo) -> bool {

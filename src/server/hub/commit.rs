@@ -1,14 +1,14 @@
 //! Handling the log's outcomes: what was applied is announced to its audience, what was refused is
 //! answered.
 
-use super::admin::reply_to_admin;
+use super::admin::{admin_reply, not_written};
 use super::origin::Origin;
 use super::{Hub, HubEffect, Now, SessionId, SessionSet};
 use crate::protocol::error::Refusal;
 use crate::protocol::event::{ErrorReply, Event, StoredReply};
 use crate::protocol::id::Cid;
 use crate::protocol::message::Message;
-use crate::store::{Outcome, Removal};
+use crate::store::{Change, Outcome, Viewers};
 
 impl Hub {
     /// Handles the outcome of an entry that the log has applied.
@@ -19,36 +19,60 @@ impl Hub {
         outcome: Outcome,
         effects: &mut Vec<HubEffect>,
     ) {
-        if let Outcome::Removed(removal) = &outcome {
-            self.on_removed(removal, effects);
-        }
-        match (outcome, origin) {
-            (outcome, Origin::Admin { id, success }) => {
-                reply_to_admin(id, success, Ok(&outcome), effects);
+        let closed = self.follow_log(&outcome, effects);
+        match (origin, outcome) {
+            (Origin::Admin { id, command }, outcome) => {
+                if let Some(entry) = self.next_step(&command, &outcome) {
+                    let origin = Origin::Admin { id, command };
+                    return effects.push(HubEffect::Propose { origin, entry });
+                }
+                let reply = admin_reply(&command, &outcome, closed);
+                effects.push(HubEffect::AdminReply { id, reply });
             }
-            (outcome, Origin::Register(user)) => {
-                self.on_registered(now, &user, Ok(&outcome), effects);
+            (Origin::Login(session), outcome) => self.finish_login(now, session, outcome, effects),
+            (_, Outcome::Posted(message)) => self.on_posted(now, message, effects),
+            (origin, Outcome::Personal { user, event }) => {
+                let requester = origin.session();
+                effects.push(HubEffect::Send { to: SessionSet::Own { user, requester }, event });
             }
-            (Outcome::Posted(message), _) => self.on_posted(now, message, effects),
-            (Outcome::Refused(refusal), Origin::Request { session, cid }) => {
+            (Origin::Request { session, cid }, Outcome::Refused(refusal)) => {
                 send_error(session, cid, &refusal, effects);
             }
-            (Outcome::Repeated { seq, id }, Origin::Request { session, cid: Some(cid) }) => {
-                let event = Event::Stored(StoredReply { seq, id: Some(id), cid: Some(cid) });
+            (Origin::Request { session, cid }, Outcome::Repeated { seq, id }) => {
+                let event = Event::Stored(StoredReply { seq, id, cid });
                 effects.push(HubEffect::Send { to: SessionSet::One(session), event });
             }
             // A message that was due may have been deleted. The others need no action.
-            (
-                Outcome::Removed(_)
-                | Outcome::Refused(_)
-                | Outcome::Repeated { .. }
-                | Outcome::Registered
-                | Outcome::KeyMismatch
-                | Outcome::InvalidInvite
-                | Outcome::Done,
-                Origin::Request { .. } | Origin::Expiry(_) | Origin::NoReply,
-            ) => {}
+            (Origin::Request { .. } | Origin::Expiry(_) | Origin::NoReply, _) => {}
         }
+    }
+
+    /// Follows what was stored, wherever it came from. Returns the number of sessions that it closed.
+    fn follow_log(&mut self, outcome: &Outcome, effects: &mut Vec<HubEffect>) -> usize {
+        match outcome {
+            Outcome::Changed(change) => self.on_changed(change, effects),
+            Outcome::Registered { user, key, rooms } => {
+                self.sessions.on_registered(user, *key);
+                self.add_to_rooms(user, rooms, effects);
+            }
+            Outcome::Rebound { user, from, to } => {
+                self.sessions.on_rebound(user, *from, *to);
+                return self.close_matching(&Refusal::Kicked, effects, |id, peer| {
+                    id == user && from != to && peer.key == Some(*from)
+                });
+            }
+            Outcome::Banned(target) => {
+                self.login_policy.bans.insert(*target);
+                return self
+                    .close_matching(&Refusal::Banned, effects, |_, peer| peer.matches(target));
+            }
+            Outcome::Unbanned(target) => {
+                self.login_policy.bans.remove(target);
+            }
+            Outcome::Retained(retained) => self.horizon = retained.horizon,
+            _ => {}
+        }
+        0
     }
 
     /// Handles an entry that could not be stored: nothing was changed.
@@ -64,16 +88,22 @@ impl Hub {
                 send_error(session, cid, &Refusal::NotStored(reason), effects);
             }
             Origin::Expiry(id) => self.retry_expiry(now, id),
-            Origin::Register(user) => self.on_registered(now, &user, Err(reason), effects),
-            Origin::Admin { id, success } => reply_to_admin(id, success, Err(reason), effects),
+            Origin::Login(session) => {
+                let refused = Outcome::Refused(Refusal::NotStored(reason));
+                self.finish_login(now, session, refused, effects);
+            }
+            Origin::Admin { id, .. } => {
+                effects.push(HubEffect::AdminReply { id, reply: not_written(reason) });
+            }
             Origin::NoReply => {}
         }
     }
 
-    fn on_removed(&mut self, removal: &Removal, effects: &mut Vec<HubEffect>) {
-        self.head = removal.event.seq().unwrap_or(self.head);
-        let to = self.audience_sessions(&removal.author, &removal.audience);
-        effects.push(HubEffect::Send { to, event: removal.event.clone() });
+    fn on_changed(&mut self, change: &Change, effects: &mut Vec<HubEffect>) {
+        self.head = change.event.seq().unwrap_or(self.head);
+        self.rooms.apply(change);
+        let to = self.viewer_sessions(&change.viewers);
+        effects.push(HubEffect::Send { to, event: change.event.clone() });
     }
 
     fn on_posted(&mut self, now: Now, message: Message, effects: &mut Vec<HubEffect>) {
@@ -87,7 +117,7 @@ impl Hub {
         if let Some(at) = message.expires() {
             self.schedule_expiry(now, at - now.millis(), message.id);
         }
-        let to = self.audience_sessions(&message.sender, &message.audience);
+        let to = self.viewer_sessions(&Viewers::of(&message));
         effects.push(HubEffect::Send { to, event: Event::Posted(message) });
     }
 }

@@ -1,53 +1,39 @@
-//! Detection of confusable names: a new user may not take a name that looks like another name in use.
+//! Detection of confusable names: a guest may not take a name that looks like another name in use, nor a new
+//! user one that looks like a guest's.
 //!
 //! Names are compared by their skeletons (Unicode UTS #39). The same name is not confusable with itself:
 //! any number of users may have it, and their IDs tell them apart.
 
 use std::collections::HashMap;
 
-use crate::protocol::id::{Name, UserId};
+use crate::protocol::id::Name;
 
-/// The names of all IDs in use, by skeleton.
+/// By skeleton, the first name in use that has it (an old log may contain others), and how many uses have it.
 #[derive(Debug, Default)]
-pub(super) struct ConfusableNames(HashMap<String, SkeletonEntry>);
-
-/// The first name with this skeleton. An old log may contain others.
-#[derive(Debug)]
-struct SkeletonEntry {
-    name: Name,
-    /// The number of IDs in use that have this skeleton.
-    n_ids: usize,
-}
+pub(super) struct ConfusableNames(HashMap<String, (Name, usize)>);
 
 impl ConfusableNames {
     /// Another name in use that `name` could be mistaken for. The cost does not depend on the number of
     /// names.
     pub(super) fn confusable_with(&self, name: &Name) -> Option<&Name> {
         let skeletons = name.skeletons();
-        let mut others =
-            skeletons.iter().filter_map(|key| self.0.get(key)).map(|entry| &entry.name);
+        let mut others = skeletons.iter().filter_map(|key| self.0.get(key)).map(|(name, _)| name);
         others.find(|other| *other != name)
     }
 
-    /// Adds the name of an ID that is now in use.
-    pub(super) fn add(&mut self, user: &UserId) {
-        // Every ID begins with a valid name.
-        let Ok(name) = user.name().parse::<Name>() else { return };
+    /// Adds a use of a name.
+    pub(super) fn add(&mut self, name: &Name) {
         for skeleton in name.skeletons() {
-            self.0
-                .entry(skeleton)
-                .or_insert_with(|| SkeletonEntry { name: name.clone(), n_ids: 0 })
-                .n_ids += 1;
+            self.0.entry(skeleton).or_insert_with(|| (name.clone(), 0)).1 += 1;
         }
     }
 
-    /// Removes the name of an ID that is no longer in use.
-    pub(super) fn remove(&mut self, user: &UserId) {
-        let Ok(name) = user.name().parse::<Name>() else { return };
+    /// Removes a use of a name.
+    pub(super) fn remove(&mut self, name: &Name) {
         for skeleton in name.skeletons() {
-            if let Some(entry) = self.0.get_mut(&skeleton) {
-                entry.n_ids -= 1;
-                if entry.n_ids == 0 {
+            if let Some((_, n_uses)) = self.0.get_mut(&skeleton) {
+                *n_uses -= 1;
+                if *n_uses == 0 {
                     self.0.remove(&skeleton);
                 }
             }
@@ -78,11 +64,10 @@ mod tests {
         ] {
             for (used, like) in [(used, like), (like, used)] {
                 let mut names = ConfusableNames::default();
-                let user = UserId::new(&name(used), 7);
-                names.add(&user);
+                names.add(&name(used));
                 assert_eq!(names.confusable_with(&name(like)), Some(&name(used)), "{like}");
                 assert_eq!(names.confusable_with(&name(used)), None, "many may have the same name");
-                names.remove(&user);
+                names.remove(&name(used));
                 assert_eq!(names.confusable_with(&name(like)), None);
             }
         }
@@ -90,19 +75,18 @@ mod tests {
         for different in ["Neil", "Nell", "Ann", "Anna", "Bo", "Bob", "Zoe", "Zoë", "王芳", "Анна"]
         {
             assert_eq!(names.confusable_with(&name(different)), None, "{different}");
-            names.add(&UserId::new(&name(different), 7));
+            names.add(&name(different));
         }
     }
 
     #[test]
-    fn skeleton_is_free_after_its_last_id_is_removed() {
+    fn skeleton_is_free_after_its_last_use_is_removed() {
         let mut names = ConfusableNames::default();
-        let bobs = [1, 2].map(|number| UserId::new(&"Bob".parse().unwrap(), number));
-        for bob in &bobs {
-            names.add(bob);
-        }
-        for (left, bob) in [1, 0].into_iter().zip(&bobs) {
-            names.remove(bob);
+        let bob = "Bob".parse().unwrap();
+        names.add(&bob);
+        names.add(&bob);
+        for left in [1, 0] {
+            names.remove(&bob);
             assert_eq!(names.confusable_with(&"bob".parse().unwrap()).is_some(), left > 0);
         }
         assert!(names.0.is_empty(), "{names:?}");

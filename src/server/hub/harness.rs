@@ -5,10 +5,10 @@ use std::time::Duration;
 use chrono::DateTime;
 
 use super::*;
-use crate::protocol::error::Refusal;
+use crate::protocol::error::{ErrorCode, Refusal};
 use crate::protocol::id::{Cid, MessageId};
-use crate::protocol::message::Message;
-use crate::protocol::request::{Dialect, Post, PostKind};
+use crate::protocol::message::{Audience, Message};
+use crate::protocol::request::{Dialect, Post, PostKind, Request};
 use crate::protocol::text::SafeText;
 use crate::server::limits;
 use crate::store::Store as _;
@@ -102,11 +102,15 @@ impl HubHarness {
             self.head += 1;
             assert_eq!(seq.0, self.head, "sequence numbers have no gaps");
         }
-        let to = match to {
+        let mut to = match to {
             SessionSet::One(session) => vec![session],
-            SessionSet::Only { sessions, .. } => sessions,
+            SessionSet::Own { user, .. } => self.hub.sessions.sessions_of(&user).collect(),
+            SessionSet::Users(users) | SessionSet::Members(users) => {
+                users.iter().flat_map(|user| self.hub.sessions.sessions_of(user)).collect()
+            }
             SessionSet::All => self.connected.clone(),
         };
+        to.sort();
         self.sent.extend(to.into_iter().map(|session| (session, event.clone())));
     }
 

@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use super::harness::{HubHarness, local_peer};
 use super::*;
+use crate::protocol::error::ErrorCode;
 use crate::protocol::invite::Invite;
 use crate::protocol::request::Dialect;
 use crate::server::admin::UserSelector;
-use crate::server::limits::{IDS_PER_KEY, NEW_IDS_PER_ADDRESS, NEW_IDS_WINDOW};
-use crate::store::Store as _;
+use crate::server::limits::{NEW_IDS_PER_ADDRESS, NEW_IDS_WINDOW};
+use crate::store::{IDS_PER_KEY, Reader as _, Store as _};
 use crate::tls::fingerprint::Fingerprint;
 
 const KNOWN: KeyHash = [1; 32];
@@ -128,7 +129,8 @@ fn invite(byte: u8) -> Invite {
 }
 
 fn create_invite(harness: &mut HubHarness, byte: u8, uses: u32) {
-    let command = AdminCommand::Invite { invite: invite(byte), uses, seconds: 3_600 };
+    let command =
+        AdminCommand::Invite { invite: invite(byte), uses, seconds: 3_600, rooms: Vec::new() };
     let reply = harness.admin(command);
     assert!(matches!(reply, AdminReply::Done { .. }), "{reply:?}");
 }
@@ -187,7 +189,10 @@ fn try_case(harness: &mut HubHarness, bob: &UserId, case: Case) -> LoginResult {
         Ok(login) => login,
         Err(refusal) => return Refused(refusal.code()),
     };
-    let n_open = |harness: &mut HubHarness| harness.store.snapshot().unwrap().invites.len();
+    let n_open = |harness: &mut HubHarness| {
+        let now = harness.millis();
+        harness.store.open_reader().unwrap().open_invites(now).unwrap().len()
+    };
     let before = n_open(harness);
     match harness.try_login(5, case.key, |own| *own = login) {
         Err(code) => Refused(code),
@@ -263,97 +268,105 @@ fn new_ids_are_rate_limited_per_address() {
     harness.try_login_from(98, known, |_| {}).unwrap();
 }
 
+/// Starts a login as `Bob` whose entry is not applied yet.
+fn propose_login(
+    harness: &mut HubHarness,
+    session: u64,
+    key: KeyHash,
+    invite: Option<Invite>,
+) -> (Origin, Entry) {
+    let login = Login { invite, dialect: Dialect::Extended, ..Login::original("Bob".to_owned()) };
+    let (session, peer) = (SessionId(session), local_peer(Some(key)));
+    let mut effects = harness.hub.handle(harness.now, HubInput::Login { session, login, peer });
+    match (effects.pop(), effects.as_slice()) {
+        (Some(HubEffect::Propose { origin, entry }), []) => (origin, entry),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// The users or error codes that logins are answered with.
+fn take_answers(harness: &mut HubHarness) -> Vec<(u64, Result<UserId, ErrorCode>)> {
+    let answers = harness.take_sent().into_iter().filter_map(|(to, event)| match event {
+        Event::Welcome(welcome) => Some((to, Ok(welcome.user))),
+        Event::LoginRefused(refused) => Some((to, Err(refused.code))),
+        _ => None,
+    });
+    answers.collect()
+}
+
+fn commit(harness: &mut HubHarness, proposed: Vec<(Origin, Entry)>) {
+    let (origins, entries): (Vec<_>, Vec<_>) = proposed.into_iter().unzip();
+    let outcomes = harness.store.apply(harness.millis(), &entries).unwrap();
+    for (origin, outcome) in origins.into_iter().zip(outcomes) {
+        harness.handle(HubInput::Applied { origin, outcome });
+    }
+}
+
 #[test]
 fn single_use_invite_admits_one_of_two_concurrent_logins() {
     let mut harness = HubHarness::new();
     harness.restart_with_access(AccessMode::InviteOnly { host: None });
     create_invite(&mut harness, 1, 1);
-    let login = |session, key| HubInput::Login {
-        session: SessionId(session),
-        login: Login {
-            invite: Some(invite(1)),
-            dialect: Dialect::Extended,
-            ..Login::original("Bob".to_owned())
-        },
-        peer: local_peer(Some(key)),
+    let propose = |harness: &mut HubHarness| {
+        let logins = [(1, KNOWN, Some(invite(1))), (2, NEW, Some(invite(1))), (3, KNOWN, None)];
+        logins.map(|(session, key, invite)| propose_login(harness, session, key, invite)).to_vec()
     };
-    // Nothing is written yet.
-    let first = harness.hub.handle(harness.now, login(1, KNOWN));
-    let second = harness.hub.handle(harness.now, login(2, NEW));
-    let again = harness.hub.handle(harness.now, login(3, KNOWN));
-    let [HubEffect::Propose { origin, .. }] = first.as_slice() else { panic!("{first:?}") };
-    assert!(
-        matches!(&second[..], [HubEffect::Send { event: Event::LoginRefused(no), .. }, HubEffect::Close(SessionId(2))]
-        if no.code == BadInvite)
-    );
-    assert!(again.is_empty(), "a second login of the key waits for the same write: {again:?}");
 
     // The disk is full: the invite keeps its use.
-    let reason = "its disk is full";
-    let failed =
-        harness.hub.handle(harness.now, HubInput::NotApplied { origin: origin.clone(), reason });
-    let refused: Vec<_> = failed
-        .iter()
-        .filter_map(|effect| match effect {
-            HubEffect::Send { event: Event::LoginRefused(no), .. } => Some(no.code),
-            _ => None,
-        })
-        .collect();
-    assert_eq!(refused, [ErrorCode::NotStored, ErrorCode::NotStored]);
-    let by_invite = |login: &mut Login| login.invite = Some(invite(1));
-    let user = harness.try_login(4, Some(NEW), by_invite).unwrap();
-    assert_eq!(harness.try_login(5, Some(KNOWN), by_invite), Err(BadInvite));
-    harness.restart();
-    assert_eq!(harness.try_login(6, Some(KNOWN), by_invite), Err(BadInvite));
-    assert_eq!(
-        harness.try_login(7, Some(NEW), |_| {}),
-        Ok(user),
-        "a registered user needs no invite"
-    );
+    for (origin, _) in propose(&mut harness) {
+        harness.handle(HubInput::NotApplied { origin, reason: "its disk is full" });
+    }
+    let not_stored = [1, 2, 3].map(|session| (session, Err(ErrorCode::NotStored)));
+    assert_eq!(take_answers(&mut harness), not_stored);
+
+    let proposed = propose(&mut harness);
+    commit(&mut harness, proposed);
+    let answers = take_answers(&mut harness);
+    let [(1, Ok(user)), (2, Err(BadInvite)), (3, Ok(same))] = answers.as_slice() else {
+        panic!("{answers:?}")
+    };
+    assert_eq!(user, same, "a second login of the key gets the same ID and needs no invite");
+    for _ in 0..2 {
+        let by_invite = |login: &mut Login| login.invite = Some(invite(1));
+        assert_eq!(harness.try_login(5, Some(NEW), by_invite), Err(BadInvite));
+        assert_eq!(harness.try_login(6, Some(KNOWN), |_| {}).as_ref(), Ok(user));
+        harness.restart();
+    }
 }
 
 #[test]
 fn id_is_not_used_before_it_is_on_disk() {
     let mut harness = HubHarness::new();
-    let login = Login { dialect: Dialect::Extended, ..Login::original("Bob".to_owned()) };
-    let login = HubInput::Login { session: SessionId(1), login, peer: local_peer(Some(KNOWN)) };
-    let effects = harness.hub.handle(harness.now, login);
-    let [HubEffect::Propose { origin, entry: Entry::Register { user, .. } }] = effects.as_slice()
-    else {
-        panic!("{effects:?}");
-    };
+    let login = propose_login(&mut harness, 1, KNOWN, None);
     // The key is banned meanwhile.
-    let mut other = Vec::new();
-    harness.hub.execute_admin(
-        harness.now,
-        AdminRequestId(1),
-        AdminCommand::Ban { who: key_selector(KNOWN) },
-        &mut other,
-    );
-    let written = HubInput::Applied { origin: origin.clone(), outcome: Outcome::Registered };
-    let effects = harness.hub.handle(harness.now, written);
-    assert!(
-        matches!(&effects[..], [HubEffect::Send { event: Event::LoginRefused(no), .. }, HubEffect::Close(_)]
-        if no.code == Banned),
-        "{effects:?}"
-    );
-    assert!(harness.hub.sessions.sessions_of(user).next().is_none());
-}
-
-fn key_selector(key: KeyHash) -> UserSelector {
-    UserSelector::Key(Fingerprint::from_digest(key))
+    ban(&mut harness, &Fingerprint::from_digest(KNOWN).to_string());
+    assert_eq!(harness.sent, []);
+    commit(&mut harness, vec![login]);
+    assert_eq!(take_answers(&mut harness), [(1, Err(Banned))]);
+    assert_eq!(harness.hub.sessions.peers().count(), 0);
 }
 
 #[test]
-fn unwritten_ban_is_in_force_until_restart() {
+fn refused_logins_do_not_count_as_new_ids() {
+    let mut harness = HubHarness::new();
+    harness.join_with_key(1, "Bob", Some(KNOWN));
+    let peer = PeerInfo { key: Some(NEW), address: "203.0.113.1".parse().unwrap() };
+    for session in 2..20 {
+        let b0b = |login: &mut Login| login.username = "B0b".to_owned();
+        let refused = harness.try_login_from(session, peer, b0b);
+        assert_eq!(refused, Err(ErrorCode::ConfusableName));
+    }
+    harness.try_login_from(20, peer, |_| {}).unwrap();
+}
+
+#[test]
+fn unwritten_ban_changes_nothing() {
     let mut harness = HubHarness::new();
     let bob = harness.join_with_key(1, "Bob", Some(KNOWN));
     harness.is_disk_full = true;
     let reply = harness.admin(AdminCommand::Ban { who: UserSelector::User(bob.clone()) });
-    assert!(matches!(&reply, AdminReply::Refused { error } if error.contains("its disk is full")));
-    assert_eq!(harness.closed, [SessionId(1)]);
-    assert_eq!(harness.try_login(2, Some(KNOWN), |_| {}), Err(Banned));
-    harness.is_disk_full = false;
-    harness.restart();
-    assert_eq!(harness.try_login(3, Some(KNOWN), |_| {}), Ok(bob));
+    let AdminReply::Refused { error } = reply else { panic!("{reply:?}") };
+    assert!(error.contains("its disk is full (nothing was changed; try again)"), "{error}");
+    assert_eq!(harness.closed, []);
+    assert_eq!(harness.try_login(2, Some(KNOWN), |_| {}), Ok(bob));
 }

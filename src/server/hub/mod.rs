@@ -16,6 +16,7 @@ mod login_policy;
 mod origin;
 mod post;
 mod presence;
+mod request;
 mod sessions;
 pub(super) mod trusted_clock;
 
@@ -35,10 +36,9 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 use tokio::time::Instant;
 
-use self::commit::send_error;
 use self::delivery::DeliveryTracker;
 use self::expiry::ExpiryQueue;
-use self::login::PendingRegistrations;
+pub use self::login::NewSession;
 pub use self::login_policy::AccessMode;
 use self::login_policy::LoginPolicy;
 pub use self::origin::{AdminRequestId, Origin};
@@ -46,15 +46,15 @@ use self::presence::Presence;
 use self::sessions::Sessions;
 pub use self::sessions::{KeyHash, PeerInfo};
 use self::trusted_clock::TrustedClock;
-use crate::protocol::error::{ErrorCode, Refusal};
-use crate::protocol::event::{ErrorReply, Event};
-use crate::protocol::id::{Cid, Seq, UserId};
+use crate::protocol::event::Event;
+use crate::protocol::id::{Cid, RoomName, Seq, UserId};
 use crate::protocol::limits::Limits;
-use crate::protocol::message::{Audience, Millis, viewers};
+use crate::protocol::message::Millis;
 use crate::protocol::query::{HistoryQuery, SearchQuery};
-use crate::protocol::request::{DecodedRequest, Login, Request};
+use crate::protocol::request::{DecodedRequest, Login};
+use crate::server::RoomSettings;
 use crate::server::admin::{AdminCommand, AdminReply};
-use crate::store::{Entry, LogSnapshot, Outcome};
+use crate::store::{Entry, LogSnapshot, Memberships, Outcome, Viewers};
 
 /// The current time: `monotonic` for intervals, `wall` for timestamps and expiry.
 #[derive(Debug, Clone, Copy)]
@@ -90,11 +90,9 @@ pub enum HubInput {
     NotApplied { origin: Origin, reason: &'static str },
     /// An administrator sent a command.
     Admin { id: AdminRequestId, command: AdminCommand },
-    /// The log is complete only after this sequence number: older entries have been swept.
-    Horizon(Seq),
     /// A session missed presence announcements and needs a complete user list.
     UserListWanted(SessionId),
-    /// The connection of a session has ended.
+    /// The connection of a session has ended, after the outcomes of everything that it proposed.
     Disconnected(SessionId),
     /// [`Hub::next_deadline`] has passed.
     Tick,
@@ -128,6 +126,17 @@ pub enum ReadRequest {
     History(HistoryQuery),
     /// Search the history.
     Search(SearchQuery),
+    /// List the user's conversations.
+    Conversations,
+    /// List the public rooms after this one.
+    Rooms(Option<RoomName>),
+    /// List the members of a room, or all users with a key.
+    Users {
+        /// The room.
+        room: Option<RoomName>,
+        /// The last user of the page before.
+        after: Option<UserId>,
+    },
 }
 
 /// The sessions that an event is sent to.
@@ -135,13 +144,27 @@ pub enum ReadRequest {
 #[expect(missing_docs, reason = "the names say it")]
 pub enum SessionSet {
     One(SessionId),
-    /// The sessions of these users.
-    Only {
-        viewers: Arc<[UserId]>,
-        sessions: Vec<SessionId>,
+    /// All sessions of a user. To `requester`, the event is the answer to a request.
+    Own {
+        user: UserId,
+        requester: Option<SessionId>,
     },
+    /// The sessions of these users, who are ordered by ID.
+    Users(Arc<[UserId]>),
+    /// The same, for an event of a room: original clients have no rooms.
+    Members(Arc<[UserId]>),
     /// Every logged-in session.
     All,
+}
+
+impl SessionSet {
+    /// The users of these sessions; `None` for all.
+    pub fn viewers(&self) -> Option<&Arc<[UserId]>> {
+        match self {
+            Self::Users(users) | Self::Members(users) => Some(users),
+            Self::One(_) | Self::Own { .. } | Self::All => None,
+        }
+    }
 }
 
 /// The state of the hub.
@@ -149,12 +172,13 @@ pub enum SessionSet {
 pub struct Hub {
     sessions: Sessions,
     login_policy: LoginPolicy,
-    pending_registrations: PendingRegistrations,
     expiry: ExpiryQueue,
     /// Decides when messages expire.
     clock: TrustedClock,
     presence: Presence,
     delivery: DeliveryTracker,
+    rooms: Memberships,
+    room_settings: RoomSettings,
     head: Seq,
     horizon: Seq,
     epoch: String,
@@ -171,12 +195,13 @@ impl Hub {
         }
         Self {
             sessions: Sessions::new(&snapshot.registered, &snapshot.direct_message_users),
-            login_policy: LoginPolicy::new(access, &snapshot.invites, &snapshot.bans),
-            pending_registrations: PendingRegistrations::default(),
+            login_policy: LoginPolicy::new(access, &snapshot.bans),
             expiry,
             clock: TrustedClock::new(snapshot.clock),
             presence: Presence::default(),
             delivery: DeliveryTracker::default(),
+            rooms: Memberships::new(snapshot.rooms.iter().cloned()),
+            room_settings: RoomSettings::default(),
             head: snapshot.head,
             horizon: snapshot.horizon,
             epoch: snapshot.epoch.clone(),
@@ -191,8 +216,14 @@ impl Hub {
         Self { limits, ..self }
     }
 
+    /// Sets who creates rooms, and how many there may be.
+    #[must_use]
+    pub fn with_rooms(self, room_settings: RoomSettings) -> Self {
+        Self { room_settings, ..self }
+    }
+
     /// Applies an input and returns its effects. Every request gets exactly one answer, except EXIT, the
-    /// local search of original clients, and PING, which the session answers.
+    /// local search of original clients, TYPING, and PING, which the session answers.
     pub fn handle(&mut self, now: Now, input: HubInput) -> Vec<HubEffect> {
         let mut effects = Vec::new();
         self.expire_due(now, &mut effects);
@@ -212,7 +243,6 @@ impl Hub {
             HubInput::Admin { id, command } => {
                 self.execute_admin(now, id, command, &mut effects);
             }
-            HubInput::Horizon(horizon) => self.horizon = horizon,
             HubInput::UserListWanted(session) => self.send_user_list(session, &mut effects),
             HubInput::Disconnected(session) => self.remove_session(session),
             HubInput::Tick => {}
@@ -228,78 +258,23 @@ impl Hub {
         presence.into_iter().chain(expiry).min()
     }
 
-    fn answer_request(
-        &mut self,
-        now: Now,
-        session: SessionId,
-        (cid, request): DecodedRequest,
-        effects: &mut Vec<HubEffect>,
-    ) {
-        let Some(user) = self.sessions.user(session) else { return };
-        let origin = Origin::Request { session, cid: cid.clone() };
-        let read = |viewer, query| HubEffect::Read { session, viewer, cid: cid.clone(), query };
-        let refusal = match request {
-            Ok(Request::Post(post)) => {
-                let entry = self.post(now, user, cid, post);
-                return effects.push(HubEffect::Propose { origin, entry });
-            }
-            Ok(Request::Delete(id)) => {
-                let entry = Entry::Delete { id, by: user, cid };
-                return effects.push(HubEffect::Propose { origin, entry });
-            }
-            Ok(Request::History(query)) => {
-                return effects.push(read(user, ReadRequest::History(query)));
-            }
-            Ok(Request::SearchHistory(query)) => {
-                return effects.push(read(user, ReadRequest::Search(query)));
-            }
-            Ok(Request::LocalSearch) => return,
-            // The session sends PONG: only it knows what has been sent.
-            Ok(Request::Ping(up_to)) => {
-                if let Some(up_to) = up_to {
-                    self.record_delivery(session, up_to, effects);
-                }
-                return;
-            }
-            Ok(Request::Exit) => return self.close_session(session, effects),
-            Ok(_) => Refusal::UnknownAction,
-            Err(refusal) => refusal,
-        };
-        let is_fatal = matches!(refusal.code(), ErrorCode::FrameTooLong | ErrorCode::Flooding);
-        send_error(session, cid, &refusal, effects);
-        if is_fatal {
-            let (to, event) =
-                (SessionSet::One(session), Event::Closing(ErrorReply::new(&refusal, None)));
-            effects.push(HubEffect::Send { to, event });
-            self.close_session(session, effects);
-        }
-    }
-
     fn close_session(&mut self, session: SessionId, effects: &mut Vec<HubEffect>) {
         self.remove_session(session);
         effects.push(HubEffect::Close(session));
     }
 
     fn remove_session(&mut self, session: SessionId) {
-        self.pending_registrations.remove_session(session);
         if let Some(user) = self.sessions.remove(session) {
             self.presence.on_leave(user);
         }
     }
 
-    /// The sessions of a message's author and recipients.
-    fn audience_sessions(&self, author: &UserId, audience: &Audience) -> SessionSet {
-        match viewers(author, audience.recipients()) {
-            None if audience.room().is_some() => {
-                SessionSet::Only { viewers: Arc::default(), sessions: Vec::new() }
-            }
-            None => SessionSet::All,
-            Some(users) => {
-                let viewers: Arc<[UserId]> = users.cloned().collect();
-                let sessions =
-                    viewers.iter().flat_map(|user| self.sessions.sessions_of(user)).collect();
-                SessionSet::Only { viewers, sessions }
-            }
+    /// The sessions of those who may see an event.
+    fn viewer_sessions(&self, viewers: &Viewers) -> SessionSet {
+        match (viewers, self.rooms.viewers(viewers)) {
+            (_, None) => SessionSet::All,
+            (Viewers::Room { .. }, Some(members)) => SessionSet::Members(members),
+            (_, Some(users)) => SessionSet::Users(users),
         }
     }
 }

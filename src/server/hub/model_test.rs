@@ -8,7 +8,8 @@ use proptest::prelude::*;
 use super::harness::{HubHarness, post};
 use super::*;
 use crate::protocol::id::MessageId;
-use crate::protocol::request::{Dialect, PostKind};
+use crate::protocol::message::Audience;
+use crate::protocol::request::{Dialect, PostKind, Request};
 
 #[derive(Debug, Clone)]
 enum Step {
@@ -166,8 +167,11 @@ impl Model {
                 prop_assert!(!self.messages.contains_key(&message.id), "an id was allocated twice");
                 let mut audience: BTreeSet<_> = self.online.clone().into_iter().collect();
                 audience.retain(|(_, user)| {
-                    message.sender == *user
-                        || message.audience.recipients().is_none_or(|named| named.contains(user))
+                    let is_named = match &message.audience {
+                        Audience::Only(named) => named.contains(user),
+                        Audience::Everyone | Audience::Room(_) => true,
+                    };
+                    message.sender == *user || is_named
                 });
                 let audience: BTreeSet<_> =
                     audience.into_iter().map(|(session, _)| session).collect();

@@ -1,7 +1,8 @@
 //! Where the entries that the hub proposes come from.
 
-use super::SessionId;
-use crate::protocol::id::{Cid, MessageId, UserId};
+use super::{NewSession, SessionId};
+use crate::protocol::id::{Cid, MessageId};
+use crate::server::admin::AdminCommand;
 
 /// Identifies an administrator's command that waits for its reply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -15,10 +16,20 @@ pub enum Origin {
     Request { session: SessionId, cid: Option<Cid> },
     /// A temporary message was due.
     Expiry(MessageId),
-    /// A new ID is registered; its logins are pending.
-    Register(UserId),
-    /// An administrator's command; `success` is the text of the reply.
-    Admin { id: AdminRequestId, success: String },
+    /// The login of a new user.
+    Login(NewSession),
+    /// An administrator's command.
+    Admin { id: AdminRequestId, command: AdminCommand },
     /// Nothing depends on the outcome.
     NoReply,
+}
+
+impl Origin {
+    /// The session whose request it was.
+    pub(super) fn session(&self) -> Option<SessionId> {
+        match self {
+            Self::Request { session, .. } => Some(*session),
+            Self::Expiry(_) | Self::Login(_) | Self::Admin { .. } | Self::NoReply => None,
+        }
+    }
 }

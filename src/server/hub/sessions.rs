@@ -1,11 +1,11 @@
-//! The logged-in sessions, the registered IDs, and the issuing of new IDs.
+//! The logged-in sessions, the IDs of guests, and a copy of which IDs are registered.
+//!
+//! The log decides who gets an ID. The copy follows its outcomes, and lets registered users log in while the
+//! log cannot be written to.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::net::IpAddr;
 use std::sync::Arc;
-
-use rand::RngExt;
-use rand::rngs::StdRng;
 
 use super::SessionId;
 use super::confusables::ConfusableNames;
@@ -13,7 +13,7 @@ use crate::protocol::id::{Name, UserId};
 use crate::protocol::limits::ORIGINAL_FRAME_BYTES;
 use crate::protocol::request::Dialect;
 use crate::server::limits;
-use crate::store::{BanTarget, network_contains};
+use crate::store::{BanTarget, IdHolder, candidate_id, network_contains};
 
 /// The SHA-256 of a client's public key, which identifies the client across connections.
 pub type KeyHash = [u8; 32];
@@ -45,32 +45,34 @@ pub(super) struct Sessions {
     by_user: BTreeMap<UserId, BTreeSet<SessionId>>,
     /// The registered IDs of each key, oldest first.
     ids_by_key: HashMap<KeyHash, Vec<UserId>>,
-    keys_by_id: HashMap<UserId, KeyHash>,
-    issued: IssuedIds,
-    names: ConfusableNames,
+    registered: HashSet<UserId>,
+    registered_names: ConfusableNames,
     /// The online users without a key.
     guests: Arc<BTreeSet<UserId>>,
+    guest_names: ConfusableNames,
+    guest_ids: GuestIds,
 }
 
+/// A logged-in session.
 #[derive(Debug)]
-struct SessionEntry {
-    user: UserId,
-    dialect: Dialect,
-    peer: PeerInfo,
+pub(super) struct SessionEntry {
+    pub(super) user: UserId,
+    pub(super) dialect: Dialect,
+    pub(super) peer: PeerInfo,
+    /// See [`Login::quiet`](crate::protocol::request::Login::quiet).
+    pub(super) quiet: bool,
 }
 
 impl Sessions {
-    /// `registered` are the IDs that belong to keys. `retired` are other IDs that must not be issued
-    /// again.
+    /// `registered` are the IDs that belong to keys. `retired` are other IDs that guests must not get.
     pub(super) fn new(registered: &[(UserId, KeyHash)], retired: &[UserId]) -> Self {
         let mut sessions = Self::default();
         for (user, key) in registered {
-            sessions.bind(user, *key);
-            sessions.names.add(user);
-            sessions.issued.reserve(user);
+            sessions.on_registered(user, *key);
         }
-        for user in retired {
-            sessions.issued.reserve(user);
+        // Older logs gave any number to keys and guests.
+        for user in registered.iter().map(|(user, _)| user).chain(retired) {
+            sessions.guest_ids.reserve(user);
         }
         sessions
     }
@@ -80,83 +82,71 @@ impl Sessions {
         key.and_then(|key| self.ids_by_key.get(&key)).map_or(&[], Vec::as_slice)
     }
 
-    /// The key that an ID is registered for.
-    pub(super) fn key_of(&self, user: &UserId) -> Option<KeyHash> {
-        self.keys_by_id.get(user).copied()
+    /// A new ID is registered for a key.
+    pub(super) fn on_registered(&mut self, user: &UserId, key: KeyHash) {
+        self.registered.insert(user.clone());
+        self.ids_by_key.entry(key).or_default().push(user.clone());
+        user.parse_name().iter().for_each(|name| self.registered_names.add(name));
     }
 
-    /// Issues a new, unique ID.
-    pub(super) fn issue_id(&mut self, name: &Name, rng: &mut StdRng) -> UserId {
-        let user = self.issued.issue(name, rng);
-        self.names.add(&user);
-        let (online, registered) = (&self.by_user, &self.keys_by_id);
-        self.issued.prune_oldest(|old| {
-            *old == user || online.contains_key(old) || registered.contains_key(old)
+    /// A registered ID belongs to another key.
+    pub(super) fn on_rebound(&mut self, user: &UserId, from: KeyHash, to: KeyHash) {
+        self.ids_by_key.entry(from).or_default().retain(|id| id != user);
+        self.ids_by_key.entry(to).or_default().push(user.clone());
+    }
+
+    /// The name of an online guest that `name` could be mistaken for.
+    pub(super) fn similar_guest(&self, name: &Name) -> Option<&Name> {
+        self.guest_names.confusable_with(name)
+    }
+
+    /// Another name in use that `name` could be mistaken for.
+    pub(super) fn similar_name(&self, name: &Name) -> Option<&Name> {
+        self.similar_guest(name).or_else(|| self.registered_names.confusable_with(name))
+    }
+
+    /// Issues a unique ID for a guest.
+    pub(super) fn issue_guest_id(&mut self, name: &Name, draw: u64) -> UserId {
+        let user = self.guest_ids.issue(name, draw);
+        self.guest_names.add(name);
+        let (online, registered) = (&self.by_user, &self.registered);
+        self.guest_ids.prune_oldest(|old| {
+            *old == user || online.contains_key(old) || registered.contains(old)
         });
         user
     }
 
-    /// Registers an ID for a key; a previous key loses it.
-    pub(super) fn bind(&mut self, user: &UserId, key: KeyHash) {
-        self.detach_key(user);
-        self.ids_by_key.entry(key).or_default().push(user.clone());
-        self.keys_by_id.insert(user.clone(), key);
-    }
-
-    /// Undoes [`bind`](Self::bind) for an ID that could not be written to the log. The ID is not issued
-    /// again.
-    pub(super) fn unbind(&mut self, user: &UserId) {
-        self.detach_key(user);
-        self.names.remove(user);
-    }
-
-    /// Another name in use that `name` could be mistaken for.
-    pub(super) fn confusable_with(&self, name: &Name) -> Option<&Name> {
-        self.names.confusable_with(name)
-    }
-
-    fn detach_key(&mut self, user: &UserId) {
-        let Some(key) = self.keys_by_id.remove(user) else { return };
-        if let Some(own) = self.ids_by_key.get_mut(&key) {
-            own.retain(|id| id != user);
-            if own.is_empty() {
-                self.ids_by_key.remove(&key);
-            }
-        }
-    }
-
-    /// Adds a session. Returns whether it is the user's only one.
-    pub(super) fn add(
-        &mut self,
-        session: SessionId,
-        user: &UserId,
-        dialect: Dialect,
-        peer: PeerInfo,
-    ) -> bool {
-        self.by_id.insert(session, SessionEntry { user: user.clone(), dialect, peer });
-        let own = self.by_user.entry(user.clone()).or_default();
-        own.insert(session);
-        let is_first = own.len() == 1;
-        if is_first && !self.is_registered(user) {
+    /// Adds a session. Returns whether the user has come: is listed now, but was not before.
+    pub(super) fn add(&mut self, session: SessionId, entry: SessionEntry) -> bool {
+        let (user, quiet) = (entry.user.clone(), entry.quiet);
+        let has_come = !quiet && !self.is_listed(&user);
+        self.by_id.insert(session, entry);
+        if !self.is_registered(&user) {
             Arc::make_mut(&mut self.guests).insert(user.clone());
         }
-        is_first
+        self.by_user.entry(user).or_default().insert(session);
+        has_come
     }
 
-    /// Removes a session. Returns the user if that was the last of the user's sessions.
+    /// Removes a session. Returns the user if the user has left: was listed before, but is not now.
     pub(super) fn remove(&mut self, session: SessionId) -> Option<UserId> {
-        let SessionEntry { user, .. } = self.by_id.remove(&session)?;
+        let SessionEntry { user, quiet, .. } = self.by_id.remove(&session)?;
         let own = self.by_user.get_mut(&user)?;
         own.remove(&session);
-        if !own.is_empty() {
-            return None;
+        if own.is_empty() {
+            self.by_user.remove(&user);
+            if !self.is_registered(&user) {
+                user.parse_name().iter().for_each(|name| self.guest_names.remove(name));
+                Arc::make_mut(&mut self.guests).remove(&user);
+            }
         }
-        self.by_user.remove(&user);
-        if !self.keys_by_id.contains_key(&user) {
-            self.names.remove(&user);
-            Arc::make_mut(&mut self.guests).remove(&user);
-        }
-        Some(user)
+        (!quiet && !self.is_listed(&user)).then_some(user)
+    }
+
+    /// Whether the user has a session that is not quiet.
+    fn is_listed(&self, user: &UserId) -> bool {
+        let mut sessions = self.sessions_of(user);
+        sessions.any(|session| self.by_id.get(&session).is_some_and(|entry| !entry.quiet))
     }
 
     /// The user of a session, if it is logged in.
@@ -170,7 +160,7 @@ impl Sessions {
 
     /// Whether the ID belongs to a key; all others are guests.
     pub(super) fn is_registered(&self, user: &UserId) -> bool {
-        self.keys_by_id.contains_key(user)
+        self.registered.contains(user)
     }
 
     pub(super) fn guests_among(&self, users: &BTreeSet<UserId>) -> Vec<UserId> {
@@ -184,7 +174,7 @@ impl Sessions {
 
     /// The number of online users and the number of registered IDs.
     pub(super) fn count(&self) -> (usize, usize) {
-        (self.by_user.len(), self.keys_by_id.len())
+        (self.by_user.len(), self.registered.len())
     }
 
     /// All sessions, with their users and peers.
@@ -207,43 +197,36 @@ impl Sessions {
         // With quotation marks and a comma, an ID takes at least nine bytes.
         let max_users = ORIGINAL_FRAME_BYTES / 9;
         let own = self.by_id.get(&session).map(|entry| &entry.user);
-        let others = self.by_user.keys().filter(|user| Some(*user) != own);
+        let others = self.by_user.keys().filter(|user| Some(*user) != own && self.is_listed(user));
         others.take(max_users).cloned().collect()
     }
 }
 
-/// The latest [`limits::RETIRED_IDS`] issued IDs, and all older ones that are still in use.
+/// The latest [`limits::RETIRED_IDS`] IDs that guests got or must not get, and all older ones in use.
 #[derive(Debug, Default)]
-struct IssuedIds {
+struct GuestIds {
     ids: HashSet<UserId>,
     order: VecDeque<UserId>,
-    count_by_name: HashMap<String, u32>,
 }
 
-impl IssuedIds {
-    /// Marks an ID as issued.
-    fn reserve(&mut self, user: &UserId) {
-        if self.ids.insert(user.clone()) {
+impl GuestIds {
+    /// Returns whether the ID was free.
+    fn reserve(&mut self, user: &UserId) -> bool {
+        let is_free = self.ids.insert(user.clone());
+        if is_free {
             self.order.push_back(user.clone());
-            *self.count_by_name.entry(user.name().to_owned()).or_default() += 1;
         }
+        is_free
     }
 
-    /// Issues an ID of four random digits, with one digit more each time half of a name's numbers are
-    /// used.
-    fn issue(&mut self, name: &Name, rng: &mut StdRng) -> UserId {
-        let n_used = self.count_by_name.entry(name.as_str().to_owned()).or_default();
-        let mut numbers = 0..10_000_u32;
-        while *n_used >= numbers.end / 2 && numbers.end < 1_000_000_000 {
-            numbers = numbers.end..numbers.end * 10;
-        }
-        *n_used += 1;
+    fn issue(&mut self, name: &Name, draw: u64) -> UserId {
+        let mut tries = 0;
         loop {
-            let user = UserId::new(name, rng.random_range(numbers.clone()));
-            if self.ids.insert(user.clone()) {
-                self.order.push_back(user.clone());
+            let user = candidate_id(name, IdHolder::Guest, draw, tries);
+            if self.reserve(&user) {
                 return user;
             }
+            tries += 1;
         }
     }
 
@@ -257,29 +240,5 @@ impl IssuedIds {
             return;
         }
         self.ids.remove(&oldest);
-        if let Some(used) = self.count_by_name.get_mut(oldest.name()) {
-            *used -= 1;
-            if *used == 0 {
-                self.count_by_name.remove(oldest.name());
-            }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use rand::SeedableRng;
-
-    use super::*;
-
-    #[test]
-    fn issued_ids_are_unique_and_grow_when_half_are_used() {
-        let mut issued = IssuedIds::default();
-        let mut rng = StdRng::seed_from_u64(1);
-        let name = "Bob".parse().unwrap();
-        let ids: Vec<_> = (0..5_001).map(|_| issued.issue(&name, &mut rng).to_string()).collect();
-        assert!(ids.iter().take(5_000).all(|id| id.len() == "Bob_1234".len()));
-        assert_eq!(ids[5_000].len(), "Bob_12345".len());
-        assert_eq!(ids.iter().collect::<HashSet<_>>().len(), ids.len());
     }
 }

@@ -5,13 +5,15 @@ use std::time::Duration;
 
 use super::harness::{HubHarness, PLAIN, direct_to, local_peer, post, reply_to};
 use super::*;
-use crate::protocol::error::Refusal;
+use crate::protocol::error::{ErrorCode, Refusal};
 use crate::protocol::event::Deleted;
 use crate::protocol::id::MessageId;
-use crate::protocol::message::MessageKind;
-use crate::protocol::request::{Dialect, PostKind};
+use crate::protocol::message::{Audience, MessageKind};
+use crate::protocol::query::HistoryRange;
+use crate::protocol::request::{Dialect, PostKind, Request};
 use crate::server::limits;
-use crate::store::{Reader as _, Retention, Store as _, View};
+use crate::store::tests::{page, sweep};
+use crate::store::{Retention, Store as _, View};
 
 #[test]
 fn login_gets_welcome_and_user_list() {
@@ -93,7 +95,7 @@ fn message_is_sent_to_audience_and_author() {
 
     harness.request_with_cid(2, Some("c-1"), Ok(post(direct_to(&[&ann, &kim]), PLAIN)));
     let (to, message) = harness.take_posted();
-    assert_eq!((to, message.sender), (vec![2, 1, 3], bob));
+    assert_eq!((to, message.sender), (vec![1, 2, 3], bob));
     assert_eq!(message.cid.unwrap().to_string(), "c-1");
 }
 
@@ -171,7 +173,7 @@ fn reply_audience_stays_within_original_audience() {
     for wanted in [Audience::Everyone, direct_to(&[&ann, &bob, &kim])] {
         harness.request(2, post(wanted, reply_to(private.id)));
         let (to, message) = harness.take_posted();
-        assert_eq!((to, message.audience), (vec![2, 1, 3], direct_to(&[&ann, &kim])));
+        assert_eq!((to, message.audience), (vec![1, 2, 3], direct_to(&[&ann, &kim])));
     }
     harness.request(2, post(direct_to(&[&ann]), reply_to(private.id)));
     assert_eq!(harness.take_posted().1.audience, direct_to(&[&ann]));
@@ -198,8 +200,9 @@ fn direct_message_is_kept_until_delivered() {
     let is_kept = |harness: &mut HubHarness| {
         harness.wait(Duration::from_hours(1));
         let (now, mut reader) = (harness.millis(), harness.store.open_reader().unwrap());
-        harness.store.sweep(now, Retention::Days(0)).unwrap();
-        reader.around(View { viewer: &bob, now }, private.id, 0).unwrap().is_some()
+        sweep(&mut harness.store, now, Retention::Days(0));
+        let (view, range) = (View { viewer: &bob, now }, HistoryRange::Around(private.id));
+        page(&mut reader, view, range, 1).is_ok()
     };
     assert!(is_kept(&mut harness));
     harness.join_with_key(2, "Bob", Some([2; 32]));
@@ -217,7 +220,7 @@ fn direct_message_is_kept_until_delivered() {
     harness.request(2, Request::Ping(Some(again.head)));
     harness.wait(Duration::from_hours(1));
     let now = harness.millis();
-    harness.store.sweep(now, Retention::Days(0)).unwrap();
+    sweep(&mut harness.store, now, Retention::Days(0));
     assert_eq!(harness.store.snapshot().unwrap().size.messages, 0);
 }
 
@@ -274,7 +277,7 @@ fn temporary_message_expires_once_and_on_time() {
     assert_eq!(harness.take_posted().0, [1, 2]);
     harness.wait(Duration::from_millis(1));
     let expired = Event::Expired { seq: Seq(3), id: message.id };
-    assert_eq!(harness.take_sent(), [(2, expired.clone()), (1, expired)]);
+    assert_eq!(harness.take_sent(), [(1, expired.clone()), (2, expired)]);
     harness.request(1, post(Audience::Everyone, reply_to(message.id)));
     assert_eq!(harness.take_error(1), ErrorCode::UnknownMessage);
     harness.wait(Duration::from_hours(1));
@@ -356,6 +359,42 @@ fn short_visit_is_not_announced() {
     assert_eq!(harness.take_presence(), []);
     harness.disconnect(4);
     assert_eq!(harness.take_presence(), presence_events(&[1], &[], &[&bob]));
+}
+
+#[test]
+fn quiet_session_is_not_announced() {
+    let mut harness = HubHarness::new();
+    let tom = harness.join(1, "Tom", Dialect::Original);
+    let log_in = |harness: &mut HubHarness, session, quiet| {
+        let original = Login::original("Bob".to_owned());
+        let login = Login { dialect: Dialect::Extended, quiet, ..original };
+        let (session, peer) = (SessionId(session), local_peer(Some([2; 32])));
+        harness.take_sent();
+        harness.handle(HubInput::Login { session, login, peer });
+        harness.wait(limits::PRESENCE_INTERVAL * 2);
+        harness.take_sent()
+    };
+    let leave = |harness: &mut HubHarness, session| {
+        harness.disconnect(session);
+        harness.wait(limits::PRESENCE_INTERVAL * 2);
+        harness.take_sent()
+    };
+    let sent = log_in(&mut harness, 2, true);
+    assert!(sent.iter().all(|(session, _)| *session == 2), "nobody is told: {sent:?}");
+    let bob = harness.hub.sessions.user(SessionId(2)).unwrap();
+    harness.request(2, post(direct_to(&[&tom]), PLAIN));
+    assert_eq!(harness.take_posted().0, [1, 2], "it sends and receives");
+    let list_of_tom = |users: &[&UserId]| {
+        let users = users.iter().map(|user| (*user).clone()).collect();
+        (1, Event::Users(users))
+    };
+    let sent = log_in(&mut harness, 3, false);
+    assert!(sent.contains(&list_of_tom(&[&bob])), "a second session is: {sent:?}");
+    assert_eq!(leave(&mut harness, 2), [], "a quiet one leaves");
+    log_in(&mut harness, 4, true);
+    let sent = leave(&mut harness, 3);
+    assert!(sent.contains(&list_of_tom(&[])), "only quiet ones are left: {sent:?}");
+    assert_eq!(leave(&mut harness, 4), []);
 }
 
 #[test]

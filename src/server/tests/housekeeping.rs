@@ -11,12 +11,10 @@ use super::*;
 use crate::protocol::message::{Audience, MessageKind, Millis};
 use crate::protocol::query::SearchQuery;
 use crate::protocol::text::SafeText;
-use crate::server::queries::{self, SearchJob};
+use crate::server::queries::SearchJob;
 use crate::store::sqlite::SqliteStore;
 use crate::store::tests::memory::MemoryReader;
-use crate::store::{
-    Entry, LogSnapshot, NewMessage, Outcome, ScrubOutcome, StoreError, SweepReport,
-};
+use crate::store::{Entry, LogSnapshot, NewMessage, Outcome, ScrubOutcome, StoreError};
 
 const MINUTE: Duration = Duration::from_mins(1);
 const DAY: Duration = Duration::from_hours(24);
@@ -48,12 +46,9 @@ impl Store for RecordingStore {
     }
 
     fn apply(&mut self, now: Millis, batch: &[Entry]) -> Result<Vec<Outcome>, StoreError> {
+        let sweeps = batch.iter().filter(|entry| matches!(entry, Entry::Retain(_))).count();
+        self.calls.lock().unwrap().sweeps += sweeps;
         self.store.apply(now, batch)
-    }
-
-    fn sweep(&mut self, now: Millis, retention: Retention) -> Result<SweepReport, StoreError> {
-        self.calls.lock().unwrap().sweeps += 1;
-        self.store.sweep(now, retention)
     }
 
     fn scrub(&mut self) -> Result<ScrubOutcome, StoreError> {
@@ -234,18 +229,15 @@ async fn slow_searches_delay_neither_scrubs_nor_writes() {
             let searchers = log.searchers.clone();
             tasks.spawn(async move {
                 loop {
-                    let job = SearchJob {
-                        viewer: "Bob_0001".parse().unwrap(),
-                        now: clock().millis(),
-                        cid: None,
-                        query: SearchQuery {
-                            pattern: "1[01]{390}[^01]".to_owned(),
-                            ..SearchQuery::default()
-                        },
-                        cancelled: CancellationToken::new(),
-                        deadline: queries::search_deadline(),
-                    };
-                    searchers.read(move |reader| job.run(reader, |_| {})).await.unwrap();
+                    let pattern = "1[01]{390}[^01]".to_owned();
+                    let query = SearchQuery { pattern, ..SearchQuery::default() };
+                    let (viewer, now) = ("Bob_0001".parse().unwrap(), clock().millis());
+                    let mut next =
+                        Some(SearchJob::new(viewer, now, None, query, CancellationToken::new()));
+                    while let Some(job) = next {
+                        let turn = searchers.read(move |reader| job.run_turn(reader, |_| {}));
+                        next = turn.await.unwrap();
+                    }
                 }
             })
         })

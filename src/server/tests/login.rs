@@ -62,6 +62,31 @@ async fn only_login_is_accepted_before_login() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn login_that_ends_before_its_id_is_on_disk_leaves_nobody_online() {
+    let mut store = MemoryStore::default();
+    let (retention, delay) = (Retention::Forever, Duration::from_secs(1));
+    let mut harness = ServerHarness::with_disk_delay(store.clone(), None, retention, delay);
+    let login = |name: &str| json!({"action": "LOGIN", "protocol": 1, "username": name});
+    let mut bob = harness.connect_with_key(65_536, Some([7; 32]));
+    bob.send(&login("Bob")).await;
+    bob.expect("action", "LOGIN").await;
+    drop(bob);
+    tokio::time::sleep(10 * delay).await;
+    let mut ann = harness.connect(65_536);
+    ann.send(&login("Ann")).await;
+    ann.expect("action", "LOGIN").await;
+    ann.expect("status", "SUCCESS").await;
+    assert_eq!(ann.expect("action", "ACTIVE_CLIENT").await["receiver"], json!([]));
+    let joined = ann.wait_for("action", "PRESENCE").await;
+    assert_eq!(joined["joined"].as_array().unwrap().len(), 1, "only Ann: {joined}");
+    let registered = store.snapshot().unwrap().registered;
+    assert_eq!(registered.len(), 1, "the ID stays registered");
+    let bob = harness.connect_with_key(65_536, Some([7; 32]));
+    ServerHarness::log_in(bob, "Bob").await;
+    assert_eq!(store.snapshot().unwrap().registered, registered);
+}
+
+#[tokio::test(start_paused = true)]
 async fn every_request_is_answered_and_second_login_is_refused() {
     let mut harness = ServerHarness::start();
     let mut bob = harness.join("Bob").await;

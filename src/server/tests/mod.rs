@@ -92,9 +92,11 @@ impl ServerHarness {
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
         let snapshot = store.snapshot().unwrap();
         let (readers, read_queue) = worker::read_queue();
+        let (catch_up, catch_up_queue) = worker::read_queue();
         let (searchers, search_queue) = worker::read_queue();
         let threads = TaskTracker::new();
         threads.spawn(worker::run_reader_task(store.open_reader().unwrap(), read_queue));
+        threads.spawn(worker::run_reader_task(store.open_reader().unwrap(), catch_up_queue));
         threads.spawn(worker::run_reader_task(store.open_reader().unwrap(), search_queue));
         let (writer, write_queue) = worker::write_queue();
         threads.spawn(worker::run_writer_task(store, write_queue, async move || {
@@ -102,10 +104,10 @@ impl ServerHarness {
                 tokio::time::sleep(disk_delay).await;
             }
         }));
-        let log = LogHandles { writer, readers: readers.clone(), searchers };
+        let log = LogHandles { writer, readers, catch_up: catch_up.clone(), searchers };
         let changes = Arc::<LogChanges>::default();
         let housekeeping = Housekeeping {
-            log: log.clone(),
+            writer: log.writer.clone(),
             hub: hub.clone(),
             changes: Arc::clone(&changes),
             retention,
@@ -123,7 +125,7 @@ impl ServerHarness {
         tasks.spawn(hub_task.run(commands, clock, changes, stop.clone()));
         let context = SessionContext {
             hub,
-            readers,
+            catch_up,
             tail,
             clock,
             rate_limiter: rates.map(|rates| Arc::new(RateLimiter::new(rates))),

@@ -4,7 +4,7 @@
 use super::*;
 use crate::protocol::message::{Audience, MessageKind};
 use crate::protocol::text::SafeText;
-use crate::store::{Entry, NewMessage, Outcome};
+use crate::store::{Entry, InviteRule, NewMessage, NewUser, Outcome};
 
 const ANN: KeyHash = [1; 32];
 
@@ -12,7 +12,13 @@ const ANN: KeyHash = [1; 32];
 fn restarted() -> (ServerHarness, String) {
     let mut store = MemoryStore::default();
     let ann: UserId = "Ann_1234".parse().unwrap();
-    let register = Entry::Register { user: ann.clone(), key: ANN, invite: None };
+    let register = Entry::Register(NewUser {
+        name: "Ann".parse().unwrap(),
+        key: ANN,
+        invite: InviteRule::NotRequired,
+        similar_guest: None,
+        draw: 617,
+    });
     let post = Entry::Post(NewMessage {
         sender: ann,
         guest: false,
@@ -24,7 +30,7 @@ fn restarted() -> (ServerHarness, String) {
         cid: None,
     });
     let outcomes = store.apply(clock().millis(), &[register, post]).unwrap();
-    let [Outcome::Registered, Outcome::Posted(message)] = outcomes.as_slice() else {
+    let [Outcome::Registered { .. }, Outcome::Posted(message)] = outcomes.as_slice() else {
         panic!("{outcomes:?}")
     };
     (ServerHarness::with_store(store, None), message.id.to_string())

@@ -1,7 +1,12 @@
 //! History pages and searches.
 
-use super::super::queries::ActiveSearches;
+use super::super::queries::{self, ActiveSearches, SearchJob};
+use super::super::tail::PendingRead;
 use super::*;
+use crate::protocol::message::{Audience, MessageKind, Millis};
+use crate::protocol::query::{HistoryQuery, HistoryRange, SearchQuery};
+use crate::protocol::text::SafeText;
+use crate::store::{Entry, NewMessage};
 
 #[tokio::test(start_paused = true)]
 async fn history_is_paged_and_search_finds_matches() {
@@ -140,4 +145,101 @@ async fn failed_read_can_be_repeated() {
     std::fs::write(&wal, bytes).unwrap();
     ann.send(&json!({"action": "HISTORY", "cid": "again"})).await;
     assert_eq!(ann.expect("cid", "again").await["messages"][0]["content"], "one");
+}
+
+#[tokio::test(start_paused = true)]
+async fn heavy_pages_slow_down_only_the_one_who_asks() {
+    const PAGES: usize = 30;
+    let mut harness = ServerHarness::with_rates(limits::DEFAULT_RATES);
+    let (mut ann, mut bob) = (harness.join("Ann").await, harness.join("Bob").await);
+    let text = "x".repeat(CONTENT_CHARACTERS);
+    for _ in 0..100 {
+        ann.post(&text).await;
+        ann.expect("content", &text).await;
+        bob.expect("content", &text).await;
+    }
+    let start = monotonic_now();
+    let mut bytes = 0;
+    for n in 0..PAGES {
+        ann.send(&json!({"action": "HISTORY", "cid": "heavy"})).await;
+        let page = ann.expect("cid", "heavy").await;
+        bytes += page.to_string().len();
+        let before = monotonic_now();
+        bob.send(&json!({"action": "HISTORY", "before": 2, "cid": n.to_string()})).await;
+        bob.expect("cid", &n.to_string()).await;
+        assert_eq!(before.elapsed(), Duration::ZERO, "another user's page");
+    }
+    let (burst, rate) = (limits::ANSWER_RATE.burst as usize, limits::ANSWER_RATE.per_second);
+    let page = bytes / PAGES;
+    let expected = Duration::from_secs((bytes - page - burst) as u64) / rate;
+    assert!(start.elapsed() >= expected, "{:?}, {expected:?}", start.elapsed());
+    assert!(start.elapsed() < 2 * expected, "{:?}, {expected:?}", start.elapsed());
+}
+
+/// A history or search request of a session that has no connection.
+fn pending_read(queue: &Arc<SendQueue>) -> Arc<PendingRead> {
+    assert!(queue.begin_request(true).now_or_never().is_some());
+    let (tail, bob) = (Arc::new(Tail::new(Seq(0))), "Bob_1234".parse().unwrap());
+    Arc::new(PendingRead::new(tail, Arc::clone(queue), bob, Dialect::Extended))
+}
+
+fn search_job(query: SearchQuery) -> SearchJob {
+    SearchJob::new("Bob_1234".parse().unwrap(), 0, None, query, CancellationToken::new())
+}
+
+#[tokio::test]
+async fn reads_of_an_ended_session_are_dropped() {
+    let (readers, queue) = worker::read_queue();
+    let session = Arc::new(SendQueue::default());
+    let connection = session.abandon_on_drop();
+    let query = HistoryQuery { conversation: None, range: HistoryRange::Latest };
+    let (bob, request) = ("Bob_1234".parse().unwrap(), hub::ReadRequest::History(query));
+    let page = queries::answer_read(readers.clone(), bob, 0, None, request, pending_read(&session));
+    let job = search_job(SearchQuery { pattern: "x".to_owned(), ..SearchQuery::default() });
+    let search = queries::search(readers.clone(), job, None, pending_read(&session));
+    let (mut page, mut search) = (Box::pin(page), Box::pin(search));
+    assert!((&mut page).now_or_never().is_none() && (&mut search).now_or_never().is_none());
+    drop(connection);
+    assert!(page.now_or_never().is_some() && search.now_or_never().is_some());
+    drop(readers);
+    worker::run_reader_task(MemoryStore::default().open_reader().unwrap(), queue).await;
+    assert_eq!(session.take_uncharged_answers(), 0, "nothing was answered");
+    assert!(session.begin_request(true).now_or_never().is_some(), "the reads have ended");
+}
+
+#[tokio::test(start_paused = true)]
+async fn searches_take_turns() {
+    let mut store = MemoryStore::default();
+    let post = Entry::Post(NewMessage {
+        sender: "Ann_1234".parse().unwrap(),
+        guest: false,
+        audience: Audience::Everyone,
+        guests: Arc::default(),
+        kind: MessageKind::Plain,
+        content: SafeText::clean(&"x".repeat(CONTENT_CHARACTERS)),
+        at: clock().wall,
+        cid: None,
+    });
+    let count = limits::SEARCH_SLICE_BYTES / CONTENT_CHARACTERS + 10;
+    store.apply(0, &vec![post; count]).unwrap();
+    let (searchers, queue) = worker::read_queue();
+    let reader = worker::run_reader_task(store.open_reader().unwrap(), queue);
+    let sessions = [Arc::new(SendQueue::default()), Arc::new(SendQueue::default())];
+    let query = SearchQuery { pattern: "y".to_owned(), ..SearchQuery::default() };
+    let quick = SearchQuery { after: Some(Millis::MAX), ..query.clone() };
+    let long = search_job(query);
+    let long = queries::search(searchers.clone(), long, None, pending_read(&sessions[0]));
+    let quick = search_job(quick);
+    let quick = queries::search(searchers.clone(), quick, None, pending_read(&sessions[1]));
+    tokio::pin!(long, reader);
+    tokio::select! {
+        biased;
+        () = &mut long => panic!("the other search had to wait for all of this one"),
+        () = quick => {}
+        () = &mut reader => unreachable!("the queue is open"),
+    }
+    tokio::select! {
+        () = long => {}
+        () = reader => unreachable!("the queue is open"),
+    }
 }

@@ -5,34 +5,45 @@
 //! second, and an index would more than double the cost of storing a message.
 
 mod accounts;
+mod annotations;
+mod changes;
+mod checkpoint;
+mod feed;
 mod files;
+mod markers;
+mod migrate;
 mod open;
 mod read;
-mod sweep;
+mod requests;
+mod retain;
+mod rooms;
 mod write;
 
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rusqlite::{
-    Connection, OptionalExtension, Params, Row as SqliteRow, Transaction, TransactionBehavior,
-};
+use rusqlite::{Connection, OptionalExtension, Params, Row as SqliteRow, TransactionBehavior};
 
+use self::checkpoint::{BackgroundCheckpoints, NOOP, PASSIVE, Progress, checkpoint};
 use self::files::OpenFile;
 pub use self::read::SqliteReader;
+use self::requests::RecentRequests;
 use self::write::WriteTxn;
 use super::message_ids::MessageIds;
-use super::row::{parse_message_id, parse_user_id};
+use super::row::{parse_message_id, parse_room, parse_user_id};
 use super::{
-    CheckpointOutcome, Entry, LogSize, LogSnapshot, Outcome, ReadGate, Retention, ScrubOutcome,
-    Store, StoreError, SweepReport,
+    BackgroundWork, CheckpointOutcome, Entry, LogSize, LogSnapshot, Outcome, ReadGate,
+    ScrubOutcome, Store, StoreError,
 };
-use crate::protocol::id::{MessageId, Seq, UserId};
+use crate::protocol::id::{MessageId, RoomName, Seq, UserId};
 use crate::protocol::message::Millis;
 
 /// A checkpoint is due when this many pages of 4 KiB of the write-ahead log are not in the file.
 const CHECKPOINT_PAGES: i64 = 1_000;
+
+/// So many, and the disk is too slow for the load: the writer waits until the checkpoint in the background ends.
+const MAX_PAGES_BEHIND: i64 = 3 * CHECKPOINT_PAGES;
 
 /// A scrub is due each time the write-ahead log has grown by this many pages. It starts from the
 /// beginning after a checkpoint, unless a reader always uses it.
@@ -50,8 +61,7 @@ pub struct SqliteStore {
     db: Connection,
     header: LogHeader,
     ids: MessageIds,
-    /// Where the next sweep begins.
-    next_sweep: Seq,
+    requests: RecentRequests,
     log_file: OpenFile,
     wal_file: OpenFile,
     /// The length of the log file, which never shrinks.
@@ -60,6 +70,8 @@ pub struct SqliteStore {
     wal: WalState,
     /// The length of the write-ahead log, in pages, at which a scrub is due.
     scrub_at: i64,
+    /// `None` if the writer runs all checkpoints itself.
+    background: Option<BackgroundCheckpoints>,
     gate: Arc<ReadGate>,
     /// Whether a write has failed and the state of the disk is unknown; see
     /// [`StoreError::EarlierFailure`].
@@ -97,11 +109,12 @@ impl SqliteStore {
             wal_file: OpenFile::new(files::wal_path(&folder.file))?,
             page_size: db.pragma_query_value(None, "page_size", |row| row.get(0))?,
             wal: WalState::default(),
+            requests: RecentRequests::load(&db, header.head)?,
             db,
             header,
             ids,
-            next_sweep: Seq(0),
             scrub_at: SCRUB_PAGES,
+            background: None,
             gate: Arc::default(),
             failed: false,
             folder,
@@ -135,20 +148,28 @@ impl SqliteStore {
         work: impl FnOnce(&mut WriteTxn<'_>) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         let transaction = self.db.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let mut txn = WriteTxn { db: &transaction, now, header: self.header, ids: self.ids };
-        let done = work(&mut txn)?;
-        let header = txn.header;
-        if header != self.header {
-            write_header(&transaction, header)?;
+        let old = self.header;
+        let mut txn = WriteTxn {
+            db: &transaction,
+            now,
+            header: old,
+            ids: self.ids,
+            requests: &mut self.requests,
+        };
+        let done = work(&mut txn).and_then(|done| txn.finish(old).map(|header| (done, header)));
+        let done = done.and_then(|done| Ok(transaction.commit().map(|()| done)?));
+        match &done {
+            Ok((_, header)) => {
+                self.header = *header;
+                self.requests.trim(header.head);
+            }
+            Err(_) => self.requests.roll_back(old.head),
         }
-        transaction.commit()?;
-        self.header = header;
-        Ok(done)
+        done.map(|(done, _)| done)
     }
 
     fn check_files(&mut self) -> Result<(), StoreError> {
-        let (_, len, copied) = checkpoint(&self.db, "PRAGMA wal_checkpoint(NOOP)")?;
-        self.wal = WalState { len, copied };
+        self.wal = self.wal_state()?;
         self.check_wal_file()?;
         self.log_len = self.log_file.check(self.log_len)?;
         Ok(())
@@ -164,16 +185,39 @@ impl SqliteStore {
         Ok(())
     }
 
-    /// Copies the write-ahead log to the file, if it is long enough and as far as readers allow.
-    fn checkpoint_if_due(&self) -> Result<(), StoreError> {
-        if self.wal.len - self.wal.copied >= CHECKPOINT_PAGES {
-            checkpoint(&self.db, "PRAGMA wal_checkpoint(PASSIVE)")?;
+    fn wal_state(&self) -> Result<WalState, StoreError> {
+        let (_, len, copied) = checkpoint(&self.db, NOOP)?;
+        Ok(WalState { len, copied })
+    }
+
+    /// Copies the write-ahead log to the file, if it is long enough and as far as readers allow. A checkpoint
+    /// in the background leaves what was written meanwhile. Only if that is copied while nothing is written,
+    /// the write-ahead log starts from its beginning.
+    fn checkpoint_if_due(&mut self) -> Result<(), StoreError> {
+        let must_end = self.wal.len - self.wal.copied >= MAX_PAGES_BEHIND;
+        let progress = match &mut self.background {
+            Some(background) => Some(background.poll(must_end)?),
+            None => None,
+        };
+        if progress == Some(Progress::Ended) {
+            self.wal = self.wal_state()?;
         }
-        Ok(())
+        let is_due = self.wal.len - self.wal.copied >= CHECKPOINT_PAGES;
+        match (progress, &mut self.background) {
+            (Some(Progress::Idle | Progress::Ended), Some(background)) if is_due => {
+                background.start()
+            }
+            (Some(Progress::Ended), _) => checkpoint(&self.db, PASSIVE).map(|_| ()),
+            (None, _) if is_due => checkpoint(&self.db, PASSIVE).map(|_| ()),
+            _ => Ok(()),
+        }
     }
 
     /// Empties the write-ahead log, unless a reader uses it.
     fn truncate(&mut self) -> Result<ScrubOutcome, StoreError> {
+        if let Some(background) = &mut self.background {
+            background.poll(true)?;
+        }
         // Other checkpoints do not wait for readers. This one would wait, and block all writing.
         self.db.busy_timeout(Duration::ZERO)?;
         let truncated = checkpoint(&self.db, "PRAGMA wal_checkpoint(TRUNCATE)");
@@ -207,9 +251,14 @@ impl Store for SqliteStore {
                 |row| Ok((message_id_column(row)?, row.get(1)?)),
             )?,
             registered: accounts::read_registered(&db)?,
-            invites: accounts::read_invites(&db)?,
             bans: accounts::read_bans(&db)?,
-            direct_message_users: query_all(&db, DIRECT_MESSAGE_USERS, (), user_id_column)?,
+            rooms: rooms::read_rooms(&db)?,
+            direct_message_users: query_all(
+                &db,
+                "SELECT DISTINCT user FROM direct",
+                (),
+                user_id_column,
+            )?,
         })
     }
 
@@ -219,13 +268,6 @@ impl Store for SqliteStore {
 
     fn apply(&mut self, now: Millis, batch: &[Entry]) -> Result<Vec<Outcome>, StoreError> {
         self.write(now, |txn| batch.iter().map(|entry| txn.apply(entry)).collect())
-    }
-
-    fn sweep(&mut self, now: Millis, retention: Retention) -> Result<SweepReport, StoreError> {
-        let from = self.next_sweep;
-        let (report, next) = self.write(now, |txn| txn.sweep(retention, from))?;
-        self.next_sweep = next;
-        Ok(report)
     }
 
     fn scrub(&mut self) -> Result<ScrubOutcome, StoreError> {
@@ -253,20 +295,16 @@ impl Store for SqliteStore {
         Ok(CheckpointOutcome::ScrubDue)
     }
 
+    fn run_checkpoints_in_background(&mut self) -> Result<Option<BackgroundWork>, StoreError> {
+        let (background, work) = BackgroundCheckpoints::open(&self.folder.file)?;
+        self.background = Some(background);
+        Ok(Some(work))
+    }
+
     fn read_gate(&self) -> Arc<ReadGate> {
         Arc::clone(&self.gate)
     }
 }
-
-/// Each distinct reader but '', found by jumping through the index instead of reading every row.
-const DIRECT_MESSAGE_USERS: &str = "
-    WITH RECURSIVE each (reader) AS (
-        SELECT min(reader) FROM feed WHERE reader > ''
-        UNION ALL
-        SELECT (SELECT min(feed.reader) FROM feed WHERE feed.reader > each.reader)
-        FROM each WHERE each.reader IS NOT NULL
-    )
-    SELECT reader FROM each WHERE reader IS NOT NULL";
 
 /// The sequence number that the message with this id has, or had.
 fn seq_of(db: &Connection, ids: MessageIds, id: MessageId) -> Result<Option<Seq>, StoreError> {
@@ -302,23 +340,6 @@ fn read_size(db: &Connection) -> Result<LogSize, StoreError> {
     Ok(LogSize { messages: messages.cast_unsigned(), bytes: bytes.cast_unsigned() })
 }
 
-fn write_header(db: &Transaction<'_>, log: LogHeader) -> Result<(), StoreError> {
-    db.prepare_cached("UPDATE log SET head = ?1, clock = ?2, horizon = ?3")?.execute((
-        seq_to_sql(log.head),
-        log.clock,
-        seq_to_sql(log.horizon),
-    ))?;
-    Ok(())
-}
-
-/// Runs a checkpoint. Returns whether it was blocked (1 if so), how many pages the write-ahead log has,
-/// and how many of them were copied to the file.
-fn checkpoint(db: &Connection, sql: &str) -> Result<(i64, i64, i64), StoreError> {
-    let row =
-        db.prepare_cached(sql)?.query_row((), |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
-    Ok(row)
-}
-
 /// Reads all rows of a statement.
 fn query_all<T>(
     db: &Connection,
@@ -337,6 +358,25 @@ fn query_all<T>(
 
 fn message_id_column(row: &SqliteRow<'_>) -> Result<MessageId, StoreError> {
     parse_message_id(row.get(0)?)
+}
+
+fn optional_id_column(row: &SqliteRow<'_>, column: usize) -> Result<Option<MessageId>, StoreError> {
+    row.get::<_, Option<u32>>(column)?.map(parse_message_id).transpose()
+}
+
+fn room_column(row: &SqliteRow<'_>, column: usize) -> Result<RoomName, StoreError> {
+    parse_room(text_column(row, column)?)
+}
+
+fn text_column<'a>(row: &'a SqliteRow<'_>, column: usize) -> Result<&'a str, StoreError> {
+    Ok(row.get_ref(column)?.as_str().map_err(rusqlite::Error::from)?)
+}
+
+fn optional_text_column<'a>(
+    row: &'a SqliteRow<'_>,
+    column: usize,
+) -> Result<Option<&'a str>, StoreError> {
+    Ok(row.get_ref(column)?.as_str_or_null().map_err(rusqlite::Error::from)?)
 }
 
 fn user_id_column(row: &SqliteRow<'_>) -> Result<UserId, StoreError> {
@@ -378,6 +418,22 @@ impl SqliteStore {
     pub(crate) fn without_sync(self) -> Self {
         self.db.pragma_update(None, "synchronous", "OFF").unwrap();
         self
+    }
+
+    /// Keeps the cids of fewer entries in memory, see `requests.rs`.
+    pub(super) fn with_recent_requests(mut self, entries: u64, step: u64) -> Self {
+        self.requests.limit(entries, step, self.header.head);
+        self
+    }
+
+    /// Runs `checkpoint` in the background.
+    pub(super) fn with_background_checkpoint(
+        mut self,
+        checkpoint: impl FnMut() -> Result<(), StoreError> + Send + 'static,
+    ) -> (Self, BackgroundWork) {
+        let (background, work) = BackgroundCheckpoints::new(checkpoint);
+        self.background = Some(background);
+        (self, work)
     }
 
     /// Simulates a disk that is full at this many pages.

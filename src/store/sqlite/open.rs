@@ -6,9 +6,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rand::distr::{Alphanumeric, SampleString};
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
 use super::super::StoreError;
+use super::{accounts, migrate};
 
 /// Name of the log file in the data folder.
 pub(super) const LOG_FILE: &str = "log.db";
@@ -17,11 +19,14 @@ pub(super) const LOG_FILE: &str = "log.db";
 const APPLICATION_ID: i64 = 0x6368_6174;
 
 /// The script at index n migrates a log from format n to n + 1.
-const MIGRATIONS: [&str; 4] = [
+const MIGRATIONS: [&str; 7] = [
     include_str!("schema.sql"),
     include_str!("format_2.sql"),
     include_str!("format_3.sql"),
     include_str!("format_4.sql"),
+    include_str!("format_5.sql"),
+    include_str!("format_6.sql"),
+    include_str!("format_7.sql"),
 ];
 
 /// The format after all migrations, stored as SQLite's `user_version`.
@@ -35,9 +40,11 @@ const MIN_SQLITE_VERSION: i32 = 3_051_003;
 /// How long to wait for a write lock held by another process (the `sqlite3` shell, say).
 pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Page cache of the writer and of each reader. Small, because the operating system caches the file,
-/// too; larger caches made nothing faster (`benches/store.rs`).
-const WRITER_CACHE_KIB: u32 = 1_024;
+/// Page cache of the writer: the pages that a full batch of direct messages changes. If they do not fit,
+/// they are written and read several times.
+const WRITER_CACHE_KIB: u32 = 8 * 1_024;
+
+/// Page cache of each reader. Small, because the operating system caches the file, too.
 const READER_CACHE_KIB: u32 = 256;
 
 /// A locked data folder; dropping it releases the lock.
@@ -118,10 +125,7 @@ pub(super) fn open_writer(file: &Path) -> Result<Connection, StoreError> {
     let format = read_format(&db, file)?;
     // WAL mode has to be set before the first table is created: later, SQLite would rewrite the file.
     db.pragma_update(None, "journal_mode", "WAL")?;
-    db.pragma_update(None, "synchronous", "FULL")?;
-    // On macOS, `fsync` does not wait for the disk itself without these two; no effect elsewhere.
-    db.pragma_update(None, "fullfsync", true)?;
-    db.pragma_update(None, "checkpoint_fullfsync", true)?;
+    wait_for_disk(&db)?;
     // Deleted content is overwritten with zeros.
     db.pragma_update(None, "secure_delete", true)?;
     // The writer checkpoints explicitly, because automatic checkpoints do not report their errors.
@@ -130,6 +134,21 @@ pub(super) fn open_writer(file: &Path) -> Result<Connection, StoreError> {
     db.pragma_update(None, "cache_size", -i64::from(WRITER_CACHE_KIB))?;
     migrate(&mut db, format)?;
     Ok(db)
+}
+
+/// Opens a connection that only runs checkpoints.
+pub(super) fn open_checkpointer(file: &Path) -> Result<Connection, StoreError> {
+    let db = connect(file)?;
+    wait_for_disk(&db)?;
+    Ok(db)
+}
+
+fn wait_for_disk(db: &Connection) -> Result<(), StoreError> {
+    db.pragma_update(None, "synchronous", "FULL")?;
+    // On macOS, `fsync` does not wait for the disk itself without these two; no effect elsewhere.
+    db.pragma_update(None, "fullfsync", true)?;
+    db.pragma_update(None, "checkpoint_fullfsync", true)?;
+    Ok(())
 }
 
 /// Opens a reader's connection.
@@ -148,7 +167,9 @@ fn connect(file: &Path) -> Result<Connection, StoreError> {
     db.pragma_update(None, "temp_store", "MEMORY")?;
     // The schema of a manipulated file must not run functions with side effects.
     db.pragma_update(None, "trusted_schema", false)?;
-    db.set_prepared_statement_cache_capacity(64);
+    // Otherwise SQLite prepares some cached statements again at each use, for a plan that fits the parameters.
+    db.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
+    db.set_prepared_statement_cache_capacity(128);
     Ok(db)
 }
 
@@ -188,6 +209,12 @@ fn migrate(db: &mut Connection, format: usize) -> Result<(), StoreError> {
     let transaction = db.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
     for step in steps {
         transaction.execute_batch(step)?;
+    }
+    if format < 5 {
+        accounts::insert_all_skeletons(&transaction)?;
+    }
+    if format < 7 {
+        migrate::to_conversations(&transaction)?;
     }
     if format == 0 {
         let epoch = Alphanumeric.sample_string(&mut rand::rng(), 16);

@@ -1,28 +1,27 @@
 //! The writer's operations on messages, inside a transaction.
 
-use rusqlite::{OptionalExtension, Transaction};
+use rusqlite::{OptionalExtension, Params, Transaction};
 
+use super::super::account_rules::{NoChange, outcome};
+use super::super::change::ChangeKind;
+use super::super::mention_rules::mentions;
 use super::super::message_ids::MessageIds;
 use super::super::row::{
-    join_recipients, parse_audience, parse_message_id, parse_user_id, split_recipients, to_datetime,
+    conversation_key, join_mentions, join_recipients, parse_audience, parse_mentions,
+    parse_user_id, to_datetime,
 };
 use super::super::rules::{self, Original, Rows};
-use super::super::{
-    CID_RETENTION, Entry, NO_IDS_LEFT, NewMessage, Outcome, Removal, StoreError, advance_clock,
-};
-use super::{LogHeader, seq_column, seq_of, seq_to_sql};
+use super::super::{Entry, NO_IDS_LEFT, NewMessage, Outcome, StoreError, advance_clock};
+use super::annotations::Request;
+use super::changes::NewChange;
+use super::feed::FeedKind;
+use super::requests::RecentRequests;
+use super::{LogHeader, rooms, seq_of, seq_to_sql};
 use crate::protocol::error::Refusal;
-use crate::protocol::event::{Deleted, Event};
-use crate::protocol::id::{Cid, MessageId, Seq, UserId};
+use crate::protocol::id::{Cid, MessageId, RoomName, Seq, UserId};
 use crate::protocol::mention::Mentions;
-use crate::protocol::message::{self, Message, Millis};
-
-/// What a row of table `feed` refers to.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum FeedKind {
-    Message = 0,
-    Tombstone = 1,
-}
+use crate::protocol::message::{Message, Millis};
+use crate::protocol::room::RoomState;
 
 /// A write transaction, and the log header as it will be after the commit.
 pub(super) struct WriteTxn<'a> {
@@ -30,43 +29,95 @@ pub(super) struct WriteTxn<'a> {
     pub(super) now: Millis,
     pub(super) header: LogHeader,
     pub(super) ids: MessageIds,
+    pub(super) requests: &'a mut RecentRequests,
 }
 
 impl WriteTxn<'_> {
     /// Applies one entry. Deterministic: it depends on the entry, on the time that was given with it, and on
     /// what is stored.
     pub(super) fn apply(&mut self, entry: &Entry) -> Result<Outcome, StoreError> {
+        if let Some((by, cid)) = entry.request()
+            && let Some(prior) = self.prior_outcome(by, cid)?
+        {
+            return Ok(prior);
+        }
+        let applied = self.apply_new(entry);
+        let outcome = outcome(applied, self.header.head)?;
+        if let Some((by, cid)) = entry.request()
+            && let Some(id) = outcome.stored_id()
+        {
+            self.remember_cid(by, cid, id);
+        }
+        Ok(outcome)
+    }
+
+    /// Applies an entry whose request was not seen before.
+    fn apply_new(&mut self, entry: &Entry) -> Result<Outcome, NoChange> {
+        let request = |id: &MessageId, by, cid| Request { id: *id, by, cid };
         match entry {
             Entry::Post(message) => self.post(message),
             Entry::Delete { id, by, cid } => self.delete(*id, by, cid.as_ref()),
-            Entry::Expire { id } => self.expire(*id),
-            Entry::Remove { id } => self.remove(*id),
-            Entry::Register { user, key, invite } => self.register(user, key, invite.as_ref()),
+            Entry::Edit { id, by, content, guests, cid } => {
+                self.edit(request(id, by, cid.as_ref()), content, guests)
+            }
+            Entry::React { id, by, emoji, on, cid } => {
+                self.react(request(id, by, cid.as_ref()), emoji, *on)
+            }
+            Entry::Pin { id, by, on, cid } => self.pin(request(id, by, cid.as_ref()), *on),
+            Entry::Room(entry) => self.change_room(entry),
+            Entry::Read { by, conversation, up_to, unread, cid } => {
+                self.mark_read(by, conversation, (*up_to, *unread), cid.as_ref())
+            }
+            Entry::Notify { by, conversation, level, muted_until, cid } => {
+                self.set_notify(by, conversation, (*level, *muted_until), cid.as_ref())
+            }
+            Entry::Expire { id } => self.remove(*id, ChangeKind::Expired, None),
+            Entry::Remove { id } => self.remove(*id, ChangeKind::Deleted, None),
+            Entry::Register(new) => self.register(new),
             Entry::Rebind { user, key } => self.rebind(user, key),
             Entry::Invite(invite) => self.invite(invite),
-            Entry::Ban(target) => self.ban(target),
-            Entry::Unban(target) => self.unban(target),
+            Entry::Ban(subject) => self.ban(subject),
+            Entry::Unban(subject) => self.unban(subject),
+            Entry::Retain(retain) => Ok(self.retain(retain)?),
             Entry::Delivered { user, up_to } => {
-                self.db
-                    .prepare_cached("UPDATE person SET seen = max(seen, ?2) WHERE user = ?1")?
-                    .execute((user.as_str(), seq_to_sql(*up_to)))?;
+                let sql = "UPDATE person SET seen = max(seen, ?2) WHERE user = ?1";
+                self.execute(sql, (user.as_str(), seq_to_sql(*up_to)))?;
                 Ok(Outcome::Done)
             }
         }
     }
 
-    fn post(&mut self, new: &NewMessage) -> Result<Outcome, StoreError> {
-        if let Some(prior) = self.prior_outcome(&new.sender, new.cid.as_ref())? {
-            return Ok(prior);
+    /// The position that the next event gets.
+    pub(super) fn next_seq(&self) -> Seq {
+        Seq(self.header.head.0 + 1)
+    }
+
+    /// Completes what `old`, the log header before the transaction, and the current one differ in.
+    pub(super) fn finish(&self, old: LogHeader) -> Result<LogHeader, StoreError> {
+        let LogHeader { head, clock, horizon } = self.header;
+        if self.header != old {
+            self.index_cids(old.head)?;
+            self.execute(
+                "UPDATE log SET head = ?1, clock = ?2, horizon = ?3",
+                (seq_to_sql(head), clock, seq_to_sql(horizon)),
+            )?;
         }
-        let audience = match rules::resolve_audience(self, new)? {
-            Ok(audience) => audience,
-            Err(refusal) => return Ok(Outcome::Refused(refusal)),
-        };
-        let seq = Seq(self.header.head.0 + 1);
-        let Some(id) = self.ids.assign(seq) else { return Ok(Outcome::Refused(NO_IDS_LEFT)) };
+        Ok(self.header)
+    }
+
+    /// Runs a statement that changes rows.
+    pub(super) fn execute(&self, sql: &str, parameters: impl Params) -> Result<(), StoreError> {
+        self.db.prepare_cached(sql)?.execute(parameters)?;
+        Ok(())
+    }
+
+    fn post(&mut self, new: &NewMessage) -> Result<Outcome, NoChange> {
+        let audience = rules::resolve_audience(self, new)?;
+        let seq = self.next_seq();
+        let id = self.ids.assign(seq).ok_or(NO_IDS_LEFT)?;
         let at = advance_clock(self.header.clock, new.at.timestamp_millis());
         let zone = new.at.offset().local_minus_utc();
+        let mentions = mentions(self, &new.sender, &audience, new.content.as_str(), &new.guests)?;
         let message = Message {
             seq,
             id,
@@ -77,7 +128,7 @@ impl WriteTxn<'_> {
             content: new.content.clone(),
             at: to_datetime(at, zone)?,
             cid: new.cid.clone(),
-            mentions: Mentions::None,
+            mentions,
             edited: None,
             reactions: Vec::new(),
             pinned: false,
@@ -85,19 +136,17 @@ impl WriteTxn<'_> {
         self.insert_message(&message, at, zone)?;
         self.header.head = seq;
         self.header.clock = at;
-        self.remember_cid(&new.sender, new.cid.as_ref(), id)?;
         Ok(Outcome::Posted(message))
     }
 
     fn insert_message(&self, message: &Message, at: Millis, zone: i32) -> Result<(), StoreError> {
         let sender = message.sender.as_str();
         let recipients = join_recipients(&message.audience);
-        self.db
-            .prepare_cached(
-                "INSERT INTO message (seq, id, sender, recipients, at, zone, expires, reply_to, cid, \
-                 content, guest) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
-            )?
-            .execute((
+        self.execute(
+            "INSERT INTO message (seq, id, sender, recipients, at, zone, expires, reply_to, cid, \
+                 content, guest, mentions) \
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+            (
                 seq_to_sql(message.seq),
                 message.id.number(),
                 sender,
@@ -109,9 +158,12 @@ impl WriteTxn<'_> {
                 message.cid.as_ref().map(Cid::as_str),
                 message.content.as_str(),
                 message.guest,
-            ))?;
-        let feeds = feeds_for(recipients.as_deref(), sender);
-        self.add_to_feeds(FeedKind::Message, message.seq, &feeds)
+                join_mentions(&message.mentions),
+            ),
+        )?;
+        let conversation = conversation_key(sender, recipients.as_deref());
+        self.add_to_feed(&conversation, FeedKind::Message, message.seq, Some(sender))?;
+        self.add_mentions(&conversation, message.seq, &message.mentions)
     }
 
     fn delete(
@@ -119,152 +171,58 @@ impl WriteTxn<'_> {
         id: MessageId,
         by: &UserId,
         cid: Option<&Cid>,
-    ) -> Result<Outcome, StoreError> {
-        if let Some(prior) = self.prior_outcome(by, cid)? {
-            return Ok(prior);
-        }
-        if let Err(refusal) = rules::may_delete(by, id, self.original(id)?.as_ref()) {
-            return Ok(Outcome::Refused(refusal));
-        }
-        let outcome = self.replace_by_tombstone(id, |author| Some(author.clone()), cid)?;
-        self.remember_cid(by, cid, id)?;
-        Ok(outcome)
+    ) -> Result<Outcome, NoChange> {
+        rules::may_delete(self, id, by)?;
+        self.remove(id, ChangeKind::Deleted, cid)
     }
 
-    fn remove(&mut self, id: MessageId) -> Result<Outcome, StoreError> {
-        self.replace_by_tombstone(id, |author| Some(author.clone()), None)
-    }
-
-    fn expire(&mut self, id: MessageId) -> Result<Outcome, StoreError> {
-        self.replace_by_tombstone(id, |_| None, None)
-    }
-
-    /// The outcome of an earlier request with the same `cid`, if there was one.
-    fn prior_outcome(
-        &self,
-        sender: &UserId,
-        cid: Option<&Cid>,
-    ) -> Result<Option<Outcome>, StoreError> {
-        let Some(cid) = cid else { return Ok(None) };
-        let oldest = advance_clock(self.header.clock, self.now) - CID_RETENTION;
-        let found = self
-            .db
-            .prepare_cached("SELECT seq, id FROM sent WHERE sender = ?1 AND cid = ?2 AND at > ?3")?
-            .query_row((sender.as_str(), cid.as_str(), oldest), |row| {
-                Ok((seq_column(row, 0)?, row.get(1)?))
-            })
-            .optional()?;
-        let Some((seq, id)) = found else { return Ok(None) };
-        Ok(Some(Outcome::Repeated { seq, id: parse_message_id(id)? }))
-    }
-
-    fn remember_cid(
-        &self,
-        sender: &UserId,
-        cid: Option<&Cid>,
+    /// Replaces a message by a tombstone. A deletion is reported as by its author.
+    fn remove(
+        &mut self,
         id: MessageId,
-    ) -> Result<(), StoreError> {
-        if let Some(cid) = cid {
-            self.db
-                .prepare_cached(
-                    "INSERT OR REPLACE INTO sent (seq, sender, cid, id, at) VALUES (?1, ?2, ?3, ?4, ?5)",
-                )?
-                .execute((
-                    seq_to_sql(self.header.head),
-                    sender.as_str(),
-                    cid.as_str(),
-                    id.number(),
-                    self.header.clock,
-                ))?;
-        }
-        Ok(())
+        kind: ChangeKind,
+        cid: Option<&Cid>,
+    ) -> Result<Outcome, NoChange> {
+        let message = self.find_message(id)?.ok_or(Refusal::UnknownMessage(id))?;
+        self.delete_message(&message)?;
+        let author = parse_user_id(&message.sender)?;
+        let new = NewChange {
+            message: Some((id, message.seq)),
+            by: Some(&author).filter(|_| kind == ChangeKind::Deleted),
+            cid,
+            conversation: message.conversation(),
+            kind,
+            members: Vec::new(),
+        };
+        Ok(self.add_change(new, None)?)
     }
 
     fn find_message(&self, id: MessageId) -> Result<Option<StoredMessage>, StoreError> {
         let Some(seq) = seq_of(self.db, self.ids, id)? else { return Ok(None) };
-        let found = self
-            .db
-            .prepare_cached("SELECT sender, recipients, expires FROM message WHERE seq = ?1")?
-            .query_row([seq_to_sql(seq)], |row| {
-                Ok(StoredMessage {
-                    seq,
-                    sender: row.get(0)?,
-                    recipients: row.get(1)?,
-                    expires: row.get(2)?,
-                })
-            });
+        let sql = "SELECT sender, recipients, expires, mentions FROM message WHERE seq = ?1";
+        let found = self.db.prepare_cached(sql)?.query_row([seq_to_sql(seq)], |row| {
+            Ok(StoredMessage {
+                seq,
+                sender: row.get(0)?,
+                recipients: row.get(1)?,
+                expires: row.get(2)?,
+                mentions: row.get(3)?,
+            })
+        });
         Ok(found.optional()?)
     }
 
-    /// Deletes a message and adds a tombstone to the feeds that contained it. `remover` returns who
-    /// deleted it, given its author; `None` if it expired.
-    fn replace_by_tombstone(
-        &mut self,
-        id: MessageId,
-        remover: impl Fn(&UserId) -> Option<UserId>,
-        cid: Option<&Cid>,
-    ) -> Result<Outcome, StoreError> {
-        let Some(message) = self.find_message(id)? else {
-            return Ok(Outcome::Refused(Refusal::UnknownMessage(id)));
-        };
-        let author = parse_user_id(&message.sender)?;
-        let audience = parse_audience(message.recipients.as_deref())?;
-        let remover = remover(&author);
-        self.delete_message(&message)?;
-        self.header.head = Seq(self.header.head.0 + 1);
-        self.header.clock = advance_clock(self.header.clock, self.now);
-        let seq = self.header.head;
-        let feeds = message.feeds();
-        let viewers = message.recipients.is_some().then(|| feeds.join(" "));
-        self.db
-            .prepare_cached(
-                "INSERT INTO mark (seq, id, remover, cid, people, at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-            )?
-            .execute((
-                seq_to_sql(seq),
-                id.number(),
-                remover.as_ref().map(UserId::as_str),
-                cid.map(Cid::as_str),
-                viewers,
-                self.header.clock,
-            ))?;
-        self.add_to_feeds(FeedKind::Tombstone, seq, &feeds)?;
-        let event = match remover {
-            Some(author) => Event::Deleted(Deleted { seq, id, author, cid: cid.cloned() }),
-            None => Event::Expired { seq, id },
-        };
-        Ok(Outcome::Removed(Removal { event, author, audience }))
-    }
-
+    /// Deletes a message and all that is attached to it.
     pub(super) fn delete_message(&self, message: &StoredMessage) -> Result<(), StoreError> {
-        self.db
-            .prepare_cached("DELETE FROM message WHERE seq = ?1")?
-            .execute([seq_to_sql(message.seq)])?;
-        self.remove_from_feeds(FeedKind::Message, message.seq, &message.feeds())
-    }
-
-    fn add_to_feeds(&self, kind: FeedKind, seq: Seq, feeds: &[&str]) -> Result<(), StoreError> {
-        let mut insert =
-            self.db.prepare_cached("INSERT INTO feed (reader, what, seq) VALUES (?1, ?2, ?3)")?;
-        for feed in feeds {
-            insert.execute((feed, kind as i64, seq_to_sql(seq)))?;
-        }
-        Ok(())
-    }
-
-    pub(super) fn remove_from_feeds(
-        &self,
-        kind: FeedKind,
-        seq: Seq,
-        feeds: &[&str],
-    ) -> Result<(), StoreError> {
-        let mut delete = self
-            .db
-            .prepare_cached("DELETE FROM feed WHERE reader = ?1 AND what = ?2 AND seq = ?3")?;
-        for feed in feeds {
-            delete.execute((feed, kind as i64, seq_to_sql(seq)))?;
-        }
-        Ok(())
+        self.keep_cid(message.seq)?;
+        let seq = seq_to_sql(message.seq);
+        self.execute("DELETE FROM message WHERE seq = ?1", [seq])?;
+        self.execute("DELETE FROM reaction WHERE message = ?1", [seq])?;
+        let conversation = message.conversation();
+        let mentions = parse_mentions(message.mentions.as_deref())?;
+        self.remove_mentions(&conversation, message.seq, &mentions, &Mentions::None)?;
+        self.remove_from_feed(&conversation, FeedKind::Pin, message.seq)?;
+        self.remove_from_feed(&conversation, FeedKind::Message, message.seq)
     }
 }
 
@@ -274,13 +232,34 @@ impl Rows for WriteTxn<'_> {
         if message.expires.is_some_and(|at| at <= self.now) {
             return Ok(None);
         }
-        let author = parse_user_id(&message.sender)?;
-        Ok(Some(Original { author, audience: parse_audience(message.recipients.as_deref())? }))
+        Ok(Some(Original {
+            seq: message.seq,
+            author: parse_user_id(&message.sender)?,
+            audience: parse_audience(message.recipients.as_deref())?,
+            is_temporary: message.expires.is_some(),
+        }))
     }
 
     fn is_registered(&self, user: &UserId) -> Result<bool, StoreError> {
         let mut statement = self.db.prepare_cached("SELECT 1 FROM person WHERE user = ?1")?;
         Ok(statement.exists([user.as_str()])?)
+    }
+
+    fn room(&self, room: &RoomName) -> Result<Option<RoomState>, StoreError> {
+        rooms::find_room(self.db, room)
+    }
+
+    fn member_since(&self, room: &RoomName, user: &UserId) -> Result<Option<Seq>, StoreError> {
+        rooms::member_since(self.db, room, user)
+    }
+
+    fn is_in_conversation(&self, user: &UserId, key: &str) -> Result<bool, StoreError> {
+        let sql = "SELECT 1 FROM direct WHERE user = ?1 AND conversation = ?2";
+        Ok(self.db.prepare_cached(sql)?.exists((user.as_str(), key))?)
+    }
+
+    fn owner(&self, room: &RoomName) -> Result<Option<UserId>, StoreError> {
+        rooms::owner(self.db, room)
     }
 }
 
@@ -290,17 +269,12 @@ pub(super) struct StoredMessage {
     pub(super) sender: String,
     pub(super) recipients: Option<String>,
     pub(super) expires: Option<Millis>,
+    pub(super) mentions: Option<String>,
 }
 
 impl StoredMessage {
-    fn feeds(&self) -> Vec<&str> {
-        feeds_for(self.recipients.as_deref(), &self.sender)
+    /// The key of its conversation.
+    pub(super) fn conversation(&self) -> String {
+        conversation_key(&self.sender, self.recipients.as_deref()).into_owned()
     }
-}
-
-/// The values of `feed.reader` for a message: '' for a message to everyone, otherwise its recipients and
-/// its sender.
-pub(super) fn feeds_for<'a>(recipients: Option<&'a str>, sender: &'a str) -> Vec<&'a str> {
-    message::viewers(sender, recipients.map(split_recipients))
-        .map_or_else(|| vec![""], Iterator::collect)
 }

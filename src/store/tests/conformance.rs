@@ -3,8 +3,8 @@
 use std::ops::ControlFlow;
 
 use super::super::{
-    BanTarget, CID_RETENTION, DAY, MAX_CLOCK_AHEAD, MIN_RETENTION, OpenInvite, Removal, Retention,
-    ScanResult, SweepReport, TOMBSTONE_RETENTION,
+    BanSubject, BanTarget, CID_RETENTION, Change, DAY, MAX_CLOCK_AHEAD, MIN_RETENTION,
+    OPEN_INVITES, OpenInvite, RETAIN_ROWS, ScanResult, TOMBSTONE_RETENTION,
 };
 use super::memory::MemoryStore;
 use super::*;
@@ -39,13 +39,17 @@ suite!(
     small_clock_steps_back_are_ignored,
     refused_entry_changes_nothing,
     reply_and_deletion_follow_the_rules,
-    id_belongs_to_one_key,
+    key_has_one_id_per_name,
+    id_in_use_is_not_given_again,
+    similar_name_is_refused,
     rebind_moves_an_id_to_another_key,
     invite_registers_at_most_its_number_of_uses,
     expired_invite_is_rejected_and_swept,
+    open_invites_are_limited,
     ban_is_stored_until_unban,
     admin_removal_is_reported_as_by_the_author,
     sweep_removes_no_messages_with_retention_forever,
+    sweep_is_divided_into_steps,
     sweep_removes_old_messages_and_moves_the_horizon,
     zero_retention_keeps_only_undelivered_direct_messages,
     tombstones_are_kept_for_ninety_days,
@@ -59,7 +63,7 @@ fn seqs_are_gapless_and_ordered(mut store: impl Store) {
     assert_eq!(numbers, [Seq(1), Seq(2), Seq(3)]);
     let deleted = apply(&mut store, delete(3, "Ann"));
     let event = Deleted { seq: Seq(4), id: id(3), author: user("Ann"), cid: None };
-    assert_eq!(expect_removed(deleted), Event::Deleted(event));
+    assert_eq!(expect_changed(deleted), Event::Deleted(event));
     assert_eq!(apply(&mut store, delete(3, "Ann")), not_found(3));
     assert_eq!(expect_posted(apply(&mut store, Entry::Post(message(3, "Bob", "5")))).seq, Seq(5));
     assert_eq!(store.snapshot().unwrap().head, Seq(5));
@@ -71,14 +75,14 @@ fn resend_is_stored_once_and_gets_the_first_outcome(mut store: impl Store) {
     let again = first.clone();
     let outcomes = store.apply(NOW, &[Entry::Post(first), Entry::Post(again.clone())]).unwrap();
     let [Outcome::Posted(hello), second] = outcomes.as_slice() else { panic!("{outcomes:?}") };
-    assert_eq!(*second, Outcome::Repeated { seq: hello.seq, id: hello.id });
+    assert_eq!(*second, Outcome::Repeated { seq: hello.seq, id: Some(hello.id) });
 
     let from_bob = NewMessage { sender: user("Bob"), ..again };
     assert_eq!(expect_posted(apply(&mut store, Entry::Post(from_bob))).seq, Seq(2));
 
     let delete = Entry::Delete { id: id(1), by: user("Ann"), cid: Some(cid("b")) };
-    expect_removed(apply(&mut store, delete.clone()));
-    assert_eq!(apply(&mut store, delete), Outcome::Repeated { seq: Seq(3), id: id(1) });
+    expect_changed(apply(&mut store, delete.clone()));
+    assert_eq!(apply(&mut store, delete), Outcome::Repeated { seq: Seq(3), id: Some(id(1)) });
 }
 
 fn cid_is_remembered_for_seven_days_even_after_removal(mut store: impl Store) {
@@ -86,8 +90,8 @@ fn cid_is_remembered_for_seven_days_even_after_removal(mut store: impl Store) {
     apply(&mut store, Entry::Post(original.clone()));
     apply(&mut store, delete(1, "Ann"));
     let again = Entry::Post(NewMessage { at: at(NOW + CID_RETENTION - 1), ..original });
-    let removed = Outcome::Repeated { seq: Seq(1), id: id(1) };
-    store.sweep(NOW + CID_RETENTION - 1, Retention::Days(0)).unwrap();
+    let removed = Outcome::Repeated { seq: Seq(1), id: Some(id(1)) };
+    sweep(&mut store, NOW + CID_RETENTION - 1, Retention::Days(0));
     assert_eq!(apply_at(&mut store, NOW + CID_RETENTION - 1, again.clone()), removed);
     let late = expect_posted(apply_at(&mut store, NOW + CID_RETENTION, again));
     assert_eq!(late.seq, Seq(3));
@@ -110,13 +114,13 @@ fn direct_messages_are_visible_only_to_their_audience(mut store: impl Store) {
             usize::from(is_visible),
             "{viewer}"
         );
-        assert_eq!(reader.around(view, id(1), 1).unwrap().is_some(), is_visible, "{viewer}");
+        assert_eq!(around(&mut reader, view, 1, 2).is_ok(), is_visible, "{viewer}");
         let mut visited = Vec::new();
-        let scanned = reader.scan(view, None, 10, &mut |row| {
+        let scanned = reader.scan(view, None, None, 10, &mut |row| {
             visited.push(row.content.to_owned());
             ControlFlow::Continue(())
         });
-        assert_eq!(scanned.unwrap().visited, 1 + u64::from(is_visible), "{viewer}");
+        assert_eq!(scanned.unwrap().unwrap().visited, 1 + u64::from(is_visible), "{viewer}");
         assert_eq!(visited.iter().any(|text| text.contains("secret")), is_visible, "{viewer}");
     }
     apply(&mut store, delete(1, "Ann"));
@@ -143,18 +147,19 @@ fn removed_and_expired_messages_are_never_returned(mut store: impl Store) {
     let viewer = user("Ann");
     let view = View { viewer: &viewer, now: NOW + 10 };
     assert!(texts_at(&mut reader, "Ann", NOW + 10).is_empty());
-    assert_eq!(reader.around(view, id(1), 1).unwrap(), None);
+    assert_eq!(around(&mut reader, view, 1, 2), Err(Refusal::UnknownMessage(id(1))));
     assert_eq!(reader.messages(view, &[Seq(1)]).unwrap(), []);
     let nothing = ScanResult { visited: 0, next: None };
-    assert_eq!(reader.scan(view, None, 10, &mut |_| panic!("removed message")).unwrap(), nothing);
+    let scanned = reader.scan(view, None, None, 10, &mut |_| panic!("removed message"));
+    assert_eq!(scanned.unwrap(), Ok(nothing));
     let events = reader.events_after(view, Seq(0), 10).unwrap().unwrap().events;
     assert!(matches!(events.as_slice(), [Event::Deleted(_)]), "{events:?}");
-    let removed = Outcome::Repeated { seq: Seq(1), id: id(1) };
+    let removed = Outcome::Repeated { seq: Seq(1), id: Some(id(1)) };
     assert_eq!(apply_at(&mut store, NOW + 10, Entry::Post(brief)), removed);
     assert_eq!(apply_at(&mut store, NOW + 10, delete(1, "Ann")), not_found(1));
 
     let expired = apply_at(&mut store, NOW + 10, Entry::Expire { id: id(1) });
-    assert_eq!(expect_removed(expired), Event::Expired { seq: Seq(4), id: id(1) });
+    assert_eq!(expect_changed(expired), Event::Expired { seq: Seq(4), id: id(1) });
     assert_eq!(apply(&mut store, Entry::Expire { id: id(1) }), not_found(1));
     assert!(texts(&mut reader, "Ann").is_empty(), "not even after the clock steps back");
 }
@@ -207,7 +212,8 @@ fn history_is_paged(mut store: impl Store) {
         let (mut before, mut all) = (None, Vec::new());
         loop {
             let view = View { viewer: &user(viewer), now: NOW };
-            let page = reader.history(view, before, 3).unwrap();
+            let range = before.map_or(HistoryRange::Latest, HistoryRange::Before);
+            let page = page(&mut reader, view, range, 3).unwrap();
             all.push(page.messages.iter().map(|message| message.seq.0).collect::<Vec<_>>());
             before = page.messages.first().map(|message| message.seq);
             if !page.has_earlier {
@@ -226,13 +232,13 @@ fn around_returns_neighbouring_messages(mut store: impl Store) {
     let viewer = user("Cid");
     let view = View { viewer: &viewer, now: NOW };
     let mut reader = store.open_reader().unwrap();
-    let around = reader.around(view, id(4), 2).unwrap().unwrap();
-    assert_eq!(seqs(&around.messages), [2, 3, 4, 5].map(Seq));
-    assert_eq!((around.has_earlier, around.has_later), (true, false));
-    let first = reader.around(view, id(1), 1).unwrap().unwrap();
+    let near = around(&mut reader, view, 4, 4).unwrap();
+    assert_eq!(seqs(&near.messages), [2, 3, 4, 5].map(Seq));
+    assert_eq!((near.has_earlier, near.has_later), (true, false));
+    let first = around(&mut reader, view, 1, 2).unwrap();
     assert_eq!(seqs(&first.messages), [1, 2].map(Seq));
     assert_eq!((first.has_earlier, first.has_later), (false, true));
-    assert_eq!(reader.around(view, id(9), 2).unwrap(), None);
+    assert_eq!(around(&mut reader, view, 9, 4), Err(Refusal::UnknownMessage(id(9))));
 }
 
 fn scan_is_paged_backwards_and_can_stop(mut store: impl Store) {
@@ -245,12 +251,12 @@ fn scan_is_paged_backwards_and_can_stop(mut store: impl Store) {
     let mut reader = store.open_reader().unwrap();
     let mut scan = |before, rows, stop: u64| {
         let mut visited = Vec::new();
-        let scanned = reader.scan(view, before, rows, &mut |row| {
+        let scanned = reader.scan(view, None, before, rows, &mut |row| {
             assert!(!row.is_recipient(&user("Bob")));
             visited.push(row.seq.0);
             if row.seq.0 == stop { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         });
-        (visited, scanned.unwrap().next)
+        (visited, scanned.unwrap().unwrap().next)
     };
     assert_eq!(scan(None, 2, 0), (vec![5], Some(Seq(4))), "invisible rows count");
     assert_eq!(scan(Some(Seq(4)), 9, 2), (vec![3, 2], Some(Seq(2))));
@@ -322,71 +328,145 @@ fn reply_and_deletion_follow_the_rules(mut store: impl Store) {
     assert_eq!(apply(&mut store, delete(1, "Zed")), Outcome::Refused(Refusal::NotYours(id(1))));
 }
 
-fn id_belongs_to_one_key(mut store: impl Store) {
-    assert_eq!(apply(&mut store, register("Ann", 1)), Outcome::Registered);
-    assert_eq!(apply(&mut store, register("Ann", 1)), Outcome::Registered);
-    assert_eq!(apply(&mut store, register("Ann", 2)), Outcome::KeyMismatch);
-    assert_eq!(apply(&mut store, register("Bob", 1)), Outcome::Registered);
-    let registered = store.snapshot().unwrap().registered;
-    assert_eq!(registered, [(user("Ann"), [1; 32]), (user("Bob"), [1; 32])]);
+fn key_has_one_id_per_name(mut store: impl Store) {
+    let ann = user("Ann");
+    assert_eq!(apply(&mut store, register("Ann", 1)), registered("Ann_0002", 1));
+    assert_eq!(apply(&mut store, register("Ann", 1)), Outcome::AlreadyRegistered(ann.clone()));
+    assert_eq!(apply(&mut store, register("Ann", 2)), registered("Ann_0004", 2));
+    assert_eq!(apply(&mut store, register("Bob", 1)), registered("Bob_0002", 1));
+    let snapshot = store.snapshot().unwrap().registered;
+    assert_eq!(
+        snapshot,
+        [(ann, [1; 32]), ("Ann_0004".parse().unwrap(), [2; 32]), (user("Bob"), [1; 32])]
+    );
+    apply(&mut store, register("Cid", 1));
+    let all = ["Ann", "Bob", "Cid"].map(user).into();
+    let fourth = Outcome::Refused(Refusal::TooManyIds(all));
+    assert_eq!(apply(&mut store, register("Dan", 1)), fourth);
+}
+
+fn id_in_use_is_not_given_again(mut store: impl Store) {
+    let to_zed = NewMessage {
+        audience: only(&["Zed"]),
+        guests: Arc::new([user("Zed")].into()),
+        ..message(1, "Ann", "text")
+    };
+    apply(&mut store, Entry::Post(to_zed));
+    assert_eq!(apply(&mut store, register("Zed", 1)), registered("Zed_0004", 1));
+    assert_eq!(apply(&mut store, register("Ann", 1)), registered("Ann_0004", 1));
+    apply(&mut store, Entry::Remove { id: id(1) });
+    assert_eq!(apply(&mut store, register("Zed", 2)), registered("Zed_0006", 2), "has a tombstone");
+    sweep(&mut store, NOW + TOMBSTONE_RETENTION + 1, Retention::Forever);
+    assert_eq!(apply(&mut store, register("Zed", 3)), registered("Zed_0002", 3));
+}
+
+fn similar_name_is_refused(mut store: impl Store) {
+    apply(&mut store, register("Bob", 1));
+    let similar = |name: &str, other: &str| {
+        Outcome::Refused(Refusal::ConfusableName(name.parse().unwrap(), other.parse().unwrap()))
+    };
+    for name in ["B0b", "bob", "BOB"] {
+        assert_eq!(apply(&mut store, register(name, 2)), similar(name, "Bob"));
+    }
+    let similar_guest = Some("Tom".parse().unwrap());
+    let torn = NewUser { similar_guest, ..new_user("Torn", 2) };
+    assert_eq!(apply(&mut store, Entry::Register(torn)), similar("Torn", "Tom"));
+    assert_eq!(apply(&mut store, register("Bob", 2)), registered("Bob_0004", 2));
+    assert_eq!(store.snapshot().unwrap().registered.len(), 2);
 }
 
 fn rebind_moves_an_id_to_another_key(mut store: impl Store) {
     apply(&mut store, register("Ann", 1));
     apply_at(&mut store, NOW + 1, register("Bob", 2));
-    apply_at(&mut store, NOW + 2, Entry::Rebind { user: user("Ann"), key: [2; 32] });
-    apply_at(&mut store, NOW + 2, Entry::Rebind { user: user("Cid"), key: [2; 32] });
-    assert_eq!(apply(&mut store, register("Ann", 1)), Outcome::KeyMismatch);
-    let registered = store.snapshot().unwrap().registered;
+    let rebind = |name| Entry::Rebind { user: user(name), key: [2; 32] };
+    let rebound = Outcome::Rebound { user: user("Ann"), from: [1; 32], to: [2; 32] };
+    assert_eq!(apply_at(&mut store, NOW + 2, rebind("Ann")), rebound);
+    let unknown = Outcome::NoKey(user("Cid"));
+    assert_eq!(apply_at(&mut store, NOW + 2, rebind("Cid")), unknown);
+    assert_eq!(apply_at(&mut store, NOW + 3, register("Ann", 1)), registered("Ann_0004", 1));
+    assert_eq!(apply(&mut store, register("Ann", 2)), Outcome::AlreadyRegistered(user("Ann")));
+    let order = store.snapshot().unwrap().registered.into_iter().map(|(user, _)| user.to_string());
     assert_eq!(
-        registered,
-        [(user("Bob"), [2; 32]), (user("Ann"), [2; 32])],
+        order.collect::<Vec<_>>(),
+        ["Bob_0002", "Ann_0002", "Ann_0004"],
         "in the order of binding"
     );
 }
 
+fn invite(hash: u8, uses: u32, expires: Millis) -> Entry {
+    Entry::Invite(OpenInvite { hash: [hash; 32], uses, expires, rooms: Vec::new() })
+}
+
+fn redeem(name: &str, key: u8, hash: u8) -> Entry {
+    let invite = InviteRule::Required(Some([hash; 32]));
+    Entry::Register(NewUser { invite, ..new_user(name, key) })
+}
+
+fn bad_invite() -> Outcome {
+    Outcome::Refused(Refusal::BadInvite)
+}
+
 fn invite_registers_at_most_its_number_of_uses(mut store: impl Store) {
-    apply(&mut store, Entry::Invite(OpenInvite { hash: [7; 32], uses: 2, expires: NOW + 1 }));
-    let redeem = |name: &str, key| Entry::Register {
-        user: user(name),
-        key: [key; 32],
-        invite: Some([7; 32]),
-    };
-    let batch = [redeem("Ann", 1), redeem("Ann", 1), redeem("Ann", 2), redeem("Bob", 2)];
-    let expected =
-        [Outcome::Registered, Outcome::Registered, Outcome::KeyMismatch, Outcome::Registered];
-    assert_eq!(store.apply(NOW, &batch[..3]).unwrap(), expected[..3]);
-    let open = store.snapshot().unwrap().invites;
-    assert_eq!(open, [OpenInvite { hash: [7; 32], uses: 1, expires: NOW + 1 }]);
-    assert_eq!(store.apply(NOW, &batch).unwrap(), expected, "registering again takes no use");
-    assert_eq!(apply(&mut store, redeem("Cid", 3)), Outcome::InvalidInvite);
-    assert_eq!(store.snapshot().unwrap().invites, []);
+    apply(&mut store, invite(7, 2, NOW + 1));
+    let batch = [redeem("Ann", 1, 7), redeem("Ann", 1, 7), redeem("Ann", 2, 7)];
+    let again = Outcome::AlreadyRegistered(user("Ann"));
+    let expected = [registered("Ann_0002", 1), again.clone(), registered("Ann_0004", 2)];
+    assert_eq!(store.apply(NOW, &batch[..2]).unwrap(), expected[..2]);
+    let open = store.open_reader().unwrap().open_invites(NOW).unwrap();
+    let one_left = OpenInvite { hash: [7; 32], uses: 1, expires: NOW + 1, rooms: Vec::new() };
+    assert_eq!(open, [one_left], "registering again takes no use");
+    assert_eq!(store.apply(NOW, &batch[2..]).unwrap(), expected[2..]);
+    assert_eq!(apply(&mut store, redeem("Cid", 3, 7)), bad_invite());
+    assert_eq!(apply(&mut store, batch[0].clone()), again, "needs no invite any more");
+    assert_eq!(store.open_reader().unwrap().open_invites(NOW).unwrap(), []);
     assert_eq!(store.snapshot().unwrap().registered.len(), 2);
 }
 
 fn expired_invite_is_rejected_and_swept(mut store: impl Store) {
-    let invite = |hash, expires| Entry::Invite(OpenInvite { hash: [hash; 32], uses: 9, expires });
-    apply(&mut store, invite(1, NOW + 10));
-    apply(&mut store, invite(2, NOW + 20));
-    let redeem = Entry::Register { user: user("Ann"), key: [1; 32], invite: Some([1; 32]) };
-    assert_eq!(apply_at(&mut store, NOW + 10, redeem), Outcome::InvalidInvite);
-    store.sweep(NOW + 10, Retention::Forever).unwrap();
-    let hashes: Vec<_> = store.snapshot().unwrap().invites.iter().map(|open| open.hash).collect();
-    assert_eq!(hashes, [[2; 32]]);
+    apply(&mut store, invite(1, 9, NOW + 10));
+    apply(&mut store, invite(2, 9, NOW + 20));
+    assert_eq!(apply_at(&mut store, NOW + 10, redeem("Ann", 1, 1)), bad_invite());
+    let mut reader = store.open_reader().unwrap();
+    let mut hashes = |now| -> Vec<_> {
+        reader.open_invites(now).unwrap().iter().map(|open| open.hash[0]).collect()
+    };
+    assert_eq!(hashes(NOW), [1, 2]);
+    assert_eq!(hashes(NOW + 10), [2]);
+    sweep(&mut store, NOW + 10, Retention::Forever);
+    assert_eq!(hashes(NOW), [2]);
+}
+
+fn open_invites_are_limited(mut store: impl Store) {
+    let invite = |number: u32, expires| {
+        let mut hash = [0; 32];
+        hash[..4].copy_from_slice(&number.to_be_bytes());
+        Entry::Invite(OpenInvite { hash, uses: 1, expires, rooms: Vec::new() })
+    };
+    let batch: Vec<_> = (0..OPEN_INVITES).map(|number| invite(number, NOW + 10)).collect();
+    assert!(store.apply(NOW, &batch).unwrap().iter().all(|outcome| *outcome == Outcome::Done));
+    let too_many = Outcome::TooManyInvites;
+    assert_eq!(apply(&mut store, invite(OPEN_INVITES, NOW + 20)), too_many);
+    assert_eq!(apply_at(&mut store, NOW + 10, invite(OPEN_INVITES, NOW + 20)), Outcome::Done);
 }
 
 fn ban_is_stored_until_unban(mut store: impl Store) {
     let key = BanTarget::Key([1; 32]);
     let network = BanTarget::Network("203.0.113.0/24".parse().unwrap());
-    let batch = [key, network, key, network].map(Entry::Ban);
-    store.apply(NOW, &batch).unwrap();
+    apply(&mut store, register("Ann", 1));
+    let ann = BanSubject::User(user("Ann"));
+    let batch = [ann.clone(), BanSubject::Target(network), BanSubject::Target(key)].map(Entry::Ban);
+    let banned = [key, network, key].map(Outcome::Banned);
+    assert_eq!(store.apply(NOW, &batch).unwrap(), banned);
+    let nobody = Entry::Ban(BanSubject::User(user("Bob")));
+    assert_eq!(apply(&mut store, nobody), Outcome::NoKey(user("Bob")));
     let mut banned = store.snapshot().unwrap().bans;
     banned.sort();
     assert_eq!(banned, [key, network]);
-    apply(&mut store, Entry::Unban(key));
-    apply(&mut store, Entry::Unban(BanTarget::Key([2; 32])));
+    assert_eq!(apply(&mut store, Entry::Unban(ann.clone())), Outcome::Unbanned(key));
+    assert_eq!(apply(&mut store, Entry::Unban(ann)), Outcome::NotBanned(key));
     assert_eq!(store.snapshot().unwrap().bans, [network]);
-    apply(&mut store, Entry::Unban(network));
+    let unban = Entry::Unban(BanSubject::Target(network));
+    assert_eq!(apply(&mut store, unban), Outcome::Unbanned(network));
     assert_eq!(store.snapshot().unwrap().bans, []);
 }
 
@@ -396,8 +476,9 @@ fn admin_removal_is_reported_as_by_the_author(mut store: impl Store) {
     apply(&mut store, Entry::Post(secret));
     let deleted = Deleted { seq: Seq(2), id: id(1), author: user("Ann"), cid: None };
     let event = Event::Deleted(deleted.clone());
-    let removal = Removal { event, author: user("Ann"), audience };
-    assert_eq!(apply(&mut store, Entry::Remove { id: id(1) }), Outcome::Removed(removal));
+    let viewers = Viewers::Users([user("Ann"), user("Bob")].into());
+    let removal = Change { event, viewers, members: Vec::new() };
+    assert_eq!(apply(&mut store, Entry::Remove { id: id(1) }), Outcome::Changed(removal));
     assert_eq!(apply(&mut store, Entry::Remove { id: id(1) }), not_found(1));
     let mut reader = store.open_reader().unwrap();
     for (viewer, expected) in [("Bob", vec![Event::Deleted(deleted)]), ("Dan", vec![])] {
@@ -408,9 +489,24 @@ fn admin_removal_is_reported_as_by_the_author(mut store: impl Store) {
 
 fn sweep_removes_no_messages_with_retention_forever(mut store: impl Store) {
     apply(&mut store, Entry::Post(message(1, "Ann", "text")));
-    let report = store.sweep(NOW + 10_000 * DAY, Retention::Forever).unwrap();
-    assert_eq!(report, SweepReport::default());
+    assert!(!sweep(&mut store, NOW + 10_000 * DAY, Retention::Forever));
     assert_eq!(texts(&mut store.open_reader().unwrap(), "Bob"), ["text"]);
+}
+
+fn sweep_is_divided_into_steps(mut store: impl Store) {
+    let rows = u32::from(RETAIN_ROWS);
+    let posts: Vec<_> = (1..=rows + 1).map(|n| Entry::Post(message(n, "Ann", "text"))).collect();
+    store.apply(NOW, &posts).unwrap();
+    apply(&mut store, delete(1, "Ann"));
+    let later = NOW + 3 * DAY;
+    let mut step = |after| {
+        let step = Retain { after, ..retain(later, Retention::Days(2)) };
+        expect_retained(apply_at(&mut store, later, Entry::Retain(step)))
+    };
+    let horizon = Seq(u64::from(rows) + 1);
+    let first = Retained { has_removed: true, horizon, next: Some(horizon) };
+    assert_eq!(step(Seq(0)), first);
+    assert_eq!(step(horizon), Retained { has_removed: false, horizon, next: None });
 }
 
 fn sweep_removes_old_messages_and_moves_the_horizon(mut store: impl Store) {
@@ -418,10 +514,8 @@ fn sweep_removes_old_messages_and_moves_the_horizon(mut store: impl Store) {
         let at = at(NOW + day * DAY);
         apply(&mut store, Entry::Post(NewMessage { at, ..message(number, "Ann", "text") }));
     }
-    let report = store.sweep(NOW + 3 * DAY, Retention::Days(2)).unwrap();
-    assert_eq!(report, SweepReport { has_removed: true, has_more: false });
+    assert!(sweep(&mut store, NOW + 3 * DAY, Retention::Days(2)));
     let mut reader = store.open_reader().unwrap();
-    assert_eq!(reader.horizon().unwrap(), Seq(1));
     assert_eq!(store.snapshot().unwrap().horizon, Seq(1));
     let viewer = user("Bob");
     let view = View { viewer: &viewer, now: NOW };
@@ -438,21 +532,21 @@ fn zero_retention_keeps_only_undelivered_direct_messages(mut store: impl Store) 
     apply(&mut store, Entry::Post(NewMessage { audience: to_cid, ..message(3, "Ann", "lost") }));
     apply(&mut store, Entry::Post(NewMessage { kind, ..message(4, "Ann", "temporary") }));
     let none = Retention::Days(0);
-    assert_eq!(store.sweep(NOW + MIN_RETENTION, none).unwrap(), SweepReport::default());
-    store.sweep(NOW + MIN_RETENTION + 1, none).unwrap();
+    assert!(!sweep(&mut store, NOW + MIN_RETENTION, none));
+    sweep(&mut store, NOW + MIN_RETENTION + 1, none);
     let mut reader = store.open_reader().unwrap();
     assert_eq!(texts(&mut reader, "Bob"), ["waits", "temporary"]);
 
     apply(&mut store, Entry::Delivered { user: user("Bob"), up_to: Seq(2) });
     apply(&mut store, Entry::Delivered { user: user("Bob"), up_to: Seq(1) });
-    store.sweep(NOW + MIN_RETENTION + 1, none).unwrap();
+    sweep(&mut store, NOW + MIN_RETENTION + 1, none);
     assert_eq!(texts(&mut reader, "Bob"), ["temporary"]);
 
     let again = NewMessage { audience: only(&["Bob"]), ..message(5, "Ann", "unread") };
     apply(&mut store, Entry::Post(again));
-    store.sweep(NOW + TOMBSTONE_RETENTION, none).unwrap();
+    sweep(&mut store, NOW + TOMBSTONE_RETENTION, none);
     assert_eq!(texts(&mut reader, "Bob"), ["temporary", "unread"]);
-    store.sweep(NOW + TOMBSTONE_RETENTION + 1, none).unwrap();
+    sweep(&mut store, NOW + TOMBSTONE_RETENTION + 1, none);
     assert_eq!(texts(&mut reader, "Bob"), ["temporary"]);
 }
 
@@ -462,13 +556,10 @@ fn tombstones_are_kept_for_ninety_days(mut store: impl Store) {
     let viewer = user("Bob");
     let view = View { viewer: &viewer, now: NOW };
     let mut reader = store.open_reader().unwrap();
-    assert_eq!(
-        store.sweep(NOW + TOMBSTONE_RETENTION, Retention::Forever).unwrap(),
-        SweepReport::default()
-    );
+    assert!(!sweep(&mut store, NOW + TOMBSTONE_RETENTION, Retention::Forever));
     assert_eq!(reader.events_after(view, Seq(1), 9).unwrap().unwrap().events.len(), 1);
-    let report = store.sweep(NOW + TOMBSTONE_RETENTION + 1, Retention::Forever).unwrap();
-    assert_eq!(report, SweepReport::default(), "no text is removed");
+    let has_removed = sweep(&mut store, NOW + TOMBSTONE_RETENTION + 1, Retention::Forever);
+    assert!(!has_removed, "no text is removed");
     assert_eq!(reader.events_after(view, Seq(1), 9).unwrap(), None, "too far back");
     assert_eq!(reader.events_after(view, Seq(2), 9).unwrap().unwrap().events, []);
 }

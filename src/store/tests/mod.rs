@@ -1,9 +1,13 @@
 //! Tests of the log: a conformance suite for both implementations, and a model test that compares them.
 
+#[macro_use]
 mod conformance;
+mod conversations;
 mod disk;
 pub(crate) mod memory;
 mod model_test;
+mod oracle;
+pub(super) mod rule_rows;
 mod worker;
 
 use std::path::Path;
@@ -14,23 +18,29 @@ use chrono::{DateTime, FixedOffset};
 use self::memory::EPOCH;
 use super::message_ids::MessageIds;
 use super::sqlite::SqliteStore;
-use super::{Entry, NewMessage, Outcome, Reader, Store, View};
+use super::{
+    Answer, Entry, InviteRule, MessagePage, NewMessage, NewUser, Outcome, Reader, Retain, Retained,
+    Retention, RoomEntry, RoomLimits, Store, View, Viewers,
+};
 use crate::protocol::error::Refusal;
 use crate::protocol::event::Event;
 use crate::protocol::id::{Cid, MessageId, Seq, UserId};
 use crate::protocol::message::{Audience, Message, MessageKind, Millis};
+use crate::protocol::query::{HistoryQuery, HistoryRange};
+use crate::protocol::room::RoomAction;
 use crate::protocol::text::SafeText;
 
 /// A time in 2026, in milliseconds since 1970.
 const NOW: Millis = 1_795_000_000_000;
 
-fn user(name: &str) -> UserId {
-    format!("{name}_0001").parse().unwrap()
+/// The ID that [`register`] gives to the first user of this name.
+pub(super) fn user(name: &str) -> UserId {
+    format!("{name}_0002").parse().unwrap()
 }
 
 /// The id of the message with this sequence number, in a [`MemoryStore`](memory::MemoryStore) or a
 /// log with its epoch.
-fn id(seq: u32) -> MessageId {
+pub(super) fn id(seq: u32) -> MessageId {
     MessageIds::new(EPOCH, MessageId::FIRST, Seq(0)).assign(Seq(seq.into())).unwrap()
 }
 
@@ -48,7 +58,7 @@ fn only(names: &[&str]) -> Audience {
 }
 
 /// A message to everyone.
-fn message(number: u32, sender: &str, text: &str) -> NewMessage {
+pub(super) fn message(number: u32, sender: &str, text: &str) -> NewMessage {
     NewMessage {
         sender: user(sender),
         guest: number.is_multiple_of(3),
@@ -61,12 +71,62 @@ fn message(number: u32, sender: &str, text: &str) -> NewMessage {
     }
 }
 
+/// A change of a room by a user.
+pub(super) fn room(name: &str, by: &str, action: RoomAction) -> RoomEntry {
+    RoomEntry {
+        room: name.parse().unwrap(),
+        by: Some(by).filter(|by| !by.is_empty()).map(user),
+        action,
+        limits: RoomLimits { rooms: 3, memberships: 3 },
+        cid: None,
+    }
+}
+
 fn delete(number: u32, author: &str) -> Entry {
     Entry::Delete { id: id(number), by: user(author), cid: None }
 }
 
 fn register(name: &str, key: u8) -> Entry {
-    Entry::Register { user: user(name), key: [key; 32], invite: None }
+    Entry::Register(new_user(name, key))
+}
+
+fn new_user(name: &str, key: u8) -> NewUser {
+    NewUser {
+        name: name.parse().unwrap(),
+        key: [key; 32],
+        invite: InviteRule::NotRequired,
+        similar_guest: None,
+        draw: 1,
+    }
+}
+
+/// The outcome of a registration.
+fn registered(user: &str, key: u8) -> Outcome {
+    Outcome::Registered { user: user.parse().unwrap(), key: [key; 32], rooms: Vec::new() }
+}
+
+fn retain(now: Millis, retention: Retention) -> Retain {
+    Retain { before: retention.cutoff(now), now, after: Seq(0) }
+}
+
+/// Removes everything past its retention. Returns whether a message was removed.
+pub(crate) fn sweep(store: &mut impl Store, now: Millis, retention: Retention) -> bool {
+    let (mut has_removed, mut step) = (false, retain(now, retention));
+    loop {
+        let retained = expect_retained(apply_at(store, now, Entry::Retain(step)));
+        has_removed |= retained.has_removed;
+        match retained.next {
+            Some(after) => step.after = after,
+            None => return has_removed,
+        }
+    }
+}
+
+fn expect_retained(outcome: Outcome) -> Retained {
+    match outcome {
+        Outcome::Retained(retained) => retained,
+        other => panic!("{other:?}"),
+    }
 }
 
 fn apply(store: &mut impl Store, entry: Entry) -> Outcome {
@@ -92,9 +152,9 @@ fn open_sqlite(folder: &Path) -> SqliteStore {
 }
 
 /// The event of a removal.
-fn expect_removed(outcome: Outcome) -> Event {
+fn expect_changed(outcome: Outcome) -> Event {
     match outcome {
-        Outcome::Removed(removal) => removal.event,
+        Outcome::Changed(change) => change.event,
         other => panic!("{other:?}"),
     }
 }
@@ -110,8 +170,23 @@ fn texts(reader: &mut impl Reader, viewer: &str) -> Vec<String> {
 
 fn texts_at(reader: &mut impl Reader, viewer: &str, now: Millis) -> Vec<String> {
     let view = View { viewer: &user(viewer), now };
-    let page = reader.history(view, None, 100).unwrap();
+    let page = page(reader, view, HistoryRange::Latest, 100).unwrap();
     page.messages.iter().map(|message| message.content.as_str().to_owned()).collect()
+}
+
+/// A page of all that the viewer may see.
+pub(crate) fn page(
+    reader: &mut impl Reader,
+    view: View<'_>,
+    range: HistoryRange,
+    limit: usize,
+) -> Answer<MessagePage> {
+    reader.history(view, &HistoryQuery { conversation: None, range }, limit).unwrap()
+}
+
+/// A message and its neighbours.
+fn around(reader: &mut impl Reader, view: View<'_>, seq: u32, limit: usize) -> Answer<MessagePage> {
+    page(reader, view, HistoryRange::Around(id(seq)), limit)
 }
 
 fn seqs(messages: &[Message]) -> Vec<Seq> {

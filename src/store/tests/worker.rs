@@ -4,9 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::super::worker::{self, read_queue, run_reader_task, run_writer_task, write_queue};
-use super::super::{
-    CheckpointOutcome, LogSnapshot, Retention, ScrubOutcome, StoreError, SweepReport,
-};
+use super::super::{CheckpointOutcome, LogSnapshot, ScrubOutcome, StoreError};
 use super::memory::{MemoryReader, MemoryStore};
 use super::*;
 
@@ -31,10 +29,6 @@ impl Store for CountingStore {
     fn apply(&mut self, now: Millis, batch: &[Entry]) -> Result<Vec<Outcome>, StoreError> {
         self.batches.lock().unwrap().push(batch.len());
         if self.full { Err(StoreError::DiskFull) } else { self.store.apply(now, batch) }
-    }
-
-    fn sweep(&mut self, now: Millis, retention: Retention) -> Result<SweepReport, StoreError> {
-        self.store.sweep(now, retention)
     }
 
     fn scrub(&mut self) -> Result<ScrubOutcome, StoreError> {
@@ -63,7 +57,7 @@ async fn queued_writes_are_batched_and_answered_in_order() {
                 matches!(&outcomes[..], [Outcome::Posted(message)] if message.seq == Seq(number))
             );
         }
-        assert_eq!(handle.sweep(NOW, Retention::Forever).await.unwrap(), SweepReport::default());
+        assert_eq!(handle.scrub().await.unwrap(), ScrubOutcome::Done);
     };
     tokio::join!(run_writer_task(store, queue, async || {}), work);
     assert_eq!(*batches.lock().unwrap(), [512, 88]);
@@ -101,11 +95,33 @@ async fn reader_runs_the_closure() {
     let work = async move {
         let viewer = user("Bob");
         let view = move |reader: &mut dyn Reader| {
-            reader.history(View { viewer: &viewer, now: NOW }, None, 9)
+            let query = HistoryQuery { conversation: None, range: HistoryRange::Latest };
+            reader.history(View { viewer: &viewer, now: NOW }, &query, 9)
         };
-        assert_eq!(handle.read(view).await.unwrap().messages.len(), 1);
+        assert_eq!(handle.read(view).await.unwrap().unwrap().messages.len(), 1);
     };
     tokio::join!(run_reader_task(reader, queue), work);
+}
+
+#[tokio::test]
+async fn users_take_turns_at_the_readers() {
+    let (handle, queue) = read_queue();
+    let finished = Arc::<Mutex<Vec<&str>>>::default();
+    let read = async |name: &'static str| {
+        let (handle, finished) = (handle.clone(), Arc::clone(&finished));
+        let work = move |_: &mut dyn Reader| {
+            finished.lock().unwrap().push(name);
+            Ok(())
+        };
+        handle.read_for(&user(name), work).await.unwrap();
+    };
+    let all_of_ann = futures_util::future::join_all((0..100).map(|_| read("Ann")));
+    let readers = run_reader_task(MemoryStore::default().open_reader().unwrap(), queue);
+    // Polled in this order: all of Ann's are requested before Bob's, and his before the reader starts.
+    let all = async { tokio::join!(biased; all_of_ann, read("Bob"), read("Bob"), read("Cid")) };
+    tokio::select! { biased; _ = all => {}, () = readers => {} }
+    assert_eq!(finished.lock().unwrap()[..5], ["Ann", "Bob", "Cid", "Ann", "Bob"]);
+    assert_eq!(finished.lock().unwrap().len(), 103);
 }
 
 #[test]
@@ -120,8 +136,8 @@ fn threads_drain_the_queue_before_exit() {
         }
         let failed = handles.readers.read(|_| -> Result<(), _> { panic!("in a reader") }).await;
         assert!(matches!(failed, Err(StoreError::Closed)));
-        let horizon = handles.readers.read(|reader| reader.horizon()).await;
-        assert_eq!(horizon.unwrap(), Seq(0), "a panic does not end the reader");
+        let open = handles.readers.read(|reader| reader.open_invites(NOW)).await;
+        assert_eq!(open.unwrap(), [], "a panic does not end the reader");
     });
     drop(handles);
     threads.join();
@@ -147,10 +163,6 @@ impl Store for SlowCheckpoint {
 
     fn apply(&mut self, now: Millis, batch: &[Entry]) -> Result<Vec<Outcome>, StoreError> {
         self.store.apply(now, batch)
-    }
-
-    fn sweep(&mut self, now: Millis, retention: Retention) -> Result<SweepReport, StoreError> {
-        self.store.sweep(now, retention)
     }
 
     fn scrub(&mut self) -> Result<ScrubOutcome, StoreError> {

@@ -15,7 +15,8 @@ use crate::client::state::timeline::{MAX_RUN, MessageState, TimelineEntry};
 use crate::client::state::{Delivery, Session};
 use crate::protocol::id::MessageId;
 use crate::protocol::message::Audience;
-use crate::tui::bubble::{self, Block, Bubble, Side, display_name};
+use crate::protocol::reaction::Reaction;
+use crate::tui::bubble::{self, Block, Bubble, MIN_WIDTH_FOR_WALLS, Side, display_name};
 use crate::tui::model::ItemId;
 use crate::tui::theme::Theme;
 use crate::tui::wrap::{drawable, wrap, wrap_words};
@@ -58,8 +59,9 @@ struct BlockKey {
     picked: bool,
     new_day: bool,
     unread_line: bool,
+    is_mention: bool,
     quoted: QuotedState,
-    footer: Footer,
+    status: Status,
     /// Users who joined or left. Their entry grows while it is the last one.
     name_count: usize,
 }
@@ -74,9 +76,9 @@ enum QuotedState {
     Known(u32),
 }
 
-/// The text in the lower border of a bubble.
+/// The part of the footer of a message that does not follow from its revision.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Footer {
+enum Status {
     None,
     /// Seconds until the message expires.
     ExpiresIn(i64),
@@ -85,7 +87,12 @@ enum Footer {
     Deferred,
     /// With the reason.
     NotSent(String),
-    Id(MessageId),
+    /// An own message that the server has acknowledged.
+    Stored,
+    /// The user has changed the message, and the server has not acknowledged it.
+    Changing {
+        is_online: bool,
+    },
 }
 
 impl LayoutPass<'_> {
@@ -117,8 +124,9 @@ impl LayoutPass<'_> {
             picked,
             new_day,
             unread_line: self.items.is_first_unread(index),
+            is_mention: false,
             quoted: QuotedState::None,
-            footer: Footer::None,
+            status: Status::None,
             name_count: 0,
         };
         match self.items.item(index) {
@@ -132,7 +140,9 @@ impl LayoutPass<'_> {
                 let last = !self.items.is_continued(index);
                 let end = (index..index + i64::from(MAX_RUN))
                     .find(|index| !self.items.is_continued(*index));
-                let inner_width = (start..=end.unwrap_or(index))
+                let bubble = start..=end.unwrap_or(index);
+                let inner_width = bubble
+                    .clone()
                     .map(|index| self.natural_width(index))
                     .max()
                     .unwrap_or(1)
@@ -151,8 +161,9 @@ impl LayoutPass<'_> {
                     revision: self.items.revision(index),
                     starts_bubble: run == 0,
                     ends_bubble: last,
+                    is_mention: bubble.into_iter().any(|index| self.items.is_mention(index)),
                     quoted,
-                    footer: self.footer(index, picked),
+                    status: self.status(index, last),
                     ..base
                 }
             }
@@ -192,16 +203,17 @@ impl LayoutPass<'_> {
         let theme = self.theme;
         let own = self.items.is_own(index);
         let private = matches!(self.items.audience(index), Some(Audience::Only(_)));
-        let failed = matches!(key.footer, Footer::NotSent(_));
+        let failed = matches!(key.status, Status::NotSent(_));
         let text_style = match key.state {
             MessageState::Readable => theme.text(),
             MessageState::Removed | MessageState::Expired => theme.removed(),
         };
-        let border_style = match (failed, private, own) {
+        let border_style = match (failed, key.is_mention, private, own) {
             (true, ..) => theme.error(),
-            (false, true, _) => theme.private(),
-            (false, false, true) => theme.own(),
-            (false, false, false) => theme.dim(),
+            (false, true, ..) => theme.mention(),
+            (false, false, true, _) => theme.private(),
+            (false, false, false, true) => theme.own(),
+            (false, false, false, false) => theme.dim(),
         };
         Bubble {
             side: if own { Side::Right } else { Side::Left },
@@ -210,7 +222,8 @@ impl LayoutPass<'_> {
             text,
             text_style,
             border_style,
-            footer: footer_span(&key.footer, theme),
+            footer: self.footer(index, key),
+            is_mention: key.is_mention,
             last: key.ends_bubble,
             picked: key.picked,
             inner_width: key.inner_width,
@@ -220,26 +233,23 @@ impl LayoutPass<'_> {
     /// The width that a message needs inside its bubble, regardless of the other messages in the bubble.
     fn natural_width(&mut self, index: ItemIndex) -> u16 {
         let text = self.wrapped_text(index);
+        let ends_bubble = !self.items.is_continued(index);
         let key = BlockKey {
             width: self.area.width,
             inner_width: 0,
             state: self.items.state(index),
             revision: 0,
             starts_bubble: self.items.run_position(index) == 0,
-            ends_bubble: true,
-            picked: false,
+            ends_bubble,
+            picked: self.picked == Some(&self.items.id(index)),
             new_day: false,
             unread_line: false,
+            is_mention: false,
             quoted: QuotedState::None,
             // The width of the longest countdown, so that the bubble does not shrink every second.
-            footer: match self.footer(index, self.picked == Some(&self.items.id(index))) {
-                Footer::ExpiresIn(_) => Footer::ExpiresIn(9_999),
-                footer @ (Footer::None
-                | Footer::Waiting
-                | Footer::Sending
-                | Footer::Deferred
-                | Footer::NotSent(_)
-                | Footer::Id(_)) => footer,
+            status: match self.status(index, ends_bubble) {
+                Status::ExpiresIn(_) => Status::ExpiresIn(9_999),
+                status => status,
             },
             name_count: 0,
         };
@@ -269,26 +279,74 @@ impl LayoutPass<'_> {
         lines
     }
 
-    fn footer(&self, index: ItemIndex, picked: bool) -> Footer {
+    /// The status of a message. One that is not the last of its bubble needs no acknowledgement of its own.
+    fn status(&self, index: ItemIndex, ends_bubble: bool) -> Status {
+        // Without a border, an acknowledgement would take a row.
+        let has_borders = self.area.width >= MIN_WIDTH_FOR_WALLS;
         match self.items.item(index) {
             Some(Item::Message(entry)) if entry.state == MessageState::Readable => {
+                let chat = self.items.chat;
+                let id = entry.message.id;
+                let mut changes = chat.pending_changes().iter();
+                if changes.any(|change| change.message() == Some(id)) {
+                    return Status::Changing { is_online: chat.is_online() };
+                }
                 match entry.message.expires() {
                     Some(expires) => {
-                        let left = expires - self.items.chat.server_time(self.now);
-                        Footer::ExpiresIn((left.max(0) + 999) / 1_000)
+                        let left = expires - chat.server_time(self.now);
+                        Status::ExpiresIn((left.max(0) + 999) / 1_000)
                     }
-                    None if picked => Footer::Id(entry.message.id),
-                    None => Footer::None,
+                    None if ends_bubble && has_borders && self.items.is_own(index) => {
+                        Status::Stored
+                    }
+                    None => Status::None,
                 }
             }
             Some(Item::Pending(pending)) => match &pending.delivery {
-                Delivery::Waiting => Footer::Waiting,
-                Delivery::Sending => Footer::Sending,
-                Delivery::Deferred => Footer::Deferred,
-                Delivery::Failed(reason) => Footer::NotSent(reason.one_line()),
+                Delivery::Failed(reason) => Status::NotSent(reason.one_line()),
+                Delivery::Waiting if ends_bubble => Status::Waiting,
+                Delivery::Sending if ends_bubble => Status::Sending,
+                Delivery::Deferred if ends_bubble => Status::Deferred,
+                Delivery::Waiting | Delivery::Sending | Delivery::Deferred => Status::None,
             },
-            Some(Item::Message(_) | Item::Boundary(_) | Item::Other(_)) | None => Footer::None,
+            Some(Item::Message(_) | Item::Boundary(_) | Item::Other(_)) | None => Status::None,
         }
+    }
+
+    /// What is said about a message below its text: its ID while it is picked, whether it was edited or is
+    /// pinned, its reactions and its status.
+    fn footer(&self, index: ItemIndex, key: &BlockKey) -> Vec<Span<'static>> {
+        let theme = self.theme;
+        let mut notes = Vec::new();
+        if let Some(Item::Message(entry)) = self.items.item(index)
+            && entry.state == MessageState::Readable
+        {
+            let message = &entry.message;
+            if key.picked && key.ends_bubble {
+                notes.push(Span::styled(message.id.to_string(), theme.dim()));
+            }
+            if key.width < MIN_WIDTH_FOR_WALLS && self.items.chat.is_mentioned(message) {
+                notes.push(Span::styled("mentions you", theme.mention()));
+            }
+            if message.pinned {
+                notes.push(Span::styled("pinned", theme.warning()));
+            }
+            if message.edited.is_some() {
+                notes.push(Span::styled("edited", theme.dim()));
+            }
+            notes.extend(message.reactions.iter().map(|one| self.reaction(one)));
+        }
+        notes.extend(status_span(&key.status, theme));
+        let gaps = std::iter::repeat_n(Span::raw("  "), notes.len().saturating_sub(1));
+        let mut gaps = gaps.chain([Span::raw("")]);
+        notes.into_iter().flat_map(|note| [Some(note), gaps.next()]).flatten().collect()
+    }
+
+    /// A reaction with its number of users; bold if the user is one of them.
+    fn reaction(&self, reaction: &Reaction) -> Span<'static> {
+        let is_own = reaction.users.iter().any(|user| self.items.chat.is_own_id(user));
+        let style = if is_own { self.theme.title() } else { self.theme.text() };
+        Span::styled(format!("{} {}", drawable(reaction.emoji.as_str()), reaction.count), style)
     }
 
     fn header(&self, index: ItemIndex) -> Option<Vec<Span<'static>>> {
@@ -359,20 +417,21 @@ fn notice_text(entry: &TimelineEntry) -> String {
     }
 }
 
-fn footer_span(footer: &Footer, theme: Theme) -> Option<Span<'static>> {
-    match footer {
-        Footer::None => None,
-        Footer::ExpiresIn(seconds) => {
-            Some(Span::styled(format!("expires in {}", duration(*seconds)), theme.warning()))
+fn status_span(status: &Status, theme: Theme) -> Option<Span<'static>> {
+    let (text, style) = match status {
+        Status::None => return None,
+        Status::ExpiresIn(seconds) => {
+            (format!("expires in {}", duration(*seconds)), theme.warning())
         }
-        Footer::Waiting => Some(Span::styled("waiting…", theme.warning())),
-        Footer::Sending => Some(Span::styled("sending…", theme.dim())),
-        Footer::Deferred => {
-            Some(Span::styled("waiting: the server cannot store it now", theme.warning()))
-        }
-        Footer::NotSent(reason) => Some(Span::styled(format!("not sent: {reason}"), theme.error())),
-        Footer::Id(id) => Some(Span::styled(id.to_string(), theme.dim())),
-    }
+        Status::Waiting => ("waiting…".to_owned(), theme.warning()),
+        Status::Sending => ("sending…".to_owned(), theme.dim()),
+        Status::Deferred => ("waiting: the server cannot store it now".to_owned(), theme.warning()),
+        Status::NotSent(reason) => (format!("not sent: {reason}"), theme.error()),
+        Status::Stored => ("✓".to_owned(), theme.dim()),
+        Status::Changing { is_online: true } => ("changing…".to_owned(), theme.dim()),
+        Status::Changing { is_online: false } => ("change waiting…".to_owned(), theme.warning()),
+    };
+    Some(Span::styled(text, style))
 }
 
 /// Formats a number of seconds, such as `45 s`, `4:32` or `2 h 05 min`. A negative number counts as 0.

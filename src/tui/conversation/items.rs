@@ -140,7 +140,8 @@ impl<'a> Items<'a> {
                 let line = unread.map(|index| index.0).filter(|line| *line <= index);
                 let kept =
                     index - line.unwrap_or(i64::MIN).max(self.chat.opened().timeline().first().0);
-                entry.run.min(u8::try_from(kept).unwrap_or(u8::MAX))
+                let run = entry.run.min(u8::try_from(kept).unwrap_or(u8::MAX));
+                self.run_without_mentions(index, run)
             }
             Some(Item::Pending(_)) if index > self.first() => {
                 let before = self.run_position(index - 1);
@@ -148,6 +149,13 @@ impl<'a> Items<'a> {
             }
             Some(Item::Pending(_) | Item::Boundary(_) | Item::Other(_)) | None => 0,
         }
+    }
+
+    /// Messages that mention the user share no bubble with others.
+    fn run_without_mentions(&self, index: ItemIndex, run: u8) -> u8 {
+        let starts = |index: ItemIndex| self.is_mention(index) != self.is_mention(index - 1);
+        let since = (0..run).find(|since| starts(index - ItemIndex::from(*since)));
+        since.unwrap_or(run)
     }
 
     /// Whether a pending message continues the bubble of the item before it.
@@ -179,6 +187,16 @@ impl<'a> Items<'a> {
             Some(Item::Message(entry)) => self.chat.is_own_id(&entry.message.sender),
             Some(Item::Pending(_)) => true,
             Some(Item::Boundary(_) | Item::Other(_)) | None => false,
+        }
+    }
+
+    /// Whether the item is a readable message that mentions the user.
+    pub(super) fn is_mention(&self, index: ItemIndex) -> bool {
+        match self.item(index) {
+            Some(Item::Message(entry)) => {
+                entry.state == MessageState::Readable && self.chat.is_mentioned(&entry.message)
+            }
+            Some(Item::Pending(_) | Item::Boundary(_) | Item::Other(_)) | None => false,
         }
     }
 

@@ -56,6 +56,13 @@ impl VisibleItems {
         })
     }
 
+    /// Where the bubble of an item is drawn, if it is visible.
+    pub fn bubble_area(&self, id: &ItemId) -> Option<Rect> {
+        let item = self.items.iter().find(|item| item.id == *id)?;
+        let x = item.block.rows.last().map_or(0, |row| row.x);
+        Some(Rect { x: item.area.x + x, ..item.area })
+    }
+
     /// The newest visible message.
     pub fn newest_message(&self) -> Option<ItemId> {
         let mut ids = self.items.iter().rev().map(|item| &item.id);

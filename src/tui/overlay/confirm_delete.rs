@@ -17,9 +17,9 @@ pub fn draw(chat: &Session, id: MessageId, area: Rect, theme: Theme, buffer: &mu
     let width = usize::from(area.width.saturating_sub(4));
     let quote = shorten(&quote_text(chat, id), width);
     let answers = Line::from(vec![
-        Span::styled("y", theme.key()),
+        Span::styled("Enter", theme.key()),
         Span::raw(" delete for everyone   "),
-        Span::styled("n", theme.key()),
+        Span::styled("Esc", theme.key()),
         Span::raw(" keep"),
     ]);
     let block = Block::bordered()

@@ -13,10 +13,11 @@ use crate::tui::theme::Theme;
 use crate::tui::wrap::wrap;
 
 /// What the mouse does.
-const MOUSE: [(&str, &str); 6] = [
+const MOUSE: [(&str, &str); 7] = [
     ("click a person", "add or remove the recipient"),
     ("click a name in To:", "remove the recipient"),
-    ("click a message", "pick it"),
+    ("click a message", "pick it; again: its menu"),
+    ("right click a message", "its menu"),
     ("click a quote", "jump to the original message"),
     ("wheel", "scroll the pane under the pointer"),
     ("Shift and drag", "select text with the terminal (Alt-M: without Shift)"),

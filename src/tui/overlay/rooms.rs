@@ -2,10 +2,10 @@
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
-use ratatui::text::{Line, Span};
-use ratatui::widgets::{Block, BorderType, Clear, Padding, Widget};
+use ratatui::text::Line;
 use tui_textarea::TextArea;
 
+use super::list::{self, ListFrame, Selection};
 use crate::client::state::Session;
 use crate::protocol::id::{Cid, RoomName};
 use crate::protocol::message::Audience;
@@ -35,7 +35,8 @@ pub struct RoomsOverlay {
     /// A part of a name, or the name of a new room.
     filter: TextArea<'static>,
     rooms: Vec<(RoomName, RoomState)>,
-    selected: usize,
+    /// The selected row.
+    pub list: Selection,
     loading: Loading,
 }
 
@@ -51,7 +52,7 @@ pub enum RoomChoice {
 impl Default for RoomsOverlay {
     fn default() -> Self {
         let loading = Loading::Wanted(None);
-        Self { filter: text_area(), rooms: Vec::new(), selected: 0, loading }
+        Self { filter: text_area(), rooms: Vec::new(), list: Selection::default(), loading }
     }
 }
 
@@ -64,24 +65,13 @@ impl RoomsOverlay {
     /// Lets `edit` change the filter. The first match becomes the selected one.
     pub fn edit(&mut self, edit: impl FnOnce(&mut TextArea<'static>) -> bool) {
         if edit(&mut self.filter) {
-            self.selected = 0;
+            self.list = Selection::new(self.choices().len());
         }
-    }
-
-    /// Moves the selection by `rows`; positive is down.
-    pub fn move_selection(&mut self, rows: isize) {
-        let last = self.choices().len().saturating_sub(1);
-        self.selected = self.selected.saturating_add_signed(rows).min(last);
-    }
-
-    /// Selects a row.
-    pub fn select(&mut self, row: usize) {
-        self.selected = row.min(self.choices().len().saturating_sub(1));
     }
 
     /// The selected row.
     pub fn choice(&self) -> Option<RoomChoice> {
-        self.choices().into_iter().nth(self.selected)
+        self.choices().into_iter().nth(self.list.index())
     }
 
     /// The page that is to be requested: the rooms after this one.
@@ -140,18 +130,9 @@ impl RoomsOverlay {
         (!is_known).then_some(room)
     }
 
-    /// The visible rows, with their indices, in an overlay with this area.
-    pub fn rows(&self, area: Rect) -> Vec<(usize, Rect)> {
-        let height = usize::from(area.height.saturating_sub(4));
-        let top = (self.selected + 1).saturating_sub(height);
-        let visible = (top..self.choices().len()).take(height);
-        let area = |row: u16| Rect {
-            x: area.x + 1,
-            y: area.y + 2 + row,
-            width: area.width.saturating_sub(2),
-            height: 1,
-        };
-        visible.zip(0..).map(|(index, row)| (index, area(row))).collect()
+    /// Lays out the visible rows.
+    pub fn lay_out(&mut self, area: Rect) -> Vec<(usize, Rect)> {
+        self.list.lay_out(&vec![1; self.choices().len()], list::rows_area(area, true))
     }
 
     /// Draws the overlay. Returns the area of its input.
@@ -162,42 +143,26 @@ impl RoomsOverlay {
         chat: &Session,
         theme: Theme,
         buffer: &mut Buffer,
-    ) -> Rect {
-        Clear.render(area, buffer);
-        Block::bordered()
-            .border_type(BorderType::Rounded)
-            .border_style(theme.dim())
-            .padding(Padding::horizontal(1))
-            .title(Span::styled(" Rooms ", theme.title()))
-            .title_bottom(Line::from(self.footer()).right_aligned())
-            .render(area, buffer);
-        let line =
-            Rect { x: area.x + 2, y: area.y + 1, width: area.width.saturating_sub(4), height: 1 }
-                .intersection(area);
-        let label = "find or create: #";
-        Span::styled(label, theme.dim()).render(line, buffer);
-        let used = u16::try_from(label.len()).unwrap_or(0).min(line.width);
-        let input = Rect { x: line.x + used, width: line.width - used, ..line };
-        (&self.filter).render(input, buffer);
+    ) -> Option<Rect> {
         let matching: Vec<_> = self.matching().collect();
-        for (index, row) in rows {
-            let row = row.intersection(area);
+        let rows = rows.iter().map(|(index, row)| {
             let width = usize::from(row.width);
             let text = match matching.get(*index) {
                 Some((room, state)) => room_row(room, state, is_member(chat, room), width),
                 None => {
                     let new = self.new_room();
-                    let text = new.map(|room| format!(" + create {room}, a public room"));
+                    let text = new.map(|room| format!("+ create {room}, a public room"));
                     shorten(&text.unwrap_or_default(), width)
                 }
             };
-            let style = if *index == self.selected { theme.selection() } else { theme.text() };
-            Span::styled(format!("{text:<width$}"), style).render(row, buffer);
-        }
-        input
+            (vec![Line::from(text)], *row, *index == self.list.index())
+        });
+        let (title, note) = (" Rooms ".to_owned(), &self.note());
+        let frame = ListFrame { title, input: Some(("find or create: #", &self.filter)), note };
+        list::draw(&frame, area, rows, theme, buffer)
     }
 
-    fn footer(&self) -> String {
+    fn note(&self) -> String {
         match &self.loading {
             Loading::Wanted(_) | Loading::Requested(_) => " loading… ".to_owned(),
             Loading::Failed(reason) => format!(" {} ", reason.one_line()),
@@ -219,5 +184,5 @@ fn room_row(room: &RoomName, state: &RoomState, is_member: bool, width: usize) -
     let people = if state.people == 1 { "person" } else { "people" };
     let archived = if state.archived { " (archived)" } else { "" };
     let (name, count, topic) = (room.to_string(), state.people, state.topic.one_line());
-    shorten(&format!(" {mark} {name:<16} {count:>4} {people}{archived}  {topic}"), width)
+    shorten(&format!("{mark} {name:<16} {count:>4} {people}{archived}  {topic}"), width)
 }

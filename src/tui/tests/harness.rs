@@ -20,6 +20,7 @@ use crate::protocol::mention::Mentions;
 use crate::protocol::message::{Audience, Message, MessageKind};
 use crate::protocol::query::HistoryRange;
 use crate::protocol::request::Request;
+use crate::protocol::room::{ConversationInfo, ConversationList, NotifyLevel, RoomState};
 use crate::protocol::text::SafeText;
 use crate::tui::key::Chord;
 use crate::tui::layout::arrange;
@@ -45,6 +46,31 @@ pub(super) fn only(ids: &[&str]) -> Audience {
     Audience::Only(ids.iter().map(|text| id(text)).collect())
 }
 
+pub(super) fn room(name: &str) -> Audience {
+    Audience::Room(name.parse().unwrap())
+}
+
+/// A conversation of Bob's, read up to `read`.
+pub(super) fn conversation_info(
+    conversation: Audience,
+    read: u64,
+    unread: u32,
+    mentions: u32,
+) -> ConversationInfo {
+    let topic = SafeText::clean("release 2.4 and on-call");
+    let state = RoomState { private: false, topic, people: 3, archived: false };
+    ConversationInfo {
+        room: conversation.room().map(|_| state),
+        last: Seq(read + u64::from(unread)),
+        read: Seq(read),
+        unread,
+        mentions,
+        notify: if conversation.is_direct() { NotifyLevel::All } else { NotifyLevel::Mentions },
+        muted_until: None,
+        conversation,
+    }
+}
+
 impl UiHarness {
     /// Bob's screen, logged in, with Ann and Kim online.
     pub(super) fn new(width: u16, height: u16) -> Self {
@@ -58,6 +84,23 @@ impl UiHarness {
             client::Connected { welcome, fingerprint: "SHA256:abcdefghijklmnop".into() };
         ui.client_event(client::ClientEvent::Connected(connected));
         ui.server_event(Event::Users([id("Ann_1180"), id("Kim_9021")].into()));
+        ui.list(vec![conversation_info(Audience::Everyone, 0, 0, 0)]);
+        ui
+    }
+
+    /// The server lists the conversations.
+    pub(super) fn list(&mut self, conversations: Vec<ConversationInfo>) -> &mut Self {
+        let list = ConversationList { conversations, has_more: false, cid: None };
+        self.server_event(Event::Conversations(list))
+    }
+
+    /// Bob is a member of the room #ops with Ann and Kim, read up to the last message.
+    pub(super) fn in_room(width: u16, height: u16) -> Self {
+        let mut ui = Self::new(width, height);
+        ui.list(vec![
+            conversation_info(Audience::Everyone, 0, 0, 0),
+            conversation_info(room("#ops"), 0, 0, 0),
+        ]);
         ui
     }
 
@@ -342,7 +385,7 @@ impl UiHarness {
         self.dispatch(UiEvent::Terminal(TerminalEvent::Mouse(mouse)))
     }
 
-    fn find(&self, text: &str) -> (u16, u16) {
+    pub(super) fn find(&self, text: &str) -> (u16, u16) {
         let buffer = self.terminal.backend().buffer();
         for y in 0..buffer.area.height {
             let cells: Vec<&str> =
@@ -360,9 +403,18 @@ impl UiHarness {
         panic!("{text:?} is not on the screen:\n{}", self.screen());
     }
 
+    pub(super) fn terminal_event(&mut self, event: TerminalEvent) -> &mut Self {
+        self.dispatch(UiEvent::Terminal(event))
+    }
+
+    /// The effects since the last check.
+    pub(super) fn all_effects(&mut self) -> Vec<UiEffect> {
+        std::mem::take(&mut self.effects)
+    }
+
     /// The effects since the last check, without the requests that every session makes by itself.
     pub(super) fn effects(&mut self) -> Vec<UiEffect> {
-        let mut effects = std::mem::take(&mut self.effects);
+        let mut effects = self.all_effects();
         effects.retain(|effect| {
             let UiEffect::Send(_, request) = effect else { return true };
             !matches!(

@@ -39,7 +39,7 @@ fn guest_is_marked_unverified() {
     ui.shows("[ ] Ann_1181 (?)").shows("[ ] Ann_1180   ");
     ui.shows("Ann_1180 09:12").shows("Ann_1181 (?) 09:12");
     ui.keys("@Ann_1181 hi").shows("To: [Ann_1181 (?)] private").keys("<ctrl-c>");
-    ui.keys("<up>r").shows("Ann_1181 (?): message number 1");
+    ui.keys("<up><enter>r").shows("Ann_1181 (?): message number 1");
     ui.keys("<esc><ctrl-f>message").shows("Ann_1181 (?)  message number 1");
 }
 
@@ -96,7 +96,7 @@ fn reply_goes_to_the_audience_of_its_message() {
     ui.post("Kim_9021", only(&["Bob_4572", "Ann_1180"]), MessageKind::Plain, "private");
     ui.shows("new message from Kim_9021 in Ann_1180, Kim_9021").hides("│ private");
     ui.click("[ ] Ann_1180").click("[ ] Kim_9021").shows("│ private").hides("│ public");
-    ui.keys("<up>").shows("message 100002").keys("r");
+    ui.keys("<up>").shows("message 100002").keys("<enter>r");
     ui.shows("┃ reply to Kim_9021: private").shows("To: [Ann_1180 ×] [Kim_9021 ×]");
     ui.keys("<esc>").shows("To: [Ann_1180 ×] [Kim_9021 ×]").keys("<ctrl-r>sure<enter>");
     assert_eq!(ui.sent(), ["Only({Ann_1180, Kim_9021}) Reply { to: MessageId(100002) } sure"]);
@@ -109,11 +109,11 @@ fn reply_goes_to_the_audience_of_its_message() {
 fn own_messages_are_deleted_only_after_confirmation() {
     let mut ui = UiHarness::new(80, 24);
     ui.post_to_all("Ann_1180", "hers");
-    ui.keys("<up>d").shows("only the author can delete").keys("<esc>");
+    ui.keys("<up><delete>").shows("only the author can delete").keys("<esc>");
     ui.post_to_all("Bob_4572", "mine");
-    ui.keys("<up>d").shows("Delete this message?").keys("n").hides("Delete this message?");
+    ui.keys("<up><enter>d").shows("Delete this message?").keys("n").hides("Delete this message?");
     assert!(ui.sent().is_empty());
-    ui.keys("dy");
+    ui.keys("<delete>y");
     assert_eq!(ui.sent(), ["Delete(MessageId(100002))"]);
     let deleted = "100002".parse().unwrap();
     ui.deleted(deleted, "Bob_4572").hides("mine").shows("message removed");
@@ -122,7 +122,7 @@ fn own_messages_are_deleted_only_after_confirmation() {
 #[test]
 fn picked_pending_message_stays_picked_once_stored() {
     let mut ui = UiHarness::new(80, 24);
-    ui.keys("mine<enter><up>").confirm_sent().keys("dy");
+    ui.keys("mine<enter><up>").confirm_sent().keys("<delete><enter>");
     assert_eq!(ui.sent(), ["Delete(MessageId(100001))"]);
 }
 
@@ -133,7 +133,7 @@ fn message_arriving_between_frames_is_picked_by_id() {
     let drawn = ui.model.layout.clone();
     ui.keys("mine<enter>").confirm_sent();
     ui.model.layout = drawn;
-    ui.keys("<up>dy");
+    ui.keys("<up><delete>y");
     assert_eq!(ui.sent(), ["Delete(MessageId(100002))"]);
 }
 
@@ -154,7 +154,9 @@ fn temporary_message_counts_down_and_expires() {
 #[test]
 fn idle_screen_never_wakes() {
     let mut ui = UiHarness::new(80, 24);
+    // The read marker is told once.
     ui.post_to_all("Ann_1180", "hello");
+    ui.wait(1);
     assert_eq!(ui.model.next_wake(ui.now), None);
     ui.keys("<ctrl-f>hell").wait(1);
     assert_eq!(ui.model.next_wake(ui.now), None, "the search is done");
@@ -194,8 +196,8 @@ fn search_shows_errors_and_jumps_to_hits() {
     }
     ui.keys("<ctrl-f>line (1").shows("     ^ unclosed group").keys(")[01]?0$").wait(1);
     ui.shows("1 of 3 in 200 messages").shows("line 110").keys("<down><enter>").hides("Search");
-    ui.shows("hit 2 of 3").shows("line 100").keys("n").shows("hit 3 of 3").shows("line 10 ");
-    ui.keys("N").shows("line 100").keys("<esc>abc").shows("abc");
+    ui.shows("hit 2 of 3").shows("line 100").keys("<ctrl-g>").shows("hit 3 of 3").shows("line 10 ");
+    ui.keys("<alt-g>").shows("line 100").keys("<esc>abc").shows("abc");
 }
 
 #[test]
@@ -209,7 +211,7 @@ fn failed_message_can_be_edited_and_resent() {
         cid,
     };
     ui.server_event(Event::Error(refused)).shows("not sent: the server is full");
-    ui.keys("<up>e").hides("not sent").shows("To: [Ann_1180 ×]").keys("!<enter>");
+    ui.keys("<up><enter>e").hides("not sent").shows("To: [Ann_1180 ×]").keys("!<enter>");
     assert_eq!(ui.sent(), ["Only({Ann_1180}) Plain important!"]);
 }
 
@@ -284,6 +286,6 @@ fn copy_returns_unwrapped_text() {
     let mut ui = UiHarness::new(60, 20);
     let long = "a long line that is wrapped on the screen ".repeat(4);
     ui.post("Ann_1180", Audience::Everyone, MessageKind::Plain, &long);
-    ui.keys("<up>y");
+    ui.keys("<up><enter>y");
     assert_eq!(ui.effects(), [UiEffect::Copy(long.trim_end().to_owned())]);
 }

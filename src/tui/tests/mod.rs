@@ -1,5 +1,6 @@
 //! Tests of the whole screen: keys, clicks and server events go in; drawings and requests are checked.
 
+mod actions;
 mod harness;
 mod history;
 mod hostile;
@@ -8,3 +9,4 @@ mod mouse;
 mod robustness;
 mod screens;
 mod search;
+mod sidebar;

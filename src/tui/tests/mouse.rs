@@ -40,7 +40,7 @@ fn click_picks_message_and_quote_jumps() {
     ui.post("Ann_1180", Audience::Everyone, MessageKind::Reply { to: first }, "about that");
     ui.hides("│ the first of all").click("about that").shows("message 100042");
     ui.click("┃ Ann_1180: the first of all").shows("│ the first of all").shows("message 100001");
-    ui.keys("r")
+    ui.keys("<enter>r")
         .shows("reply to Ann_1180: the first")
         .click("┃ reply to")
         .hides("reply to Ann_1180");
@@ -74,7 +74,7 @@ fn click_on_hit_jumps_to_message() {
         ui.post_to_all("Kim_9021", &format!("noise {n} end"));
     }
     ui.keys("<ctrl-f>noise 7. end").wait(1).click("noise 75 end").hides("Search");
-    ui.shows("noise 75 end").keys("r").shows("reply to Kim_9021: noise 75 end");
+    ui.shows("noise 75 end").keys("<enter>r").shows("reply to Kim_9021: noise 75 end");
 }
 
 #[test]

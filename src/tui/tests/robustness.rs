@@ -50,7 +50,10 @@ fn step() -> impl Strategy<Value = Step> {
         "y",
         "e",
         "n",
-        "N",
+        "+",
+        "t",
+        "<alt-left>",
+        "<ctrl-g>",
         "a.c(",
         "@Ann ",
         ".re",
@@ -128,7 +131,17 @@ fn every_size_from_1x1_to_400x100_is_drawn() {
         ui.post_to_all("Ann_1180", text);
         ui.post("Bob_4572", only(&["Ann_1180"]), MessageKind::Plain, text);
     }
-    for keys in ["typed", "<f2>", "<esc><up>", "<esc><ctrl-f>a", "<esc><f1>"] {
+    for keys in [
+        "typed",
+        "<f2>",
+        "<esc><up>",
+        "<enter>",
+        "+",
+        "<esc><enter>t",
+        "<esc><enter>d",
+        "<esc><esc><ctrl-f>a",
+        "<esc><f1>",
+    ] {
         ui.keys(keys);
         for width in [1, 2, 3, 5, 8, 13, 21, 34, 49, 50, 55, 75, 76, 100, 400] {
             for height in [1, 2, 3, 4, 5, 7, 8, 9, 10, 11, 12, 20, 100] {

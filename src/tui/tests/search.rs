@@ -65,7 +65,7 @@ fn jump_to_unloaded_hit_loads_its_context() {
     let found = search_results(&ui, cid.as_ref(), &[190, 120], SearchEnd::Complete);
     ui.server_event(found).keys("<down><enter>");
     assert_eq!(ui.answer_history(), [HistoryRange::Around(ui.logged_message(120).id)]);
-    ui.shows("message number 120 ").shows("hit 2 of 2").keys("N");
+    ui.shows("message number 120 ").shows("hit 2 of 2").keys("<alt-g>");
     assert_eq!(ui.answer_history(), [HistoryRange::Around(ui.logged_message(190).id)]);
     ui.shows("message number 190 ").keys("<esc><end>");
     ui.answer_history();
@@ -117,4 +117,16 @@ fn deleted_hit_is_removed() {
     ui.deleted(deleted.id, deleted.sender.as_str())
         .hides("message number 120")
         .shows("nothing found");
+}
+
+#[test]
+fn failed_search_is_shown_and_can_be_repeated() {
+    let mut ui = ui_with_recent_page();
+    ui.keys("<ctrl-f>number 1.0 ").wait(1);
+    let (cid, _) = take_search_requests(&mut ui).pop().unwrap();
+    let failed = ErrorReply::new(&Refusal::NotRead("its disk fails"), cid);
+    ui.server_event(Event::Error(failed)).shows("its disk fails").wait(2);
+    assert!(take_search_requests(&mut ui).is_empty(), "not by itself");
+    ui.keys("<esc><ctrl-f>number 1.0 ").wait(1).hides("its disk fails");
+    assert_eq!(take_search_requests(&mut ui).len(), 1);
 }

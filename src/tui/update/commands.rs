@@ -2,25 +2,20 @@
 
 use chrono::{DateTime, FixedOffset, TimeDelta};
 
-use super::history::reset_view;
 use super::keys::complete;
-use super::rooms::{browse_rooms, choose};
+use super::messages::{self, go_to_message, jump_back, pick, push_origin, scroll_to_latest};
+use super::rooms::{browse_rooms, choose_room};
 use super::send::send;
 use super::sidebar::{
     drop_ticks, focus_conversations, focus_people, move_focus, open_conversation, open_focused,
     open_neighbour, open_next_unread, toggle_focused_person,
 };
 use crate::client::state::Session;
-use crate::client::state::history::HistoryRequest;
 use crate::client::state::search::SearchHit;
-use crate::client::state::timeline::MessageState;
-use crate::protocol::id::MessageId;
 use crate::protocol::message::Audience;
-use crate::protocol::request::Request;
 use crate::tui::command::UiCommand;
 use crate::tui::conversation::{Items, duration};
-use crate::tui::model::{Focus, ItemId, Model, UiEffect, Viewport};
-use crate::tui::overlay::rooms::RoomsOverlay;
+use crate::tui::model::{Focus, Model, UiEffect, Viewport};
 use crate::tui::overlay::search::SearchOverlay;
 use crate::tui::overlay::{Overlay, help};
 
@@ -58,22 +53,21 @@ pub(super) fn execute(
         UiCommand::Quit => return vec![UiEffect::Quit],
         UiCommand::ClearOrQuit => return clear_or_quit(model, now),
         UiCommand::Back => step_back(model),
-        UiCommand::ConfirmDelete => return delete_confirmed(model),
+        UiCommand::ConfirmDelete => return messages::delete_confirmed(model),
         UiCommand::PickMessage | UiCommand::PreviousMessage => pick_neighbour(model, now, true),
         UiCommand::NextMessage => pick_neighbour(model, now, false),
-        UiCommand::ReplyLatest => reply_latest(model),
-        UiCommand::Reply => reply_picked(model),
-        UiCommand::Delete => ask_to_delete(model),
-        UiCommand::Copy => return copy_picked(model),
-        UiCommand::EditFailed => return edit_failed(model),
+        UiCommand::ReplyLatest => messages::reply_picked_or_latest(model),
+        UiCommand::OpenMenu => messages::open_menu(model),
+        UiCommand::Message(command) => return messages::act_on_picked(model, command),
+        UiCommand::JumpBack => return jump_back(model),
+        UiCommand::RowUp => move_row(model, -1),
+        UiCommand::RowDown => move_row(model, 1),
+        UiCommand::ChooseRow => return choose_row(model),
         UiCommand::NextHit => return go_to_hit(model, true),
         UiCommand::PreviousHit => return go_to_hit(model, false),
         UiCommand::FocusUp => move_focus(model, -1),
         UiCommand::FocusDown => move_focus(model, 1),
         UiCommand::OpenFocused => open_focused(model),
-        UiCommand::RoomUp => with_rooms(model, |rooms| rooms.move_selection(-1)),
-        UiCommand::RoomDown => with_rooms(model, |rooms| rooms.move_selection(1)),
-        UiCommand::EnterRoom => return choose(model),
         UiCommand::TogglePerson => toggle_focused_person(model),
         UiCommand::HitUp => with_search(model, |search, _| search.move_selection(-1)),
         UiCommand::HitDown => with_search(model, |search, _| search.move_selection(1)),
@@ -83,6 +77,21 @@ pub(super) fn execute(
         UiCommand::ScrollDown => scroll(model, -1),
     }
     Vec::new()
+}
+
+fn move_row(model: &mut Model, rows: isize) {
+    if let Some(list) = model.overlays.last_mut().and_then(Overlay::list_mut) {
+        list.move_by(rows);
+    }
+}
+
+/// Carries out the selected row of the top overlay.
+pub(super) fn choose_row(model: &mut Model) -> Vec<UiEffect> {
+    match model.overlays.last() {
+        Some(Overlay::Search(_)) => open_selected_hit(model),
+        Some(Overlay::Rooms(_)) => choose_room(model),
+        Some(_) | None => messages::choose_row(model),
+    }
 }
 
 /// Opens the search with `typed` in its input.
@@ -103,13 +112,15 @@ pub(super) fn scroll(model: &mut Model, rows: i64) {
         Some(Overlay::Search(search)) => {
             search.move_selection(isize::try_from(-rows).unwrap_or_default());
         }
-        Some(Overlay::Rooms(list)) => {
-            list.move_selection(isize::try_from(-rows).unwrap_or_default());
+        Some(other) => {
+            if let Some(list) = other.list_mut() {
+                list.move_by(isize::try_from(-rows).unwrap_or_default());
+            }
         }
-        Some(Overlay::ConfirmDelete(_)) => {}
         None => {
             model.scroll_by += rows;
             model.is_opening = false;
+            model.chat.retry_history();
         }
     }
 }
@@ -117,37 +128,6 @@ pub(super) fn scroll(model: &mut Model, rows: i64) {
 fn page_rows(model: &Model) -> i64 {
     let area = model.layout.overlay.unwrap_or(model.layout.conversation);
     i64::from(area.height.saturating_sub(3).max(1))
-}
-
-/// Scrolls to the newest message, in place of an excerpt if one is shown.
-pub(super) fn scroll_to_latest(model: &mut Model) {
-    let open = model.chat.open_audience().clone();
-    if model.chat.return_to_latest(&open).is_some() {
-        reset_view(model);
-    }
-    model.viewport = Viewport::Live;
-    model.scroll_by = 0;
-}
-
-/// Picks a message of the open conversation and makes it visible. Loads the history around it first if
-/// necessary.
-pub(super) fn go_to_message(model: &mut Model, id: MessageId) -> Vec<UiEffect> {
-    if model.chat.opened().live_timeline().message(id).is_some() {
-        let open = model.chat.open_audience().clone();
-        if model.chat.return_to_latest(&open).is_some() {
-            reset_view(model);
-        }
-    }
-    if model.chat.opened().timeline().message(id).is_some() {
-        pick(model, ItemId::Message(id));
-        return Vec::new();
-    }
-    let open = model.chat.open_audience().clone();
-    let request = model.chat.request_history(&open, HistoryRequest::Around(id));
-    if request.is_none() {
-        model.show_error(format!("not connected: message {id} cannot be loaded now"));
-    }
-    request.into_iter().map(|(cid, request)| UiEffect::Send(Some(cid), request)).collect()
 }
 
 fn cycle_expiry(model: &mut Model) {
@@ -191,27 +171,20 @@ fn clear_or_quit(model: &mut Model, now: DateTime<FixedOffset>) -> Vec<UiEffect>
     Vec::new()
 }
 
-/// Closes the top overlay, or else the picked message, completion or reply, or else returns from the ticked
-/// people, or else scrolls to the newest message.
+/// Closes the top overlay, or else the picked message, completion, edit or reply, or else returns from the
+/// ticked people, or else scrolls to the newest message.
 fn step_back(model: &mut Model) {
     if model.overlays.pop().is_some() {
     } else if model.focus != Focus::Typing {
         model.focus = Focus::Typing;
     } else if model.composer.completion.take().is_some() {
+    } else if model.composer.editing.is_some() {
+        model.composer.drop_edit();
     } else if model.composer.reply_to.is_some() {
         model.composer.cancel_reply();
     } else if !drop_ticks(model) {
         scroll_to_latest(model);
     }
-}
-
-/// Picks a message and makes it visible. Does nothing if the message does not exist any more.
-pub(super) fn pick(model: &mut Model, item: ItemId) {
-    if !model.has_message(&item) {
-        return;
-    }
-    model.scroll_into_view = Some(item.clone());
-    model.focus = Focus::Picked(item);
 }
 
 fn pick_neighbour(model: &mut Model, now: DateTime<FixedOffset>, older: bool) {
@@ -233,100 +206,6 @@ fn pick_neighbour(model: &mut Model, now: DateTime<FixedOffset>, older: bool) {
     }
 }
 
-fn readable_id(model: &Model, item: &ItemId) -> Option<MessageId> {
-    match item {
-        ItemId::Message(id) => {
-            let message = model.chat.opened().timeline().message(*id)?;
-            (message.state == MessageState::Readable).then_some(*id)
-        }
-        ItemId::Pending(_) | ItemId::Boundary(_) | ItemId::Other(_) => None,
-    }
-}
-
-fn picked_readable(model: &mut Model) -> Option<MessageId> {
-    let id = model.picked().and_then(|item| readable_id(model, item));
-    if id.is_none() {
-        model.show_error("this message was removed, has expired or is not sent yet");
-    }
-    id
-}
-
-fn reply_picked(model: &mut Model) {
-    if let Some(id) = picked_readable(model) {
-        begin_reply(model, id);
-    }
-}
-
-fn reply_latest(model: &mut Model) {
-    let chat = &model.chat;
-    let mut messages = chat.opened().timeline().newest_first();
-    let latest =
-        messages.find(|message| !chat.is_own_id(&message.sender)).map(|message| message.id);
-    drop(messages);
-    match latest {
-        Some(id) => begin_reply(model, id),
-        None => model.show_error("no message to reply to"),
-    }
-}
-
-fn begin_reply(model: &mut Model, id: MessageId) {
-    model.composer.start_reply(id);
-    model.focus = Focus::Typing;
-}
-
-fn ask_to_delete(model: &mut Model) {
-    let Some(id) = picked_readable(model) else { return };
-    let entry = model.chat.opened().timeline().message(id);
-    if entry.is_some_and(|entry| model.chat.is_own_id(&entry.message.sender)) {
-        model.overlays.push(Overlay::ConfirmDelete(id));
-    } else {
-        model.show_error("only the author can delete a message");
-    }
-}
-
-fn delete_confirmed(model: &mut Model) -> Vec<UiEffect> {
-    match model.overlays.pop() {
-        Some(Overlay::ConfirmDelete(id)) => {
-            model.focus = Focus::Typing;
-            delete(model, id)
-        }
-        Some(other @ (Overlay::Help { .. } | Overlay::Search(_) | Overlay::Rooms(_))) => {
-            model.overlays.push(other);
-            Vec::new()
-        }
-        None => Vec::new(),
-    }
-}
-
-/// Asks the server to delete a message.
-pub(super) fn delete(model: &mut Model, id: MessageId) -> Vec<UiEffect> {
-    let change = model.chat.change(Request::Delete(id));
-    change.into_iter().map(|(cid, request)| UiEffect::Send(Some(cid), request)).collect()
-}
-
-fn copy_picked(model: &mut Model) -> Vec<UiEffect> {
-    let Some(id) = picked_readable(model) else { return Vec::new() };
-    let Some(entry) = model.chat.opened().timeline().message(id) else { return Vec::new() };
-    let text = entry.message.content.as_str().to_owned();
-    model.show_notice(format!("copied {} characters", text.chars().count()));
-    vec![UiEffect::Copy(text)]
-}
-
-/// Puts a message that was not sent back into the input, with its recipients.
-fn edit_failed(model: &mut Model) -> Vec<UiEffect> {
-    let Some(ItemId::Pending(cid)) = model.picked().cloned() else {
-        model.show_error("only a message that was not sent can be edited");
-        return Vec::new();
-    };
-    let Some(post) = model.chat.take_failed(&cid) else {
-        model.show_error("this message is still being sent");
-        return Vec::new();
-    };
-    model.focus = Focus::Typing;
-    model.composer.restore_unsent(&post);
-    vec![UiEffect::DiscardPending(cid)]
-}
-
 fn go_to_hit(model: &mut Model, older: bool) -> Vec<UiEffect> {
     let Some(hits) = &mut model.search_hits else {
         model.show_error("no search hits (Ctrl-F searches)");
@@ -343,14 +222,9 @@ fn go_to_hit(model: &mut Model, older: bool) -> Vec<UiEffect> {
 /// Opens the conversation of a hit, and goes to it.
 fn show_hit(model: &mut Model, hit: &SearchHit, position: String) -> Vec<UiEffect> {
     model.show_notice(position);
+    push_origin(model);
     open_conversation(model, &hit.conversation);
     go_to_message(model, hit.id)
-}
-
-fn with_rooms(model: &mut Model, change: impl FnOnce(&mut RoomsOverlay)) {
-    if let Some(Overlay::Rooms(rooms)) = model.overlays.last_mut() {
-        change(rooms);
-    }
 }
 
 fn with_search(model: &mut Model, change: impl FnOnce(&mut SearchOverlay, &Session)) {
@@ -360,12 +234,12 @@ fn with_search(model: &mut Model, change: impl FnOnce(&mut SearchOverlay, &Sessi
 }
 
 /// Closes the search and jumps to the selected hit.
-pub(super) fn open_selected_hit(model: &mut Model) -> Vec<UiEffect> {
+fn open_selected_hit(model: &mut Model) -> Vec<UiEffect> {
     let Some(Overlay::Search(search)) = model.overlays.last() else { return Vec::new() };
     let Some(hits) = search.hit_list() else { return Vec::new() };
     model.overlays.pop();
     let hit = hits.current().cloned();
-    let position = format!("{} (n: older, N: newer)", hits.position_text());
+    let position = format!("{} (Ctrl-G: older, Alt-G: newer)", hits.position_text());
     model.search_hits = Some(hits);
     hit.map(|hit| show_hit(model, &hit, position)).unwrap_or_default()
 }

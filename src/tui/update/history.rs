@@ -1,6 +1,6 @@
 //! Loading pages of the history on demand.
 
-use super::commands::pick;
+use super::messages::{on_jump_failed, pick};
 use crate::client::state::history::HistoryRequest;
 use crate::tui::conversation::BlockCache;
 use crate::tui::model::{Focus, ItemId, Model, UiEffect, Viewport};
@@ -38,10 +38,13 @@ pub(super) fn on_page(model: &mut Model, request: HistoryRequest) {
     model.layout.visible.near_top = false;
     let HistoryRequest::Around(id) = request else { return };
     let item = ItemId::Message(id);
-    if model.has_message(&item) {
-        pick(model, item);
+    if !model.has_message(&item) {
+        on_jump_failed(model, format!("message {id} was removed or has expired"));
+    } else if model.focus == Focus::Typing && !model.composer.is_empty() {
+        // What is being typed keeps the keys.
+        model.scroll_into_view = Some(item);
     } else {
-        model.show_error(format!("message {id} was removed or has expired"));
+        pick(model, item);
     }
 }
 

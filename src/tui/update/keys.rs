@@ -4,9 +4,10 @@ use chrono::{DateTime, FixedOffset};
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use tui_textarea::{Input, TextArea};
 
-use super::commands::{execute, scroll, scroll_to_latest};
+use super::commands::execute;
+use super::messages::scroll_to_latest;
 use super::sidebar::{focus_people, open_nth};
-use crate::tui::command::{COMMANDS, Scope, UiCommand, lookup};
+use crate::tui::command::{Scope, UiCommand, lookup};
 use crate::tui::completion::{Completion, propose};
 use crate::tui::key::Chord;
 use crate::tui::model::{Focus, Model, UiEffect};
@@ -19,7 +20,8 @@ pub(super) fn on_key(
     key: KeyEvent,
 ) -> Vec<UiEffect> {
     let scope = scope(model);
-    let command = lookup(&[scope, Scope::Anywhere], Chord::from_event(key));
+    let chord = Chord::from_event(key);
+    let command = lookup(&[scope], chord).or_else(|| anywhere(model, chord));
     if command != Some(UiCommand::ClearOrQuit) {
         model.quit_armed = None;
     }
@@ -29,7 +31,7 @@ pub(super) fn on_key(
     }
     model.notice = None;
     match command {
-        Some(UiCommand::OpenNth) if model.overlays.is_empty() => {
+        Some(UiCommand::OpenNth) => {
             open_nth(model, key);
             Vec::new()
         }
@@ -52,25 +54,29 @@ pub(crate) fn scope(model: &Model) -> Scope {
     }
 }
 
-/// Whether the key runs the command now. Up picks a message only in an empty input, and moves the cursor
-/// otherwise. Below an overlay nothing happens.
-fn is_available(model: &Model, command: UiCommand) -> bool {
-    let Some(overlay) = model.overlays.last() else {
-        return command != UiCommand::PickMessage || model.composer.is_empty();
-    };
-    let acts_on_overlay = matches!(
-        command,
+/// The command that a key runs in every scope. While an overlay is open, only what does not act below it.
+fn anywhere(model: &Model, chord: Chord) -> Option<UiCommand> {
+    let command = lookup(&[Scope::Anywhere], chord)?;
+    let is_modal = match command {
         UiCommand::Quit
-            | UiCommand::Redraw
-            | UiCommand::ClearOrQuit
-            | UiCommand::PageUp
-            | UiCommand::PageDown
-            | UiCommand::ToggleMouse
-    );
-    let is_help_open = model.overlays.iter().any(|open| matches!(open, Overlay::Help { .. }));
-    acts_on_overlay
-        || COMMANDS.iter().any(|one| one.command == command && one.scope == overlay.scope())
-        || (command == UiCommand::Help && !is_help_open)
+        | UiCommand::ClearOrQuit
+        | UiCommand::Redraw
+        | UiCommand::ToggleMouse
+        | UiCommand::PageUp
+        | UiCommand::PageDown
+        | UiCommand::Help => true,
+        _ => model.overlays.is_empty(),
+    };
+    is_modal.then_some(command)
+}
+
+/// Whether the key runs the command now. Up picks a message only in an empty input, and moves the cursor
+/// otherwise.
+fn is_available(model: &Model, command: UiCommand) -> bool {
+    match command {
+        UiCommand::PickMessage => model.composer.is_empty(),
+        _ => true,
+    }
 }
 
 fn type_into_focus(model: &mut Model, now: DateTime<FixedOffset>, key: KeyEvent) {
@@ -93,17 +99,32 @@ fn type_into_focus(model: &mut Model, now: DateTime<FixedOffset>, key: KeyEvent)
             model.composer.completion = None;
             edit_text(&mut model.composer.input, key);
         }
-        (Some(Overlay::Help { .. } | Overlay::ConfirmDelete(_)), _)
-        | (None, Focus::Picked(_) | Focus::Conversations(_) | Focus::People(_)) => {}
+        (Some(Overlay::Emoji(picker)), _) => {
+            if edit_text(&mut picker.input, key) {
+                picker.search();
+            }
+        }
+        (None, Focus::Picked(_)) if is_text(key) => {
+            model.focus = Focus::Typing;
+            edit_text(&mut model.composer.input, key);
+        }
+        (Some(_), _) | (None, Focus::Picked(_) | Focus::Conversations(_) | Focus::People(_)) => {}
     }
 }
 
 fn scroll_to_end(model: &mut Model, top: bool) {
     if top {
-        scroll(model, i64::from(u32::MAX));
+        model.scroll_by += i64::from(u32::MAX);
+        model.is_opening = false;
     } else {
         scroll_to_latest(model);
     }
+}
+
+/// Whether a key types a character.
+fn is_text(key: KeyEvent) -> bool {
+    let is_chord = key.modifiers.intersects(KeyModifiers::CONTROL | KeyModifiers::ALT);
+    matches!(key.code, KeyCode::Char(_)) && !is_chord
 }
 
 /// Edits a text, with the line editing keys of a shell. Returns whether the text changed.

@@ -5,6 +5,7 @@
 mod commands;
 mod history;
 mod keys;
+mod messages;
 mod mouse;
 mod rooms;
 mod search;
@@ -78,8 +79,12 @@ fn on_paste(model: &mut Model, now: DateTime<FixedOffset>, text: &str) -> Vec<Ui
             search.input_mut().insert_str(text.one_line());
             search.restart(&model.chat, now);
         }
+        Some(Overlay::Emoji(picker)) => {
+            picker.input.insert_str(text.one_line());
+            picker.search();
+        }
         Some(Overlay::Rooms(rooms)) => rooms.edit(|filter| filter.insert_str(text.one_line())),
-        Some(Overlay::Help { .. } | Overlay::ConfirmDelete(_)) => {}
+        Some(_) => {}
         None => {
             model.focus = Focus::Typing;
             model.quit_armed = None;
@@ -145,8 +150,11 @@ fn on_change(model: &mut Model, change: Change) {
         Change::HistoryLoaded(audience, request) if is_open(model, &audience) => {
             history::on_page(model, request);
         }
-        Change::HistoryFailed(_, HistoryRequest::Around(_), reason)
-        | Change::Failed { reason, .. } => model.show_error(reason.one_line()),
+        Change::HistoryFailed(_, HistoryRequest::Around(_), reason) => {
+            messages::on_jump_failed(model, reason.one_line());
+        }
+        Change::Failed { reason, .. } => model.show_error(reason.one_line()),
+        Change::Thread(page) => messages::on_thread(model, page),
         Change::Message { id, change, .. } => on_message_changed(model, id, change),
         Change::Error(error) => model.show_error(error.text.one_line()),
         Change::Refused { cid, reason } => {
@@ -157,11 +165,16 @@ fn on_change(model: &mut Model, change: Change) {
         Change::Rooms(page) => rooms::on_page(model, page),
         Change::Conversation(audience) => rooms::on_conversation_changed(model, &audience),
         Change::ConversationRemoved(audience) => {
+            model.overlays.retain(|overlay| !matches!(overlay, Overlay::Thread(_)));
+            model.jump_origins.retain(|origin| origin.conversation != audience);
             model.show_notice(format!("you are no longer in {}", name(&audience)));
         }
         Change::SearchResults(results) => search::on_results(model, results),
         Change::Reset(audience) if !is_open(model, &audience) => {}
-        Change::Reset(_) => history::reset_view(model),
+        Change::Reset(_) => {
+            model.overlays.retain(|overlay| !matches!(overlay, Overlay::Thread(_)));
+            history::reset_view(model);
+        }
         // An error, such as a full outbox, stays visible when another attempt to connect fails.
         Change::Connection(_)
             if matches!(model.chat.connection(), ConnectionState::Offline { .. }) =>
@@ -181,6 +194,11 @@ fn on_posted(model: &mut Model, conversation: &Audience, index: EntryIndex, ring
     let Some(posted_in) = model.chat.conversation(conversation) else { return };
     let Some(TimelineEntry::Message(entry)) = posted_in.live_timeline().get(index) else { return };
     let message = &entry.message;
+    for overlay in &mut model.overlays {
+        if let Overlay::Thread(thread) = overlay {
+            thread.add(message.clone());
+        }
+    }
     let is_own = model.chat.is_own_id(&message.sender);
     if conversation != model.chat.open_audience() {
         if rings {
@@ -193,7 +211,8 @@ fn on_posted(model: &mut Model, conversation: &Audience, index: EntryIndex, ring
     } else if let Some(cid) = &message.cid
         && model.focus == Focus::Picked(ItemId::Pending(cid.clone()))
     {
-        // A picked pending message stays picked when it is stored.
+        // A picked pending message stays picked when it is stored. Its menu is outdated.
+        model.overlays.retain(|overlay| !matches!(overlay, Overlay::Menu(_)));
         model.focus = Focus::Picked(ItemId::Message(message.id));
     }
 }
@@ -213,8 +232,10 @@ pub(super) fn name(conversation: &Audience) -> String {
 fn on_message_changed(model: &mut Model, id: MessageId, change: MessageChange) {
     model.block_cache.remove(id);
     for overlay in &mut model.overlays {
-        if let Overlay::Search(search) = overlay {
-            search.on_message_changed(id, change, &model.chat);
+        match overlay {
+            Overlay::Search(search) => search.on_message_changed(id, change, &model.chat),
+            Overlay::Thread(thread) => thread.on_message_changed(id, change, &model.chat),
+            _ => {}
         }
     }
     match change {
@@ -225,10 +246,7 @@ fn on_message_changed(model: &mut Model, id: MessageId, change: MessageChange) {
 
 /// Handles the removal or expiry of a message: it can be neither a hit, nor replied to, nor deleted.
 fn on_message_unreadable(model: &mut Model, id: MessageId) {
-    model.overlays.retain(|overlay| match overlay {
-        Overlay::ConfirmDelete(target) => *target != id,
-        Overlay::Help { .. } | Overlay::Search(_) | Overlay::Rooms(_) => true,
-    });
+    model.overlays.retain(|overlay| !overlay.is_about(id));
     if let Some(hits) = &mut model.search_hits {
         hits.remove(id);
     }
@@ -236,8 +254,15 @@ fn on_message_unreadable(model: &mut Model, id: MessageId) {
         model.composer.cancel_reply();
         model.show_error("the message you were replying to was removed or has expired");
     }
-    model.drafts.retain(|_, draft| {
+    for draft in model.drafts.values_mut() {
         draft.reply_to.take_if(|to| *to == id);
-        !draft.is_blank()
-    });
+        if draft.editing == Some(id) {
+            draft.detach_edit();
+        }
+    }
+    model.drafts.retain(|_, draft| !draft.is_blank());
+    if model.composer.editing == Some(id) {
+        model.composer.detach_edit();
+        model.show_error("the message you were editing was removed or has expired");
+    }
 }

@@ -5,8 +5,9 @@ use crossterm::event::{MouseButton, MouseEvent, MouseEventKind};
 use ratatui::layout::Position;
 use tui_textarea::CursorMove;
 
-use super::commands::{go_to_message, open_selected_hit, pick, scroll, scroll_to_latest};
-use super::rooms::{browse_rooms, choose};
+use super::commands::{choose_row, scroll};
+use super::messages::{jump_back, jump_to, open_menu, pick, scroll_to_latest};
+use super::rooms::browse_rooms;
 use super::sidebar::{open_conversation, open_direct, toggle_person};
 use crate::tui::layout::{Chip, Target};
 use crate::tui::model::{Focus, ItemId, Model, UiEffect};
@@ -26,7 +27,8 @@ pub(super) fn on_mouse(
         MouseEventKind::Down(MouseButton::Left) => return click(model, target),
         MouseEventKind::ScrollUp => wheel(model, mouse, WHEEL_ROWS),
         MouseEventKind::ScrollDown => wheel(model, mouse, -WHEEL_ROWS),
-        MouseEventKind::Down(MouseButton::Right | MouseButton::Middle)
+        MouseEventKind::Down(MouseButton::Right) => pick_and_open_menu(model, target),
+        MouseEventKind::Down(MouseButton::Middle)
         | MouseEventKind::Up(_)
         | MouseEventKind::Drag(_)
         | MouseEventKind::Moved
@@ -51,6 +53,15 @@ fn wheel(model: &mut Model, mouse: MouseEvent, rows: i64) {
     *top = top.saturating_add_signed(isize::try_from(-rows).unwrap_or_default());
 }
 
+/// Opens the menu of the message under the pointer.
+fn pick_and_open_menu(model: &mut Model, target: Target) {
+    if let Target::Item(item @ (ItemId::Message(_) | ItemId::Pending(_))) = target {
+        model.notice = None;
+        pick(model, item);
+        open_menu(model);
+    }
+}
+
 fn click(model: &mut Model, target: Target) -> Vec<UiEffect> {
     model.notice = None;
     match target {
@@ -68,9 +79,10 @@ fn click(model: &mut Model, target: Target) -> Vec<UiEffect> {
         Target::Reply => model.composer.cancel_reply(),
         Target::Item(item @ (ItemId::Message(_) | ItemId::Pending(_))) => {
             let is_picked = model.picked() == Some(&item);
-            if is_picked { model.focus = Focus::Typing } else { pick(model, item) }
+            if is_picked { open_menu(model) } else { pick(model, item) }
         }
-        Target::Quote(id) => return go_to_message(model, id),
+        Target::Quote(id) => return jump_to(model, id),
+        Target::Back => return jump_back(model),
         Target::Pill => scroll_to_latest(model),
         Target::Input(row, column) => {
             model.focus = Focus::Typing;
@@ -83,24 +95,24 @@ fn click(model: &mut Model, target: Target) -> Vec<UiEffect> {
             text.move_cursor(CursorMove::Jump(clamp(to.0), clamp(to.1)));
         }
         Target::OverlayRow(index) => {
-            return match model.overlays.last_mut() {
-                Some(Overlay::Rooms(rooms)) => {
-                    rooms.select(index);
-                    choose(model)
+            match model.overlays.last_mut() {
+                Some(Overlay::Search(search)) => search.select(index),
+                Some(other) => {
+                    if let Some(list) = other.list_mut() {
+                        list.select(index);
+                    }
                 }
-                Some(Overlay::Search(search)) => {
-                    search.select(index);
-                    open_selected_hit(model)
-                }
-                Some(Overlay::Help { .. } | Overlay::ConfirmDelete(_)) | None => Vec::new(),
-            };
+                None => {}
+            }
+            return choose_row(model);
         }
         Target::Item(ItemId::Boundary(_) | ItemId::Other(_))
         | Target::Conversation
         | Target::Sidebar => {
             model.focus = Focus::Typing;
         }
-        Target::Overlay | Target::Nothing => {}
+        Target::Nothing => drop(model.overlays.pop()),
+        Target::Overlay => {}
     }
     Vec::new()
 }

@@ -12,14 +12,14 @@ use crate::tui::overlay::rooms::{RoomChoice, RoomsOverlay};
 
 fn rooms_overlay(model: &mut Model) -> Option<&mut RoomsOverlay> {
     model.overlays.iter_mut().find_map(|overlay| match overlay {
-        Overlay::Rooms(rooms) => Some(rooms),
-        Overlay::Help { .. } | Overlay::Search(_) | Overlay::ConfirmDelete(_) => None,
+        Overlay::Rooms(rooms) => Some(rooms.as_mut()),
+        _ => None,
     })
 }
 
 /// Opens the list of public rooms.
 pub(super) fn browse_rooms(model: &mut Model) {
-    model.overlays.push(Overlay::Rooms(RoomsOverlay::default()));
+    model.overlays.push(Overlay::Rooms(Box::default()));
 }
 
 /// Requests the next page of the open list.
@@ -43,7 +43,7 @@ pub(super) fn on_refused(model: &mut Model, cid: &Cid, reason: &SafeText) -> boo
 }
 
 /// Joins or creates the selected room, and opens it.
-pub(super) fn choose(model: &mut Model) -> Vec<UiEffect> {
+pub(super) fn choose_room(model: &mut Model) -> Vec<UiEffect> {
     let Some(Overlay::Rooms(rooms)) = model.overlays.last() else { return Vec::new() };
     let Some(choice) = rooms.choice() else { return Vec::new() };
     model.overlays.pop();
@@ -56,19 +56,25 @@ pub(super) fn choose(model: &mut Model) -> Vec<UiEffect> {
 }
 
 /// Opens a room. If the user is not a member, `action` makes the user one, and the room is opened then.
-pub(super) fn enter(model: &mut Model, room: RoomName, action: RoomAction) -> Vec<UiEffect> {
+fn enter(model: &mut Model, room: RoomName, action: RoomAction) -> Vec<UiEffect> {
+    let is_member = model.chat.conversation(&Audience::Room(room.clone())).is_some();
+    let request = Request::Room { room: room.clone(), action };
+    let change = if is_member { None } else { model.chat.change(request) };
+    open_when_member(model, room);
+    change.into_iter().map(|(cid, request)| UiEffect::Send(Some(cid), request)).collect()
+}
+
+/// Opens a room that the user asked to enter, now or when the server confirms it.
+pub(super) fn open_when_member(model: &mut Model, room: RoomName) {
     let audience = Audience::Room(room.clone());
     if model.chat.conversation(&audience).is_some() {
         open_conversation(model, &audience);
-        return Vec::new();
+        return;
     }
-    let request = Request::Room { room: room.clone(), action };
-    let change = model.chat.change(request);
     if !model.chat.is_online() {
         model.show_notice(format!("not connected: {room} will be entered after reconnecting"));
     }
     model.joining = Some(room);
-    change.into_iter().map(|(cid, request)| UiEffect::Send(Some(cid), request)).collect()
 }
 
 /// Opens the room that the user wanted to enter, once it is there.

@@ -14,7 +14,7 @@ use crate::tui::overlay::search::SearchOverlay;
 fn search_overlay(overlays: &mut [Overlay]) -> Option<&mut SearchOverlay> {
     overlays.iter_mut().find_map(|overlay| match overlay {
         Overlay::Search(search) => Some(search.as_mut()),
-        Overlay::Help { .. } | Overlay::ConfirmDelete(_) | Overlay::Rooms(_) => None,
+        _ => None,
     })
 }
 
@@ -60,6 +60,13 @@ pub(super) fn on_results(model: &mut Model, results: SearchResults) {
 /// Handles a refused request: in the search overlay if it is the search, else in the status line.
 pub(super) fn on_refused(model: &mut Model, cid: &Cid, reason: SafeText) {
     model.server_search.take_if(|search| *search == *cid);
+    for overlay in &mut model.overlays {
+        if let Overlay::Thread(thread) = overlay
+            && thread.is_current_request(Some(cid))
+        {
+            thread.on_refused();
+        }
+    }
     match search_overlay(&mut model.overlays) {
         // Without a connection, the search is sent again after the next login.
         Some(search) if search.is_current_request(Some(cid)) && model.chat.is_online() => {

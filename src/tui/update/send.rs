@@ -2,17 +2,24 @@
 
 use chrono::{DateTime, FixedOffset};
 
-use super::commands::{delete, open_search};
+use super::commands::open_search;
+use super::messages::{delete, save_edit};
 use super::name;
-use super::sidebar::open_conversation;
-use crate::client::input::{CommandError, UserInput, parse_content};
+use super::rooms::{browse_rooms, open_when_member};
+use super::sidebar::{focus_people, open_conversation};
+use crate::client::input::{ChatCommand, CommandError, UserInput, parse_content};
+use crate::client::state::ExecuteError;
 use crate::protocol::id::MessageId;
 use crate::protocol::request::Post;
 use crate::protocol::text::SafeText;
 use crate::tui::model::{Model, UiEffect};
+use crate::tui::overlay::Overlay;
 
 /// Sends the draft, or runs the dot-command in it.
 pub(super) fn send(model: &mut Model, now: DateTime<FixedOffset>) -> Vec<UiEffect> {
+    if let Some(id) = model.composer.editing {
+        return save_edit(model, id);
+    }
     if model.composer.text().trim().is_empty() {
         return Vec::new();
     }
@@ -38,6 +45,44 @@ pub(super) fn send(model: &mut Model, now: DateTime<FixedOffset>) -> Vec<UiEffec
             model.composer.clear();
             delete(model, id)
         }
+        UserInput::Change(command) => match model.chat.execute(now, command.clone()) {
+            Ok(requests) => {
+                model.composer.clear();
+                if let ChatCommand::Create { room, .. } | ChatCommand::Join(room) = command {
+                    open_when_member(model, room);
+                }
+                let send = |(cid, request)| UiEffect::Send(Some(cid), request);
+                requests.into_iter().map(send).collect()
+            }
+            Err(error) => refuse(model, &error),
+        },
+        UserInput::Open(destination) => match model.chat.destination(destination) {
+            Ok(audience) => {
+                model.composer.clear();
+                open_conversation(model, &audience);
+                Vec::new()
+            }
+            Err(error) => refuse(model, &error),
+        },
+        UserInput::Help => {
+            model.composer.clear();
+            model.overlays.push(Overlay::Help { top: 0 });
+            Vec::new()
+        }
+        UserInput::Rooms => {
+            model.composer.clear();
+            browse_rooms(model);
+            Vec::new()
+        }
+        UserInput::People => {
+            model.composer.clear();
+            focus_people(model);
+            Vec::new()
+        }
+        UserInput::Thread(_) | UserInput::Pins => {
+            model.show_error("this command works only in line mode (chat join --plain)");
+            Vec::new()
+        }
         UserInput::Post { .. } if model.composer.reply_to.is_some() => {
             let text = SafeText::clean(&model.composer.text());
             post(model, now, &text)
@@ -46,6 +91,11 @@ pub(super) fn send(model: &mut Model, now: DateTime<FixedOffset>) -> Vec<UiEffec
         | UserInput::Temporary { text, .. }
         | UserInput::Reply { text, .. } => post(model, now, &text),
     }
+}
+
+fn refuse(model: &mut Model, error: &ExecuteError) -> Vec<UiEffect> {
+    model.show_error(error.to_string());
+    Vec::new()
 }
 
 fn begin_reply(model: &mut Model, to: MessageId) {
@@ -62,7 +112,7 @@ fn post(model: &mut Model, now: DateTime<FixedOffset>, text: &SafeText) -> Vec<U
     match build_post(model, text) {
         Ok(post) => {
             model.composer.reset_after_send();
-            super::commands::scroll_to_latest(model);
+            super::messages::scroll_to_latest(model);
             if !model.chat.is_online() {
                 model.show_notice("not connected: the message will be sent after reconnecting");
             } else if post.audience != *model.chat.open_audience() {

@@ -85,7 +85,7 @@ pub(super) fn open_direct(model: &mut Model, user: &UserId) {
 pub(super) fn toggle_person(model: &mut Model, user: &UserId) {
     let open = model.chat.open_audience().clone();
     let from = model.ticked_from.clone().unwrap_or_else(|| open.clone());
-    let mut ticked: BTreeSet<UserId> = open.recipients().cloned().unwrap_or_default();
+    let mut ticked: BTreeSet<UserId> = open.direct().cloned().unwrap_or_default();
     if !ticked.remove(user) {
         ticked.insert(user.clone());
     }

@@ -24,6 +24,12 @@ use crate::tui::wrap::shorten;
 /// From this length on, in characters, the length of the draft is shown.
 const SHOW_LENGTH_FROM: usize = limits::CONTENT_CHARACTERS / 2;
 
+/// Says how to drop a reply or an edit.
+const DROPS_HINT: &str = " Esc drops it";
+
+/// The width of [`DROPS_HINT`] in cells.
+const DROPS_HINT_WIDTH: u16 = 13;
+
 /// The line above the input that names the recipients.
 #[derive(Debug, Clone, Default)]
 pub struct ToLine {
@@ -42,6 +48,9 @@ pub fn to_line(model: &Model, width: u16) -> ToLine {
     }
     let used = line.expiry.as_ref().map_or(0, |expiry| expiry.content.width());
     let available = usize::from(width).saturating_sub(used + 3);
+    if model.composer.editing.is_some() {
+        line.push(" editing ".to_owned(), theme.warning(), None);
+    }
     line.push(" To: ".to_owned(), theme.title(), None);
     let notes = match destination.audience {
         Err(error) => {
@@ -168,10 +177,12 @@ pub(super) fn draw(model: &Model, buffer: &mut Buffer) {
             Line::from(expiry).right_aligned().render(top, buffer);
         }
     }
-    if let (Some(area), Some(id)) = (layout.reply, model.composer.reply_to) {
-        let text = format!("┃ reply to {}", quote_text(&model.chat, id));
-        let text = shorten(&text, usize::from(area.width));
+    if let (Some(area), Some(id)) = (layout.reply, model.composer.quoted()) {
+        let verb = if model.composer.editing.is_some() { "edit" } else { "reply to" };
+        let text = format!("┃ {verb} {}", quote_text(&model.chat, id));
+        let text = shorten(&text, usize::from(area.width.saturating_sub(DROPS_HINT_WIDTH)));
         Span::styled(text, theme.own()).render(area, buffer);
+        Line::styled(DROPS_HINT, theme.dim()).right_aligned().render(area, buffer);
     }
     if !layout.input.is_empty() {
         (&model.composer.input).render(layout.input, buffer);

@@ -11,7 +11,7 @@ use ratatui::layout::{Position, Rect};
 use ratatui::text::Span;
 use ratatui::widgets::Widget;
 
-use super::layout::pill_text;
+use super::layout::{BACK_PILL, pill_text};
 use super::model::{Focus, Model};
 use super::overlay::{Overlay, confirm_delete, help};
 
@@ -52,6 +52,9 @@ fn draw_conversation(model: &Model, buffer: &mut Buffer) {
     if let Some(pill) = model.layout.pill {
         Span::styled(pill_text(model.unread_below), model.theme.selection()).render(pill, buffer);
     }
+    if let Some(pill) = model.layout.back_pill {
+        Span::styled(BACK_PILL, model.theme.selection()).render(pill, buffer);
+    }
 }
 
 fn draw_overlay(
@@ -75,10 +78,24 @@ fn draw_overlay(
         Overlay::Rooms(list) => {
             let rows = &model.layout.overlay_rows;
             let input = list.draw(area, rows, &model.chat, model.theme, buffer);
-            composer::cursor_in(list.input(), input)
+            input.and_then(|input| composer::cursor_in(list.input(), input))
         }
         Overlay::ConfirmDelete(id) => {
             confirm_delete::draw(&model.chat, *id, area, model.theme, buffer);
+            None
+        }
+        Overlay::Menu(menu) => {
+            menu.draw(area, &model.layout.overlay_rows, model.theme, buffer);
+            None
+        }
+        Overlay::Emoji(picker) => {
+            let rows = &model.layout.overlay_rows;
+            let input = picker.draw(&model.chat, area, rows, model.theme, buffer);
+            composer::cursor_in(&picker.input, input?)
+        }
+        Overlay::Thread(thread) => {
+            let rows = &model.layout.overlay_rows;
+            thread.draw(&model.chat, area, rows, *now.offset(), model.theme, buffer);
             None
         }
     }

@@ -150,7 +150,7 @@ fn conversation_row(model: &Model, audience: &Audience, now: Millis) -> Row {
 fn person_row(model: &Model, user: &UserId) -> Row {
     let theme = model.theme;
     let directory = model.chat.directory();
-    let ticked = model.chat.open_audience().recipients();
+    let ticked = model.chat.open_audience().direct();
     let is_ticked = ticked.is_some_and(|ticked| ticked.contains(user));
     let availability = directory.availability(user);
     let style = match availability {

@@ -13,7 +13,7 @@ use chat::client::outbox::Outbox;
 use chat::client::{self, ConnectError, Connector, VerifiedStream};
 use chat::protocol::request::{Dialect, Login};
 use chat::server::hub::Now;
-use chat::server::{Listener, ServerLimits, ServerParts};
+use chat::server::{Listener, RoomSettings, ServerLimits, ServerParts};
 use chat::store::sqlite::SqliteStore;
 use chat::store::worker::{self, LogHandles, LogThreads};
 use chat::store::{Retention, Store as _};
@@ -112,6 +112,7 @@ async fn run_server(host: Rc<ServerHost>) -> turmoil::Result {
     let mut store = SqliteStore::open(&host.folder)?;
     let snapshot = store.snapshot()?;
     let (reads, read_queue) = worker::read_queue();
+    let (catch_up, catch_up_queue) = worker::read_queue();
     let (searches, search_queue) = worker::read_queue();
     let (writes, write_queue) = worker::write_queue();
     let mut rng = StdRng::seed_from_u64(host.rng.borrow_mut().random());
@@ -121,6 +122,7 @@ async fn run_server(host: Rc<ServerHost>) -> turmoil::Result {
         tokio::time::sleep(Duration::from_millis(rng.random_range(0..slowness))).await;
     };
     tokio::task::spawn_local(worker::run_reader_task(store.open_reader()?, read_queue));
+    tokio::task::spawn_local(worker::run_reader_task(store.open_reader()?, catch_up_queue));
     tokio::task::spawn_local(worker::run_reader_task(store.open_reader()?, search_queue));
     tokio::task::spawn_local(worker::run_writer_task(store, write_queue, disk));
     let listener = turmoil::net::TcpListener::bind((Ipv4Addr::UNSPECIFIED, PORT)).await?;
@@ -129,10 +131,11 @@ async fn run_server(host: Rc<ServerHost>) -> turmoil::Result {
         admin: None,
         listener: SimListener(listener),
         identity: host.identity.clone(),
-        log: LogHandles { writer: writes, readers: reads, searchers: searches },
+        log: LogHandles { writer: writes, readers: reads, catch_up, searchers: searches },
         threads: LogThreads::default(),
         snapshot,
         retention: Retention::Forever,
+        rooms: RoomSettings::default(),
         limits: ServerLimits::default(),
         clock: simulated_clock,
         seed,
@@ -187,7 +190,7 @@ impl Simulation {
                 let (user, identity) = (Rc::clone(&user), Arc::clone(&identity));
                 let username = user.borrow().name().to_string();
                 let dialect = Dialect::Extended;
-                let login = Login { username, dialect, user_id: None, invite: None, resume: None };
+                let login = Login { dialect, ..Login::original(username) };
                 let rng = SmallRng::seed_from_u64(seeds.borrow_mut().random());
                 // The real outbox uses a thread, which is not deterministic. The user sends again what it
                 // would contain.

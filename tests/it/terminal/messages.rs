@@ -63,7 +63,9 @@ fn reply_by_keys_quotes_the_message() {
     bob.submit("is it deployed?");
     ann.wait_for("│ is it deployed?");
     ann.keys(key::UP);
-    ann.wait_for("r reply");
+    ann.wait_for("Enter menu");
+    ann.keys(key::ENTER);
+    ann.wait_for("r  reply");
     ann.keys("r");
     ann.wait_for(&format!("reply to {}: is it deployed?", bob.id()));
     ann.submit("since nine");
@@ -79,14 +81,46 @@ fn deleted_message_disappears_on_all_screens() {
     bob.wait_for("│ oops");
     ann.wait_until_gone("sending…");
     ann.keys(key::UP);
-    ann.wait_for("d delete");
+    ann.wait_for("Enter menu");
+    ann.keys(key::ENTER);
+    ann.wait_for("d  delete");
     ann.keys("d");
     ann.wait_for("Delete this message?");
-    ann.keys("y");
+    ann.keys(key::ENTER);
     for screen in [&ann, &bob] {
         screen.wait_for("message removed");
         screen.wait_until_gone("oops");
     }
+}
+
+#[test]
+fn edit_and_reaction_by_keys_reach_the_other_screen() {
+    let server = TestServer::start();
+    let (mut ann, mut bob) = join_ann_and_bob(&server);
+    ann.submit("deploy at ten");
+    bob.wait_for("│ deploy at ten");
+    bob.keys(key::UP);
+    bob.wait_for("Enter menu");
+    bob.keys(key::ENTER);
+    bob.wait_for("+  react");
+    bob.keys("+");
+    bob.wait_for("React");
+    bob.keys("rocket");
+    bob.wait_for("🚀  rocket");
+    bob.keys(key::ENTER);
+    ann.wait_for("🚀 1  ✓");
+    ann.keys(key::UP);
+    ann.wait_for("Enter menu");
+    ann.keys(key::ENTER);
+    ann.wait_for("e  edit");
+    ann.keys("e");
+    ann.wait_for("editing  To: everyone");
+    ann.submit(" sharp");
+    for screen in [&ann, &bob] {
+        screen.wait_for("│ deploy at ten sharp");
+        screen.wait_for("edited  🚀 1");
+    }
+    ann.wait_until_gone("editing");
 }
 
 #[test]
@@ -125,7 +159,7 @@ fn search_highlights_hits_and_jumps_to_them() {
     ann.keys("\x1b[B\x1b[B\x1b[B");
     ann.wait_for("4 of 4 in 60 messages");
     ann.keys(key::ENTER);
-    ann.wait_for("hit 4 of 4 (n: older, N: newer)");
+    ann.wait_for("hit 4 of 4 (Ctrl-G: older, Alt-G: newer)");
     ann.wait_for("│ ticket 33 is done");
     ann.wait_until_gone("ticket 59 is done");
 }

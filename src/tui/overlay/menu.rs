@@ -1,0 +1,135 @@
+//! The menu of a message: what can be done with it, and the letter that does it.
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::text::{Line, Span};
+
+use super::list::{self, ListFrame, Selection};
+use crate::client::state::Delivery;
+use crate::client::state::timeline::{MessageState, TimelineMessage};
+use crate::protocol::message::Audience;
+use crate::tui::command::{Binding, COMMANDS, MessageCommand, Scope, UiCommand};
+use crate::tui::model::{ItemId, Model};
+use crate::tui::theme::Theme;
+
+/// The width of the menu.
+pub const WIDTH: u16 = 28;
+
+/// The menu of a message.
+#[derive(Debug, Clone)]
+pub struct MessageMenu {
+    /// The message.
+    pub item: ItemId,
+    rows: Vec<(MessageCommand, &'static Binding)>,
+    /// The selected row.
+    pub list: Selection,
+}
+
+impl MessageMenu {
+    /// Returns the menu of a message; `None` if nothing can be done with it.
+    pub fn new(model: &Model, item: &ItemId) -> Option<Self> {
+        let in_menu = COMMANDS.iter().filter(|binding| binding.scope == Scope::Menu);
+        let rows = in_menu.filter_map(|binding| match binding.command {
+            UiCommand::Message(command) => Some((command, binding)),
+            _ => None,
+        });
+        let rows: Vec<_> = rows.filter(|(command, _)| is_offered(model, item, *command)).collect();
+        let list = Selection::new(rows.len());
+        (!rows.is_empty()).then(|| Self { item: item.clone(), rows, list })
+    }
+
+    /// The command of the selected row.
+    pub fn selected(&self) -> Option<MessageCommand> {
+        self.rows.get(self.list.index()).map(|(command, _)| *command)
+    }
+
+    /// Whether the menu has this command.
+    pub fn offers(&self, command: MessageCommand) -> bool {
+        self.rows.iter().any(|(offered, _)| *offered == command)
+    }
+
+    /// The number of rows with the frame.
+    pub fn height(&self) -> u16 {
+        u16::try_from(self.rows.len() + 2).unwrap_or(u16::MAX)
+    }
+
+    /// Lays out the visible rows.
+    pub fn lay_out(&mut self, area: Rect) -> Vec<(usize, Rect)> {
+        self.list.lay_out(&vec![1; self.rows.len()], list::rows_area(area, false))
+    }
+
+    /// Draws the menu.
+    pub fn draw(&self, area: Rect, rows: &[(usize, Rect)], theme: Theme, buffer: &mut Buffer) {
+        let title = match &self.item {
+            ItemId::Message(id) => format!(" {id} "),
+            ItemId::Pending(_) | ItemId::Boundary(_) | ItemId::Other(_) => String::new(),
+        };
+        let frame = ListFrame { title, input: None, note: "" };
+        let rows = rows.iter().filter_map(|(index, row)| {
+            let (_, binding) = self.rows.get(*index)?;
+            let key = binding.chords().next()?.to_string();
+            let line = Line::from(vec![
+                Span::styled(format!("{key:<3}"), theme.key()),
+                Span::raw(binding.description),
+            ]);
+            Some((vec![line], *row, *index == self.list.index()))
+        });
+        list::draw(&frame, area, rows, theme, buffer);
+    }
+}
+
+/// Whether `command` can be run on a message.
+fn is_offered(model: &Model, item: &ItemId, command: MessageCommand) -> bool {
+    match item {
+        ItemId::Message(id) => model
+            .chat
+            .opened()
+            .timeline()
+            .message(*id)
+            .filter(|entry| entry.state == MessageState::Readable)
+            .is_some_and(|entry| is_offered_for(model, entry, command)),
+        ItemId::Pending(cid) => {
+            let mut pending = model.chat.opened().pending().iter();
+            let pending = pending.find(|pending| pending.cid == *cid);
+            pending.is_some_and(|pending| match command {
+                MessageCommand::Copy => true,
+                MessageCommand::Edit | MessageCommand::Discard => {
+                    matches!(pending.delivery, Delivery::Failed(_))
+                }
+                MessageCommand::Reply
+                | MessageCommand::Delete
+                | MessageCommand::React
+                | MessageCommand::ShowThread
+                | MessageCommand::Pin => false,
+            })
+        }
+        ItemId::Boundary(_) | ItemId::Other(_) => false,
+    }
+}
+
+fn is_offered_for(model: &Model, entry: &TimelineMessage, command: MessageCommand) -> bool {
+    let is_own = model.chat.is_own_id(&entry.message.sender);
+    match command {
+        MessageCommand::Reply
+        | MessageCommand::React
+        | MessageCommand::ShowThread
+        | MessageCommand::Copy => true,
+        MessageCommand::Edit => is_own && entry.message.expires().is_none(),
+        MessageCommand::Delete => is_own,
+        MessageCommand::Pin => can_pin(model),
+        MessageCommand::Discard => false,
+    }
+}
+
+/// Whether the user may pin messages of the open conversation: anyone in a direct conversation, and the owner
+/// of a room. The server decides while the members are not loaded.
+fn can_pin(model: &Model) -> bool {
+    match model.chat.open_audience() {
+        Audience::Everyone => false,
+        Audience::Only(_) => true,
+        Audience::Room(_) => {
+            let owner = model.chat.opened().members().and_then(|members| members.users.first());
+            owner.is_none_or(|owner| model.chat.is_own_id(owner))
+        }
+    }
+}
