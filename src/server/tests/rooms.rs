@@ -141,8 +141,8 @@ async fn two_devices_agree_on_markers() {
     ask(&mut phone, notify).await;
     laptop.wait_for("action", "NOTIFY").await;
     assert!(since.elapsed() < Duration::from_secs(1), "{:?}", since.elapsed());
-    let list = ask(&mut laptop, json!({"action": "CONVERSATIONS"})).await;
-    let ops = &list["conversations"][0];
+    let answer = ask(&mut laptop, json!({"action": "CONVERSATIONS"})).await;
+    let ops = &answer["conversations"][0];
     assert_eq!((&ops["receiver"], &ops["read"]), (&json!(["#ops"]), &json!(last)));
     assert_eq!((&ops["notify"], &ops["unread"]), (&json!("none"), &Value::Null));
     let others = receive(&mut ann).await;
