@@ -355,6 +355,32 @@ impl LogPair {
             Action::Delete { id: number, author, cid: name } => {
                 Entry::Delete { id: id(number), by: user(author), cid: name.map(cid) }
             }
+            Action::Expire { id: number } => Entry::Expire { id: id(number) },
+            Action::Remove { id: number } => Entry::Remove { id: id(number) },
+            Action::Register { name, key, invite: hash, draw } => {
+                let required = |hash| InviteRule::Required(Some([hash; 32]));
+                let invite = hash.map_or(InviteRule::NotRequired, required);
+                Entry::Register(NewUser { invite, draw, ..new_user(name, key) })
+            }
+            Action::Rebind { user, key } => Entry::Rebind { user, key: [key; 32] },
+            Action::Retain { retention, after } => {
+                Entry::Retain(Retain { after: Seq(after), ..retain(self.now, retention) })
+            }
+            Action::Invite { hash, uses, lifetime } => {
+                let expires = self.now + lifetime;
+                Entry::Invite(OpenInvite { hash: [hash; 32], uses, expires })
+            }
+            Action::Ban(subject) => Entry::Ban(subject),
+            Action::Unban(subject) => Entry::Unban(subject),
+            Action::Delivered { user: name, up_to } => {
+                Entry::Delivered { user: user(name), up_to: Seq(up_to) }
+            }
+            action => self.conversation_entry(action),
+        }
+    }
+
+    fn conversation_entry(&self, action: Action) -> Entry {
+        match action {
             Action::Edit { id: number, by, mention, cid: name } => Entry::Edit {
                 id: id(number),
                 by: user(by),
@@ -383,26 +409,7 @@ impl LogPair {
             Action::Notify { by, conversation, level } => {
                 Entry::Notify { by: user(by), conversation, level, muted_until: None, cid: None }
             }
-            Action::Expire { id: number } => Entry::Expire { id: id(number) },
-            Action::Remove { id: number } => Entry::Remove { id: id(number) },
-            Action::Register { name, key, invite: hash, draw } => {
-                let required = |hash| InviteRule::Required(Some([hash; 32]));
-                let invite = hash.map_or(InviteRule::NotRequired, required);
-                Entry::Register(NewUser { invite, draw, ..new_user(name, key) })
-            }
-            Action::Rebind { user, key } => Entry::Rebind { user, key: [key; 32] },
-            Action::Retain { retention, after } => {
-                Entry::Retain(Retain { after: Seq(after), ..retain(self.now, retention) })
-            }
-            Action::Invite { hash, uses, lifetime } => {
-                let expires = self.now + lifetime;
-                Entry::Invite(OpenInvite { hash: [hash; 32], uses, expires })
-            }
-            Action::Ban(subject) => Entry::Ban(subject),
-            Action::Unban(subject) => Entry::Unban(subject),
-            Action::Delivered { user: name, up_to } => {
-                Entry::Delivered { user: user(name), up_to: Seq(up_to) }
-            }
+            other => panic!("{other:?}"),
         }
     }
 
