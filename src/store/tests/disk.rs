@@ -343,7 +343,7 @@ fn writes_go_on_during_a_checkpoint_in_the_background() {
     let (mut store, run) = SqliteStore::open(folder.path())
         .unwrap()
         .without_sync()
-        .with_background_checkpoint(move || Ok(ended.recv().unwrap()));
+        .with_background_checkpoint(move || ended.recv().map_err(|_ended| StoreError::Closed));
     let thread = thread::spawn(run);
     let long = "long ".repeat(800);
     let posts: Vec<_> = (0..1_500).map(|n| Entry::Post(message(n, "Ann", &long))).collect();
