@@ -53,11 +53,13 @@ fn register_users(store: &mut SqliteStore) -> Vec<UserId> {
         Entry::Register(NewUser { name, key, invite, similar_guest, draw: 1 })
     };
     let outcomes = store.apply(NOW, &(0..USERS).map(user).collect::<Vec<_>>()).unwrap();
-    let users = outcomes.into_iter().map(|outcome| match outcome {
-        Outcome::Registered { user, .. } => user,
-        other => panic!("{other:?}"),
+    let users = outcomes.into_iter().filter_map(|outcome| match outcome {
+        Outcome::Registered { user, .. } => Some(user),
+        _ => None,
     });
-    users.collect()
+    let users: Vec<_> = users.collect();
+    assert_eq!(users.len(), USERS as usize);
+    users
 }
 
 fn room_name(number: u32) -> RoomName {
