@@ -1,5 +1,6 @@
 //! The bare server: tokio, tokio-rustls, and a byte buffer for each connection. Every line goes to everyone;
-//! nothing is parsed, checked or stored. What it needs for a delivery is what the machine, the kernel and TLS
+//! nothing is parsed, checked or stored. Its TLS is that of `chat`, with the same cipher suite and the client's
+//! certificate. What it needs for a delivery is what the machine, the kernel and TLS
 //! need; the rest is the price of the program above them.
 
 use std::collections::HashMap;
@@ -7,6 +8,7 @@ use std::net::Ipv4Addr;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
+use chat::tls::server::ServerIdentity;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
@@ -14,7 +16,6 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::task::TaskTracker;
 
 use super::mark::find_byte;
-use super::tls;
 
 /// A member that is further behind loses lines; the load generator counts them. (nats-server's limit, too.)
 const MAX_PENDING_BYTES: usize = 64 << 20;
@@ -34,7 +35,7 @@ pub(crate) fn serve(port: u16, folder: &Path) {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await.unwrap();
-        let tls = TlsAcceptor::from(tls::server_config(folder));
+        let tls = ServerIdentity::open(folder).unwrap().acceptor;
         let (members, tasks) = (Members::default(), TaskTracker::new());
         for number in 0.. {
             let (stream, _) = listener.accept().await.unwrap();

@@ -62,16 +62,18 @@ impl Crowd {
     pub(crate) async fn log_in(&mut self, running: &Running) -> Result<Duration, String> {
         let clients = Clients::trusting(running.folder());
         let permits = Arc::new(Semaphore::new(running.server.logins_at_once()));
+        // Made before the clock starts: the keys and certificates are no work of a server.
+        let configs: Vec<_> =
+            (0..self.load.members).map(|_| clients.config(running.server.client_key())).collect();
         let start = Instant::now();
         let mut logins = Vec::new();
-        for index in 0..self.load.members {
+        for (index, config) in configs.into_iter().enumerate() {
             let permit = timeout(LOGIN_TIMEOUT, Arc::clone(&permits).acquire_owned()).await;
             let permit = permit.map_err(|_elapsed| "logins take too long")?.unwrap();
             let (done, is_done) = oneshot::channel();
             let (outgoing, to_write) = mpsc::channel(4);
             let login = Login { done, _permit: permit };
             let connection = self.connection(index, login, to_write);
-            let config = clients.config(running.server.client_key());
             self.tasks.spawn_local(connection.run(running.address, config));
             logins.push((outgoing, is_done));
         }

@@ -78,6 +78,13 @@ impl Dialect {
             // The text is a line of its own.
             length += find_byte(&bytes[length..], b'\n')? + 1;
         }
+        // With 10,000 members, these have 100 KB each.
+        if [r#"{"action":"ACTIVE_CLIENT""#, r#"{"action":"PRESENCE""#]
+            .iter()
+            .any(|list| line.starts_with(list.as_bytes()))
+        {
+            return Some((length, Frame::Other));
+        }
         let frame = Mark::find(&bytes[..length]).map_or_else(
             || match self {
                 Self::Chat => chat_frame(line),

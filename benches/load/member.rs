@@ -119,7 +119,10 @@ impl Connection {
                 read = read(&mut reading, &mut input), if !is_paused => match read {
                     Ok(count) if count > 0 => {
                         add(&self.group.bytes, count as u64);
-                        self.take_frames(&mut input, &mut output);
+                        // All frames end with a newline. A long one is not searched for again with each read.
+                        if input[input.len() - count..].contains(&b'\n') {
+                            self.take_frames(&mut input, &mut output);
+                        }
                     }
                     _ => break,
                 },

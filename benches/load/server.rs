@@ -52,7 +52,7 @@ impl Server {
     }
 
     pub(crate) fn client_key(self) -> ClientKey {
-        if self == Self::Chat { ClientKey::New } else { ClientKey::None }
+        if let Self::Chat | Self::Bare = self { ClientKey::New } else { ClientKey::None }
     }
 
     /// Logins under way at once. `inspircd` completes logins once a second, however many there are.

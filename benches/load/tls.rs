@@ -8,7 +8,7 @@ use tokio_rustls::rustls::client::Resumption;
 use tokio_rustls::rustls::crypto::{CryptoProvider, aws_lc_rs};
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use tokio_rustls::rustls::{ClientConfig, NamedGroup, RootCertStore, ServerConfig, version};
+use tokio_rustls::rustls::{ClientConfig, NamedGroup, RootCertStore, version};
 
 /// Writes a new P-256 certificate to `cert.pem` and its key to `key.pem`: a kind that every server takes.
 pub(crate) fn write_certificate(folder: &Path) {
@@ -18,20 +18,8 @@ pub(crate) fn write_certificate(folder: &Path) {
     fs::write(folder.join("key.pem"), generated.signing_key.serialize_pem()).unwrap();
 }
 
-/// The server's certificate and key from such a folder.
-pub(crate) fn server_config(folder: &Path) -> Arc<ServerConfig> {
-    let certificate = CertificateDer::from_pem_file(folder.join("cert.pem")).unwrap();
-    let key = PrivateKeyDer::from_pem_file(folder.join("key.pem")).unwrap();
-    let config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-        .with_protocol_versions(&[&version::TLS13])
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(vec![certificate], key)
-        .unwrap();
-    Arc::new(config)
-}
-
-/// Which clients have a key of their own: those of our server are known by it.
+/// Which clients have a key of their own: those of `chat` are known by it, and the bare server asks for it,
+/// too, so that their handshakes are the same.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ClientKey {
     None,

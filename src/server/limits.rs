@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::protocol::limits::{KEEPALIVE_TIMEOUT_SECONDS, Rates};
 use crate::protocol::rate::Rate;
-use crate::store::MIN_RETENTION;
+use crate::store::{MIN_RETENTION, RoomLimits};
 
 /// IDs of guests who left that are not issued again, so that a new guest is not mistaken for an old one.
 pub const RETIRED_IDS: usize = 100_000;
@@ -27,12 +27,6 @@ pub const INVITE_MAX_USES: u32 = 1_000;
 /// The validity of an invite in seconds: 30 days. A link that stays valid for longer leaks.
 pub const INVITE_MAX_SECONDS: u32 = 30 * 86_400;
 
-/// Rooms of a server by default, not counting archived ones: as many as a person can survey in a list.
-pub const ROOMS: u32 = 200;
-
-/// Rooms of a user by default. Each costs some row reads at a login.
-pub const MEMBERSHIPS: u32 = 100;
-
 /// How often a list of conversations is read again because it changed meanwhile, before it is sent as it is.
 pub const CONVERSATIONS_READS: usize = 3;
 
@@ -49,8 +43,8 @@ pub const ADMIN_TIMEOUT: Duration = Duration::from_secs(10);
 pub const PRESENCE_INTERVAL: Duration = Duration::from_millis(250);
 
 /// The same, multiplied by the number of sessions, where that is longer. An announcement costs some
-/// 20 µs per session, so this keeps announcements below a tenth of one core.
-pub const PRESENCE_INTERVAL_PER_SESSION: Duration = Duration::from_micros(250);
+/// 20 µs per session, so this keeps announcements below a twentieth of one core.
+pub const PRESENCE_INTERVAL_PER_SESSION: Duration = Duration::from_micros(500);
 
 /// Open connections. At some 20 KiB each that is 400 MB. Further ones are dropped.
 pub const MAX_CONNECTIONS: usize = 20_000;
@@ -139,13 +133,13 @@ pub const FANOUT_BATCH_BYTES: usize = 64 * 1024;
 pub const SEND_QUEUE_BYTES: usize = 256 * 1024;
 
 /// The size of the tail: the latest events, as encoded bytes in memory. Sessions that are behind read
-/// older ones from the log. It holds some 60,000 usual messages: some seconds at full load, in which a
-/// session that was slow for a moment returns, or hours of a busy team, after which most clients
-/// reconnect without reading the log.
-pub const TAIL_BYTES: usize = 32 * 1024 * 1024;
+/// older ones from the log, at ten times the cost. It holds some 140,000 usual messages: more than five
+/// seconds at full load, in which a session that was slow for a moment returns, or hours of a busy team,
+/// after which most clients reconnect without reading the log.
+pub const TAIL_BYTES: usize = 64 * 1024 * 1024;
 
 /// What an event in the tail takes besides its bytes.
-pub const TAIL_EVENT_OVERHEAD: usize = 256;
+pub const TAIL_EVENT_OVERHEAD: usize = 192;
 
 /// What an event in the tail counts against [`CATCH_UP_BYTES`] even if the session skips it, so that it
 /// holds the tail's lock for less than a millisecond.
@@ -178,8 +172,9 @@ pub const UNSENT_BYTES: u32 = 64 * 1024;
 /// How long an extended client may send nothing, not even a ping, before its connection is closed.
 pub const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(KEEPALIVE_TIMEOUT_SECONDS);
 
-/// Bytes written to a socket at a time: one TLS record.
-pub const TLS_RECORD_BYTES: usize = 16 * 1024;
+/// Bytes written to a socket at a time: two TLS records, and half of [`UNSENT_BYTES`]. The client has to take
+/// them within [`WRITE_TIMEOUT`].
+pub const WRITE_BYTES: usize = 32 * 1024;
 
 /// Events read from the log at a time for a session that is behind the tail: at most 1 MB.
 pub const CATCH_UP_PAGE: usize = 64;
@@ -215,6 +210,10 @@ pub const REGEX_SIZE_BYTES: usize = 256 * 1024;
 /// The size of a regular expression's cache in bytes.
 pub const REGEX_CACHE_BYTES: usize = 2 * 1024 * 1024;
 
+/// How many rooms there may be, unless the administrator sets other numbers: more rooms than a server of some
+/// hundred users needs, and as many memberships as the list of conversations shows at a glance.
+pub const ROOM_LIMITS: RoomLimits = RoomLimits { rooms: 200, memberships: 100 };
+
 /// The time from a removal to the scrub that overwrites the text in the files.
 pub const SCRUB_DELAY: Duration = Duration::from_secs(30);
 
@@ -245,9 +244,8 @@ pub const LAG_PAUSE: Duration = Duration::from_millis(100);
 /// How often the hub task checks the lagging sessions during [`LAG_PAUSE`].
 pub const LAG_PAUSE_STEP: Duration = Duration::from_millis(1);
 
-/// The size of a read from a socket: a dozen usual requests, and small enough to keep allocated for an
-/// idle connection.
-pub const READ_BYTES: usize = 2_048;
+/// The size of a read from a socket, on the stack: as much as the TLS library reads at a time.
+pub const READ_BYTES: usize = 4_096;
 
 /// How long a session that is being closed may take to receive its send queue.
 pub const CLOSING_GRACE: Duration = Duration::from_secs(3);

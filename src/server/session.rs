@@ -1,9 +1,14 @@
 //! One connection, from the login to its end. It moves bytes and requests; the hub decides.
 
+use std::future::poll_fn;
+use std::mem::MaybeUninit;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Poll, ready};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
+use bytes::BytesMut;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf, ReadHalf, WriteHalf};
 use tokio::time::error::Elapsed;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
@@ -12,7 +17,7 @@ use super::hub::{PeerInfo, SessionId};
 use super::hub_task::{Clock, HubCommand, HubSender};
 use super::limits::{
     CATCH_UP_PAGE, CLOSING_GRACE, KEEPALIVE_TIMEOUT, LINGER, LOGIN_TIMEOUT, OVERDUE_GRACE,
-    READ_BYTES, TLS_RECORD_BYTES, WRITE_TIMEOUT,
+    READ_BYTES, WRITE_BYTES, WRITE_TIMEOUT,
 };
 use super::rate_limit::{Cost, RateLimiter, SessionRateLimit};
 use super::send_queue::{Frame, SendQueue, SendQueueItem};
@@ -115,10 +120,8 @@ impl Session {
             limiter.map(|limiter| limiter.session((self.context.clock)().monotonic, peer.key));
         let _abandon = self.queue.abandon_on_drop();
         let queue = Arc::clone(&self.queue);
-        let login = HubCommand::Login { session: self.id, login, peer, queue };
-        if self.context.hub.send(login).await.is_err() {
-            return;
-        }
+        let Ok(permit) = self.context.hub.reserve().await else { return };
+        permit.send(HubCommand::Login { session: self.id, login, peer, queue });
         let writing = async {
             tokio::select! {
                 biased;
@@ -142,7 +145,7 @@ impl Session {
             } => {
                 // Fails while the server stops. In any case, requests that the hub task has accepted are
                 // still answered, and it closes the queue.
-                drop(self.context.hub.send(HubCommand::Disconnected(self.id)).await);
+                self.send_to_hub(HubCommand::Disconnected).await;
                 writing.await;
             }
         }
@@ -150,7 +153,13 @@ impl Session {
             self.charge_answers(&rate_limit);
         }
         // Fails if the hub task has stopped.
-        drop(self.context.hub.send(HubCommand::Disconnected(self.id)).await);
+        self.send_to_hub(HubCommand::Disconnected).await;
+    }
+
+    /// Returns false if the hub task has stopped.
+    async fn send_to_hub(&self, command: fn(SessionId) -> HubCommand) -> bool {
+        let permit = self.context.hub.reserve().await;
+        permit.map(|permit| permit.send(command(self.id))).is_ok()
     }
 
     /// Forwards requests to the hub until the client disconnects, sends nothing for
@@ -240,8 +249,10 @@ impl Session {
             request.1,
             Ok(Request::Exit) | Err(Refusal::FrameTooLong(_) | Refusal::Flooding)
         );
-        let command = HubCommand::Request { session: self.id, request };
-        self.context.hub.send(command).await.is_ok() && !is_last
+        // The future of `send` would hold the request twice, for as long as the session is idle.
+        let Ok(permit) = self.context.hub.reserve().await else { return false };
+        permit.send(HubCommand::Request { session: self.id, request });
+        !is_last
     }
 
     /// Writes queued frames, and events that the session missed, until the queue is closed.
@@ -253,9 +264,8 @@ impl Session {
                 SendQueueItem::Frames => {}
                 SendQueueItem::CatchUp => self.catch_up(&mut frames).await?,
                 SendQueueItem::UserList => {
-                    let command = HubCommand::UserListWanted(self.id);
                     // Fails only while the server stops.
-                    drop(self.context.hub.send(command).await);
+                    self.send_to_hub(HubCommand::UserListWanted).await;
                 }
                 SendQueueItem::Closed => return Ok(()),
             }
@@ -312,7 +322,9 @@ impl Session {
                 let closing = Event::Closing(ErrorReply::new(&Refusal::TooSlow, None));
                 last.extend_from_slice(&closing.encode());
             }
-            drop(timeout(CLOSING_GRACE, write_all(writer, &mut last.as_slice())).await);
+            let closing = async { write_all(writer, &mut last.as_slice()).await };
+            // Boxed, as hardly any session comes here.
+            drop(Box::pin(timeout(CLOSING_GRACE, closing)).await);
         }
         written
     }
@@ -351,13 +363,13 @@ fn encode_missed(page: &EventPage, until: Seq, dialect: Dialect) -> Vec<Frame> {
     encoded.map(|bytes| Frame::Events(bytes, 1)).collect()
 }
 
-/// Writes in pieces of one TLS record, and advances `bytes`. The client has to take each piece within
+/// Writes in pieces of [`WRITE_BYTES`], and advances `bytes`. The client has to take each piece within
 /// [`WRITE_TIMEOUT`]; the whole may take longer.
 async fn write_all<IO: AsyncWrite>(
     writer: &mut WriteHalf<IO>,
     bytes: &mut &[u8],
 ) -> std::io::Result<()> {
-    while let Some(piece) = bytes.chunks(TLS_RECORD_BYTES).next() {
+    while let Some(piece) = bytes.chunks(WRITE_BYTES).next() {
         let count = within(WRITE_TIMEOUT, writer.write(piece)).await??;
         if count == 0 {
             return Err(std::io::ErrorKind::WriteZero.into());
@@ -388,16 +400,23 @@ async fn within<T>(limit: Duration, future: impl Future<Output = T>) -> Result<T
 }
 
 /// Reads what is there, and returns the number of bytes. Returns `None` at the end of the stream.
+///
+/// What was read passes through the stack, so that an idle connection holds no buffer.
 async fn read_some<IO: AsyncRead>(
     reader: &mut ReadHalf<IO>,
     decoder: &mut Decoder,
 ) -> Option<usize> {
-    let buffer = decoder.buffer();
-    buffer.reserve(READ_BYTES);
-    match reader.read_buf(buffer).await {
-        Ok(0) | Err(_) => None,
-        Ok(count) => Some(count),
+    if decoder.buffer().is_empty() {
+        *decoder.buffer() = BytesMut::new();
     }
+    poll_fn(|context| {
+        let mut space = [const { MaybeUninit::uninit() }; READ_BYTES];
+        let mut read = ReadBuf::uninit(&mut space);
+        let result = ready!(Pin::new(&mut *reader).poll_read(context, &mut read));
+        decoder.buffer().extend_from_slice(read.filled());
+        Poll::Ready(result.ok().map(|()| read.filled().len()).filter(|count| *count > 0))
+    })
+    .await
 }
 
 /// Closes the connection so that the last bytes sent arrive. See [`LINGER`].

@@ -6,8 +6,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use rcgen::KeyPair;
-use tokio_rustls::TlsAcceptor;
-use tokio_rustls::rustls::ServerConfig;
+use tokio_rustls::rustls::crypto::aws_lc_rs;
+use tokio_rustls::rustls::{CipherSuite, ClientConfig, ServerConfig};
+use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use super::server::ServerIdentity;
 use super::{VERSIONS, client, provider};
@@ -89,6 +90,27 @@ async fn common_key_types_work() {
         accepted.unwrap();
         assert_eq!(connected.unwrap().1, identity.fingerprint(), "{algorithm:?}");
     }
+}
+
+#[tokio::test]
+async fn server_chooses_the_cheapest_cipher_suite() {
+    let folder = tempfile::tempdir().unwrap();
+    let identity = ServerIdentity::open(folder.path()).unwrap();
+    // It puts AES-256 first.
+    let config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        .with_protocol_versions(VERSIONS)
+        .unwrap()
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(client::AnyServerCert(provider())))
+        .with_no_client_auth();
+    let (client_end, server_end) = tokio::io::duplex(4_096);
+    let (connected, accepted) = tokio::join!(
+        TlsConnector::from(Arc::new(config)).connect("localhost".try_into().unwrap(), client_end),
+        identity.acceptor.accept(server_end)
+    );
+    connected.unwrap();
+    let suite = accepted.unwrap().get_ref().1.negotiated_cipher_suite().unwrap().suite();
+    assert_eq!(suite, CipherSuite::TLS13_AES_128_GCM_SHA256);
 }
 
 #[tokio::test]

@@ -92,8 +92,7 @@ pub enum HubInput {
     Admin { id: AdminRequestId, command: AdminCommand },
     /// A session missed presence announcements and needs a complete user list.
     UserListWanted(SessionId),
-    /// The connection of a session has ended, and everything that it proposed was applied or could not be
-    /// stored.
+    /// The connection of a session has ended, after the outcomes of everything that it proposed.
     Disconnected(SessionId),
     /// [`Hub::next_deadline`] has passed.
     Tick,
