@@ -63,8 +63,15 @@ async fn run_users(server: &TestServer, connections: usize) {
         let outbox = Outbox::open(&home.path().join("outbox"), &server, name.as_str()).unwrap();
         let trust = TrustMode::PinOnFirstUse(KnownServers::open(home.path()).unwrap());
         let link = server.into();
-        let client =
-            client::connect(ClientOptions { link, name, identity, trust, id: None, outbox, quiet: false });
+        let client = client::connect(ClientOptions {
+            link,
+            name,
+            identity,
+            trust,
+            id: None,
+            outbox,
+            quiet: false,
+        });
         tokio::task::spawn_local(test_user::run(Rc::clone(user), client, ACTION_INTERVAL));
     }
     clock

@@ -132,8 +132,7 @@ fn server_flag_wins_over_a_first_word_that_looks_like_a_server() {
     let home = TempDir::new().unwrap();
     let address = server.address.to_string();
     let arguments = ["send", "--server", &address, "--name", "ci", "deploy:8080", "done"];
-    let (status, _, stderr) =
-        check_output(chat_command(home.path(), &arguments).output().unwrap());
+    let (status, _, stderr) = check_output(chat_command(home.path(), &arguments).output().unwrap());
     assert_eq!((status, stderr.lines().count()), (Some(0), 4), "{stderr}");
     assert_eq!(ann.wait_for("action", "MESSAGE")["content"], "deploy:8080 done");
 }

@@ -31,6 +31,7 @@ use chrono::{DateTime, FixedOffset, TimeDelta};
 pub use self::conversation::Conversation;
 use self::conversations::Conversations;
 pub use self::directory::{Availability, Directory, ResolveError};
+pub use self::events::room_notice;
 pub use self::execute::ExecuteError;
 use self::history::{HistoryRequest, ReadPosition};
 pub use self::pending::{Delivery, PendingChange, PendingMessage};
@@ -38,7 +39,7 @@ use self::recent_changes::RecentChanges;
 use self::requests::{Owner, Requests, Unanswered};
 use self::timeline::{EntryIndex, TimelineMessage};
 use super::event::{ClientEvent, Connected};
-use crate::protocol::event::{ErrorReply, SearchResults};
+use crate::protocol::event::{ErrorReply, HistoryPage, SearchResults};
 use crate::protocol::id::{Cid, MessageId, RoomName, Seq, UserId};
 use crate::protocol::limits::TYPING_MEMBERS;
 use crate::protocol::message::{Audience, Message, Millis};
@@ -117,6 +118,8 @@ pub enum Change {
     HistoryLoaded(Audience, HistoryRequest),
     /// A requested part of the history will not arrive, for this reason.
     HistoryFailed(Audience, HistoryRequest, SafeText),
+    /// A requested message with its replies, or the pinned messages, arrived. They are not added to a timeline.
+    Thread(HistoryPage),
     /// The shown timeline of a conversation was replaced or cleared.
     Reset(Audience),
     /// The marker, counts, room, members or settings of a conversation have changed, or it is new.
@@ -138,7 +141,7 @@ pub enum Change {
     SearchResults(SearchResults),
     /// The server sent a page of the public rooms.
     Rooms(RoomList),
-    /// A search, a list of rooms or a setting was refused or not sent.
+    /// A search, a thread, a list of rooms or a setting was refused or not sent.
     Refused {
         /// The request.
         cid: Cid,
@@ -250,6 +253,11 @@ impl Session {
         matches!(self.connection, ConnectionState::Online { .. })
     }
 
+    /// Whether the list of conversations has arrived on this connection, so that the read markers are known.
+    pub fn is_listed(&self) -> bool {
+        self.is_listed
+    }
+
     /// Returns the known users.
     pub fn directory(&self) -> &Directory {
         &self.directory
@@ -299,6 +307,11 @@ impl Session {
     pub fn message(&self, id: MessageId) -> Option<&TimelineMessage> {
         let elsewhere = || self.conversations.iter().find_map(|(_, one)| one.message(id));
         self.opened().message(id).or_else(elsewhere)
+    }
+
+    /// Whether a message mentions this user.
+    pub fn is_mentioned(&self, message: &Message) -> bool {
+        conversation::is_mention(message, &self.own_ids)
     }
 
     /// Returns the conversation that a message belongs to.
@@ -581,7 +594,7 @@ impl Session {
                 conversation.was_refused |= cause == Unanswered::Refused && is_automatic;
                 return Some(Change::HistoryFailed(audience, request, reason.clone()));
             }
-            Owner::Search | Owner::Rooms | Owner::Notify => {
+            Owner::Search | Owner::Thread(_) | Owner::Rooms | Owner::Notify => {
                 return Some(Change::Refused { cid: cid.clone(), reason: reason.clone() });
             }
             Owner::Conversations => self.wanted.conversations |= is_wanted,

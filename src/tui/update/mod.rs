@@ -140,7 +140,8 @@ fn on_change(model: &mut Model, change: Change) {
         | Change::Typing(_)
         | Change::Directory
         | Change::Presence { .. }
-        | Change::Rooms(_) => {}
+        | Change::Rooms(_)
+        | Change::Thread(_) => {}
     }
 }
 
