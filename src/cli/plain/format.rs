@@ -95,20 +95,20 @@ pub(super) fn unread_summary(now: DateTime<FixedOffset>, state: &Session) -> Opt
     let unread = state.conversations().filter(|(_, one)| one.unread() > 0);
     let counts: Vec<String> = unread
         .map(|(audience, one)| {
-            let counts = counts(one.unread(), one.mentions());
+            let counts = counts(one.unread(), "", one.mentions());
             format!("{} {counts}", conversation(state, audience))
         })
         .collect();
     (!counts.is_empty()).then(|| notice(now, &format!("unread: {}", counts.join(", "))))
 }
 
-/// Formats the counts of a conversation: `3`, `100+`, or `3 (1 mention)`.
-fn counts(unread: u32, mentions: u32) -> String {
+/// Formats the number of unread messages and what follows it: `3`, `100+`, or `3 unread (1 mention)`.
+fn counts(unread: u32, label: &str, mentions: u32) -> String {
     let more = if unread >= UNREAD_COUNTED { "+" } else { "" };
     match mentions {
-        0 => format!("{unread}{more}"),
-        1 => format!("{unread}{more} (1 mention)"),
-        _ => format!("{unread}{more} ({mentions} mentions)"),
+        0 => format!("{unread}{more}{label}"),
+        1 => format!("{unread}{more}{label} (1 mention)"),
+        _ => format!("{unread}{more}{label} ({mentions} mentions)"),
     }
 }
 
@@ -150,7 +150,7 @@ pub(in crate::cli) fn listed_room(
 }
 
 fn unread(count: u32, mentions: u32) -> String {
-    if count == 0 { String::new() } else { format!(", {} unread", counts(count, mentions)) }
+    if count == 0 { String::new() } else { format!(", {}", counts(count, " unread", mentions)) }
 }
 
 /// ` (private, 12 people: topic)`
@@ -212,11 +212,15 @@ pub(super) fn tombstone(
 ) -> String {
     let event = match entry.state {
         MessageState::Readable => "is readable",
-        MessageState::Removed => "was removed by its author",
+        MessageState::Removed => "was removed",
         MessageState::Expired => "has expired",
     };
     let Message { id, sender, .. } = &entry.message;
-    let text = format!("message {id} of {} {event}", display_name(state, sender));
+    let text = if state.is_own_id(sender) {
+        format!("your message {id} {event}")
+    } else {
+        format!("message {id} of {sender} {event}")
+    };
     notice_in(state, now, &state.conversation_of(&entry.message), &text)
 }
 
