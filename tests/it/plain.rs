@@ -224,10 +224,10 @@ fn room_is_used_from_creation_to_leaving() {
     bob.wait_for(&format!("#ops -- {} added {}", ann.id(), bob.id()));
     bob.type_line(".to #ops");
     bob.wait_for("text goes to #ops (private, 2 people: deploys)");
-    bob.type_line("@Ann tpyo");
-    let line = ann.wait_for(&format!("#ops {} (mentions you): @Ann tpyo", bob.id()));
+    bob.type_line("look @Ann, tpyo");
+    let line = ann.wait_for(&format!("#ops {} (mentions you): look @Ann, tpyo", bob.id()));
     let id = message_id(&line);
-    bob.wait_for("#ops you: @Ann tpyo");
+    bob.wait_for("#ops you: look @Ann, tpyo");
     bob.type_line(&format!(".edit {id} typo"));
     ann.wait_for(&format!("#ops -- {} edited {id}: typo", bob.id()));
     ann.type_line(&format!(".react {id} +1"));
@@ -241,6 +241,7 @@ fn room_is_used_from_creation_to_leaving() {
     bob.type_line(".people");
     bob.wait_for(&format!("#ops -- people: {} (owner), you", ann.id()));
     bob.type_line(".mute 2h");
+    bob.wait_for("#ops -- muted until ");
     bob.type_line(".rooms");
     bob.wait_for("-- #ops (private, 2 people: deploys), muted");
     bob.type_line(".leave");

@@ -9,12 +9,12 @@ use std::fmt::Write as _;
 use chrono::{DateTime, FixedOffset};
 
 use crate::client::state::timeline::{MessageState, NameList, TimelineMessage};
-use crate::client::state::{Availability, Conversation, Session, room_notice};
+use crate::client::state::{Availability, Conversation, FOREVER, Session, room_notice};
 use crate::protocol::event::{Event, Reacted};
 use crate::protocol::id::{RoomName, UserId};
 use crate::protocol::limits::UNREAD_COUNTED;
 use crate::protocol::message::{Audience, Message, MessageKind};
-use crate::protocol::room::RoomState;
+use crate::protocol::room::{NotifyLevel, NotifySetting, RoomState};
 use crate::protocol::text::SafeText;
 
 /// The label of users without a key.
@@ -57,7 +57,7 @@ pub(in crate::cli) fn conversation(state: &Session, conversation: &Audience) -> 
     }
 }
 
-/// Formats an edit, a reaction, a pin or a change of a room; `None` for any other event.
+/// Formats an edit, a reaction, a pin, a change of a room or of a setting; `None` for any other event.
 pub(in crate::cli) fn change(
     state: &Session,
     now: DateTime<FixedOffset>,
@@ -82,12 +82,37 @@ pub(in crate::cli) fn change(
             let room = Audience::Room(changed.room.clone());
             return Some(notice_in(state, now, &room, &room_notice(changed).one_line()));
         }
+        Event::NotifySet(setting) => {
+            return Some(notice_in(
+                state,
+                now,
+                &setting.conversation,
+                &notifications(state, now, setting),
+            ));
+        }
         _ => return None,
     };
     Some(match state.message(message) {
         Some(entry) => notice_in(state, now, &state.conversation_of(&entry.message), &text),
         None => notice(now, &text),
     })
+}
+
+fn notifications(state: &Session, now: DateTime<FixedOffset>, setting: &NotifySetting) -> String {
+    let muted = setting.muted_until.filter(|until| *until > state.server_time(now));
+    let level = match setting.level {
+        NotifyLevel::All => "all messages ring",
+        NotifyLevel::Mentions => "mentions ring",
+        NotifyLevel::None => "nothing rings",
+    };
+    match muted.map(|until| (until, DateTime::from_timestamp_millis(until))) {
+        None => level.to_owned(),
+        Some((FOREVER, _) | (_, None)) => "muted".to_owned(),
+        Some((_, Some(until))) => {
+            let until = until.with_timezone(now.offset());
+            format!("muted until {}", clock(until, now))
+        }
+    }
 }
 
 /// Formats what is unread: `unread: #ops 3 (1 mention), @Kim_9021 1`; `None` if nothing is.

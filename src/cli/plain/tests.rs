@@ -718,7 +718,7 @@ fn settings_and_lists_are_requested_and_shown() {
         muted_until,
         cid: Some(cid),
     };
-    receive(&mut session, Event::NotifySet(setting));
+    assert_eq!(receive(&mut session, Event::NotifySet(setting)), "12:03 #ops -- muted until 14:03");
     let effects = session.on_line(at(0), ".rooms");
     let Some(LineEffect::Send(cid, Request::Rooms(None))) = effects.last() else {
         panic!("{effects:?}")

@@ -32,7 +32,7 @@ pub use self::conversation::Conversation;
 use self::conversations::Conversations;
 pub use self::directory::{Availability, Directory, ResolveError};
 pub use self::events::room_notice;
-pub use self::execute::ExecuteError;
+pub use self::execute::{ExecuteError, FOREVER};
 use self::history::{HistoryRequest, ReadPosition};
 pub use self::pending::{Delivery, PendingChange, PendingMessage};
 use self::recent_changes::RecentChanges;
