@@ -60,6 +60,12 @@ impl HubHarness {
         self.restart();
     }
 
+    /// Changes the settings of the hub.
+    pub(super) fn change_hub(&mut self, change: impl FnOnce(Hub) -> Hub) {
+        let placeholder = Hub::new(0, self.access, &self.store.snapshot().unwrap());
+        self.hub = change(std::mem::replace(&mut self.hub, placeholder));
+    }
+
     /// Restarts the server on the same log.
     pub(super) fn restart(&mut self) {
         self.hub = Hub::new(8, self.access, &self.store.snapshot().unwrap());

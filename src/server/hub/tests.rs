@@ -7,11 +7,14 @@ use super::harness::{HubHarness, PLAIN, direct_to, local_peer, post, reply_to};
 use super::*;
 use crate::protocol::error::{ErrorCode, Refusal};
 use crate::protocol::event::Deleted;
-use crate::protocol::id::MessageId;
+use crate::protocol::id::{MessageId, RoomName};
 use crate::protocol::message::{Audience, MessageKind};
 use crate::protocol::query::HistoryRange;
 use crate::protocol::request::{Dialect, PostKind, Request};
-use crate::server::limits;
+use crate::protocol::room::{RoomAction, RoomChange};
+use crate::protocol::text::SafeText;
+use crate::server::admin::{RoomCommand, RoomInfo};
+use crate::server::{RoomCreators, limits};
 use crate::store::tests::{page, sweep};
 use crate::store::{Retention, Store as _, View};
 
@@ -577,4 +580,74 @@ fn presence_is_announced_before_the_first_message() {
         };
         assert_eq!((joined, &message.sender), (&vec![user.clone()], &user));
     }
+}
+
+fn room_name(name: &str) -> RoomName {
+    name.parse().unwrap()
+}
+
+fn room_request(room: &str, action: RoomAction) -> Request {
+    Request::Room { room: room_name(room), action }
+}
+
+fn create(private: bool) -> RoomAction {
+    RoomAction::Create { private, topic: SafeText::default() }
+}
+
+#[test]
+fn administrator_may_reserve_the_creation_of_rooms() {
+    let mut harness = HubHarness::new();
+    let ann = harness.join_with_key(1, "Ann", Some([1; 32]));
+    let settings = RoomSettings { creators: RoomCreators::Admins, ..RoomSettings::default() };
+    harness.change_hub(|hub| hub.with_rooms(settings));
+    harness.take_sent();
+    harness.request(1, room_request("#ops", create(false)));
+    assert_eq!(harness.take_error(1), ErrorCode::NotAllowed);
+    let command = |owner: &UserId| AdminCommand::Room {
+        room: room_name("#ops"),
+        change: RoomCommand::Create {
+            private: true,
+            topic: "deploys".to_owned(),
+            owner: Some(owner.clone()),
+        },
+    };
+    assert_eq!(harness.admin(command(&ann)), AdminReply::Done { text: "created #ops".to_owned() });
+    let sent = harness.take_sent();
+    let [(1, Event::RoomChanged(added))] = sent.as_slice() else { panic!("{sent:?}") };
+    assert_eq!((&added.change, added.by.as_ref()), (&RoomChange::Added(vec![ann.clone()]), None));
+    let AdminReply::Refused { .. } = harness.admin(command(&ann)) else { panic!("twice") };
+    let info = RoomInfo { room: room_name("#ops"), private: true, archived: false, people: 1 };
+    assert_eq!(harness.admin(AdminCommand::Rooms), AdminReply::Rooms { rooms: vec![info] });
+    harness.request(1, room_request("#ops", RoomAction::Archive(true)));
+    harness.request(1, post(Audience::Room(room_name("#ops")), PLAIN));
+    let sent = harness.take_sent();
+    assert!(
+        matches!(sent.last(), Some((1, Event::Error(error))) if error.code == ErrorCode::Archived)
+    );
+}
+
+#[test]
+fn newcomer_becomes_a_member_of_the_rooms_of_the_invite() {
+    let mut harness = HubHarness::new();
+    let ann = harness.join_with_key(1, "Ann", Some([1; 32]));
+    harness.request(1, room_request("#ops", create(true)));
+    harness.request(1, post(Audience::Room(room_name("#ops")), PLAIN));
+    harness.restart_with_access(AccessMode::InviteOnly { host: None });
+    let secret = crate::protocol::invite::Invite::new([7; 16]);
+    let command = |room: &str| AdminCommand::Invite {
+        invite: secret.clone(),
+        uses: 1,
+        seconds: 60,
+        rooms: vec![room_name(room)],
+    };
+    assert!(matches!(harness.admin(command("#lab")), AdminReply::Refused { .. }));
+    assert!(matches!(harness.admin(command("#ops")), AdminReply::Done { .. }));
+    let invite = Some(secret.clone());
+    let bob = harness.try_login(2, Some([2; 32]), |login| login.invite = invite).unwrap();
+    harness.request(2, post(Audience::Room(room_name("#ops")), PLAIN));
+    assert_eq!(harness.take_posted().1.sender, bob);
+    let view = View { viewer: &bob, now: harness.millis() };
+    let mut reader = harness.store.open_reader().unwrap();
+    let seen = page(&mut reader, view, HistoryRange::Latest, 9).unwrap();
+    assert!(seen.messages.iter().all(|message| message.sender != ann), "from now on: {seen:?}");
 }

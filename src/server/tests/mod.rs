@@ -7,6 +7,7 @@ mod order;
 mod privacy;
 mod queries;
 mod rate_limit;
+mod rooms;
 
 use std::sync::Arc;
 use std::time::Duration;
