@@ -94,12 +94,12 @@ async fn list_rooms(
                 }
             }
             ClientEvent::Received(Event::Rooms(list)) => {
-                let last = list.rooms.last().map(|(room, _)| room.clone());
+                let end = list.rooms.last().map(|(room, _)| room.clone());
                 for (room, state) in list.rooms {
                     rooms.entry(room).or_insert(ListedRoom { state, counts: None });
                 }
-                match last.filter(|_| list.has_more) {
-                    Some(last) => client.try_send(Some(&cid), &Request::Rooms(Some(last)))?,
+                match end.filter(|_| list.has_more) {
+                    Some(room) => client.try_send(Some(&cid), &Request::Rooms(Some(room)))?,
                     None => return Ok(rooms),
                 }
             }

@@ -417,13 +417,10 @@ impl UserInput {
         };
         let known =
             DOT_COMMANDS.iter().find(|command| command.name.strip_prefix('.') == Some(name));
-        match known {
-            Some(command) => (command.parse)(command, rest),
-            None => {
-                let typed = split_word(typed).0;
-                Err(CommandError::UnknownCommand(SafeText::clean(typed).one_line()))
-            }
-        }
+        let unknown =
+            || CommandError::UnknownCommand(SafeText::clean(split_word(typed).0).one_line());
+        let command = known.ok_or_else(unknown)?;
+        (command.parse)(command, rest)
     }
 }
 

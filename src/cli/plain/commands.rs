@@ -163,8 +163,8 @@ impl LineSession {
         let lines = others
             .map(|(room, state)| format::notice(now, &format::listed_room(room, state, None)));
         let mut effects: Vec<LineEffect> = lines.map(LineEffect::Print).collect();
-        let last = list.rooms.into_iter().next_back().filter(|_| list.has_more);
-        if let Some((cid, request)) = last.and_then(|(room, _)| self.state.list_rooms(Some(room))) {
+        let end = list.rooms.into_iter().next_back().filter(|_| list.has_more);
+        if let Some((cid, request)) = end.and_then(|(room, _)| self.state.list_rooms(Some(room))) {
             self.expect_answer(cid.clone(), ".rooms");
             effects.push(LineEffect::Send(cid, request));
         }
