@@ -663,7 +663,7 @@ mod tests {
         let react =
             |emoji, on| ChatCommand::React { id, emoji: Emoji::from_input(emoji).unwrap(), on };
         let add = |users, history| ChatCommand::Add { users: strings(users), history };
-        let two_hours = Duration::from_secs(7_200);
+        let two_hours = Duration::from_hours(2);
         let cases = [
             (
                 ".edit 235467 typo fixed",

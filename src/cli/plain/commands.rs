@@ -57,11 +57,11 @@ impl LineSession {
                 let reply = self.state.reply(to, text);
                 let reply = reply.ok_or_else(|| Refusal::UnknownMessage(to).to_string())?;
                 let sent = self.state.post(now, reply);
-                self.send_all(typed, [sent.ok_or(NO_MORE_REQUESTS)?])
+                Ok(self.send_all(typed, [sent.ok_or(NO_MORE_REQUESTS)?]))
             }
             UserInput::Delete(id) => {
                 let sent = self.state.change(Request::Delete(id));
-                self.send_all(typed, [sent.ok_or(NO_MORE_REQUESTS)?])
+                Ok(self.send_all(typed, [sent.ok_or(NO_MORE_REQUESTS)?]))
             }
             UserInput::Change(command) => self.change(now, typed, command),
             UserInput::Open(destination) => {
@@ -73,7 +73,7 @@ impl LineSession {
             UserInput::Pins => {
                 let open = self.state.open_audience().clone();
                 let sent = self.state.request_pinned(&open);
-                self.send_all(typed, [sent.ok_or(NOT_CONNECTED)?])
+                Ok(self.send_all(typed, [sent.ok_or(NOT_CONNECTED)?]))
             }
             UserInput::Rooms => self.list_rooms(now, typed),
             UserInput::People => Ok(self.list_people(now)),
@@ -101,7 +101,7 @@ impl LineSession {
             Audience::Only(recipients)
         };
         let sent = self.state.post(now, Post { audience, kind, content });
-        self.send_all(typed, [sent.ok_or(NO_MORE_REQUESTS)?])
+        Ok(self.send_all(typed, [sent.ok_or(NO_MORE_REQUESTS)?]))
     }
 
     /// Executes a command that changes something on the server.
@@ -114,7 +114,7 @@ impl LineSession {
         let enters = matches!(command, ChatCommand::Create { .. } | ChatCommand::Join(_));
         let sent = self.state.execute(now, command).map_err(|error| error.to_string())?;
         self.entering = sent.first().filter(|_| enters).map(|(cid, _)| cid.clone());
-        self.send_all(typed, sent)
+        Ok(self.send_all(typed, sent))
     }
 
     /// Sends requests whose answers are awaited.
@@ -122,20 +122,20 @@ impl LineSession {
         &mut self,
         typed: &str,
         requests: impl IntoIterator<Item = (Cid, Request)>,
-    ) -> Result<Vec<LineEffect>, String> {
+    ) -> Vec<LineEffect> {
         let mut effects = Vec::new();
         for (cid, request) in requests {
             self.expect_answer(cid.clone(), typed);
             effects.push(LineEffect::Send(cid, request));
         }
-        Ok(effects)
+        effects
     }
 
     fn thread(&mut self, typed: &str, id: MessageId) -> Result<Vec<LineEffect>, String> {
         let audience = self.state.reply_audience(id);
         let audience = audience.unwrap_or_else(|| self.state.open_audience().clone());
         let sent = self.state.request_thread(&audience, id);
-        self.send_all(typed, [sent.ok_or(NOT_CONNECTED)?])
+        Ok(self.send_all(typed, [sent.ok_or(NOT_CONNECTED)?]))
     }
 
     /// Lists the own conversations, and asks for the public rooms.
@@ -148,8 +148,9 @@ impl LineSession {
         let own = self.state.conversations().map(|(audience, one)| {
             LineEffect::Print(format::listed_conversation(now, &self.state, audience, one))
         });
-        let own: Vec<LineEffect> = own.collect();
-        Ok(own.into_iter().chain(self.send_all(typed, [sent])?).collect())
+        let mut effects: Vec<LineEffect> = own.collect();
+        effects.extend(self.send_all(typed, [sent]));
+        Ok(effects)
     }
 
     /// Handles a page of the public rooms.

@@ -140,7 +140,7 @@ fn counts(unread: u32, label: &str, mentions: u32) -> String {
 /// Formats where text goes from now on.
 pub(super) fn destination(now: DateTime<FixedOffset>, state: &Session) -> String {
     let open = state.opened();
-    let room = open.room().map(|room| describe_room(room)).unwrap_or_default();
+    let room = open.room().map(describe_room).unwrap_or_default();
     let unread = unread(open.unread(), open.mentions());
     let name = conversation(state, state.open_audience());
     notice(now, &format!("text goes to {name}{room}{unread}"))
@@ -153,7 +153,7 @@ pub(super) fn listed_conversation(
     audience: &Audience,
     one: &Conversation,
 ) -> String {
-    let room = one.room().map(|room| describe_room(room)).unwrap_or_default();
+    let room = one.room().map(describe_room).unwrap_or_default();
     let unread = unread(one.unread(), one.mentions());
     let is_muted = one.muted_until().is_some_and(|until| until > state.server_time(now));
     let muted = if is_muted { ", muted" } else { "" };

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use chrono::{DateTime, FixedOffset};
+use chrono::{DateTime, FixedOffset, TimeDelta};
 
 use super::format;
 use crate::client::state::history::HistoryRequest;
@@ -27,6 +27,9 @@ const MAX_UNANSWERED: usize = 32;
 
 /// The number of messages shown after the login. They leave room on a screen of 24 lines.
 const RECENT_MESSAGES: usize = 15;
+
+/// How long input waits for the list of conversations. It usually follows the login at once.
+const LIST_TIMEOUT: TimeDelta = TimeDelta::seconds(2);
 
 /// What the caller of [`LineSession`] has to do.
 #[derive(Debug, PartialEq, Eq)]
@@ -50,7 +53,7 @@ pub(super) enum LineEffect {
 pub(super) struct LineSession {
     pub(super) state: Session,
     /// What has not arrived since the login and is needed to execute commands.
-    awaited: AwaitedLists,
+    missing: MissingLists,
     /// The unanswered requests, as they were typed.
     pub(super) unanswered: BTreeMap<Cid, String>,
     /// The number of requests that will never be answered.
@@ -70,17 +73,19 @@ pub(super) struct LineSession {
 
 /// Lists that follow a login.
 #[derive(Debug)]
-struct AwaitedLists {
+struct MissingLists {
     /// `@` mentions need the online users.
     users: bool,
     /// `.to` and the read markers need the conversations.
     conversations: bool,
     /// The request for the conversations.
     cid: Option<Cid>,
+    /// Input is read without the conversations from this time on.
+    until: Option<DateTime<FixedOffset>>,
 }
 
-impl AwaitedLists {
-    const ALL: Self = Self { users: true, conversations: true, cid: None };
+impl MissingLists {
+    const ALL: Self = Self { users: true, conversations: true, cid: None, until: None };
 }
 
 /// A search that the server has not finished.
@@ -104,7 +109,7 @@ impl LineSession {
     pub(super) fn new(cid_prefix: &str, shows_recent: bool) -> Self {
         Self {
             state: Session::new(cid_prefix),
-            awaited: AwaitedLists::ALL,
+            missing: MissingLists::ALL,
             unanswered: BTreeMap::new(),
             failed: 0,
             shows_recent,
@@ -118,7 +123,7 @@ impl LineSession {
 
     /// Whether a typed line could be sent now.
     pub(super) fn accepts_input(&self) -> bool {
-        let is_ready = !self.awaited.users && !self.awaited.conversations;
+        let is_ready = !self.missing.users && !self.missing.conversations;
         is_ready && self.entering.is_none() && self.unanswered.len() < MAX_UNANSWERED
     }
 
@@ -131,11 +136,14 @@ impl LineSession {
     pub(super) fn deadline(&self, now: DateTime<FixedOffset>) -> Option<DateTime<FixedOffset>> {
         let PresenceBatch { joined, left, hold_until } = &self.presence;
         let presence = hold_until.filter(|_| joined.count() + left.count() > 0);
-        presence.into_iter().chain(self.state.next_deadline(now)).min()
+        let lists = self.missing.until.filter(|_| self.missing.conversations);
+        presence.into_iter().chain(lists).chain(self.state.next_deadline(now)).min()
     }
 
     /// Does what is due: prints what has expired and the collected presence changes, sends read markers.
     pub(super) fn tick(&mut self, now: DateTime<FixedOffset>) -> Vec<LineEffect> {
+        let is_late = self.missing.until.is_some_and(|until| until <= now);
+        self.missing.conversations &= !is_late;
         let mut effects = self.expire(now);
         effects.extend(self.print_presence(now));
         effects.extend(self.due_requests(now));
@@ -146,7 +154,7 @@ impl LineSession {
         let due = self.state.take_requests(now);
         let list = due.iter().find(|(_, request)| *request == Request::Conversations);
         if let Some((cid, _)) = list {
-            self.awaited.cid = Some(cid.clone());
+            self.missing.cid = Some(cid.clone());
         }
         due.into_iter().map(|(cid, request)| LineEffect::Send(cid, request)).collect()
     }
@@ -198,6 +206,7 @@ impl LineSession {
         match follow_up {
             FollowUp::OnlineUsers => {
                 self.presence = PresenceBatch::default();
+                self.missing.until = Some(now + LIST_TIMEOUT);
                 effects.push(LineEffect::Print(format::online_users(now, &self.state)));
                 effects.extend(self.request_recent());
             }
@@ -321,7 +330,7 @@ impl LineSession {
             ClientEvent::Disconnected { .. }
             | ClientEvent::Untrusted { .. }
             | ClientEvent::Ended { .. } => {
-                self.awaited = AwaitedLists::ALL;
+                self.missing = MissingLists::ALL;
                 (self.search, self.listing) = (None, None);
             }
             ClientEvent::Connecting
@@ -334,10 +343,10 @@ impl LineSession {
 
     fn track_lists(&mut self, event: &Event) {
         match event {
-            Event::Users(_) => self.awaited.users = false,
-            Event::Conversations(list) => self.awaited.conversations &= list.has_more,
-            Event::Error(error) if error.cid.is_some() && error.cid == self.awaited.cid => {
-                self.awaited.conversations = false;
+            Event::Users(_) => self.missing.users = false,
+            Event::Conversations(list) => self.missing.conversations &= list.has_more,
+            Event::Error(error) if error.cid.is_some() && error.cid == self.missing.cid => {
+                self.missing.conversations = false;
             }
             _ => {}
         }
