@@ -1,4 +1,5 @@
-//! Speed of the log when it is empty and when it is full: `cargo bench --bench store [MESSAGES]`.
+//! Speed of the log when it is empty and when it is full: `cargo bench --bench store [MESSAGES]`; with many
+//! rooms: `cargo bench --bench store rooms [MESSAGES]`.
 //!
 //! A plain program without a benchmark framework, so that one log of a million messages serves all
 //! measurements. Prints the median and the 99th percentile of each.
@@ -12,6 +13,8 @@
 #![expect(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
 
 mod fixtures;
+#[path = "store/rooms.rs"]
+mod rooms;
 
 use std::fs;
 use std::io::Write;
@@ -20,8 +23,9 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use chat::protocol::id::{MessageId, Seq, UserId};
+use chat::protocol::query::{HistoryQuery, HistoryRange};
 use chat::store::sqlite::{SqliteReader, SqliteStore};
-use chat::store::{Entry, Outcome, Reader, Retain, Retention, Store, View};
+use chat::store::{Entry, MessagePage, Outcome, Reader, Retain, Retention, Store, View};
 use regex::Regex;
 
 use self::fixtures::{NOW, append_batch, user_id};
@@ -30,6 +34,10 @@ fn main() {
     let argument = std::env::args().skip(1).find_map(|argument| argument.parse().ok());
     let messages: u32 = argument.unwrap_or(1_000_000);
     let folder = tempfile::tempdir().unwrap();
+    if std::env::args().any(|argument| argument == "rooms") {
+        println!("{:44} {:>11} {:>11}", "", "p50", "p99");
+        return rooms::bench(folder.path(), messages);
+    }
     let mut store = SqliteStore::open(folder.path()).unwrap();
     println!("{:44} {:>11} {:>11}", "", "p50", "p99");
     let mut next = 0;
@@ -48,7 +56,7 @@ fn main() {
         measure(20, |n| {
             let (id, by) = own.get(n as usize * 2).cloned().unwrap();
             let delete = Entry::Delete { id, by, cid: None };
-            assert!(matches!(store.apply(NOW, &[delete]).unwrap()[..], [Outcome::Removed(_)]));
+            assert!(matches!(store.apply(NOW, &[delete]).unwrap()[..], [Outcome::Changed(_)]));
             store.scrub().unwrap();
         }),
     );
@@ -101,10 +109,19 @@ fn bench_appends(store: &mut SqliteStore, next: &mut u32, label: &str) {
     }
 }
 
+fn page(
+    reader: &mut SqliteReader,
+    view: View<'_>,
+    range: HistoryRange,
+    limit: usize,
+) -> MessagePage {
+    reader.history(view, &HistoryQuery { conversation: None, range }, limit).unwrap().unwrap()
+}
+
 /// The ids of the latest messages, with their authors.
 fn latest_messages(reader: &mut SqliteReader) -> Vec<(MessageId, UserId)> {
     let view = View { viewer: &user_id(7), now: NOW };
-    let page = reader.history(view, None, 500).unwrap();
+    let page = page(reader, view, HistoryRange::Latest, 500);
     page.messages.into_iter().map(|message| (message.id, message.sender)).collect()
 }
 
@@ -115,13 +132,13 @@ fn bench_reads(reader: &mut SqliteReader, messages: u32) {
     print_times(
         "latest 50 messages",
         measure(500, |_| {
-            assert_eq!(reader.history(view, None, 50).unwrap().messages.len(), 50);
+            assert_eq!(page(reader, view, HistoryRange::Latest, 50).messages.len(), 50);
         }),
     );
     print_times(
         "50 messages, anywhere",
         measure(500, |n| {
-            reader.history(view, Some(seq(n)), 50).unwrap();
+            page(reader, view, HistoryRange::Before(seq(n)), 50);
         }),
     );
     let messages_to_find = latest_messages(reader);
@@ -129,7 +146,7 @@ fn bench_reads(reader: &mut SqliteReader, messages: u32) {
         "25 messages before and after one",
         measure(500, |n| {
             let (id, _) = messages_to_find.get(n as usize % messages_to_find.len()).unwrap();
-            reader.around(view, *id, 25).unwrap();
+            page(reader, view, HistoryRange::Around(*id), 50);
         }),
     );
     print_times(
@@ -143,14 +160,14 @@ fn bench_reads(reader: &mut SqliteReader, messages: u32) {
         let (start, busy, mut first, mut hits) = (Instant::now(), cpu_time(), None, 0);
         let (mut before, mut visited) = (None, 0);
         loop {
-            let step = reader.scan(view, before, 5_000, &mut |row| {
+            let step = reader.scan(view, None, before, 5_000, &mut |row| {
                 if regex.is_match(row.content) {
                     first.get_or_insert_with(|| start.elapsed());
                     hits += 1;
                 }
                 ControlFlow::Continue(())
             });
-            let step = step.unwrap();
+            let step = step.unwrap().unwrap();
             visited += step.visited;
             before = step.next;
             if before.is_none() {

@@ -7,7 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use chat::store::sqlite::SqliteStore;
-use chat::store::{Entry, Store};
+use chat::store::{Entry, InviteRule, NewUser, Store};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::runtime::{Builder, Runtime};
@@ -95,9 +95,13 @@ fn runtime() -> Runtime {
 /// Fills the log, with users who can receive direct messages.
 fn fill(folder: &Path, messages: u32) {
     let mut store = SqliteStore::open(&folder.join("data")).unwrap();
-    let register = |user| Entry::Register { user, key: [7; 32], invite: None };
-    let users: Vec<_> = heavy_recipients().map(|id| register(id.parse().unwrap())).collect();
-    store.apply(NOW, &users).unwrap();
+    let users = (0..).zip(heavy_recipients()).map(|(number, id)| {
+        let (name, digits) = id.rsplit_once('_').unwrap();
+        let (name, draw) = (name.parse().unwrap(), digits.parse::<u64>().unwrap() / 2);
+        let (invite, similar_guest) = (InviteRule::NotRequired, None);
+        Entry::Register(NewUser { name, key: [number; 32], invite, similar_guest, draw })
+    });
+    store.apply(NOW, &users.collect::<Vec<_>>()).unwrap();
     let mut next = 0;
     while next < messages {
         append_batch(&mut store, &mut next, 500);
@@ -106,7 +110,7 @@ fn fill(folder: &Path, messages: u32) {
 
 /// As many IDs as a message may have, of the greatest length.
 fn heavy_recipients() -> impl Iterator<Item = String> {
-    (0..255).map(|number| format!("{:x<24}_{:04}", "Recipient", 1_000 + number))
+    (0..255).map(|number| format!("{:x<24}_{:04}", "Recipient", 1_000 + 2 * number))
 }
 
 fn heavy_message() -> String {

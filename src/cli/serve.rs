@@ -44,10 +44,10 @@ pub(super) struct ServeArgs {
     #[arg(long, env = "CHAT_ROOMS", value_name = "WHO", default_value = "anyone")]
     pub(super) rooms: RoomCreators,
     /// Maximum number of rooms, not counting archived ones
-    #[arg(long, env = "CHAT_MAX_ROOMS", value_name = "NUM", default_value_t = limits::ROOMS)]
+    #[arg(long, env = "CHAT_MAX_ROOMS", value_name = "NUM", default_value_t = limits::ROOM_LIMITS.rooms)]
     pub(super) max_rooms: u32,
     /// Maximum number of rooms that a user may be a member of
-    #[arg(long, env = "CHAT_MAX_MEMBERSHIPS", value_name = "NUM", default_value_t = limits::MEMBERSHIPS)]
+    #[arg(long, env = "CHAT_MAX_MEMBERSHIPS", value_name = "NUM", default_value_t = limits::ROOM_LIMITS.memberships)]
     pub(super) max_memberships: u32,
     /// Maximum number of connections from one IP address
     ///

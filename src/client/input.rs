@@ -189,7 +189,7 @@ pub static DOT_COMMANDS: [DotCommand; 25] = [
     DotCommand {
         name: ".react",
         arguments: "MESSAGE_ID EMOJI",
-        about: "react to a message, as in `.react 235467 +1` (`-` before the emoji removes the reaction)",
+        about: "react with an emoji or its name, such as `+1` (`-+1` removes it)",
         parse: |command, rest| {
             let (id, text) = command.message_id_and_text(rest)?;
             let (emoji, on) = parse_reaction(text)

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::protocol::limits::{KEEPALIVE_TIMEOUT_SECONDS, Rates};
 use crate::protocol::rate::Rate;
-use crate::store::MIN_RETENTION;
+use crate::store::{MIN_RETENTION, RoomLimits};
 
 /// IDs of guests who left that are not issued again, so that a new guest is not mistaken for an old one.
 pub const RETIRED_IDS: usize = 100_000;
@@ -26,12 +26,6 @@ pub const INVITE_MAX_USES: u32 = 1_000;
 
 /// The validity of an invite in seconds: 30 days. A link that stays valid for longer leaks.
 pub const INVITE_MAX_SECONDS: u32 = 30 * 86_400;
-
-/// Rooms of a server by default, not counting archived ones: as many as a person can survey in a list.
-pub const ROOMS: u32 = 200;
-
-/// Rooms of a user by default. Each costs some row reads at a login.
-pub const MEMBERSHIPS: u32 = 100;
 
 /// How often a list of conversations is read again because it changed meanwhile, before it is sent as it is.
 pub const CONVERSATIONS_READS: usize = 3;
@@ -215,6 +209,10 @@ pub const REGEX_SIZE_BYTES: usize = 256 * 1024;
 
 /// The size of a regular expression's cache in bytes.
 pub const REGEX_CACHE_BYTES: usize = 2 * 1024 * 1024;
+
+/// How many rooms there may be, unless the administrator sets other numbers: more rooms than a server of some
+/// hundred users needs, and as many memberships as the list of conversations shows at a glance.
+pub const ROOM_LIMITS: RoomLimits = RoomLimits { rooms: 200, memberships: 100 };
 
 /// The time from a removal to the scrub that overwrites the text in the files.
 pub const SCRUB_DELAY: Duration = Duration::from_secs(30);

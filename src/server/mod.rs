@@ -95,8 +95,7 @@ pub struct RoomSettings {
 
 impl Default for RoomSettings {
     fn default() -> Self {
-        let limits = RoomLimits { rooms: limits::ROOMS, memberships: limits::MEMBERSHIPS };
-        Self { creators: RoomCreators::Anyone, limits }
+        Self { creators: RoomCreators::Anyone, limits: limits::ROOM_LIMITS }
     }
 }
 

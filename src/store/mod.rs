@@ -476,15 +476,20 @@ pub struct Retained {
 }
 
 impl Outcome {
-    /// Whether something was announced, and the message that it is about, if any.
-    fn stored_id(&self) -> Option<Option<MessageId>> {
+    /// Whether the entry got a position in the log.
+    fn is_event(&self) -> bool {
+        matches!(self, Self::Posted(_) | Self::Changed(_))
+    }
+
+    /// The message that the event is about, if any.
+    fn message_id(&self) -> Option<MessageId> {
         match self {
-            Self::Posted(message) => Some(Some(message.id)),
-            Self::Changed(change) => Some(match &change.event {
+            Self::Posted(message) => Some(message.id),
+            Self::Changed(change) => match &change.event {
                 Event::Reacted(reacted) => Some(reacted.id),
                 Event::Pinned(pinned) => Some(pinned.id),
                 event => event.removed_message(),
-            }),
+            },
             _ => None,
         }
     }

@@ -119,7 +119,7 @@ impl<R: RoomRows> Request<'_, R> {
             SharedHistory::All | SharedHistory::Now => self.first_visible()?,
         };
         let members = added.iter().map(|user| joins(user, since)).collect();
-        self.unless_empty(&added)?;
+        unless_empty(&added)?;
         Ok(planned(RoomChange::Added(added), state, members))
     }
 
@@ -131,7 +131,7 @@ impl<R: RoomRows> Request<'_, R> {
                 removed.push(user.clone());
             }
         }
-        self.unless_empty(&removed)?;
+        unless_empty(&removed)?;
         let members = removed.iter().map(leaves).collect();
         Ok(planned(RoomChange::Removed(removed), state, members))
     }
@@ -212,10 +212,10 @@ impl<R: RoomRows> Request<'_, R> {
     fn check_membership_limit(&self, user: &UserId, what: &'static str) -> Result<(), NoChange> {
         check_limit(self.rows.count_memberships(user)?, self.limits.memberships, what)
     }
+}
 
-    fn unless_empty(&self, users: &[UserId]) -> Result<(), NoChange> {
-        if users.is_empty() { Err(NoChange::Unchanged(None)) } else { Ok(()) }
-    }
+fn unless_empty(users: &[UserId]) -> Result<(), NoChange> {
+    if users.is_empty() { Err(NoChange::Unchanged(None)) } else { Ok(()) }
 }
 
 fn check_limit(count: u32, limit: u32, what: &'static str) -> Result<(), NoChange> {

@@ -57,13 +57,12 @@ pub(super) fn resolve_audience(rows: &impl Rows, new: &NewMessage) -> Result<Aud
         MessageKind::Plain | MessageKind::Temporary { .. } => None,
         MessageKind::Reply { to } => Some(visible(rows, to, sender)?),
     };
-    let room = match (original.as_ref().map(|original| &original.audience), wanted) {
-        (Some(Audience::Room(room)), _) => Some(room),
-        (Some(Audience::Only(_)), Audience::Room(_)) => {
+    let room = match original.as_ref().map(|original| &original.audience) {
+        Some(Audience::Room(room)) => Some(room),
+        Some(Audience::Only(_)) if wanted.room().is_some() => {
             return Err(Refusal::NotAllowed("a reply stays in its conversation").into());
         }
-        (_, Audience::Room(room)) => Some(room),
-        (_, Audience::Everyone | Audience::Only(_)) => None,
+        Some(Audience::Everyone | Audience::Only(_)) | None => wanted.room(),
     };
     if let Some(room) = room {
         may_change(rows, room, sender)?;

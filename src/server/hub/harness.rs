@@ -1,5 +1,6 @@
 //! A test harness for the hub: simulated time, an in-memory log, and a record of what is sent.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use chrono::DateTime;
@@ -248,11 +249,11 @@ impl HubHarness {
     /// Takes the message that was posted and the sessions it was sent to.
     pub(super) fn take_posted(&mut self) -> (Vec<u64>, Message) {
         let sent = self.take_sent();
-        let to = sent.iter().map(|(session, _)| *session).collect();
+        let to = sent.iter().map(|(session, _)| *session).collect::<BTreeSet<_>>();
         let Some((_, Event::Posted(message))) = sent.into_iter().next() else {
             panic!("no message was sent");
         };
-        (to, message)
+        (to.into_iter().collect(), message)
     }
 
     /// Takes the only event sent, which must be an error for `session`, and returns its code.

@@ -36,9 +36,11 @@ impl Hub {
                 return;
             }
             Ok(Request::Exit) => return self.close_session(session, effects),
-            Ok(request) => match to_read(request) {
-                Ok(query) => Ok(HubEffect::Read { session, viewer: user, cid: cid.clone(), query }),
-                Err(request) => self.to_entry(now, user, cid.clone(), request).map(|entry| {
+            Ok(request) => match to_read(&request) {
+                Some(query) => {
+                    Ok(HubEffect::Read { session, viewer: user, cid: cid.clone(), query })
+                }
+                None => self.to_entry(now, user, cid.clone(), request).map(|entry| {
                     let origin = Origin::Request { session, cid: cid.clone() };
                     HubEffect::Propose { origin, entry }
                 }),
@@ -146,13 +148,15 @@ impl Hub {
 }
 
 /// The request, if it is answered from the log.
-fn to_read(request: Request) -> Result<ReadRequest, Request> {
+fn to_read(request: &Request) -> Option<ReadRequest> {
     match request {
-        Request::History(query) => Ok(ReadRequest::History(query)),
-        Request::SearchHistory(query) => Ok(ReadRequest::Search(query)),
-        Request::Conversations => Ok(ReadRequest::Conversations),
-        Request::Rooms(after) => Ok(ReadRequest::Rooms(after)),
-        Request::Users { room, after } => Ok(ReadRequest::Users { room, after }),
-        request => Err(request),
+        Request::History(query) => Some(ReadRequest::History(query.clone())),
+        Request::SearchHistory(query) => Some(ReadRequest::Search(query.clone())),
+        Request::Conversations => Some(ReadRequest::Conversations),
+        Request::Rooms(after) => Some(ReadRequest::Rooms(after.clone())),
+        Request::Users { room, after } => {
+            Some(ReadRequest::Users { room: room.clone(), after: after.clone() })
+        }
+        _ => None,
     }
 }

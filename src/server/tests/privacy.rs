@@ -487,7 +487,7 @@ impl Model {
         let Some(owner) = &mut self.owner else { return };
         let pause = Duration::from_millis(20);
         while let Ok(Some(object)) = tokio::time::timeout(pause, owner.next()).await {
-            let room = object["receiver"][0].as_str().or(object["room"].as_str());
+            let room = object["receiver"][0].as_str().or_else(|| object["room"].as_str());
             let room = ROOMS.iter().position(|name| Some(*name) == room);
             if let Some(number) = room.filter(|_| object["seq"].is_u64()) {
                 self.rooms[number].record(number == PRIVATE, &object);

@@ -216,13 +216,11 @@ pub(super) fn read_reactions(
     let mut reactions: Vec<Reaction> = Vec::new();
     for (_, emoji, user) in rows {
         let emoji = parse_emoji(&emoji)?;
-        let index = match reactions.iter().position(|reaction| reaction.emoji == emoji) {
-            Some(index) => index,
-            None => {
-                reactions.push(Reaction { emoji, count: 0, users: Vec::new() });
-                reactions.len() - 1
-            }
-        };
+        let known = reactions.iter().position(|reaction| reaction.emoji == emoji);
+        if known.is_none() {
+            reactions.push(Reaction { emoji, count: 0, users: Vec::new() });
+        }
+        let index = known.unwrap_or(reactions.len() - 1);
         let Some(reaction) = reactions.get_mut(index) else { continue };
         reaction.count += 1;
         if user == viewer.as_str() {

@@ -63,7 +63,7 @@ impl BackgroundCheckpoints {
 
     pub(super) fn start(&mut self) -> Result<(), StoreError> {
         self.is_running = true;
-        self.start.send(()).map_err(|_| StoreError::Closed)
+        self.start.send(()).map_err(closed)
     }
 
     /// Waits until no checkpoint runs if it `must_end`.
@@ -72,9 +72,7 @@ impl BackgroundCheckpoints {
             return Ok(Progress::Idle);
         }
         let ended = match self.ended.try_recv() {
-            Err(TryRecvError::Empty) if must_end => {
-                self.ended.recv().map_err(|_| StoreError::Closed)?
-            }
+            Err(TryRecvError::Empty) if must_end => self.ended.recv().map_err(closed)?,
             Err(TryRecvError::Empty) => return Ok(Progress::Running),
             Err(TryRecvError::Disconnected) => Err(StoreError::Closed),
             Ok(ended) => ended,
@@ -82,4 +80,9 @@ impl BackgroundCheckpoints {
         self.is_running = false;
         ended.map(|()| Progress::Ended)
     }
+}
+
+/// The thread ends before the writer only if it panics, and then the process ends, too.
+fn closed<E>(_: E) -> StoreError {
+    StoreError::Closed
 }

@@ -188,7 +188,7 @@ fn conversation_info(
         None => None,
     };
     let marker = find_marker(db, viewer, key)?;
-    let marker = marker.unwrap_or(Marker { read: default_read, ..Marker::default() });
+    let marker = marker.unwrap_or_else(|| Marker { read: default_read, ..Marker::default() });
     let (unread, mentions) = count_after(db, viewer, key, marker.read, since)?;
     Ok(ConversationInfo {
         room,

@@ -430,7 +430,7 @@ fn conversation_of(message: &Message) -> String {
 
 /// The message with this number, whoever may see it.
 pub(super) fn message_at(db: &Connection, seq: Seq) -> Result<Option<Message>, StoreError> {
-    with_message(db, seq, |row| row.to_message())
+    with_message(db, seq, |row: MessageRow<'_>| MessageRow::to_message(row))
 }
 
 fn with_message<T>(

@@ -1,5 +1,7 @@
 //! Rooms and their members in SQLite.
 
+use std::collections::BTreeMap;
+
 use rusqlite::{Connection, OptionalExtension, Row as SqliteRow};
 
 use super::super::account_rules::NoChange;
@@ -58,19 +60,12 @@ impl WriteTxn<'_> {
         seq: Seq,
     ) -> Result<(), StoreError> {
         let (room, user) = (room.as_str(), member.user.as_str());
-        match member.since {
-            Some(since) => {
-                self.execute(
-                    "INSERT INTO member VALUES (?1, ?2, ?3, ?4)",
-                    (room, user, seq_to_sql(since), seq_to_sql(seq)),
-                )?;
-                self.write_marker(user, room, seq)
-            }
-            None => {
-                self.execute("DELETE FROM member WHERE room = ?1 AND user = ?2", (room, user))?;
-                Ok(())
-            }
-        }
+        let Some(since) = member.since else {
+            return self.execute("DELETE FROM member WHERE room = ?1 AND user = ?2", (room, user));
+        };
+        let (since, joined) = (seq_to_sql(since), seq_to_sql(seq));
+        self.execute("INSERT INTO member VALUES (?1, ?2, ?3, ?4)", (room, user, since, joined))?;
+        self.write_marker(user, room, seq)
     }
 }
 
@@ -173,7 +168,7 @@ pub(super) fn read_rooms(db: &Connection) -> Result<Vec<(RoomName, Room)>, Store
     let sql = "SELECT name, private, archived FROM room ORDER BY name";
     let rooms = query_all(db, sql, (), |row| {
         let (private, archived) = (row.get(1)?, row.get(2)?);
-        Ok((room_column(row, 0)?, Room { private, archived, members: Default::default() }))
+        Ok((room_column(row, 0)?, Room { private, archived, members: BTreeMap::new() }))
     })?;
     let sql = "SELECT user, since FROM member WHERE room = ?1";
     let with_members = rooms.into_iter().map(|(name, room)| {

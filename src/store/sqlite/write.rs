@@ -44,9 +44,9 @@ impl WriteTxn<'_> {
         let applied = self.apply_new(entry);
         let outcome = outcome(applied, self.header.head)?;
         if let Some((by, cid)) = entry.request()
-            && let Some(id) = outcome.stored_id()
+            && outcome.is_event()
         {
-            self.remember_cid(by, cid, id);
+            self.remember_cid(by, cid, outcome.message_id());
         }
         Ok(outcome)
     }

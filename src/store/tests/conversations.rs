@@ -419,11 +419,11 @@ fn unread_messages_and_mentions_are_counted(mut store: impl Store) {
         say(&mut store, "Ann", "#ops", "more");
     }
     assert_eq!(counts(&mut store, "Bob"), (Seq(2), UNREAD_COUNTED, 2));
-    let marked = apply(&mut store, read("Bob", "#ops", 4, false));
+    let outcome = apply(&mut store, read("Bob", "#ops", 4, false));
     let conversation = audience("#ops");
     let marker =
         ReadMarker { conversation, seq: Seq(4), unread: UNREAD_COUNTED, mentions: 1, cid: None };
-    assert_eq!(marked, Outcome::Personal { user: user("Bob"), event: Event::Read(marker) });
+    assert_eq!(outcome, Outcome::Personal { user: user("Bob"), event: Event::Read(marker) });
 }
 
 fn marker_is_that_of_one_user_and_never_beyond_the_head(mut store: impl Store) {

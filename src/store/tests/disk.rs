@@ -148,6 +148,58 @@ fn logs_of_older_formats_are_migrated() {
     }
 }
 
+#[test]
+fn direct_conversations_of_older_formats_are_migrated() {
+    for format in 1..=4 {
+        let folder = temp_folder();
+        write_older_log(folder.path(), format);
+        // A message from Ann to Bob, a removed one, and one that Bob has received.
+        let db = raw_connection(folder.path());
+        db.execute_batch(
+            "INSERT INTO message (seq, id, sender, recipients, at, zone, content)
+                 VALUES (5, 900001, 'Ann_9908', 'Bob_6745 Guy_1111', 1795349100950, 0, 'old'),
+                        (8, 900003, 'Ann_9908', 'Bob_6745', 1795349100950, 0, 'new');
+             INSERT INTO mark VALUES
+                 (7, 900002, 'Bob_6745', NULL, 'Bob_6745 Ann_9908', 1795349100950);
+             INSERT INTO feed VALUES ('Ann_9908', 0, 5), ('Bob_6745', 0, 5), ('Guy_1111', 0, 5),
+                 ('Ann_9908', 1, 7), ('Bob_6745', 1, 7), ('Ann_9908', 0, 8), ('Bob_6745', 0, 8);
+             UPDATE log SET head = 8;
+             UPDATE person SET seen = 6 WHERE user = 'Bob_6745';"
+                .replace("content)", if format == 4 { "content, guest)" } else { "content)" })
+                .replace("'old'", if format == 4 { "'old', 0" } else { "'old'" })
+                .replace("'new'", if format == 4 { "'new', 0" } else { "'new'" })
+                .as_str(),
+        )
+        .unwrap();
+        drop(db);
+        let mut store = SqliteStore::open(folder.path()).unwrap();
+        let users = store.snapshot().unwrap().direct_message_users;
+        assert_eq!(
+            users.iter().map(UserId::as_str).collect::<Vec<_>>(),
+            ["Ann_9908", "Bob_6745", "Guy_1111"]
+        );
+        let mut reader = store.open_reader().unwrap();
+        for (viewer, expected) in
+            [("Ann_9908", 3), ("Bob_6745", 3), ("Guy_1111", 1), ("Zed_1111", 0)]
+        {
+            let viewer = viewer.parse().unwrap();
+            let view = View { viewer: &viewer, now: NOW };
+            let events = reader.events_after(view, Seq(4), 9).unwrap().unwrap().events;
+            assert_eq!(events.len(), expected, "{viewer}");
+            let direct = reader.conversations(view).unwrap().into_iter();
+            let direct = direct.filter(|info| info.conversation.is_direct());
+            let counts: Vec<_> = direct.map(|info| (info.last, info.read, info.unread)).collect();
+            let expected = match viewer.as_str() {
+                "Ann_9908" => vec![(Seq(8), Seq(0), 0), (Seq(5), Seq(0), 0)],
+                "Bob_6745" => vec![(Seq(8), Seq(6), 1), (Seq(5), Seq(6), 0)],
+                "Guy_1111" => vec![(Seq(5), Seq(8), 0)],
+                _ => vec![],
+            };
+            assert_eq!(counts, expected, "{viewer}");
+        }
+    }
+}
+
 /// Entries of every kind about accounts and retention, with messages that are older and younger than what is
 /// kept.
 fn account_entries() -> Vec<Entry> {
@@ -296,7 +348,7 @@ fn writes_go_on_during_a_checkpoint_in_the_background() {
     let (mut store, run) = SqliteStore::open(folder.path())
         .unwrap()
         .without_sync()
-        .with_background_checkpoint(move || Ok(ended.recv().unwrap()));
+        .with_background_checkpoint(move || ended.recv().map_err(|_ended| StoreError::Closed));
     let thread = thread::spawn(run);
     let long = "long ".repeat(800);
     let posts: Vec<_> = (0..1_500).map(|n| Entry::Post(message(n, "Ann", &long))).collect();
@@ -467,6 +519,7 @@ fn active_reader_makes_scrub_busy() {
             assert!(start.elapsed() < Duration::from_secs(1), "the writer waits for no reader");
             ControlFlow::Continue(())
         })
+        .unwrap()
         .unwrap();
     assert_eq!(busy, Some(ScrubOutcome::Busy));
     assert_eq!(store.scrub().unwrap(), ScrubOutcome::Done);

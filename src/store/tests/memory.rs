@@ -182,9 +182,9 @@ impl LogState {
         let applied = self.apply_new(now, entry);
         let outcome = outcome(applied, self.head)?;
         if let Some((by, cid)) = entry.request()
-            && let Some(id) = outcome.stored_id()
+            && outcome.is_event()
         {
-            self.remember_cid(by, cid, id);
+            self.remember_cid(by, cid, outcome.message_id());
         }
         Ok(outcome)
     }
@@ -773,8 +773,8 @@ impl LogState {
     fn info(&self, viewer: &UserId, conversation: Audience) -> ConversationInfo {
         let key = key_of_named(viewer, &conversation);
         let view = View { viewer, now: Millis::MIN };
-        let own = self.visible_messages(view).filter(|message| conversation_of(message) == key);
-        let last = own.last().map(|message| message.seq).unwrap_or_default();
+        let mut own = self.visible_messages(view).filter(|message| conversation_of(message) == key);
+        let last = own.next_back().map(|message| message.seq).unwrap_or_default();
         let is_registered = self.accounts.contains_key(viewer);
         let read = if is_registered { Seq(0) } else { self.head };
         let default = Marker { read, ..Marker::default() };

@@ -39,6 +39,7 @@ impl Oracle {
                 self.check_delivery(viewers, &Event::Posted(message.clone()));
             }
             Outcome::Changed(change) => {
+                self.check_author(&change.event);
                 if let Event::Edited(edited) = &change.event {
                     let seq = self.seq_of(edited.id);
                     self.texts.insert(edited.content.as_str().to_owned(), seq);
@@ -55,12 +56,24 @@ impl Oracle {
         }
     }
 
+    /// Who changes a message sees it.
+    fn check_author(&self, event: &Event) {
+        let (id, by) = match event {
+            Event::Edited(edited) => (edited.id, &edited.author),
+            Event::Reacted(reacted) => (reacted.id, &reacted.user),
+            Event::Pinned(pinned) => (pinned.id, &pinned.user),
+            _ => return,
+        };
+        assert!(self.sees(by, self.seq_of(id)), "{event:?}");
+    }
+
     fn follow_room(&mut self, changed: &RoomChanged, action: &RoomAction) {
         let private = changed.state.private;
         let room = self.rooms.entry(changed.room.clone());
         let members = &mut room.or_insert(OracleRoom { private, members: BTreeMap::new() }).members;
         match (&changed.change, action) {
             (RoomChange::Created | RoomChange::Joined, _) => {
+                assert!(!private || changed.change == RoomChange::Created, "nobody was added");
                 members.extend(changed.by.clone().map(|user| (user, Seq(0))));
             }
             (RoomChange::Left, _) => members.retain(|user, _| Some(user) != changed.by.as_ref()),

@@ -57,7 +57,7 @@ impl TestRows {
                 members.split_whitespace().map(|name| (user(name), Seq(0))).collect();
             let people = u32::try_from(members.len()).unwrap();
             let (private, archived) = (*name != "#pub", *name == "#old");
-            let state = RoomState { private, archived, people, ..RoomState::default() };
+            let state = RoomState { private, people, archived, ..RoomState::default() };
             (name.parse().unwrap(), (state, members))
         });
         Self { registered: users(registered), rooms: rooms.collect(), ..Self::default() }
