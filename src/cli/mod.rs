@@ -17,6 +17,7 @@ mod logging;
 mod output;
 mod paths;
 mod plain;
+mod rooms;
 mod send;
 mod serve;
 pub mod settings;
@@ -60,6 +61,8 @@ enum Command {
     Send(send::SendArgs),
     /// Print the latest messages
     Tail(tail::TailArgs),
+    /// List your rooms with what is unread, and the public rooms
+    Rooms(rooms::RoomsArgs),
     /// Show, export or import your key
     ///
     /// Servers identify you by this key. It is created on first use.
@@ -109,6 +112,7 @@ async fn run(command: Command) -> anyhow::Result<()> {
         Command::Host(args) => Box::pin(host::run(args)).await,
         Command::Send(args) => send::run(args).await,
         Command::Tail(args) => tail::run(args).await,
+        Command::Rooms(args) => rooms::run(args).await,
         Command::Key(args) => key::run(args),
         Command::Invite(args) => invite::run(args).await,
         Command::Admin(args) => admin::run(args).await,

@@ -19,15 +19,18 @@ use crate::client::clock::now;
 use crate::client::link::ServerLink;
 use crate::client::state::Session;
 use crate::client::{Client, ClientEvent};
-use crate::protocol::event::{Event, HistoryPage};
-use crate::protocol::id::{Cid, MessageId, Seq};
+use crate::protocol::event::{Edited, Event, HistoryPage};
+use crate::protocol::id::{Cid, MessageId, RoomName, Seq};
 use crate::protocol::limits::PAGE_MESSAGES;
-use crate::protocol::message::Message;
+use crate::protocol::message::{Audience, Message};
 use crate::protocol::query::{HistoryQuery, HistoryRange};
 use crate::protocol::request::Request;
 
 /// The progress line is shown for more messages than this. Fewer arrive immediately.
 const PROGRESS_THRESHOLD: usize = 10 * PAGE_MESSAGES;
+
+/// The number of printed messages whose reactions, pins and removals are reported with `--follow`.
+const MAX_PRINTED: usize = 10_000;
 
 /// The arguments of `chat tail`.
 #[derive(Debug, clap::Args)]
@@ -39,6 +42,12 @@ pub(super) struct TailArgs {
     identity: IdentityArgs,
     #[command(flatten)]
     ca: CaArgs,
+    /// Print the messages of this room, of which you are a member, instead of those to everyone
+    #[arg(long, value_name = "ROOM", value_parser = RoomName::from_input)]
+    room: Option<RoomName>,
+    /// Print the messages of all your conversations
+    #[arg(long, conflicts_with = "room")]
+    all: bool,
     /// Print the JSON objects of the protocol, one per line
     ///
     /// They have the fields of both dialects of the protocol. `time` is in UTC.
@@ -49,7 +58,8 @@ pub(super) struct TailArgs {
     count: usize,
     /// Keep printing new messages until interrupted
     ///
-    /// Removed and expired messages are reported too. A lost connection is retried.
+    /// Edits, reactions, pins, removed and expired messages and changes of rooms are reported too. A lost
+    /// connection is retried.
     #[arg(long, short)]
     follow: bool,
 }
@@ -72,7 +82,12 @@ async fn print_messages(
     client: &Client,
     mut events: Receiver<ClientEvent>,
 ) -> anyhow::Result<()> {
-    let mut tail = TailState::new(args.count, "page".parse()?);
+    let conversation = match &args.room {
+        _ if args.all => None,
+        Some(room) => Some(Audience::Room(room.clone())),
+        None => Some(Audience::Everyone),
+    };
+    let mut tail = TailState::new(args.count, conversation.clone(), "page".parse()?);
     let progress = ProgressLine { wanted: args.count };
     let state = Session::new("");
     let mut batch = Vec::with_capacity(EVENT_BATCH);
@@ -84,7 +99,7 @@ async fn print_messages(
                     TailAction::FetchPage(cid, before) => {
                         progress.show(tail.history.len());
                         let range = before.map_or(HistoryRange::Latest, HistoryRange::Before);
-                        let query = HistoryQuery { conversation: None, range };
+                        let query = HistoryQuery { conversation: conversation.clone(), range };
                         client.try_send(Some(&cid), &Request::History(query))?;
                     }
                     TailAction::Print(event) => {
@@ -139,7 +154,7 @@ fn handle_event(tail: &mut TailState, event: ClientEvent) -> anyhow::Result<Vec<
 enum TailAction {
     /// Request the page before this sequence number, or the latest one.
     FetchPage(Cid, Option<Seq>),
-    /// Print a message, a removal or an expiry.
+    /// Print a message, or a change of one or of a room.
     Print(Event),
 }
 
@@ -147,24 +162,38 @@ enum TailAction {
 #[derive(Debug)]
 struct TailState {
     wanted: usize,
+    /// The conversation to print; `None` for all.
+    conversation: Option<Audience>,
     /// The `cid` of every request: at most one is unanswered at a time.
     cid: Cid,
     history: VecDeque<Message>,
-    /// Live messages that arrived before the history was complete.
-    live_backlog: Vec<Message>,
+    /// Live events that arrived before the history was complete.
+    live_backlog: Vec<Event>,
     /// Messages that were removed or expired before they were printed.
     removed: BTreeSet<MessageId>,
+    /// The latest messages that were printed: the events that change a message do not name its conversation.
+    printed: VecDeque<MessageId>,
     is_live: bool,
 }
 
 impl TailState {
-    fn new(wanted: usize, cid: Cid) -> Self {
-        let (history, live_backlog, removed) = (VecDeque::new(), Vec::new(), BTreeSet::new());
-        Self { wanted, cid, history, live_backlog, removed, is_live: false }
+    fn new(wanted: usize, conversation: Option<Audience>, cid: Cid) -> Self {
+        Self {
+            wanted,
+            conversation,
+            cid,
+            history: VecDeque::new(),
+            live_backlog: Vec::new(),
+            removed: BTreeSet::new(),
+            printed: VecDeque::new(),
+            is_live: false,
+        }
     }
 
     fn start(&mut self) -> Vec<TailAction> {
-        if self.wanted == 0 {
+        // The answer tells whether the user may read the room.
+        let is_room = matches!(self.conversation, Some(Audience::Room(_)));
+        if self.wanted == 0 && !is_room {
             self.go_live()
         } else {
             vec![TailAction::FetchPage(self.cid.clone(), None)]
@@ -174,13 +203,7 @@ impl TailState {
     fn on_event(&mut self, event: Event) -> Vec<TailAction> {
         match event {
             Event::History(page) if !self.is_live => self.on_page(page),
-            Event::Posted(_) | Event::Deleted(_) | Event::Expired { .. } if self.is_live => {
-                vec![TailAction::Print(event)]
-            }
-            Event::Posted(message) => {
-                self.live_backlog.push(message);
-                Vec::new()
-            }
+            event if self.is_live => self.print(event).into_iter().collect(),
             Event::Deleted(deleted) => {
                 self.removed.insert(deleted.id);
                 Vec::new()
@@ -189,8 +212,38 @@ impl TailState {
                 self.removed.insert(id);
                 Vec::new()
             }
+            event if event.seq().is_some() => {
+                self.live_backlog.push(event);
+                Vec::new()
+            }
             _ => Vec::new(),
         }
+    }
+
+    /// Prints an event of the log that belongs to the conversation.
+    fn print(&mut self, event: Event) -> Option<TailAction> {
+        let is_printed = |id| self.conversation.is_none() || self.printed.contains(&id);
+        let is_wanted = match &event {
+            Event::Posted(message) => self.includes(&message.audience),
+            Event::Edited(edited) => self.includes(&edited.audience),
+            Event::RoomChanged(changed) => self.includes(&Audience::Room(changed.room.clone())),
+            Event::Deleted(deleted) => is_printed(deleted.id),
+            Event::Expired { id, .. } => is_printed(*id),
+            Event::Reacted(reacted) => is_printed(reacted.id),
+            Event::Pinned(pinned) => is_printed(pinned.id),
+            _ => false,
+        };
+        if let Event::Posted(message) = &event
+            && is_wanted
+        {
+            self.printed.truncate(MAX_PRINTED - 1);
+            self.printed.push_front(message.id);
+        }
+        is_wanted.then_some(TailAction::Print(event))
+    }
+
+    fn includes(&self, audience: &Audience) -> bool {
+        self.conversation.as_ref().is_none_or(|conversation| conversation == audience)
     }
 
     fn on_page(&mut self, page: HistoryPage) -> Vec<TailAction> {
@@ -209,14 +262,27 @@ impl TailState {
     fn go_live(&mut self) -> Vec<TailAction> {
         self.is_live = true;
         let surplus = self.history.len().saturating_sub(self.wanted);
-        let history = std::mem::take(&mut self.history);
-        let last = history.back().map_or(Seq(0), |message| message.seq);
-        let backlog = std::mem::take(&mut self.live_backlog).into_iter().filter(|m| m.seq > last);
-        let all = history.into_iter().skip(surplus).chain(backlog);
-        all.filter(|message| !self.removed.contains(&message.id))
-            .map(|message| TailAction::Print(Event::Posted(message)))
-            .collect()
+        let mut history: Vec<Message> = std::mem::take(&mut self.history).into();
+        history.drain(..surplus);
+        let last = history.last().map_or(Seq(0), |message| message.seq);
+        let backlog = std::mem::take(&mut self.live_backlog);
+        for edited in backlog.iter().filter_map(edit) {
+            let is_target = |message: &&mut Message| message.id == edited.id;
+            if let Some(message) = history.iter_mut().find(is_target) {
+                edited.apply_to(message);
+            }
+        }
+        let is_new = |event: &Event| !matches!(event, Event::Posted(old) if old.seq <= last);
+        let all = history.into_iter().map(Event::Posted).chain(backlog.into_iter().filter(is_new));
+        let removed = std::mem::take(&mut self.removed);
+        let is_left =
+            |event: &Event| !matches!(event, Event::Posted(one) if removed.contains(&one.id));
+        all.filter(is_left).filter_map(|event| self.print(event)).collect()
     }
+}
+
+fn edit(event: &Event) -> Option<&Edited> {
+    if let Event::Edited(edited) = event { Some(edited) } else { None }
 }
 
 fn format_line(json: bool, state: &Session, now: DateTime<FixedOffset>, event: &Event) -> String {
@@ -230,7 +296,10 @@ fn format_line(json: bool, state: &Session, now: DateTime<FixedOffset>, event: &
             &format!("message {} was removed by {}", deleted.id, deleted.author),
         ),
         Event::Expired { id, .. } => format::notice(now, &format!("message {id} has expired")),
-        _ => return String::new(),
+        event => match format::change(state, now, event) {
+            Some(line) => line,
+            None => return String::new(),
+        },
     };
     line.push('\n');
     line

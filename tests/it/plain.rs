@@ -4,6 +4,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::Duration;
 
@@ -21,12 +22,16 @@ struct ChatProcess {
     lines: Receiver<String>,
     seen: Vec<String>,
     /// `CHAT_HOME` of the process.
-    _home: TempDir,
+    home: Arc<TempDir>,
 }
 
 impl ChatProcess {
     fn start(args: &[&str]) -> Self {
-        let home = tempfile::tempdir().unwrap();
+        Self::start_in(Arc::new(tempfile::tempdir().unwrap()), args)
+    }
+
+    /// Starts with the key of an earlier process.
+    fn start_in(home: Arc<TempDir>, args: &[&str]) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_chat"));
         isolate_environment(&mut command, home.path());
         let mut child = command
@@ -41,7 +46,7 @@ impl ChatProcess {
         let stderr_sender = sender.clone();
         forward_lines(child.stdout.take().unwrap(), move |line| sender.send(line).is_ok());
         forward_lines(child.stderr.take().unwrap(), move |line| stderr_sender.send(line).is_ok());
-        Self { stdin: child.stdin.take(), child, lines, seen: Vec::new(), _home: home }
+        Self { stdin: child.stdin.take(), child, lines, seen: Vec::new(), home }
     }
 
     fn join(server: &str, name: &str) -> Self {
@@ -146,9 +151,9 @@ impl PlainServer {
     }
 }
 
-/// The message id in the brackets of a line.
+/// The message id in the brackets at the end of a line.
 fn message_id(line: &str) -> &str {
-    line.split_once('[').unwrap().1.split_once(']').unwrap().0
+    line.rsplit_once('[').unwrap().1.strip_suffix(']').unwrap()
 }
 
 #[test]
@@ -167,7 +172,7 @@ fn users_post_reply_and_delete() {
     ann.type_line(&format!(".delete {id}"));
     ann.wait_for("error: ");
     bob.type_line(&format!(".delete {id}"));
-    ann.wait_for(&format!("message {id} of {} was removed by its author", bob.id()));
+    ann.wait_for(&format!("message {id} of {} was removed", bob.id()));
     ann.type_line(".search hello");
     ann.wait_for("you (reply to");
     ann.wait_for("-- 1 found");
@@ -184,13 +189,154 @@ fn direct_message_reaches_only_its_recipients() {
     let mut kim = ChatProcess::join(&server.address, "Kim");
     let mut bob = ChatProcess::join(&server.address, "Bob");
     bob.type_line("@Ann psst");
-    bob.wait_for(&format!("you -> {} (private): psst", ann.id()));
-    ann.wait_for(&format!("{} -> you (private): psst", bob.id()));
+    bob.wait_for(&format!("@{} you: psst", ann.id()));
+    ann.wait_for(&format!("@{0} {0}: psst", bob.id()));
     bob.type_line("@Nobody psst");
     bob.wait_for("error: no user is named Nobody");
     bob.type_line("said aloud");
     kim.wait_for("said aloud");
     assert!(!kim.seen.iter().any(|line| line.contains("psst")));
+}
+
+/// The output of a script that uses the key of `user`, and its exit status.
+fn run_script(user: &ChatProcess, arguments: &[&str]) -> (Option<i32>, String, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_chat"));
+    isolate_environment(&mut command, user.home.path());
+    command.env("CHAT_HOME", user.home.path()).args(arguments).stdin(Stdio::null());
+    let output = command.output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (output.status.code(), text(output.stdout), text(output.stderr))
+}
+
+#[test]
+fn room_is_used_from_creation_to_leaving() {
+    let server = PlainServer::start();
+    let mut ann = ChatProcess::join(&server.address, "Ann");
+    let mut bob = ChatProcess::join(&server.address, "Bob");
+    ann.wait_for(&format!("-- {} joined", bob.id()));
+    ann.type_line(".room #ops private deploys");
+    ann.wait_for("text goes to #ops (private, 1 person: deploys)");
+    bob.type_line(".join #ops");
+    bob.wait_for("error: ");
+    ann.type_line("before Bob came");
+    let secret = ann.wait_for("#ops you: before Bob came");
+    ann.type_line(".add @Bob");
+    bob.wait_for(&format!("#ops -- {} added {}", ann.id(), bob.id()));
+    bob.type_line(".to #ops");
+    bob.wait_for("text goes to #ops (private, 2 people: deploys)");
+    bob.type_line("look @Ann, tpyo");
+    let line = ann.wait_for(&format!("#ops {} (mentions you): look @Ann, tpyo", bob.id()));
+    let id = message_id(&line);
+    bob.wait_for("#ops you: look @Ann, tpyo");
+    bob.type_line(&format!(".edit {id} typo"));
+    ann.wait_for(&format!("#ops -- {} edited {id}: typo", bob.id()));
+    ann.type_line(&format!(".react {id} +1"));
+    bob.wait_for(&format!("#ops -- {} reacted 👍 to {id}", ann.id()));
+    ann.type_line(&format!(".pin {id}"));
+    bob.wait_for(&format!("#ops -- {} pinned {id}", ann.id()));
+    bob.type_line(".pins");
+    bob.wait_for(&format!("#ops you (edited, pinned, 👍 1): typo [{id}]"));
+    bob.type_line(&format!(".react {} +1", message_id(&secret)));
+    bob.wait_for("error: ");
+    bob.type_line(".people");
+    bob.wait_for(&format!("#ops -- people: {} (owner), you", ann.id()));
+    bob.type_line(".mute 2h");
+    bob.wait_for("#ops -- muted until ");
+    bob.type_line(".rooms");
+    bob.wait_for("-- #ops (private, 2 people: deploys), muted");
+    bob.type_line(".leave");
+    ann.wait_for(&format!("#ops -- {} left #ops", bob.id()));
+    bob.wait_for("text goes to everyone");
+    ann.type_line("after Bob left");
+    ann.wait_for("#ops you: after Bob left");
+    ann.type_line(".to everyone");
+    ann.type_line("said aloud");
+    bob.wait_for("everyone Ann");
+    assert!(!bob.seen.iter().any(|line| line.contains("Bob came") || line.contains("Bob left")));
+}
+
+#[test]
+fn scripts_use_rooms_and_are_not_announced() {
+    let server = PlainServer::start();
+    let address = &server.address;
+    let mut ann = ChatProcess::join(address, "Ann");
+    let bob = ChatProcess::join(address, "Bob");
+    ann.wait_for(&format!("-- {} joined", bob.id()));
+    ann.type_line(".room #ops deploys");
+    ann.wait_for("text goes to #ops");
+    ann.type_line("for the room");
+    ann.wait_for("#ops you: for the room");
+    let script = |arguments: &[&str]| run_script(&ann, arguments);
+    let (status, id, stderr) = script(&[
+        "send",
+        "--server",
+        address,
+        "--name",
+        "Ann",
+        "--room",
+        "ops",
+        "deploy:8080",
+        "tpyo",
+    ]);
+    assert_eq!(status, Some(0), "{stderr}");
+    let id = id.trim_end().to_owned();
+    for (flag, text) in [("--edit", "typo"), ("--react", "tada")] {
+        let sent = script(&["send", address, "--name", "Ann", flag, &id, text]);
+        assert_eq!(sent, (Some(0), format!("{id}\n"), String::new()));
+    }
+    let (status, _, stderr) = script(&["send", address, "--name", "Ann", "--react", &id, "word"]);
+    assert_eq!(
+        (status, stderr.as_str()),
+        (Some(2), "error: a reaction is one emoji, such as 👍\n")
+    );
+    let tail = ["tail", address, "--name", "Ann"];
+    let (status, text, _) = script(&[&tail[..], &["--room", "#ops"]].concat());
+    assert_eq!((status, text.lines().count()), (Some(0), 2), "{text}");
+    assert!(text.contains(&format!("#ops {} (edited, 🎉 1): typo [{id}]", ann.id())), "{text}");
+    assert_eq!(script(&tail), (Some(0), String::new(), String::new()), "Everyone is empty");
+    let (_, all, _) = script(&[&tail[..], &["--all", "--json"]].concat());
+    assert!(all.lines().count() == 2 && all.contains(r##""receiver":["#ops"]"##), "{all}");
+    let tail = ["tail", address, "--name", "Bob", "--room", "ops", "-n", "0"];
+    let (status, text, stderr) = run_script(&bob, &tail);
+    assert_eq!((status, text.as_str()), (Some(4), ""), "{stderr}");
+    let rooms = ["rooms", address, "--name", "Bob"];
+    assert_eq!(run_script(&bob, &rooms).1, "#ops (1 person: deploys), not joined\n");
+    let (_, json, _) = script(&["rooms", address, "--name", "Ann", "--json"]);
+    let room: serde_json::Value = serde_json::from_str(&json).unwrap();
+    let expected = serde_json::json!({
+        "room": "#ops", "member": true, "private": false, "archived": false, "people": 1,
+        "topic": "deploys", "unread": 0, "mentions": 0
+    });
+    assert_eq!(room, expected);
+    ann.type_line(".to everyone");
+    ann.type_line("the end");
+    ann.wait_for("everyone you: the end");
+    let announced =
+        ann.seen.iter().filter(|line| line.contains(" joined") || line.contains(" left"));
+    assert_eq!(announced.count(), 1, "only Bob came: {}", ann.seen.join("\n"));
+}
+
+#[test]
+fn what_was_missed_is_counted_at_the_start() {
+    let server = PlainServer::start();
+    let mut ann = ChatProcess::join(&server.address, "Ann");
+    let mut bob = ChatProcess::join(&server.address, "Bob");
+    ann.wait_for(&format!("-- {} joined", bob.id()));
+    ann.type_line(".room #ops");
+    ann.wait_for("text goes to #ops");
+    ann.type_line(".add @Bob");
+    bob.wait_for("#ops -- ");
+    let home = bob.home.clone();
+    bob.finish();
+    for text in ["one", "two @Bob"] {
+        ann.type_line(text);
+        ann.wait_for(&format!("#ops you: {text}"));
+    }
+    let arguments = ["join", &server.address, "--name", "Bob", "--plain"];
+    let mut bob = ChatProcess::start_in(home, &arguments);
+    bob.wait_for("-- unread: #ops 2 (1 mention)");
+    bob.type_line(".to #ops");
+    bob.wait_for("text goes to #ops (2 people), 2 unread (1 mention)");
 }
 
 #[test]
@@ -233,7 +379,7 @@ fn piped_file_arrives_complete_and_in_order() {
     assert!(printed.contains(&format!("you: line {}", LINES - 1)), "exited before the last echo");
     for number in 0..LINES {
         let line = ann.wait_for(": line ");
-        assert!(line.ends_with(&format!(": line {number}")), "{line}");
+        assert!(line.contains(&format!(": line {number} [")), "{line}");
     }
 }
 

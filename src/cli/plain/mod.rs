@@ -3,6 +3,7 @@
 //! [`session`] is the functional core. This module does its input and output: it reads the clock, standard
 //! input and the client's events, and carries out the effects. It prints no escape sequences.
 
+mod commands;
 pub(super) mod format;
 mod line_reader;
 mod session;

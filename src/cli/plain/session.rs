@@ -1,28 +1,24 @@
 //! The functional core of line mode: events and typed lines go in, lines and requests come out.
 //!
-//! Pure: no clock, terminal or connection. [`Session`] keeps the conversation. Printed lines do not
-//! scroll back, so older history is left to `chat tail`.
+//! Pure: no clock, terminal or connection. [`Session`] keeps the conversations; `commands` executes what the
+//! user types. Printed lines do not scroll back, so older history is left to `chat tail`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use chrono::{DateTime, FixedOffset};
+use chrono::{DateTime, FixedOffset, TimeDelta};
 
 use super::format;
-use crate::client::input::{CommandError, UserInput};
 use crate::client::state::history::HistoryRequest;
 use crate::client::state::search::SearchState;
-use crate::client::state::search_input::SearchInput;
-use crate::client::state::timeline::{
-    EntryIndex, NameList, PRESENCE_WINDOW, TimelineEntry, TimelineMessage,
-};
-use crate::client::state::{Change, MessageChange, Session};
+use crate::client::state::timeline::{EntryIndex, NameList, PRESENCE_WINDOW, TimelineEntry};
+use crate::client::state::{Change, Conversation, MessageChange, Session};
 use crate::client::{ClientEvent, SendError, executed_request};
-use crate::protocol::error::{ErrorCode, Refusal};
-use crate::protocol::event::{Event, SearchEnd, SearchResults};
-use crate::protocol::id::{Cid, MessageId, Seq, UserId};
+use crate::protocol::error::ErrorCode;
+use crate::protocol::event::Event;
+use crate::protocol::id::{Cid, RoomName, Seq, UserId};
 use crate::protocol::message::Audience;
-use crate::protocol::request::{Post, PostKind, Request};
+use crate::protocol::request::Request;
 use crate::protocol::text::SafeText;
 
 /// No input is read while this many requests are unanswered. It is less than the capacity of the client's
@@ -31,6 +27,9 @@ const MAX_UNANSWERED: usize = 32;
 
 /// The number of messages shown after the login. They leave room on a screen of 24 lines.
 const RECENT_MESSAGES: usize = 15;
+
+/// How long input waits for the list of conversations. It usually follows the login at once.
+const LIST_TIMEOUT: TimeDelta = TimeDelta::seconds(2);
 
 /// What the caller of [`LineSession`] has to do.
 #[derive(Debug, PartialEq, Eq)]
@@ -52,24 +51,48 @@ pub(super) enum LineEffect {
 /// The state of line mode.
 #[derive(Debug)]
 pub(super) struct LineSession {
-    state: Session,
-    /// Whether the user list has arrived since the login. `@` mentions need it.
-    is_ready: bool,
+    pub(super) state: Session,
+    /// What has not arrived since the login and is needed to execute commands.
+    missing: MissingLists,
     /// The unanswered requests, as they were typed.
-    unanswered: BTreeMap<Cid, String>,
+    pub(super) unanswered: BTreeMap<Cid, String>,
     /// The number of requests that will never be answered.
     failed: usize,
-    /// Whether to show recent messages after the login.
-    shows_recent: bool,
-    search: Option<RunningSearch>,
+    /// Whether to show recent messages when a conversation is opened.
+    pub(super) shows_recent: bool,
+    /// Whether the unread messages have been counted for the user.
+    is_summarized: bool,
+    /// The request that creates or joins a room, which is opened then. No input is read before: it is meant
+    /// for that room.
+    pub(super) entering: Option<Cid>,
+    /// The room whose members the user asked for.
+    pub(super) listing: Option<RoomName>,
+    pub(super) search: Option<RunningSearch>,
     presence: PresenceBatch,
+}
+
+/// Lists that follow a login.
+#[derive(Debug)]
+struct MissingLists {
+    /// `@` mentions need the online users.
+    users: bool,
+    /// `.to` and the read markers need the conversations.
+    conversations: bool,
+    /// The request for the conversations.
+    cid: Option<Cid>,
+    /// Input is read without the conversations from this time on.
+    until: Option<DateTime<FixedOffset>>,
+}
+
+impl MissingLists {
+    const ALL: Self = Self { users: true, conversations: true, cid: None, until: None };
 }
 
 /// A search that the server has not finished.
 #[derive(Debug)]
-struct RunningSearch {
-    cid: Cid,
-    search: SearchState,
+pub(super) struct RunningSearch {
+    pub(super) cid: Cid,
+    pub(super) search: SearchState,
 }
 
 /// Users who joined and left since the last presence notice.
@@ -86,10 +109,13 @@ impl LineSession {
     pub(super) fn new(cid_prefix: &str, shows_recent: bool) -> Self {
         Self {
             state: Session::new(cid_prefix),
-            is_ready: false,
+            missing: MissingLists::ALL,
             unanswered: BTreeMap::new(),
             failed: 0,
             shows_recent,
+            is_summarized: false,
+            entering: None,
+            listing: None,
             search: None,
             presence: PresenceBatch::default(),
         }
@@ -97,32 +123,40 @@ impl LineSession {
 
     /// Whether a typed line could be sent now.
     pub(super) fn accepts_input(&self) -> bool {
-        self.is_ready && self.unanswered.len() < MAX_UNANSWERED
+        let is_ready = !self.missing.users && !self.missing.conversations;
+        is_ready && self.entering.is_none() && self.unanswered.len() < MAX_UNANSWERED
     }
 
     /// The number of unanswered requests.
     pub(super) fn unanswered_count(&self) -> usize {
-        self.unanswered.len()
+        self.unanswered.len() + usize::from(self.listing.is_some())
     }
 
     /// When [`Self::tick`] is due.
     pub(super) fn deadline(&self, now: DateTime<FixedOffset>) -> Option<DateTime<FixedOffset>> {
         let PresenceBatch { joined, left, hold_until } = &self.presence;
         let presence = hold_until.filter(|_| joined.count() + left.count() > 0);
-        presence.into_iter().chain(self.state.next_deadline(now)).min()
+        let lists = self.missing.until.filter(|_| self.missing.conversations);
+        presence.into_iter().chain(lists).chain(self.state.next_deadline(now)).min()
     }
 
     /// Does what is due: prints what has expired and the collected presence changes, sends read markers.
     pub(super) fn tick(&mut self, now: DateTime<FixedOffset>) -> Vec<LineEffect> {
+        let is_late = self.missing.until.is_some_and(|until| until <= now);
+        self.missing.conversations &= !is_late;
         let mut effects = self.expire(now);
         effects.extend(self.print_presence(now));
         effects.extend(self.due_requests(now));
         effects
     }
 
-    fn due_requests(&mut self, now: DateTime<FixedOffset>) -> impl Iterator<Item = LineEffect> {
-        let due = self.state.take_requests(now).into_iter();
-        due.map(|(cid, request)| LineEffect::Send(cid, request))
+    pub(super) fn due_requests(&mut self, now: DateTime<FixedOffset>) -> Vec<LineEffect> {
+        let due = self.state.take_requests(now);
+        let list = due.iter().find(|(_, request)| *request == Request::Conversations);
+        if let Some((cid, _)) = list {
+            self.missing.cid = Some(cid.clone());
+        }
+        due.into_iter().map(|(cid, request)| LineEffect::Send(cid, request)).collect()
     }
 
     /// Prints the collected presence changes if they are due.
@@ -151,36 +185,33 @@ impl LineSession {
         event: ClientEvent,
     ) -> Vec<LineEffect> {
         let mut effects = self.track_answers(&event);
-        let follow_up = match &event {
-            ClientEvent::Received(Event::Users(_)) => FollowUp::OnlineUsers,
-            ClientEvent::Disconnected { retry_in, .. } => FollowUp::Retry(*retry_in),
-            ClientEvent::Ended { reason } => FollowUp::Quit(LineEffect::Refused(reason.clone())),
-            ClientEvent::Untrusted { reason } => {
-                FollowUp::Quit(LineEffect::Untrusted(reason.clone()))
-            }
-            ClientEvent::Connecting
-            | ClientEvent::FirstContact(_)
-            | ClientEvent::Connected(_)
-            | ClientEvent::Received(_)
-            | ClientEvent::Restored(_)
-            | ClientEvent::Sending(_)
-            | ClientEvent::NotSent { .. } => FollowUp::Nothing,
-        };
         effects.extend(self.expire(now));
+        effects.extend(self.format_event(now, &event));
+        let follow_up = self.follow_up(&event);
+        let open = self.state.open_audience().clone();
         let first_shown = self.state.opened().timeline().oldest().map(|message| message.seq);
         for change in self.state.apply(now, event) {
             effects.extend(match change {
-                Change::HistoryLoaded(..) => self.format_recent(now, first_shown),
+                Change::HistoryLoaded(audience, _) if audience == *self.state.open_audience() => {
+                    self.format_recent(now, first_shown)
+                }
                 Change::SearchResults(results) => self.on_search_results(now, results),
                 change => self.format_change(now, change),
             });
         }
+        if *self.state.open_audience() != open {
+            // The open room was left.
+            effects.push(LineEffect::Print(format::destination(now, &self.state)));
+        }
         match follow_up {
             FollowUp::OnlineUsers => {
                 self.presence = PresenceBatch::default();
+                self.missing.until = Some(now + LIST_TIMEOUT);
                 effects.push(LineEffect::Print(format::online_users(now, &self.state)));
                 effects.extend(self.request_recent());
             }
+            FollowUp::Summary => effects.extend(self.summarize_unread(now)),
+            FollowUp::Enter(room) => effects.extend(self.open(now, &Audience::Room(room))),
             FollowUp::Retry(pause) => {
                 if let Some(LineEffect::Print(notice)) = effects.last_mut() {
                     let seconds = pause.as_millis().div_ceil(1_000);
@@ -194,18 +225,59 @@ impl LineSession {
         effects
     }
 
-    /// Handles a typed line.
-    pub(super) fn on_line(&mut self, now: DateTime<FixedOffset>, typed: &str) -> Vec<LineEffect> {
-        if typed.trim().is_empty() {
-            return Vec::new();
+    fn follow_up(&mut self, event: &ClientEvent) -> FollowUp {
+        match event {
+            ClientEvent::Received(Event::Users(_)) => FollowUp::OnlineUsers,
+            ClientEvent::Received(Event::Conversations(list)) if !list.has_more => {
+                FollowUp::Summary
+            }
+            ClientEvent::Received(event) => self.entered_room(event),
+            ClientEvent::Disconnected { retry_in, .. } => FollowUp::Retry(*retry_in),
+            ClientEvent::Ended { reason } => FollowUp::Quit(LineEffect::Refused(reason.clone())),
+            ClientEvent::Untrusted { reason } => {
+                FollowUp::Quit(LineEffect::Untrusted(reason.clone()))
+            }
+            ClientEvent::Connecting
+            | ClientEvent::FirstContact(_)
+            | ClientEvent::Connected(_)
+            | ClientEvent::Restored(_)
+            | ClientEvent::Sending(_)
+            | ClientEvent::NotSent { .. } => FollowUp::Nothing,
         }
-        let mut effects = self.expire(now);
-        let outcome = UserInput::parse(typed).map_err(|error| error.to_string());
-        match outcome.and_then(|line| self.execute(now, typed, line)) {
-            Ok(more) => effects.extend(more),
-            Err(error) => effects.push(LineEffect::PrintError(error)),
+    }
+
+    /// Whether an event answers the request that creates or joins a room.
+    fn entered_room(&mut self, event: &Event) -> FollowUp {
+        let (cid, room) = match event {
+            Event::RoomChanged(changed) => (&changed.cid, Some(changed.room.clone())),
+            Event::Stored(stored) => (&stored.cid, None),
+            Event::Error(error) => (&error.cid, None),
+            _ => return FollowUp::Nothing,
+        };
+        match self.entering.take_if(|entering| cid.as_ref() == Some(entering)) {
+            Some(_) => room.map_or(FollowUp::Nothing, FollowUp::Enter),
+            None => FollowUp::Nothing,
         }
-        effects
+    }
+
+    /// Counts the unread messages for the user, once.
+    fn summarize_unread(&mut self, now: DateTime<FixedOffset>) -> Option<LineEffect> {
+        if std::mem::replace(&mut self.is_summarized, true) {
+            return None;
+        }
+        format::unread_summary(now, &self.state).map(LineEffect::Print)
+    }
+
+    /// Opens a conversation: text goes there from now on.
+    pub(super) fn open(
+        &mut self,
+        now: DateTime<FixedOffset>,
+        audience: &Audience,
+    ) -> Vec<LineEffect> {
+        self.state.open(audience);
+        let notice = format::destination(now, &self.state);
+        let recent = self.request_recent();
+        std::iter::once(LineEffect::Print(notice)).chain(recent).collect()
     }
 
     /// Records that a request could not be queued.
@@ -223,85 +295,23 @@ impl LineSession {
         Some(LineEffect::PrintError(format!("not sent ({error}): {typed}")))
     }
 
-    fn execute(
-        &mut self,
-        now: DateTime<FixedOffset>,
-        typed: &str,
-        line: UserInput,
-    ) -> Result<Vec<LineEffect>, String> {
-        let request = match line {
-            UserInput::Post { to, text } => self.post(&to, PostKind::Plain, text)?,
-            UserInput::Temporary { seconds, to, text } => {
-                self.post(&to, PostKind::Temporary { seconds }, text)?
-            }
-            UserInput::Reply { text, .. } if text.is_blank() => {
-                return Err(CommandError::Empty(".reply MESSAGE_ID").to_string());
-            }
-            UserInput::Reply { to, text } => Request::Post(self.reply(to, text)?),
-            UserInput::Delete(id) => Request::Delete(id),
-            UserInput::Search(expression) => return self.search(now, &expression),
-            UserInput::Exit => return Ok(vec![LineEffect::Quit]),
-            UserInput::Change(command) => {
-                let sent = self.state.execute(now, command).map_err(|error| error.to_string())?;
-                for (cid, _) in &sent {
-                    self.expect_answer(cid.clone(), typed);
-                }
-                return Ok(sent
-                    .into_iter()
-                    .map(|(cid, request)| LineEffect::Send(cid, request))
-                    .collect());
-            }
-            UserInput::Open(destination) => {
-                let audience = self.state.destination(destination);
-                self.state.open(&audience.map_err(|error| error.to_string())?);
-                return Ok(Vec::new());
-            }
-            UserInput::Help
-            | UserInput::Rooms
-            | UserInput::People
-            | UserInput::Thread(_)
-            | UserInput::Pins => {
-                return Err("this command works only on the full screen".to_owned());
-            }
-        };
-        let sent = match request {
-            Request::Post(post) => self.state.post(now, post),
-            change => self.state.change(change),
-        };
-        let (cid, request) = sent.ok_or("cannot send more requests: restart the client")?;
-        self.expect_answer(cid.clone(), typed);
-        Ok(vec![LineEffect::Send(cid, request)])
-    }
-
-    fn post(&self, to: &[String], kind: PostKind, content: SafeText) -> Result<Request, String> {
-        let recipients = to
-            .iter()
-            .map(|word| self.state.resolve(word))
-            .collect::<Result<BTreeSet<_>, _>>()
-            .map_err(|error| error.to_string())?;
-        let audience =
-            if recipients.is_empty() { Audience::Everyone } else { Audience::Only(recipients) };
-        Ok(Request::Post(Post { audience, kind, content }))
-    }
-
-    /// Replies only to loaded messages: the audience of other messages is unknown here.
-    fn reply(&self, to: MessageId, text: SafeText) -> Result<Post, String> {
-        self.state.reply(to, text).ok_or_else(|| Refusal::UnknownMessage(to).to_string())
-    }
-
     /// Updates the unanswered requests, and reports those that failed.
     fn track_answers(&mut self, event: &ClientEvent) -> Vec<LineEffect> {
         match event {
             ClientEvent::Received(event) => {
-                self.is_ready |= matches!(event, Event::Users(_));
+                self.track_lists(event);
                 let is_own = |user: &UserId| self.state.is_own_id(user);
                 let executed = executed_request(event, is_own).cloned();
                 self.mark_answered(executed.as_ref());
                 // What the server could not store is sent again.
-                if let Event::Error(error) = event
-                    && error.code != ErrorCode::NotStored
-                {
-                    self.mark_answered(error.cid.as_ref());
+                match event {
+                    Event::Error(error) if error.code != ErrorCode::NotStored => {
+                        self.mark_answered(error.cid.as_ref());
+                    }
+                    Event::NotifySet(setting) => self.mark_answered(setting.cid.as_ref()),
+                    Event::History(page) => self.mark_answered(page.cid.as_ref()),
+                    Event::Rooms(list) => self.mark_answered(list.cid.as_ref()),
+                    _ => {}
                 }
             }
             ClientEvent::Restored(unsent) => {
@@ -320,13 +330,8 @@ impl LineSession {
             ClientEvent::Disconnected { .. }
             | ClientEvent::Untrusted { .. }
             | ClientEvent::Ended { .. } => {
-                self.is_ready = false;
-                // Everything else is sent again.
-                let lost = self.search.take();
-                let lost = lost.and_then(|search| self.unanswered.remove(&search.cid));
-                self.failed += usize::from(lost.is_some());
-                let report = |typed| LineEffect::PrintError(format!("not acknowledged: {typed}"));
-                return lost.into_iter().map(report).collect();
+                self.missing = MissingLists::ALL;
+                (self.search, self.listing) = (None, None);
             }
             ClientEvent::Connecting
             | ClientEvent::FirstContact(_)
@@ -336,17 +341,28 @@ impl LineSession {
         Vec::new()
     }
 
-    fn expect_answer(&mut self, cid: Cid, typed: &str) {
+    fn track_lists(&mut self, event: &Event) {
+        match event {
+            Event::Users(_) => self.missing.users = false,
+            Event::Conversations(list) => self.missing.conversations &= list.has_more,
+            Event::Error(error) if error.cid.is_some() && error.cid == self.missing.cid => {
+                self.missing.conversations = false;
+            }
+            _ => {}
+        }
+    }
+
+    pub(super) fn expect_answer(&mut self, cid: Cid, typed: &str) {
         self.unanswered.insert(cid, SafeText::clean(typed).one_line());
     }
 
-    fn mark_answered(&mut self, cid: Option<&Cid>) {
+    pub(super) fn mark_answered(&mut self, cid: Option<&Cid>) {
         if let Some(cid) = cid {
             self.unanswered.remove(cid);
         }
     }
 
-    fn expire(&mut self, now: DateTime<FixedOffset>) -> Vec<LineEffect> {
+    pub(super) fn expire(&mut self, now: DateTime<FixedOffset>) -> Vec<LineEffect> {
         let changes = self.state.expire(now);
         changes.into_iter().flat_map(|change| self.format_change(now, change)).collect()
     }
@@ -356,12 +372,12 @@ impl LineSession {
             Change::Posted { conversation, index, .. } => {
                 self.format_posted(now, &conversation, index).into_iter().collect()
             }
-            Change::Message { id, change, .. } => {
+            Change::Message {
+                id, change: MessageChange::Removed | MessageChange::Expired, ..
+            } => {
                 let entry = self.state.message(id);
-                entry
-                    .and_then(|entry| self.format_changed(now, entry, change))
-                    .into_iter()
-                    .collect()
+                let line = entry.map(|entry| format::tombstone(&self.state, now, entry));
+                line.into_iter().collect()
             }
             Change::Presence { joined, left } => {
                 self.presence.joined.add(&joined);
@@ -373,22 +389,27 @@ impl LineSession {
             Change::Failed { change, reason } => {
                 return self.print_error(Some(&change.cid), &reason);
             }
-            // Without a connection, that it was lost has been printed.
-            Change::Refused { cid, reason } if self.state.is_online() => {
-                self.search.take_if(|search| search.cid == cid);
-                return self.print_error(Some(&cid), &reason);
+            Change::Refused { cid, reason } => return self.on_refused(&cid, &reason),
+            Change::Thread(page) => {
+                let line = |message| format::message(&self.state, now, message);
+                let lines = page.messages.iter().map(line);
+                let count = format::notice(now, &format!("{} shown", page.messages.len()));
+                lines.chain([count]).collect()
             }
-            Change::Refused { .. }
+            Change::Rooms(list) => return self.on_rooms(now, list),
+            Change::Conversation(audience) => self.format_members(now, &audience),
+            // The event was printed.
+            Change::Message {
+                change: MessageChange::Edited | MessageChange::Reacted | MessageChange::Pinned,
+                ..
+            }
+            | Change::ConversationRemoved(_)
             | Change::Reset(_)
             | Change::HistoryLoaded(..)
             | Change::HistoryFailed(..)
-            | Change::Thread(_)
-            | Change::Conversation(_)
-            | Change::ConversationRemoved(_)
             | Change::Typing(_)
             | Change::Directory
-            | Change::SearchResults(_)
-            | Change::Rooms(_) => Vec::new(),
+            | Change::SearchResults(_) => Vec::new(),
         };
         lines.into_iter().map(LineEffect::Print).collect()
     }
@@ -398,6 +419,37 @@ impl LineSession {
             self.state.take_failed(cid);
         }
         vec![LineEffect::PrintError(text.one_line())]
+    }
+
+    /// Reports a query or a setting that was refused, or lost with the connection.
+    fn on_refused(&mut self, cid: &Cid, reason: &SafeText) -> Vec<LineEffect> {
+        self.search.take_if(|search| search.cid == *cid);
+        let text = match self.unanswered.remove(cid) {
+            Some(typed) => {
+                self.failed += 1;
+                format!("not acknowledged: {typed}")
+            }
+            None => reason.one_line(),
+        };
+        vec![LineEffect::PrintError(text)]
+    }
+
+    /// Formats an event that changes a message or a room.
+    fn format_event(&self, now: DateTime<FixedOffset>, event: &ClientEvent) -> Option<LineEffect> {
+        let ClientEvent::Received(event) = event else { return None };
+        format::change(&self.state, now, event).map(LineEffect::Print)
+    }
+
+    /// Formats the members of a room if the user asked for them and all are loaded.
+    fn format_members(&mut self, now: DateTime<FixedOffset>, audience: &Audience) -> Vec<String> {
+        let members = self.state.conversation(audience).and_then(Conversation::members);
+        let Some(members) = members.filter(|members| members.is_complete) else {
+            return Vec::new();
+        };
+        match self.listing.take_if(|listing| audience.room() == Some(listing)) {
+            Some(_) => vec![format::members(now, &self.state, audience, &members.users)],
+            None => Vec::new(),
+        }
     }
 
     /// Formats a new message, which counts as displayed.
@@ -410,26 +462,17 @@ impl LineSession {
         let timeline = self.state.conversation(conversation)?.live_timeline();
         let Some(TimelineEntry::Message(entry)) = timeline.get(index) else { return None };
         let line = format::message(&self.state, now, &entry.message);
-        let seq = entry.message.seq;
-        self.state.mark_displayed(conversation, seq);
+        let (seq, is_own) = (entry.message.seq, self.state.is_own_id(&entry.message.sender));
+        // Unread messages that were not printed stay unread.
+        let unread = self.state.conversation(conversation)?.unread();
+        if self.state.is_listed() && unread <= u32::from(!is_own) {
+            self.state.mark_displayed(conversation, seq);
+        }
         Some(line)
     }
 
-    fn format_changed(
-        &self,
-        now: DateTime<FixedOffset>,
-        entry: &TimelineMessage,
-        change: MessageChange,
-    ) -> Option<String> {
-        match change {
-            MessageChange::Removed | MessageChange::Expired => Some(format::tombstone(now, entry)),
-            MessageChange::Edited => Some(format::message(&self.state, now, &entry.message)),
-            MessageChange::Reacted | MessageChange::Pinned => None,
-        }
-    }
-
     /// Requests the recent messages, once.
-    fn request_recent(&mut self) -> Option<LineEffect> {
+    pub(super) fn request_recent(&mut self) -> Option<LineEffect> {
         let is_wanted = self.shows_recent && self.state.opened().needs_recent();
         let open = self.state.open_audience().clone();
         let request = || self.state.request_history(&open, HistoryRequest::Recent);
@@ -437,78 +480,24 @@ impl LineSession {
         Some(LineEffect::Send(cid, request))
     }
 
-    /// Formats the recent messages that precede `first_shown`, the first message already printed.
+    /// Formats the recent messages of the open conversation that precede `first_shown`, the first message
+    /// already printed: all unread ones, and some before them.
     fn format_recent(
-        &self,
+        &mut self,
         now: DateTime<FixedOffset>,
         first_shown: Option<Seq>,
     ) -> Vec<LineEffect> {
-        let newest = self.state.opened().timeline().newest_first();
+        let open = self.state.opened();
+        let wanted = RECENT_MESSAGES.max(open.unread() as usize);
+        let newest = open.timeline().newest_first();
         let before = newest.filter(|message| first_shown.is_none_or(|first| message.seq < first));
-        let mut recent: Vec<_> = before.take(RECENT_MESSAGES).collect();
+        let mut recent: Vec<_> = before.take(wanted).collect();
         recent.reverse();
-        let line = |message| LineEffect::Print(format::message(&self.state, now, message));
-        recent.into_iter().map(line).collect()
-    }
-
-    /// Searches the loaded history, and asks the server to search the rest.
-    fn search(
-        &mut self,
-        now: DateTime<FixedOffset>,
-        expression: &str,
-    ) -> Result<Vec<LineEffect>, String> {
-        let input = SearchInput::parse(expression, false, now, &self.state);
-        let mut search = SearchState::new(input);
-        if let Some(error) = search.error() {
-            return Err(format!("{} (at character {})", error.text, error.column + 1));
-        }
-        if search.regex().is_none() {
-            return Err(
-                ".search needs a regular expression, such as .search deploy(ed)?".to_owned()
-            );
-        }
-        let query =
-            search.input().query.clone().validated().map_err(|refusal| refusal.to_string())?;
-        search.search_slice(&self.state, i64::MAX);
-        if search.is_local(&self.state) {
-            return Ok(self.format_hits(now, &search));
-        }
-        let (cid, request) = self.state.search(query).ok_or("not connected: try again later")?;
-        self.expect_answer(cid.clone(), &format!(".search {expression}"));
-        self.search = Some(RunningSearch { cid: cid.clone(), search });
-        Ok(vec![LineEffect::Send(cid, request)])
-    }
-
-    /// Handles results from the server.
-    fn on_search_results(
-        &mut self,
-        now: DateTime<FixedOffset>,
-        results: SearchResults,
-    ) -> Vec<LineEffect> {
-        let is_done = results.end != SearchEnd::Searching;
-        let running = self.search.take_if(|running| Some(&running.cid) == results.cid.as_ref());
-        let Some(mut running) = running else { return Vec::new() };
-        running.search.add_results(results, &self.state);
-        if is_done {
-            self.mark_answered(Some(&running.cid));
-            return self.format_hits(now, &running.search);
-        }
-        self.search = Some(running);
-        Vec::new()
-    }
-
-    fn format_hits(&self, now: DateTime<FixedOffset>, search: &SearchState) -> Vec<LineEffect> {
-        let hits = search.hits();
-        let messages = hits.iter().rev().filter_map(|hit| search.message(hit, &self.state));
-        let lines = messages.map(|message| format::message(&self.state, now, message));
-        let limit = match search.answer().map(|answer| answer.end) {
-            Some(SearchEnd::TooMany) => ", older matches are not shown",
-            Some(SearchEnd::TooLong) => ", incomplete: the search took too long",
-            Some(SearchEnd::Replaced) => ", incomplete: a newer search replaced this one",
-            Some(SearchEnd::Searching | SearchEnd::Complete) | None => "",
-        };
-        let count = format::notice(now, &format!("{} found{limit}", hits.len()));
-        lines.chain([count]).map(LineEffect::Print).collect()
+        let lines = recent.into_iter().map(|message| format::message(&self.state, now, message));
+        let lines: Vec<LineEffect> = lines.map(LineEffect::Print).collect();
+        let (audience, last) = (self.state.open_audience().clone(), open.timeline().newest());
+        self.state.mark_displayed(&audience, last);
+        lines
     }
 }
 
@@ -516,6 +505,8 @@ impl LineSession {
 enum FollowUp {
     Nothing,
     OnlineUsers,
+    Summary,
+    Enter(RoomName),
     Retry(Duration),
     Quit(LineEffect),
 }

@@ -9,13 +9,20 @@ use super::*;
 use crate::client::{Connected, SendError};
 use crate::protocol::error::Refusal;
 use crate::protocol::event::{
-    Deleted, ErrorReply, Event, HistoryPage, SearchEnd, SearchResults, Welcome,
+    Deleted, Edited, ErrorReply, Event, HistoryPage, Pinned, Reacted, SearchEnd, SearchResults,
+    Welcome,
 };
-use crate::protocol::id::{Cid, MessageId, Seq, UserId};
+use crate::protocol::id::{Cid, MessageId, RoomName, Seq, UserId};
 use crate::protocol::limits::Limits;
 use crate::protocol::mention::Mentions;
 use crate::protocol::message::{Audience, Message, MessageKind};
+use crate::protocol::query::{HistoryQuery, HistoryRange};
+use crate::protocol::reaction::{Emoji, Reaction};
 use crate::protocol::request::{Post, PostKind, Request};
+use crate::protocol::room::{
+    ConversationInfo, ConversationList, NotifyLevel, RoomAction, RoomChange, RoomChanged, RoomList,
+    RoomState, SharedHistory, UserList,
+};
 use crate::protocol::text::SafeText;
 
 /// 12:03 in a zone two hours east of Greenwich.
@@ -97,8 +104,17 @@ fn connect(session: &mut LineSession) -> String {
     connect_at(session, Seq(0))
 }
 
-/// Connects to a log that ends at `head`.
+/// Connects to a log that ends at `head`, in which the user has no conversation but Everyone.
 fn connect_at(session: &mut LineSession, head: Seq) -> String {
+    connect_with(session, head, Vec::new())
+}
+
+/// Connects, and answers the request for the conversations.
+fn connect_with(
+    session: &mut LineSession,
+    head: Seq,
+    conversations: Vec<ConversationInfo>,
+) -> String {
     let welcome = Welcome {
         user: id("Bob_1234"),
         epoch: "e".to_owned(),
@@ -108,7 +124,66 @@ fn connect_at(session: &mut LineSession, head: Seq) -> String {
         limits: Limits::default(),
     };
     let connected = Connected { welcome, fingerprint: "SHA256:x".to_owned() };
-    render(session.on_event(at(0), ClientEvent::Connected(connected)))
+    let mut effects = session.on_event(at(0), ClientEvent::Connected(connected));
+    let is_list =
+        |effect: &LineEffect| matches!(effect, LineEffect::Send(_, Request::Conversations));
+    let asked = effects.extract_if(.., |effect| is_list(effect)).next();
+    let Some(LineEffect::Send(cid, _)) = asked else { panic!("{effects:?}") };
+    let list = ConversationList { conversations, has_more: false, cid: Some(cid) };
+    effects.extend(session.on_event(at(0), ClientEvent::Received(Event::Conversations(list))));
+    render(effects)
+}
+
+fn ops() -> Audience {
+    Audience::Room(room("#ops"))
+}
+
+fn room(name: &str) -> RoomName {
+    name.parse().unwrap()
+}
+
+fn emoji(text: &str) -> Emoji {
+    Emoji::from_input(text).unwrap()
+}
+
+fn info(conversation: Audience, unread: u32, mentions: u32) -> ConversationInfo {
+    let room = conversation.room().map(|_| RoomState { people: 12, ..RoomState::default() });
+    ConversationInfo {
+        conversation,
+        room,
+        last: Seq(200_000),
+        read: Seq(100_000),
+        unread,
+        mentions,
+        notify: NotifyLevel::Mentions,
+        muted_until: None,
+    }
+}
+
+/// The session of Bob, who is a member of #ops with unread messages, with an Ann and two Kims online.
+fn in_ops() -> LineSession {
+    let mut session = LineSession::new("test", true);
+    let conversations = vec![info(ops(), 3, 1), info(only(&["Kim_9021"]), 1, 0)];
+    assert_eq!(
+        connect_with(&mut session, Seq(200_000), conversations),
+        "12:03 -- you are Bob_1234\n12:03 -- unread: #ops 3 (1 mention), @Kim_9021 1"
+    );
+    let users = ["Ann_1180", "Kim_9021", "Kim_9022"].map(id);
+    receive(&mut session, Event::Users(users.into()));
+    session
+}
+
+/// A change of #ops by Ann, or the copy of one's own.
+fn changed(change: RoomChange, by: &str, cid: Option<Cid>) -> Event {
+    Event::RoomChanged(RoomChanged {
+        seq: Seq(200_100),
+        room: room("#ops"),
+        change,
+        by: Some(id(by)),
+        at: at(0).timestamp_millis(),
+        state: RoomState { people: 2, topic: SafeText::clean("deploys"), ..RoomState::default() },
+        cid,
+    })
 }
 
 /// The session of Bob, with an Ann and two Kims online.
@@ -125,18 +200,18 @@ fn message_format() {
     let expires = (at(0) + TimeDelta::seconds(10)).timestamp_millis();
     let plain = message(100_001, "Ann_1180", "hello");
     let cases = [
-        (plain.clone(), "12:03 [100001] Ann_1180: hello"),
+        (plain.clone(), "12:03 everyone Ann_1180: hello [100001]"),
         (
             Message { audience: only(&["Bob_1234", "Kim_9021"]), ..plain.clone() },
-            "12:03 [100001] Ann_1180 -> you, Kim_9021 (private): hello",
+            "12:03 @Ann_1180,Kim_9021 Ann_1180: hello [100001]",
         ),
         (
             Message { sender: id("Bob_1234"), audience: only(&["Ann_1180"]), ..plain.clone() },
-            "12:03 [100001] you -> Ann_1180 (private): hello",
+            "12:03 @Ann_1180 you: hello [100001]",
         ),
         (
             Message { kind: MessageKind::Reply { to: message_id(235_467) }, ..plain.clone() },
-            "12:03 [100001] Ann_1180 (reply to 235467): hello",
+            "12:03 everyone Ann_1180 (reply to 235467): hello [100001]",
         ),
         (
             Message {
@@ -144,14 +219,25 @@ fn message_format() {
                 audience: only(&["Bob_1234"]),
                 ..plain.clone()
             },
-            "12:03 [100001] Ann_1180 -> you (private, for 10 s): hello",
+            "12:03 @Ann_1180 Ann_1180 (for 10 s): hello [100001]",
         ),
         (
             Message {
-                content: SafeText::clean("one\n12:04 [100002] Kim_9021: two\x1b[31m"),
+                audience: ops(),
+                mentions: Mentions::Users(vec![id("Bob_1234")]),
+                edited: Some(1),
+                pinned: true,
+                reactions: vec![Reaction { emoji: emoji("👍"), count: 3, users: vec![] }],
+                ..plain.clone()
+            },
+            "12:03 #ops Ann_1180 (mentions you, edited, pinned, 👍 3): hello [100001]",
+        ),
+        (
+            Message {
+                content: SafeText::clean("one\n12:04 everyone Kim_9021: two\x1b[31m [100002]"),
                 ..plain
             },
-            "12:03 [100001] Ann_1180: one\n    12:04 [100002] Kim_9021: two[31m",
+            "12:03 everyone Ann_1180: one\n    12:04 everyone Kim_9021: two[31m [100002] [100001]",
         ),
     ];
     for (message, line) in cases {
@@ -218,6 +304,15 @@ fn typed_line_becomes_request() {
         (".reply 100001 yes", post(Audience::Everyone, reply(100_001), "yes")),
         (".reply 100002 yes", post(only(&["Ann_1180", "Kim_9021"]), reply(100_002), "yes")),
         (".delete 100001", Request::Delete(message_id(100_001))),
+        (
+            "/edit 100001 better",
+            Request::Edit { id: message_id(100_001), content: SafeText::clean("better") },
+        ),
+        (
+            ".react 100001 -+1",
+            Request::React { id: message_id(100_001), emoji: emoji("+1"), on: false },
+        ),
+        (".pin 100002", Request::Pin { id: message_id(100_002), on: true }),
     ] {
         assert_eq!(send_line(&mut session, line).1, request, "{line:?}");
     }
@@ -234,6 +329,12 @@ fn invalid_line_is_reported_and_not_sent() {
         (".reply 123456 hi", "message 123456 not found"),
         (".reply 123456", "nothing to send"),
         (".dance", "unknown command .dance"),
+        ("/msg Kim hello", "unknown command /msg"),
+        (".to #ops", "you are not a member of #ops"),
+        (".to @Tom", "no user is named Tom"),
+        (".topic x", "this is not a room"),
+        (".add @Ann", "this is not a room"),
+        (".leave", "this is not a room"),
         (".search", "regular expression"),
         (".search a(", "(at character 2)"),
     ] {
@@ -263,7 +364,7 @@ fn answers_are_matched_by_cid() {
     let removal = Deleted { seq: Seq(2), id: message_id(100_001), author: by, cid: Some(deleted) };
     assert_eq!(
         receive(&mut session, Event::Deleted(removal)),
-        "12:03 -- message 100001 of Bob_1234 was removed by its author"
+        "12:03 everyone -- your message 100001 was removed"
     );
     let error = ErrorReply::new(&Refusal::NotYours(message_id(100_002)), Some(wrong));
     assert!(
@@ -324,8 +425,8 @@ fn recent_messages_are_shown_on_a_terminal_only() {
     let lines = receive(&mut session, Event::History(page));
     let lines: Vec<_> = lines.lines().collect();
     assert_eq!(lines.len(), 15);
-    assert_eq!(lines[0], "2025-04-19 12:03 [100016] Ann_1180: too long ago");
-    assert_eq!(lines[14], "12:03 [100030] Kim_9021: before you came");
+    assert_eq!(lines[0], "2025-04-19 12:03 everyone Ann_1180: too long ago [100016]");
+    assert_eq!(lines[14], "12:03 everyone Kim_9021: before you came [100030]");
 
     let mut pipe = LineSession::new("test", false);
     connect_at(&mut pipe, Seq(200_000));
@@ -351,9 +452,9 @@ fn search_asks_the_server_for_older_messages() {
     let last = vec![message(100_000, "Ann_1180", "first lunch")];
     assert_eq!(
         receive(&mut session, results(last, SearchEnd::TooMany)),
-        "12:03 [100000] Ann_1180: first lunch\n\
-         12:03 [150000] Ann_1180: lunch then\n\
-         12:03 [200001] Ann_1180: lunch now\n\
+        "12:03 everyone Ann_1180: first lunch [100000]\n\
+         12:03 everyone Ann_1180: lunch then [150000]\n\
+         12:03 everyone Ann_1180: lunch now [200001]\n\
          12:03 -- 3 found, older matches are not shown"
     );
     assert_eq!(session.unanswered_count(), 0);
@@ -373,14 +474,14 @@ fn search_skips_expired_messages() {
     receive(&mut session, Event::Posted(message(100_004, "Kim_9021", "no lunch")));
     assert_eq!(
         type_line(&mut session, ".search lunch"),
-        "12:03 [100001] Ann_1180: Lunch at one?\n\
-         12:03 [100003] Ann_1180 (for 10 s): lunch is secret\n\
-         12:03 [100004] Kim_9021: no lunch\n\
+        "12:03 everyone Ann_1180: Lunch at one? [100001]\n\
+         12:03 everyone Ann_1180 (for 10 s): lunch is secret [100003]\n\
+         12:03 everyone Kim_9021: no lunch [100004]\n\
          12:03 -- 3 found"
     );
     assert_eq!(
         render(session.on_line(at(11), ".search secret")),
-        "12:03 -- message 100003 of Ann_1180 has expired\n12:03 -- 0 found"
+        "12:03 everyone -- message 100003 of Ann_1180 has expired\n12:03 -- 0 found"
     );
 }
 
@@ -417,4 +518,268 @@ fn presence_is_shown_immediately_then_batched() {
     assert_eq!(session.deadline(at(0)), None, "nothing is held back");
     assert_eq!(presence_at(&mut session, 2_100, joined(3000, 3001)), "");
     assert_eq!(session.deadline(at(0)), Some(at(0) + TimeDelta::seconds(4)));
+}
+
+#[test]
+fn open_conversation_decides_where_text_goes() {
+    let mut session = in_ops();
+    let to = |session: &mut LineSession, line: &str| {
+        without_background(session.on_line(at(0), line)).into_iter().next().unwrap()
+    };
+    assert_eq!(
+        to(&mut session, ".to #ops"),
+        LineEffect::Print(
+            "12:03 -- text goes to #ops (12 people), 3 unread (1 mention)".to_owned()
+        )
+    );
+    let audience = |session: &mut LineSession, line: &str| {
+        let (_, request) = send_line(session, line);
+        let Request::Post(post) = request else { panic!("{request:?}") };
+        post.audience
+    };
+    assert_eq!(audience(&mut session, "hello"), ops());
+    assert_eq!(audience(&mut session, ".temp 60 hello"), ops());
+    assert_eq!(audience(&mut session, "@Ann aside"), only(&["Ann_1180"]));
+    to(&mut session, ".to @Ann @Kim_9022");
+    assert_eq!(audience(&mut session, "hello"), only(&["Ann_1180", "Kim_9022"]));
+    assert_eq!(
+        to(&mut session, ".to everyone"),
+        LineEffect::Print("12:03 -- text goes to everyone".to_owned())
+    );
+    assert_eq!(audience(&mut session, "hello"), Audience::Everyone);
+}
+
+#[test]
+fn room_is_opened_once_it_is_created_and_input_waits_for_it() {
+    let mut session = online();
+    let (cid, request) = send_line(&mut session, ".room #ops private deploys");
+    let create = RoomAction::Create { private: true, topic: SafeText::clean("deploys") };
+    assert_eq!(request, Request::Room { room: room("#ops"), action: create });
+    assert!(!session.accepts_input(), "the next line is meant for the room");
+    assert_eq!(
+        receive(&mut session, changed(RoomChange::Created, "Bob_1234", Some(cid))),
+        "12:03 #ops -- Bob_1234 created #ops\n12:03 -- text goes to #ops (2 people: deploys)"
+    );
+    assert!(session.accepts_input());
+    for (line, action) in [
+        (
+            ".add @Ann all",
+            RoomAction::Add { users: vec![id("Ann_1180")], history: SharedHistory::All },
+        ),
+        (".remove @Ann", RoomAction::Remove(vec![id("Ann_1180")])),
+        (".topic on-call", RoomAction::Topic(SafeText::clean("on-call"))),
+        (".archive", RoomAction::Archive(true)),
+        (".leave", RoomAction::Leave),
+    ] {
+        assert_eq!(
+            send_line(&mut session, line).1,
+            Request::Room { room: room("#ops"), action },
+            "{line}"
+        );
+    }
+    let (cid, _) = send_line(&mut session, ".leave");
+    assert_eq!(
+        receive(&mut session, changed(RoomChange::Left, "Bob_1234", Some(cid))),
+        "12:03 #ops -- Bob_1234 left #ops\n12:03 -- text goes to everyone"
+    );
+}
+
+#[test]
+fn refused_room_lets_input_go_on() {
+    let mut session = online();
+    let (cid, _) = send_line(&mut session, ".join #ops");
+    let refusal = Refusal::NoSuchRoom(room("#ops"));
+    let refused = receive(&mut session, Event::Error(ErrorReply::new(&refusal, Some(cid))));
+    assert!(refused.starts_with("! "), "{refused}");
+    assert!(session.accepts_input());
+    assert_eq!(session.unanswered_count(), 0);
+}
+
+#[test]
+fn room_in_a_direct_conversation_gets_its_people() {
+    let mut session = online();
+    type_line(&mut session, ".to @Ann @Kim_9021");
+    let sent = session.on_line(at(0), ".room #plan");
+    let requests = sent.into_iter().map(|effect| match effect {
+        LineEffect::Send(_, Request::Room { action, .. }) => action,
+        other => panic!("{other:?}"),
+    });
+    let users = vec![id("Ann_1180"), id("Kim_9021")];
+    assert_eq!(
+        requests.collect::<Vec<_>>(),
+        [
+            RoomAction::Create { private: true, topic: SafeText::default() },
+            RoomAction::Add { users, history: SharedHistory::Now },
+        ]
+    );
+}
+
+#[test]
+fn changes_of_messages_and_rooms_are_lines() {
+    let mut session = in_ops();
+    let original = Message { audience: ops(), ..message(200_001, "Ann_1180", "tpyo") };
+    receive(&mut session, Event::Posted(original));
+    let edited = Edited {
+        seq: Seq(200_002),
+        id: message_id(200_001),
+        author: id("Ann_1180"),
+        audience: ops(),
+        reply_to: None,
+        content: SafeText::clean("typo\nfixed"),
+        mentions: Mentions::None,
+        at: at(0),
+        cid: None,
+    };
+    let reacted = |on| {
+        Event::Reacted(Reacted {
+            seq: Seq(200_003),
+            id: message_id(200_001),
+            user: id("Bob_1234"),
+            emoji: emoji("👍"),
+            on,
+            cid: None,
+        })
+    };
+    let pinned = Pinned {
+        seq: Seq(200_005),
+        id: message_id(200_001),
+        user: id("Ann_1180"),
+        on: true,
+        cid: None,
+    };
+    for (event, line) in [
+        (Event::Edited(edited), "12:03 #ops -- Ann_1180 edited 200001: typo\n    fixed"),
+        (reacted(true), "12:03 #ops -- you reacted 👍 to 200001"),
+        (reacted(false), "12:03 #ops -- you removed 👍 from 200001"),
+        (Event::Pinned(pinned), "12:03 #ops -- Ann_1180 pinned 200001"),
+        (
+            changed(RoomChange::Added(vec![id("Lou_0334")]), "Ann_1180", None),
+            "12:03 #ops -- Ann_1180 added Lou_0334",
+        ),
+        (
+            changed(RoomChange::Topic, "Ann_1180", None),
+            "12:03 #ops -- Ann_1180 set the topic: deploys",
+        ),
+    ] {
+        assert_eq!(receive(&mut session, event), line);
+    }
+}
+
+/// The markers that the session tells the server after an event.
+fn markers(effects: &[LineEffect]) -> Vec<(Audience, Seq)> {
+    let marker = |effect: &LineEffect| match effect {
+        LineEffect::Send(_, Request::Read { conversation, up_to, .. }) => {
+            Some((conversation.clone(), *up_to))
+        }
+        _ => None,
+    };
+    effects.iter().filter_map(marker).collect()
+}
+
+#[test]
+fn marker_moves_to_what_was_printed_and_not_over_unread_messages() {
+    let mut session = in_ops();
+    let post = |session: &mut LineSession, number, audience| {
+        let posted = Message { audience, ..message(number, "Ann_1180", "news") };
+        markers(&session.on_event(at(0), ClientEvent::Received(Event::Posted(posted))))
+    };
+    let everyone = post(&mut session, 200_001, Audience::Everyone);
+    assert_eq!(everyone, [(Audience::Everyone, Seq(200_001))]);
+    assert_eq!(post(&mut session, 200_002, ops()), [], "three messages were not printed");
+    let effects = session.on_line(at(0), ".to #ops");
+    let Some(LineEffect::Send(cid, Request::History(query))) = effects.last() else {
+        panic!("{effects:?}")
+    };
+    assert_eq!(query, &HistoryQuery { conversation: Some(ops()), range: HistoryRange::Latest });
+    let one = |number| Message { audience: ops(), ..message(number, "Ann_1180", "unread") };
+    let page = HistoryPage {
+        messages: vec![one(150_001), one(150_002), one(150_003), one(200_002)],
+        has_earlier: true,
+        has_later: false,
+        cid: Some(cid.clone()),
+    };
+    let effects = session.on_event(at(0), ClientEvent::Received(Event::History(page)));
+    let printed = effects.iter().filter(|one| matches!(one, LineEffect::Print(_)));
+    assert_eq!(printed.count(), 3, "the fourth was printed before");
+    assert_eq!(markers(&effects), [(ops(), Seq(200_002))]);
+}
+
+#[test]
+fn settings_and_lists_are_requested_and_shown() {
+    let mut session = in_ops();
+    type_line(&mut session, ".to #ops");
+    let (cid, request) = send_line(&mut session, ".mute 2h");
+    let until = (at(0) + TimeDelta::hours(2)).timestamp_millis();
+    let (level, muted_until) = (NotifyLevel::Mentions, Some(until));
+    assert_eq!(request, Request::Notify { conversation: ops(), level, muted_until });
+    let setting = crate::protocol::room::NotifySetting {
+        conversation: ops(),
+        level,
+        muted_until,
+        cid: Some(cid),
+    };
+    assert_eq!(receive(&mut session, Event::NotifySet(setting)), "12:03 #ops -- muted until 14:03");
+    let effects = session.on_line(at(0), ".rooms");
+    let Some(LineEffect::Send(cid, Request::Rooms(None))) = effects.last() else {
+        panic!("{effects:?}")
+    };
+    let state = RoomState { people: 1, topic: SafeText::clean("anything"), ..RoomState::default() };
+    let rooms = vec![(room("#ops"), RoomState::default()), (room("#random"), state)];
+    let list = RoomList { rooms, has_more: false, cid: Some(cid.clone()) };
+    assert!(render(effects).contains("-- #ops (12 people), 3 unread (1 mention), muted\n"));
+    assert_eq!(
+        receive(&mut session, Event::Rooms(list)),
+        "12:03 -- #random (1 person: anything), not joined"
+    );
+    let effects = session.on_line(at(0), ".people");
+    let [LineEffect::Send(cid, Request::Users { room: Some(_), after: None })] = effects.as_slice()
+    else {
+        panic!("{effects:?}")
+    };
+    let users = ["Ann_1180", "Bob_1234", "Zed_7710"].map(id).to_vec();
+    let room = Some(room("#ops"));
+    let page = UserList { room, users, has_more: false, cid: Some(cid.clone()) };
+    assert_eq!(
+        receive(&mut session, Event::UserPage(page)),
+        "12:03 #ops -- people: Ann_1180 (owner), you, Zed_7710 (away)"
+    );
+    assert_eq!(session.unanswered_count(), 0);
+}
+
+#[test]
+fn thread_is_printed_and_a_lost_query_is_reported() {
+    let mut session = in_ops();
+    let original = Message { audience: ops(), ..message(200_001, "Ann_1180", "question") };
+    receive(&mut session, Event::Posted(original.clone()));
+    let (cid, request) = send_line(&mut session, ".thread 200001");
+    let range = HistoryRange::Thread(message_id(200_001));
+    assert_eq!(request, Request::History(HistoryQuery { conversation: Some(ops()), range }));
+    let kind = MessageKind::Reply { to: message_id(200_001) };
+    let reply = Message { audience: ops(), kind, ..message(200_002, "Kim_9021", "answer") };
+    let page = HistoryPage {
+        messages: vec![original, reply],
+        has_earlier: false,
+        has_later: false,
+        cid: Some(cid),
+    };
+    assert_eq!(
+        receive(&mut session, Event::History(page)),
+        "12:03 #ops Ann_1180: question [200001]\n\
+         12:03 #ops Kim_9021 (reply to 200001): answer [200002]\n\
+         12:03 -- 2 shown"
+    );
+    send_line(&mut session, ".pins");
+    let reason = SafeText::clean("connection lost");
+    let effects =
+        session.on_event(at(0), ClientEvent::Disconnected { reason, retry_in: Duration::ZERO });
+    assert!(render(effects).contains("! not acknowledged: .pins"));
+    assert_eq!((session.unanswered_count(), session.unacknowledged()), (0, 1));
+}
+
+#[test]
+fn help_lists_every_command() {
+    let help = type_line(&mut online(), "/help");
+    for command in &crate::client::input::DOT_COMMANDS {
+        assert!(help.contains(&format!("-- {}", command.name)), "{help}");
+    }
 }

@@ -332,7 +332,7 @@ impl Session {
 }
 
 /// Says what has changed in a room.
-fn room_notice(changed: &RoomChanged) -> SafeText {
+pub fn room_notice(changed: &RoomChanged) -> SafeText {
     let by = changed.by.as_ref().map_or("the administrator", UserId::as_str);
     let names = |users: &[UserId]| users.iter().map(UserId::as_str).collect::<Vec<_>>().join(", ");
     let text = match &changed.change {

@@ -12,7 +12,7 @@ use crate::protocol::room::{NotifyLevel, RoomAction, SharedHistory};
 use crate::protocol::text::SafeText;
 
 /// The end of a mute without a time: 9999-12-31T23:59:59Z, the last second that has a date of four digits.
-const FOREVER: Millis = 253_402_300_799_000;
+pub const FOREVER: Millis = 253_402_300_799_000;
 
 /// Why a command cannot be executed.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]

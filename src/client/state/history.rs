@@ -271,6 +271,14 @@ impl Session {
         self.request(Owner::Thread(audience.clone()), Request::History(query))
     }
 
+    /// Returns a request for the latest pinned messages of a conversation; `None` without a connection. The
+    /// answer is a [`Change::Thread`], or [`Change::Refused`].
+    pub fn request_pinned(&mut self, audience: &Audience) -> Option<(Cid, Request)> {
+        let range = HistoryRange::Pinned;
+        let query = HistoryQuery { conversation: Some(audience.clone()), range };
+        self.request(Owner::Thread(audience.clone()), Request::History(query))
+    }
+
     /// Shows the latest messages of a conversation in place of an excerpt.
     pub fn return_to_latest(&mut self, audience: &Audience) -> Option<Change> {
         let conversation = self.conversations.get_mut(audience)?;

@@ -31,7 +31,8 @@ use chrono::{DateTime, FixedOffset, TimeDelta};
 pub use self::conversation::Conversation;
 use self::conversations::Conversations;
 pub use self::directory::{Availability, Directory, ResolveError};
-pub use self::execute::ExecuteError;
+pub use self::events::room_notice;
+pub use self::execute::{ExecuteError, FOREVER};
 use self::history::{HistoryRequest, ReadPosition};
 pub use self::pending::{Delivery, PendingChange, PendingMessage};
 use self::recent_changes::RecentChanges;
@@ -117,7 +118,7 @@ pub enum Change {
     HistoryLoaded(Audience, HistoryRequest),
     /// A requested part of the history will not arrive, for this reason.
     HistoryFailed(Audience, HistoryRequest, SafeText),
-    /// A requested message with its replies arrived. They are not added to a timeline.
+    /// A requested message with its replies, or the pinned messages, arrived. They are not added to a timeline.
     Thread(HistoryPage),
     /// The shown timeline of a conversation was replaced or cleared.
     Reset(Audience),

@@ -1,0 +1,258 @@
+//! What the user types in line mode, executed.
+
+use std::collections::BTreeSet;
+
+use chrono::{DateTime, FixedOffset};
+
+use super::format;
+use super::session::{LineEffect, LineSession, RunningSearch};
+use crate::client::input::{ChatCommand, CommandError, DOT_COMMANDS, DotCommand, UserInput};
+use crate::client::state::search::SearchState;
+use crate::client::state::search_input::SearchInput;
+use crate::protocol::error::Refusal;
+use crate::protocol::event::{SearchEnd, SearchResults};
+use crate::protocol::id::{Cid, MessageId};
+use crate::protocol::message::Audience;
+use crate::protocol::request::{Post, PostKind, Request};
+use crate::protocol::room::RoomList;
+use crate::protocol::text::SafeText;
+
+/// Shown for a query without a connection.
+const NOT_CONNECTED: &str = "not connected: try again later";
+
+/// Shown when all `cid`s are used up.
+const NO_MORE_REQUESTS: &str = "cannot send more requests: restart the client";
+
+impl LineSession {
+    /// Handles a typed line.
+    pub(super) fn on_line(&mut self, now: DateTime<FixedOffset>, typed: &str) -> Vec<LineEffect> {
+        if typed.trim().is_empty() {
+            return Vec::new();
+        }
+        let mut effects = self.expire(now);
+        let outcome = UserInput::parse(typed).map_err(|error| error.to_string());
+        match outcome.and_then(|line| self.execute(now, typed, line)) {
+            Ok(more) => effects.extend(more),
+            Err(error) => effects.push(LineEffect::PrintError(error)),
+        }
+        effects
+    }
+
+    fn execute(
+        &mut self,
+        now: DateTime<FixedOffset>,
+        typed: &str,
+        line: UserInput,
+    ) -> Result<Vec<LineEffect>, String> {
+        match line {
+            UserInput::Post { to, text } => self.post(now, typed, &to, PostKind::Plain, text),
+            UserInput::Temporary { seconds, to, text } => {
+                self.post(now, typed, &to, PostKind::Temporary { seconds }, text)
+            }
+            UserInput::Reply { text, .. } if text.is_blank() => {
+                Err(CommandError::Empty(".reply MESSAGE_ID").to_string())
+            }
+            UserInput::Reply { to, text } => {
+                // The audience of messages that are not loaded is unknown here.
+                let reply = self.state.reply(to, text);
+                let reply = reply.ok_or_else(|| Refusal::UnknownMessage(to).to_string())?;
+                let sent = self.state.post(now, reply);
+                Ok(self.send_all(typed, [sent.ok_or(NO_MORE_REQUESTS)?]))
+            }
+            UserInput::Delete(id) => {
+                let sent = self.state.change(Request::Delete(id));
+                Ok(self.send_all(typed, [sent.ok_or(NO_MORE_REQUESTS)?]))
+            }
+            UserInput::Change(command) => self.change(now, typed, command),
+            UserInput::Open(destination) => {
+                let audience = self.state.destination(destination);
+                Ok(self.open(now, &audience.map_err(|error| error.to_string())?))
+            }
+            UserInput::Search(expression) => self.search(now, &expression),
+            UserInput::Thread(id) => self.thread(typed, id),
+            UserInput::Pins => {
+                let open = self.state.open_audience().clone();
+                let sent = self.state.request_pinned(&open);
+                Ok(self.send_all(typed, [sent.ok_or(NOT_CONNECTED)?]))
+            }
+            UserInput::Rooms => self.list_rooms(now, typed),
+            UserInput::People => Ok(self.list_people(now)),
+            UserInput::Help => Ok(help(now)),
+            UserInput::Exit => Ok(vec![LineEffect::Quit]),
+        }
+    }
+
+    fn post(
+        &mut self,
+        now: DateTime<FixedOffset>,
+        typed: &str,
+        to: &[String],
+        kind: PostKind,
+        content: SafeText,
+    ) -> Result<Vec<LineEffect>, String> {
+        let recipients = to
+            .iter()
+            .map(|word| self.state.resolve(word))
+            .collect::<Result<BTreeSet<_>, _>>()
+            .map_err(|error| error.to_string())?;
+        let audience = if recipients.is_empty() {
+            self.state.open_audience().clone()
+        } else {
+            Audience::Only(recipients)
+        };
+        let sent = self.state.post(now, Post { audience, kind, content });
+        Ok(self.send_all(typed, [sent.ok_or(NO_MORE_REQUESTS)?]))
+    }
+
+    /// Executes a command that changes something on the server.
+    fn change(
+        &mut self,
+        now: DateTime<FixedOffset>,
+        typed: &str,
+        command: ChatCommand,
+    ) -> Result<Vec<LineEffect>, String> {
+        let enters = matches!(command, ChatCommand::Create { .. } | ChatCommand::Join(_));
+        let sent = self.state.execute(now, command).map_err(|error| error.to_string())?;
+        self.entering = sent.first().filter(|_| enters).map(|(cid, _)| cid.clone());
+        Ok(self.send_all(typed, sent))
+    }
+
+    /// Sends requests whose answers are awaited.
+    fn send_all(
+        &mut self,
+        typed: &str,
+        requests: impl IntoIterator<Item = (Cid, Request)>,
+    ) -> Vec<LineEffect> {
+        let mut effects = Vec::new();
+        for (cid, request) in requests {
+            self.expect_answer(cid.clone(), typed);
+            effects.push(LineEffect::Send(cid, request));
+        }
+        effects
+    }
+
+    fn thread(&mut self, typed: &str, id: MessageId) -> Result<Vec<LineEffect>, String> {
+        let audience = self.state.reply_audience(id);
+        let audience = audience.unwrap_or_else(|| self.state.open_audience().clone());
+        let sent = self.state.request_thread(&audience, id);
+        Ok(self.send_all(typed, [sent.ok_or(NOT_CONNECTED)?]))
+    }
+
+    /// Lists the own conversations, and asks for the public rooms.
+    fn list_rooms(
+        &mut self,
+        now: DateTime<FixedOffset>,
+        typed: &str,
+    ) -> Result<Vec<LineEffect>, String> {
+        let sent = self.state.list_rooms(None).ok_or(NOT_CONNECTED)?;
+        let own = self.state.conversations().map(|(audience, one)| {
+            LineEffect::Print(format::listed_conversation(now, &self.state, audience, one))
+        });
+        let mut effects: Vec<LineEffect> = own.collect();
+        effects.extend(self.send_all(typed, [sent]));
+        Ok(effects)
+    }
+
+    /// Handles a page of the public rooms.
+    pub(super) fn on_rooms(
+        &mut self,
+        now: DateTime<FixedOffset>,
+        list: RoomList,
+    ) -> Vec<LineEffect> {
+        let is_member = |room| self.state.conversation(&Audience::Room(room)).is_some();
+        let others = list.rooms.iter().filter(|(room, _)| !is_member(room.clone()));
+        let lines = others
+            .map(|(room, state)| format::notice(now, &format::listed_room(room, state, None)));
+        let mut effects: Vec<LineEffect> = lines.map(LineEffect::Print).collect();
+        let end = list.rooms.into_iter().next_back().filter(|_| list.has_more);
+        if let Some((cid, request)) = end.and_then(|(room, _)| self.state.list_rooms(Some(room))) {
+            self.expect_answer(cid.clone(), ".rooms");
+            effects.push(LineEffect::Send(cid, request));
+        }
+        effects
+    }
+
+    fn list_people(&mut self, now: DateTime<FixedOffset>) -> Vec<LineEffect> {
+        let line = match self.state.open_audience().clone() {
+            Audience::Everyone => format::online_users(now, &self.state),
+            Audience::Only(users) => format::participants(now, &self.state, &users),
+            Audience::Room(room) => {
+                self.state.load_members(&room);
+                self.listing = Some(room);
+                return self.due_requests(now);
+            }
+        };
+        vec![LineEffect::Print(line)]
+    }
+
+    /// Searches the loaded history, and asks the server to search the rest.
+    fn search(
+        &mut self,
+        now: DateTime<FixedOffset>,
+        expression: &str,
+    ) -> Result<Vec<LineEffect>, String> {
+        let input = SearchInput::parse(expression, false, now, &self.state);
+        let mut search = SearchState::new(input);
+        if let Some(error) = search.error() {
+            return Err(format!("{} (at character {})", error.text, error.column + 1));
+        }
+        if search.regex().is_none() {
+            return Err(
+                ".search needs a regular expression, such as .search deploy(ed)?".to_owned()
+            );
+        }
+        let query =
+            search.input().query.clone().validated().map_err(|refusal| refusal.to_string())?;
+        search.search_slice(&self.state, i64::MAX);
+        if search.is_local(&self.state) {
+            return Ok(self.format_hits(now, &search));
+        }
+        let (cid, request) = self.state.search(query).ok_or(NOT_CONNECTED)?;
+        self.expect_answer(cid.clone(), &format!(".search {expression}"));
+        self.search = Some(RunningSearch { cid: cid.clone(), search });
+        Ok(vec![LineEffect::Send(cid, request)])
+    }
+
+    /// Handles results from the server.
+    pub(super) fn on_search_results(
+        &mut self,
+        now: DateTime<FixedOffset>,
+        results: SearchResults,
+    ) -> Vec<LineEffect> {
+        let is_done = results.end != SearchEnd::Searching;
+        let running = self.search.take_if(|running| Some(&running.cid) == results.cid.as_ref());
+        let Some(mut running) = running else { return Vec::new() };
+        running.search.add_results(results, &self.state);
+        if is_done {
+            self.mark_answered(Some(&running.cid));
+            return self.format_hits(now, &running.search);
+        }
+        self.search = Some(running);
+        Vec::new()
+    }
+
+    fn format_hits(&self, now: DateTime<FixedOffset>, search: &SearchState) -> Vec<LineEffect> {
+        let hits = search.hits();
+        let messages = hits.iter().rev().filter_map(|hit| search.message(hit, &self.state));
+        let lines = messages.map(|message| format::message(&self.state, now, message));
+        let limit = match search.answer().map(|answer| answer.end) {
+            Some(SearchEnd::TooMany) => ", older matches are not shown",
+            Some(SearchEnd::TooLong) => ", incomplete: the search took too long",
+            Some(SearchEnd::Replaced) => ", incomplete: a newer search replaced this one",
+            Some(SearchEnd::Searching | SearchEnd::Complete) | None => "",
+        };
+        let count = format::notice(now, &format!("{} found{limit}", hits.len()));
+        lines.chain([count]).map(LineEffect::Print).collect()
+    }
+}
+
+fn help(now: DateTime<FixedOffset>) -> Vec<LineEffect> {
+    let line = |command: &DotCommand| {
+        let typed = format!("{} {}", command.name, command.arguments);
+        LineEffect::Print(format::notice(now, &format!("{}: {}", typed.trim_end(), command.about)))
+    };
+    let recipients = "@ID… text: send a direct message";
+    std::iter::once(LineEffect::Print(format::notice(now, recipients)))
+        .chain(DOT_COMMANDS.iter().map(line))
+        .collect()
+}
