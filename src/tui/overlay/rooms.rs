@@ -169,6 +169,7 @@ impl RoomsOverlay {
             Loading::Done if self.rooms.is_empty() => {
                 " no rooms yet: type a name to create one ".to_owned()
             }
+            Loading::Done if self.rooms.len() == 1 => " 1 room ".to_owned(),
             Loading::Done => format!(" {} rooms ", self.rooms.len()),
         }
     }

@@ -298,7 +298,7 @@ fn room_is_found_joined_and_opened() {
     assert_eq!(ui.sent(), ["Room { room: #zoo, action: Join }"]);
     ui.shows("To: everyone");
     room_changed(&mut ui, "#zoo", RoomChange::Joined, "Bob_4572");
-    ui.shows("To: #zoo · 1 people").shows("Bob_4572 joined #zoo");
+    ui.shows("To: #zoo · 1 person").shows("Bob_4572 joined #zoo");
 }
 
 #[test]
@@ -341,4 +341,42 @@ fn moved_cursor_ends_the_completion() {
     ui.server_event(Event::Presence { joined: vec![id("Kim_1111")], left: vec![] });
     ui.keys("hello world @k<tab>").click("world").keys("<tab>").keys("<enter>");
     assert_eq!(ui.sent(), ["Everyone Plain hello world @Kim_1111"]);
+}
+
+/// Bob's screen with counts, a draft, a muted room, a direct conversation of three, and #ops open.
+fn busy_sidebar(width: u16, height: u16) -> UiHarness {
+    let mut ui = UiHarness::in_room(width, height);
+    let mut muted = conversation_info(room("#random"), 0, 0, 0);
+    muted.muted_until = Some(i64::MAX);
+    ui.list(vec![muted, conversation_info(room("#backend"), 0, 0, 0)]);
+    ui.post("Kim_9021", only(&["Bob_4572", "Ann_1180"]), MessageKind::Plain, "lunch?");
+    ui.post("Ann_1180", only(&["Bob_4572"]), MessageKind::Plain, "psst");
+    ui.post("Ann_1180", room("#backend"), MessageKind::Plain, "shard 7 is slow");
+    ui.post("Ann_1180", room("#ops"), MessageKind::Plain, "we deployed 2.4 at 09:10");
+    mention(&mut ui, 80);
+    ui.keys("a draft<alt-3>can you rotate the old one too?");
+    ui
+}
+
+#[test]
+fn sidebar_at_all_sizes() {
+    for (name, width, height) in
+        [("120_by_36", 120, 36), ("80_by_24", 80, 24), ("60_by_20", 60, 20), ("40_by_12", 40, 12)]
+    {
+        let mut ui = busy_sidebar(width, height);
+        insta::assert_snapshot!(format!("sidebar_at_{name}"), ui.screen());
+        insta::assert_debug_snapshot!(format!("sidebar_at_{name}_colours"), ui.buffer());
+        ui.keys("<f3>");
+        insta::assert_snapshot!(format!("conversations_at_{name}"), ui.screen());
+        ui.keys("<esc><f2><space>");
+        insta::assert_snapshot!(format!("people_ticked_at_{name}"), ui.screen());
+        ui.keys("<esc><f4>");
+        let Some(UiEffect::Send(cid, _)) = ui.effects().pop() else { panic!() };
+        let topic = SafeText::clean("release 2.4 and on-call");
+        let state = RoomState { private: false, topic, people: 12, archived: false };
+        let rooms = ["#backend", "#ops", "#zoo"].map(|name| (name.parse().unwrap(), state.clone()));
+        let (rooms, has_more) = (rooms.into(), false);
+        ui.server_event(Event::Rooms(RoomList { rooms, has_more, cid })).keys("o");
+        insta::assert_snapshot!(format!("rooms_at_{name}"), ui.screen());
+    }
 }

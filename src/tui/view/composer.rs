@@ -60,7 +60,8 @@ pub fn to_line(model: &Model, width: u16) -> ToLine {
         Ok(Audience::Room(room)) => {
             let state = model.chat.conversation(&Audience::Room(room.clone()));
             let people = state.and_then(Conversation::room).map_or(0, |room| room.people);
-            line.push(format!("{room} · {people} people "), theme.accent(), None);
+            let noun = if people == 1 { "person" } else { "people" };
+            line.push(format!("{room} · {people} {noun} "), theme.accent(), None);
             Vec::new()
         }
         Ok(Audience::Everyone) => {

@@ -44,7 +44,7 @@ pub(super) fn draw(model: &Model, sidebar: &SidebarLayout, now: Millis, buffer: 
                 note: "F4".to_owned(),
                 note_style: theme.key(),
             },
-            SidebarItem::Person(user) => person_row(model, user),
+            SidebarItem::Person(user) => person_row(model, user, row.area.width),
         };
         let has_focus = match (&model.focus, &row.item) {
             (Focus::Conversations(at), SidebarItem::Conversation(audience)) => at == audience,
@@ -147,7 +147,7 @@ fn conversation_row(model: &Model, audience: &Audience, now: Millis) -> Row {
     Row { left, style, note, note_style }
 }
 
-fn person_row(model: &Model, user: &UserId) -> Row {
+fn person_row(model: &Model, user: &UserId, width: u16) -> Row {
     let theme = model.theme;
     let directory = model.chat.directory();
     let ticked = model.chat.open_audience().direct();
@@ -168,5 +168,9 @@ fn person_row(model: &Model, user: &UserId) -> Row {
         Availability::Online if is_owner => "owner",
         other => availability_note(other).trim_matches([' ', '(', ')']),
     };
-    Row { left: format!(" {mark} {name}"), style, note: note.to_owned(), note_style: theme.dim() }
+    let left = format!(" {mark} {name}");
+    // The name matters more than the note.
+    let fits = left.width() + 1 + note.width() <= usize::from(width);
+    let note = if fits { note } else { "" };
+    Row { left, style, note: note.to_owned(), note_style: theme.dim() }
 }
