@@ -189,7 +189,7 @@ pub static DOT_COMMANDS: [DotCommand; 25] = [
     DotCommand {
         name: ".react",
         arguments: "MESSAGE_ID EMOJI",
-        about: "react to a message, as in `.react 235467 +1` (`-` before the emoji removes the reaction)",
+        about: "react with an emoji or its name, such as `+1` (`-+1` removes it)",
         parse: |command, rest| {
             let (id, text) = command.message_id_and_text(rest)?;
             let (emoji, on) = parse_reaction(text)
@@ -417,13 +417,10 @@ impl UserInput {
         };
         let known =
             DOT_COMMANDS.iter().find(|command| command.name.strip_prefix('.') == Some(name));
-        match known {
-            Some(command) => (command.parse)(command, rest),
-            None => {
-                let typed = split_word(typed).0;
-                Err(CommandError::UnknownCommand(SafeText::clean(typed).one_line()))
-            }
-        }
+        let unknown =
+            || CommandError::UnknownCommand(SafeText::clean(split_word(typed).0).one_line());
+        let command = known.ok_or_else(unknown)?;
+        (command.parse)(command, rest)
     }
 }
 
@@ -666,7 +663,7 @@ mod tests {
         let react =
             |emoji, on| ChatCommand::React { id, emoji: Emoji::from_input(emoji).unwrap(), on };
         let add = |users, history| ChatCommand::Add { users: strings(users), history };
-        let two_hours = Duration::from_secs(7_200);
+        let two_hours = Duration::from_hours(2);
         let cases = [
             (
                 ".edit 235467 typo fixed",

@@ -43,6 +43,17 @@ fn row(ui: &UiHarness, name: &str) -> String {
         .join(" ")
 }
 
+/// The server answers the request for the members of #ops.
+fn load_members(ui: &mut UiHarness, users: &[&str]) {
+    let cid = ui.all_effects().into_iter().find_map(|effect| match effect {
+        UiEffect::Send(cid, Request::Users { room: Some(_), .. }) => cid,
+        _ => None,
+    });
+    let users = users.iter().map(|user| id(user)).collect();
+    let room = Some("#ops".parse().unwrap());
+    ui.server_event(Event::UserPage(UserList { room, users, has_more: false, cid }));
+}
+
 fn room_changed(ui: &mut UiHarness, name: &str, change: RoomChange, by: &str) {
     let state = RoomState { people: 1, ..RoomState::default() };
     ui.server_event(Event::RoomChanged(RoomChanged {
@@ -173,6 +184,15 @@ fn reply_in_a_draft_is_dropped_when_its_message_is_removed() {
 }
 
 #[test]
+fn typed_reply_opens_the_conversation_of_its_original_and_loses_no_draft() {
+    let mut ui = UiHarness::in_room(120, 36);
+    let to = ui.post("Ann_1180", only(&["Bob_4572"]), MessageKind::Plain, "psst");
+    ui.keys("<alt-3>half an answer<alt-1>").keys(&format!(".reply {to}<enter>"));
+    ui.shows("To: [Ann_1180 ×]").shows("reply to Ann_1180: psst").shows("half an answer");
+    ui.keys("<alt-1>").hides(".reply");
+}
+
+#[test]
 fn draft_of_a_lost_room_goes_nowhere_else() {
     let mut ui = UiHarness::in_room(120, 36);
     ui.keys("<alt-2>").shows("To: #ops").keys("secret of ops");
@@ -219,18 +239,8 @@ fn names_at_the_start_make_a_direct_message_in_every_conversation() {
 #[test]
 fn name_opens_the_direct_conversation_and_box_adds_to_it() {
     let mut ui = UiHarness::in_room(120, 36);
-    let members = UserList {
-        room: Some("#ops".parse().unwrap()),
-        users: ["Ann_1180", "Bob_4572", "Zed_0001"].map(|user| id(user)).into(),
-        has_more: false,
-        cid: None,
-    };
     ui.keys("<alt-2>");
-    let cid = ui.all_effects().into_iter().find_map(|effect| match effect {
-        UiEffect::Send(cid, Request::Users { room: Some(_), .. }) => cid,
-        _ => None,
-    });
-    ui.server_event(Event::UserPage(UserList { cid, ..members }));
+    load_members(&mut ui, &["Ann_1180", "Bob_4572", "Zed_0001"]);
     assert_eq!(row(ui.shows("In #ops 3"), "Ann"), "[ ] Ann_1180 owner");
     assert_eq!(row(&ui, "Zed"), "[ ] Zed_0001 away");
     ui.hides("] Bob_4572").hides("] Kim_9021");
@@ -273,8 +283,8 @@ fn sidebar_covers_a_narrow_screen_only_while_it_has_the_focus() {
 #[test]
 fn long_lists_scroll_and_keep_the_open_conversation_visible() {
     let mut ui = UiHarness::new(80, 24);
-    let names: Vec<Audience> = (10..60).map(|n| room(&format!("#room{n}"))).collect();
-    ui.list(names.into_iter().map(|name| conversation_info(name, 0, 0, 0)).collect());
+    let rooms = (10..60).map(|n| conversation_info(room(&format!("#room{n}")), 0, 0, 0));
+    ui.list(rooms.collect());
     ui.shows("#room10").hides("#room59").shows("↓");
     for _ in 0..50 {
         ui.keys("<alt-down>");
@@ -355,6 +365,7 @@ fn busy_sidebar(width: u16, height: u16) -> UiHarness {
     ui.post("Ann_1180", room("#ops"), MessageKind::Plain, "we deployed 2.4 at 09:10");
     mention(&mut ui, 80);
     ui.keys("a draft<alt-3>can you rotate the old one too?");
+    load_members(&mut ui, &["Ann_1180", "Bob_4572", "Kim_9021"]);
     ui
 }
 

@@ -75,7 +75,7 @@ pub fn to_line(model: &Model, width: u16) -> ToLine {
     };
     let fits = |note: &String| line.width() + note.width() <= available;
     if let Some(note) = notes.into_iter().find(fits) {
-        let style = line.parts.last().map_or(theme.dim(), |(span, _)| span.style);
+        let style = line.parts.last().map_or_else(|| theme.dim(), |(span, _)| span.style);
         line.push(note, style, None);
     }
     line

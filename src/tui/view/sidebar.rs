@@ -13,7 +13,7 @@ use crate::protocol::message::{Audience, Millis};
 use crate::tui::bubble::{availability_note, display_name};
 use crate::tui::layout::{SidebarLayout, SidebarSection};
 use crate::tui::model::{Focus, Model};
-use crate::tui::sidebar::{SidebarItem, is_muted};
+use crate::tui::sidebar::{SidebarItem, is_muted, listed_for};
 use crate::tui::wrap::shorten;
 
 /// Text on the left of a row and a note on the right.
@@ -66,8 +66,8 @@ fn draw_row(row: &Row, focus: Style, area: Rect, buffer: &mut Buffer) {
         Span::styled(left, row.style.patch(focus)),
         Span::styled(note, row.note_style.patch(focus)),
     ];
-    Line::from_iter(spans.into_iter().take(if note_width == 0 { 1 } else { 2 }))
-        .render(area, buffer);
+    let shown = if note_width == 0 { 1 } else { 2 };
+    spans.into_iter().take(shown).collect::<Line<'_>>().render(area, buffer);
 }
 
 /// Draws the title of a part, with its key, or how many rows are hidden.
@@ -93,7 +93,7 @@ fn draw_title(
 }
 
 fn people_title(model: &Model) -> String {
-    match model.ticked_from.as_ref().unwrap_or(model.chat.open_audience()) {
+    match listed_for(model) {
         Audience::Everyone => format!(" People {}", model.chat.directory().online_count()),
         room @ Audience::Room(name) => {
             let state = model.chat.conversation(room).and_then(Conversation::room);

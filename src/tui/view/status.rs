@@ -50,7 +50,7 @@ pub(super) fn draw_header(model: &Model, now: Millis, area: Rect, buffer: &mut B
         (vec![&short_state, &conversation], vec![&unread, &key]),
         (vec![&conversation], vec![]),
     ];
-    let line = |spans: Vec<&Span<'static>>| Line::from_iter(spans.into_iter().cloned());
+    let line = |spans: Vec<&Span<'static>>| spans.into_iter().cloned().collect::<Line<'static>>();
     let mut candidates = candidates.into_iter().map(|(left, right)| (line(left), line(right)));
     let fits = |(left, right): &(Line<'_>, Line<'_>)| {
         left.width() + right.width() < usize::from(area.width)

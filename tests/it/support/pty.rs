@@ -25,6 +25,9 @@ pub(crate) mod key {
     pub(crate) const CTRL_F: &str = "\x06";
     pub(crate) const CTRL_J: &str = "\n";
     pub(crate) const CTRL_Q: &str = "\x11";
+    pub(crate) const F4: &str = "\x1bOS";
+    pub(crate) const ALT_A: &str = "\x1ba";
+    pub(crate) const ALT_UP: &str = "\x1b[1;3A";
     pub(crate) const UP: &str = "\x1b[A";
     pub(crate) const PAGE_UP: &str = "\x1b[5~";
     pub(crate) const END: &str = "\x1b[F";
