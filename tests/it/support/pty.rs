@@ -299,6 +299,8 @@ impl PtyProgram {
             ("\x1b[?1002h", "\x1b[?1002l"),
             ("\x1b[?1006h", "\x1b[?1006l"),
             ("\x1b[?2004h", "\x1b[?2004l"),
+            ("\x1b[?1004h", "\x1b[?1004l"),
+            ("\x1b[22;2t", "\x1b[23;2t"),
             ("\x1b[>1u", "\x1b[<1u"),
         ] {
             assert!(raw.contains(on) && raw.rfind(on) < raw.rfind(off), "{on:?} not undone");
