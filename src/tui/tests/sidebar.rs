@@ -328,6 +328,32 @@ fn new_room_is_created_and_opened() {
 }
 
 #[test]
+fn room_that_was_refused_or_left_is_not_opened_later() {
+    let mut ui = UiHarness::in_room(80, 24);
+    ui.keys(".join #zoo<enter>");
+    let Some(UiEffect::Send(cid, _)) = ui.effects().pop() else { panic!() };
+    let text = SafeText::clean("no such room");
+    ui.server_event(Event::Error(ErrorReply { code: ErrorCode::NoSuchRoom, text, cid }));
+    ui.shows("no such room");
+    room_changed(&mut ui, "#zoo", RoomChange::Added(vec![id("Bob_4572")]), "Ann_1180");
+    ui.shows("  #zoo").shows("To: everyone");
+    // Ticking people began in a room that the user is no longer in.
+    ui.wait(1).keys("<alt-2>");
+    load_members(&mut ui, &["Ann_1180", "Bob_4572"]);
+    ui.wait(1).click("[ ] Ann_1180").shows("To: [Ann_1180 ×]");
+    room_changed(&mut ui, "#ops", RoomChange::Removed(vec![id("Bob_4572")]), "Ann_1180");
+    ui.keys("<esc>").shows("you are no longer in #ops").hides("To: #ops").hides("  #ops");
+}
+
+#[test]
+fn room_is_not_opened_under_a_text_being_written() {
+    let mut ui = UiHarness::new(80, 24);
+    ui.keys(".join #zoo<enter>for all");
+    room_changed(&mut ui, "#zoo", RoomChange::Joined, "Bob_4572");
+    ui.shows("you are in #zoo now").shows("To: everyone").shows("for all");
+}
+
+#[test]
 fn refused_list_of_rooms_says_why() {
     let mut ui = UiHarness::new(80, 24);
     ui.keys("<f4>");

@@ -1,6 +1,7 @@
 //! The list of public rooms, and joining or creating the chosen one.
 
 use super::sidebar::open_conversation;
+use crate::client::state::PendingChange;
 use crate::protocol::id::{Cid, RoomName};
 use crate::protocol::message::Audience;
 use crate::protocol::request::Request;
@@ -76,10 +77,22 @@ pub(super) fn open_when_member(model: &mut Model, room: RoomName) {
     model.joining = Some(room);
 }
 
-/// Opens the room that the user wanted to enter, once it is there.
+/// Opens the room that the user wanted to enter, once it is there, unless the user is writing elsewhere.
 pub(super) fn on_conversation_changed(model: &mut Model, audience: &Audience) {
-    if audience.room().is_some() && audience.room() == model.joining.as_ref() {
-        model.joining = None;
+    let Some(room) = audience.room().filter(|room| model.joining.as_ref() == Some(room)) else {
+        return;
+    };
+    model.joining = None;
+    if model.composer.is_empty() {
         open_conversation(model, audience);
+    } else {
+        model.show_notice(format!("you are in {room} now (F3)"));
+    }
+}
+
+/// Handles a change that was refused: a room that could not be entered is not waited for.
+pub(super) fn on_change_failed(model: &mut Model, change: &PendingChange) {
+    if let Request::Room { room, .. } = &change.request {
+        model.joining.take_if(|joining| joining == room);
     }
 }
