@@ -50,11 +50,17 @@ pub fn conversations(model: &Model) -> Vec<&Audience> {
     listed
 }
 
+/// Returns the conversation whose people are listed: that in which the user began to tick people, or the open
+/// one.
+pub fn listed_for(model: &Model) -> &Audience {
+    model.ticked_from.as_ref().unwrap_or_else(|| model.chat.open_audience())
+}
+
 /// Returns the people that the sidebar lists, without the user: those of the conversation that is open, or in
 /// which the user began to tick people, then the ticked ones who are not among them.
 pub fn people(model: &Model) -> Vec<&UserId> {
     let chat = &model.chat;
-    let listed_for = model.ticked_from.as_ref().unwrap_or(chat.open_audience());
+    let listed_for = listed_for(model);
     let mut listed: Vec<&UserId> = match listed_for {
         Audience::Everyone => chat.directory().online().collect(),
         Audience::Room(_) => {
@@ -106,5 +112,5 @@ pub fn next_unread(model: &Model, now: Millis) -> Option<Audience> {
         .filter(|(_, conversation)| is_missed(conversation, now))
         .collect();
     let urgent = unread.iter().find(|(audience, one)| one.mentions() > 0 || audience.is_direct());
-    urgent.or(unread.first()).map(|(audience, _)| (*audience).clone())
+    urgent.or_else(|| unread.first()).map(|(audience, _)| (*audience).clone())
 }

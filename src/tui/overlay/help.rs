@@ -13,9 +13,11 @@ use crate::tui::theme::Theme;
 use crate::tui::wrap::wrap;
 
 /// What the mouse does.
-const MOUSE: [(&str, &str); 7] = [
-    ("click a person", "add or remove the recipient"),
-    ("click a name in To:", "remove the recipient"),
+const MOUSE: [(&str, &str); 9] = [
+    ("click a conversation", "open it"),
+    ("click a name", "open the direct conversation with the person"),
+    ("click a box", "tick the person: opens the direct conversation of the ticked people"),
+    ("click a name in To:", "untick the person"),
     ("click a message", "pick it; again: its menu"),
     ("right click a message", "its menu"),
     ("click a quote", "jump to the original message"),

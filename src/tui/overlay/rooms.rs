@@ -9,6 +9,7 @@ use super::list::{self, ListFrame, Selection};
 use crate::client::state::Session;
 use crate::protocol::id::{Cid, RoomName};
 use crate::protocol::message::Audience;
+use crate::protocol::request::Request;
 use crate::protocol::room::{RoomList, RoomState};
 use crate::protocol::text::SafeText;
 use crate::tui::composer::text_area;
@@ -74,17 +75,12 @@ impl RoomsOverlay {
         self.choices().into_iter().nth(self.list.index())
     }
 
-    /// The page that is to be requested: the rooms after this one.
-    pub fn wanted_page(&self) -> Option<Option<RoomName>> {
-        match &self.loading {
-            Loading::Wanted(after) => Some(after.clone()),
-            Loading::Requested(_) | Loading::Done | Loading::Failed(_) => None,
-        }
-    }
-
-    /// Records that the page was requested.
-    pub fn on_requested(&mut self, cid: Cid) {
-        self.loading = Loading::Requested(cid);
+    /// Returns the request for the next page, unless it waits for an answer or a connection.
+    pub fn request_page(&mut self, chat: &mut Session) -> Option<(Cid, Request)> {
+        let Loading::Wanted(after) = &self.loading else { return None };
+        let (cid, request) = chat.list_rooms(after.clone())?;
+        self.loading = Loading::Requested(cid.clone());
+        Some((cid, request))
     }
 
     /// Handles a page.
@@ -147,13 +143,12 @@ impl RoomsOverlay {
         let matching: Vec<_> = self.matching().collect();
         let rows = rows.iter().map(|(index, row)| {
             let width = usize::from(row.width);
-            let text = match matching.get(*index) {
-                Some((room, state)) => room_row(room, state, is_member(chat, room), width),
-                None => {
-                    let new = self.new_room();
-                    let text = new.map(|room| format!("+ create {room}, a public room"));
-                    shorten(&text.unwrap_or_default(), width)
-                }
+            let text = if let Some((room, state)) = matching.get(*index) {
+                room_row(room, state, is_member(chat, room), width)
+            } else {
+                let new = self.new_room();
+                let text = new.map(|room| format!("+ create {room}, a public room"));
+                shorten(&text.unwrap_or_default(), width)
             };
             (vec![Line::from(text)], *row, *index == self.list.index())
         });
@@ -169,6 +164,7 @@ impl RoomsOverlay {
             Loading::Done if self.rooms.is_empty() => {
                 " no rooms yet: type a name to create one ".to_owned()
             }
+            Loading::Done if self.rooms.len() == 1 => " 1 room ".to_owned(),
             Loading::Done => format!(" {} rooms ", self.rooms.len()),
         }
     }

@@ -43,6 +43,17 @@ fn row(ui: &UiHarness, name: &str) -> String {
         .join(" ")
 }
 
+/// The server answers the request for the members of #ops.
+fn load_members(ui: &mut UiHarness, users: &[&str]) {
+    let cid = ui.all_effects().into_iter().find_map(|effect| match effect {
+        UiEffect::Send(cid, Request::Users { room: Some(_), .. }) => cid,
+        _ => None,
+    });
+    let users = users.iter().map(|user| id(user)).collect();
+    let room = Some("#ops".parse().unwrap());
+    ui.server_event(Event::UserPage(UserList { room, users, has_more: false, cid }));
+}
+
 fn room_changed(ui: &mut UiHarness, name: &str, change: RoomChange, by: &str) {
     let state = RoomState { people: 1, ..RoomState::default() };
     ui.server_event(Event::RoomChanged(RoomChanged {
@@ -173,6 +184,15 @@ fn reply_in_a_draft_is_dropped_when_its_message_is_removed() {
 }
 
 #[test]
+fn typed_reply_opens_the_conversation_of_its_original_and_loses_no_draft() {
+    let mut ui = UiHarness::in_room(120, 36);
+    let to = ui.post("Ann_1180", only(&["Bob_4572"]), MessageKind::Plain, "psst");
+    ui.keys("<alt-3>half an answer<alt-1>").keys(&format!(".reply {to}<enter>"));
+    ui.shows("To: [Ann_1180 ×]").shows("reply to Ann_1180: psst").shows("half an answer");
+    ui.keys("<alt-1>").hides(".reply");
+}
+
+#[test]
 fn draft_of_a_lost_room_goes_nowhere_else() {
     let mut ui = UiHarness::in_room(120, 36);
     ui.keys("<alt-2>").shows("To: #ops").keys("secret of ops");
@@ -219,18 +239,8 @@ fn names_at_the_start_make_a_direct_message_in_every_conversation() {
 #[test]
 fn name_opens_the_direct_conversation_and_box_adds_to_it() {
     let mut ui = UiHarness::in_room(120, 36);
-    let members = UserList {
-        room: Some("#ops".parse().unwrap()),
-        users: ["Ann_1180", "Bob_4572", "Zed_0001"].map(|user| id(user)).into(),
-        has_more: false,
-        cid: None,
-    };
     ui.keys("<alt-2>");
-    let cid = ui.all_effects().into_iter().find_map(|effect| match effect {
-        UiEffect::Send(cid, Request::Users { room: Some(_), .. }) => cid,
-        _ => None,
-    });
-    ui.server_event(Event::UserPage(UserList { cid, ..members }));
+    load_members(&mut ui, &["Ann_1180", "Bob_4572", "Zed_0001"]);
     assert_eq!(row(ui.shows("In #ops 3"), "Ann"), "[ ] Ann_1180 owner");
     assert_eq!(row(&ui, "Zed"), "[ ] Zed_0001 away");
     ui.hides("] Bob_4572").hides("] Kim_9021");
@@ -273,8 +283,8 @@ fn sidebar_covers_a_narrow_screen_only_while_it_has_the_focus() {
 #[test]
 fn long_lists_scroll_and_keep_the_open_conversation_visible() {
     let mut ui = UiHarness::new(80, 24);
-    let names: Vec<Audience> = (10..60).map(|n| room(&format!("#room{n}"))).collect();
-    ui.list(names.into_iter().map(|name| conversation_info(name, 0, 0, 0)).collect());
+    let rooms = (10..60).map(|n| conversation_info(room(&format!("#room{n}")), 0, 0, 0));
+    ui.list(rooms.collect());
     ui.shows("#room10").hides("#room59").shows("↓");
     for _ in 0..50 {
         ui.keys("<alt-down>");
@@ -298,7 +308,7 @@ fn room_is_found_joined_and_opened() {
     assert_eq!(ui.sent(), ["Room { room: #zoo, action: Join }"]);
     ui.shows("To: everyone");
     room_changed(&mut ui, "#zoo", RoomChange::Joined, "Bob_4572");
-    ui.shows("To: #zoo · 1 people").shows("Bob_4572 joined #zoo");
+    ui.shows("To: #zoo · 1 person").shows("Bob_4572 joined #zoo");
 }
 
 #[test]
@@ -315,6 +325,32 @@ fn new_room_is_created_and_opened() {
     let added: Vec<UserId> = vec![id("Bob_4572")];
     room_changed(&mut ui, "#three", RoomChange::Added(added), "Ann_1180");
     ui.shows("  #three").shows("To: #two");
+}
+
+#[test]
+fn room_that_was_refused_or_left_is_not_opened_later() {
+    let mut ui = UiHarness::in_room(80, 24);
+    ui.keys(".join #zoo<enter>");
+    let Some(UiEffect::Send(cid, _)) = ui.effects().pop() else { panic!() };
+    let text = SafeText::clean("no such room");
+    ui.server_event(Event::Error(ErrorReply { code: ErrorCode::NoSuchRoom, text, cid }));
+    ui.shows("no such room");
+    room_changed(&mut ui, "#zoo", RoomChange::Added(vec![id("Bob_4572")]), "Ann_1180");
+    ui.shows("  #zoo").shows("To: everyone");
+    // Ticking people began in a room that the user is no longer in.
+    ui.wait(1).keys("<alt-2>");
+    load_members(&mut ui, &["Ann_1180", "Bob_4572"]);
+    ui.wait(1).click("[ ] Ann_1180").shows("To: [Ann_1180 ×]");
+    room_changed(&mut ui, "#ops", RoomChange::Removed(vec![id("Bob_4572")]), "Ann_1180");
+    ui.keys("<esc>").shows("you are no longer in #ops").hides("To: #ops").hides("  #ops");
+}
+
+#[test]
+fn room_is_not_opened_under_a_text_being_written() {
+    let mut ui = UiHarness::new(80, 24);
+    ui.keys(".join #zoo<enter>for all");
+    room_changed(&mut ui, "#zoo", RoomChange::Joined, "Bob_4572");
+    ui.shows("you are in #zoo now").shows("To: everyone").shows("for all");
 }
 
 #[test]
@@ -341,4 +377,43 @@ fn moved_cursor_ends_the_completion() {
     ui.server_event(Event::Presence { joined: vec![id("Kim_1111")], left: vec![] });
     ui.keys("hello world @k<tab>").click("world").keys("<tab>").keys("<enter>");
     assert_eq!(ui.sent(), ["Everyone Plain hello world @Kim_1111"]);
+}
+
+/// Bob's screen with counts, a draft, a muted room, a direct conversation of three, and #ops open.
+fn busy_sidebar(width: u16, height: u16) -> UiHarness {
+    let mut ui = UiHarness::in_room(width, height);
+    let mut muted = conversation_info(room("#random"), 0, 0, 0);
+    muted.muted_until = Some(i64::MAX);
+    ui.list(vec![muted, conversation_info(room("#backend"), 0, 0, 0)]);
+    ui.post("Kim_9021", only(&["Bob_4572", "Ann_1180"]), MessageKind::Plain, "lunch?");
+    ui.post("Ann_1180", only(&["Bob_4572"]), MessageKind::Plain, "psst");
+    ui.post("Ann_1180", room("#backend"), MessageKind::Plain, "shard 7 is slow");
+    ui.post("Ann_1180", room("#ops"), MessageKind::Plain, "we deployed 2.4 at 09:10");
+    mention(&mut ui, 80);
+    ui.keys("a draft<alt-3>can you rotate the old one too?");
+    load_members(&mut ui, &["Ann_1180", "Bob_4572", "Kim_9021"]);
+    ui
+}
+
+#[test]
+fn sidebar_at_all_sizes() {
+    for (name, width, height) in
+        [("120_by_36", 120, 36), ("80_by_24", 80, 24), ("60_by_20", 60, 20), ("40_by_12", 40, 12)]
+    {
+        let mut ui = busy_sidebar(width, height);
+        insta::assert_snapshot!(format!("sidebar_at_{name}"), ui.screen());
+        insta::assert_debug_snapshot!(format!("sidebar_at_{name}_colours"), ui.buffer());
+        ui.keys("<f3>");
+        insta::assert_snapshot!(format!("conversations_at_{name}"), ui.screen());
+        ui.keys("<esc><f2><space>");
+        insta::assert_snapshot!(format!("people_ticked_at_{name}"), ui.screen());
+        ui.keys("<esc><f4>");
+        let Some(UiEffect::Send(cid, _)) = ui.effects().pop() else { panic!() };
+        let topic = SafeText::clean("release 2.4 and on-call");
+        let state = RoomState { private: false, topic, people: 12, archived: false };
+        let rooms = ["#backend", "#ops", "#zoo"].map(|name| (name.parse().unwrap(), state.clone()));
+        let (rooms, has_more) = (rooms.into(), false);
+        ui.server_event(Event::Rooms(RoomList { rooms, has_more, cid })).keys("o");
+        insta::assert_snapshot!(format!("rooms_at_{name}"), ui.screen());
+    }
 }

@@ -153,7 +153,10 @@ fn on_change(model: &mut Model, change: Change) {
         Change::HistoryFailed(_, HistoryRequest::Around(_), reason) => {
             messages::on_jump_failed(model, reason.one_line());
         }
-        Change::Failed { reason, .. } => model.show_error(reason.one_line()),
+        Change::Failed { reason, change } => {
+            rooms::on_change_failed(model, &change);
+            model.show_error(reason.one_line());
+        }
         Change::Thread(page) => messages::on_thread(model, page),
         Change::Message { id, change, .. } => on_message_changed(model, id, change),
         Change::Error(error) => model.show_error(error.text.one_line()),

@@ -1,6 +1,7 @@
 //! The list of public rooms, and joining or creating the chosen one.
 
 use super::sidebar::open_conversation;
+use crate::client::state::PendingChange;
 use crate::protocol::id::{Cid, RoomName};
 use crate::protocol::message::Audience;
 use crate::protocol::request::Request;
@@ -10,8 +11,8 @@ use crate::tui::model::{Model, UiEffect};
 use crate::tui::overlay::Overlay;
 use crate::tui::overlay::rooms::{RoomChoice, RoomsOverlay};
 
-fn rooms_overlay(model: &mut Model) -> Option<&mut RoomsOverlay> {
-    model.overlays.iter_mut().find_map(|overlay| match overlay {
+fn rooms_overlay(overlays: &mut [Overlay]) -> Option<&mut RoomsOverlay> {
+    overlays.iter_mut().find_map(|overlay| match overlay {
         Overlay::Rooms(rooms) => Some(rooms.as_mut()),
         _ => None,
     })
@@ -24,22 +25,21 @@ pub(super) fn browse_rooms(model: &mut Model) {
 
 /// Requests the next page of the open list.
 pub(super) fn request_page(model: &mut Model) -> Option<UiEffect> {
-    let after = rooms_overlay(model)?.wanted_page()?;
-    let (cid, request) = model.chat.list_rooms(after)?;
-    rooms_overlay(model)?.on_requested(cid.clone());
+    let rooms = rooms_overlay(&mut model.overlays)?;
+    let (cid, request) = rooms.request_page(&mut model.chat)?;
     Some(UiEffect::Send(Some(cid), request))
 }
 
 /// Handles a page of the list.
 pub(super) fn on_page(model: &mut Model, page: RoomList) {
-    if let Some(rooms) = rooms_overlay(model) {
+    if let Some(rooms) = rooms_overlay(&mut model.overlays) {
         rooms.on_page(page);
     }
 }
 
 /// Handles a refused request. Returns whether it was for the list.
 pub(super) fn on_refused(model: &mut Model, cid: &Cid, reason: &SafeText) -> bool {
-    rooms_overlay(model).is_some_and(|rooms| rooms.on_refused(cid, reason))
+    rooms_overlay(&mut model.overlays).is_some_and(|rooms| rooms.on_refused(cid, reason))
 }
 
 /// Joins or creates the selected room, and opens it.
@@ -77,10 +77,22 @@ pub(super) fn open_when_member(model: &mut Model, room: RoomName) {
     model.joining = Some(room);
 }
 
-/// Opens the room that the user wanted to enter, once it is there.
+/// Opens the room that the user wanted to enter, once it is there, unless the user is writing elsewhere.
 pub(super) fn on_conversation_changed(model: &mut Model, audience: &Audience) {
-    if audience.room().is_some() && audience.room() == model.joining.as_ref() {
-        model.joining = None;
+    let Some(room) = audience.room().filter(|room| model.joining.as_ref() == Some(room)) else {
+        return;
+    };
+    model.joining = None;
+    if model.composer.is_empty() {
         open_conversation(model, audience);
+    } else {
+        model.show_notice(format!("you are in {room} now (F3)"));
+    }
+}
+
+/// Handles a change that was refused: a room that could not be entered is not waited for.
+pub(super) fn on_change_failed(model: &mut Model, change: &PendingChange) {
+    if let Request::Room { room, .. } = &change.request {
+        model.joining.take_if(|joining| joining == room);
     }
 }

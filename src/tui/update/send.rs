@@ -32,30 +32,7 @@ pub(super) fn send(model: &mut Model, now: DateTime<FixedOffset>) -> Vec<UiEffec
     };
     match input {
         UserInput::Exit => vec![UiEffect::Quit],
-        UserInput::Search(expression) => {
-            model.composer.clear();
-            open_search(model, now, &expression);
-            Vec::new()
-        }
-        UserInput::Reply { to, text } if text.is_blank() => {
-            begin_reply(model, to);
-            Vec::new()
-        }
-        UserInput::Delete(id) => {
-            model.composer.clear();
-            delete(model, id)
-        }
-        UserInput::Change(command) => match model.chat.execute(now, command.clone()) {
-            Ok(requests) => {
-                model.composer.clear();
-                if let ChatCommand::Create { room, .. } | ChatCommand::Join(room) = command {
-                    open_when_member(model, room);
-                }
-                let send = |(cid, request)| UiEffect::Send(Some(cid), request);
-                requests.into_iter().map(send).collect()
-            }
-            Err(error) => refuse(model, &error),
-        },
+        UserInput::Change(command) => change(model, now, command),
         UserInput::Open(destination) => match model.chat.destination(destination) {
             Ok(audience) => {
                 model.composer.clear();
@@ -64,24 +41,13 @@ pub(super) fn send(model: &mut Model, now: DateTime<FixedOffset>) -> Vec<UiEffec
             }
             Err(error) => refuse(model, &error),
         },
-        UserInput::Help => {
-            model.composer.clear();
-            model.overlays.push(Overlay::Help { top: 0 });
+        UserInput::Reply { to, text } if text.is_blank() => {
+            begin_reply(model, to);
             Vec::new()
         }
-        UserInput::Rooms => {
+        UserInput::Delete(id) => {
             model.composer.clear();
-            browse_rooms(model);
-            Vec::new()
-        }
-        UserInput::People => {
-            model.composer.clear();
-            focus_people(model);
-            Vec::new()
-        }
-        UserInput::Thread(_) | UserInput::Pins => {
-            model.show_error("this command works only in line mode (chat join --plain)");
-            Vec::new()
+            delete(model, id)
         }
         UserInput::Post { .. } if model.composer.reply_to.is_some() => {
             let text = SafeText::clean(&model.composer.text());
@@ -90,6 +56,44 @@ pub(super) fn send(model: &mut Model, now: DateTime<FixedOffset>) -> Vec<UiEffec
         UserInput::Post { text, .. }
         | UserInput::Temporary { text, .. }
         | UserInput::Reply { text, .. } => post(model, now, &text),
+        UserInput::Thread(_) | UserInput::Pins => {
+            model.show_error("this command works only in line mode (chat join --plain)");
+            Vec::new()
+        }
+        UserInput::Search(_) | UserInput::Help | UserInput::Rooms | UserInput::People => {
+            model.composer.clear();
+            show(model, now, &input);
+            Vec::new()
+        }
+    }
+}
+
+/// Shows what a command asks for.
+fn show(model: &mut Model, now: DateTime<FixedOffset>, command: &UserInput) {
+    match command {
+        UserInput::Search(expression) => open_search(model, now, expression),
+        UserInput::Rooms => browse_rooms(model),
+        UserInput::People => focus_people(model),
+        _ => model.overlays.push(Overlay::Help { top: 0 }),
+    }
+}
+
+/// Executes a command that changes something on the server. A room that the user enters is opened.
+fn change(model: &mut Model, now: DateTime<FixedOffset>, command: ChatCommand) -> Vec<UiEffect> {
+    let entered = match &command {
+        ChatCommand::Create { room, .. } | ChatCommand::Join(room) => Some(room.clone()),
+        _ => None,
+    };
+    match model.chat.execute(now, command) {
+        Ok(requests) => {
+            model.composer.clear();
+            if let Some(room) = entered {
+                open_when_member(model, room);
+            }
+            let send = |(cid, request)| UiEffect::Send(Some(cid), request);
+            requests.into_iter().map(send).collect()
+        }
+        Err(error) => refuse(model, &error),
     }
 }
 
@@ -103,8 +107,9 @@ fn begin_reply(model: &mut Model, to: MessageId) {
         model.show_error(format!("message {to} is not loaded"));
         return;
     };
-    open_conversation(model, &audience);
+    // The command is cleared where it was typed; a draft in the other conversation becomes the reply.
     model.composer.clear();
+    open_conversation(model, &audience);
     model.composer.start_reply(to);
 }
 

@@ -11,8 +11,15 @@ use crate::protocol::message::Audience;
 use crate::tui::model::{Focus, Model};
 use crate::tui::sidebar::{conversations, next_unread, people};
 
-/// Opens a conversation. The draft of the one that was open stays there.
+/// Opens a conversation. The draft of the one that was open stays there. A room that the user has left is not
+/// opened.
 pub(super) fn open_conversation(model: &mut Model, audience: &Audience) {
+    if let Some(room) = audience.room()
+        && model.chat.conversation(audience).is_none()
+    {
+        model.show_error(format!("you are no longer in {room}"));
+        return;
+    }
     open_for_ticks(model, audience);
     model.ticked_from = None;
     model.focus = Focus::Typing;

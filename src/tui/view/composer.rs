@@ -60,7 +60,8 @@ pub fn to_line(model: &Model, width: u16) -> ToLine {
         Ok(Audience::Room(room)) => {
             let state = model.chat.conversation(&Audience::Room(room.clone()));
             let people = state.and_then(Conversation::room).map_or(0, |room| room.people);
-            line.push(format!("{room} · {people} people "), theme.accent(), None);
+            let noun = if people == 1 { "person" } else { "people" };
+            line.push(format!("{room} · {people} {noun} "), theme.accent(), None);
             Vec::new()
         }
         Ok(Audience::Everyone) => {
@@ -74,7 +75,7 @@ pub fn to_line(model: &Model, width: u16) -> ToLine {
     };
     let fits = |note: &String| line.width() + note.width() <= available;
     if let Some(note) = notes.into_iter().find(fits) {
-        let style = line.parts.last().map_or(theme.dim(), |(span, _)| span.style);
+        let style = line.parts.last().map_or_else(|| theme.dim(), |(span, _)| span.style);
         line.push(note, style, None);
     }
     line

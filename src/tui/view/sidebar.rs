@@ -13,7 +13,7 @@ use crate::protocol::message::{Audience, Millis};
 use crate::tui::bubble::{availability_note, display_name};
 use crate::tui::layout::{SidebarLayout, SidebarSection};
 use crate::tui::model::{Focus, Model};
-use crate::tui::sidebar::{SidebarItem, is_muted};
+use crate::tui::sidebar::{SidebarItem, is_muted, listed_for};
 use crate::tui::wrap::shorten;
 
 /// Text on the left of a row and a note on the right.
@@ -44,7 +44,7 @@ pub(super) fn draw(model: &Model, sidebar: &SidebarLayout, now: Millis, buffer: 
                 note: "F4".to_owned(),
                 note_style: theme.key(),
             },
-            SidebarItem::Person(user) => person_row(model, user),
+            SidebarItem::Person(user) => person_row(model, user, row.area.width),
         };
         let has_focus = match (&model.focus, &row.item) {
             (Focus::Conversations(at), SidebarItem::Conversation(audience)) => at == audience,
@@ -66,8 +66,8 @@ fn draw_row(row: &Row, focus: Style, area: Rect, buffer: &mut Buffer) {
         Span::styled(left, row.style.patch(focus)),
         Span::styled(note, row.note_style.patch(focus)),
     ];
-    Line::from_iter(spans.into_iter().take(if note_width == 0 { 1 } else { 2 }))
-        .render(area, buffer);
+    let shown = if note_width == 0 { 1 } else { 2 };
+    spans.into_iter().take(shown).collect::<Line<'_>>().render(area, buffer);
 }
 
 /// Draws the title of a part, with its key, or how many rows are hidden.
@@ -93,7 +93,7 @@ fn draw_title(
 }
 
 fn people_title(model: &Model) -> String {
-    match model.ticked_from.as_ref().unwrap_or(model.chat.open_audience()) {
+    match listed_for(model) {
         Audience::Everyone => format!(" People {}", model.chat.directory().online_count()),
         room @ Audience::Room(name) => {
             let state = model.chat.conversation(room).and_then(Conversation::room);
@@ -147,7 +147,7 @@ fn conversation_row(model: &Model, audience: &Audience, now: Millis) -> Row {
     Row { left, style, note, note_style }
 }
 
-fn person_row(model: &Model, user: &UserId) -> Row {
+fn person_row(model: &Model, user: &UserId, width: u16) -> Row {
     let theme = model.theme;
     let directory = model.chat.directory();
     let ticked = model.chat.open_audience().direct();
@@ -168,5 +168,9 @@ fn person_row(model: &Model, user: &UserId) -> Row {
         Availability::Online if is_owner => "owner",
         other => availability_note(other).trim_matches([' ', '(', ')']),
     };
-    Row { left: format!(" {mark} {name}"), style, note: note.to_owned(), note_style: theme.dim() }
+    let left = format!(" {mark} {name}");
+    // The name matters more than the note.
+    let fits = left.width() + 1 + note.width() <= usize::from(width);
+    let note = if fits { note } else { "" };
+    Row { left, style, note: note.to_owned(), note_style: theme.dim() }
 }

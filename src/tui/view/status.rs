@@ -34,6 +34,9 @@ pub(super) fn draw_header(model: &Model, now: Millis, area: Rect, buffer: &mut B
     let topic = Span::styled(format!("  {topic}"), theme.dim());
     let unread = unread_text(unread_summary(model, now));
     let unread = Span::styled(format!("{unread}  "), theme.private());
+    // Without a sidebar, the key that shows the conversations.
+    let key = if model.layout.sidebar.is_none() { "F3  " } else { "" };
+    let key = Span::styled(key, theme.key());
     let count = model.chat.directory().online_count();
     let online = Span::styled(format!("{count} online  "), theme.dim());
     let own_id = model.chat.own_id().map(|id| format!("{id} ")).unwrap_or_default();
@@ -41,13 +44,13 @@ pub(super) fn draw_header(model: &Model, now: Millis, area: Rect, buffer: &mut B
     let candidates = [
         (vec![&program, &server, &state, &conversation, &topic], vec![&unread, &online, &you]),
         (vec![&program, &server, &state, &conversation], vec![&unread, &online, &you]),
-        (vec![&server, &state, &conversation], vec![&unread, &you]),
-        (vec![&state, &conversation], vec![&unread, &you]),
-        (vec![&short_state, &conversation], vec![&unread, &you]),
-        (vec![&short_state, &conversation], vec![&unread]),
+        (vec![&server, &state, &conversation], vec![&unread, &key, &you]),
+        (vec![&state, &conversation], vec![&unread, &key, &you]),
+        (vec![&short_state, &conversation], vec![&unread, &key, &you]),
+        (vec![&short_state, &conversation], vec![&unread, &key]),
         (vec![&conversation], vec![]),
     ];
-    let line = |spans: Vec<&Span<'static>>| Line::from_iter(spans.into_iter().cloned());
+    let line = |spans: Vec<&Span<'static>>| spans.into_iter().cloned().collect::<Line<'static>>();
     let mut candidates = candidates.into_iter().map(|(left, right)| (line(left), line(right)));
     let fits = |(left, right): &(Line<'_>, Line<'_>)| {
         left.width() + right.width() < usize::from(area.width)

@@ -186,12 +186,16 @@ pub(crate) fn find_unsafe_char(text: &str) -> Option<char> {
 }
 
 /// The first part of terminal output that the full-screen client never writes by itself. It writes only the
-/// CSI sequences `H`, `m`, `J` and `K`, and those in [`OWN_MODES`].
+/// CSI sequences `H`, `m`, `J` and `K`, those in [`OWN_MODES`], and its own title.
 pub(crate) fn find_unexpected_output(written: &str) -> Option<String> {
     let mut rest = written;
     while let Some((text, after)) = rest.split_once('\x1b') {
         if let Some(c) = find_unsafe_char(text).or_else(|| text.chars().find(|c| *c == '\t')) {
             return Some(format!("{c:?} in {text:?}"));
+        }
+        if let Some(after_title) = after.strip_prefix("]0;").and_then(strip_own_title) {
+            rest = after_title;
+            continue;
         }
         let sequence =
             after.split_inclusive(|c: char| c.is_ascii_alphabetic()).next().unwrap_or_default();
@@ -208,8 +212,18 @@ pub(crate) fn find_unexpected_output(written: &str) -> Option<String> {
     find_unsafe_char(rest).map(|c| format!("{c:?} in {rest:?}"))
 }
 
+/// Removes a title of the window that the program sets itself: `chat` or `(2) chat`.
+fn strip_own_title(after: &str) -> Option<&str> {
+    let (title, rest) = after.split_once('\x07')?;
+    let count = title.strip_suffix("chat")?;
+    let is_count = |text: &str| text.chars().all(|c| c.is_ascii_digit());
+    let count = count.strip_prefix('(').and_then(|count| count.strip_suffix(") ")).unwrap_or(count);
+    is_count(count).then_some(rest)
+}
+
 /// The terminal modes that the program sets and resets.
-const OWN_MODES: [&str; 17] = [
+const OWN_MODES: [&str; 21] = [
     "[?1049h", "[?1049l", "[?25h", "[?25l", "[?1000h", "[?1000l", "[?1002h", "[?1002l", "[?1006h",
-    "[?1006l", "[?2004h", "[?2004l", "[>1u", "[<1u", "[?u", "[?2026h", "[?2026l",
+    "[?1006l", "[?2004h", "[?2004l", "[>1u", "[<1u", "[?u", "[?2026h", "[?2026l", "[?1004h",
+    "[?1004l", "[22;2t", "[23;2t",
 ];

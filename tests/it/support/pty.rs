@@ -25,6 +25,9 @@ pub(crate) mod key {
     pub(crate) const CTRL_F: &str = "\x06";
     pub(crate) const CTRL_J: &str = "\n";
     pub(crate) const CTRL_Q: &str = "\x11";
+    pub(crate) const F4: &str = "\x1bOS";
+    pub(crate) const ALT_A: &str = "\x1ba";
+    pub(crate) const ALT_UP: &str = "\x1b[1;3A";
     pub(crate) const UP: &str = "\x1b[A";
     pub(crate) const PAGE_UP: &str = "\x1b[5~";
     pub(crate) const END: &str = "\x1b[F";
@@ -296,6 +299,8 @@ impl PtyProgram {
             ("\x1b[?1002h", "\x1b[?1002l"),
             ("\x1b[?1006h", "\x1b[?1006l"),
             ("\x1b[?2004h", "\x1b[?2004l"),
+            ("\x1b[?1004h", "\x1b[?1004l"),
+            ("\x1b[22;2t", "\x1b[23;2t"),
             ("\x1b[>1u", "\x1b[<1u"),
         ] {
             assert!(raw.contains(on) && raw.rfind(on) < raw.rfind(off), "{on:?} not undone");

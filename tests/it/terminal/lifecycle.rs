@@ -32,7 +32,7 @@ fn client_reconnects_after_server_loss() {
     for screen in [&ann, &bob] {
         screen.wait_for("reconnected as ");
         screen.wait_for("● TLS 1.3");
-        screen.wait_for("1 other online");
+        screen.wait_for("1 online");
     }
     bob.wait_for("│ is anybody there?");
     bob.wait_for("│ before");

@@ -8,8 +8,7 @@ use crate::support::pty::{DEFAULT_SIZE, PtyProgram, key};
 fn first_frame_shows_server_and_key_hints() {
     let server = TestServer::start();
     let ann = PtyProgram::join(&server, "Ann");
-    for text in
-        ["● TLS 1.3", "0 others online", "[x] everyone", "To: everyone", "F1 help", "Ctrl-Q quit"]
+    for text in ["● TLS 1.3", "0 online", "▌ Everyone", "To: everyone", "F1 help", "Alt-A unread"]
     {
         ann.wait_for(text);
     }
@@ -26,7 +25,7 @@ fn own_bubbles_are_right_and_others_left() {
     for (screen, own, other) in
         [(&ann, "good morning", "morning to you"), (&bob, "morning to you", "good morning")]
     {
-        let users = screen.find("everyone").1;
+        let users = screen.find("▌ Everyone").1;
         let (own, other) = (screen.find(own).1, screen.find(other).1);
         assert!(
             users < other && other < DEFAULT_SIZE.1 / 2 && DEFAULT_SIZE.1 / 2 < own,
@@ -41,15 +40,16 @@ fn click_on_a_user_makes_the_message_private() {
     let server = TestServer::start();
     let (mut ann, mut bob) = join_ann_and_bob(&server);
     let kim = PtyProgram::join(&server, "Kim");
+    let (ann_id, bob_id) = (ann.id(), bob.id());
     ann.wait_for(&kim.id());
-    ann.click(&format!("[ ] {}", bob.id()));
-    ann.wait_for(&format!("To: [{} ×] private", bob.id()));
+    ann.click(&format!("[ ] {bob_id}"));
+    ann.wait_for(&format!("To: [{bob_id} ×] private"));
     ann.submit("psst");
-    bob.wait_for(&format!("new message from {}", ann.id()));
-    bob.click(&format!("[ ] {}", ann.id()));
+    bob.wait_for(&format!("new message from {ann_id}"));
+    bob.click(&format!("[ ] {ann_id}"));
     bob.wait_for("│ psst");
-    bob.wait_for(&format!("{} → you private", ann.id()));
-    ann.click(&format!("[{} ×]", bob.id()));
+    bob.wait_for(&format!("{ann_id} → you private"));
+    ann.click(&format!("[{bob_id} ×]"));
     ann.wait_for("To: everyone");
     ann.submit("said aloud");
     kim.wait_for("│ said aloud");
@@ -121,6 +121,36 @@ fn edit_and_reaction_by_keys_reach_the_other_screen() {
         screen.wait_for("edited  🚀 1");
     }
     ann.wait_until_gone("editing");
+}
+
+#[test]
+fn room_is_made_filled_and_found_by_what_was_missed_in_it() {
+    let server = TestServer::start();
+    let (mut ann, mut bob) = join_ann_and_bob(&server);
+    ann.keys(key::F4);
+    ann.wait_for("no rooms yet");
+    ann.keys("ops");
+    ann.wait_for("+ create #ops");
+    ann.keys(key::ENTER);
+    ann.wait_for("To: #ops · 1 person");
+    ann.submit(&format!(".add @{}", bob.id()));
+    ann.wait_for("To: #ops · 2 people");
+    bob.wait_for("  #ops");
+    bob.keys("for everybody");
+    bob.wait_for("│ for everybody");
+    ann.submit(&format!("can you look, @{}?", bob.id()));
+    bob.wait_for("@1");
+    bob.wait_for("1 unread · @1");
+    bob.keys(key::ALT_A);
+    bob.wait_for("To: #ops · 2 people");
+    bob.wait_for("can you look");
+    bob.wait_until_gone("unread · @1");
+    bob.wait_for("draft");
+    bob.submit("looking");
+    ann.wait_for("│ looking");
+    bob.keys(key::ALT_UP);
+    bob.wait_for("│ for everybody");
+    bob.wait_for("To: everyone");
 }
 
 #[test]

@@ -22,10 +22,10 @@ fn resizing_keeps_draft_and_layout() {
     ann.wait_for("│ a draft");
     let before = ann.contents();
     ann.resize((20, 60));
-    ann.wait_for("1 online (F2)");
+    ann.wait_for("F3  Ann_");
     ann.wait_for("│ can you see this?");
     ann.resize((6, 20));
-    ann.wait_until_gone("online (F2)");
+    ann.wait_until_gone("F3  Ann_");
     ann.wait_for("can you see this?");
     ann.wait_for("a draft");
     let written = ann.raw().len();
@@ -114,7 +114,7 @@ fn fill_screen(server: &TestServer, no_color: &str) -> PtyProgram {
     ann.wait_for("expires in 10 min");
     ann.click(&format!("[ ] {}", bob.id()));
     ann.wait_for("│ in private");
-    ann.wait_for("private: only recipients see it");
+    ann.wait_for("private: only Bob sees this");
     ann.submit(".delete 1");
     ann.wait_for(".delete 1");
     ann
@@ -146,7 +146,8 @@ fn messages_cannot_send_control_sequences() {
     eve.send("MESSAGE", &["all"], "the end", &Value::Null);
     ann.wait_for("│ the end");
     ann.wait_for("]0;title");
-    let raw = ann.raw();
+    // The program itself sets the title of the window, which contains no text of others.
+    let raw = ann.raw().replace("\x1b]0;chat\x07", "");
     let mut controls: Vec<char> = raw.chars().filter(|c| c.is_control()).collect();
     controls.sort_unstable();
     controls.dedup();
