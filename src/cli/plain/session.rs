@@ -17,7 +17,7 @@ use crate::client::{ClientEvent, SendError, executed_request};
 use crate::protocol::error::ErrorCode;
 use crate::protocol::event::Event;
 use crate::protocol::id::{Cid, MessageId, RoomName, Seq, UserId};
-use crate::protocol::message::{Audience, Message};
+use crate::protocol::message::Audience;
 use crate::protocol::request::Request;
 use crate::protocol::text::SafeText;
 
