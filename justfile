@@ -15,7 +15,7 @@ test:
 torture:
     CHAT_KILLS=1000 CHAT_POWER_CUTS=200 CHAT_SEEDS=10000 CHAT_RECONNECTS=5000 cargo test --test it exactly_once -- --nocapture
     CHAT_HALF_OPEN=2000 CHAT_MALFORMED=10000 CHAT_SEARCHERS=100 cargo test --test it do_not_slow_others -- --nocapture
-    CHAT_CONVERSATIONS=1000 cargo test --lib direct_messages_reach_only_their_audience
+    CHAT_CONVERSATIONS=1000 cargo test --lib messages_reach_only_their_conversation
     CHAT_FUZZ_SECONDS=60 cargo test --test it fuzz:: -- --nocapture
 
 # Run the benchmarks.

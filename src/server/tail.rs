@@ -40,6 +40,8 @@ struct TailState {
     texts: HashMap<MessageId, Vec<Seq>>,
     /// How many events share each list of viewers, by its address: the list counts as weight once.
     viewer_lists: HashMap<usize, usize>,
+    /// The last event in the tail by which each user left a room. The log knows what they still may see.
+    departures: HashMap<UserId, Seq>,
     /// What has made answers outdated since the oldest of `reads` began.
     revisions: VecDeque<(Seq, Revision)>,
     /// How many reads began when each of these events was the head.
@@ -163,6 +165,7 @@ impl Tail {
             head,
             texts: HashMap::new(),
             viewer_lists: HashMap::new(),
+            departures: HashMap::new(),
             revisions: VecDeque::new(),
             reads: BTreeMap::new(),
         }))
@@ -204,8 +207,10 @@ impl Tail {
     ) -> CatchUp {
         let state = self.state();
         let Some((viewer, after)) = queue.position() else { return CatchUp::Tail };
-        if after < state.start {
-            return CatchUp::Log { viewer, after, until: state.start };
+        let departure = state.departures.get(&viewer).copied().unwrap_or_default();
+        let start = state.start.max(departure);
+        if after < start {
+            return CatchUp::Log { viewer, after, until: start };
         }
         let mut events = Vec::new();
         let up_to = state.collect(&viewer, after, dialect, now, &mut events);
@@ -245,6 +250,7 @@ impl TailState {
             }
             Content::Members { room, came, left } => {
                 for user in left {
+                    self.departures.insert(user.clone(), event.seq);
                     self.record(event.seq, || Revision::Left(room.clone(), user.clone()));
                 }
                 for user in came.iter().chain(left) {
@@ -287,6 +293,13 @@ impl TailState {
         let Some(Stored { event, .. }) = self.events.pop_front() else { return };
         self.weight -= event.weight() + self.release_viewers(&event);
         self.start = event.seq;
+        if let Content::Members { left, .. } = &event.content {
+            for user in left {
+                if self.departures.get(user) == Some(&event.seq) {
+                    self.departures.remove(user);
+                }
+            }
+        }
         if let Content::Message { id, .. } | Content::Edit(id) = event.content
             && let Some(seqs) = self.texts.get_mut(&id)
         {
@@ -784,6 +797,25 @@ mod tests {
         assert!(text(std::slice::from_ref(before)).contains("text 1."));
         let after = text(std::slice::from_ref(after));
         assert!(!after.contains("text 1.") && after.contains("text 2."), "{after}");
+    }
+
+    #[test]
+    fn user_who_left_a_room_reads_what_was_before_from_the_log() {
+        let tail = Tail::new(Seq(0));
+        append(&tail, &posts(1..2), Some(&[user("Ann_1234"), user("Kim_1234")]));
+        append(&tail, &[left(2, "Kim_1234")], None);
+        append(&tail, &posts(3..4), None);
+        for (name, after, from_log) in
+            [("Kim_1234", 0, true), ("Kim_1234", 2, false), ("Ann_1234", 0, false)]
+        {
+            let queue = queue_behind(name, after);
+            let found = tail.catch_up(&queue, Dialect::Extended, NOW, &mut Vec::new());
+            let (viewer, after) = (user(name), Seq(after));
+            let log = CatchUp::Log { viewer, after, until: Seq(2) };
+            assert_eq!(found, if from_log { log } else { CatchUp::Tail }, "{name}");
+        }
+        tail.forget_through(Seq(2));
+        assert!(tail.state().departures.is_empty());
     }
 
     #[test]
