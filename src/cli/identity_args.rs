@@ -10,6 +10,7 @@ use tokio::sync::mpsc::Receiver;
 
 use super::exit::CliError;
 use super::{paths, settings};
+use crate::client::address::ServerAddress;
 use crate::client::known_servers::KnownServers;
 use crate::client::link::ServerLink;
 use crate::client::outbox::Outbox;
@@ -117,7 +118,7 @@ impl IdentityArgs {
         link: ServerLink,
         ca: &CaArgs,
     ) -> anyhow::Result<(Client, Receiver<ClientEvent>)> {
-        client::check_host(&link.server).await?;
+        check_host(&link.server).await?;
         Ok(client::connect(ClientOptions {
             link,
             name: self.name()?,
@@ -141,6 +142,14 @@ impl CaArgs {
             Some(file) => TrustMode::Authorities(Authorities::from_file(file)?),
         })
     }
+}
+
+/// Checks that the host of a server exists.
+///
+/// # Errors
+/// It does not. The text of the error contains its source, so the source is left out.
+pub(super) async fn check_host(server: &ServerAddress) -> anyhow::Result<()> {
+    client::check_host(server).await.map_err(|error| anyhow::anyhow!("{error}"))
 }
 
 /// Loads the client's key, and creates it if it does not exist.

@@ -48,7 +48,7 @@ pub(super) async fn run(args: JoinArgs) -> anyhow::Result<()> {
     let trust = args.ca.trust_mode()?;
     // A server that was there before comes back: without a network, the user can write meanwhile.
     if !trust.is_known(&args.link.server)? {
-        client::check_host(&args.link.server).await?;
+        identity_args::check_host(&args.link.server).await?;
     }
     signals::with_shutdown_signals(
         &stop,

@@ -323,3 +323,114 @@ impl ProgressLine {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::id::UserId;
+    use crate::protocol::mention::Mentions;
+    use crate::protocol::message::MessageKind;
+    use crate::protocol::room::{RoomChange, RoomChanged, RoomState};
+    use crate::protocol::text::SafeText;
+
+    fn ops() -> Audience {
+        Audience::Room("#ops".parse().unwrap())
+    }
+
+    fn ann() -> UserId {
+        "Ann_1180".parse().unwrap()
+    }
+
+    fn message(number: u32, audience: Audience) -> Message {
+        Message {
+            seq: Seq(number.into()),
+            id: MessageId::from_number(number).unwrap(),
+            sender: ann(),
+            guest: false,
+            audience,
+            kind: MessageKind::Plain,
+            content: SafeText::clean("tpyo"),
+            at: DateTime::parse_from_rfc3339("2025-04-20T12:03:00+02:00").unwrap(),
+            cid: None,
+            mentions: Mentions::None,
+            edited: None,
+            reactions: Vec::new(),
+            pinned: false,
+        }
+    }
+
+    fn edited(number: u32, audience: Audience) -> Event {
+        let Message { id, content: _, at, mentions, .. } = message(number, audience.clone());
+        let content = SafeText::clean("typo");
+        let (seq, author, reply_to, cid) = (Seq(200_000), ann(), None, None);
+        Event::Edited(Edited { seq, id, author, audience, reply_to, content, mentions, at, cid })
+    }
+
+    fn room_changed() -> Event {
+        Event::RoomChanged(RoomChanged {
+            seq: Seq(200_001),
+            room: "#ops".parse().unwrap(),
+            change: RoomChange::Topic,
+            by: Some(ann()),
+            at: 0,
+            state: RoomState::default(),
+            cid: None,
+        })
+    }
+
+    fn page(messages: Vec<Message>) -> Event {
+        let cid = Some("page".parse().unwrap());
+        Event::History(HistoryPage { messages, has_earlier: false, has_later: false, cid })
+    }
+
+    fn tail(wanted: usize, conversation: Option<Audience>) -> TailState {
+        TailState::new(wanted, conversation, "page".parse().unwrap())
+    }
+
+    #[test]
+    fn room_is_followed_alone() {
+        let mut tail = tail(10, Some(ops()));
+        tail.start();
+        let posted = |number, audience| Event::Posted(message(number, audience));
+        tail.on_event(page(vec![message(100_001, ops())]));
+        let expired = |number| Event::Expired {
+            seq: Seq(200_002),
+            id: MessageId::from_number(number).unwrap(),
+        };
+        for (event, is_printed) in [
+            (posted(100_002, ops()), true),
+            (posted(100_003, Audience::Everyone), false),
+            (edited(100_002, ops()), true),
+            (edited(100_003, Audience::Everyone), false),
+            (expired(100_001), true),
+            (expired(100_003), false),
+            (room_changed(), true),
+            (Event::Live(Seq(9)), false),
+        ] {
+            let expected = is_printed.then(|| TailAction::Print(event.clone()));
+            assert_eq!(tail.on_event(event), Vec::from_iter(expected));
+        }
+    }
+
+    #[test]
+    fn text_that_is_edited_before_it_is_printed_is_the_new_one() {
+        let mut tail = tail(10, None);
+        tail.start();
+        tail.on_event(edited(100_001, Audience::Everyone));
+        let printed = tail.on_event(page(vec![message(100_001, Audience::Everyone)]));
+        let Some(TailAction::Print(Event::Posted(message))) = printed.first() else {
+            panic!("{printed:?}")
+        };
+        assert_eq!(message.content.as_str(), "typo");
+    }
+
+    #[test]
+    fn access_to_a_room_is_checked_even_if_no_message_is_wanted() {
+        assert!(matches!(tail(0, Some(ops())).start().as_slice(), [TailAction::FetchPage(..)]));
+        assert_eq!(tail(0, Some(Audience::Everyone)).start(), []);
+        let mut tail = tail(0, Some(ops()));
+        tail.start();
+        assert_eq!(tail.on_event(page(vec![message(100_001, ops())])), []);
+        assert!(tail.is_live);
+    }
+}

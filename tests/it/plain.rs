@@ -326,7 +326,7 @@ fn what_was_missed_is_counted_at_the_start() {
     ann.wait_for("text goes to #ops");
     ann.type_line(".add @Bob");
     bob.wait_for("#ops -- ");
-    let home = bob.home.clone();
+    let home = Arc::clone(&bob.home);
     bob.finish();
     for text in ["one", "two @Bob"] {
         ann.type_line(text);

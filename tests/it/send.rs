@@ -151,6 +151,8 @@ fn host_that_does_not_exist_fails_at_once() {
         let (status, printed, stderr) = check_output(output);
         assert_eq!((status, printed.as_str()), (Some(1), ""), "{arguments:?}: {stderr}");
         assert!(stderr.contains("cannot find the host nowhere.invalid"), "{stderr}");
+        assert_eq!(stderr.lines().count(), 1, "{stderr}");
+        assert!(stderr.ends_with("(check the name)\n"), "{stderr}");
     }
 }
 

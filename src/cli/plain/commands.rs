@@ -12,7 +12,7 @@ use crate::client::state::search_input::SearchInput;
 use crate::protocol::error::Refusal;
 use crate::protocol::event::{SearchEnd, SearchResults};
 use crate::protocol::id::{Cid, MessageId};
-use crate::protocol::message::Audience;
+use crate::protocol::message::{Audience, Message};
 use crate::protocol::request::{Post, PostKind, Request};
 use crate::protocol::room::RoomList;
 use crate::protocol::text::SafeText;
@@ -53,10 +53,12 @@ impl LineSession {
                 Err(CommandError::Empty(".reply MESSAGE_ID").to_string())
             }
             UserInput::Reply { to, text } => {
-                // The audience of messages that are not loaded is unknown here.
-                let reply = self.state.reply(to, text);
-                let reply = reply.ok_or_else(|| Refusal::UnknownMessage(to).to_string())?;
-                let sent = self.state.post(now, reply);
+                // The audience of other messages is unknown here.
+                let audience =
+                    self.state.reply_audience(to).or_else(|| self.listed.get(&to).cloned());
+                let audience = audience.ok_or_else(|| Refusal::UnknownMessage(to).to_string())?;
+                let kind = PostKind::Reply { to };
+                let sent = self.state.post(now, Post { audience, kind, content: text });
                 Ok(self.send_all(typed, [sent.ok_or(NO_MORE_REQUESTS)?]))
             }
             UserInput::Delete(id) => {
@@ -231,10 +233,11 @@ impl LineSession {
         Vec::new()
     }
 
-    fn format_hits(&self, now: DateTime<FixedOffset>, search: &SearchState) -> Vec<LineEffect> {
+    fn format_hits(&mut self, now: DateTime<FixedOffset>, search: &SearchState) -> Vec<LineEffect> {
         let hits = search.hits();
         let messages = hits.iter().rev().filter_map(|hit| search.message(hit, &self.state));
-        let lines = messages.map(|message| format::message(&self.state, now, message));
+        let messages: Vec<Message> = messages.cloned().collect();
+        let lines = self.format_list(now, &messages);
         let limit = match search.answer().map(|answer| answer.end) {
             Some(SearchEnd::TooMany) => ", older matches are not shown",
             Some(SearchEnd::TooLong) => ", incomplete: the search took too long",
@@ -242,7 +245,18 @@ impl LineSession {
             Some(SearchEnd::Searching | SearchEnd::Complete) | None => "",
         };
         let count = format::notice(now, &format!("{} found{limit}", hits.len()));
-        lines.chain([count]).map(LineEffect::Print).collect()
+        lines.into_iter().chain([count]).map(LineEffect::Print).collect()
+    }
+
+    /// Formats messages that the user asked for, to which the user can reply then.
+    pub(super) fn format_list(
+        &mut self,
+        now: DateTime<FixedOffset>,
+        messages: &[Message],
+    ) -> Vec<String> {
+        let conversation = |message: &Message| (message.id, self.state.conversation_of(message));
+        self.listed = messages.iter().map(conversation).collect();
+        messages.iter().map(|message| format::message(&self.state, now, message)).collect()
     }
 }
 

@@ -16,7 +16,7 @@ use crate::client::state::{Change, Conversation, MessageChange, Session};
 use crate::client::{ClientEvent, SendError, executed_request};
 use crate::protocol::error::ErrorCode;
 use crate::protocol::event::Event;
-use crate::protocol::id::{Cid, RoomName, Seq, UserId};
+use crate::protocol::id::{Cid, MessageId, RoomName, Seq, UserId};
 use crate::protocol::message::Audience;
 use crate::protocol::request::Request;
 use crate::protocol::text::SafeText;
@@ -68,6 +68,9 @@ pub(super) struct LineSession {
     /// The room whose members the user asked for.
     pub(super) listing: Option<RoomName>,
     pub(super) search: Option<RunningSearch>,
+    /// The conversations of the messages that the last search or thread printed: they can be replied to, and
+    /// need not be loaded.
+    pub(super) listed: BTreeMap<MessageId, Audience>,
     presence: PresenceBatch,
 }
 
@@ -117,6 +120,7 @@ impl LineSession {
             entering: None,
             listing: None,
             search: None,
+            listed: BTreeMap::new(),
             presence: PresenceBatch::default(),
         }
     }
@@ -391,10 +395,9 @@ impl LineSession {
             }
             Change::Refused { cid, reason } => return self.on_refused(&cid, &reason),
             Change::Thread(page) => {
-                let line = |message| format::message(&self.state, now, message);
-                let lines = page.messages.iter().map(line);
+                let lines = self.format_list(now, &page.messages);
                 let count = format::notice(now, &format!("{} shown", page.messages.len()));
-                lines.chain([count]).collect()
+                lines.into_iter().chain([count]).collect()
             }
             Change::Rooms(list) => return self.on_rooms(now, list),
             Change::Conversation(audience) => self.format_members(now, &audience),

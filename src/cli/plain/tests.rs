@@ -284,6 +284,27 @@ fn presence_and_connection_changes_are_notices() {
 }
 
 #[test]
+fn input_does_not_wait_long_for_the_conversations() {
+    let mut session = LineSession::new("test", false);
+    let welcome = Welcome {
+        user: id("Bob_1234"),
+        epoch: "e".to_owned(),
+        head: Seq(0),
+        now: at(0).timestamp_millis(),
+        resumed: false,
+        limits: Limits::default(),
+    };
+    let connected = Connected { welcome, fingerprint: "SHA256:x".to_owned() };
+    session.on_event(at(0), ClientEvent::Connected(connected));
+    receive(&mut session, Event::Users([].into()));
+    assert!(!session.accepts_input());
+    let due = session.deadline(at(0)).unwrap();
+    assert_eq!(due, at(2));
+    session.tick(due);
+    assert!(session.accepts_input());
+}
+
+#[test]
 fn typed_line_becomes_request() {
     let mut session = online();
     receive(&mut session, Event::Posted(message(100_001, "Ann_1180", "public")));
@@ -458,6 +479,10 @@ fn search_asks_the_server_for_older_messages() {
          12:03 -- 3 found, older matches are not shown"
     );
     assert_eq!(session.unanswered_count(), 0);
+    let (_, request) = send_line(&mut session, ".reply 100000 seconded");
+    let kind = PostKind::Reply { to: message_id(100_000) };
+    let content = SafeText::clean("seconded");
+    assert_eq!(request, Request::Post(Post { audience: Audience::Everyone, kind, content }));
 }
 
 #[test]
