@@ -18,6 +18,8 @@ use super::tls::Clients;
 const LOGIN_TIMEOUT: Duration = Duration::from_mins(1);
 /// Nothing arrives for so long: whatever the logins caused is over.
 const SETTLED: Duration = Duration::from_millis(400);
+/// The room of [`Recipients::Room`].
+const ROOM: &str = "#load";
 
 pub(crate) struct Crowd {
     load: Load,
@@ -37,7 +39,7 @@ pub(crate) struct Crowd {
 impl Crowd {
     pub(crate) fn new(load: Load, dialect: Dialect, text_bytes: usize) -> Self {
         let flows = match load.recipients {
-            Recipients::Everyone => {
+            Recipients::Everyone | Recipients::Room => {
                 let own_copy = usize::from(dialect.echoes());
                 vec![Rc::new(Flow::new(load.schedule, load.reading_members() - 1 + own_copy))]
             }
@@ -96,7 +98,7 @@ impl Crowd {
         let will_pause = index >= self.load.reading_members();
         let (group, credit) = match self.load.recipients {
             _ if will_pause => (&self.pausing, Credit::None),
-            Recipients::Everyone => (&self.reading, Credit::All),
+            Recipients::Everyone | Recipients::Room => (&self.reading, Credit::All),
             Recipients::OneOther => (&self.reading, Credit::Own),
         };
         let in_room = self.load.schedule != Schedule::Idle;
@@ -117,6 +119,22 @@ impl Crowd {
 
     fn flow(&self, index: usize) -> &Rc<Flow> {
         &self.flows[index % self.flows.len()]
+    }
+
+    /// One member creates the room, then the others join it.
+    pub(crate) async fn enter_room(&self) -> Result<(), String> {
+        for (index, member) in self.members.iter().enumerate() {
+            let verb = if index == 0 { "create" } else { "join" };
+            let request =
+                format!("{{\"action\":\"ROOM\",\"room\":\"{ROOM}\",\"do\":\"{verb}\"}}\n");
+            // Closed: `settle` ends, and the refusal is known.
+            member.outgoing.send(request.into_bytes()).await.ok();
+            if index == 0 {
+                self.settle().await;
+            }
+        }
+        self.settle().await;
+        self.reading.refusal.take().map_or(Ok(()), Err)
     }
 
     /// Waits until the announcements of the logins have arrived.
@@ -156,6 +174,7 @@ impl Crowd {
     fn sender(&self, index: usize) -> Sender {
         let recipient = match self.load.recipients {
             Recipients::Everyone => "all",
+            Recipients::Room => ROOM,
             Recipients::OneOther => &self.members[index ^ 1].id,
         };
         Sender {
@@ -177,7 +196,7 @@ impl Crowd {
     /// Copies that the members who read all the time get of all messages sent so far.
     pub(crate) fn expected_by_reading(&self) -> u64 {
         match self.load.recipients {
-            Recipients::Everyone => self.sent() * self.flows[0].copies,
+            Recipients::Everyone | Recipients::Room => self.sent() * self.flows[0].copies,
             Recipients::OneOther => self.sent() * 2,
         }
     }

@@ -60,6 +60,9 @@ impl Run {
         let (memory, before) = (self.process.memory_kib(), self.snapshot());
         let elapsed = self.crowd.log_in(running).await?;
         self.crowd.settle().await;
+        if self.load.recipients == Recipients::Room {
+            self.crowd.enter_room().await?;
+        }
         if self.load.schedule == Schedule::Idle {
             sleep(IDLE).await;
             let members = self.load.members as f64;

@@ -53,6 +53,8 @@ pub(crate) enum Schedule {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Recipients {
     Everyone,
+    /// A room of which all are members.
+    Room,
     /// One other member. A latency counts until the author has its own copy: the acknowledgement.
     OneOther,
 }
@@ -72,7 +74,8 @@ impl Load {
 }
 
 impl Scenario {
-    /// IRC and NATS have no acknowledgements, and the bare server stores nothing.
+    /// IRC and NATS have no acknowledgements, and the bare server stores nothing. All servers but `chat`
+    /// have one room in every scenario.
     pub(crate) fn applies_to(&self, server: Server) -> bool {
         let Work::Load(load) = self.work else { return server == Server::Chat };
         load.recipients == Recipients::Everyone || server == Server::Chat
@@ -123,6 +126,12 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     scenario("fanout-256", "100 members, 256 messages in flight", fanout(100, 256), FANOUT),
     scenario("fanout-1024", "100 members, 1,024 messages in flight", fanout(100, 1_024), FANOUT),
     scenario("fanout-4096", "100 members, 4,096 messages in flight", fanout(100, 4_096), FANOUT),
+    scenario(
+        "fanout-room",
+        "fanout-64 in a room that all 100 have joined",
+        Load { recipients: Recipients::Room, ..fanout(100, 64) },
+        FANOUT,
+    ),
     scenario("fanout-crowd", "1,000 members, 64 messages in flight", fanout(1_000, 64), FANOUT),
     scenario(
         "latency",

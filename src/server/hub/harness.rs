@@ -23,7 +23,8 @@ pub(super) struct HubHarness {
     pub(super) sent: Vec<(SessionId, Event)>,
     pub(super) closed: Vec<SessionId>,
     connected: Vec<SessionId>,
-    head: u64,
+    /// The last event of the log.
+    pub(super) head: u64,
     /// While set, all writes fail.
     pub(super) is_disk_full: bool,
     access: AccessMode,
