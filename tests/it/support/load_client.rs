@@ -10,11 +10,12 @@
     reason = "a test fails on a panic"
 )]
 
-use std::collections::{BTreeMap, VecDeque};
-use std::io;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, OnceLock};
+use std::{fs, io};
 
 use chat::protocol::decoder::Decoder;
 use rand::rngs::StdRng;
@@ -124,7 +125,7 @@ pub(crate) struct LoadClient {
     last_seq: u64,
     pending: VecDeque<PendingRequest>,
     tokens: BTreeMap<String, Token>,
-    /// Acknowledged messages of its own that it may delete.
+    /// Acknowledged messages of its own that it may delete or edit.
     own: Vec<(String, Token)>,
     page_requested_at: Option<Timestamp>,
     observations: Vec<Observation>,
@@ -157,11 +158,7 @@ impl LoadConnection {
 
 impl LoadClient {
     /// Connects and registers with a first message.
-    pub(crate) fn join(
-        number: usize,
-        certificate: &std::path::Path,
-        coordinator: &LoadCoordinator,
-    ) -> Self {
+    pub(crate) fn join(number: usize, certificate: &Path, coordinator: &LoadCoordinator) -> Self {
         let mut client = Self {
             number,
             config: tls_config(certificate, Some(&ClientKey::new())),
@@ -222,8 +219,10 @@ impl LoadClient {
             }
             connection.send(&object).unwrap();
             let page = loop {
-                let object = parse_json(&connection.next().unwrap());
+                let bytes = connection.next().unwrap();
+                let object = parse_json(&bytes);
                 if object["action"] == "HISTORY" {
+                    self.observations.push(Observation::RawTokens(find_tokens(&bytes)));
                     break object;
                 }
             };
@@ -316,7 +315,10 @@ impl LoadClient {
             let object = json!({"action": "DELETE", "content": id, "cid": cid});
             return PendingRequest { cid, object };
         }
-        let recipients = (chance < 30).then(|| {
+        if chance < 18 && !self.own.is_empty() {
+            return self.edit_request(coordinator);
+        }
+        let recipients = (chance < 40).then(|| {
             let other = self.rng.random_range(1..coordinator.users.len());
             vec![(self.number + other) % coordinator.users.len()]
         });
@@ -328,6 +330,16 @@ impl LoadClient {
         }
         self.observations.push(Observation::Posted { token, recipients, is_temporary });
         pending
+    }
+
+    /// Edits a message of its own, also one whose earlier edit is pending.
+    fn edit_request(&mut self, coordinator: &LoadCoordinator) -> PendingRequest {
+        let (id, text) = self.own[self.rng.random_range(0..self.own.len())].clone();
+        let token = coordinator.tokens.fetch_add(1, Ordering::SeqCst);
+        self.observations.push(Observation::EditRequested { text, token });
+        let (cid, text) = (format!("e{token}"), format!("{TOKEN_PREFIX}{token}."));
+        let object = json!({"action": "EDIT", "content": id, "text": text, "cid": cid});
+        PendingRequest { cid, object }
     }
 
     fn post_request(
@@ -366,6 +378,13 @@ impl LoadClient {
                 }
                 self.observations.push(Observation::Received(copy));
             }
+            Some("EDIT") => {
+                let text = find_tokens(object["text"].as_str().unwrap().as_bytes())[0];
+                self.tokens.insert(object["content"].as_str().unwrap().to_owned(), text);
+                let token = object["cid"].as_str().unwrap()[1..].parse().unwrap();
+                let seq = object["seq"].as_u64().unwrap();
+                self.observations.push(Observation::Edited { seq, token, text });
+            }
             Some("DELETE" | "OUTDATED") => {
                 let token = self.tokens.remove(object["content"].as_str().unwrap());
                 self.observations
@@ -394,28 +413,26 @@ impl LoadClient {
     fn handle_reply(&mut self, coordinator: &LoadCoordinator, object: &Value) {
         let is_own = object["sender"].is_null() || object["sender"] == self.user.as_str();
         let Some(cid) = object["cid"].as_str().filter(|_| is_own) else { return };
-        let (is_delete, token) = match cid.split_at(1) {
-            ("s", token) => (false, token.parse().unwrap()),
-            ("d", token) => (true, token.parse().unwrap()),
-            _ => return,
-        };
+        let (kind, token) = cid.split_at(1);
+        let Ok(token) = token.parse() else { return };
         self.pending.retain(|pending| pending.cid != cid);
         if object["action"] == "ERROR" {
-            assert!(is_delete, "{object}");
-            match object["code"].as_str() {
+            match (kind, object["code"].as_str()) {
                 // The deletion was done before the connection was lost; the stream delivers it.
-                Some("unknown_message") => {}
-                // The log has lost the message, and another has its id.
-                Some("not_yours") => self.observations.push(Observation::Disowned { token }),
+                ("d", Some("unknown_message")) => {}
+                // The log has lost the message, and another may have its id.
+                ("d" | "e", Some("not_yours" | "unknown_message")) => {
+                    self.observations.push(Observation::Disowned { token });
+                }
                 _ => panic!("{object}"),
             }
             return;
         }
-        let seq = object["seq"].as_u64().unwrap();
-        self.observations.push(if is_delete {
-            Observation::DeleteAcknowledged { token, at: coordinator.now() }
-        } else {
-            Observation::Acknowledged { token, seq }
+        let (seq, at) = (object["seq"].as_u64().unwrap(), coordinator.now());
+        self.observations.push(match kind {
+            "d" => Observation::DeleteAcknowledged { token, at },
+            "e" => Observation::EditAcknowledged { token, seq, at },
+            _ => Observation::Acknowledged { token, seq },
         });
         coordinator.change(|state| state.acknowledged += 1);
     }
@@ -432,6 +449,21 @@ fn received_message(object: &Value) -> Option<ReceivedMessage> {
         token,
         expires: object["expires"].as_i64(),
     })
+}
+
+/// All tokens in the log's files.
+pub(crate) fn tokens_in_files(folder: &Path) -> BTreeSet<Token> {
+    let mut found = BTreeSet::new();
+    for file in fs::read_dir(folder).unwrap() {
+        let path = file.unwrap().path();
+        if path.file_name().unwrap().as_encoded_bytes().starts_with(b"log.db") {
+            let bytes = fs::read(path).unwrap();
+            let text = String::from_utf8_lossy(&bytes);
+            let rests = text.split(TOKEN_PREFIX).skip(1);
+            found.extend(rests.filter_map(|rest| rest.split_once('.')?.0.parse::<Token>().ok()));
+        }
+    }
+    found
 }
 
 /// All tokens in `bytes`.
