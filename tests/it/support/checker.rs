@@ -33,11 +33,20 @@ pub(crate) struct ReceivedMessage {
     pub(crate) expires: Option<i64>,
 }
 
+/// Whom a message is for, in addition to its sender.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Recipients {
+    Everyone,
+    Users(Vec<usize>),
+    /// The members of the public room of the test.
+    Room,
+}
+
 /// One action of a client, or one thing it received.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Observation {
-    /// The client sent a message to these clients, or to everyone (`None`).
-    Posted { token: Token, recipients: Option<Vec<usize>>, is_temporary: bool },
+    /// The client sent a message.
+    Posted { token: Token, recipients: Recipients, is_temporary: bool },
     /// The server acknowledged the message.
     Acknowledged { token: Token, seq: u64 },
     /// The client asked to delete a message.
@@ -48,6 +57,10 @@ pub(crate) enum Observation {
     EditRequested { text: Token, token: Token },
     /// The server acknowledged the edit.
     EditAcknowledged { token: Token, seq: u64, at: Timestamp },
+    /// The client asked to join the room.
+    JoinRequested,
+    /// The stream reported that a client joined or left the room.
+    MembershipChanged { seq: u64, client: usize, is_member: bool },
     /// The server said that the message, which the client posted, does not exist or is not its own.
     Disowned { token: Token },
     /// The client is about to log in. Whatever its stream delivers from now on counts as requested now.
@@ -92,7 +105,7 @@ pub(crate) struct Report {
     pub(crate) out_of_order: usize,
     /// Removed, expired or edited texts that were served again, and removals that were not reported.
     pub(crate) resurfaced: usize,
-    /// Direct messages in the bytes of a client outside the audience.
+    /// Direct messages and messages to the room in the bytes of a client outside the audience.
     pub(crate) leaked: usize,
     /// Texts in the server's files that were removed or edited away.
     pub(crate) not_erased: usize,
@@ -151,7 +164,7 @@ struct TrackedEdit {
 /// A message as reconstructed from the observations of all clients.
 struct TrackedMessage {
     sender: usize,
-    recipients: Option<Vec<usize>>,
+    recipients: Recipients,
     is_temporary: bool,
     acknowledged_seq: Option<u64>,
     delete_requested: bool,
@@ -164,8 +177,13 @@ struct TrackedMessage {
 }
 
 impl TrackedMessage {
+    /// Whether it is visible to a client that is a member of the room.
     fn is_visible_to(&self, client: usize) -> bool {
-        self.sender == client || self.recipients.as_ref().is_none_or(|to| to.contains(&client))
+        self.sender == client
+            || match &self.recipients {
+                Recipients::Everyone | Recipients::Room => true,
+                Recipients::Users(users) => users.contains(&client),
+            }
     }
 
     /// Whether every recipient must have it at the end.
@@ -193,6 +211,8 @@ struct Tracked {
     messages: BTreeMap<Token, TrackedMessage>,
     /// The message and the version of it that has a token as its text.
     versions: BTreeMap<Token, (Token, usize)>,
+    /// Who joined the room or left it, by `seq`.
+    memberships: BTreeMap<u64, (usize, bool)>,
 }
 
 impl Tracked {
@@ -210,6 +230,12 @@ impl Tracked {
     fn edit_mut(&mut self, token: Token) -> &mut TrackedEdit {
         let version = self.versions.get(&token).expect("edited before it was requested").1;
         &mut self.message_mut(token).edits[version - 1]
+    }
+
+    /// Since when the client has been a member of the room until the end.
+    fn member_since(&self, client: usize) -> Option<u64> {
+        let own = self.memberships.iter().rfind(|(_, (changed, _))| *changed == client);
+        own.filter(|(_, (_, is_member))| *is_member).map(|(seq, _)| *seq)
     }
 
     /// Adds a request of a client.
@@ -274,7 +300,9 @@ pub(crate) fn check(history: &History) -> Report {
 fn track_messages(history: &History, report: &mut Report) -> Tracked {
     let mut all = Tracked::default();
     for (sender, observations) in history.iter().enumerate() {
-        observations.iter().for_each(|observation| all.add_request(sender, observation));
+        for observation in observations {
+            all.add_request(sender, observation);
+        }
     }
     report.posted = all.messages.len();
     for observation in history.iter().flatten() {
@@ -302,6 +330,9 @@ fn track_messages(history: &History, report: &mut Report) -> Tracked {
             Observation::Edited { seq, token, .. } => {
                 all.edit_mut(*token).seqs.insert(*seq);
             }
+            Observation::MembershipChanged { seq, client, is_member } => {
+                all.memberships.insert(*seq, (*client, *is_member));
+            }
             Observation::Received(_)
             | Observation::HistoryPage { .. }
             | Observation::FullHistory { .. } => {
@@ -317,6 +348,7 @@ fn track_messages(history: &History, report: &mut Report) -> Tracked {
             }
             Observation::Posted { .. }
             | Observation::EditRequested { .. }
+            | Observation::JoinRequested
             | Observation::Connecting { .. }
             | Observation::NotResumed
             | Observation::Restarted { .. }
@@ -338,6 +370,8 @@ fn received_messages(observation: &Observation) -> &[ReceivedMessage] {
         | Observation::DeleteRequested { .. }
         | Observation::DeleteAcknowledged { .. }
         | Observation::EditRequested { .. }
+        | Observation::JoinRequested
+        | Observation::MembershipChanged { .. }
         | Observation::EditAcknowledged { .. }
         | Observation::Edited { .. }
         | Observation::Disowned { .. }
@@ -356,6 +390,7 @@ fn check_order(client: usize, observations: &[Observation], report: &mut Report)
         match observation {
             Observation::Received(ReceivedMessage { seq, .. })
             | Observation::Edited { seq, .. }
+            | Observation::MembershipChanged { seq, .. }
             | Observation::Tombstone { seq, .. } => stream.push(*seq),
             _ => {
                 let seqs: Vec<u64> =
@@ -419,12 +454,21 @@ fn check_delivery(
             *counts.entry(tracked.versions[&copy.token].0).or_default() += 1;
         }
     }
+    let member_since = tracked.member_since(client);
+    // A stream may lack what was said before the client joined. Who has left sees nothing.
+    let may_lack_room = |message: &TrackedMessage, is_stream: bool| {
+        message.recipients == Recipients::Room
+            && member_since.is_none_or(|since| {
+                is_stream && message.acknowledged_seq.is_none_or(|seq| seq < since)
+            })
+    };
     let is_in_gap = |seq: &u64| gaps.iter().any(|gap| gap.contains(seq));
     for (name, counts, may_lack) in [("stream", &stream, true), ("log", &log, false)] {
         let visible = |(_, message): &(&Token, &TrackedMessage)| message.is_visible_to(client);
         for (token, message) in tracked.messages.iter().filter(visible) {
             match counts.get(token).copied().unwrap_or_default() {
                 0 if may_lack && message.acknowledged_seq.as_ref().is_some_and(is_in_gap) => {}
+                0 if may_lack_room(message, may_lack) => {}
                 0 if message.must_be_delivered() => report.record(
                     |report| &mut report.lost,
                     || format!("{token} of {} is not in {client}'s {name}", message.sender),
@@ -536,17 +580,36 @@ fn check_removals(
     }
 }
 
-/// Checks that direct messages appear only in the bytes of their audience.
+/// Checks that direct messages appear only in the bytes of their audience, and messages to the room only in
+/// those of clients that have asked to join it and have not left.
 fn check_privacy(
     client: usize,
     observations: &[Observation],
     tracked: &Tracked,
     report: &mut Report,
 ) {
+    let mut may_be_member = false;
     for observation in observations {
-        let Observation::RawTokens(tokens) = observation else { continue };
-        for token in tokens.iter().filter(|token| !tracked.message(**token).is_visible_to(client)) {
-            report.record(|report| &mut report.leaked, || format!("{token} came to {client}"));
+        match observation {
+            Observation::JoinRequested => may_be_member = true,
+            Observation::MembershipChanged { client: changed, is_member, .. }
+                if *changed == client =>
+            {
+                may_be_member = *is_member;
+            }
+            Observation::RawTokens(tokens) => {
+                let leaked = tokens.iter().filter(|token| {
+                    let message = tracked.message(**token);
+                    let is_in_room = message.recipients == Recipients::Room;
+                    !message.is_visible_to(client)
+                        || is_in_room && !may_be_member && message.sender != client
+                });
+                for token in leaked {
+                    let detail = || format!("{token} came to {client}");
+                    report.record(|report| &mut report.leaked, detail);
+                }
+            }
+            _ => {}
         }
     }
 }
@@ -587,9 +650,9 @@ mod tests {
         let ten = received(1, 10);
         let first = vec![
             Observation::Connecting { at: at(1) },
-            posted(10, None),
-            posted(11, Some(vec![])),
-            posted(12, None),
+            posted(10, Recipients::Everyone),
+            posted(11, Recipients::Users(vec![])),
+            posted(12, Recipients::Everyone),
             Observation::Received(ten),
             Observation::RawTokens(vec![10]),
             Observation::Acknowledged { token: 10, seq: 1 },
@@ -663,7 +726,8 @@ mod tests {
     #[test]
     fn temporary_message_may_expire_unseen() {
         let mut history = valid_history();
-        history[0].push(Observation::Posted { token: 13, recipients: None, is_temporary: true });
+        let recipients = Recipients::Everyone;
+        history[0].push(Observation::Posted { token: 13, recipients, is_temporary: true });
         history[0].push(Observation::Acknowledged { token: 13, seq: 5 });
         let report = check(&history);
         assert!(report.is_clean(), "{report}");
@@ -706,8 +770,11 @@ mod tests {
         let brief = ReceivedMessage { expires: Some(8), ..received(2, 13) };
         let check_at = |wall_ms, is_reported| {
             let mut history = valid_history();
-            let posted =
-                Observation::Posted { token: 13, recipients: Some(vec![1]), is_temporary: true };
+            let posted = Observation::Posted {
+                token: 13,
+                recipients: Recipients::Users(vec![1]),
+                is_temporary: true,
+            };
             history[0].push(posted);
             history[1].insert(2, Observation::Received(brief));
             if is_reported {
@@ -808,7 +875,7 @@ mod tests {
         let lost = with(|observations| drop(observations.splice(5.., [])));
         assert_eq!(lost.lost, 2, "the edit is not in the stream, and there is no log: {lost}");
         let twice = with(|observations| {
-            observations.push(Observation::Edited { seq: 7, token: 21, text: 21 })
+            observations.push(Observation::Edited { seq: 7, token: 21, text: 21 });
         });
         assert_eq!(twice.duplicated, 1);
         let reordered = with(|observations| observations.swap(5, 6));
@@ -835,6 +902,53 @@ mod tests {
                 .leaked,
             1
         );
+    }
+
+    /// The first client creates the room. The second joins, and leaves again between 30 and 31.
+    fn room_history() -> History {
+        let mut history = valid_history();
+        let changed =
+            |seq, client, is_member| Observation::MembershipChanged { seq, client, is_member };
+        let posted = |token| Observation::Posted {
+            token,
+            recipients: Recipients::Room,
+            is_temporary: false,
+        };
+        let acknowledged = |token, seq| Observation::Acknowledged { token, seq };
+        let log = |messages| Observation::FullHistory { requested_at: at(9), messages };
+        let (thirty, thirty_one) = (received(7, 30), received(9, 31));
+        history[0].pop();
+        history[0].extend([changed(5, 0, true), changed(6, 1, true), posted(30), posted(31)]);
+        history[0].extend([Observation::Received(thirty), acknowledged(30, 7)]);
+        history[0].extend([changed(8, 1, false), Observation::Received(thirty_one)]);
+        history[0].push(acknowledged(31, 9));
+        history[0].push(log(vec![received(1, 10), received(2, 11), thirty, thirty_one]));
+        let log = history[1].pop().unwrap();
+        history[1].extend([Observation::JoinRequested, changed(6, 1, true)]);
+        history[1].extend([Observation::Received(thirty), Observation::RawTokens(vec![30])]);
+        history[1].extend([changed(8, 1, false), log]);
+        history
+    }
+
+    #[test]
+    fn messages_to_a_room_reach_its_members_alone() {
+        let report = check(&room_history());
+        assert!(report.is_clean(), "{report}");
+        let mut late = room_history();
+        late[1].push(Observation::RawTokens(vec![30]));
+        assert_eq!(check(&late).leaked, 1, "after the second client has left");
+        let mut early = room_history();
+        early[1].insert(1, Observation::RawTokens(vec![30]));
+        assert_eq!(check(&early).leaked, 1, "before it asked to join");
+        let mut stays = room_history();
+        for observations in &mut stays {
+            let is_leaving = |observation: &Observation| {
+                matches!(observation, Observation::MembershipChanged { seq: 8, .. })
+            };
+            observations.retain(|observation| !is_leaving(observation));
+        }
+        let report = check(&stays);
+        assert_eq!(report.lost, 3, "31 in its stream, and both in its log: {report}");
     }
 
     #[test]

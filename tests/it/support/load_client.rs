@@ -23,11 +23,14 @@ use rand::{RngExt as _, SeedableRng as _};
 use serde_json::{Value, json};
 use tokio_rustls::rustls::ClientConfig;
 
-use super::checker::{Observation, ReceivedMessage, Timestamp, Token};
+use super::checker::{Observation, ReceivedMessage, Recipients, Timestamp, Token};
 use super::{ClientKey, TIMEOUT, TlsConnection, tls_config};
 
 /// Maximum number of unanswered requests of one client.
 const WINDOW: usize = 8;
+
+/// The room that clients join, post to and leave.
+const ROOM: &str = "#load";
 
 /// The text before each token in a message.
 pub(super) const TOKEN_PREFIX: &str = "token-";
@@ -127,6 +130,8 @@ pub(crate) struct LoadClient {
     tokens: BTreeMap<String, Token>,
     /// Acknowledged messages of its own that it may delete or edit.
     own: Vec<(String, Token)>,
+    /// Whether it is a member of the room, as far as its stream has told.
+    is_member: bool,
     page_requested_at: Option<Timestamp>,
     observations: Vec<Observation>,
 }
@@ -169,6 +174,7 @@ impl LoadClient {
             pending: VecDeque::new(),
             tokens: BTreeMap::new(),
             own: Vec::new(),
+            is_member: false,
             page_requested_at: None,
             observations: Vec::new(),
         };
@@ -182,6 +188,11 @@ impl LoadClient {
             }))
             .unwrap();
         while parse_json(&connection.next().unwrap())["cid"] != "hello" {}
+        if number == 0 {
+            let create = json!({"action": "ROOM", "room": ROOM, "do": "create", "cid": "room"});
+            connection.send(&create).unwrap();
+            while parse_json(&connection.next().unwrap())["cid"] != "room" {}
+        }
         coordinator.users[number].set(client.user.clone()).unwrap();
         client
     }
@@ -318,12 +329,19 @@ impl LoadClient {
         if chance < 18 && !self.own.is_empty() {
             return self.edit_request(coordinator);
         }
-        let recipients = (chance < 40).then(|| {
-            let other = self.rng.random_range(1..coordinator.users.len());
-            vec![(self.number + other) % coordinator.users.len()]
-        });
+        if chance < 21 && !self.pending.iter().any(|pending| pending.cid.starts_with('r')) {
+            return self.membership_request(coordinator);
+        }
+        let recipients = match chance {
+            0..40 => {
+                let other = self.rng.random_range(1..coordinator.users.len());
+                Recipients::Users(vec![(self.number + other) % coordinator.users.len()])
+            }
+            40..60 if self.is_member => Recipients::Room,
+            _ => Recipients::Everyone,
+        };
         let is_temporary = chance >= 92;
-        let (mut pending, token) = Self::post_request(coordinator, recipients.as_deref());
+        let (mut pending, token) = Self::post_request(coordinator, &recipients);
         if is_temporary {
             pending.object["action"] = json!("TEMPORARY");
             pending.object["seconds"] = json!(1);
@@ -342,16 +360,31 @@ impl LoadClient {
         PendingRequest { cid, object }
     }
 
+    /// Leaves the room, or joins it.
+    fn membership_request(&mut self, coordinator: &LoadCoordinator) -> PendingRequest {
+        let change = if self.is_member {
+            "leave"
+        } else {
+            self.observations.push(Observation::JoinRequested);
+            "join"
+        };
+        let cid = format!("r{}", coordinator.tokens.fetch_add(1, Ordering::SeqCst));
+        let object = json!({"action": "ROOM", "room": ROOM, "do": change, "cid": cid});
+        PendingRequest { cid, object }
+    }
+
     fn post_request(
         coordinator: &LoadCoordinator,
-        recipients: Option<&[usize]>,
+        recipients: &Recipients,
     ) -> (PendingRequest, Token) {
         let token = coordinator.tokens.fetch_add(1, Ordering::SeqCst);
         let cid = format!("s{token}");
-        let receiver = recipients.map_or_else(
-            || vec!["all"],
-            |to| to.iter().map(|other| coordinator.users[*other].get().unwrap().as_str()).collect(),
-        );
+        let user = |other: &usize| coordinator.users[*other].get().unwrap().as_str();
+        let receiver = match recipients {
+            Recipients::Everyone => vec!["all"],
+            Recipients::Room => vec![ROOM],
+            Recipients::Users(users) => users.iter().map(user).collect(),
+        };
         let object = json!({
             "action": "MESSAGE", "receiver": receiver, "content": format!("{TOKEN_PREFIX}{token}."), "cid": cid
         });
@@ -373,7 +406,9 @@ impl LoadClient {
                 let copy = received_message(&object).expect("a token");
                 let id = object["id"].as_str().unwrap();
                 self.tokens.insert(id.to_owned(), copy.token);
-                if object["sender"] == self.user.as_str() && copy.expires.is_none() {
+                let is_own = object["sender"] == self.user.as_str();
+                // Who has left a room cannot change what was said there.
+                if is_own && copy.expires.is_none() && object["receiver"][0] != ROOM {
                     self.own.push((id.to_owned(), copy.token));
                 }
                 self.observations.push(Observation::Received(copy));
@@ -381,9 +416,21 @@ impl LoadClient {
             Some("EDIT") => {
                 let text = find_tokens(object["text"].as_str().unwrap().as_bytes())[0];
                 self.tokens.insert(object["content"].as_str().unwrap().to_owned(), text);
-                let token = object["cid"].as_str().unwrap()[1..].parse().unwrap();
+                let token = object["cid"].as_str().unwrap().split_at(1).1.parse().unwrap();
                 let seq = object["seq"].as_u64().unwrap();
                 self.observations.push(Observation::Edited { seq, token, text });
+            }
+            Some("ROOM") => {
+                let is_sender = |user: &OnceLock<String>| {
+                    user.get().is_some_and(|user| object["sender"] == user.as_str())
+                };
+                let client = coordinator.users.iter().position(is_sender).unwrap();
+                let is_member = object["do"] != "leave";
+                if client == self.number {
+                    self.is_member = is_member;
+                }
+                let seq = object["seq"].as_u64().unwrap();
+                self.observations.push(Observation::MembershipChanged { seq, client, is_member });
             }
             Some("DELETE" | "OUTDATED") => {
                 let token = self.tokens.remove(object["content"].as_str().unwrap());
@@ -420,12 +467,18 @@ impl LoadClient {
             match (kind, object["code"].as_str()) {
                 // The deletion was done before the connection was lost; the stream delivers it.
                 ("d", Some("unknown_message")) => {}
-                // The log has lost the message, and another may have its id.
-                ("d" | "e", Some("not_yours" | "unknown_message")) => {
+                // It was not known yet that the client has left.
+                ("s" | "r", Some("not_a_member")) => {}
+                // The log has lost the message or the room, and another message may have the id.
+                ("d" | "e", Some("not_yours" | "unknown_message" | "not_editable"))
+                | ("s" | "r", Some("no_such_room")) => {
                     self.observations.push(Observation::Disowned { token });
                 }
                 _ => panic!("{object}"),
             }
+            return;
+        }
+        if kind == "r" {
             return;
         }
         let (seq, at) = (object["seq"].as_u64().unwrap(), coordinator.now());

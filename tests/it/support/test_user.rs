@@ -28,7 +28,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use tokio::sync::mpsc::Receiver;
 
-use super::checker::{Observation, ReceivedMessage, Timestamp, Token};
+use super::checker::{Observation, ReceivedMessage, Recipients, Timestamp, Token};
 use super::load_client::{TOKEN_PREFIX, find_tokens};
 
 /// Maximum number of unanswered requests of one user.
@@ -243,7 +243,7 @@ impl TestUser {
         let is_temporary = matches!(kind, PostKind::Temporary { .. });
         self.observations.push(Observation::Posted {
             token,
-            recipients: to.map(|to| vec![to]),
+            recipients: to.map_or(Recipients::Everyone, |to| Recipients::Users(vec![to])),
             is_temporary,
         });
         let request = Request::Post(Post { audience, kind, content });
