@@ -11,7 +11,9 @@ use std::fmt::Write as _;
 use std::process::{Command, Output};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::support::checker::check;
+use self::run::SimulationResult;
+use crate::support::checker::{check, check_files};
+
 use crate::support::{count_from_env, print_result};
 
 /// The variable with the seed of a subprocess.
@@ -64,15 +66,16 @@ fn simulation_is_deterministic() {
 
 /// Runs one seed in this process, prints all observations, and checks them.
 fn run_seed(seed: u64) {
-    let (history, time) = run::run(seed);
-    let report = check(&history);
+    let SimulationResult { history, elapsed, tokens_in_files } = run::run(seed);
+    let mut report = check(&history);
+    check_files(&history, &tokens_in_files, &mut report);
     let mut text = String::new();
     for (number, observations) in history.iter().enumerate() {
         for observation in observations {
             writeln!(text, "{OUTPUT_PREFIX}{number} {observation:?}").unwrap();
         }
     }
-    print_result(&format!("\n{text}{OUTPUT_PREFIX}{time:?}: {report}"));
+    print_result(&format!("\n{text}{OUTPUT_PREFIX}{elapsed:?}: {report}"));
     assert!(report.is_clean() && report.acknowledged > 0, "{report}");
 }
 

@@ -3,6 +3,7 @@
 //! It only produces a history; `checker` checks it.
 
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -27,7 +28,8 @@ use tokio_util::sync::CancellationToken;
 use turmoil::Sim;
 
 use super::faults::FaultInjector;
-use crate::support::checker::History;
+use crate::support::checker::{History, Token};
+use crate::support::load_client::tokens_in_files;
 use crate::support::test_user::{self, TestUser, UserCoordinator};
 
 const USERS: usize = 4;
@@ -240,8 +242,17 @@ impl Simulation {
     }
 }
 
-/// Runs a seed; returns the observations of all users and the simulated duration.
-pub(super) fn run(seed: u64) -> (History, Duration) {
+/// The result of a simulation.
+pub(super) struct SimulationResult {
+    pub(super) history: History,
+    /// The simulated time until every user had everything.
+    pub(super) elapsed: Duration,
+    /// What the files of the server contain a minute later, when removed texts must be erased.
+    pub(super) tokens_in_files: BTreeSet<Token>,
+}
+
+/// Runs a seed.
+pub(super) fn run(seed: u64) -> SimulationResult {
     // A memory file system, because syncing a disk would dominate the run time.
     let memory = Path::new("/dev/shm");
     let folder = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
@@ -267,5 +278,11 @@ pub(super) fn run(seed: u64) -> (History, Duration) {
     simulation
         .run_until("every user has everything", |simulation| simulation.all(TestUser::is_finished));
     let history = simulation.users.iter().map(|user| user.borrow().observations()).collect();
-    (history, simulation.sim.elapsed())
+    let elapsed = simulation.sim.elapsed();
+    simulation.run(Duration::from_mins(1));
+    SimulationResult {
+        history,
+        elapsed,
+        tokens_in_files: tokens_in_files(&folder.path().join("log")),
+    }
 }

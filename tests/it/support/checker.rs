@@ -33,18 +33,35 @@ pub(crate) struct ReceivedMessage {
     pub(crate) expires: Option<i64>,
 }
 
+/// Whom a message is for, in addition to its sender.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Recipients {
+    Everyone,
+    Users(Vec<usize>),
+    /// The members of the public room of the test.
+    Room,
+}
+
 /// One action of a client, or one thing it received.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Observation {
-    /// The client sent a message to these clients, or to everyone (`None`).
-    Posted { token: Token, recipients: Option<Vec<usize>>, is_temporary: bool },
+    /// The client sent a message.
+    Posted { token: Token, recipients: Recipients, is_temporary: bool },
     /// The server acknowledged the message.
     Acknowledged { token: Token, seq: u64 },
     /// The client asked to delete a message.
     DeleteRequested { token: Token },
     /// The server acknowledged the deletion.
     DeleteAcknowledged { token: Token, at: Timestamp },
-    /// The server said that the message, which the client posted, is not its own.
+    /// The client asked to replace the text of its message, which has this or an earlier `text`, by `token`.
+    EditRequested { text: Token, token: Token },
+    /// The server acknowledged the edit.
+    EditAcknowledged { token: Token, seq: u64, at: Timestamp },
+    /// The client asked to join the room.
+    JoinRequested,
+    /// The stream reported that a client joined or left the room.
+    MembershipChanged { seq: u64, client: usize, is_member: bool },
+    /// The server said that the message, which the client posted, does not exist or is not its own.
     Disowned { token: Token },
     /// The client is about to log in. Whatever its stream delivers from now on counts as requested now.
     Connecting { at: Timestamp },
@@ -56,6 +73,9 @@ pub(crate) enum Observation {
     Received(ReceivedMessage),
     /// The stream reported that a message was removed or expired.
     Tombstone { seq: u64, token: Option<Token> },
+    /// The stream delivered the edit that was requested with `token`. `text` came with it: its own, or that of a
+    /// later edit.
+    Edited { seq: u64, token: Token, text: Token },
     /// A page of history.
     HistoryPage { requested_at: Timestamp, messages: Vec<ReceivedMessage> },
     /// The complete history at the end of the run, oldest first.
@@ -73,18 +93,22 @@ pub(crate) struct Report {
     pub(crate) posted: usize,
     pub(crate) acknowledged: usize,
     pub(crate) removed: usize,
+    /// Acknowledged edits.
+    pub(crate) edited: usize,
     /// Acknowledged temporary messages that expired before any client received them.
     pub(crate) expired_unseen: usize,
-    /// Acknowledged messages missing from the log or from the stream of a recipient.
+    /// Acknowledged messages and edits missing from the log or from the stream of a recipient.
     pub(crate) lost: usize,
-    /// Messages that are in the log or in a stream twice.
+    /// Messages that are in the log or in a stream twice, and edits that were executed twice.
     pub(crate) duplicated: usize,
-    /// Positions at which `seq` did not increase: in a stream, in a page, or among one sender's messages.
+    /// Positions at which `seq` did not increase: in a stream, in a page, or among one sender's requests.
     pub(crate) out_of_order: usize,
-    /// Removed or expired messages that were served again, and removals that were not reported.
+    /// Removed, expired or edited texts that were served again, and removals that were not reported.
     pub(crate) resurfaced: usize,
-    /// Direct messages in the bytes of a client outside the audience.
+    /// Direct messages and messages to the room in the bytes of a client outside the audience.
     pub(crate) leaked: usize,
+    /// Texts in the server's files that were removed or edited away.
+    pub(crate) not_erased: usize,
     /// Failed resumes.
     pub(crate) not_resumed: usize,
     /// Descriptions of the first few violations.
@@ -93,8 +117,17 @@ pub(crate) struct Report {
 
 impl Report {
     pub(crate) fn is_clean(&self) -> bool {
-        let Self { lost, duplicated, out_of_order, resurfaced, leaked, not_resumed, .. } = self;
-        [lost, duplicated, out_of_order, resurfaced, leaked, not_resumed]
+        let Self {
+            lost,
+            duplicated,
+            out_of_order,
+            resurfaced,
+            leaked,
+            not_erased,
+            not_resumed,
+            ..
+        } = self;
+        [lost, duplicated, out_of_order, resurfaced, leaked, not_erased, not_resumed]
             .iter()
             .all(|count| **count == 0)
     }
@@ -109,22 +142,29 @@ impl Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { posted, acknowledged, removed, expired_unseen, lost, duplicated, .. } = self;
-        let Self { out_of_order, resurfaced, leaked, not_resumed, details, .. } = self;
+        let Self { posted, acknowledged, removed, edited, expired_unseen, lost, .. } = self;
+        let Self { duplicated, out_of_order, resurfaced, leaked, .. } = self;
+        let Self { not_erased, not_resumed, details, .. } = self;
         write!(
             f,
-            "{posted} posted, {acknowledged} acknowledged, {removed} removed, {expired_unseen} expired unseen; \
-             {lost} lost, {duplicated} duplicated, {out_of_order} out of order, {resurfaced} resurfaced, {leaked} \
-             leaked, {not_resumed} not resumed"
+            "{posted} posted, {acknowledged} acknowledged, {removed} removed, {edited} edited, {expired_unseen} \
+             expired unseen; {lost} lost, {duplicated} duplicated, {out_of_order} out of order, \
+             {resurfaced} resurfaced, {leaked} leaked, {not_erased} not erased, {not_resumed} not resumed"
         )?;
         details.iter().try_for_each(|detail| write!(f, "\n  {detail}"))
     }
 }
 
+/// An edit as reconstructed from the observations of all clients.
+struct TrackedEdit {
+    acknowledged: Option<(u64, Timestamp)>,
+    seqs: BTreeSet<u64>,
+}
+
 /// A message as reconstructed from the observations of all clients.
 struct TrackedMessage {
     sender: usize,
-    recipients: Option<Vec<usize>>,
+    recipients: Recipients,
     is_temporary: bool,
     acknowledged_seq: Option<u64>,
     delete_requested: bool,
@@ -132,11 +172,18 @@ struct TrackedMessage {
     expires: Option<i64>,
     was_received: bool,
     seqs: BTreeSet<u64>,
+    /// In the order in which they were requested.
+    edits: Vec<TrackedEdit>,
 }
 
 impl TrackedMessage {
+    /// Whether it is visible to a client that is a member of the room.
     fn is_visible_to(&self, client: usize) -> bool {
-        self.sender == client || self.recipients.as_ref().is_none_or(|to| to.contains(&client))
+        self.sender == client
+            || match &self.recipients {
+                Recipients::Everyone | Recipients::Room => true,
+                Recipients::Users(users) => users.contains(&client),
+            }
     }
 
     /// Whether every recipient must have it at the end.
@@ -144,10 +191,80 @@ impl TrackedMessage {
         self.acknowledged_seq.is_some() && !self.delete_requested && !self.is_temporary
     }
 
-    /// Whether a request at `requested_at` must not return it.
-    fn must_not_be_served_at(&self, requested_at: Timestamp) -> bool {
+    /// Whether a request at `requested_at` must not return this version of it.
+    fn must_not_be_served_at(&self, requested_at: Timestamp, version: usize) -> bool {
         self.removed_at.is_some_and(|removed| removed.tick < requested_at.tick)
             || self.expires.is_some_and(|expires| expires <= requested_at.wall_ms)
+            || version < self.acknowledged_version(|at| at.tick < requested_at.tick)
+    }
+
+    /// The last version whose edit was acknowledged at such a time; 0 is the text that was posted.
+    fn acknowledged_version(&self, counts: impl Fn(Timestamp) -> bool) -> usize {
+        let is_counted = |edit: &TrackedEdit| edit.acknowledged.is_some_and(|(_, at)| counts(at));
+        self.edits.iter().rposition(is_counted).map_or(0, |index| index + 1)
+    }
+}
+
+/// All messages, each by the token that it was posted with.
+#[derive(Default)]
+struct Tracked {
+    messages: BTreeMap<Token, TrackedMessage>,
+    /// The message and the version of it that has a token as its text.
+    versions: BTreeMap<Token, (Token, usize)>,
+    /// Who joined the room or left it, by `seq`.
+    memberships: BTreeMap<u64, (usize, bool)>,
+}
+
+impl Tracked {
+    /// The message that has or had this text.
+    fn message(&self, token: Token) -> &TrackedMessage {
+        &self.messages[&self.versions[&token].0]
+    }
+
+    fn message_mut(&mut self, token: Token) -> &mut TrackedMessage {
+        let (message, _) = self.versions.get(&token).expect("observed before it was posted");
+        self.messages.get_mut(message).expect("tracked")
+    }
+
+    /// The edit that replaced a text by `token`.
+    fn edit_mut(&mut self, token: Token) -> &mut TrackedEdit {
+        let version = self.versions.get(&token).expect("edited before it was requested").1;
+        &mut self.message_mut(token).edits[version - 1]
+    }
+
+    /// Since when the client has been a member of the room until the end.
+    fn member_since(&self, client: usize) -> Option<u64> {
+        let own = self.memberships.iter().rfind(|(_, (changed, _))| *changed == client);
+        own.filter(|(_, (_, is_member))| *is_member).map(|(seq, _)| *seq)
+    }
+
+    /// Adds a request of a client.
+    fn add_request(&mut self, sender: usize, observation: &Observation) {
+        match observation {
+            Observation::Posted { token, recipients, is_temporary } => {
+                let message = TrackedMessage {
+                    sender,
+                    recipients: recipients.clone(),
+                    is_temporary: *is_temporary,
+                    acknowledged_seq: None,
+                    delete_requested: false,
+                    removed_at: None,
+                    expires: None,
+                    was_received: false,
+                    seqs: BTreeSet::new(),
+                    edits: Vec::new(),
+                };
+                self.messages.insert(*token, message);
+                self.versions.insert(*token, (*token, 0));
+            }
+            Observation::EditRequested { text, token } => {
+                let edits = &mut self.message_mut(*text).edits;
+                edits.push(TrackedEdit { acknowledged: None, seqs: BTreeSet::new() });
+                let version = edits.len();
+                self.versions.insert(*token, (self.versions[text].0, version));
+            }
+            _ => {}
+        }
     }
 }
 
@@ -159,6 +276,7 @@ pub(crate) fn check(history: &History) -> Report {
         check_order(client, observations, &mut report);
         check_sender_order(client, observations, &tracked, &mut report);
         check_delivery(client, observations, &tracked, &mut report);
+        check_edits(client, observations, &tracked, &mut report);
         check_removals(client, observations, &tracked, &mut report);
         check_privacy(client, observations, &tracked, &mut report);
         for _ in observations.iter().filter(|observation| **observation == Observation::NotResumed)
@@ -166,13 +284,12 @@ pub(crate) fn check(history: &History) -> Report {
             report.record(|report| &mut report.not_resumed, || format!("{client} was not resumed"));
         }
     }
-    for (token, message) in &tracked {
-        let seqs = &message.seqs;
-        if seqs.len() > 1 {
-            report.record(
-                |report| &mut report.duplicated,
-                || format!("{token} has the seqs {seqs:?}"),
-            );
+    for (token, message) in &tracked.messages {
+        for seqs in message.edits.iter().map(|edit| &edit.seqs).chain([&message.seqs]) {
+            if seqs.len() > 1 {
+                let detail = || format!("{token} or an edit of it has the seqs {seqs:?}");
+                report.record(|report| &mut report.duplicated, detail);
+            }
         }
         let is_unseen = message.acknowledged_seq.is_some() && !message.was_received;
         report.expired_unseen += usize::from(is_unseen && message.is_temporary);
@@ -180,48 +297,47 @@ pub(crate) fn check(history: &History) -> Report {
     report
 }
 
-fn track_messages(history: &History, report: &mut Report) -> BTreeMap<Token, TrackedMessage> {
-    let mut all = BTreeMap::new();
+fn track_messages(history: &History, report: &mut Report) -> Tracked {
+    let mut all = Tracked::default();
     for (sender, observations) in history.iter().enumerate() {
         for observation in observations {
-            if let Observation::Posted { token, recipients, is_temporary } = observation {
-                let message = TrackedMessage {
-                    sender,
-                    recipients: recipients.clone(),
-                    is_temporary: *is_temporary,
-                    acknowledged_seq: None,
-                    delete_requested: false,
-                    removed_at: None,
-                    expires: None,
-                    was_received: false,
-                    seqs: BTreeSet::new(),
-                };
-                all.insert(*token, message);
-            }
+            all.add_request(sender, observation);
         }
     }
-    report.posted = all.len();
+    report.posted = all.messages.len();
     for observation in history.iter().flatten() {
         match observation {
             Observation::Acknowledged { token, seq } => {
-                let message = all.get_mut(token).expect("acknowledged before it was posted");
+                let message = all.message_mut(*token);
                 report.acknowledged += usize::from(message.acknowledged_seq.is_none());
                 message.acknowledged_seq = Some(*seq);
                 message.seqs.insert(*seq);
             }
             Observation::DeleteRequested { token } => {
-                all.get_mut(token).expect("deleted before it was posted").delete_requested = true;
+                all.message_mut(*token).delete_requested = true;
             }
             Observation::DeleteAcknowledged { token, at } => {
-                let message = all.get_mut(token).expect("deleted before it was posted");
+                let message = all.message_mut(*token);
                 report.removed += usize::from(message.removed_at.is_none());
                 message.removed_at.get_or_insert(*at);
+            }
+            Observation::EditAcknowledged { token, seq, at } => {
+                let edit = all.edit_mut(*token);
+                report.edited += usize::from(edit.acknowledged.is_none());
+                edit.acknowledged.get_or_insert((*seq, *at));
+                edit.seqs.insert(*seq);
+            }
+            Observation::Edited { seq, token, .. } => {
+                all.edit_mut(*token).seqs.insert(*seq);
+            }
+            Observation::MembershipChanged { seq, client, is_member } => {
+                all.memberships.insert(*seq, (*client, *is_member));
             }
             Observation::Received(_)
             | Observation::HistoryPage { .. }
             | Observation::FullHistory { .. } => {
                 for copy in received_messages(observation) {
-                    let message = all.get_mut(&copy.token).expect("received but never posted");
+                    let message = all.message_mut(copy.token);
                     message.expires = message.expires.or(copy.expires);
                     message.was_received = true;
                     message.seqs.insert(copy.seq);
@@ -231,6 +347,8 @@ fn track_messages(history: &History, report: &mut Report) -> BTreeMap<Token, Tra
                 report.record(|report| &mut report.lost, || format!("{token} lost its author"));
             }
             Observation::Posted { .. }
+            | Observation::EditRequested { .. }
+            | Observation::JoinRequested
             | Observation::Connecting { .. }
             | Observation::NotResumed
             | Observation::Restarted { .. }
@@ -251,6 +369,11 @@ fn received_messages(observation: &Observation) -> &[ReceivedMessage] {
         | Observation::Acknowledged { .. }
         | Observation::DeleteRequested { .. }
         | Observation::DeleteAcknowledged { .. }
+        | Observation::EditRequested { .. }
+        | Observation::JoinRequested
+        | Observation::MembershipChanged { .. }
+        | Observation::EditAcknowledged { .. }
+        | Observation::Edited { .. }
         | Observation::Disowned { .. }
         | Observation::Connecting { .. }
         | Observation::NotResumed
@@ -266,6 +389,8 @@ fn check_order(client: usize, observations: &[Observation], report: &mut Report)
     for observation in observations {
         match observation {
             Observation::Received(ReceivedMessage { seq, .. })
+            | Observation::Edited { seq, .. }
+            | Observation::MembershipChanged { seq, .. }
             | Observation::Tombstone { seq, .. } => stream.push(*seq),
             _ => {
                 let seqs: Vec<u64> =
@@ -277,17 +402,21 @@ fn check_order(client: usize, observations: &[Observation], report: &mut Report)
     check_increasing(client, &stream, report);
 }
 
-/// Checks that a client's messages were stored in the order in which it posted them.
+/// Checks that a client's messages and edits were stored in the order in which it requested them.
 fn check_sender_order(
     client: usize,
     observations: &[Observation],
-    tracked: &BTreeMap<Token, TrackedMessage>,
+    tracked: &Tracked,
     report: &mut Report,
 ) {
     let seqs: Vec<u64> = observations
         .iter()
         .filter_map(|observation| match observation {
-            Observation::Posted { token, .. } => tracked[token].acknowledged_seq,
+            Observation::Posted { token, .. } => tracked.message(*token).acknowledged_seq,
+            Observation::EditRequested { token, .. } => {
+                let (message, version) = tracked.versions[token];
+                tracked.messages[&message].edits[version - 1].acknowledged.map(|(seq, _)| seq)
+            }
             _ => None,
         })
         .collect();
@@ -305,7 +434,7 @@ fn check_increasing(client: usize, seqs: &[u64], report: &mut Report) {
 fn check_delivery(
     client: usize,
     observations: &[Observation],
-    tracked: &BTreeMap<Token, TrackedMessage>,
+    tracked: &Tracked,
     report: &mut Report,
 ) {
     let mut stream: BTreeMap<Token, usize> = BTreeMap::new();
@@ -322,15 +451,24 @@ fn check_delivery(
             _ => continue,
         };
         for copy in received_messages(observation) {
-            *counts.entry(copy.token).or_default() += 1;
+            *counts.entry(tracked.versions[&copy.token].0).or_default() += 1;
         }
     }
+    let member_since = tracked.member_since(client);
+    // A stream may lack what was said before the client joined. Who has left sees nothing.
+    let may_lack_room = |message: &TrackedMessage, is_stream: bool| {
+        message.recipients == Recipients::Room
+            && member_since.is_none_or(|since| {
+                is_stream && message.acknowledged_seq.is_none_or(|seq| seq < since)
+            })
+    };
     let is_in_gap = |seq: &u64| gaps.iter().any(|gap| gap.contains(seq));
     for (name, counts, may_lack) in [("stream", &stream, true), ("log", &log, false)] {
-        for (token, message) in tracked.iter().filter(|(_, message)| message.is_visible_to(client))
-        {
+        let visible = |(_, message): &(&Token, &TrackedMessage)| message.is_visible_to(client);
+        for (token, message) in tracked.messages.iter().filter(visible) {
             match counts.get(token).copied().unwrap_or_default() {
                 0 if may_lack && message.acknowledged_seq.as_ref().is_some_and(is_in_gap) => {}
+                0 if may_lack_room(message, may_lack) => {}
                 0 if message.must_be_delivered() => report.record(
                     |report| &mut report.lost,
                     || format!("{token} of {} is not in {client}'s {name}", message.sender),
@@ -345,12 +483,57 @@ fn check_delivery(
     }
 }
 
+/// Checks that a client gets the edits of every message that it has, and no older text after an edit, in any
+/// form.
+fn check_edits(
+    client: usize,
+    observations: &[Observation],
+    tracked: &Tracked,
+    report: &mut Report,
+) {
+    let mut has: BTreeMap<Token, usize> = BTreeMap::new();
+    let mut edited = has.clone();
+    for observation in observations {
+        match observation {
+            Observation::Restarted { .. } => has.clear(),
+            Observation::Edited { text, .. } => {
+                let (message, version) = tracked.versions[text];
+                edited.insert(message, version);
+                has.entry(message).and_modify(|known| *known = version.max(*known));
+            }
+            Observation::RawTokens(tokens) => {
+                for token in tokens {
+                    let (message, version) = tracked.versions[token];
+                    if edited.get(&message).is_some_and(|shown| version < *shown) {
+                        let detail = || format!("{client} got {token} after an edit of it");
+                        report.record(|report| &mut report.resurfaced, detail);
+                    }
+                }
+            }
+            _ => {
+                for copy in received_messages(observation) {
+                    let (message, version) = tracked.versions[&copy.token];
+                    has.insert(message, version.max(has.get(&message).copied().unwrap_or(0)));
+                }
+            }
+        }
+    }
+    for (token, version) in has {
+        let message = &tracked.messages[&token];
+        let newest = message.acknowledged_version(|_| true);
+        if version < newest && message.must_be_delivered() {
+            let detail = || format!("{client} has version {version} of {token}, not {newest}");
+            report.record(|report| &mut report.lost, detail);
+        }
+    }
+}
+
 /// Checks that removed and expired messages are not served again, and that removals are reported to every
 /// client that has the message.
 fn check_removals(
     client: usize,
     observations: &[Observation],
-    tracked: &BTreeMap<Token, TrackedMessage>,
+    tracked: &Tracked,
     report: &mut Report,
 ) {
     let mut connected = Timestamp { tick: 0, wall_ms: 0 };
@@ -363,7 +546,7 @@ fn check_removals(
                 continue;
             }
             Observation::Tombstone { token, .. } => {
-                reported.extend(token);
+                reported.extend(token.map(|token| tracked.versions[&token].0));
                 continue;
             }
             Observation::Restarted { .. } => {
@@ -378,15 +561,16 @@ fn check_removals(
             _ => connected,
         };
         for copy in received_messages(observation) {
-            has.insert(copy.token);
-            if tracked[&copy.token].must_not_be_served_at(requested_at) {
+            let (message, version) = tracked.versions[&copy.token];
+            has.insert(message);
+            if tracked.messages[&message].must_not_be_served_at(requested_at, version) {
                 let detail = || format!("{client} got {} after its end", copy.token);
                 report.record(|report| &mut report.resurfaced, detail);
             }
         }
     }
     let must_be_reported = |token: &&Token| {
-        let message = &tracked[token];
+        let message = &tracked.messages[*token];
         let is_expired = |expires| ended.is_some_and(|ended| ended >= expires + REMOVAL_GRACE_MS);
         message.removed_at.is_some() || message.expires.is_some_and(is_expired)
     };
@@ -396,17 +580,49 @@ fn check_removals(
     }
 }
 
-/// Checks that direct messages appear only in the bytes of their audience.
+/// Checks that direct messages appear only in the bytes of their audience, and messages to the room only in
+/// those of clients that have asked to join it and have not left.
 fn check_privacy(
     client: usize,
     observations: &[Observation],
-    tracked: &BTreeMap<Token, TrackedMessage>,
+    tracked: &Tracked,
     report: &mut Report,
 ) {
+    let mut may_be_member = false;
     for observation in observations {
-        let Observation::RawTokens(tokens) = observation else { continue };
-        for token in tokens.iter().filter(|token| !tracked[token].is_visible_to(client)) {
-            report.record(|report| &mut report.leaked, || format!("{token} came to {client}"));
+        match observation {
+            Observation::JoinRequested => may_be_member = true,
+            Observation::MembershipChanged { client: changed, is_member, .. }
+                if *changed == client =>
+            {
+                may_be_member = *is_member;
+            }
+            Observation::RawTokens(tokens) => {
+                let leaked = tokens.iter().filter(|token| {
+                    let message = tracked.message(**token);
+                    let is_in_room = message.recipients == Recipients::Room;
+                    !message.is_visible_to(client)
+                        || is_in_room && !may_be_member && message.sender != client
+                });
+                for token in leaked {
+                    let detail = || format!("{token} came to {client}");
+                    report.record(|report| &mut report.leaked, detail);
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Checks that the server's files contain no text that was removed or edited away. `found` are the tokens in the
+/// files, after a scrub.
+pub(crate) fn check_files(history: &History, found: &BTreeSet<Token>, report: &mut Report) {
+    let tracked = track_messages(history, &mut Report::default());
+    for token in found {
+        let (message, version) = tracked.versions[token];
+        let message = &tracked.messages[&message];
+        if message.removed_at.is_some() || version < message.acknowledged_version(|_| true) {
+            report.record(|report| &mut report.not_erased, || format!("{token} is in a file"));
         }
     }
 }
@@ -434,9 +650,9 @@ mod tests {
         let ten = received(1, 10);
         let first = vec![
             Observation::Connecting { at: at(1) },
-            posted(10, None),
-            posted(11, Some(vec![])),
-            posted(12, None),
+            posted(10, Recipients::Everyone),
+            posted(11, Recipients::Users(vec![])),
+            posted(12, Recipients::Everyone),
             Observation::Received(ten),
             Observation::RawTokens(vec![10]),
             Observation::Acknowledged { token: 10, seq: 1 },
@@ -510,7 +726,8 @@ mod tests {
     #[test]
     fn temporary_message_may_expire_unseen() {
         let mut history = valid_history();
-        history[0].push(Observation::Posted { token: 13, recipients: None, is_temporary: true });
+        let recipients = Recipients::Everyone;
+        history[0].push(Observation::Posted { token: 13, recipients, is_temporary: true });
         history[0].push(Observation::Acknowledged { token: 13, seq: 5 });
         let report = check(&history);
         assert!(report.is_clean(), "{report}");
@@ -553,8 +770,11 @@ mod tests {
         let brief = ReceivedMessage { expires: Some(8), ..received(2, 13) };
         let check_at = |wall_ms, is_reported| {
             let mut history = valid_history();
-            let posted =
-                Observation::Posted { token: 13, recipients: Some(vec![1]), is_temporary: true };
+            let posted = Observation::Posted {
+                token: 13,
+                recipients: Recipients::Users(vec![1]),
+                is_temporary: true,
+            };
             history[0].push(posted);
             history[1].insert(2, Observation::Received(brief));
             if is_reported {
@@ -598,6 +818,83 @@ mod tests {
         assert_eq!(check_with(|observations| observations[5] = page(at(7))).resurfaced, 2);
     }
 
+    /// The first client edits 10 to 20 and then to 21.
+    fn edited_history() -> History {
+        let mut history = valid_history();
+        let requested = |text, token| Observation::EditRequested { text, token };
+        let edited = |seq, token, text| Observation::Edited { seq, token, text };
+        let acknowledged =
+            |token, seq, tick| Observation::EditAcknowledged { token, seq, at: at(tick) };
+        let log = Observation::FullHistory {
+            requested_at: at(9),
+            messages: vec![received(1, 21), received(2, 11)],
+        };
+        history[0].pop();
+        history[0].extend([
+            requested(10, 20),
+            requested(20, 21),
+            edited(5, 20, 20),
+            acknowledged(20, 5, 6),
+            edited(6, 21, 21),
+            acknowledged(21, 6, 7),
+            log,
+        ]);
+        history[1].pop();
+        history[1].extend([
+            edited(5, 20, 21),
+            edited(6, 21, 21),
+            Observation::RawTokens(vec![21]),
+            Observation::FullHistory { requested_at: at(9), messages: vec![received(1, 21)] },
+        ]);
+        history
+    }
+
+    fn check_edited_with(change: impl FnOnce(&mut Vec<Observation>)) -> Report {
+        let mut history = edited_history();
+        change(&mut history[1]);
+        check(&history)
+    }
+
+    #[test]
+    fn edits_are_checked() {
+        let report = check(&edited_history());
+        assert!(report.is_clean() && report.edited == 2, "{report}");
+        let mut files = Report::default();
+        check_files(&edited_history(), &[10, 11, 12, 20, 21].into(), &mut files);
+        assert_eq!(files.not_erased, 3, "10, 12 and 20 are in the files");
+        let with = |change: fn(&mut Vec<Observation>)| check_edited_with(change);
+        let old_page = |requested_at| Observation::HistoryPage {
+            requested_at,
+            messages: vec![received(1, 20)],
+        };
+        let at_page =
+            |tick| check_edited_with(|observations| observations.push(old_page(at(tick))));
+        assert_eq!((at_page(7).resurfaced, at_page(8).resurfaced), (0, 1), "an old text in a page");
+        let raw = with(|observations| observations.push(Observation::RawTokens(vec![20])));
+        assert_eq!(raw.resurfaced, 1, "an old text in any bytes after the edit");
+        let lost = with(|observations| drop(observations.splice(5.., [])));
+        assert_eq!(lost.lost, 2, "the edit is not in the stream, and there is no log: {lost}");
+        let twice = with(|observations| {
+            observations.push(Observation::Edited { seq: 7, token: 21, text: 21 });
+        });
+        assert_eq!(twice.duplicated, 1);
+        let reordered = with(|observations| observations.swap(5, 6));
+        assert_eq!(reordered.out_of_order, 1);
+    }
+
+    #[test]
+    fn edits_of_a_sender_keep_their_order() {
+        let mut history = edited_history();
+        for observation in history.iter_mut().flatten() {
+            match observation {
+                Observation::EditAcknowledged { token: 20, seq, .. } => *seq = 6,
+                Observation::EditAcknowledged { token: 21, seq, .. } => *seq = 5,
+                _ => {}
+            }
+        }
+        assert!(check(&history).out_of_order > 0);
+    }
+
     #[test]
     fn direct_message_in_foreign_bytes_is_leaked() {
         assert_eq!(
@@ -605,6 +902,53 @@ mod tests {
                 .leaked,
             1
         );
+    }
+
+    /// The first client creates the room. The second joins, and leaves again between 30 and 31.
+    fn room_history() -> History {
+        let mut history = valid_history();
+        let changed =
+            |seq, client, is_member| Observation::MembershipChanged { seq, client, is_member };
+        let posted = |token| Observation::Posted {
+            token,
+            recipients: Recipients::Room,
+            is_temporary: false,
+        };
+        let acknowledged = |token, seq| Observation::Acknowledged { token, seq };
+        let log = |messages| Observation::FullHistory { requested_at: at(9), messages };
+        let (thirty, thirty_one) = (received(7, 30), received(9, 31));
+        history[0].pop();
+        history[0].extend([changed(5, 0, true), changed(6, 1, true), posted(30), posted(31)]);
+        history[0].extend([Observation::Received(thirty), acknowledged(30, 7)]);
+        history[0].extend([changed(8, 1, false), Observation::Received(thirty_one)]);
+        history[0].push(acknowledged(31, 9));
+        history[0].push(log(vec![received(1, 10), received(2, 11), thirty, thirty_one]));
+        let log = history[1].pop().unwrap();
+        history[1].extend([Observation::JoinRequested, changed(6, 1, true)]);
+        history[1].extend([Observation::Received(thirty), Observation::RawTokens(vec![30])]);
+        history[1].extend([changed(8, 1, false), log]);
+        history
+    }
+
+    #[test]
+    fn messages_to_a_room_reach_its_members_alone() {
+        let report = check(&room_history());
+        assert!(report.is_clean(), "{report}");
+        let mut late = room_history();
+        late[1].push(Observation::RawTokens(vec![30]));
+        assert_eq!(check(&late).leaked, 1, "after the second client has left");
+        let mut early = room_history();
+        early[1].insert(1, Observation::RawTokens(vec![30]));
+        assert_eq!(check(&early).leaked, 1, "before it asked to join");
+        let mut stays = room_history();
+        for observations in &mut stays {
+            let is_leaving = |observation: &Observation| {
+                matches!(observation, Observation::MembershipChanged { seq: 8, .. })
+            };
+            observations.retain(|observation| !is_leaving(observation));
+        }
+        let report = check(&stays);
+        assert_eq!(report.lost, 3, "31 in its stream, and both in its log: {report}");
     }
 
     #[test]

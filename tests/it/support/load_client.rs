@@ -10,11 +10,12 @@
     reason = "a test fails on a panic"
 )]
 
-use std::collections::{BTreeMap, VecDeque};
-use std::io;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, OnceLock};
+use std::{fs, io};
 
 use chat::protocol::decoder::Decoder;
 use rand::rngs::StdRng;
@@ -22,11 +23,14 @@ use rand::{RngExt as _, SeedableRng as _};
 use serde_json::{Value, json};
 use tokio_rustls::rustls::ClientConfig;
 
-use super::checker::{Observation, ReceivedMessage, Timestamp, Token};
+use super::checker::{Observation, ReceivedMessage, Recipients, Timestamp, Token};
 use super::{ClientKey, TIMEOUT, TlsConnection, tls_config};
 
 /// Maximum number of unanswered requests of one client.
 const WINDOW: usize = 8;
+
+/// The room that clients join, post to and leave.
+const ROOM: &str = "#load";
 
 /// The text before each token in a message.
 pub(super) const TOKEN_PREFIX: &str = "token-";
@@ -124,8 +128,10 @@ pub(crate) struct LoadClient {
     last_seq: u64,
     pending: VecDeque<PendingRequest>,
     tokens: BTreeMap<String, Token>,
-    /// Acknowledged messages of its own that it may delete.
+    /// Acknowledged messages of its own that it may delete or edit.
     own: Vec<(String, Token)>,
+    /// Whether it is a member of the room, as far as its stream has told.
+    is_member: bool,
     page_requested_at: Option<Timestamp>,
     observations: Vec<Observation>,
 }
@@ -157,11 +163,7 @@ impl LoadConnection {
 
 impl LoadClient {
     /// Connects and registers with a first message.
-    pub(crate) fn join(
-        number: usize,
-        certificate: &std::path::Path,
-        coordinator: &LoadCoordinator,
-    ) -> Self {
+    pub(crate) fn join(number: usize, certificate: &Path, coordinator: &LoadCoordinator) -> Self {
         let mut client = Self {
             number,
             config: tls_config(certificate, Some(&ClientKey::new())),
@@ -172,6 +174,7 @@ impl LoadClient {
             pending: VecDeque::new(),
             tokens: BTreeMap::new(),
             own: Vec::new(),
+            is_member: false,
             page_requested_at: None,
             observations: Vec::new(),
         };
@@ -185,6 +188,11 @@ impl LoadClient {
             }))
             .unwrap();
         while parse_json(&connection.next().unwrap())["cid"] != "hello" {}
+        if number == 0 {
+            let create = json!({"action": "ROOM", "room": ROOM, "do": "create", "cid": "room"});
+            connection.send(&create).unwrap();
+            while parse_json(&connection.next().unwrap())["cid"] != "room" {}
+        }
         coordinator.users[number].set(client.user.clone()).unwrap();
         client
     }
@@ -222,8 +230,10 @@ impl LoadClient {
             }
             connection.send(&object).unwrap();
             let page = loop {
-                let object = parse_json(&connection.next().unwrap());
+                let bytes = connection.next().unwrap();
+                let object = parse_json(&bytes);
                 if object["action"] == "HISTORY" {
+                    self.observations.push(Observation::RawTokens(find_tokens(&bytes)));
                     break object;
                 }
             };
@@ -316,12 +326,22 @@ impl LoadClient {
             let object = json!({"action": "DELETE", "content": id, "cid": cid});
             return PendingRequest { cid, object };
         }
-        let recipients = (chance < 30).then(|| {
-            let other = self.rng.random_range(1..coordinator.users.len());
-            vec![(self.number + other) % coordinator.users.len()]
-        });
+        if chance < 18 && !self.own.is_empty() {
+            return self.edit_request(coordinator);
+        }
+        if chance < 21 && !self.pending.iter().any(|pending| pending.cid.starts_with('r')) {
+            return self.membership_request(coordinator);
+        }
+        let recipients = match chance {
+            0..40 => {
+                let other = self.rng.random_range(1..coordinator.users.len());
+                Recipients::Users(vec![(self.number + other) % coordinator.users.len()])
+            }
+            40..60 if self.is_member => Recipients::Room,
+            _ => Recipients::Everyone,
+        };
         let is_temporary = chance >= 92;
-        let (mut pending, token) = Self::post_request(coordinator, recipients.as_deref());
+        let (mut pending, token) = Self::post_request(coordinator, &recipients);
         if is_temporary {
             pending.object["action"] = json!("TEMPORARY");
             pending.object["seconds"] = json!(1);
@@ -330,16 +350,41 @@ impl LoadClient {
         pending
     }
 
+    /// Edits a message of its own, also one whose earlier edit is pending.
+    fn edit_request(&mut self, coordinator: &LoadCoordinator) -> PendingRequest {
+        let (id, text) = self.own[self.rng.random_range(0..self.own.len())].clone();
+        let token = coordinator.tokens.fetch_add(1, Ordering::SeqCst);
+        self.observations.push(Observation::EditRequested { text, token });
+        let (cid, text) = (format!("e{token}"), format!("{TOKEN_PREFIX}{token}."));
+        let object = json!({"action": "EDIT", "content": id, "text": text, "cid": cid});
+        PendingRequest { cid, object }
+    }
+
+    /// Leaves the room, or joins it.
+    fn membership_request(&mut self, coordinator: &LoadCoordinator) -> PendingRequest {
+        let change = if self.is_member {
+            "leave"
+        } else {
+            self.observations.push(Observation::JoinRequested);
+            "join"
+        };
+        let cid = format!("r{}", coordinator.tokens.fetch_add(1, Ordering::SeqCst));
+        let object = json!({"action": "ROOM", "room": ROOM, "do": change, "cid": cid});
+        PendingRequest { cid, object }
+    }
+
     fn post_request(
         coordinator: &LoadCoordinator,
-        recipients: Option<&[usize]>,
+        recipients: &Recipients,
     ) -> (PendingRequest, Token) {
         let token = coordinator.tokens.fetch_add(1, Ordering::SeqCst);
         let cid = format!("s{token}");
-        let receiver = recipients.map_or_else(
-            || vec!["all"],
-            |to| to.iter().map(|other| coordinator.users[*other].get().unwrap().as_str()).collect(),
-        );
+        let user = |other: &usize| coordinator.users[*other].get().unwrap().as_str();
+        let receiver = match recipients {
+            Recipients::Everyone => vec!["all"],
+            Recipients::Room => vec![ROOM],
+            Recipients::Users(users) => users.iter().map(user).collect(),
+        };
         let object = json!({
             "action": "MESSAGE", "receiver": receiver, "content": format!("{TOKEN_PREFIX}{token}."), "cid": cid
         });
@@ -361,10 +406,31 @@ impl LoadClient {
                 let copy = received_message(&object).expect("a token");
                 let id = object["id"].as_str().unwrap();
                 self.tokens.insert(id.to_owned(), copy.token);
-                if object["sender"] == self.user.as_str() && copy.expires.is_none() {
+                let is_own = object["sender"] == self.user.as_str();
+                // Who has left a room cannot change what was said there.
+                if is_own && copy.expires.is_none() && object["receiver"][0] != ROOM {
                     self.own.push((id.to_owned(), copy.token));
                 }
                 self.observations.push(Observation::Received(copy));
+            }
+            Some("EDIT") => {
+                let text = find_tokens(object["text"].as_str().unwrap().as_bytes())[0];
+                self.tokens.insert(object["content"].as_str().unwrap().to_owned(), text);
+                let token = object["cid"].as_str().unwrap().split_at(1).1.parse().unwrap();
+                let seq = object["seq"].as_u64().unwrap();
+                self.observations.push(Observation::Edited { seq, token, text });
+            }
+            Some("ROOM") => {
+                let is_sender = |user: &OnceLock<String>| {
+                    user.get().is_some_and(|user| object["sender"] == user.as_str())
+                };
+                let client = coordinator.users.iter().position(is_sender).unwrap();
+                let is_member = object["do"] != "leave";
+                if client == self.number {
+                    self.is_member = is_member;
+                }
+                let seq = object["seq"].as_u64().unwrap();
+                self.observations.push(Observation::MembershipChanged { seq, client, is_member });
             }
             Some("DELETE" | "OUTDATED") => {
                 let token = self.tokens.remove(object["content"].as_str().unwrap());
@@ -394,28 +460,32 @@ impl LoadClient {
     fn handle_reply(&mut self, coordinator: &LoadCoordinator, object: &Value) {
         let is_own = object["sender"].is_null() || object["sender"] == self.user.as_str();
         let Some(cid) = object["cid"].as_str().filter(|_| is_own) else { return };
-        let (is_delete, token) = match cid.split_at(1) {
-            ("s", token) => (false, token.parse().unwrap()),
-            ("d", token) => (true, token.parse().unwrap()),
-            _ => return,
-        };
+        let (kind, token) = cid.split_at(1);
+        let Ok(token) = token.parse() else { return };
         self.pending.retain(|pending| pending.cid != cid);
         if object["action"] == "ERROR" {
-            assert!(is_delete, "{object}");
-            match object["code"].as_str() {
+            match (kind, object["code"].as_str()) {
                 // The deletion was done before the connection was lost; the stream delivers it.
-                Some("unknown_message") => {}
-                // The log has lost the message, and another has its id.
-                Some("not_yours") => self.observations.push(Observation::Disowned { token }),
+                ("d", Some("unknown_message")) => {}
+                // It was not known yet that the client has left.
+                ("s" | "r", Some("not_a_member")) => {}
+                // The log has lost the message or the room, and another message may have the id.
+                ("d" | "e", Some("not_yours" | "unknown_message" | "not_editable"))
+                | ("s" | "r", Some("no_such_room")) => {
+                    self.observations.push(Observation::Disowned { token });
+                }
                 _ => panic!("{object}"),
             }
             return;
         }
-        let seq = object["seq"].as_u64().unwrap();
-        self.observations.push(if is_delete {
-            Observation::DeleteAcknowledged { token, at: coordinator.now() }
-        } else {
-            Observation::Acknowledged { token, seq }
+        if kind == "r" {
+            return;
+        }
+        let (seq, at) = (object["seq"].as_u64().unwrap(), coordinator.now());
+        self.observations.push(match kind {
+            "d" => Observation::DeleteAcknowledged { token, at },
+            "e" => Observation::EditAcknowledged { token, seq, at },
+            _ => Observation::Acknowledged { token, seq },
         });
         coordinator.change(|state| state.acknowledged += 1);
     }
@@ -432,6 +502,21 @@ fn received_message(object: &Value) -> Option<ReceivedMessage> {
         token,
         expires: object["expires"].as_i64(),
     })
+}
+
+/// All tokens in the log's files.
+pub(crate) fn tokens_in_files(folder: &Path) -> BTreeSet<Token> {
+    let mut found = BTreeSet::new();
+    for file in fs::read_dir(folder).unwrap() {
+        let path = file.unwrap().path();
+        if path.file_name().unwrap().as_encoded_bytes().starts_with(b"log.db") {
+            let bytes = fs::read(path).unwrap();
+            let text = String::from_utf8_lossy(&bytes);
+            let rests = text.split(TOKEN_PREFIX).skip(1);
+            found.extend(rests.filter_map(|rest| rest.split_once('.')?.0.parse::<Token>().ok()));
+        }
+    }
+    found
 }
 
 /// All tokens in `bytes`.

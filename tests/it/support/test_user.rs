@@ -16,6 +16,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
+use chat::client::outbox::belongs_in_outbox;
 use chat::client::{Client, ClientEvent};
 use chat::protocol::event::Event;
 use chat::protocol::id::{Cid, MessageId, Name, Seq, UserId};
@@ -27,7 +28,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use tokio::sync::mpsc::Receiver;
 
-use super::checker::{Observation, ReceivedMessage, Timestamp, Token};
+use super::checker::{Observation, ReceivedMessage, Recipients, Timestamp, Token};
 use super::load_client::{TOKEN_PREFIX, find_tokens};
 
 /// Maximum number of unanswered requests of one user.
@@ -120,7 +121,7 @@ pub(crate) struct TestUser {
     /// Requests without a reply, in the order in which they were made.
     pending: Vec<CidRequest>,
     tokens: BTreeMap<MessageId, Token>,
-    /// Acknowledged messages of its own that it may delete.
+    /// Acknowledged messages of its own that it may delete or edit.
     own: Vec<(MessageId, Token)>,
     page_requested_at: Option<Timestamp>,
     history: HistoryScan,
@@ -179,7 +180,7 @@ impl TestUser {
         self.history = HistoryScan::NotStarted;
         self.pending.retain(|(_, request)| match request {
             Request::Post(post) => !matches!(post.kind, PostKind::Temporary { .. }),
-            _ => false,
+            request => belongs_in_outbox(request),
         });
         self.pending.clone()
     }
@@ -219,7 +220,8 @@ impl TestUser {
                 self.observations.push(Observation::DeleteRequested { token });
                 Some(self.track_request(&format!("d{token}"), Request::Delete(id)))
             }
-            26..28 if self.is_connected && self.page_requested_at.is_none() => {
+            26..31 if !self.own.is_empty() => Some(self.edit()),
+            31..33 if self.is_connected && self.page_requested_at.is_none() => {
                 self.page_requested_at = Some(self.coordinator.now());
                 Some(("page".parse().unwrap(), history_before(None)))
             }
@@ -241,11 +243,20 @@ impl TestUser {
         let is_temporary = matches!(kind, PostKind::Temporary { .. });
         self.observations.push(Observation::Posted {
             token,
-            recipients: to.map(|to| vec![to]),
+            recipients: to.map_or(Recipients::Everyone, |to| Recipients::Users(vec![to])),
             is_temporary,
         });
         let request = Request::Post(Post { audience, kind, content });
         self.track_request(&format!("s{token}"), request)
+    }
+
+    /// Edits a message of its own, also one whose earlier edit is pending.
+    fn edit(&mut self) -> CidRequest {
+        let (id, text) = self.own[self.rng.random_range(0..self.own.len())];
+        let token = self.coordinator.token();
+        self.observations.push(Observation::EditRequested { text, token });
+        let content = SafeText::clean(&format!("{TOKEN_PREFIX}{token}."));
+        self.track_request(&format!("e{token}"), Request::Edit { id, content })
     }
 
     fn track_request(&mut self, cid: &str, request: Request) -> CidRequest {
@@ -286,10 +297,7 @@ impl TestUser {
             }
             ClientEvent::Disconnected { .. } => {
                 self.is_connected = false;
-                // Other requests are lost; messages and deletions are sent again.
-                self.pending.retain(|(_, request)| {
-                    matches!(request, Request::Post(_) | Request::Delete(_))
-                });
+                self.pending.retain(|(_, request)| belongs_in_outbox(request));
                 self.page_requested_at = None;
                 if !self.is_finished() {
                     self.history = HistoryScan::NotStarted;
@@ -327,6 +335,17 @@ impl TestUser {
                 let seq = self.on_tombstone(deleted.seq.0, deleted.id);
                 if self.user_id.as_ref() == Some(&deleted.author) {
                     self.on_reply(deleted.cid, seq);
+                }
+            }
+            Event::Edited(edited) => {
+                let text = find_tokens(edited.content.as_str().as_bytes())[0];
+                self.tokens.insert(edited.id, text);
+                let (seq, cid) = (edited.seq.0, edited.cid.expect("edits have a cid"));
+                self.last_seq = self.last_seq.max(seq);
+                let token = cid.as_str()[1..].parse().unwrap();
+                self.observations.push(Observation::Edited { seq, token, text });
+                if self.user_id.as_ref() == Some(&edited.author) {
+                    self.on_reply(Some(cid), seq);
                 }
             }
             Event::Expired { seq, id } => drop(self.on_tombstone(seq.0, id)),
@@ -403,10 +422,15 @@ impl TestUser {
     fn on_reply(&mut self, cid: Option<Cid>, seq: u64) {
         let Some(cid) = cid.filter(|cid| self.remove_pending(cid)) else { return };
         let token = cid.as_str()[1..].parse().unwrap();
-        if cid.as_str().starts_with('d') {
-            self.observations
-                .push(Observation::DeleteAcknowledged { token, at: self.coordinator.now() });
-            return;
+        let at = self.coordinator.now();
+        match cid.as_str().as_bytes() {
+            [b'd', ..] => {
+                return self.observations.push(Observation::DeleteAcknowledged { token, at });
+            }
+            [b'e', ..] => {
+                return self.observations.push(Observation::EditAcknowledged { token, seq, at });
+            }
+            _ => {}
         }
         self.observations.push(Observation::Acknowledged { token, seq });
         self.coordinator.users.borrow_mut()[self.number].clone_from(&self.user_id);
