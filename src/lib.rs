@@ -30,8 +30,8 @@
 //! - [`server::Server`] runs a server.
 //! - [`client::connect`] returns a handle for requests and a stream of events.
 //! - [`protocol::request::Request`] and [`protocol::event::Event`] are what crosses the wire.
-//! - [`protocol::message::can_see`] is the one rule that decides who may see a message.
-//! - [`store::Store`] and [`store::Reader`] are the log, on disk or in memory.
+//! - [`store::Viewers`] names who may see an event; the module `store::sight` is the one rule of visibility.
+//! - [`store::Store`] and [`store::Reader`] are the log.
 
 pub mod files;
 pub mod protocol;
