@@ -300,6 +300,11 @@ impl LoadClient {
         }
         self.page_requested_at = Some(coordinator.now());
         connection.send(&json!({"action": "HISTORY", "cid": "page"}))?;
+        // The first moves nothing: its reply tells where the marker is.
+        for seq in [0, self.last_seq] {
+            let read = json!({"action": "READ", "receiver": ["all"], "seq": seq, "cid": "read"});
+            connection.send(&read)?;
+        }
         loop {
             let is_finished = coordinator.state.lock().unwrap().is_finished;
             if is_finished && self.pending.is_empty() && self.page_requested_at.is_none() {
@@ -398,7 +403,7 @@ impl LoadClient {
         }
         let object = parse_json(bytes);
         self.last_seq = self.last_seq.max(match object["action"].as_str() {
-            Some("STORED") => 0,
+            Some("STORED" | "READ") => 0,
             _ => object["seq"].as_u64().unwrap_or_default(),
         });
         match object["action"].as_str() {
@@ -419,6 +424,9 @@ impl LoadClient {
                 let token = object["cid"].as_str().unwrap().split_at(1).1.parse().unwrap();
                 let seq = object["seq"].as_u64().unwrap();
                 self.observations.push(Observation::Edited { seq, token, text });
+            }
+            Some("READ") => {
+                self.observations.push(Observation::ReadMarker(object["seq"].as_u64().unwrap()));
             }
             Some("ROOM") => {
                 let is_sender = |user: &OnceLock<String>| {
