@@ -428,18 +428,7 @@ impl LoadClient {
             Some("READ") => {
                 self.observations.push(Observation::ReadMarker(object["seq"].as_u64().unwrap()));
             }
-            Some("ROOM") => {
-                let is_sender = |user: &OnceLock<String>| {
-                    user.get().is_some_and(|user| object["sender"] == user.as_str())
-                };
-                let client = coordinator.users.iter().position(is_sender).unwrap();
-                let is_member = object["do"] != "leave";
-                if client == self.number {
-                    self.is_member = is_member;
-                }
-                let seq = object["seq"].as_u64().unwrap();
-                self.observations.push(Observation::MembershipChanged { seq, client, is_member });
-            }
+            Some("ROOM") => self.receive_membership(coordinator, &object),
             Some("DELETE" | "OUTDATED") => {
                 let token = self.tokens.remove(object["content"].as_str().unwrap());
                 self.observations
@@ -464,6 +453,19 @@ impl LoadClient {
         self.handle_reply(coordinator, &object);
     }
 
+    fn receive_membership(&mut self, coordinator: &LoadCoordinator, object: &Value) {
+        let is_sender = |user: &OnceLock<String>| {
+            user.get().is_some_and(|user| object["sender"] == user.as_str())
+        };
+        let client = coordinator.users.iter().position(is_sender).unwrap();
+        let is_member = object["do"] != "leave";
+        if client == self.number {
+            self.is_member = is_member;
+        }
+        let seq = object["seq"].as_u64().unwrap();
+        self.observations.push(Observation::MembershipChanged { seq, client, is_member });
+    }
+
     /// Handles a reply to one of its requests.
     fn handle_reply(&mut self, coordinator: &LoadCoordinator, object: &Value) {
         let is_own = object["sender"].is_null() || object["sender"] == self.user.as_str();
@@ -473,10 +475,9 @@ impl LoadClient {
         self.pending.retain(|pending| pending.cid != cid);
         if object["action"] == "ERROR" {
             match (kind, object["code"].as_str()) {
-                // The deletion was done before the connection was lost; the stream delivers it.
-                ("d", Some("unknown_message")) => {}
-                // It was not known yet that the client has left.
-                ("s" | "r", Some("not_a_member")) => {}
+                // The deletion was done before the connection was lost; the stream delivers it. Or it was not
+                // known yet that the client has left.
+                ("d", Some("unknown_message")) | ("s" | "r", Some("not_a_member")) => {}
                 // The log has lost the message or the room, and another message may have the id.
                 ("d" | "e", Some("not_yours" | "unknown_message" | "not_editable"))
                 | ("s" | "r", Some("no_such_room")) => {
