@@ -80,6 +80,8 @@ pub(crate) enum Observation {
     HistoryPage { requested_at: Timestamp, messages: Vec<ReceivedMessage> },
     /// The complete history at the end of the run, oldest first.
     FullHistory { requested_at: Timestamp, messages: Vec<ReceivedMessage> },
+    /// Where the server said that the client's read marker is.
+    ReadMarker(u64),
     /// Tokens found anywhere in the received bytes.
     RawTokens(Vec<Token>),
 }
@@ -103,6 +105,8 @@ pub(crate) struct Report {
     pub(crate) duplicated: usize,
     /// Positions at which `seq` did not increase: in a stream, in a page, or among one sender's requests.
     pub(crate) out_of_order: usize,
+    /// Read markers that moved back.
+    pub(crate) moved_back: usize,
     /// Removed, expired or edited texts that were served again, and removals that were not reported.
     pub(crate) resurfaced: usize,
     /// Direct messages and messages to the room in the bytes of a client outside the audience.
@@ -117,17 +121,9 @@ pub(crate) struct Report {
 
 impl Report {
     pub(crate) fn is_clean(&self) -> bool {
-        let Self {
-            lost,
-            duplicated,
-            out_of_order,
-            resurfaced,
-            leaked,
-            not_erased,
-            not_resumed,
-            ..
-        } = self;
-        [lost, duplicated, out_of_order, resurfaced, leaked, not_erased, not_resumed]
+        let Self { lost, duplicated, out_of_order, moved_back, resurfaced, leaked, .. } = self;
+        let Self { not_erased, not_resumed, .. } = self;
+        [lost, duplicated, out_of_order, moved_back, resurfaced, leaked, not_erased, not_resumed]
             .iter()
             .all(|count| **count == 0)
     }
@@ -144,11 +140,11 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { posted, acknowledged, removed, edited, expired_unseen, lost, .. } = self;
         let Self { duplicated, out_of_order, resurfaced, leaked, .. } = self;
-        let Self { not_erased, not_resumed, details, .. } = self;
+        let Self { moved_back, not_erased, not_resumed, details, .. } = self;
         write!(
             f,
             "{posted} posted, {acknowledged} acknowledged, {removed} removed, {edited} edited, {expired_unseen} \
-             expired unseen; {lost} lost, {duplicated} duplicated, {out_of_order} out of order, \
+             expired unseen; {lost} lost, {duplicated} duplicated, {out_of_order} out of order, {moved_back} moved back, \
              {resurfaced} resurfaced, {leaked} leaked, {not_erased} not erased, {not_resumed} not resumed"
         )?;
         details.iter().try_for_each(|detail| write!(f, "\n  {detail}"))
@@ -276,6 +272,7 @@ pub(crate) fn check(history: &History) -> Report {
         check_order(client, observations, &mut report);
         check_sender_order(client, observations, &tracked, &mut report);
         check_delivery(client, observations, &tracked, &mut report);
+        check_marker(client, observations, &mut report);
         check_edits(client, observations, &tracked, &mut report);
         check_removals(client, observations, &tracked, &mut report);
         check_privacy(client, observations, &tracked, &mut report);
@@ -353,6 +350,7 @@ fn track_messages(history: &History, report: &mut Report) -> Tracked {
             | Observation::NotResumed
             | Observation::Restarted { .. }
             | Observation::Tombstone { .. }
+            | Observation::ReadMarker(_)
             | Observation::RawTokens(_) => {}
         }
     }
@@ -379,6 +377,7 @@ fn received_messages(observation: &Observation) -> &[ReceivedMessage] {
         | Observation::NotResumed
         | Observation::Restarted { .. }
         | Observation::Tombstone { .. }
+        | Observation::ReadMarker(_)
         | Observation::RawTokens(_) => &[],
     }
 }
@@ -402,7 +401,8 @@ fn check_order(client: usize, observations: &[Observation], report: &mut Report)
     check_increasing(client, &stream, report);
 }
 
-/// Checks that a client's messages and edits were stored in the order in which it requested them.
+/// Checks that a client's messages and edits were stored in the order in which it requested them. A message to the
+/// room is no part of it: it may have been refused, and be accepted when it is sent again after the client has joined.
 fn check_sender_order(
     client: usize,
     observations: &[Observation],
@@ -412,6 +412,7 @@ fn check_sender_order(
     let seqs: Vec<u64> = observations
         .iter()
         .filter_map(|observation| match observation {
+            Observation::Posted { recipients: Recipients::Room, .. } => None,
             Observation::Posted { token, .. } => tracked.message(*token).acknowledged_seq,
             Observation::EditRequested { token, .. } => {
                 let (message, version) = tracked.versions[token];
@@ -480,6 +481,19 @@ fn check_delivery(
                 ),
             }
         }
+    }
+}
+
+/// Checks that the read marker of a client never moves back.
+fn check_marker(client: usize, observations: &[Observation], report: &mut Report) {
+    let mut last = 0;
+    for observation in observations {
+        let Observation::ReadMarker(seq) = observation else { continue };
+        if *seq < last {
+            let detail = || format!("{client}'s read marker is at {seq}, and was at {last}");
+            report.record(|report| &mut report.moved_back, detail);
+        }
+        last = *seq;
     }
 }
 
@@ -949,6 +963,15 @@ mod tests {
         }
         let report = check(&stays);
         assert_eq!(report.lost, 3, "31 in its stream, and both in its log: {report}");
+    }
+
+    #[test]
+    fn read_marker_that_moves_back_is_counted() {
+        let markers = |seqs: &[u64]| {
+            let seen: Vec<_> = seqs.iter().map(|seq| Observation::ReadMarker(*seq)).collect();
+            check_with(|observations| observations.extend(seen)).moved_back
+        };
+        assert_eq!((markers(&[1, 1, 4]), markers(&[1, 4, 3])), (0, 1));
     }
 
     #[test]

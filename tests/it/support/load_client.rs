@@ -300,6 +300,11 @@ impl LoadClient {
         }
         self.page_requested_at = Some(coordinator.now());
         connection.send(&json!({"action": "HISTORY", "cid": "page"}))?;
+        // The first moves nothing: its reply tells where the marker is.
+        for seq in [0, self.last_seq] {
+            let read = json!({"action": "READ", "receiver": ["all"], "seq": seq, "cid": "read"});
+            connection.send(&read)?;
+        }
         loop {
             let is_finished = coordinator.state.lock().unwrap().is_finished;
             if is_finished && self.pending.is_empty() && self.page_requested_at.is_none() {
@@ -398,7 +403,7 @@ impl LoadClient {
         }
         let object = parse_json(bytes);
         self.last_seq = self.last_seq.max(match object["action"].as_str() {
-            Some("STORED") => 0,
+            Some("STORED" | "READ") => 0,
             _ => object["seq"].as_u64().unwrap_or_default(),
         });
         match object["action"].as_str() {
@@ -420,18 +425,10 @@ impl LoadClient {
                 let seq = object["seq"].as_u64().unwrap();
                 self.observations.push(Observation::Edited { seq, token, text });
             }
-            Some("ROOM") => {
-                let is_sender = |user: &OnceLock<String>| {
-                    user.get().is_some_and(|user| object["sender"] == user.as_str())
-                };
-                let client = coordinator.users.iter().position(is_sender).unwrap();
-                let is_member = object["do"] != "leave";
-                if client == self.number {
-                    self.is_member = is_member;
-                }
-                let seq = object["seq"].as_u64().unwrap();
-                self.observations.push(Observation::MembershipChanged { seq, client, is_member });
+            Some("READ") => {
+                self.observations.push(Observation::ReadMarker(object["seq"].as_u64().unwrap()));
             }
+            Some("ROOM") => self.receive_membership(coordinator, &object),
             Some("DELETE" | "OUTDATED") => {
                 let token = self.tokens.remove(object["content"].as_str().unwrap());
                 self.observations
@@ -456,6 +453,19 @@ impl LoadClient {
         self.handle_reply(coordinator, &object);
     }
 
+    fn receive_membership(&mut self, coordinator: &LoadCoordinator, object: &Value) {
+        let is_sender = |user: &OnceLock<String>| {
+            user.get().is_some_and(|user| object["sender"] == user.as_str())
+        };
+        let client = coordinator.users.iter().position(is_sender).unwrap();
+        let is_member = object["do"] != "leave";
+        if client == self.number {
+            self.is_member = is_member;
+        }
+        let seq = object["seq"].as_u64().unwrap();
+        self.observations.push(Observation::MembershipChanged { seq, client, is_member });
+    }
+
     /// Handles a reply to one of its requests.
     fn handle_reply(&mut self, coordinator: &LoadCoordinator, object: &Value) {
         let is_own = object["sender"].is_null() || object["sender"] == self.user.as_str();
@@ -465,10 +475,9 @@ impl LoadClient {
         self.pending.retain(|pending| pending.cid != cid);
         if object["action"] == "ERROR" {
             match (kind, object["code"].as_str()) {
-                // The deletion was done before the connection was lost; the stream delivers it.
-                ("d", Some("unknown_message")) => {}
-                // It was not known yet that the client has left.
-                ("s" | "r", Some("not_a_member")) => {}
+                // The deletion was done before the connection was lost; the stream delivers it. Or it was not
+                // known yet that the client has left.
+                ("d", Some("unknown_message")) | ("s" | "r", Some("not_a_member")) => {}
                 // The log has lost the message or the room, and another message may have the id.
                 ("d" | "e", Some("not_yours" | "unknown_message" | "not_editable"))
                 | ("s" | "r", Some("no_such_room")) => {
