@@ -27,7 +27,7 @@ pub(super) struct Fanout {
     by_user: HashMap<UserId, Vec<SessionId>>,
     /// The sessions of the last list of viewers, until a session comes or goes: a room keeps its list, and its
     /// members are not looked up again for each message.
-    last_viewers: Option<(Arc<[UserId]>, Arc<[SessionId]>)>,
+    last_viewers: Option<ViewerSessions>,
     n_originals: usize,
     tail: Arc<Tail>,
     /// The last log event that was queued or gathered.
@@ -38,6 +38,9 @@ pub(super) struct Fanout {
     /// the same list.
     user_list: Option<(Arc<[UserId]>, Bytes)>,
 }
+
+/// A list of viewers, and their sessions.
+type ViewerSessions = (Arc<[UserId]>, Arc<[SessionId]>);
 
 /// Gathered log events for the same sessions.
 #[derive(Debug, Default)]
