@@ -25,6 +25,9 @@ pub(super) struct Fanout {
     subscribers: BTreeMap<SessionId, Subscriber>,
     /// The sessions that are logged in.
     by_user: HashMap<UserId, Vec<SessionId>>,
+    /// The sessions of the last list of viewers, until a session comes or goes: a room keeps its list, and its
+    /// members are not looked up again for each message.
+    last_viewers: Option<ViewerSessions>,
     n_originals: usize,
     tail: Arc<Tail>,
     /// The last log event that was queued or gathered.
@@ -35,6 +38,9 @@ pub(super) struct Fanout {
     /// the same list.
     user_list: Option<(Arc<[UserId]>, Bytes)>,
 }
+
+/// A list of viewers, and their sessions.
+type ViewerSessions = (Arc<[UserId]>, Arc<[SessionId]>);
 
 /// Gathered log events for the same sessions.
 #[derive(Debug, Default)]
@@ -100,6 +106,7 @@ impl Fanout {
         Self {
             subscribers: BTreeMap::new(),
             by_user: HashMap::new(),
+            last_viewers: None,
             n_originals: 0,
             tail,
             head,
@@ -122,6 +129,7 @@ impl Fanout {
         let Some(subscriber) = self.subscribers.get_mut(&session) else { return };
         subscriber.user = Some(viewer.clone());
         self.by_user.entry(viewer.clone()).or_default().push(session);
+        self.last_viewers = None;
         subscriber.queue.subscribe(viewer, after.unwrap_or(self.head), after.is_some());
     }
 
@@ -148,8 +156,7 @@ impl Fanout {
             SessionSet::One(session) => self.send(&[session], event),
             SessionSet::Own { user, requester } => self.send_setting(&user, requester, event),
             SessionSet::Users(users) | SessionSet::Members(users) => {
-                let sessions: Vec<SessionId> =
-                    users.iter().flat_map(|user| self.sessions_of(user)).copied().collect();
+                let sessions = self.sessions_of_all(&users);
                 self.send(&sessions, event);
             }
             SessionSet::All => {
@@ -166,6 +173,18 @@ impl Fanout {
         self.by_user.get(user).map_or(&[], Vec::as_slice)
     }
 
+    fn sessions_of_all(&mut self, viewers: &Arc<[UserId]>) -> Arc<[SessionId]> {
+        if let Some((last, sessions)) = &self.last_viewers
+            && Arc::ptr_eq(last, viewers)
+        {
+            return Arc::clone(sessions);
+        }
+        let sessions: Arc<[SessionId]> =
+            viewers.iter().flat_map(|user| self.sessions_of(user)).copied().collect();
+        self.last_viewers = Some((Arc::clone(viewers), Arc::clone(&sessions)));
+        sessions
+    }
+
     /// Forgets the events up to the log's horizon, which may contain messages that the log has no longer.
     pub(super) fn forget_through(&mut self, horizon: Seq) {
         self.flush();
@@ -175,6 +194,7 @@ impl Fanout {
     /// Closes a session after everything that was sent to it.
     pub(super) fn close(&mut self, session: SessionId) {
         self.flush();
+        self.last_viewers = None;
         if let Some(subscriber) = self.subscribers.remove(&session) {
             self.n_originals -= usize::from(subscriber.dialect == Dialect::Original);
             if let Some(user) = &subscriber.user
@@ -211,13 +231,11 @@ impl Fanout {
             self.backlog = backlog;
             return;
         };
-        let sessions = viewers.iter().filter_map(|user| self.by_user.get(user)).flatten();
-        let mut n_sessions = 0;
-        for subscriber in sessions.filter_map(|session| self.subscribers.get(session)) {
-            n_sessions += 1;
+        let sessions = self.sessions_of_all(viewers);
+        for subscriber in sessions.iter().filter_map(|session| self.subscribers.get(session)) {
             backlog.count(subscriber, piece.push_to(subscriber));
         }
-        if n_sessions * 2 > self.subscribers.len() {
+        if sessions.len() * 2 > self.subscribers.len() {
             self.backlog = backlog;
         }
     }

@@ -199,13 +199,12 @@ impl Model {
             None if is_extended => harness.join(self.n_joined, "Bob", Dialect::Extended),
             None => harness.join(self.n_joined, "Bob", Dialect::Original),
         };
-        match key.and_then(|key| self.by_key.get(&key)) {
-            Some(known) => prop_assert_eq!(known, &user, "an ID belongs to its key"),
-            None => {
-                prop_assert!(!self.all_users.contains(&user), "an ID was issued twice");
-                self.all_users.push(user.clone());
-                self.by_key.extend(key.map(|key| (key, user.clone())));
-            }
+        if let Some(known) = key.and_then(|key| self.by_key.get(&key)) {
+            prop_assert_eq!(known, &user, "an ID belongs to its key");
+        } else {
+            prop_assert!(!self.all_users.contains(&user), "an ID was issued twice");
+            self.all_users.push(user.clone());
+            self.by_key.extend(key.map(|key| (key, user.clone())));
         }
         self.online.insert(self.n_joined, user);
         Ok(())
@@ -294,9 +293,9 @@ impl Model {
     fn check(
         &mut self,
         harness: &mut HubHarness,
-        requested: Option<&Requested>,
+        request: Option<&Requested>,
     ) -> Result<(), TestCaseError> {
-        let requester = requested.map(|requested| requested.session);
+        let requester = request.map(|request| request.session);
         let mut answers = 0;
         let mut events: Vec<(Event, BTreeSet<u64>)> = Vec::new();
         for (session, event) in harness.take_sent() {
@@ -329,7 +328,7 @@ impl Model {
             usize::from(requester.is_some()),
             "exactly one answer to a request"
         );
-        if let Some(succeeds) = requested.and_then(|requested| requested.succeeds) {
+        if let Some(succeeds) = request.and_then(|request| request.succeeds) {
             prop_assert_eq!(succeeded, succeeds, "members alone may");
         }
         self.expire(harness)

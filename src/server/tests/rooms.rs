@@ -92,6 +92,25 @@ async fn members_alone_get_what_happens_in_a_room() {
     assert_eq!(refused["code"], "not_a_member");
 }
 
+/// The fan-out remembers the sessions of a room's members.
+#[tokio::test(start_paused = true)]
+async fn sessions_of_a_member_come_and_go() {
+    let mut harness = ServerHarness::start();
+    let mut ann = join_with_key(&mut harness, "Ann").await;
+    ask(&mut ann, room("#ops", "create")).await;
+    say(&mut ann, "#ops", "on one device").await;
+    let mut other = join_with_key(&mut harness, "Ann").await;
+    receive(&mut other).await;
+    let message = say(&mut ann, "#ops", "on two devices").await;
+    assert_eq!(other.wait_for("action", "MESSAGE").await["id"], message["id"]);
+    drop(other);
+    say(&mut ann, "#ops", "on one device again").await;
+    let mut third = join_with_key(&mut harness, "Ann").await;
+    receive(&mut third).await;
+    let message = say(&mut ann, "#ops", "on two devices again").await;
+    assert_eq!(third.wait_for("action", "MESSAGE").await["id"], message["id"]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn original_client_of_a_member_gets_nothing_of_a_room() {
     let mut harness = ServerHarness::start();
