@@ -82,25 +82,17 @@ posts() {
     press "$1" Enter
 }
 
-# select_latest USER: selects the latest message, and waits for the hint in the status line.
-select_latest() {
+# act_on_latest USER LETTER: runs a command of the latest message's menu.
+act_on_latest() {
     press "$1" Up
-    sees "$1" "d delete"
+    sees "$1" "Enter menu"
+    press "$1" Enter
+    sees "$1" "Enter choose"
+    press "$1" "$2"
 }
 
 # id_of USER: prints the user's whole ID, as shown on the screen.
 id_of() { screen "$1" | grep -oE "$1_[0-9]{4,}" | head -n 1; }
-
-# click USER TEXT: left-clicks the first cell of the first occurrence of the text.
-click() {
-    local row column line
-    row=$(screen "$1" | grep -nF -m 1 -- "$2" | cut -d: -f1)
-    line=$(screen "$1" | sed -n "${row}p")
-    column=${line%%"$2"*}
-    column=$((${#column} + 1))
-    press "$1" -l -- $'\e'"[<0;$column;${row}M"
-    press "$1" -l -- $'\e'"[<0;$column;${row}m"
-}
 
 mkdir -p "$work"/{Alice,Bob,Kim}
 : >"$work/ready"
@@ -115,37 +107,48 @@ join Alice
 kim=$(id_of Kim)
 sees Bob Alice_
 
-# The conversation. With a message selected, r replies to it; d and y delete it.
-posts Alice "Good morning! 2.4 has been out since nine, the logs look clean."
+# A room with a reply, a mention, an edit, a reaction and a deletion; a direct message; unread messages elsewhere.
+posts Kim ".room #random anything goes"
+sees Kim "created #random"
+posts Alice ".room #ops release 2.4 and on-call"
+sees Alice "created #ops"
+posts Alice ".add @Bob @$kim"
+sees Bob "#ops"
+posts Bob ".to #ops"
+sees Bob "To: #ops"
+posts Kim ".to #ops"
+sees Kim "To: #ops"
+posts Alice "2.4 has been out since nine, the logs look clean."
 sees Bob "look clean"
-select_latest Bob
-press Bob r
+act_on_latest Bob r
 posts Bob "Great, I will watch the p99 for an hour."
 sees Alice "for an hour"
 posts Kim "Lunch at twelve? 王's has the good 🍜 today."
 sees Alice "Lunch at"
-posts Bob "I am not comming"
-sees Alice "not comming"
-select_latest Bob
-press Bob d
-sees Bob "Delete this message?"
-press Bob y
-misses Alice "not comming"
-posts Bob "Count me in."
-sees Alice "Count me in"
-posts Kim ".temp 600 The door code is 4711 until ten past."
-sees Alice "4711"
-posts Alice "@$kim the new key is in the vault, ask me for the path"
-sees Kim "in the vault"
-posts Kim "@$(id_of Alice) thanks, can you rotate the old one too?"
-sees Alice "rotate the old"
-click Alice "$kim"
+posts Bob "can you look at shard 8, @Alice?"
+sees Alice "shard 8"
+act_on_latest Bob e
+press Bob C-u
+posts Bob "can you look at shard 7, @Alice?"
+sees Alice "shard 7"
+posts Alice "On it."
+sees Kim "On it."
+act_on_latest Kim +
+sees Kim "React"
+press Kim Enter
+sees Alice "👍 1"
+posts Kim "@$(id_of Alice) can you rotate the old key, too?"
+sees Alice "@ $kim"
+posts Bob ".to everyone"
+sees Bob "To: everyone"
+posts Bob "The coffee machine is back."
+sees Alice "2 unread"
 press Alice -l "of course, this afternoon"
 sees Alice "this afternoon"
 
 tmux_here capture-pane -p -e -t Alice >"$work/screen"
 assets/ansi_to_svg.py --columns "$columns" \
-    --title "chat: online users on the left, the conversation in bubbles on the right" \
+    --title "chat: conversations and people on the left, a room in bubbles on the right" \
     <"$work/screen" >"$work/picture.svg"
 mv "$work/picture.svg" "$picture"
 echo "wrote $picture"
