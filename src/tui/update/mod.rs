@@ -206,12 +206,7 @@ fn on_posted(model: &mut Model, conversation: &Audience, index: EntryIndex, ring
     if conversation != model.chat.open_audience() {
         if rings {
             let sender = display_name(&message.sender, message.guest);
-            let is_from_one = conversation.direct().is_some_and(|users| users.len() == 1);
-            model.show_notice(if is_from_one {
-                format!("new direct message from {sender}")
-            } else {
-                format!("new message from {sender} in {}", name(conversation))
-            });
+            model.show_notice(format!("new message from {sender} in {}", name(conversation)));
         }
     } else if !is_own {
         let is_visible = model.viewport == Viewport::Live && posted_in.shows_latest();
