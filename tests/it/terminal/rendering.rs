@@ -112,7 +112,7 @@ fn fill_screen(server: &TestServer, no_color: &str) -> PtyProgram {
     ann.wait_for("new message from");
     ann.submit(".temp 600 for a while");
     ann.wait_for("expires in 10 min");
-    ann.click(&format!("[ ] {}", bob.id()));
+    ann.submit(&format!(".to @{}", bob.id()));
     ann.wait_for("│ in private");
     ann.wait_for("private: only Bob sees this");
     ann.submit(".delete 1");
