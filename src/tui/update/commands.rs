@@ -30,7 +30,7 @@ pub(super) fn execute(
 ) -> Vec<UiEffect> {
     match command {
         UiCommand::Send => return send(model, now),
-        UiCommand::NewLine => model.composer.input.insert_newline(),
+        UiCommand::NewLine => drop(model.composer.input.insert("\n")),
         UiCommand::Complete => complete(model),
         UiCommand::Help => model.overlays.push(Overlay::Help { top: 0 }),
         UiCommand::Search => open_search(model, now, ""),
