@@ -9,6 +9,8 @@ pub mod completion;
 pub mod composer;
 pub mod conversation;
 pub mod editor;
+pub mod event;
+pub mod item;
 pub mod key;
 pub mod layout;
 pub mod model;
@@ -17,8 +19,10 @@ pub mod run;
 pub mod sidebar;
 pub mod terminal;
 pub mod theme;
+pub mod to_line;
 pub mod update;
 pub mod view;
+pub mod viewport;
 pub mod wrap;
 
 #[cfg(test)]
