@@ -75,14 +75,9 @@ impl Composer {
     }
 
     /// Clears the text so that undo restores it.
-    pub fn clear_undoably(&mut self) {
+    pub fn clear(&mut self) {
         self.completion = None;
         self.input.clear();
-    }
-
-    /// Clears the text.
-    pub fn clear(&mut self) {
-        self.set_text("");
     }
 
     /// Replaces the text, with the cursor at its end.
