@@ -8,10 +8,12 @@ use unicode_width::UnicodeWidthStr;
 use chrono::{DateTime, FixedOffset, TimeDelta};
 
 use super::conversation::{Items, LayoutPass, VisibleItems};
-use super::model::{Focus, ItemId, Model, Viewport};
+use super::item::ItemId;
+use super::model::{Focus, Model};
 use super::overlay::{self, Overlay};
 use super::sidebar::{SidebarItem, conversations, people};
-use super::view::composer::to_line;
+use super::to_line::{Chip, to_line};
+use super::viewport::Viewport;
 use crate::protocol::id::{MessageId, UserId};
 use crate::protocol::message::Audience;
 
@@ -101,15 +103,6 @@ pub struct SidebarRow {
     pub area: Rect,
     /// When something else was in this place.
     pub moved_at: Option<DateTime<FixedOffset>>,
-}
-
-/// A clickable part of the `To:` line.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Chip {
-    /// A recipient. A click removes it.
-    Person(UserId),
-    /// The expiry of the message. A click removes it.
-    Expiry,
 }
 
 /// What is under the pointer.

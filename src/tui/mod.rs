@@ -8,6 +8,8 @@ pub mod command;
 pub mod completion;
 pub mod composer;
 pub mod conversation;
+pub mod event;
+pub mod item;
 pub mod key;
 pub mod layout;
 pub mod model;
@@ -16,8 +18,10 @@ pub mod run;
 pub mod sidebar;
 pub mod terminal;
 pub mod theme;
+pub mod to_line;
 pub mod update;
 pub mod view;
+pub mod viewport;
 pub mod wrap;
 
 #[cfg(test)]

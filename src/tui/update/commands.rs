@@ -15,9 +15,11 @@ use crate::client::state::search::SearchHit;
 use crate::protocol::message::Audience;
 use crate::tui::command::UiCommand;
 use crate::tui::conversation::{Items, duration};
-use crate::tui::model::{Focus, Model, UiEffect, Viewport};
+use crate::tui::event::UiEffect;
+use crate::tui::model::{Focus, Model};
 use crate::tui::overlay::search::SearchOverlay;
 use crate::tui::overlay::{Overlay, help};
+use crate::tui::viewport::Viewport;
 
 /// Within this time, a second Ctrl-C quits.
 const QUIT_WINDOW: TimeDelta = TimeDelta::seconds(1);

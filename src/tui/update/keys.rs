@@ -9,8 +9,9 @@ use super::messages::scroll_to_latest;
 use super::sidebar::{focus_people, open_nth};
 use crate::tui::command::{Scope, UiCommand, lookup};
 use crate::tui::completion::{Completion, propose};
+use crate::tui::event::UiEffect;
 use crate::tui::key::Chord;
-use crate::tui::model::{Focus, Model, UiEffect};
+use crate::tui::model::{Focus, Model};
 use crate::tui::overlay::Overlay;
 
 /// Handles a key press.
@@ -19,7 +20,7 @@ pub(super) fn on_key(
     now: DateTime<FixedOffset>,
     key: KeyEvent,
 ) -> Vec<UiEffect> {
-    let scope = scope(model);
+    let scope = model.scope();
     let chord = Chord::from_event(key);
     let command = lookup(&[scope], chord).or_else(|| anywhere(model, chord));
     if command != Some(UiCommand::ClearOrQuit) {
@@ -40,17 +41,6 @@ pub(super) fn on_key(
             type_into_focus(model, now, key);
             Vec::new()
         }
-    }
-}
-
-/// The scope whose key bindings apply now.
-pub(crate) fn scope(model: &Model) -> Scope {
-    match (model.overlays.last(), &model.focus) {
-        (Some(overlay), _) => overlay.scope(),
-        (None, Focus::Typing) => Scope::Typing,
-        (None, Focus::Picked(_)) => Scope::Picked,
-        (None, Focus::Conversations(_)) => Scope::Conversations,
-        (None, Focus::People(_)) => Scope::People,
     }
 }
 

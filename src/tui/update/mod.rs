@@ -13,15 +13,17 @@ mod send;
 mod sidebar;
 
 pub(super) use history::can_request_history;
-pub(super) use keys::scope;
 
 use chrono::{DateTime, FixedOffset};
 use crossterm::event::{Event, KeyEventKind};
 use ratatui::layout::Size;
 
 use super::bubble::display_name;
-use super::model::{Focus, ItemId, Model, UiEffect, UiEvent, Viewport};
+use super::event::{UiEffect, UiEvent};
+use super::item::ItemId;
+use super::model::{Focus, Model};
 use super::overlay::Overlay;
+use super::viewport::Viewport;
 use crate::client;
 use crate::client::state::history::HistoryRequest;
 use crate::client::state::timeline::{EntryIndex, TimelineEntry};

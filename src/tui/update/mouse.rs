@@ -9,9 +9,12 @@ use super::commands::{choose_row, scroll};
 use super::messages::{jump_back, jump_to, open_menu, pick, scroll_to_latest};
 use super::rooms::browse_rooms;
 use super::sidebar::{open_conversation, open_direct, toggle_person};
-use crate::tui::layout::{Chip, Target};
-use crate::tui::model::{Focus, ItemId, Model, UiEffect};
+use crate::tui::event::UiEffect;
+use crate::tui::item::ItemId;
+use crate::tui::layout::Target;
+use crate::tui::model::{Focus, Model};
 use crate::tui::overlay::Overlay;
+use crate::tui::to_line::Chip;
 
 /// Rows that one step of the wheel scrolls.
 const WHEEL_ROWS: i64 = 3;

@@ -1,6 +1,6 @@
 //! Drawing: renders the model into the terminal's buffer, as laid out by `layout`. Never changes the model.
 
-pub mod composer;
+mod composer;
 mod sidebar;
 mod status;
 
