@@ -30,4 +30,4 @@ mod tests;
 
 pub use self::model::UiOptions;
 pub use self::run::{QuitReason, UiError, run};
-pub use self::theme::Theme;
+pub use self::theme::{ColourDepth, Theme, ThemeChoice};

@@ -34,6 +34,7 @@ pub fn view(model: &Model, now: DateTime<FixedOffset>, frame: &mut Frame<'_>) {
     if let (Some(overlay), Some(area)) = (model.overlays.last(), layout.overlay) {
         cursor = draw_overlay(model, overlay, area, now, frame);
     }
+    model.theme.paint(frame.buffer_mut());
     if let Some(cursor) = cursor.filter(|cursor| frame.area().contains(*cursor)) {
         frame.set_cursor_position(cursor);
     }

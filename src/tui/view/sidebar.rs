@@ -29,7 +29,7 @@ struct Row {
 pub(super) fn draw(model: &Model, sidebar: &SidebarLayout, now: Millis, buffer: &mut Buffer) {
     let theme = model.theme;
     Clear.render(sidebar.area, buffer);
-    Block::new().borders(Borders::RIGHT).border_style(theme.dim()).render(sidebar.area, buffer);
+    Block::new().borders(Borders::RIGHT).border_style(theme.frame()).render(sidebar.area, buffer);
     let has_focus = matches!(model.focus, Focus::Conversations(_));
     draw_title(model, " Conversations", "F3", has_focus, sidebar.conversations, buffer);
     let title = people_title(model);
