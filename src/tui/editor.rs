@@ -201,7 +201,8 @@ impl Editor {
         let mut excerpt = Self::containing(self.lines().iter().map(visible).collect()).area;
         excerpt.move_cursor(CursorMove::Bottom);
         excerpt.move_cursor(CursorMove::End);
-        let area = Rect { width: u16::try_from(width).unwrap_or(u16::MAX), height: 1, ..Rect::ZERO };
+        let area =
+            Rect { width: u16::try_from(width).unwrap_or(u16::MAX), height: 1, ..Rect::ZERO };
         (&excerpt).render(area, &mut Buffer::empty(area));
         u16::try_from(excerpt.screen_cursor().row + 1).map_or(most, |height| height.min(most))
     }

@@ -34,8 +34,12 @@ pub struct EmojiPicker {
 impl EmojiPicker {
     /// Opens the picker.
     pub fn new(message: MessageId) -> Self {
-        let mut picker =
-            Self { message, input: Editor::default(), found: Vec::new(), list: Selection::default() };
+        let mut picker = Self {
+            message,
+            input: Editor::default(),
+            found: Vec::new(),
+            list: Selection::default(),
+        };
         picker.search();
         picker
     }
