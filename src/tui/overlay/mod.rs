@@ -12,7 +12,6 @@ pub mod thread;
 use chrono::{DateTime, FixedOffset};
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
-use tui_textarea::TextArea;
 
 use self::emoji::EmojiPicker;
 use self::menu::MessageMenu;
@@ -20,6 +19,7 @@ use self::rooms::RoomsOverlay;
 use self::search::SearchOverlay;
 use self::thread::ThreadOverlay;
 use super::command::Scope;
+use super::editor::Editor;
 use super::item::ItemId;
 use super::list::{ListLayout, Selection};
 use super::theme::Theme;
@@ -136,7 +136,7 @@ impl Overlay {
     }
 
     /// The input, if it has one.
-    pub fn input(&self) -> Option<&TextArea<'static>> {
+    pub fn input(&self) -> Option<&Editor> {
         match self {
             Self::Search(search) => Some(search.input()),
             Self::Emoji(picker) => Some(picker.input()),
@@ -150,7 +150,7 @@ impl Overlay {
         &mut self,
         chat: &Session,
         now: DateTime<FixedOffset>,
-        edit: impl FnOnce(&mut TextArea<'static>) -> bool,
+        edit: impl FnOnce(&mut Editor) -> bool,
     ) {
         match self {
             Self::Search(search) => search.edit(chat, now, edit),

@@ -2,7 +2,6 @@
 
 use chrono::{DateTime, FixedOffset};
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
-use tui_textarea::{Input, TextArea};
 
 use super::commands::{execute, scroll_to_oldest};
 use super::jump::scroll_to_latest;
@@ -72,7 +71,7 @@ fn is_available(model: &Model, command: UiCommand) -> bool {
 fn type_into_focus(model: &mut Model, now: DateTime<FixedOffset>, key: KeyEvent) {
     if let Some(overlay) = model.overlays.top_mut() {
         if key.code != KeyCode::Enter {
-            overlay.edit(&model.chat, now, |input| edit_text(input, key));
+            overlay.edit(&model.chat, now, |input| input.on_key(key));
         }
         return;
     }
@@ -85,11 +84,11 @@ fn type_into_focus(model: &mut Model, now: DateTime<FixedOffset>, key: KeyEvent)
         }
         Focus::Typing => {
             model.composer.completion = None;
-            edit_text(&mut model.composer.input, key);
+            model.composer.input.on_key(key);
         }
         Focus::Picked(_) if is_text(key) => {
             model.focus = Focus::Typing;
-            edit_text(&mut model.composer.input, key);
+            model.composer.input.on_key(key);
         }
         Focus::Picked(_) | Focus::Conversations(_) | Focus::People(_) => {}
     }
@@ -99,16 +98,4 @@ fn type_into_focus(model: &mut Model, now: DateTime<FixedOffset>, key: KeyEvent)
 fn is_text(key: KeyEvent) -> bool {
     let is_chord = key.modifiers.intersects(KeyModifiers::CONTROL | KeyModifiers::ALT);
     matches!(key.code, KeyCode::Char(_)) && !is_chord
-}
-
-/// Edits a text, with the line editing keys of a shell. Returns whether the text changed.
-fn edit_text(text: &mut TextArea<'static>, key: KeyEvent) -> bool {
-    let control = key.modifiers.contains(KeyModifiers::CONTROL);
-    match key.code {
-        KeyCode::Char('u') if control => text.delete_line_by_head(),
-        KeyCode::Char('z') if control => text.undo(),
-        // The input box would insert the letter of an unknown Ctrl chord.
-        KeyCode::Char(c) if control && !"abdefhknpvwxy".contains(c) => false,
-        _ => text.input(Input::from(key)),
-    }
 }

@@ -90,12 +90,12 @@ fn apply_event(
 fn on_paste(model: &mut Model, now: DateTime<FixedOffset>, text: &str) -> Vec<UiEffect> {
     let text = SafeText::clean(text);
     if let Some(overlay) = model.overlays.top_mut() {
-        overlay.edit(&model.chat, now, |input| input.insert_str(text.one_line()));
+        overlay.edit(&model.chat, now, |input| input.insert(&text.one_line()));
     } else {
         model.focus = Focus::Typing;
         model.quit_armed = None;
         model.composer.completion = None;
-        model.composer.input.insert_str(text.as_str());
+        model.composer.input.insert(text.as_str());
     }
     Vec::new()
 }
@@ -277,7 +277,7 @@ fn on_message_unreadable(model: &mut Model, id: MessageId) {
             draft.detach_edit();
         }
     }
-    model.drafts.retain(|_, draft| !draft.is_blank());
+    model.drafts.retain(|_, draft| !draft.is_unused());
     if model.composer.editing == Some(id) {
         model.composer.detach_edit();
         model.show_error("the message you were editing was removed or has expired");

@@ -32,14 +32,15 @@ pub fn view(
     composer::draw(model, layout, buffer);
     status::draw_status(model, now, layout.status, buffer);
     let mut cursor = match model.focus {
-        Focus::Typing => composer::cursor_in(&model.composer.input, layout.input),
+        Focus::Typing => model.composer.input.cursor_position(layout.input),
         Focus::Picked(_) | Focus::Conversations(_) | Focus::People(_) => None,
     };
     if let (Some(overlay), Some(area)) = (model.overlays.top(), &layout.overlay) {
         let context = OverlayContext { chat: &model.chat, now, theme: model.theme };
         let input = overlay.draw(area, context, buffer);
-        cursor = overlay.input().zip(input).and_then(|(text, at)| composer::cursor_in(text, at));
+        cursor = overlay.input().zip(input).and_then(|(text, at)| text.cursor_position(at));
     }
+    model.theme.paint(frame.buffer_mut());
     if let Some(cursor) = cursor.filter(|cursor| frame.area().contains(*cursor)) {
         frame.set_cursor_position(cursor);
     }
