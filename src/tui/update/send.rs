@@ -3,7 +3,7 @@
 use chrono::{DateTime, FixedOffset};
 
 use super::jump::scroll_to_latest;
-use super::messages::{delete, save_edit};
+use super::messages::{delete, list_messages, save_edit};
 use super::name;
 use super::rooms::{browse_rooms, open_when_member};
 use super::search::open_search;
@@ -16,6 +16,7 @@ use crate::protocol::text::SafeText;
 use crate::tui::event::UiEffect;
 use crate::tui::model::Model;
 use crate::tui::overlay::Overlay;
+use crate::tui::overlay::thread::ThreadSubject;
 
 /// Sends the draft, or runs the dot-command in it.
 pub(super) fn send(model: &mut Model, now: DateTime<FixedOffset>) -> Vec<UiEffect> {
@@ -58,9 +59,14 @@ pub(super) fn send(model: &mut Model, now: DateTime<FixedOffset>) -> Vec<UiEffec
         UserInput::Post { text, .. }
         | UserInput::Temporary { text, .. }
         | UserInput::Reply { text, .. } => post(model, now, &text),
-        UserInput::Thread(_) | UserInput::Pins => {
-            model.show_error("this command works only in line mode (chat join --plain)");
-            Vec::new()
+        UserInput::Thread(id) => {
+            model.composer.clear();
+            let root = model.chat.message(id).and_then(|entry| entry.message.reply_to());
+            list_messages(model, ThreadSubject::Replies(root.unwrap_or(id)))
+        }
+        UserInput::Pins => {
+            model.composer.clear();
+            list_messages(model, ThreadSubject::Pinned)
         }
         UserInput::Search(_) | UserInput::Help | UserInput::Rooms | UserInput::People => {
             model.composer.clear();
