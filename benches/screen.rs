@@ -15,9 +15,10 @@ use chat::protocol::mention::Mentions;
 use chat::protocol::message::{Audience, Message, MessageKind};
 use chat::protocol::text::SafeText;
 use chat::tui::Theme;
+use chat::tui::event::UiEvent;
 use chat::tui::key::Chord;
 use chat::tui::layout::arrange;
-use chat::tui::model::{Model, UiEvent, UiOptions};
+use chat::tui::model::{Model, UiOptions};
 use chat::tui::update::update;
 use chat::tui::view::view;
 use chrono::{DateTime, FixedOffset, TimeDelta};
@@ -62,7 +63,7 @@ impl BenchScreen {
         let options = UiOptions {
             server: "127.0.0.1:65432".to_owned(),
             notices: Vec::new(),
-            theme: Theme::Colours,
+            theme: Theme::TERMINAL.into(),
             cid_prefix: "bench".to_owned(),
             read_marker: client::read_marker::ReadMarkerFile::default(),
         };

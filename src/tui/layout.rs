@@ -8,10 +8,12 @@ use unicode_width::UnicodeWidthStr;
 use chrono::{DateTime, FixedOffset, TimeDelta};
 
 use super::conversation::{Items, LayoutPass, VisibleItems};
-use super::model::{Focus, ItemId, Model, Viewport};
+use super::item::ItemId;
+use super::model::{Focus, Model};
 use super::overlay::{self, Overlay};
 use super::sidebar::{SidebarItem, conversations, people};
-use super::view::composer::to_line;
+use super::to_line::{Chip, to_line};
+use super::viewport::Viewport;
 use crate::protocol::id::{MessageId, UserId};
 use crate::protocol::message::Audience;
 
@@ -103,15 +105,6 @@ pub struct SidebarRow {
     pub moved_at: Option<DateTime<FixedOffset>>,
 }
 
-/// A clickable part of the `To:` line.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Chip {
-    /// A recipient. A click removes it.
-    Person(UserId),
-    /// The expiry of the message. A click removes it.
-    Expiry,
-}
-
 /// What is under the pointer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Target {
@@ -196,7 +189,7 @@ fn split_screen(model: &Model) -> ScreenLayout {
 /// The height of the input with its frame. On a small screen the `To:` line is the last part to be dropped.
 fn composer_height(model: &Model, middle: Rect) -> u16 {
     let most = (middle.height / 3).max(1);
-    let text = model.composer.height(middle.width.saturating_sub(4)).clamp(1, most);
+    let text = model.composer.input.height(middle.width.saturating_sub(4), most);
     let reply =
         u16::from(model.composer.quoted().is_some() && middle.height >= MIN_HEIGHT_FOR_BARS - 2);
     let frame = match middle.height {

@@ -8,6 +8,9 @@ pub mod command;
 pub mod completion;
 pub mod composer;
 pub mod conversation;
+pub mod editor;
+pub mod event;
+pub mod item;
 pub mod key;
 pub mod layout;
 pub mod model;
@@ -16,8 +19,10 @@ pub mod run;
 pub mod sidebar;
 pub mod terminal;
 pub mod theme;
+pub mod to_line;
 pub mod update;
 pub mod view;
+pub mod viewport;
 pub mod wrap;
 
 #[cfg(test)]
@@ -25,4 +30,4 @@ mod tests;
 
 pub use self::model::UiOptions;
 pub use self::run::{QuitReason, UiError, run};
-pub use self::theme::Theme;
+pub use self::theme::{ColourDepth, Theme, ThemeChoice};

@@ -5,20 +5,21 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, FixedOffset};
 use ratatui::layout::Size;
 
+use super::command::Scope;
 use super::composer::Composer;
 use super::conversation::BlockCache;
+use super::item::ItemId;
 use super::layout::ScreenLayout;
 use super::overlay::Overlay;
 use super::overlay::search::SearchHitList;
-use super::theme::Theme;
+use super::theme::{Theme, ThemeChoice};
+use super::viewport::Viewport;
 use crate::client;
 use crate::client::read_marker::ReadMarkerFile;
 use crate::client::state::Session;
-use crate::client::state::history::{HistoryBoundary, ReadPosition};
-use crate::client::state::timeline::EntryIndex;
+use crate::client::state::history::ReadPosition;
 use crate::protocol::id::{Cid, MessageId, RoomName, UserId};
 use crate::protocol::message::Audience;
-use crate::protocol::request::Request;
 use crate::protocol::text::SafeText;
 
 /// Start options of the screen.
@@ -29,77 +30,11 @@ pub struct UiOptions {
     /// Notices at the start of the conversation, such as how others can join.
     pub notices: Vec<SafeText>,
     /// The styles.
-    pub theme: Theme,
+    pub theme: ThemeChoice,
     /// Prefix of this client's request IDs (`cid`); unique among all clients.
     pub cid_prefix: String,
     /// The file with the read marker of the last run, updated during this one.
     pub read_marker: ReadMarkerFile,
-}
-
-/// An input of [`update`](super::update::update).
-#[derive(Debug, Clone)]
-pub enum UiEvent {
-    /// A key, a mouse event, a paste, a resize.
-    Terminal(crossterm::event::Event),
-    /// An event of the client: from the server, or about the connection.
-    Client(client::ClientEvent),
-    /// The client did not accept a request, for example because its queue is full.
-    SendFailed {
-        /// The ID of the request, if it had one.
-        cid: Option<Cid>,
-        /// Shown to the user.
-        reason: SafeText,
-    },
-    /// The time that [`Model::next_wake`] returned has come.
-    Tick,
-}
-
-/// An output of [`update`](super::update::update), carried out by [`run`](super::run::run).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum UiEffect {
-    /// Send the request to the server.
-    Send(Option<Cid>, Request),
-    /// Remove the message from the outbox.
-    DiscardPending(Cid),
-    /// Copy the text to the clipboard.
-    Copy(String),
-    /// Turn mouse reports on or off.
-    CaptureMouse(bool),
-    /// Ring the bell of the terminal.
-    Ring,
-    /// Clear the terminal and draw every cell.
-    Redraw,
-    /// Quit, requested by the user or because the first login was refused.
-    Quit,
-    /// Quit because the server is not trusted, for this reason.
-    Untrusted(SafeText),
-}
-
-/// Identifies an item of the conversation: a message, or another row between messages.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum ItemId {
-    /// A stored message.
-    Message(MessageId),
-    /// A pending message.
-    Pending(Cid),
-    /// The row that stands for the history beyond what is loaded.
-    Boundary(HistoryBoundary),
-    /// A notice, or users who joined and left.
-    Other(EntryIndex),
-}
-
-/// Which part of the conversation is visible.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Viewport {
-    /// The newest rows; new messages scroll into view.
-    Live,
-    /// The bottom edge stays at an entry, whatever arrives.
-    Anchored {
-        /// The last visible entry.
-        entry: EntryIndex,
-        /// How many of its rows are hidden below the bottom edge.
-        hidden_rows: i64,
-    },
 }
 
 /// What receives keys while no overlay is open.
@@ -158,7 +93,7 @@ pub struct Model {
     pub shown: Audience,
     /// The draft of the open conversation.
     pub composer: Composer,
-    /// The drafts of other conversations, none of which is empty.
+    /// The drafts of other conversations, and what undo restores there.
     pub drafts: BTreeMap<Audience, Composer>,
     /// Where the user began to tick people, to return there.
     pub ticked_from: Option<Audience>,
@@ -216,7 +151,7 @@ impl Model {
         Self {
             chat,
             server: options.server,
-            theme: options.theme,
+            theme: options.theme.resolve(None),
             size,
             shown: Audience::Everyone,
             composer: Composer::default(),
@@ -249,6 +184,17 @@ impl Model {
         match &self.focus {
             Focus::Picked(item) => Some(item),
             Focus::Typing | Focus::Conversations(_) | Focus::People(_) => None,
+        }
+    }
+
+    /// The scope whose key bindings apply now.
+    pub fn scope(&self) -> Scope {
+        match (self.overlays.last(), &self.focus) {
+            (Some(overlay), _) => overlay.scope(),
+            (None, Focus::Typing) => Scope::Typing,
+            (None, Focus::Picked(_)) => Scope::Picked,
+            (None, Focus::Conversations(_)) => Scope::Conversations,
+            (None, Focus::People(_)) => Scope::People,
         }
     }
 

@@ -11,8 +11,9 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::event::{UiEffect, UiEvent};
 use super::layout::arrange;
-use super::model::{Model, UiEffect, UiEvent, UiOptions};
+use super::model::{Model, UiOptions};
 use super::terminal::TerminalGuard;
 use super::update::update;
 use super::view::view;

@@ -17,7 +17,7 @@ use crate::protocol::id::MessageId;
 use crate::protocol::message::Audience;
 use crate::protocol::reaction::Reaction;
 use crate::tui::bubble::{self, Block, Bubble, MIN_WIDTH_FOR_WALLS, Side, display_name};
-use crate::tui::model::ItemId;
+use crate::tui::item::ItemId;
 use crate::tui::theme::Theme;
 use crate::tui::wrap::{drawable, wrap, wrap_words};
 
@@ -213,7 +213,7 @@ impl LayoutPass<'_> {
             (false, true, ..) => theme.mention(),
             (false, false, true, _) => theme.private(),
             (false, false, false, true) => theme.own(),
-            (false, false, false, false) => theme.dim(),
+            (false, false, false, false) => theme.frame(),
         };
         Bubble {
             side: if own { Side::Right } else { Side::Left },

@@ -15,8 +15,9 @@ pub use self::block_cache::{BlockCache, duration, quote_text};
 pub use self::items::Items;
 use self::items::{Item, ItemIndex};
 use super::bubble::Block;
-use super::model::{ItemId, Viewport};
+use super::item::ItemId;
 use super::theme::Theme;
+use super::viewport::Viewport;
 use crate::client::state::timeline::{EntryIndex, MessageState};
 use crate::protocol::id::MessageId;
 

@@ -19,7 +19,7 @@ use self::rooms::RoomsOverlay;
 use self::search::SearchOverlay;
 use self::thread::ThreadOverlay;
 use super::command::Scope;
-use super::model::ItemId;
+use super::item::ItemId;
 use crate::protocol::id::MessageId;
 
 /// An overlay. It covers part of the screen and receives all keys that it binds.

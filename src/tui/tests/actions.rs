@@ -12,7 +12,8 @@ use crate::protocol::message::{Audience, Message, MessageKind};
 use crate::protocol::query::HistoryRange;
 use crate::protocol::request::Request;
 use crate::protocol::text::SafeText;
-use crate::tui::model::{UiEffect, Viewport};
+use crate::tui::event::UiEffect;
+use crate::tui::viewport::Viewport;
 
 impl UiHarness {
     fn reacted(&mut self, message: MessageId, user: &str, emoji: &str, on: bool) -> &mut Self {

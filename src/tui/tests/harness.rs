@@ -22,9 +22,10 @@ use crate::protocol::query::HistoryRange;
 use crate::protocol::request::Request;
 use crate::protocol::room::{ConversationInfo, ConversationList, NotifyLevel, RoomState};
 use crate::protocol::text::SafeText;
+use crate::tui::event::{UiEffect, UiEvent};
 use crate::tui::key::Chord;
 use crate::tui::layout::arrange;
-use crate::tui::model::{Model, UiEffect, UiEvent, UiOptions};
+use crate::tui::model::{Model, UiOptions};
 use crate::tui::theme::Theme;
 use crate::tui::update::update;
 use crate::tui::view::view;
@@ -187,7 +188,7 @@ impl UiHarness {
         let options = UiOptions {
             server: "127.0.0.1:65432".into(),
             notices: Vec::new(),
-            theme: Theme::Colours,
+            theme: Theme::TERMINAL.into(),
             cid_prefix: "test".into(),
             read_marker: client::read_marker::ReadMarkerFile::default(),
         };

@@ -10,7 +10,7 @@ use crate::protocol::id::Seq;
 use crate::protocol::message::{Audience, MessageKind};
 use crate::protocol::query::HistoryRange;
 use crate::protocol::text::SafeText;
-use crate::tui::model::UiEffect;
+use crate::tui::event::UiEffect;
 
 /// The rows of the conversation on the screen.
 fn conversation_rows(ui: &UiHarness) -> Vec<String> {

@@ -9,7 +9,7 @@ use crate::client;
 use crate::protocol::event::Event;
 use crate::protocol::request::Request;
 use crate::protocol::text::SafeText;
-use crate::tui::model::UiEffect;
+use crate::tui::event::UiEffect;
 
 #[path = "../../../tests/it/support/hostile_text.rs"]
 mod texts;

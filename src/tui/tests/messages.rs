@@ -9,7 +9,8 @@ use crate::protocol::event::{ErrorReply, Event};
 use crate::protocol::id::{MessageId, Seq};
 use crate::protocol::message::{Audience, Message, MessageKind};
 use crate::protocol::text::SafeText;
-use crate::tui::model::{UiEffect, Viewport};
+use crate::tui::event::UiEffect;
+use crate::tui::viewport::Viewport;
 
 #[test]
 fn enter_sends_and_echo_confirms() {

@@ -6,7 +6,7 @@ use crate::protocol::event::{ErrorReply, Event, SearchEnd, SearchResults};
 use crate::protocol::id::Cid;
 use crate::protocol::query::{HistoryRange, SearchQuery};
 use crate::protocol::request::Request;
-use crate::tui::model::UiEffect;
+use crate::tui::event::UiEffect;
 
 /// A screen with the newest 100 of 500 messages loaded.
 fn ui_with_recent_page() -> UiHarness {

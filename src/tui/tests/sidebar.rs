@@ -12,7 +12,7 @@ use crate::protocol::message::{Audience, Message, MessageKind};
 use crate::protocol::request::Request;
 use crate::protocol::room::{RoomChange, RoomChanged, RoomList, RoomState, UserList};
 use crate::protocol::text::SafeText;
-use crate::tui::model::UiEffect;
+use crate::tui::event::UiEffect;
 
 /// Ann writes to #ops and mentions Bob.
 fn mention(ui: &mut UiHarness, number: u32) {

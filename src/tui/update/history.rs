@@ -3,7 +3,10 @@
 use super::messages::{on_jump_failed, pick};
 use crate::client::state::history::HistoryRequest;
 use crate::tui::conversation::BlockCache;
-use crate::tui::model::{Focus, ItemId, Model, UiEffect, Viewport};
+use crate::tui::event::UiEffect;
+use crate::tui::item::ItemId;
+use crate::tui::model::{Focus, Model};
+use crate::tui::viewport::Viewport;
 
 /// The page that the screen needs next, if any.
 fn next_request(model: &Model) -> Option<HistoryRequest> {

@@ -10,11 +10,14 @@ use crate::protocol::id::MessageId;
 use crate::protocol::message::Message;
 use crate::protocol::request::Request;
 use crate::tui::command::MessageCommand;
-use crate::tui::model::{Focus, ItemId, JumpOrigin, Model, UiEffect, Viewport};
+use crate::tui::event::UiEffect;
+use crate::tui::item::ItemId;
+use crate::tui::model::{Focus, JumpOrigin, Model};
 use crate::tui::overlay::Overlay;
 use crate::tui::overlay::emoji::{EmojiPicker, has_reacted};
 use crate::tui::overlay::menu::MessageMenu;
 use crate::tui::overlay::thread::ThreadOverlay;
+use crate::tui::viewport::Viewport;
 
 /// Jumps that can be gone back from, one after the other.
 const MAX_JUMP_ORIGINS: usize = 20;
@@ -30,7 +33,7 @@ pub(super) fn pick(model: &mut Model, item: ItemId) {
 
 /// Opens the menu of the picked message.
 pub(super) fn open_menu(model: &mut Model) {
-    let menu = model.picked().and_then(|item| MessageMenu::new(model, item));
+    let menu = model.picked().and_then(|item| MessageMenu::new(&model.chat, item));
     match menu {
         Some(menu) => model.overlays.push(Overlay::Menu(menu)),
         None => model.show_error("this message was removed or has expired"),

@@ -7,7 +7,8 @@ use crate::protocol::message::Audience;
 use crate::protocol::request::Request;
 use crate::protocol::room::{RoomAction, RoomList};
 use crate::protocol::text::SafeText;
-use crate::tui::model::{Model, UiEffect};
+use crate::tui::event::UiEffect;
+use crate::tui::model::Model;
 use crate::tui::overlay::Overlay;
 use crate::tui::overlay::rooms::{RoomChoice, RoomsOverlay};
 

@@ -7,7 +7,8 @@ use crate::protocol::id::Cid;
 use crate::protocol::query::SearchQuery;
 use crate::protocol::request::Request;
 use crate::protocol::text::SafeText;
-use crate::tui::model::{Model, UiEffect};
+use crate::tui::event::UiEffect;
+use crate::tui::model::Model;
 use crate::tui::overlay::Overlay;
 use crate::tui::overlay::search::SearchOverlay;
 

@@ -12,7 +12,8 @@ use crate::client::state::ExecuteError;
 use crate::protocol::id::MessageId;
 use crate::protocol::request::Post;
 use crate::protocol::text::SafeText;
-use crate::tui::model::{Model, UiEffect};
+use crate::tui::event::UiEffect;
+use crate::tui::model::Model;
 use crate::tui::overlay::Overlay;
 
 /// Sends the draft, or runs the dot-command in it.

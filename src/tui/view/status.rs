@@ -10,9 +10,9 @@ use unicode_width::UnicodeWidthStr;
 use crate::client::state::ConnectionState;
 use crate::protocol::message::Millis;
 use crate::tui::command::{Scope, hints};
-use crate::tui::model::{ItemId, Model};
+use crate::tui::item::ItemId;
+use crate::tui::model::Model;
 use crate::tui::sidebar::{UnreadSummary, unread_summary};
-use crate::tui::update::scope;
 use crate::tui::wrap::shorten;
 
 /// Draws the server, the state of the connection, the open conversation, what one missed and the own ID, as
@@ -115,7 +115,7 @@ pub(super) fn draw_status(
 
 /// The keys of the current scope, help first, as many as fit.
 fn hint_line(model: &Model, width: u16) -> Line<'static> {
-    let top = scope(model);
+    let top = model.scope();
     let mut spans = vec![Span::raw(" ")];
     match model.picked() {
         Some(ItemId::Message(id)) => spans.push(Span::raw(format!("message {id}  "))),
