@@ -1,5 +1,7 @@
 //! Answers that are under way while their messages are edited or removed.
 
+#![expect(clippy::indexing_slicing, reason = "a test fails on a panic")]
+
 use serde_json::{Value, json};
 
 use crate::support::{TestClient, TestServer};
