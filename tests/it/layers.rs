@@ -200,13 +200,16 @@ fn module_cycles(files: &[&SourceFile]) -> Vec<String> {
     let in_cycle = |start: &Vec<&str>| {
         let (mut reached, mut next) = (BTreeSet::new(), vec![start]);
         while let Some(module) = next.pop() {
-            next.extend(imports[module].iter().filter(|import| reached.insert(**import)));
+            next.extend(
+                imports.get(module).into_iter().flatten().filter(|one| reached.insert(**one)),
+            );
         }
         reached.contains(start)
     };
     let cyclic: BTreeSet<_> = modules.keys().filter(|path| in_cycle(path)).collect();
     let describe = |path: &&Vec<&str>| {
-        let inside = imports[*path].intersection(&cyclic).map(|import| import.join("::"));
+        let imported = imports.get(*path).into_iter().flatten();
+        let inside = imported.filter(|one| cyclic.contains(*one)).map(|one| one.join("::"));
         format!("{} imports {}", path.join("::"), inside.collect::<Vec<_>>().join(", "))
     };
     cyclic.iter().map(describe).collect()
