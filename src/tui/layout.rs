@@ -327,6 +327,7 @@ fn lay_out_conversation(model: &mut Model, layout: &mut ScreenLayout, now: DateT
         picked: picked.as_ref(),
         now,
         theme: model.theme,
+        emoji: model.emoji,
     };
     let rows = std::mem::take(&mut model.scroll_by);
     let target = model.scroll_into_view.take();
@@ -439,7 +440,7 @@ impl ScreenLayout {
         let row = usize::from(point.y - item.area.y + item.rows_cut_above);
         let Some(row) = item.block.rows.get(row) else { return Target::Conversation };
         let from = item.area.x + row.x;
-        let to = from + u16::try_from(row.line.width()).unwrap_or(u16::MAX - from);
+        let to = from.saturating_add(row.width());
         if (from..to).contains(&point.x) {
             match row.quoted_message {
                 Some(id) => Target::Quote(id),

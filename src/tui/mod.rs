@@ -17,12 +17,12 @@ pub mod overlay;
 pub mod run;
 pub mod sidebar;
 pub mod terminal;
+pub mod text;
 pub mod theme;
 pub mod to_line;
 pub mod update;
 pub mod view;
 pub mod viewport;
-pub mod wrap;
 
 #[cfg(test)]
 mod tests;

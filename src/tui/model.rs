@@ -12,6 +12,7 @@ use super::item::ItemId;
 use super::layout::ScreenLayout;
 use super::overlay::Overlay;
 use super::overlay::search::SearchHitList;
+use super::text::EmojiStyle;
 use super::theme::{Theme, ThemeChoice};
 use super::viewport::Viewport;
 use crate::client;
@@ -87,6 +88,8 @@ pub struct Model {
     pub server: String,
     /// The styles.
     pub theme: Theme,
+    /// How emoji are drawn.
+    pub emoji: EmojiStyle,
     /// The size of the terminal.
     pub size: Size,
     /// The conversation that the composer and the viewport belong to. It follows the open one.
@@ -152,6 +155,7 @@ impl Model {
             chat,
             server: options.server,
             theme: options.theme.resolve(None),
+            emoji: EmojiStyle::default(),
             size,
             shown: Audience::Everyone,
             composer: Composer::default(),

@@ -11,8 +11,8 @@ use crate::protocol::id::MessageId;
 use crate::protocol::reaction::Emoji;
 use crate::protocol::request::Request;
 use crate::tui::composer::text_area;
+use crate::tui::text::drawable;
 use crate::tui::theme::Theme;
-use crate::tui::wrap::drawable;
 
 /// The emoji that are offered before anything is typed.
 const FREQUENT: [&str; 8] = ["👍", "❤️", "😂", "🎉", "😮", "😢", "👀", "✅"];
