@@ -31,10 +31,16 @@ pub struct BlockCache {
     items: HashMap<ItemId, CachedItem>,
 }
 
+/// The rows of a message's text.
+type TextRows = Rc<[Rc<TextRow>]>;
+
+/// What the rows of a text depend on: width, revision and state.
+type TextKey = (u16, u32, MessageState);
+
 /// What was rendered of an item, each with what it depends on.
 #[derive(Debug, Clone, Default)]
 struct CachedItem {
-    text: Option<((u16, u32, MessageState), Rc<[Rc<TextRow>]>)>,
+    text: Option<(TextKey, TextRows)>,
     natural_width: Option<(BlockKey, u16)>,
     block: Option<(BlockKey, Rc<Block>)>,
 }
@@ -276,7 +282,7 @@ impl LayoutPass<'_> {
     }
 
     /// The rows of a message's text.
-    fn text_rows(&mut self, index: ItemIndex) -> Rc<[Rc<TextRow>]> {
+    fn text_rows(&mut self, index: ItemIndex) -> TextRows {
         let width = bubble::max_inner_width(self.area.width);
         let (id, state) = (self.items.id(index), self.items.state(index));
         let key = (width, self.items.revision(index), state);
@@ -303,7 +309,7 @@ impl LayoutPass<'_> {
             }
             (MessageState::Readable, Some(Item::Boundary(_) | Item::Other(_)) | None) => Vec::new(),
         };
-        let rows: Rc<[Rc<TextRow>]> = rows.into_iter().map(Rc::new).collect();
+        let rows: TextRows = rows.into_iter().map(Rc::new).collect();
         self.cache.item(&id).text = Some((key, Rc::clone(&rows)));
         rows
     }

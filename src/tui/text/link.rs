@@ -42,14 +42,11 @@ impl Link {
 
     /// The link that `text` stands for, with everything but printable ASCII percent-encoded.
     fn new(scheme: &str, text: &str) -> Self {
-        let mut target = scheme.to_owned();
-        for byte in text.bytes() {
-            match byte {
-                b'!'..=b'~' => target.push(char::from(byte)),
-                _ => target.push_str(&format!("%{byte:02X}")),
-            }
-        }
-        Self(target.into())
+        let encoded = text.bytes().map(|byte| match byte {
+            b'!'..=b'~' => char::from(byte).to_string(),
+            _ => format!("%{byte:02X}"),
+        });
+        Self(std::iter::once(scheme.to_owned()).chain(encoded).collect::<String>().into())
     }
 }
 

@@ -266,7 +266,7 @@ impl<'t> Wrapper<'t> {
     fn push(&mut self, source: Range<usize>, drawn: &str, is_replaced: bool) {
         self.run_end(source.start);
         let runs = &self.paragraph.runs;
-        let format = runs.get(self.run).or(runs.last()).map(|run| &run.format);
+        let format = runs.get(self.run).or_else(|| runs.last()).map(|run| &run.format);
         self.used += width(drawn);
         self.has_text = true;
         if let Some(last) = self.row.segments.last_mut()
