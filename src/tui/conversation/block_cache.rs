@@ -29,6 +29,7 @@ const MAX_CACHED_ITEMS: usize = 4_000;
 #[derive(Debug, Clone, Default)]
 pub struct BlockCache {
     items: HashMap<ItemId, CachedItem>,
+    generation: u64,
 }
 
 /// The rows of a message's text.
@@ -46,9 +47,11 @@ struct CachedItem {
 }
 
 impl BlockCache {
-    /// Removes a message.
-    pub fn remove(&mut self, id: MessageId) {
-        self.items.remove(&ItemId::Message(id));
+    /// Clears the cache if it is of another generation.
+    pub fn keep_generation(&mut self, generation: u64) {
+        if self.generation != generation {
+            *self = Self { generation, ..Self::default() };
+        }
     }
 
     /// Clears the cache when it is full.
