@@ -17,7 +17,7 @@ use crate::protocol::id::MessageId;
 use crate::protocol::message::Audience;
 use crate::protocol::reaction::Reaction;
 use crate::tui::bubble::{self, Block, Bubble, MIN_WIDTH_FOR_WALLS, Side, display_name};
-use crate::tui::model::ItemId;
+use crate::tui::item::ItemId;
 use crate::tui::theme::Theme;
 use crate::tui::wrap::{drawable, wrap, wrap_words};
 
@@ -29,19 +29,21 @@ const MAX_CACHED_BLOCKS: usize = 4_000;
 pub struct BlockCache {
     blocks: HashMap<ItemId, (BlockKey, Rc<Block>)>,
     wrapped: HashMap<ItemId, (u16, u32, Rc<[String]>)>,
+    generation: u64,
 }
 
 impl BlockCache {
-    /// Removes a message.
-    pub fn remove(&mut self, id: MessageId) {
-        self.blocks.remove(&ItemId::Message(id));
-        self.wrapped.remove(&ItemId::Message(id));
+    /// Clears the cache if it is of another generation.
+    pub fn keep_generation(&mut self, generation: u64) {
+        if self.generation != generation {
+            *self = Self { generation, ..Self::default() };
+        }
     }
 
     /// Clears the cache when it is full.
     pub(super) fn evict_if_full(&mut self) {
         if self.blocks.len() > MAX_CACHED_BLOCKS || self.wrapped.len() > MAX_CACHED_BLOCKS {
-            *self = Self::default();
+            *self = Self { generation: self.generation, ..Self::default() };
         }
     }
 }
@@ -213,7 +215,7 @@ impl LayoutPass<'_> {
             (false, true, ..) => theme.mention(),
             (false, false, true, _) => theme.private(),
             (false, false, false, true) => theme.own(),
-            (false, false, false, false) => theme.dim(),
+            (false, false, false, false) => theme.frame(),
         };
         Bubble {
             side: if own { Side::Right } else { Side::Left },

@@ -10,7 +10,7 @@ use crate::client::state::{PendingMessage, Session};
 use crate::protocol::id::MessageId;
 use crate::protocol::message::{Audience, MessageKind};
 use crate::protocol::request::PostKind;
-use crate::tui::model::ItemId;
+use crate::tui::item::ItemId;
 
 /// The index of an item: that of its timeline entry; pending messages follow after the last entry.
 pub(super) type ItemIndex = i64;

@@ -4,12 +4,12 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 
-use super::list::{self, ListFrame, Selection};
-use crate::client::state::Delivery;
 use crate::client::state::timeline::{MessageState, TimelineMessage};
+use crate::client::state::{Delivery, Session};
 use crate::protocol::message::Audience;
 use crate::tui::command::{Binding, COMMANDS, MessageCommand, Scope, UiCommand};
-use crate::tui::model::{ItemId, Model};
+use crate::tui::item::ItemId;
+use crate::tui::list::{self, ListFrame, ListLayout, Selection};
 use crate::tui::theme::Theme;
 
 /// The width of the menu.
@@ -27,13 +27,13 @@ pub struct MessageMenu {
 
 impl MessageMenu {
     /// Returns the menu of a message; `None` if nothing can be done with it.
-    pub fn new(model: &Model, item: &ItemId) -> Option<Self> {
+    pub fn new(chat: &Session, item: &ItemId) -> Option<Self> {
         let in_menu = COMMANDS.iter().filter(|binding| binding.scope == Scope::Menu);
         let rows = in_menu.filter_map(|binding| match binding.command {
             UiCommand::Message(command) => Some((command, binding)),
             _ => None,
         });
-        let rows: Vec<_> = rows.filter(|(command, _)| is_offered(model, item, *command)).collect();
+        let rows: Vec<_> = rows.filter(|(command, _)| is_offered(chat, item, *command)).collect();
         let list = Selection::new(rows.len());
         (!rows.is_empty()).then(|| Self { item: item.clone(), rows, list })
     }
@@ -54,8 +54,8 @@ impl MessageMenu {
     }
 
     /// Lays out the visible rows.
-    pub fn lay_out(&mut self, area: Rect) -> Vec<(usize, Rect)> {
-        self.list.lay_out(&vec![1; self.rows.len()], list::rows_area(area, false))
+    pub fn lay_out(&self, area: Rect) -> ListLayout {
+        self.list.lay_out(|_| 1, list::rows_area(area, false))
     }
 
     /// Draws the menu.
@@ -79,17 +79,16 @@ impl MessageMenu {
 }
 
 /// Whether `command` can be run on a message.
-fn is_offered(model: &Model, item: &ItemId, command: MessageCommand) -> bool {
+fn is_offered(chat: &Session, item: &ItemId, command: MessageCommand) -> bool {
     match item {
-        ItemId::Message(id) => model
-            .chat
+        ItemId::Message(id) => chat
             .opened()
             .timeline()
             .message(*id)
             .filter(|entry| entry.state == MessageState::Readable)
-            .is_some_and(|entry| is_offered_for(model, entry, command)),
+            .is_some_and(|entry| is_offered_for(chat, entry, command)),
         ItemId::Pending(cid) => {
-            let mut pending = model.chat.opened().pending().iter();
+            let mut pending = chat.opened().pending().iter();
             let pending = pending.find(|pending| pending.cid == *cid);
             pending.is_some_and(|pending| match command {
                 MessageCommand::Copy => true,
@@ -107,8 +106,8 @@ fn is_offered(model: &Model, item: &ItemId, command: MessageCommand) -> bool {
     }
 }
 
-fn is_offered_for(model: &Model, entry: &TimelineMessage, command: MessageCommand) -> bool {
-    let is_own = model.chat.is_own_id(&entry.message.sender);
+fn is_offered_for(chat: &Session, entry: &TimelineMessage, command: MessageCommand) -> bool {
+    let is_own = chat.is_own_id(&entry.message.sender);
     match command {
         MessageCommand::Reply
         | MessageCommand::React
@@ -116,20 +115,20 @@ fn is_offered_for(model: &Model, entry: &TimelineMessage, command: MessageComman
         | MessageCommand::Copy => true,
         MessageCommand::Edit => is_own && entry.message.expires().is_none(),
         MessageCommand::Delete => is_own,
-        MessageCommand::Pin => can_pin(model),
+        MessageCommand::Pin => can_pin(chat),
         MessageCommand::Discard => false,
     }
 }
 
 /// Whether the user may pin messages of the open conversation: anyone in a direct conversation, and the owner
 /// of a room. The server decides while the members are not loaded.
-fn can_pin(model: &Model) -> bool {
-    match model.chat.open_audience() {
+fn can_pin(chat: &Session) -> bool {
+    match chat.open_audience() {
         Audience::Everyone => false,
         Audience::Only(_) => true,
         Audience::Room(_) => {
-            let owner = model.chat.opened().members().and_then(|members| members.users.first());
-            owner.is_none_or(|owner| model.chat.is_own_id(owner))
+            let owner = chat.opened().members().and_then(|members| members.users.first());
+            owner.is_none_or(|owner| chat.is_own_id(owner))
         }
     }
 }

@@ -3,16 +3,15 @@
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::text::Line;
-use tui_textarea::TextArea;
 
-use super::list::{self, ListFrame, Selection};
 use crate::client::state::Session;
 use crate::protocol::id::{Cid, RoomName};
 use crate::protocol::message::Audience;
 use crate::protocol::request::Request;
 use crate::protocol::room::{RoomList, RoomState};
 use crate::protocol::text::SafeText;
-use crate::tui::composer::text_area;
+use crate::tui::editor::Editor;
+use crate::tui::list::{self, ListFrame, ListLayout, Selection};
 use crate::tui::theme::Theme;
 use crate::tui::wrap::shorten;
 
@@ -34,7 +33,7 @@ enum Loading {
 #[derive(Debug, Clone)]
 pub struct RoomsOverlay {
     /// A part of a name, or the name of a new room.
-    filter: TextArea<'static>,
+    filter: Editor,
     rooms: Vec<(RoomName, RoomState)>,
     /// The selected row.
     pub list: Selection,
@@ -53,18 +52,18 @@ pub enum RoomChoice {
 impl Default for RoomsOverlay {
     fn default() -> Self {
         let loading = Loading::Wanted(None);
-        Self { filter: text_area(), rooms: Vec::new(), list: Selection::default(), loading }
+        Self { filter: Editor::default(), rooms: Vec::new(), list: Selection::default(), loading }
     }
 }
 
 impl RoomsOverlay {
     /// The input of the filter.
-    pub fn input(&self) -> &TextArea<'static> {
+    pub fn input(&self) -> &Editor {
         &self.filter
     }
 
     /// Lets `edit` change the filter. The first match becomes the selected one.
-    pub fn edit(&mut self, edit: impl FnOnce(&mut TextArea<'static>) -> bool) {
+    pub fn edit(&mut self, edit: impl FnOnce(&mut Editor) -> bool) {
         if edit(&mut self.filter) {
             self.list = Selection::new(self.choices().len());
         }
@@ -91,6 +90,7 @@ impl RoomsOverlay {
             let last = self.rooms.last().map(|(room, _)| room.clone());
             let has_more = page.has_more && self.rooms.len() < MAX_ROOMS;
             self.loading = if has_more { Loading::Wanted(last) } else { Loading::Done };
+            self.list.set_count(self.choices().len());
         }
     }
 
@@ -127,8 +127,8 @@ impl RoomsOverlay {
     }
 
     /// Lays out the visible rows.
-    pub fn lay_out(&mut self, area: Rect) -> Vec<(usize, Rect)> {
-        self.list.lay_out(&vec![1; self.choices().len()], list::rows_area(area, true))
+    pub fn lay_out(&self, area: Rect) -> ListLayout {
+        self.list.lay_out(|_| 1, list::rows_area(area, true))
     }
 
     /// Draws the overlay. Returns the area of its input.

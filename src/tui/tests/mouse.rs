@@ -5,7 +5,7 @@ use crossterm::event::MouseEventKind;
 use super::harness::UiHarness;
 use crate::protocol::event::Event;
 use crate::protocol::message::{Audience, MessageKind};
-use crate::tui::model::UiEffect;
+use crate::tui::event::UiEffect;
 
 #[test]
 fn click_on_tick_boxes_opens_the_direct_conversation_of_the_ticked_people() {

@@ -6,7 +6,7 @@ use crate::protocol::event::{ErrorReply, Event, SearchEnd, SearchResults};
 use crate::protocol::id::Cid;
 use crate::protocol::query::{HistoryRange, SearchQuery};
 use crate::protocol::request::Request;
-use crate::tui::model::UiEffect;
+use crate::tui::event::UiEffect;
 
 /// A screen with the newest 100 of 500 messages loaded.
 fn ui_with_recent_page() -> UiHarness {
@@ -38,7 +38,7 @@ fn server_is_asked_after_typing_pause() {
     let asked = take_search_requests(&mut ui);
     assert_eq!(asked.len(), 1);
     assert_eq!(asked[0].1, SearchQuery { pattern: "number 120".into(), ..SearchQuery::default() });
-    assert_eq!(ui.model.next_wake(ui.now), None);
+    assert_eq!(ui.screen.next_wake(ui.now), None);
 }
 
 #[test]
@@ -52,7 +52,7 @@ fn local_and_server_hits_merge_in_order() {
     ui.server_event(last).shows("1 of 11 in 321 messages (newest hits only)");
     let found = search_results(&ui, Some(&"another".parse().unwrap()), &[1], SearchEnd::Complete);
     ui.server_event(found).hides("message number 1 ");
-    let screen = ui.screen();
+    let screen = ui.text();
     let at = |text: &str| screen.find(text).unwrap();
     assert!(at("number 412") < at("number 402") && at("number 402") < at("number 42 "));
 }

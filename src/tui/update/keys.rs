@@ -2,24 +2,24 @@
 
 use chrono::{DateTime, FixedOffset};
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
-use tui_textarea::{Input, TextArea};
 
-use super::commands::execute;
-use super::messages::scroll_to_latest;
-use super::sidebar::{focus_people, open_nth};
+use super::commands::{execute, scroll_to_oldest};
+use super::jump::scroll_to_latest;
+use super::sidebar::open_nth;
 use crate::tui::command::{Scope, UiCommand, lookup};
-use crate::tui::completion::{Completion, propose};
+use crate::tui::event::UiEffect;
 use crate::tui::key::Chord;
-use crate::tui::model::{Focus, Model, UiEffect};
-use crate::tui::overlay::Overlay;
+use crate::tui::layout::ScreenLayout;
+use crate::tui::model::{Focus, Model};
 
 /// Handles a key press.
 pub(super) fn on_key(
     model: &mut Model,
+    layout: &ScreenLayout,
     now: DateTime<FixedOffset>,
     key: KeyEvent,
 ) -> Vec<UiEffect> {
-    let scope = scope(model);
+    let scope = model.scope();
     let chord = Chord::from_event(key);
     let command = lookup(&[scope], chord).or_else(|| anywhere(model, chord));
     if command != Some(UiCommand::ClearOrQuit) {
@@ -35,22 +35,11 @@ pub(super) fn on_key(
             open_nth(model, key);
             Vec::new()
         }
-        Some(command) if is_available(model, command) => execute(model, now, command),
+        Some(command) if is_available(model, command) => execute(model, layout, now, command),
         Some(_) | None => {
             type_into_focus(model, now, key);
             Vec::new()
         }
-    }
-}
-
-/// The scope whose key bindings apply now.
-pub(crate) fn scope(model: &Model) -> Scope {
-    match (model.overlays.last(), &model.focus) {
-        (Some(overlay), _) => overlay.scope(),
-        (None, Focus::Typing) => Scope::Typing,
-        (None, Focus::Picked(_)) => Scope::Picked,
-        (None, Focus::Conversations(_)) => Scope::Conversations,
-        (None, Focus::People(_)) => Scope::People,
     }
 }
 
@@ -80,44 +69,28 @@ fn is_available(model: &Model, command: UiCommand) -> bool {
 }
 
 fn type_into_focus(model: &mut Model, now: DateTime<FixedOffset>, key: KeyEvent) {
-    match (model.overlays.last_mut(), &model.focus) {
-        (Some(Overlay::Search(search)), _) => {
-            if key.code != KeyCode::Enter && edit_text(search.input_mut(), key) {
-                search.restart(&model.chat, now);
-            }
+    if let Some(overlay) = model.overlays.top_mut() {
+        if key.code != KeyCode::Enter {
+            overlay.edit(&model.chat, now, |input| input.on_key(key));
         }
-        (Some(Overlay::Rooms(rooms)), _) => {
-            if key.code != KeyCode::Enter {
-                rooms.edit(|filter| edit_text(filter, key));
-            }
-        }
-        (None, Focus::Typing) => {
-            if model.composer.is_empty() && matches!(key.code, KeyCode::Home | KeyCode::End) {
-                scroll_to_end(model, key.code == KeyCode::Home);
-                return;
-            }
-            model.composer.completion = None;
-            edit_text(&mut model.composer.input, key);
-        }
-        (Some(Overlay::Emoji(picker)), _) => {
-            if edit_text(&mut picker.input, key) {
-                picker.search();
-            }
-        }
-        (None, Focus::Picked(_)) if is_text(key) => {
-            model.focus = Focus::Typing;
-            edit_text(&mut model.composer.input, key);
-        }
-        (Some(_), _) | (None, Focus::Picked(_) | Focus::Conversations(_) | Focus::People(_)) => {}
+        return;
     }
-}
-
-fn scroll_to_end(model: &mut Model, top: bool) {
-    if top {
-        model.scroll_by += i64::from(u32::MAX);
-        model.is_opening = false;
-    } else {
-        scroll_to_latest(model);
+    match &model.focus {
+        Focus::Typing if model.composer.is_empty() && key.code == KeyCode::Home => {
+            scroll_to_oldest(model);
+        }
+        Focus::Typing if model.composer.is_empty() && key.code == KeyCode::End => {
+            scroll_to_latest(model);
+        }
+        Focus::Typing => {
+            model.composer.completion = None;
+            model.composer.input.on_key(key);
+        }
+        Focus::Picked(_) if is_text(key) => {
+            model.focus = Focus::Typing;
+            model.composer.input.on_key(key);
+        }
+        Focus::Picked(_) | Focus::Conversations(_) | Focus::People(_) => {}
     }
 }
 
@@ -125,51 +98,4 @@ fn scroll_to_end(model: &mut Model, top: bool) {
 fn is_text(key: KeyEvent) -> bool {
     let is_chord = key.modifiers.intersects(KeyModifiers::CONTROL | KeyModifiers::ALT);
     matches!(key.code, KeyCode::Char(_)) && !is_chord
-}
-
-/// Edits a text, with the line editing keys of a shell. Returns whether the text changed.
-fn edit_text(text: &mut TextArea<'static>, key: KeyEvent) -> bool {
-    let control = key.modifiers.contains(KeyModifiers::CONTROL);
-    match key.code {
-        KeyCode::Char('u') if control => text.delete_line_by_head(),
-        KeyCode::Char('z') if control => text.undo(),
-        // The input box would insert the letter of an unknown Ctrl chord.
-        KeyCode::Char(c) if control && !"abdefhknpvwxy".contains(c) => false,
-        _ => text.input(Input::from(key)),
-    }
-}
-
-/// Completes the word before the cursor, or replaces the inserted proposal with the next one.
-pub(super) fn complete(model: &mut Model) {
-    let composer = &mut model.composer;
-    if let Some(mut open) = composer.completion.take() {
-        delete_before_cursor(&mut composer.input, open.inserted_chars);
-        open.selected = (open.selected + 1) % open.proposals.len();
-        insert_proposal(model, open);
-        return;
-    }
-    let cursor = composer.input.cursor();
-    let line = composer.input.lines().get(cursor.0).cloned().unwrap_or_default();
-    let before: String = line.chars().take(cursor.1).collect();
-    match propose(&before, &model.chat) {
-        Some((proposals, replaced)) => {
-            delete_before_cursor(&mut composer.input, replaced);
-            insert_proposal(model, Completion { proposals, selected: 0, inserted_chars: 0 });
-        }
-        None if composer.is_empty() => focus_people(model),
-        None => model.show_notice("nothing to complete (@ completes names, . commands)"),
-    }
-}
-
-fn insert_proposal(model: &mut Model, mut open: Completion) {
-    let Some(proposal) = open.proposals.get(open.selected) else { return };
-    model.composer.input.insert_str(&proposal.text);
-    open.inserted_chars = proposal.text.chars().count();
-    model.composer.completion = (open.proposals.len() > 1).then_some(open);
-}
-
-fn delete_before_cursor(text: &mut TextArea<'static>, characters: usize) {
-    for _ in 0..characters {
-        text.delete_char();
-    }
 }
