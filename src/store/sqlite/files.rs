@@ -147,6 +147,6 @@ mod tests {
         assert_eq!(wal.page_numbers(6..7).unwrap(), [2]);
         // It starts again when all of it is in the file.
         db.execute_batch("PRAGMA wal_checkpoint; INSERT INTO t VALUES (3)").unwrap();
-        assert_eq!(wal.page_numbers(7..1).unwrap(), [2]);
+        assert_eq!(wal.page_numbers(all.len() as u64..1).unwrap(), [2]);
     }
 }
