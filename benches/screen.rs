@@ -66,6 +66,8 @@ impl BenchScreen {
             theme: Theme::TERMINAL.into(),
             cid_prefix: "bench".to_owned(),
             read_marker: client::read_marker::ReadMarkerFile::default(),
+            sends_typing: true,
+            drafts: client::drafts::DraftFile::default(),
         };
         let terminal = Terminal::new(TestBackend::new(SIZE.width, SIZE.height)).unwrap();
         let model = Model::new(options, SIZE, now);

@@ -9,6 +9,7 @@ use super::exit::CliError;
 use super::identity_args::{self, CaArgs, IdentityArgs};
 use super::{paths, plain, signals};
 use crate::client::address::ServerAddress;
+use crate::client::drafts::DraftFile;
 use crate::client::link::ServerLink;
 use crate::client::outbox::{Outbox, file_stem};
 use crate::client::read_marker::ReadMarkerFile;
@@ -40,6 +41,9 @@ pub(super) struct ClientArgs {
     /// or standard output is not a terminal.
     #[arg(long, env = "CHAT_PLAIN", value_parser = BoolishValueParser::new())]
     plain: bool,
+    /// Do not tell others that you are writing
+    #[arg(long, env = "CHAT_NO_TYPING", value_parser = BoolishValueParser::new())]
+    no_typing: bool,
 }
 
 /// Joins a server.
@@ -79,7 +83,12 @@ pub(super) async fn run_client(
     let dir = paths::client_dir()?;
     let outbox = Outbox::open(&dir.join("outbox"), &link.server, &owner)?;
     let read_marker = ReadMarkerFile::new(&dir, &file_stem(&link.server, &owner));
-    let ui_options = ui_options(&link.server, notices, read_marker);
+    let drafts = if is_plain {
+        DraftFile::default()
+    } else {
+        DraftFile::open(&dir.join("drafts"), &link.server, &owner)?
+    };
+    let ui_options = ui_options(&link.server, notices, read_marker, drafts, !args.no_typing);
     let options =
         ClientOptions { link, name, identity: Some(identity), trust, id, outbox, quiet: false };
     let (client, events) = client::connect(options);
@@ -101,6 +110,8 @@ fn ui_options(
     server: &ServerAddress,
     notices: Vec<SafeText>,
     read_marker: ReadMarkerFile,
+    drafts: DraftFile,
+    sends_typing: bool,
 ) -> tui::UiOptions {
     let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
     let depth = ColourDepth::detect(variable("COLORTERM").as_deref(), variable("TERM").as_deref());
@@ -115,6 +126,8 @@ fn ui_options(
         theme,
         cid_prefix: format!("{:032x}", rand::random::<u128>()),
         read_marker,
+        sends_typing,
+        drafts,
     }
 }
 

@@ -15,6 +15,7 @@ use super::overlay::search::SearchHitList;
 use super::theme::{Theme, ThemeChoice};
 use super::viewport::Viewport;
 use crate::client;
+use crate::client::drafts::{Draft, DraftFile};
 use crate::client::read_marker::ReadMarkerFile;
 use crate::client::state::Session;
 use crate::client::state::history::ReadPosition;
@@ -23,7 +24,7 @@ use crate::protocol::message::Audience;
 use crate::protocol::text::SafeText;
 
 /// Start options of the screen.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct UiOptions {
     /// The address of the server, as shown in the header.
     pub server: String,
@@ -35,6 +36,10 @@ pub struct UiOptions {
     pub cid_prefix: String,
     /// The file with the read marker of the last run, updated during this one.
     pub read_marker: ReadMarkerFile,
+    /// Whether others are told that the user is writing.
+    pub sends_typing: bool,
+    /// The drafts of the last run, updated during this one.
+    pub drafts: DraftFile,
 }
 
 /// What receives keys while no overlay is open.
@@ -95,6 +100,10 @@ pub struct Model {
     pub composer: Composer,
     /// The drafts of other conversations, and what undo restores there.
     pub drafts: BTreeMap<Audience, Composer>,
+    /// Whether others are told that the user is writing.
+    pub sends_typing: bool,
+    /// When the drafts are written to disk.
+    pub drafts_due: Option<DateTime<FixedOffset>>,
     /// Where the user began to tick people, to return there.
     pub ticked_from: Option<Audience>,
     /// Whether the open conversation was just opened: the next layout with its messages shows the first unread
@@ -156,6 +165,8 @@ impl Model {
             shown: Audience::Everyone,
             composer: Composer::default(),
             drafts: BTreeMap::new(),
+            sends_typing: options.sends_typing,
+            drafts_due: None,
             ticked_from: None,
             is_opening: true,
             joining: None,
@@ -177,6 +188,25 @@ impl Model {
             layout: ScreenLayout::default(),
             block_cache: BlockCache::default(),
         }
+    }
+
+    /// Restores the drafts of the last run.
+    pub fn restore_drafts(&mut self, drafts: &[Draft]) {
+        for draft in drafts {
+            let composer = if draft.conversation == self.shown {
+                &mut self.composer
+            } else {
+                self.drafts.entry(draft.conversation.clone()).or_default()
+            };
+            composer.restore(draft);
+        }
+    }
+
+    /// Returns all drafts as they are kept on disk, that of the open conversation first.
+    pub fn all_drafts(&self) -> Vec<Draft> {
+        let open = std::iter::once((&self.shown, &self.composer));
+        let all = open.chain(&self.drafts);
+        all.flat_map(|(conversation, composer)| composer.to_drafts(conversation)).collect()
     }
 
     /// The picked message, if any.
@@ -235,6 +265,7 @@ impl Model {
             .into_iter()
             .chain(second)
             .chain(self.next_search_wake(now))
+            .chain(self.drafts_due)
             .min()
     }
 

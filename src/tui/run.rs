@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::draft_writer::DraftWriter;
 use super::event::{UiEffect, UiEvent};
 use super::layout::arrange;
 use super::model::{Model, UiOptions};
@@ -39,6 +40,9 @@ pub enum UiError {
     /// Setting up the terminal failed.
     #[error("cannot use the terminal: {0} (use --plain for line mode)")]
     Terminal(#[from] std::io::Error),
+    /// The drafts could not be written.
+    #[error("cannot save drafts: {0}")]
+    Drafts(std::io::Error),
     /// A thread panicked. The panic hook has printed the message.
     #[error("internal error: the program panicked (please report this)")]
     Panicked,
@@ -73,24 +77,41 @@ impl QuitReason {
 /// # Errors
 /// [`UiError::Terminal`] if the terminal cannot be set up, [`UiError::Panicked`] if a thread panicked.
 pub async fn run(
-    options: UiOptions,
+    mut options: UiOptions,
     client: &Client,
     events: mpsc::Receiver<ClientEvent>,
     shutdown: &CancellationToken,
 ) -> Result<QuitReason, UiError> {
     let mut terminal = TerminalGuard::enter()?;
+    let mut drafts = std::mem::take(&mut options.drafts);
+    let restored = drafts.take_restored();
+    let mut drafts = DraftWriter::start(drafts);
     let mut read_marker = ReadMarkerWriter {
         file: options.read_marker.clone(),
         written: None,
         written_at: instant(),
     };
     let mut model = Model::new(options, terminal.screen.size()?, now());
+    model.restore_drafts(&restored);
     // After the setup, an I/O error means that the terminal was closed. That is a normal end.
-    let outcome =
-        event_loop(&mut model, &mut terminal, client, events, &mut read_marker, shutdown).await;
-    read_marker.write_if_changed(model.read_position);
+    let outcome = event_loop(
+        &mut model,
+        &mut terminal,
+        client,
+        events,
+        &mut read_marker,
+        &mut drafts,
+        shutdown,
+    )
+    .await;
+    read_marker.write_if_changed(model.read_position.clone());
+    let saved = drafts.finish(model.all_drafts()).await;
     let reason = outcome.unwrap_or(QuitReason::Requested);
-    if terminal.panicked().is_cancelled() { Err(UiError::Panicked) } else { Ok(reason) }
+    if terminal.panicked().is_cancelled() {
+        return Err(UiError::Panicked);
+    }
+    saved.map_err(UiError::Drafts)?;
+    Ok(reason)
 }
 
 /// Writes the read marker to its file.
@@ -118,6 +139,7 @@ async fn event_loop(
     client: &Client,
     mut events: mpsc::Receiver<ClientEvent>,
     read_marker: &mut ReadMarkerWriter,
+    drafts: &mut DraftWriter,
     shutdown: &CancellationToken,
 ) -> std::io::Result<QuitReason> {
     let (mut input, panicked) = (EventStream::new(), terminal.panicked());
@@ -140,6 +162,11 @@ async fn event_loop(
                 None => return Ok(QuitReason::Requested),
             },
             Some(event) = events.recv() => UiEvent::Client(event),
+            Some(error) = drafts.next_error() => {
+                model.show_error(format!("cannot save drafts: {error}"));
+                next_frame = Some(instant());
+                continue;
+            }
             () = sleep_until(next_frame) => continue,
             () = sleep_until(next_wake(model)) => UiEvent::Tick,
         };
@@ -147,7 +174,7 @@ async fn event_loop(
         for event in std::iter::once(event).chain(queued).take(MAX_EVENTS_PER_FRAME) {
             let mut effects = VecDeque::from(update(model, now(), event));
             while let Some(effect) = effects.pop_front() {
-                match perform(model, terminal, client, effect)? {
+                match perform(model, terminal, client, drafts, effect)? {
                     Performed::Done => {}
                     Performed::Failed(event) => effects.extend(update(model, now(), event)),
                     Performed::Quit(reason) => return Ok(reason),
@@ -171,6 +198,7 @@ fn perform(
     model: &mut Model,
     terminal: &mut TerminalGuard,
     client: &Client,
+    drafts: &DraftWriter,
     effect: UiEffect,
 ) -> std::io::Result<Performed> {
     match effect {
@@ -187,6 +215,7 @@ fn perform(
         }
         UiEffect::Copy(text) => terminal.copy_to_clipboard(&text)?,
         UiEffect::CaptureMouse(capture) => terminal.capture_mouse(capture)?,
+        UiEffect::SaveDrafts(latest) => drafts.save(latest),
         UiEffect::Ring => terminal.ring()?,
         UiEffect::Redraw => terminal.screen.clear()?,
         UiEffect::Quit => return Ok(Performed::Quit(QuitReason::on_quit(&model.chat))),

@@ -191,6 +191,8 @@ impl UiHarness {
             theme: Theme::TERMINAL.into(),
             cid_prefix: "test".into(),
             read_marker: client::read_marker::ReadMarkerFile::default(),
+            sends_typing: true,
+            drafts: client::drafts::DraftFile::default(),
         };
         let terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
         let model = Model::new(options, Size { width, height }, now);
@@ -417,10 +419,15 @@ impl UiHarness {
     pub(super) fn effects(&mut self) -> Vec<UiEffect> {
         let mut effects = self.all_effects();
         effects.retain(|effect| {
-            let UiEffect::Send(_, request) = effect else { return true };
+            let UiEffect::Send(_, request) = effect else {
+                return !matches!(effect, UiEffect::SaveDrafts(_));
+            };
             !matches!(
                 request,
-                Request::Conversations | Request::Users { .. } | Request::Read { .. }
+                Request::Conversations
+                    | Request::Users { .. }
+                    | Request::Read { .. }
+                    | Request::Typing(_)
             )
         });
         effects
@@ -434,6 +441,7 @@ impl UiHarness {
             | UiEffect::Copy(_)
             | UiEffect::CaptureMouse(_)
             | UiEffect::Ring
+            | UiEffect::SaveDrafts(_)
             | UiEffect::Redraw
             | UiEffect::Quit
             | UiEffect::Untrusted(_) => None,

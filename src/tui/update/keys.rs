@@ -38,7 +38,7 @@ pub(super) fn on_key(
         Some(command) if is_available(model, command) => execute(model, now, command),
         Some(_) | None => {
             type_into_focus(model, now, key);
-            Vec::new()
+            tell_typing(model, now)
         }
     }
 }
@@ -99,6 +99,21 @@ fn type_into_focus(model: &mut Model, now: DateTime<FixedOffset>, key: KeyEvent)
         }
         (Some(_), _) | (None, Focus::Picked(_) | Focus::Conversations(_) | Focus::People(_)) => {}
     }
+}
+
+/// Tells the open conversation that the user is writing to it, if that is due.
+fn tell_typing(model: &mut Model, now: DateTime<FixedOffset>) -> Vec<UiEffect> {
+    // A command or names at the start may lead elsewhere.
+    let is_for_open = model.focus == Focus::Typing
+        && model.overlays.is_empty()
+        && model.composer.editing.is_none()
+        && model.composer.input.lines().first().is_some_and(|line| {
+            line.chars().next().is_some_and(|first| !matches!(first, '.' | '/' | '@'))
+        });
+    if !model.sends_typing || !is_for_open {
+        return Vec::new();
+    }
+    model.chat.tell_typing(now).map(|request| UiEffect::Send(None, request)).into_iter().collect()
 }
 
 fn scroll_to_end(model: &mut Model, top: bool) {
