@@ -66,7 +66,7 @@ impl BenchScreen {
             theme: Theme::TERMINAL.into(),
             cid_prefix: "bench".to_owned(),
             read_marker: client::read_marker::ReadMarkerFile::default(),
-            sends_typing: true,
+            typing: chat::tui::model::TypingIndicator::Sent,
             drafts: client::drafts::DraftFile::default(),
         };
         let terminal = Terminal::new(TestBackend::new(SIZE.width, SIZE.height)).unwrap();

@@ -16,6 +16,7 @@ use crate::client::read_marker::ReadMarkerFile;
 use crate::client::trust::TrustMode;
 use crate::client::{self, ClientOptions};
 use crate::protocol::text::SafeText;
+use crate::tui::model::TypingIndicator;
 use crate::tui::{self, ColourDepth, QuitReason, Theme, ThemeChoice};
 
 /// The arguments of `chat join`.
@@ -70,7 +71,7 @@ pub(super) async fn run_client(
     notices: Vec<SafeText>,
     stop: &CancellationToken,
 ) -> anyhow::Result<()> {
-    let is_plain = args.is_plain();
+    let (is_plain, typing) = (args.is_plain(), args.typing());
     let name = args.identity.name()?;
     let id = args.identity.id;
     let identity = identity_args::client_identity()?;
@@ -88,7 +89,7 @@ pub(super) async fn run_client(
     } else {
         DraftFile::open(&dir.join("drafts"), &link.server, &owner)?
     };
-    let ui_options = ui_options(&link.server, notices, read_marker, drafts, !args.no_typing);
+    let ui_options = ui_options(&link.server, notices, read_marker, drafts, typing);
     let options =
         ClientOptions { link, name, identity: Some(identity), trust, id, outbox, quiet: false };
     let (client, events) = client::connect(options);
@@ -111,7 +112,7 @@ fn ui_options(
     notices: Vec<SafeText>,
     read_marker: ReadMarkerFile,
     drafts: DraftFile,
-    sends_typing: bool,
+    typing: TypingIndicator,
 ) -> tui::UiOptions {
     let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
     let depth = ColourDepth::detect(variable("COLORTERM").as_deref(), variable("TERM").as_deref());
@@ -126,12 +127,16 @@ fn ui_options(
         theme,
         cid_prefix: format!("{:032x}", rand::random::<u128>()),
         read_marker,
-        sends_typing,
+        typing,
         drafts,
     }
 }
 
 impl ClientArgs {
+    fn typing(&self) -> TypingIndicator {
+        if self.no_typing { TypingIndicator::Off } else { TypingIndicator::Sent }
+    }
+
     /// Whether to run in line mode: on request, or without a terminal.
     pub(super) fn is_plain(&self) -> bool {
         self.plain || !std::io::stdout().is_terminal() || !std::io::stdin().is_terminal()

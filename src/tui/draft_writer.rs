@@ -4,6 +4,7 @@ use std::io;
 
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, spawn_blocking};
+use tokio_util::task::TaskTracker;
 
 use crate::client::drafts::{Draft, DraftFile};
 
@@ -20,7 +21,7 @@ impl DraftWriter {
     pub(super) fn start(file: DraftFile) -> Self {
         let (latest, drafts) = watch::channel(Vec::new());
         let (report, errors) = mpsc::channel(1);
-        let task = tokio::spawn(write_changes(file, drafts, report));
+        let task = TaskTracker::new().spawn(write_changes(file, drafts, report));
         Self { latest, errors, task }
     }
 

@@ -23,6 +23,15 @@ use crate::protocol::id::{Cid, MessageId, RoomName, UserId};
 use crate::protocol::message::Audience;
 use crate::protocol::text::SafeText;
 
+/// Whether others are told that the user is writing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TypingIndicator {
+    /// They are, in small conversations.
+    Sent,
+    /// They are not.
+    Off,
+}
+
 /// Start options of the screen.
 #[derive(Debug)]
 pub struct UiOptions {
@@ -37,7 +46,7 @@ pub struct UiOptions {
     /// The file with the read marker of the last run, updated during this one.
     pub read_marker: ReadMarkerFile,
     /// Whether others are told that the user is writing.
-    pub sends_typing: bool,
+    pub typing: TypingIndicator,
     /// The drafts of the last run, updated during this one.
     pub drafts: DraftFile,
 }
@@ -101,7 +110,7 @@ pub struct Model {
     /// The drafts of other conversations, and what undo restores there.
     pub drafts: BTreeMap<Audience, Composer>,
     /// Whether others are told that the user is writing.
-    pub sends_typing: bool,
+    pub typing: TypingIndicator,
     /// When the drafts are written to disk.
     pub drafts_due: Option<DateTime<FixedOffset>>,
     /// Where the user began to tick people, to return there.
@@ -165,7 +174,7 @@ impl Model {
             shown: Audience::Everyone,
             composer: Composer::default(),
             drafts: BTreeMap::new(),
-            sends_typing: options.sends_typing,
+            typing: options.typing,
             drafts_due: None,
             ticked_from: None,
             is_opening: true,

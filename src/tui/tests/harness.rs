@@ -25,7 +25,7 @@ use crate::protocol::text::SafeText;
 use crate::tui::event::{UiEffect, UiEvent};
 use crate::tui::key::Chord;
 use crate::tui::layout::arrange;
-use crate::tui::model::{Model, UiOptions};
+use crate::tui::model::{Model, TypingIndicator, UiOptions};
 use crate::tui::theme::Theme;
 use crate::tui::update::update;
 use crate::tui::view::view;
@@ -191,7 +191,7 @@ impl UiHarness {
             theme: Theme::TERMINAL.into(),
             cid_prefix: "test".into(),
             read_marker: client::read_marker::ReadMarkerFile::default(),
-            sends_typing: true,
+            typing: TypingIndicator::Sent,
             drafts: client::drafts::DraftFile::default(),
         };
         let terminal = Terminal::new(TestBackend::new(width, height)).unwrap();

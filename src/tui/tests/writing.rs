@@ -3,6 +3,7 @@
 use super::harness::UiHarness;
 use crate::protocol::request::Request;
 use crate::tui::event::UiEffect;
+use crate::tui::model::TypingIndicator;
 
 #[test]
 fn undo_restores_what_was_cleared_before_another_conversation_was_opened() {
@@ -80,6 +81,6 @@ fn writing_is_told_in_small_conversations_unless_it_is_switched_off() {
     assert_eq!(told(ui.keys("hello")), 1, "once in a few seconds");
     assert_eq!(told(ui.wait(3).keys("!")), 1);
     assert_eq!(told(ui.keys("<ctrl-c>").wait(3).keys(".search x<ctrl-c>@Ann_1180 hi<ctrl-c>")), 0);
-    ui.model.sends_typing = false;
+    ui.model.typing = TypingIndicator::Off;
     assert_eq!(told(ui.wait(3).keys("hello")), 0);
 }

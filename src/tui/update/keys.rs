@@ -10,7 +10,7 @@ use crate::tui::command::{Scope, UiCommand, lookup};
 use crate::tui::completion::{Completion, propose};
 use crate::tui::event::UiEffect;
 use crate::tui::key::Chord;
-use crate::tui::model::{Focus, Model};
+use crate::tui::model::{Focus, Model, TypingIndicator};
 use crate::tui::overlay::Overlay;
 
 /// Handles a key press.
@@ -110,7 +110,7 @@ fn tell_typing(model: &mut Model, now: DateTime<FixedOffset>) -> Vec<UiEffect> {
         && model.composer.input.lines().first().is_some_and(|line| {
             line.chars().next().is_some_and(|first| !matches!(first, '.' | '/' | '@'))
         });
-    if !model.sends_typing || !is_for_open {
+    if model.typing == TypingIndicator::Off || !is_for_open {
         return Vec::new();
     }
     model.chat.tell_typing(now).map(|request| UiEffect::Send(None, request)).into_iter().collect()
