@@ -52,7 +52,7 @@ const FUNCTIONAL_CORE: [&str; 13] = [
 ];
 
 /// Files in the folders of [`FUNCTIONAL_CORE`] that are not part of it.
-const IMPERATIVE_SHELL: [&str; 3] =
+const IMPERATIVE_SHELL: [&str; 4] =
     ["src/tui/mod.rs", "src/tui/draft_writer.rs", "src/tui/run.rs", "src/tui/terminal.rs"];
 
 /// Code that the functional core must not contain.
@@ -280,12 +280,7 @@ fn layer_checks_detect_violations() {
     }
     assert!(detects(crate_violations, "src/client/mod.rs", "use ratatui::Frame;"));
     assert!(detects(crate_violations, "src/server/mod.rs", "fn bind() -> anyhow::Result<()> {"));
-    assert!(!detects(
-        crate_violations,
-        "src/tui/draft_writer.rs",
-        "src/tui/run.rs",
-        "use ratatui::Frame;"
-    ));
+    assert!(!detects(crate_violations, "src/tui/run.rs", "use ratatui::Frame;"));
     for text in ["    socket.read().await", "let now = Instant::now();", "use std::fs;"] {
         assert!(detects(side_effect_violations, "src/server/hub/post.rs", text), "{text}");
         assert!(!detects(side_effect_violations, "src/server/session.rs", text), "{text}");
