@@ -96,7 +96,7 @@ pub(super) async fn run_client(
     let outcome = if is_plain {
         plain::run(&client, events, stop).await
     } else {
-        match tui::run(ui_options, &client, events, stop).await {
+        match Box::pin(tui::run(ui_options, &client, events, stop)).await {
             Ok(QuitReason::Requested) => Ok(()),
             Ok(QuitReason::Untrusted(reason)) => Err(CliError::untrusted(&reason).into()),
             Ok(QuitReason::Refused(reason)) => Err(CliError::refused(&reason).into()),

@@ -44,7 +44,7 @@ fn drafts_are_saved_a_second_after_a_key_and_restored() {
     assert_eq!(drafts.len(), 2);
 
     let mut next = UiHarness::in_room(80, 24);
-    next.model.restore_drafts(&drafts);
+    next.screen.model.restore_drafts(&drafts);
     next.keys("<end>").shows("half a th").shows("#ops      draft").keys("<alt-2>").shows("for ops");
     next.keys("<enter>").wait(0);
     assert_eq!(saved(&mut next).unwrap().len(), 1, "a message that is sent is no draft any more");
@@ -55,9 +55,9 @@ fn edit_and_the_draft_behind_it_are_restored() {
     let mut ui = UiHarness::new(80, 24);
     ui.keys("teh word<enter>").confirm_sent().keys("a draft");
     ui.click("teh word").keys("<enter>e!");
-    let drafts = ui.model.all_drafts();
+    let drafts = ui.screen.model.all_drafts();
     let mut next = UiHarness::new(80, 24);
-    next.model.restore_drafts(&drafts);
+    next.screen.model.restore_drafts(&drafts);
     next.keys("<end>").shows("editing").shows("teh word!").keys("<esc>").shows("a draft");
 }
 
@@ -65,7 +65,7 @@ fn edit_and_the_draft_behind_it_are_restored() {
 fn temporary_text_is_not_written_to_disk() {
     let mut ui = UiHarness::new(80, 24);
     ui.keys("<ctrl-t>burn after reading");
-    assert_eq!(ui.model.all_drafts(), []);
+    assert_eq!(ui.screen.model.all_drafts(), []);
 }
 
 #[test]
@@ -81,6 +81,6 @@ fn writing_is_told_in_small_conversations_unless_it_is_switched_off() {
     assert_eq!(told(ui.keys("hello")), 1, "once in a few seconds");
     assert_eq!(told(ui.wait(3).keys("!")), 1);
     assert_eq!(told(ui.keys("<ctrl-c>").wait(3).keys(".search x<ctrl-c>@Ann_1180 hi<ctrl-c>")), 0);
-    ui.model.typing = TypingIndicator::Off;
+    ui.screen.model.typing = TypingIndicator::Off;
     assert_eq!(told(ui.wait(3).keys("hello")), 0);
 }
