@@ -84,3 +84,61 @@ fn writing_is_told_in_small_conversations_unless_it_is_switched_off() {
     ui.screen.model.typing = TypingIndicator::Off;
     assert_eq!(told(ui.wait(3).keys("hello")), 0);
 }
+
+#[test]
+fn long_paste_asks_first() {
+    let mut ui = UiHarness::new(80, 24);
+    let lines = "a line of the log\n".repeat(30);
+    ui.keys("see: ").paste(&lines).shows("Paste of 30 lines").shows("send now").keys("<esc>");
+    assert_eq!(ui.screen.model.composer.text(), "see: ");
+    ui.paste(&lines).keys("<enter>");
+    assert_eq!(ui.screen.model.composer.text(), format!("see: {}", lines.trim_end()));
+    assert_eq!(ui.sent(), [""; 0]);
+
+    let long = "0123456789 word\n".repeat(600);
+    ui.keys("<ctrl-c>mine").paste(&long).shows("send as 3 messages").keys("s");
+    let sent = ui.sent();
+    assert_eq!(sent.len(), 3);
+    let text = sent.iter().map(|post| post.strip_prefix("Everyone Plain ").unwrap());
+    assert_eq!(text.collect::<Vec<_>>().join("\n"), long.trim_end(), "nothing is lost or doubled");
+    assert_eq!(ui.screen.model.composer.text(), "mine", "the draft stays");
+}
+
+#[test]
+fn enormous_paste_is_refused_and_costs_no_more_keys() {
+    let mut ui = UiHarness::new(80, 24);
+    ui.keys("mine").paste(&"x".repeat(1_000_000)).shows("too long to send");
+    assert_eq!(ui.screen.model.composer.text(), "mine");
+}
+
+#[test]
+fn text_that_is_too_long_is_split_only_after_a_question() {
+    let mut ui = UiHarness::new(80, 24);
+    let long = "word ".repeat(1_000);
+    ui.paste(&long).keys("<enter>").shows("4999/4000").keys("<enter>");
+    assert_eq!(ui.sent(), [""; 0]);
+    ui.shows("Too long for one message").keys("<esc><enter><enter>");
+    assert_eq!(ui.sent().len(), 2);
+    assert!(ui.screen.model.composer.is_empty());
+}
+
+#[test]
+fn unknown_command_is_sent_as_text_only_after_a_question() {
+    let mut ui = UiHarness::new(80, 24);
+    ui.keys("/shrug hello<enter>").shows("Unknown command").keys("<esc>").shows("/shrug hello");
+    assert_eq!(ui.sent(), [""; 0]);
+    ui.keys("<enter><enter>");
+    assert_eq!(ui.sent(), ["Everyone Plain /shrug hello"]);
+}
+
+#[test]
+fn quitting_with_unsent_text_asks_once() {
+    let mut ui = UiHarness::new(80, 24);
+    ui.keys("unsent<ctrl-q>").shows("press Ctrl-Q again");
+    assert_eq!(ui.effects(), []);
+    ui.wait(3).keys("<ctrl-q>");
+    assert_eq!(ui.effects(), [], "the first one was too long ago");
+    ui.keys("<ctrl-q>");
+    assert_eq!(ui.effects(), [UiEffect::Quit]);
+    assert_eq!(UiHarness::new(80, 24).keys("<ctrl-q>").effects(), [UiEffect::Quit]);
+}

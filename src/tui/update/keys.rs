@@ -22,7 +22,7 @@ pub(super) fn on_key(
     let scope = model.scope();
     let chord = Chord::from_event(key);
     let command = lookup(&[scope], chord).or_else(|| anywhere(model, chord));
-    if command != Some(UiCommand::ClearOrQuit) {
+    if !matches!(command, Some(UiCommand::ClearOrQuit | UiCommand::Quit)) {
         model.quit_armed = None;
     }
     // The next proposal replaces the one before the cursor, which any other command may move.

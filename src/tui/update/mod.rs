@@ -117,7 +117,7 @@ fn on_paste(model: &mut Model, now: DateTime<FixedOffset>, text: &str) -> Vec<Ui
         model.focus = Focus::Typing;
         model.quit_armed = None;
         model.composer.completion = None;
-        model.composer.input.insert(text.as_str());
+        send::paste(model, text);
     }
     Vec::new()
 }
