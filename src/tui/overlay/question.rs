@@ -9,8 +9,8 @@ use crate::client::state::Session;
 use crate::protocol::id::MessageId;
 use crate::protocol::text::SafeText;
 use crate::tui::conversation::quote_text;
+use crate::tui::text::shorten;
 use crate::tui::theme::Theme;
-use crate::tui::wrap::shorten;
 
 /// A question, with what it is about.
 #[derive(Debug, Clone, PartialEq, Eq)]
