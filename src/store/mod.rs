@@ -567,6 +567,8 @@ impl Retention {
 pub enum ScrubOutcome {
     /// The files contain no removed text.
     Done,
+    /// A part of the files is done. Call it again for the rest.
+    Partial,
     /// A reader still used an older state of the file. Try again.
     Busy,
 }
