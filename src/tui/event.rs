@@ -4,6 +4,7 @@ use crate::client;
 use crate::protocol::id::Cid;
 use crate::protocol::request::Request;
 use crate::protocol::text::SafeText;
+use crate::tui::text::Link;
 
 /// An input of `update`.
 #[derive(Debug, Clone)]
@@ -34,6 +35,8 @@ pub enum UiEffect {
     DiscardPending(Cid),
     /// Copy the text to the clipboard.
     Copy(String),
+    /// Open the link with a program of the desktop, or copy it where there is none.
+    OpenLink(Link),
     /// Turn mouse reports on or off.
     CaptureMouse(bool),
     /// Ring the bell of the terminal.
