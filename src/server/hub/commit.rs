@@ -50,7 +50,9 @@ impl Hub {
             (Origin::Request { .. } | Origin::Expiry(_) | Origin::NoReply, _) => {}
         }
         // The session of the new user has started.
-        joined.iter().for_each(|change| self.on_changed(change, effects));
+        for change in &joined {
+            self.on_changed(change, effects);
+        }
     }
 
     /// Follows what was stored, wherever it came from. Returns the number of sessions that it closed.
