@@ -18,6 +18,7 @@ pub mod key;
 pub mod layout;
 pub mod list;
 pub mod model;
+pub mod opener;
 pub mod overlay;
 pub mod run;
 pub mod screen;
