@@ -26,6 +26,7 @@ pub enum UiCommand {
     PageDown,
     ScrollToOldest,
     ScrollToLatest,
+    CycleLayout,
     ToggleMouse,
     Redraw,
     Send,
@@ -242,6 +243,13 @@ pub const COMMANDS: &[Binding] = &[
         "",
     ),
     bind(UiCommand::ScrollToLatest, Scope::Anywhere, &["ctrl-end"], "jump to latest", ""),
+    bind(
+        UiCommand::CycleLayout,
+        Scope::Anywhere,
+        &["ctrl-b"],
+        "arrange the messages in bubbles, compact or plain",
+        "",
+    ),
     bind(
         UiCommand::ToggleMouse,
         Scope::Anywhere,

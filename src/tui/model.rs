@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, FixedOffset};
 use ratatui::layout::{Position, Size};
 
+use super::bubble::MessageLayout;
 use super::command::Scope;
 use super::composer::Composer;
 use super::conversation::{TextPoint, TextSelection};
@@ -60,8 +61,17 @@ pub enum Focus {
     Picked(ItemId),
     /// The conversations in the sidebar, at this one.
     Conversations(Audience),
-    /// The people in the sidebar, at this one. `None`: nobody is listed.
-    People(Option<UserId>),
+    /// The people in the sidebar.
+    People(PeopleFocus),
+}
+
+/// The focus on the people in the sidebar.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct PeopleFocus {
+    /// The one that has it. `None`: nobody is listed.
+    pub at: Option<UserId>,
+    /// Only people whose ID contains this text are listed.
+    pub filter: String,
 }
 
 /// How far a part of the sidebar is scrolled.
@@ -125,6 +135,8 @@ pub struct Model {
     pub theme: Theme,
     /// How emoji are drawn.
     pub emoji: EmojiStyle,
+    /// How messages are arranged.
+    pub layout: MessageLayout,
     /// The size of the terminal.
     pub size: Size,
     /// The conversation that the composer and the viewport belong to. It follows the open one.
@@ -191,6 +203,7 @@ impl Model {
             server: options.server,
             theme: options.theme.resolve(None),
             emoji: EmojiStyle::default(),
+            layout: MessageLayout::default(),
             size,
             shown: Audience::Everyone,
             composer: Composer::default(),
