@@ -38,6 +38,8 @@ pub enum UiEffect {
     Ring,
     /// Clear the terminal and draw every cell.
     Redraw,
+    /// Stop the process, so that the shell can be used meanwhile.
+    Suspend,
     /// Quit, requested by the user or because the first login was refused.
     Quit,
     /// Quit because the server is not trusted, for this reason.

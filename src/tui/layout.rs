@@ -12,6 +12,7 @@ use super::item::ItemId;
 use super::model::{Focus, Model};
 use super::overlay::{self, Overlay};
 use super::sidebar::{SidebarItem, conversations, people};
+use super::terminal::link::Link;
 use super::to_line::{Chip, to_line};
 use super::viewport::Viewport;
 use crate::protocol::id::{MessageId, UserId};
@@ -68,6 +69,8 @@ pub struct ScreenLayout {
     pub overlay: Option<Rect>,
     /// The clickable rows of the overlay, with their indices.
     pub overlay_rows: Vec<(usize, Rect)>,
+    /// The hyperlinks of the terminal.
+    pub links: Vec<Link>,
 }
 
 /// The sidebar.

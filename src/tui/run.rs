@@ -5,8 +5,6 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use crossterm::event::EventStream;
-use futures_util::StreamExt;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -15,6 +13,7 @@ use super::event::{UiEffect, UiEvent};
 use super::layout::arrange;
 use super::model::{Model, UiOptions};
 use super::terminal::TerminalGuard;
+use super::terminal::job_control::{self, JobControl, JobSignal};
 use super::update::update;
 use super::view::view;
 use crate::client::clock::now;
@@ -32,6 +31,9 @@ const READ_MARKER_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Maximum number of events that are handled before the next frame.
 const MAX_EVENTS_PER_FRAME: usize = 256;
+
+/// Said when the program was asked to suspend itself, and nobody could continue it.
+const NO_SHELL: &str = "cannot suspend: no shell started this program";
 
 /// Why the full screen failed.
 #[derive(Debug, thiserror::Error)]
@@ -84,7 +86,7 @@ pub async fn run(
         written: None,
         written_at: instant(),
     };
-    let mut model = Model::new(options, terminal.screen.size()?, now());
+    let mut model = Model::new(options, terminal.refresh_size()?, now());
     // After the setup, an I/O error means that the terminal was closed. That is a normal end.
     let outcome =
         event_loop(&mut model, &mut terminal, client, events, &mut read_marker, shutdown).await;
@@ -120,7 +122,7 @@ async fn event_loop(
     read_marker: &mut ReadMarkerWriter,
     shutdown: &CancellationToken,
 ) -> std::io::Result<QuitReason> {
-    let (mut input, panicked) = (EventStream::new(), terminal.panicked());
+    let (mut jobs, panicked) = (JobControl::new()?, terminal.panicked());
     let mut next_frame = Some(instant());
     let mut last_frame = instant();
     loop {
@@ -135,7 +137,12 @@ async fn event_loop(
             biased;
             () = shutdown.cancelled() => return Ok(QuitReason::Requested),
             () = panicked.cancelled() => return Ok(QuitReason::Requested),
-            event = input.next() => match event {
+            signal = jobs.next() => {
+                on_job_signal(model, terminal, signal)?;
+                next_frame = Some(instant());
+                continue;
+            }
+            event = terminal.next_event() => match event {
                 Some(event) => UiEvent::Terminal(event?),
                 None => return Ok(QuitReason::Requested),
             },
@@ -188,7 +195,9 @@ fn perform(
         UiEffect::Copy(text) => terminal.copy_to_clipboard(&text)?,
         UiEffect::CaptureMouse(capture) => terminal.capture_mouse(capture)?,
         UiEffect::Ring => terminal.ring()?,
-        UiEffect::Redraw => terminal.screen.clear()?,
+        UiEffect::Redraw => terminal.redraw()?,
+        UiEffect::Suspend if job_control::has_shell() => job_control::request_stop()?,
+        UiEffect::Suspend => model.show_error(NO_SHELL),
         UiEffect::Quit => return Ok(Performed::Quit(QuitReason::on_quit(&model.chat))),
         UiEffect::Untrusted(reason) => {
             return Ok(Performed::Quit(QuitReason::Untrusted(reason)));
@@ -197,13 +206,30 @@ fn perform(
     Ok(Performed::Done)
 }
 
+/// Gives the terminal to the shell and stops, or takes it back.
+fn on_job_signal(
+    model: &mut Model,
+    terminal: &mut TerminalGuard,
+    signal: JobSignal,
+) -> std::io::Result<()> {
+    match signal {
+        JobSignal::Stop if job_control::has_shell() => {
+            terminal.leave()?;
+            job_control::stop()
+        }
+        JobSignal::Stop => {
+            model.show_error(NO_SHELL);
+            Ok(())
+        }
+        JobSignal::Continue => terminal.re_enter(),
+    }
+}
+
 fn draw(model: &mut Model, terminal: &mut TerminalGuard) -> std::io::Result<()> {
     let now = now();
-    terminal.draw(|frame| {
-        model.size = frame.area().as_size();
-        arrange(model, now);
-        view(model, now, frame);
-    })?;
+    model.size = terminal.refresh_size()?;
+    arrange(model, now);
+    terminal.draw(&model.layout.links, |frame| view(model, now, frame))?;
     terminal.set_title(&model.title(now))
 }
 

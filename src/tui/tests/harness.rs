@@ -435,6 +435,7 @@ impl UiHarness {
             | UiEffect::CaptureMouse(_)
             | UiEffect::Ring
             | UiEffect::Redraw
+            | UiEffect::Suspend
             | UiEffect::Quit
             | UiEffect::Untrusted(_) => None,
         });
