@@ -63,7 +63,7 @@ impl BenchScreen {
         let options = UiOptions {
             server: "127.0.0.1:65432".to_owned(),
             notices: Vec::new(),
-            theme: Theme::Colours,
+            theme: Theme::TERMINAL.into(),
             cid_prefix: "bench".to_owned(),
             read_marker: client::read_marker::ReadMarkerFile::default(),
         };

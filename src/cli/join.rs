@@ -15,7 +15,7 @@ use crate::client::read_marker::ReadMarkerFile;
 use crate::client::trust::TrustMode;
 use crate::client::{self, ClientOptions};
 use crate::protocol::text::SafeText;
-use crate::tui::{self, QuitReason};
+use crate::tui::{self, ColourDepth, QuitReason, Theme, ThemeChoice};
 
 /// The arguments of `chat join`.
 #[derive(Debug, clap::Args)]
@@ -102,12 +102,17 @@ fn ui_options(
     notices: Vec<SafeText>,
     read_marker: ReadMarkerFile,
 ) -> tui::UiOptions {
+    let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let depth = ColourDepth::detect(variable("COLORTERM").as_deref(), variable("TERM").as_deref());
     // Any value but the empty one turns colors off: https://no-color.org
-    let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    let theme = match variable("NO_COLOR") {
+        Some(_) => Theme::MONO.into(),
+        None => ThemeChoice::Auto(depth),
+    };
     tui::UiOptions {
         server: server.to_string(),
         notices,
-        theme: if no_color { tui::Theme::Plain } else { tui::Theme::Colours },
+        theme,
         cid_prefix: format!("{:032x}", rand::random::<u128>()),
         read_marker,
     }

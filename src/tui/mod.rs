@@ -8,6 +8,7 @@ pub mod command;
 pub mod completion;
 pub mod composer;
 pub mod conversation;
+pub mod editor;
 pub mod event;
 pub mod item;
 pub mod key;
@@ -29,4 +30,4 @@ mod tests;
 
 pub use self::model::UiOptions;
 pub use self::run::{QuitReason, UiError, run};
-pub use self::theme::Theme;
+pub use self::theme::{ColourDepth, Theme, ThemeChoice};

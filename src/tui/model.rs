@@ -12,7 +12,7 @@ use super::item::ItemId;
 use super::layout::ScreenLayout;
 use super::overlay::Overlay;
 use super::overlay::search::SearchHitList;
-use super::theme::Theme;
+use super::theme::{Theme, ThemeChoice};
 use super::viewport::Viewport;
 use crate::client;
 use crate::client::read_marker::ReadMarkerFile;
@@ -30,7 +30,7 @@ pub struct UiOptions {
     /// Notices at the start of the conversation, such as how others can join.
     pub notices: Vec<SafeText>,
     /// The styles.
-    pub theme: Theme,
+    pub theme: ThemeChoice,
     /// Prefix of this client's request IDs (`cid`); unique among all clients.
     pub cid_prefix: String,
     /// The file with the read marker of the last run, updated during this one.
@@ -93,7 +93,7 @@ pub struct Model {
     pub shown: Audience,
     /// The draft of the open conversation.
     pub composer: Composer,
-    /// The drafts of other conversations, none of which is empty.
+    /// The drafts of other conversations, and what undo restores there.
     pub drafts: BTreeMap<Audience, Composer>,
     /// Where the user began to tick people, to return there.
     pub ticked_from: Option<Audience>,
@@ -151,7 +151,7 @@ impl Model {
         Self {
             chat,
             server: options.server,
-            theme: options.theme,
+            theme: options.theme.resolve(None),
             size,
             shown: Audience::Everyone,
             composer: Composer::default(),

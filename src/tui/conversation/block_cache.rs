@@ -213,7 +213,7 @@ impl LayoutPass<'_> {
             (false, true, ..) => theme.mention(),
             (false, false, true, _) => theme.private(),
             (false, false, false, true) => theme.own(),
-            (false, false, false, false) => theme.dim(),
+            (false, false, false, false) => theme.frame(),
         };
         Bubble {
             side: if own { Side::Right } else { Side::Left },

@@ -188,7 +188,7 @@ impl UiHarness {
         let options = UiOptions {
             server: "127.0.0.1:65432".into(),
             notices: Vec::new(),
-            theme: Theme::Colours,
+            theme: Theme::TERMINAL.into(),
             cid_prefix: "test".into(),
             read_marker: client::read_marker::ReadMarkerFile::default(),
         };

@@ -56,7 +56,7 @@ fn at_40_by_12() {
 #[test]
 fn no_color_keeps_emphasis() {
     let mut ui = busy_screen(80, 24);
-    ui.model.theme = crate::tui::theme::Theme::Plain;
+    ui.model.theme = crate::tui::theme::Theme::MONO;
     ui.model.block_cache = crate::tui::conversation::BlockCache::default();
     ui.keys("<esc>");
     insta::assert_debug_snapshot!("no_color", ui.buffer());

@@ -34,6 +34,7 @@ pub fn view(model: &Model, now: DateTime<FixedOffset>, frame: &mut Frame<'_>) {
     if let (Some(overlay), Some(area)) = (model.overlays.last(), layout.overlay) {
         cursor = draw_overlay(model, overlay, area, now, frame);
     }
+    model.theme.paint(frame.buffer_mut());
     if let Some(cursor) = cursor.filter(|cursor| frame.area().contains(*cursor)) {
         frame.set_cursor_position(cursor);
     }
@@ -73,12 +74,12 @@ fn draw_overlay(
         Overlay::Search(search) => {
             let rows = &model.layout.overlay_rows;
             let input = search.draw(area, rows, &model.chat, now, model.theme, buffer);
-            composer::cursor_in(search.input(), input)
+            search.input().cursor_position(input)
         }
         Overlay::Rooms(list) => {
             let rows = &model.layout.overlay_rows;
             let input = list.draw(area, rows, &model.chat, model.theme, buffer);
-            input.and_then(|input| composer::cursor_in(list.input(), input))
+            input.and_then(|input| list.input().cursor_position(input))
         }
         Overlay::ConfirmDelete(id) => {
             confirm_delete::draw(&model.chat, *id, area, model.theme, buffer);
@@ -91,7 +92,7 @@ fn draw_overlay(
         Overlay::Emoji(picker) => {
             let rows = &model.layout.overlay_rows;
             let input = picker.draw(&model.chat, area, rows, model.theme, buffer);
-            composer::cursor_in(&picker.input, input?)
+            picker.input.cursor_position(input?)
         }
         Overlay::Thread(thread) => {
             let rows = &model.layout.overlay_rows;

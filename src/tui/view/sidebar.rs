@@ -29,7 +29,7 @@ struct Row {
 pub(super) fn draw(model: &Model, sidebar: &SidebarLayout, now: Millis, buffer: &mut Buffer) {
     let theme = model.theme;
     Clear.render(sidebar.area, buffer);
-    Block::new().borders(Borders::RIGHT).border_style(theme.dim()).render(sidebar.area, buffer);
+    Block::new().borders(Borders::RIGHT).border_style(theme.frame()).render(sidebar.area, buffer);
     let has_focus = matches!(model.focus, Focus::Conversations(_));
     draw_title(model, " Conversations", "F3", has_focus, sidebar.conversations, buffer);
     let title = people_title(model);
@@ -123,7 +123,7 @@ fn conversation_row(model: &Model, audience: &Audience, now: Millis) -> Row {
     let conversation = model.chat.conversation(audience);
     let (unread, mentions) = conversation.map_or((0, 0), |one| (one.unread(), one.mentions()));
     let is_muted = conversation.is_some_and(|one| is_muted(one, now));
-    let has_draft = model.drafts.contains_key(audience);
+    let has_draft = model.drafts.get(audience).is_some_and(|draft| !draft.is_blank());
     let (note, note_style) = match (mentions, unread) {
         (1.., _) => (format!("@{mentions}"), theme.private()),
         (0, 1..) if is_muted => (format!("muted {unread}"), theme.dim()),
