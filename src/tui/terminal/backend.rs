@@ -140,18 +140,19 @@ struct ChangedRow {
 fn has_certain_width(symbol: &str) -> bool {
     let mut chars = symbol.chars();
     let (Some(c), None) = (chars.next(), chars.next()) else { return symbol.is_empty() };
-    match c {
-        // ASCII, Latin, Greek, Cyrillic.
-        ' '..='~' | '\u{a1}'..='\u{ac}' | '\u{ae}'..='\u{24f}' | '\u{370}'..='\u{482}' => true,
-        '\u{48a}'..='\u{52f}' => true,
-        // Punctuation, arrows, mathematics, box drawing, shapes; not those that are emoji, too.
-        '\u{2010}'..='\u{2027}' | '\u{2030}'..='\u{25ff}' | '✓' => c.width() == Some(1),
-        // Chinese, Japanese, Korean.
-        '\u{3001}'..='\u{3029}' | '\u{3041}'..='\u{3096}' | '\u{30a0}'..='\u{30ff}' => true,
-        '\u{3400}'..='\u{4dbf}' | '\u{4e00}'..='\u{9fff}' | '\u{ac00}'..='\u{d7a3}' => true,
-        '\u{ff01}'..='\u{ff60}' => true,
-        _ => false,
-    }
+    let is_alphabetic = matches!(c,
+        ' '..='~' | '\u{a1}'..='\u{ac}' | '\u{ae}'..='\u{24f}' // Latin
+        | '\u{370}'..='\u{482}' | '\u{48a}'..='\u{52f}' // Greek, Cyrillic
+    );
+    // Punctuation, arrows, mathematics, box drawing, shapes; not those that are emoji, too.
+    let is_symbol = matches!(c, '\u{2010}'..='\u{2027}' | '\u{2030}'..='\u{25ff}' | '✓')
+        && c.width() == Some(1);
+    let is_east_asian = matches!(c,
+        '\u{3001}'..='\u{3029}' | '\u{3041}'..='\u{3096}' | '\u{30a0}'..='\u{30ff}'
+        | '\u{3400}'..='\u{4dbf}' | '\u{4e00}'..='\u{9fff}' | '\u{ac00}'..='\u{d7a3}'
+        | '\u{ff01}'..='\u{ff60}'
+    );
+    is_alphabetic || is_symbol || is_east_asian
 }
 
 /// Writes cells, keeping track of the cursor, the style and the link.

@@ -66,6 +66,7 @@ impl Tmux {
 
     /// tmux has no event for a changed screen, so it is asked again and again.
     #[track_caller]
+    #[expect(clippy::disallowed_methods, reason = "the deadline is real time")]
     fn wait_until(&self, expected: &str, condition: impl Fn(&str) -> bool) -> String {
         let start = Instant::now();
         loop {
