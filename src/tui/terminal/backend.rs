@@ -9,8 +9,10 @@
 //!
 //! A frame is collected in memory, to be written at once.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::io::{self, Write as _};
+use std::rc::Rc;
 
 use crossterm::cursor::{Hide, MoveTo, Show};
 use crossterm::style::{Attribute, ContentStyle, SetAttribute, SetStyle};
@@ -27,44 +29,24 @@ use unicode_width::UnicodeWidthChar as _;
 use super::link::{CLOSE_LINK, Link, open_link};
 
 /// The screen as the terminal shows it, and the bytes of the frame that is drawn.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct FrameBackend {
-    /// The size that frames are drawn for. It changes only between frames.
-    size: Size,
     output: Vec<u8>,
     /// The rows that the terminal shows; shorter than the screen where nothing was drawn yet.
     rows: Vec<Vec<Cell>>,
     /// The links that the terminal shows.
     shown_links: Vec<Link>,
     /// The links of the frame that is drawn.
-    links: Vec<Link>,
+    links: Rc<RefCell<Vec<Link>>>,
     /// Where the cursor is visible; `None` if it is hidden.
     cursor: Option<Position>,
     shown_cursor: Option<Position>,
 }
 
 impl FrameBackend {
-    /// A backend for an empty screen of this size, on which the cursor is hidden.
-    pub fn new(size: Size) -> Self {
-        Self {
-            size,
-            output: Vec::new(),
-            rows: Vec::new(),
-            shown_links: Vec::new(),
-            links: Vec::new(),
-            cursor: None,
-            shown_cursor: None,
-        }
-    }
-
-    /// Sets the size for the next frames.
-    pub fn set_size(&mut self, size: Size) {
-        self.size = size;
-    }
-
-    /// Sets the links of the next frame.
-    pub fn set_links(&mut self, links: &[Link]) {
-        links.clone_into(&mut self.links);
+    /// The links of the next frame.
+    pub fn links(&self) -> Rc<RefCell<Vec<Link>>> {
+        Rc::clone(&self.links)
     }
 
     /// The bytes of the frame, with the marks that make a terminal show it at once. Empty if nothing changed.
@@ -116,15 +98,13 @@ impl FrameBackend {
 
     /// Adds the rows whose links changed: they are rewritten.
     fn apply_links(&mut self, changed: &mut BTreeMap<u16, ChangedRow>) {
-        if self.links == self.shown_links {
-            return;
-        }
-        let differing = self.links.iter().filter(|link| !self.shown_links.contains(link));
-        let removed = self.shown_links.iter().filter(|link| !self.links.contains(link));
-        for y in differing.chain(removed).flat_map(|(area, _)| area.top()..area.bottom()) {
+        let links = self.links.borrow();
+        let added = links.iter().filter(|link| !self.shown_links.contains(link));
+        let removed = self.shown_links.iter().filter(|link| !links.contains(link));
+        for y in added.chain(removed).flat_map(|(area, _)| area.top()..area.bottom()) {
             changed.entry(y).or_default().rewrite = true;
         }
-        self.shown_links.clone_from(&self.links);
+        self.shown_links.clone_from(&links);
     }
 }
 
@@ -238,8 +218,9 @@ impl Backend for FrameBackend {
     {
         let mut changed = self.apply(content);
         self.apply_links(&mut changed);
-        let Self { output, rows, links, .. } = self;
-        let mut writer = Writer { output, links, at: None, style: Style::default(), link: None };
+        let Self { output, rows, shown_links, .. } = self;
+        let mut writer =
+            Writer { output, links: shown_links, at: None, style: Style::default(), link: None };
         for (y, ChangedRow { rewrite, columns }) in changed {
             let Some(cells) = rows.get(usize::from(y)) else { continue };
             if rewrite {
@@ -285,7 +266,8 @@ impl Backend for FrameBackend {
     }
 
     fn size(&self) -> io::Result<Size> {
-        Ok(self.size)
+        let (width, height) = terminal::size()?;
+        Ok(Size { width, height })
     }
 
     fn window_size(&mut self) -> io::Result<WindowSize> {
@@ -303,12 +285,10 @@ impl Backend for FrameBackend {
 
 #[cfg(test)]
 mod tests {
-    use std::rc::Rc;
-
-    use ratatui::Terminal;
     use ratatui::layout::Rect;
     use ratatui::style::Stylize as _;
     use ratatui::widgets::Paragraph;
+    use ratatui::{Terminal, TerminalOptions, Viewport};
     use unicode_segmentation::UnicodeSegmentation as _;
 
     use super::*;
@@ -322,7 +302,8 @@ mod tests {
     }
 
     fn screen() -> Terminal<FrameBackend> {
-        Terminal::new(FrameBackend::new(SIZE)).unwrap()
+        let viewport = Viewport::Fixed(Rect::from((Position::ORIGIN, SIZE)));
+        Terminal::with_options(FrameBackend::default(), TerminalOptions { viewport }).unwrap()
     }
 
     #[test]
@@ -383,13 +364,13 @@ mod tests {
         let mut screen = screen();
         let url: Rc<str> = "https://example.org/".into();
         let link = (Rect::new(2, 0, 3, 1), url);
-        screen.backend_mut().set_links(std::slice::from_ref(&link));
+        screen.backend_mut().links().replace(vec![link]);
         let frame = draw(&mut screen, "a link b");
         let (before, after) = frame.split_once(";https://example.org/\x1b\\lin").unwrap();
         assert!(before.contains("a\x1b[1;3H\x1b]8;id="), "{frame:?}");
         assert!(after.starts_with("\x1b]8;;\x1b\\k\x1b[1;8Hb"), "{frame:?}");
         assert_eq!(draw(&mut screen, "a link b"), "");
-        screen.backend_mut().set_links(&[]);
+        screen.backend_mut().links().take();
         let frame = draw(&mut screen, "a link b");
         assert!(frame.contains("\x1b[1;3Hlink") && !frame.contains("]8"), "{frame:?}");
     }
@@ -398,7 +379,9 @@ mod tests {
     fn cleared_screen_is_drawn_again() {
         let mut screen = screen();
         let first = draw(&mut screen, "one\nt🇨🇭o");
-        screen.clear().unwrap();
+        screen.backend_mut().clear().unwrap();
+        screen.current_buffer_mut().reset();
+        screen.swap_buffers();
         let again = draw(&mut screen, "one\nt🇨🇭o");
         assert_eq!(again.replace("\x1b[0m\x1b[2J", ""), first);
     }

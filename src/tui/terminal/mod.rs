@@ -19,7 +19,7 @@ use crossterm::event::{
 };
 use crossterm::style::Print;
 use crossterm::terminal::{
-    self, EnterAlternateScreen, LeaveAlternateScreen, SetTitle, disable_raw_mode, enable_raw_mode,
+    EnterAlternateScreen, LeaveAlternateScreen, SetTitle, disable_raw_mode, enable_raw_mode,
 };
 use crossterm::{clipboard, queue};
 use futures_util::StreamExt as _;
@@ -59,7 +59,7 @@ impl TerminalGuard {
     /// Standard output is not a terminal, or a write to it failed.
     pub fn enter() -> io::Result<Self> {
         let mut guard = Self {
-            screen: Terminal::new(FrameBackend::new(size()?))?,
+            screen: Terminal::new(FrameBackend::default())?,
             input: None,
             is_entered: Arc::new(AtomicBool::new(false)),
             panicked: CancellationToken::new(),
@@ -131,23 +131,23 @@ impl TerminalGuard {
         }
     }
 
-    /// The size of the terminal now. The next frames have this size.
+    /// The size of the terminal.
     ///
     /// # Errors
     /// The terminal does not tell its size.
-    pub fn refresh_size(&mut self) -> io::Result<Size> {
-        let size = size()?;
-        self.screen.backend_mut().set_size(size);
-        Ok(size)
+    pub fn size(&self) -> io::Result<Size> {
+        self.screen.size()
     }
 
-    /// Draws a frame with these links.
+    /// Draws a frame, of which `view` returns the links.
     ///
     /// # Errors
     /// A write to the terminal failed.
-    pub fn draw(&mut self, links: &[Link], view: impl FnOnce(&mut Frame<'_>)) -> io::Result<()> {
-        self.screen.backend_mut().set_links(links);
-        self.screen.draw(view)?;
+    pub fn draw(&mut self, view: impl FnOnce(&mut Frame<'_>) -> Vec<Link>) -> io::Result<()> {
+        let links = self.screen.backend().links();
+        self.screen.draw(|frame| {
+            links.replace(view(frame));
+        })?;
         let frame = self.screen.backend_mut().take_frame()?;
         self.write(&frame)
     }
@@ -244,9 +244,4 @@ fn restore(is_entered: &AtomicBool) -> io::Result<()> {
     let written = out.write_all(&modes).and_then(|()| out.flush());
     // The keyboard is restored even if the output is closed.
     disable_raw_mode().and(written)
-}
-
-fn size() -> io::Result<Size> {
-    let (width, height) = terminal::size()?;
-    Ok(Size { width, height })
 }

@@ -41,7 +41,7 @@ fn terminal_bytes(ui: &UiHarness) -> String {
         let place = |n: usize| u16::try_from(n).unwrap();
         (place(index % width), place(index / width), cell)
     });
-    let mut backend = FrameBackend::new(buffer.area.as_size());
+    let mut backend = FrameBackend::default();
     backend.draw(cells).unwrap();
     String::from_utf8(backend.take_frame().unwrap()).unwrap()
 }
@@ -74,11 +74,11 @@ fn show_everywhere(texts: &[String]) {
         decoded(&message(index + 1, text, &fields))
     }));
     assert_clean(&ui, texts);
-    let mut shown = ui.screen();
+    let mut shown = ui.text();
     // The private messages are in a conversation of their own.
     ui.click("[ ] Kim_9021");
     assert_clean(&ui, texts);
-    shown.push_str(&ui.screen());
+    shown.push_str(&ui.text());
     ui.keys("<alt-e>");
     for text in texts {
         let (number, _) = text.split_once(' ').unwrap();

@@ -4,6 +4,7 @@ use std::env;
 
 use chat::tui::terminal::TerminalGuard;
 use portable_pty::CommandBuilder;
+use ratatui::Frame;
 use tempfile::TempDir;
 
 use super::join_ann_and_bob;
@@ -179,7 +180,11 @@ fn panic_in_another_thread_stops_drawing_and_is_printed() {
     if env::var_os(PANIC_VARIABLE).is_some() {
         let mut screen = TerminalGuard::enter().unwrap();
         let draw = |screen: &mut TerminalGuard, text: &str| {
-            screen.draw(&[], |frame| frame.render_widget(text, frame.area())).unwrap();
+            let draw = |frame: &mut Frame<'_>| {
+                frame.render_widget(text, frame.area());
+                Vec::new()
+            };
+            screen.draw(draw).unwrap();
         };
         draw(&mut screen, "the first frame");
         std::thread::spawn(|| panic!("on purpose")).join().unwrap_err();
