@@ -10,6 +10,7 @@ use super::composer::Composer;
 use super::item::ItemId;
 use super::overlay::search::SearchHitList;
 use super::overlay::{Overlay, Overlays};
+use super::text::EmojiStyle;
 use super::theme::{Theme, ThemeChoice};
 use super::viewport::{BottomEdge, Viewport};
 use crate::client;
@@ -94,6 +95,8 @@ pub struct Model {
     pub server: String,
     /// The styles.
     pub theme: Theme,
+    /// How emoji are drawn.
+    pub emoji: EmojiStyle,
     /// The size of the terminal.
     pub size: Size,
     /// The conversation that the composer and the viewport belong to. It follows the open one.
@@ -151,6 +154,7 @@ impl Model {
             chat,
             server: options.server,
             theme: options.theme.resolve(None),
+            emoji: EmojiStyle::default(),
             size,
             shown: Audience::Everyone,
             composer: Composer::default(),
