@@ -1,5 +1,6 @@
 //! The inputs and outputs of `update`.
 
+use super::theme::Rgb;
 use crate::client;
 use crate::protocol::id::Cid;
 use crate::protocol::request::Request;
@@ -19,6 +20,8 @@ pub enum UiEvent {
         /// Shown to the user.
         reason: SafeText,
     },
+    /// The terminal told the colour of its background.
+    Background(Rgb),
     /// The time that `next_wake` returned has come.
     Tick,
     /// A frame is laid out, and about to be drawn. What it shows counts as displayed.
@@ -36,8 +39,8 @@ pub enum UiEffect {
     Copy(String),
     /// Turn mouse reports on or off.
     CaptureMouse(bool),
-    /// Ring the bell of the terminal.
-    Ring,
+    /// Notify the user, who looks at another window, with this text.
+    Notify(String),
     /// Clear the terminal and draw every cell.
     Redraw,
     /// Stop the process, so that the shell can be used meanwhile.

@@ -17,6 +17,7 @@ pub mod key;
 pub mod layout;
 pub mod list;
 pub mod model;
+pub mod notices;
 pub mod overlay;
 pub mod run;
 pub mod screen;

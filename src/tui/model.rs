@@ -8,6 +8,7 @@ use ratatui::layout::Size;
 use super::command::Scope;
 use super::composer::Composer;
 use super::item::ItemId;
+use super::notices::Notices;
 use super::overlay::search::SearchHitList;
 use super::overlay::{Overlay, Overlays};
 use super::text::EmojiStyle;
@@ -93,10 +94,14 @@ pub struct Model {
     pub chat: Session,
     /// The address of the server, as shown in the header.
     pub server: String,
+    /// How the styles follow from the background of the terminal.
+    pub theme_choice: ThemeChoice,
     /// The styles.
     pub theme: Theme,
     /// How emoji are drawn.
     pub emoji: EmojiStyle,
+    /// The notice that waits.
+    pub notices: Notices,
     /// The size of the terminal.
     pub size: Size,
     /// The conversation that the composer and the viewport belong to. It follows the open one.
@@ -153,6 +158,8 @@ impl Model {
         Self {
             chat,
             server: options.server,
+            notices: Notices::default(),
+            theme_choice: options.theme,
             theme: options.theme.resolve(None),
             emoji: EmojiStyle::default(),
             size,
@@ -237,6 +244,7 @@ impl Model {
             .next_deadline(now)
             .into_iter()
             .chain(second)
+            .chain(self.notices.next_wake())
             .chain(self.next_search_wake(now))
             .min()
     }

@@ -12,8 +12,8 @@ use tokio_util::sync::CancellationToken;
 use super::event::{UiEffect, UiEvent};
 use super::model::{Model, UiOptions};
 use super::screen::Screen;
-use super::terminal::TerminalGuard;
 use super::terminal::job_control::{self, JobControl, JobSignal};
+use super::terminal::{TerminalGuard, TerminalInput};
 use crate::client::clock::now;
 use crate::client::read_marker::ReadMarkerFile;
 use crate::client::state::history::ReadPosition;
@@ -121,8 +121,9 @@ async fn event_loop(
     shutdown: &CancellationToken,
 ) -> std::io::Result<QuitReason> {
     let (mut jobs, panicked) = (JobControl::new()?, terminal.panicked());
-    let mut next_frame = Some(instant());
     let mut last_frame = instant();
+    // Most terminals tell their background before the first frame.
+    let mut next_frame = Some(last_frame + FRAME_INTERVAL);
     loop {
         if next_frame.is_some_and(|at| at <= instant()) {
             let effects = draw(screen, terminal)?;
@@ -145,8 +146,9 @@ async fn event_loop(
                 next_frame = Some(instant());
                 continue;
             }
-            event = terminal.next_event() => match event {
-                Some(event) => UiEvent::Terminal(event?),
+            input = terminal.next_input() => match input.transpose()? {
+                Some(TerminalInput::Event(event)) => UiEvent::Terminal(event),
+                Some(TerminalInput::Background(rgb)) => UiEvent::Background(rgb),
                 None => return Ok(QuitReason::Requested),
             },
             Some(event) = events.recv() => UiEvent::Client(event),
@@ -223,7 +225,7 @@ fn perform(
         }
         UiEffect::Copy(text) => terminal.copy_to_clipboard(&text)?,
         UiEffect::CaptureMouse(capture) => terminal.capture_mouse(capture)?,
-        UiEffect::Ring => terminal.ring()?,
+        UiEffect::Notify(text) => terminal.notify(&text)?,
         UiEffect::Redraw => terminal.redraw()?,
         UiEffect::Suspend if job_control::has_shell() => job_control::request_stop()?,
         UiEffect::Suspend => model.show_error(NO_SHELL),

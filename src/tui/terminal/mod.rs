@@ -4,9 +4,12 @@
 //! standard output, so a panic message never appears in the middle of a frame, and no frame is drawn after it.
 
 pub mod backend;
+mod background;
 pub mod job_control;
 pub mod link;
+mod notification;
 
+use std::collections::VecDeque;
 use std::io::{self, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -28,7 +31,9 @@ use ratatui::{Frame, Terminal};
 use tokio_util::sync::CancellationToken;
 
 use self::backend::FrameBackend;
+use self::background::{ASK_BACKGROUND, AnswerFilter, Filtered};
 use self::link::Link;
+use super::theme::Rgb;
 
 /// Reports presses and drags (1000, 1002) in the SGR encoding (1006), which has no coordinate limit. Motion
 /// without a button is not reported: it would wake the program whenever the pointer crosses the window.
@@ -45,11 +50,24 @@ pub struct TerminalGuard {
     screen: Terminal<FrameBackend>,
     /// The input; `None` while another program uses the terminal.
     input: Option<EventStream>,
+    /// Takes the terminal's answers out of the input.
+    answers: AnswerFilter,
+    /// What was read and not yet returned.
+    queued: VecDeque<TerminalInput>,
     /// Whether the full-screen modes are on. The panic hook turns them off.
     is_entered: Arc<AtomicBool>,
     panicked: CancellationToken,
     title: String,
     captures_mouse: bool,
+}
+
+/// What comes from the terminal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TerminalInput {
+    /// A key, a mouse event, a paste, a resize.
+    Event(Event),
+    /// The colour of the background.
+    Background(Rgb),
 }
 
 impl TerminalGuard {
@@ -61,6 +79,14 @@ impl TerminalGuard {
         let mut guard = Self {
             screen: Terminal::new(FrameBackend::default())?,
             input: None,
+            answers: AnswerFilter::default(),
+            // The answer of the terminal, if there is one, comes later and counts.
+            queued: std::env::var("COLORFGBG")
+                .ok()
+                .and_then(|value| background::from_colorfgbg(&value))
+                .map(TerminalInput::Background)
+                .into_iter()
+                .collect(),
             is_entered: Arc::new(AtomicBool::new(false)),
             panicked: CancellationToken::new(),
             title: String::new(),
@@ -116,6 +142,7 @@ impl TerminalGuard {
             // What is displayed without the focus is not read.
             EnableFocusChange,
             Print(SAVE_TITLE),
+            Print(ASK_BACKGROUND),
         )?;
         self.write(&modes)?;
         self.title.clear();
@@ -123,11 +150,26 @@ impl TerminalGuard {
         self.redraw()
     }
 
-    /// The next input: a key, a mouse event, a paste, a resize. `None` once the terminal is closed.
-    pub async fn next_event(&mut self) -> Option<io::Result<Event>> {
-        match &mut self.input {
-            Some(input) => input.next().await,
-            None => std::future::pending().await,
+    /// The next input; `None` once the terminal is closed.
+    pub async fn next_input(&mut self) -> Option<io::Result<TerminalInput>> {
+        loop {
+            if let Some(queued) = self.queued.pop_front() {
+                return Some(Ok(queued));
+            }
+            let event = match &mut self.input {
+                Some(input) => input.next().await?,
+                None => std::future::pending().await,
+            };
+            match event.map(|event| self.answers.filter(event)) {
+                Ok(Filtered::Held) => {}
+                Ok(Filtered::Background(rgb)) => {
+                    return Some(Ok(TerminalInput::Background(rgb)));
+                }
+                Ok(Filtered::Events(events)) => {
+                    self.queued.extend(events.into_iter().map(TerminalInput::Event));
+                }
+                Err(error) => return Some(Err(error)),
+            }
         }
     }
 
@@ -188,12 +230,17 @@ impl TerminalGuard {
         self.write(&bytes)
     }
 
-    /// Rings the bell.
+    /// Notifies the user, who looks at another window.
     ///
     /// # Errors
     /// A write to the terminal failed.
-    pub fn ring(&mut self) -> io::Result<()> {
-        self.write(b"\x07")
+    pub fn notify(&mut self, text: &str) -> io::Result<()> {
+        let variable = |name| std::env::var(name).unwrap_or_default();
+        // Under tmux, and over SSH, only the second one names iTerm2.
+        let is_iterm =
+            variable("TERM_PROGRAM") == "iTerm.app" || variable("LC_TERMINAL") == "iTerm2";
+        let is_tmux = !variable("TMUX").is_empty();
+        self.write(notification::notification(text, is_iterm, is_tmux).as_bytes())
     }
 
     /// Copies a text to the clipboard through the terminal (OSC 52), which works over SSH too.

@@ -426,7 +426,7 @@ impl UiHarness {
             UiEffect::DiscardPending(_)
             | UiEffect::Copy(_)
             | UiEffect::CaptureMouse(_)
-            | UiEffect::Ring
+            | UiEffect::Notify(_)
             | UiEffect::Redraw
             | UiEffect::Suspend
             | UiEffect::Quit
