@@ -9,12 +9,14 @@ use super::exit::CliError;
 use super::identity_args::{self, CaArgs, IdentityArgs};
 use super::{paths, plain, signals};
 use crate::client::address::ServerAddress;
+use crate::client::drafts::DraftFile;
 use crate::client::link::ServerLink;
 use crate::client::outbox::{Outbox, file_stem};
 use crate::client::read_marker::ReadMarkerFile;
 use crate::client::trust::TrustMode;
 use crate::client::{self, ClientOptions};
 use crate::protocol::text::SafeText;
+use crate::tui::model::TypingIndicator;
 use crate::tui::{self, ColourDepth, QuitReason, Theme, ThemeChoice};
 
 /// The arguments of `chat join`.
@@ -40,6 +42,9 @@ pub(super) struct ClientArgs {
     /// or standard output is not a terminal.
     #[arg(long, env = "CHAT_PLAIN", value_parser = BoolishValueParser::new())]
     plain: bool,
+    /// Do not tell others that you are writing
+    #[arg(long, env = "CHAT_NO_TYPING", value_parser = BoolishValueParser::new())]
+    no_typing: bool,
 }
 
 /// Joins a server.
@@ -66,7 +71,7 @@ pub(super) async fn run_client(
     notices: Vec<SafeText>,
     stop: &CancellationToken,
 ) -> anyhow::Result<()> {
-    let is_plain = args.is_plain();
+    let (is_plain, typing) = (args.is_plain(), args.typing());
     let name = args.identity.name()?;
     let id = args.identity.id;
     let identity = identity_args::client_identity()?;
@@ -79,14 +84,19 @@ pub(super) async fn run_client(
     let dir = paths::client_dir()?;
     let outbox = Outbox::open(&dir.join("outbox"), &link.server, &owner)?;
     let read_marker = ReadMarkerFile::new(&dir, &file_stem(&link.server, &owner));
-    let ui_options = ui_options(&link.server, notices, read_marker);
+    let drafts = if is_plain {
+        DraftFile::default()
+    } else {
+        DraftFile::open(&dir.join("drafts"), &link.server, &owner)?
+    };
+    let ui_options = ui_options(&link.server, notices, read_marker, drafts, typing);
     let options =
         ClientOptions { link, name, identity: Some(identity), trust, id, outbox, quiet: false };
     let (client, events) = client::connect(options);
     let outcome = if is_plain {
         plain::run(&client, events, stop).await
     } else {
-        match tui::run(ui_options, &client, events, stop).await {
+        match Box::pin(tui::run(ui_options, &client, events, stop)).await {
             Ok(QuitReason::Requested) => Ok(()),
             Ok(QuitReason::Untrusted(reason)) => Err(CliError::untrusted(&reason).into()),
             Ok(QuitReason::Refused(reason)) => Err(CliError::refused(&reason).into()),
@@ -101,6 +111,8 @@ fn ui_options(
     server: &ServerAddress,
     notices: Vec<SafeText>,
     read_marker: ReadMarkerFile,
+    drafts: DraftFile,
+    typing: TypingIndicator,
 ) -> tui::UiOptions {
     let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
     let depth = ColourDepth::detect(variable("COLORTERM").as_deref(), variable("TERM").as_deref());
@@ -115,10 +127,16 @@ fn ui_options(
         theme,
         cid_prefix: format!("{:032x}", rand::random::<u128>()),
         read_marker,
+        typing,
+        drafts,
     }
 }
 
 impl ClientArgs {
+    fn typing(&self) -> TypingIndicator {
+        if self.no_typing { TypingIndicator::Off } else { TypingIndicator::Sent }
+    }
+
     /// Whether to run in line mode: on request, or without a terminal.
     pub(super) fn is_plain(&self) -> bool {
         self.plain || !std::io::stdout().is_terminal() || !std::io::stdin().is_terminal()

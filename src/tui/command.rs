@@ -48,7 +48,8 @@ pub enum UiCommand {
     HitDown,
     GoToHit,
     MatchCase,
-    ConfirmDelete,
+    Confirm,
+    SendPaste,
     RowUp,
     RowDown,
     ChooseRow,
@@ -93,7 +94,7 @@ pub enum Scope {
     Emoji,
     /// A thread is open.
     Thread,
-    /// The question whether to delete a message is open.
+    /// A question is open.
     Question,
     /// The help overlay is open.
     Help,
@@ -112,7 +113,7 @@ impl Scope {
         (Self::People, "People"),
         (Self::Rooms, "Rooms"),
         (Self::Search, "Search"),
-        (Self::Question, "Delete question"),
+        (Self::Question, "Question"),
         (Self::Help, "Help"),
     ];
 }
@@ -344,13 +345,14 @@ pub const COMMANDS: &[Binding] = &[
     bind(UiCommand::MatchCase, Scope::Search, &["alt-c"], "match case", "match case"),
     bind(UiCommand::Back, Scope::Search, &["esc", "ctrl-f"], "close the search", "close"),
     bind(
-        UiCommand::ConfirmDelete,
+        UiCommand::Confirm,
         Scope::Question,
         &["enter", "y"],
-        "delete for everyone",
-        "delete",
+        "yes: delete the message, keep the paste in the input, send the draft",
+        "yes",
     ),
-    bind(UiCommand::Back, Scope::Question, &["esc", "n"], "keep the message", "keep"),
+    bind(UiCommand::SendPaste, Scope::Question, &["s"], "send the paste at once", ""),
+    bind(UiCommand::Back, Scope::Question, &["esc", "n"], "no; drop the paste", "no"),
     bind(UiCommand::ScrollUp, Scope::Help, &["up"], "scroll up", ""),
     bind(UiCommand::ScrollDown, Scope::Help, &["down"], "scroll down", ""),
     bind(UiCommand::Back, Scope::Help, &["esc", "f1", "alt-h", "enter"], "close the help", "close"),

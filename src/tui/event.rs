@@ -2,6 +2,7 @@
 
 use super::theme::Rgb;
 use crate::client;
+use crate::client::drafts::Draft;
 use crate::protocol::id::Cid;
 use crate::protocol::request::Request;
 use crate::protocol::text::SafeText;
@@ -39,6 +40,8 @@ pub enum UiEffect {
     Copy(String),
     /// Turn mouse reports on or off.
     CaptureMouse(bool),
+    /// Keep these drafts on disk.
+    SaveDrafts(Vec<Draft>),
     /// Notify the user, who looks at another window, with this text.
     Notify(String),
     /// Clear the terminal and draw every cell.
