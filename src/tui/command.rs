@@ -68,6 +68,7 @@ pub enum MessageCommand {
     ShowThread,
     Copy,
     Pin,
+    OpenLink,
     Discard,
 }
 
@@ -301,6 +302,7 @@ pub const COMMANDS: &[Binding] = &[
         "",
     ),
     bind(UiCommand::Message(MessageCommand::Pin), Scope::Menu, &["p"], "pin or unpin", ""),
+    bind(UiCommand::Message(MessageCommand::OpenLink), Scope::Menu, &["o"], "open the link", ""),
     bind(UiCommand::Message(MessageCommand::Discard), Scope::Menu, &["x"], "discard", ""),
     bind(UiCommand::ChooseRow, Scope::Menu, &["enter"], "do what is selected", "choose"),
     bind(UiCommand::RowUp, Scope::Menu, &["up"], "previous row", ""),

@@ -5,6 +5,7 @@
 
 mod block_cache;
 mod items;
+mod selection;
 
 use std::rc::Rc;
 
@@ -14,6 +15,7 @@ use ratatui::layout::Rect;
 pub use self::block_cache::{BlockCache, duration, quote_text};
 pub use self::items::Items;
 use self::items::{Item, ItemIndex};
+pub use self::selection::{TextPoint, TextSelection};
 use super::bubble::Block;
 use super::item::ItemId;
 use super::text::EmojiStyle;

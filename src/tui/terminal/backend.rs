@@ -26,7 +26,7 @@ use ratatui::prelude::IntoCrossterm as _;
 use ratatui::style::{Color, Style};
 use unicode_width::UnicodeWidthChar as _;
 
-use super::link::{CLOSE_LINK, Link, open_link};
+use super::link::{CLOSE_LINK, PlacedLink, open_link};
 
 /// The screen as the terminal shows it, and the bytes of the frame that is drawn.
 #[derive(Debug, Default)]
@@ -35,9 +35,9 @@ pub struct FrameBackend {
     /// The rows that the terminal shows; shorter than the screen where nothing was drawn yet.
     rows: Vec<Vec<Cell>>,
     /// The links that the terminal shows.
-    shown_links: Vec<Link>,
+    shown_links: Vec<PlacedLink>,
     /// The links of the frame that is drawn.
-    links: Rc<RefCell<Vec<Link>>>,
+    links: Rc<RefCell<Vec<PlacedLink>>>,
     /// Where the cursor is visible; `None` if it is hidden.
     cursor: Option<Position>,
     shown_cursor: Option<Position>,
@@ -45,7 +45,7 @@ pub struct FrameBackend {
 
 impl FrameBackend {
     /// The links of the next frame.
-    pub fn links(&self) -> Rc<RefCell<Vec<Link>>> {
+    pub fn links(&self) -> Rc<RefCell<Vec<PlacedLink>>> {
         Rc::clone(&self.links)
     }
 
@@ -138,11 +138,11 @@ fn has_certain_width(symbol: &str) -> bool {
 /// Writes cells, keeping track of the cursor, the style and the link.
 struct Writer<'frame> {
     output: &'frame mut Vec<u8>,
-    links: &'frame [Link],
+    links: &'frame [PlacedLink],
     /// Where the cursor is, if that is certain.
     at: Option<(u16, u16)>,
     style: Style,
-    link: Option<&'frame Link>,
+    link: Option<&'frame PlacedLink>,
 }
 
 impl Writer<'_> {
@@ -292,6 +292,7 @@ mod tests {
     use unicode_segmentation::UnicodeSegmentation as _;
 
     use super::*;
+    use crate::tui::text::find_links;
 
     const SIZE: Size = Size { width: 20, height: 3 };
 
@@ -362,8 +363,8 @@ mod tests {
     #[test]
     fn links_are_written_and_removed_without_a_change_of_text() {
         let mut screen = screen();
-        let url: Rc<str> = "https://example.org/".into();
-        let link = (Rect::new(2, 0, 3, 1), url);
+        let found = find_links("https://example.org/").remove(0);
+        let link = (Rect::new(2, 0, 3, 1), found.link);
         screen.backend_mut().links().replace(vec![link]);
         let frame = draw(&mut screen, "a link b");
         let (before, after) = frame.split_once(";https://example.org/\x1b\\lin").unwrap();

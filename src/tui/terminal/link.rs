@@ -1,54 +1,45 @@
 //! Hyperlinks of the terminal (OSC 8).
 
-use std::fmt::Write as _;
-use std::rc::Rc;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 use ratatui::layout::Rect;
 
-/// A part of one row, or of several, that opens this URL.
-pub type Link = (Rect, Rc<str>);
+use crate::tui::text::Link;
+
+/// A link, and the part of a row in which it is drawn.
+pub type PlacedLink = (Rect, Link);
 
 /// Ends a hyperlink.
 pub(super) const CLOSE_LINK: &str = "\x1b]8;;\x1b\\";
 
-/// The longest URL that terminals accept: VTE and iTerm2 have this limit.
-const MAX_URL_BYTES: usize = 2_083;
+/// The longest address that terminals accept: VTE and iTerm2 have this limit.
+const MAX_BYTES: usize = 2_083;
 
-/// Starts a hyperlink, if the URL is one that a terminal may be given. Parts of one link have the same ID, so
-/// that a terminal highlights all of them.
-pub(super) fn open_link(url: &str) -> Option<String> {
-    if url.chars().any(char::is_control) {
-        return None;
-    }
-    let mut encoded = String::with_capacity(url.len());
-    let mut id = 0xcbf2_9ce4_8422_2325_u64;
-    for byte in url.bytes() {
-        // FNV-1a.
-        id = (id ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
-        if byte.is_ascii_graphic() {
-            encoded.push(char::from(byte));
-        } else {
-            write!(encoded, "%{byte:02X}").ok()?;
-        }
-    }
-    (encoded.len() <= MAX_URL_BYTES).then(|| format!("\x1b]8;id={id:x};{encoded}\x1b\\"))
+/// Starts a hyperlink, unless its address is too long. Parts of one link have the same ID, so that a terminal
+/// highlights all of them.
+pub(super) fn open_link(link: &Link) -> Option<String> {
+    let mut hasher = DefaultHasher::new();
+    link.hash(&mut hasher);
+    let (id, address) = (hasher.finish(), link.as_str());
+    (address.len() <= MAX_BYTES).then(|| format!("\x1b]8;id={id:x};{address}\x1b\\"))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tui::text::find_links;
 
     #[test]
-    fn link_is_encoded_and_control_characters_are_refused() {
-        let uri = |url| {
-            let link = open_link(url)?;
-            Some(link.split(';').nth(2).unwrap().trim_end_matches("\x1b\\").to_owned())
-        };
-        assert_eq!(uri("https://a.b/c?d=e#f").as_deref(), Some("https://a.b/c?d=e#f"));
-        assert_eq!(uri("https://a.b/ü x").as_deref(), Some("https://a.b/%C3%BC%20x"));
-        for hostile in ["https://a\x1b\\b", "https://a\x07", "https://a\u{9c}b", "a\nb"] {
-            assert_eq!(open_link(hostile), None, "{hostile:?}");
+    fn link_cannot_end_its_own_sequence() {
+        for hostile in ["https://a.b/\x1b\\c", "https://a.b/\x07c", "https://a.b/\u{9c}c"] {
+            for found in find_links(hostile) {
+                let opened = open_link(&found.link).unwrap();
+                let address =
+                    opened.strip_prefix("\x1b]8;").unwrap().strip_suffix("\x1b\\").unwrap();
+                assert!(address.bytes().all(|byte| byte.is_ascii_graphic()), "{opened:?}");
+            }
         }
-        assert_eq!(open_link(&"x".repeat(MAX_URL_BYTES + 1)), None);
+        let long = format!("https://a.b/{}", "x".repeat(MAX_BYTES));
+        assert_eq!(find_links(&long).first().and_then(|found| open_link(&found.link)), None);
     }
 }

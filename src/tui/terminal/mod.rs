@@ -32,7 +32,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::backend::FrameBackend;
 use self::background::{ASK_BACKGROUND, AnswerFilter, Filtered};
-use self::link::Link;
+use self::link::PlacedLink;
 use super::theme::Rgb;
 
 /// Reports presses and drags (1000, 1002) in the SGR encoding (1006), which has no coordinate limit. Motion
@@ -185,7 +185,7 @@ impl TerminalGuard {
     ///
     /// # Errors
     /// A write to the terminal failed.
-    pub fn draw(&mut self, view: impl FnOnce(&mut Frame<'_>) -> Vec<Link>) -> io::Result<()> {
+    pub fn draw(&mut self, view: impl FnOnce(&mut Frame<'_>) -> Vec<PlacedLink>) -> io::Result<()> {
         let links = self.screen.backend().links();
         self.screen.draw(|frame| {
             links.replace(view(frame));

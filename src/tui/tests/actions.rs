@@ -72,7 +72,7 @@ fn menu_opens_by_enter_right_click_and_second_click() {
     ui.keys("<up><enter>").shows("r  reply").hides("e  edit").hides("d  delete");
     ui.keys("d").shows("not possible with this message").keys("<esc>").hides("r  reply");
     ui.keys("<esc>").right_click("│ hers").shows("r  reply").keys("<esc><esc>");
-    ui.click("│ hers").hides("r  reply").click("│ hers").shows("r  reply");
+    ui.click("│ hers").hides("r  reply").wait(1).click("│ hers").shows("r  reply");
     ui.keys("<enter>").shows("┃ reply to Ann_1180: hers").hides("r  reply");
     ui.keys("<esc><up><enter>").click("t  show the thread").shows("Thread");
     assert!(ui.sent().iter().all(|sent| !sent.contains("Post")));
@@ -103,7 +103,7 @@ fn edit_replaces_the_text_and_restores_the_draft() {
     ui.keys("a draft").click("teh word").keys("<enter>e").shows("editing  To: everyone");
     ui.shows("┃ edit you: teh word").hides("a draft").keys("s<esc>").shows("a draft");
     assert!(ui.sent().is_empty());
-    ui.click("teh word").keys("<enter>e<ctrl-u>@Ann_1180 the word").shows("To: everyone");
+    ui.wait(1).click("teh word").keys("<enter>e<ctrl-u>@Ann_1180 the word").shows("To: everyone");
     ui.keys("<enter>").shows("a draft").hides("editing");
     let content = SafeText::clean("@Ann_1180 the word");
     assert_eq!(ui.sent(), [format!("{:?}", Request::Edit { id: mine, content })]);
@@ -138,7 +138,7 @@ fn resending_a_failed_message_keeps_the_draft() {
     let Some(UiEffect::Send(cid, _)) = ui.effects().pop() else { panic!("nothing was sent") };
     let text = SafeText::clean("the server is full");
     ui.server_event(Event::Error(ErrorReply { code: ErrorCode::NoRecipient, text, cid }));
-    ui.keys("a draft").click("important").click("important").keys("e").hides("a draft");
+    ui.keys("a draft").click("important").wait(1).click("important").keys("e").hides("a draft");
     ui.keys("!<enter>").shows("a draft");
     assert_eq!(ui.sent(), ["Everyone Plain important!"]);
 }

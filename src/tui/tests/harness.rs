@@ -367,7 +367,8 @@ impl UiHarness {
     /// Clicks on the first cell of a text.
     pub(super) fn click(&mut self, text: &str) -> &mut Self {
         let (column, row) = self.find(text);
-        self.mouse(MouseEventKind::Down(MouseButton::Left), column, row)
+        self.mouse(MouseEventKind::Down(MouseButton::Left), column, row);
+        self.mouse(MouseEventKind::Up(MouseButton::Left), column, row)
     }
 
     pub(super) fn wheel(&mut self, kind: MouseEventKind, text: &str) -> &mut Self {
@@ -432,6 +433,7 @@ impl UiHarness {
             UiEffect::Send(_, request) => Some(request),
             UiEffect::DiscardPending(_)
             | UiEffect::Copy(_)
+            | UiEffect::OpenLink(_)
             | UiEffect::CaptureMouse(_)
             | UiEffect::Notify(_)
             | UiEffect::SaveDrafts(_)

@@ -17,6 +17,7 @@ use crate::tui::overlay::emoji::{EmojiPicker, has_reacted};
 use crate::tui::overlay::menu::MessageMenu;
 use crate::tui::overlay::question::Question;
 use crate::tui::overlay::thread::ThreadOverlay;
+use crate::tui::text::{Link, find_links};
 
 /// Opens the menu of the picked message.
 pub(super) fn open_menu(model: &mut Model) {
@@ -44,6 +45,7 @@ pub(super) fn act_on_picked(model: &mut Model, command: MessageCommand) -> Vec<U
         MessageCommand::ShowThread => return show_thread(model),
         MessageCommand::Copy => return copy_picked(model),
         MessageCommand::Pin => return toggle_pin(model),
+        MessageCommand::OpenLink => return open_picked_link(model),
         MessageCommand::Discard => return discard_picked(model),
     }
     Vec::new()
@@ -185,6 +187,22 @@ fn copy_picked(model: &mut Model) -> Vec<UiEffect> {
     let Some(text) = text else { return Vec::new() };
     model.show_notice(format!("copied {} characters", text.as_str().chars().count()));
     vec![UiEffect::Copy(text.as_str().to_owned())]
+}
+
+/// Opens the first link of the picked message.
+fn open_picked_link(model: &mut Model) -> Vec<UiEffect> {
+    let Some(message) = picked_message(model) else { return Vec::new() };
+    let first = find_links(message.content.as_str()).into_iter().next();
+    first.map(|found| open_link(model, found.link)).unwrap_or_default()
+}
+
+/// Opens a link, or copies it if it is one of this program.
+pub(super) fn open_link(model: &mut Model, link: Link) -> Vec<UiEffect> {
+    if link.opens_outside() {
+        return vec![UiEffect::OpenLink(link)];
+    }
+    model.show_notice("copied the link (chat join LINK joins the server)");
+    vec![UiEffect::Copy(link.as_str().to_owned())]
 }
 
 /// Shows the picked message with the replies to it; of a reply, the thread that it belongs to.

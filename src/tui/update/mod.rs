@@ -11,6 +11,7 @@ mod messages;
 mod mouse;
 mod rooms;
 mod search;
+mod selection;
 mod send;
 mod sidebar;
 
