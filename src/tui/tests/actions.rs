@@ -2,7 +2,7 @@
 
 use crossterm::event::{MouseButton, MouseEventKind};
 
-use super::harness::{UiHarness, id, only};
+use super::harness::{UiHarness, id, only, room};
 use crate::client::state::timeline::MAX_RUN;
 use crate::protocol::error::{ErrorCode, Refusal};
 use crate::protocol::event::{Edited, ErrorReply, Event, HistoryPage, Pinned, Reacted};
@@ -402,4 +402,22 @@ fn leaving_a_room_ends_its_thread_and_the_way_back() {
     ui.click("┃ Ann_1180: secret").shows("← back").keys("<enter>t").shows("Thread · 1 reply");
     ui.server_event(changed(RoomChange::Left)).hides("secret").hides("Thread").hides("← back");
     ui.keys("<alt-left>").shows("no jump to go back from").shows("To: everyone");
+}
+
+#[test]
+fn typed_commands_list_a_thread_and_the_pinned_messages() {
+    let mut ui = UiHarness::in_room(80, 24);
+    let root = ui.post("Ann_1180", room("#ops"), MessageKind::Plain, "the question");
+    ui.keys("<alt-2>").effects();
+    ui.keys(&format!(".thread {root}<enter>")).shows("Thread · 0 replies").shows("loading…");
+    let Some(UiEffect::Send(_, Request::History(query))) = ui.effects().pop() else { panic!() };
+    assert_eq!(query.range, HistoryRange::Thread(root));
+    ui.keys("<esc>.pins<enter>").shows("Pinned · 0");
+    let Some(UiEffect::Send(cid, Request::History(query))) = ui.effects().pop() else { panic!() };
+    assert_eq!(query.range, HistoryRange::Pinned);
+    let audience = room("#ops");
+    let messages = vec![Message { pinned: true, audience, ..ui.logged_message(1) }];
+    let (has_earlier, has_later) = (false, false);
+    ui.server_event(Event::History(HistoryPage { messages, has_earlier, has_later, cid }));
+    ui.shows("Pinned · 1").shows("message number 1").keys("<enter>").hides("Pinned ·");
 }

@@ -166,6 +166,10 @@ impl UiHarness {
                     let number = id.to_string().parse::<u32>().unwrap() - 100_000;
                     (number.saturating_sub(50), (number + 50).min(self.last_number + 1))
                 }
+                HistoryRange::After(after) => {
+                    let after = u32::try_from(after.0).unwrap();
+                    (after + 1, (after + 101).min(self.last_number + 1))
+                }
                 other => panic!("{other:?}"),
             };
             let messages = (from.max(1)..to).map(|number| self.logged_message(number)).collect();

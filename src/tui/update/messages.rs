@@ -16,7 +16,7 @@ use crate::tui::overlay::Overlay;
 use crate::tui::overlay::emoji::{EmojiPicker, has_reacted};
 use crate::tui::overlay::menu::MessageMenu;
 use crate::tui::overlay::question::Question;
-use crate::tui::overlay::thread::ThreadOverlay;
+use crate::tui::overlay::thread::{ThreadOverlay, ThreadSubject};
 use crate::tui::text::{Link, find_links};
 
 /// Opens the menu of the picked message.
@@ -208,11 +208,18 @@ pub(super) fn open_link(model: &mut Model, link: Link) -> Vec<UiEffect> {
 /// Shows the picked message with the replies to it; of a reply, the thread that it belongs to.
 fn show_thread(model: &mut Model) -> Vec<UiEffect> {
     let Some(message) = picked_message(model) else { return Vec::new() };
-    let root = message.reply_to().unwrap_or(message.id);
+    list_messages(model, ThreadSubject::Replies(message.reply_to().unwrap_or(message.id)))
+}
+
+/// Shows a thread or the pinned messages of the open conversation.
+pub(super) fn list_messages(model: &mut Model, subject: ThreadSubject) -> Vec<UiEffect> {
     let open = model.chat.open_audience().clone();
-    let request = model.chat.request_thread(&open, root);
+    let request = match subject {
+        ThreadSubject::Replies(root) => model.chat.request_thread(&open, root),
+        ThreadSubject::Pinned => model.chat.request_pinned(&open),
+    };
     let cid = request.as_ref().map(|(cid, _)| cid.clone());
-    let thread = ThreadOverlay::new(&model.chat, root, cid);
+    let thread = ThreadOverlay::new(&model.chat, subject, cid);
     model.overlays.open(Overlay::Thread(Box::new(thread)));
     request.into_iter().map(|(cid, request)| UiEffect::Send(Some(cid), request)).collect()
 }

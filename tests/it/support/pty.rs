@@ -299,8 +299,12 @@ impl PtyProgram {
         // The reading thread closes the terminal at the next output.
         self.keys("x");
         let child = self.child.take().unwrap();
+        // The program writes its drafts there before it exits.
+        let home = std::mem::replace(&mut self.home, TempDir::new().unwrap());
         drop(self);
-        exit_status(child)
+        let status = exit_status(child);
+        drop(home);
+        status
     }
 
     /// Waits for the exit, checks that the terminal was restored, and returns the exit status.
