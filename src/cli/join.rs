@@ -7,6 +7,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::exit::CliError;
 use super::identity_args::{self, CaArgs, IdentityArgs};
+use super::screen_args::ScreenArgs;
+use super::settings::Settings;
 use super::{paths, plain, signals};
 use crate::client::address::ServerAddress;
 use crate::client::link::ServerLink;
@@ -15,7 +17,7 @@ use crate::client::read_marker::ReadMarkerFile;
 use crate::client::trust::TrustMode;
 use crate::client::{self, ClientOptions};
 use crate::protocol::text::SafeText;
-use crate::tui::{self, ColourDepth, QuitReason, Theme, ThemeChoice};
+use crate::tui::{self, QuitReason};
 
 /// The arguments of `chat join`.
 #[derive(Debug, clap::Args)]
@@ -40,10 +42,12 @@ pub(super) struct ClientArgs {
     /// or standard output is not a terminal.
     #[arg(long, env = "CHAT_PLAIN", value_parser = BoolishValueParser::new())]
     plain: bool,
+    #[command(flatten)]
+    pub(super) screen: ScreenArgs,
 }
 
 /// Joins a server.
-pub(super) async fn run(args: JoinArgs) -> anyhow::Result<()> {
+pub(super) async fn run(args: JoinArgs, settings: &Settings) -> anyhow::Result<()> {
     let stop = CancellationToken::new();
     let trust = args.ca.trust_mode()?;
     // A server that was there before comes back: without a network, the user can write meanwhile.
@@ -52,7 +56,7 @@ pub(super) async fn run(args: JoinArgs) -> anyhow::Result<()> {
     }
     signals::with_shutdown_signals(
         &stop,
-        run_client(args.client, args.link, trust, Vec::new(), &stop),
+        run_client(args.client, args.link, trust, Vec::new(), settings, &stop),
     )
     .await
 }
@@ -64,6 +68,7 @@ pub(super) async fn run_client(
     link: ServerLink,
     trust: TrustMode,
     notices: Vec<SafeText>,
+    settings: &Settings,
     stop: &CancellationToken,
 ) -> anyhow::Result<()> {
     let is_plain = args.is_plain();
@@ -79,7 +84,7 @@ pub(super) async fn run_client(
     let dir = paths::client_dir()?;
     let outbox = Outbox::open(&dir.join("outbox"), &link.server, &owner)?;
     let read_marker = ReadMarkerFile::new(&dir, &file_stem(&link.server, &owner));
-    let ui_options = ui_options(&link.server, notices, read_marker);
+    let ui_options = ui_options(&args.screen, settings, &link.server, notices, read_marker)?;
     let options =
         ClientOptions { link, name, identity: Some(identity), trust, id, outbox, quiet: false };
     let (client, events) = client::connect(options);
@@ -98,24 +103,21 @@ pub(super) async fn run_client(
 }
 
 fn ui_options(
+    screen: &ScreenArgs,
+    settings: &Settings,
     server: &ServerAddress,
     notices: Vec<SafeText>,
     read_marker: ReadMarkerFile,
-) -> tui::UiOptions {
-    let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
-    let depth = ColourDepth::detect(variable("COLORTERM").as_deref(), variable("TERM").as_deref());
-    // Any value but the empty one turns colors off: https://no-color.org
-    let theme = match variable("NO_COLOR") {
-        Some(_) => Theme::MONO.into(),
-        None => ThemeChoice::Auto(depth),
-    };
-    tui::UiOptions {
+) -> anyhow::Result<tui::UiOptions> {
+    Ok(tui::UiOptions {
         server: server.to_string(),
         notices,
-        theme,
+        theme: screen.theme()?,
+        keymap: screen.keymap(settings)?,
+        mouse: !screen.no_mouse,
         cid_prefix: format!("{:032x}", rand::random::<u128>()),
         read_marker,
-    }
+    })
 }
 
 impl ClientArgs {

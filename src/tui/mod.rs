@@ -11,6 +11,7 @@ pub mod conversation;
 pub mod event;
 pub mod item;
 pub mod key;
+pub mod keymap;
 pub mod layout;
 pub mod model;
 pub mod overlay;
@@ -27,6 +28,7 @@ pub mod wrap;
 #[cfg(test)]
 mod tests;
 
+pub use self::keymap::Keymap;
 pub use self::model::UiOptions;
 pub use self::run::{QuitReason, UiError, run};
 pub use self::theme::{ColourDepth, Theme, ThemeChoice};

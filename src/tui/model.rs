@@ -9,6 +9,7 @@ use super::command::Scope;
 use super::composer::Composer;
 use super::conversation::BlockCache;
 use super::item::ItemId;
+use super::keymap::Keymap;
 use super::layout::ScreenLayout;
 use super::overlay::Overlay;
 use super::overlay::search::SearchHitList;
@@ -31,6 +32,10 @@ pub struct UiOptions {
     pub notices: Vec<SafeText>,
     /// The styles.
     pub theme: ThemeChoice,
+    /// The keys of the commands.
+    pub keymap: Keymap,
+    /// Whether the terminal reports the mouse to this program at the start.
+    pub mouse: bool,
     /// Prefix of this client's request IDs (`cid`); unique among all clients.
     pub cid_prefix: String,
     /// The file with the read marker of the last run, updated during this one.
@@ -87,6 +92,8 @@ pub struct Model {
     pub server: String,
     /// The styles.
     pub theme: Theme,
+    /// The keys of the commands.
+    pub keymap: Keymap,
     /// The size of the terminal.
     pub size: Size,
     /// The conversation that the composer and the viewport belong to. It follows the open one.
@@ -152,6 +159,7 @@ impl Model {
             chat,
             server: options.server,
             theme: options.theme.resolve(None),
+            keymap: options.keymap,
             size,
             shown: Audience::Everyone,
             composer: Composer::default(),
@@ -171,7 +179,7 @@ impl Model {
             server_search: None,
             search_hits: None,
             notice: None,
-            mouse_captured: true,
+            mouse_captured: options.mouse,
             quit_armed: None,
             jump_origins: Vec::new(),
             layout: ScreenLayout::default(),

@@ -79,6 +79,9 @@ pub async fn run(
     shutdown: &CancellationToken,
 ) -> Result<QuitReason, UiError> {
     let mut terminal = TerminalGuard::enter()?;
+    if !options.mouse {
+        terminal.capture_mouse(false)?;
+    }
     let mut read_marker = ReadMarkerWriter {
         file: options.read_marker.clone(),
         written: None,

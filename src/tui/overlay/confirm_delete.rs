@@ -7,21 +7,28 @@ use ratatui::widgets::{Block, BorderType, Clear, Padding, Paragraph, Widget};
 
 use crate::client::state::Session;
 use crate::protocol::id::MessageId;
+use crate::tui::command::Scope;
 use crate::tui::conversation::quote_text;
+use crate::tui::keymap::Keymap;
 use crate::tui::theme::Theme;
 use crate::tui::wrap::shorten;
 
 /// Draws the question about the message `id`.
-pub fn draw(chat: &Session, id: MessageId, area: Rect, theme: Theme, buffer: &mut Buffer) {
+pub fn draw(
+    chat: &Session,
+    keymap: &Keymap,
+    id: MessageId,
+    area: Rect,
+    theme: Theme,
+    buffer: &mut Buffer,
+) {
     Clear.render(area, buffer);
     let width = usize::from(area.width.saturating_sub(4));
     let quote = shorten(&quote_text(chat, id), width);
-    let answers = Line::from(vec![
-        Span::styled("Enter", theme.key()),
-        Span::raw(" delete for everyone   "),
-        Span::styled("Esc", theme.key()),
-        Span::raw(" keep"),
-    ]);
+    let answers = keymap.hints(Scope::Question).flat_map(|(key, hint)| {
+        [Span::styled(key.to_string(), theme.key()), Span::raw(format!(" {hint}   "))]
+    });
+    let answers = answers.collect::<Line<'_>>();
     let block = Block::bordered()
         .border_type(BorderType::Rounded)
         .border_style(theme.error())

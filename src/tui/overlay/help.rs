@@ -8,7 +8,8 @@ use unicode_width::UnicodeWidthStr;
 
 use crate::client::input::DOT_COMMANDS;
 use crate::client::state::search_input::SEARCH_FILTERS;
-use crate::tui::command::{COMMANDS, Scope};
+use crate::tui::command::Scope;
+use crate::tui::keymap::Keymap;
 use crate::tui::theme::Theme;
 use crate::tui::wrap::wrap;
 
@@ -33,7 +34,7 @@ const MARKS: [(&str, &str); 1] =
 const KEY_COLUMN_WIDTH: usize = 26;
 
 /// All lines of the help, wrapped to `width` cells.
-pub fn lines(width: u16, theme: Theme) -> Vec<Line<'static>> {
+pub fn lines(width: u16, keymap: &Keymap, theme: Theme) -> Vec<Line<'static>> {
     let width = usize::from(width);
     let mut lines = Vec::new();
     let mut section = |title: &'static str, rows: Vec<(String, String)>| {
@@ -48,9 +49,9 @@ pub fn lines(width: u16, theme: Theme) -> Vec<Line<'static>> {
     });
     let at = ("@ID [@ID…] text".to_owned(), "send a direct message".to_owned());
     section("Typed commands", std::iter::once(at).chain(dots).collect());
-    for (scope, title) in Scope::ALL {
-        let bound = COMMANDS.iter().filter(|binding| binding.scope == scope);
-        section(title, bound.map(|b| (b.keys_label(), b.description.to_owned())).collect());
+    for (scope, _, title) in Scope::ALL {
+        let bound = keymap.in_scope(scope).filter(|bound| !bound.chords.is_empty());
+        section(title, bound.map(|b| (b.label(), b.binding.description.to_owned())).collect());
     }
     let owned = |(left, right): (&str, &str)| (left.to_owned(), right.to_owned());
     section("Search filters", SEARCH_FILTERS.into_iter().map(owned).collect());
@@ -83,21 +84,25 @@ fn inner_width(area: Rect) -> u16 {
 }
 
 /// The first visible line when scrolled to the end.
-pub fn max_top(area: Rect, theme: Theme) -> usize {
-    lines(inner_width(area), theme).len().saturating_sub(usize::from(area.height.saturating_sub(2)))
+pub fn max_top(area: Rect, keymap: &Keymap, theme: Theme) -> usize {
+    lines(inner_width(area), keymap, theme)
+        .len()
+        .saturating_sub(usize::from(area.height.saturating_sub(2)))
 }
 
 /// Draws the help, scrolled down by `top` lines.
-pub fn draw(top: usize, area: Rect, theme: Theme, buffer: &mut Buffer) {
+pub fn draw(top: usize, area: Rect, keymap: &Keymap, theme: Theme, buffer: &mut Buffer) {
     Clear.render(area, buffer);
     let mut block = Block::bordered()
         .border_type(BorderType::Rounded)
         .padding(Padding::horizontal(1))
         .title(Span::styled(" Help ", theme.title()));
-    if top < max_top(area, theme) {
+    if top < max_top(area, keymap, theme) {
         block = block.title_bottom(Span::styled(" ↓ more ", theme.dim()));
     }
-    let visible =
-        lines(inner_width(area), theme).into_iter().skip(top).take(usize::from(area.height));
+    let visible = lines(inner_width(area), keymap, theme)
+        .into_iter()
+        .skip(top)
+        .take(usize::from(area.height));
     Paragraph::new(visible.collect::<Vec<_>>()).block(block).render(area, buffer);
 }

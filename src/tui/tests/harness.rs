@@ -24,6 +24,7 @@ use crate::protocol::room::{ConversationInfo, ConversationList, NotifyLevel, Roo
 use crate::protocol::text::SafeText;
 use crate::tui::event::{UiEffect, UiEvent};
 use crate::tui::key::Chord;
+use crate::tui::keymap::Keymap;
 use crate::tui::layout::arrange;
 use crate::tui::model::{Model, UiOptions};
 use crate::tui::theme::Theme;
@@ -189,6 +190,8 @@ impl UiHarness {
             server: "127.0.0.1:65432".into(),
             notices: Vec::new(),
             theme: Theme::TERMINAL.into(),
+            keymap: Keymap::default(),
+            mouse: true,
             cid_prefix: "test".into(),
             read_marker: client::read_marker::ReadMarkerFile::default(),
         };

@@ -107,7 +107,8 @@ pub(super) fn scroll(model: &mut Model, rows: i64) {
     let area = model.layout.overlay.unwrap_or_default();
     match model.overlays.last_mut() {
         Some(Overlay::Help { top }) => {
-            let last = i64::try_from(help::max_top(area, model.theme)).unwrap_or(i64::MAX);
+            let last =
+                i64::try_from(help::max_top(area, &model.keymap, model.theme)).unwrap_or(i64::MAX);
             let target = i64::try_from(*top).unwrap_or(i64::MAX).saturating_sub(rows);
             *top = usize::try_from(target.clamp(0, last)).unwrap_or_default();
         }

@@ -7,7 +7,7 @@ use tui_textarea::{Input, TextArea};
 use super::commands::execute;
 use super::messages::scroll_to_latest;
 use super::sidebar::{focus_people, open_nth};
-use crate::tui::command::{Scope, UiCommand, lookup};
+use crate::tui::command::{Scope, UiCommand};
 use crate::tui::completion::{Completion, propose};
 use crate::tui::event::UiEffect;
 use crate::tui::key::Chord;
@@ -22,7 +22,7 @@ pub(super) fn on_key(
 ) -> Vec<UiEffect> {
     let scope = model.scope();
     let chord = Chord::from_event(key);
-    let command = lookup(&[scope], chord).or_else(|| anywhere(model, chord));
+    let command = model.keymap.lookup(scope, chord).or_else(|| anywhere(model, chord));
     if command != Some(UiCommand::ClearOrQuit) {
         model.quit_armed = None;
     }
@@ -33,7 +33,7 @@ pub(super) fn on_key(
     model.notice = None;
     match command {
         Some(UiCommand::OpenNth) => {
-            open_nth(model, key);
+            open_nth(model, chord);
             Vec::new()
         }
         Some(command) if is_available(model, command) => execute(model, now, command),
@@ -46,7 +46,7 @@ pub(super) fn on_key(
 
 /// The command that a key runs in every scope. While an overlay is open, only what does not act below it.
 fn anywhere(model: &Model, chord: Chord) -> Option<UiCommand> {
-    let command = lookup(&[Scope::Anywhere], chord)?;
+    let command = model.keymap.lookup(Scope::Anywhere, chord)?;
     let is_modal = match command {
         UiCommand::Quit
         | UiCommand::ClearOrQuit

@@ -33,7 +33,7 @@ pub(super) fn pick(model: &mut Model, item: ItemId) {
 
 /// Opens the menu of the picked message.
 pub(super) fn open_menu(model: &mut Model) {
-    let menu = model.picked().and_then(|item| MessageMenu::new(&model.chat, item));
+    let menu = model.picked().and_then(|item| MessageMenu::new(&model.chat, &model.keymap, item));
     match menu {
         Some(menu) => model.overlays.push(Overlay::Menu(menu)),
         None => model.show_error("this message was removed or has expired"),

@@ -68,7 +68,7 @@ fn draw_overlay(
     let buffer = frame.buffer_mut();
     match overlay {
         Overlay::Help { top } => {
-            help::draw(*top, area, model.theme, buffer);
+            help::draw(*top, area, &model.keymap, model.theme, buffer);
             None
         }
         Overlay::Search(search) => {
@@ -82,7 +82,7 @@ fn draw_overlay(
             input.and_then(|input| composer::cursor_in(list.input(), input))
         }
         Overlay::ConfirmDelete(id) => {
-            confirm_delete::draw(&model.chat, *id, area, model.theme, buffer);
+            confirm_delete::draw(&model.chat, &model.keymap, *id, area, model.theme, buffer);
             None
         }
         Overlay::Menu(menu) => {
