@@ -29,19 +29,21 @@ const MAX_CACHED_BLOCKS: usize = 4_000;
 pub struct BlockCache {
     blocks: HashMap<ItemId, (BlockKey, Rc<Block>)>,
     wrapped: HashMap<ItemId, (u16, u32, Rc<[String]>)>,
+    generation: u64,
 }
 
 impl BlockCache {
-    /// Removes a message.
-    pub fn remove(&mut self, id: MessageId) {
-        self.blocks.remove(&ItemId::Message(id));
-        self.wrapped.remove(&ItemId::Message(id));
+    /// Clears the cache if it is of another generation.
+    pub fn keep_generation(&mut self, generation: u64) {
+        if self.generation != generation {
+            *self = Self { generation, ..Self::default() };
+        }
     }
 
     /// Clears the cache when it is full.
     pub(super) fn evict_if_full(&mut self) {
         if self.blocks.len() > MAX_CACHED_BLOCKS || self.wrapped.len() > MAX_CACHED_BLOCKS {
-            *self = Self::default();
+            *self = Self { generation: self.generation, ..Self::default() };
         }
     }
 }

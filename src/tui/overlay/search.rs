@@ -20,6 +20,7 @@ use crate::protocol::query::SearchQuery;
 use crate::protocol::text::SafeText;
 use crate::tui::bubble::display_name;
 use crate::tui::editor::Editor;
+use crate::tui::list::{ListLayout, Selection};
 use crate::tui::theme::Theme;
 use crate::tui::wrap::{drawable, shorten};
 
@@ -78,8 +79,8 @@ pub struct SearchOverlay {
     input: Editor,
     match_case: bool,
     search: SearchState,
-    selected: usize,
-    top: usize,
+    /// The selected hit.
+    pub list: Selection,
     /// When to send the request to the server; `None` if it is sent or not needed.
     request_due: Option<DateTime<FixedOffset>>,
     /// When the last request was due.
@@ -96,8 +97,7 @@ impl SearchOverlay {
             search: SearchState::new(Ok(SearchInput::default())),
             input,
             match_case: false,
-            selected: 0,
-            top: 0,
+            list: Selection::default(),
             request_due: None,
             requested_at: None,
             cid: None,
@@ -106,9 +106,16 @@ impl SearchOverlay {
         search
     }
 
-    /// The input, to edit it.
-    pub fn input_mut(&mut self) -> &mut Editor {
-        &mut self.input
+    /// Lets `edit` change the input, and searches again.
+    pub fn edit(
+        &mut self,
+        chat: &Session,
+        now: DateTime<FixedOffset>,
+        edit: impl FnOnce(&mut Editor) -> bool,
+    ) {
+        if edit(&mut self.input) {
+            self.restart(chat, now);
+        }
     }
 
     /// The input.
@@ -122,10 +129,10 @@ impl SearchOverlay {
     }
 
     /// Restarts the search after the input changed.
-    pub fn restart(&mut self, chat: &Session, now: DateTime<FixedOffset>) {
+    fn restart(&mut self, chat: &Session, now: DateTime<FixedOffset>) {
         let query = SearchInput::parse(&self.text(), self.match_case, now, chat);
         self.search = SearchState::new(query);
-        (self.selected, self.top) = (0, 0);
+        self.list = Selection::default();
         self.cid = None;
         self.request_due = (!self.search.is_local(chat)).then(|| now + TYPING_PAUSE);
         self.step(chat);
@@ -209,11 +216,13 @@ impl SearchOverlay {
     /// Applies a change to the hits. The selected hit stays selected, except that the top row stays the top
     /// row.
     fn keep_selection(&mut self, change: impl FnOnce(&mut SearchState)) {
-        let before = self.search.hits().get(self.selected).cloned().filter(|_| self.selected > 0);
+        let selected = self.list.index();
+        let before = self.search.hits().get(selected).cloned().filter(|_| selected > 0);
         change(&mut self.search);
         let hits = self.search.hits();
         let now = before.and_then(|before| hits.iter().position(|hit| *hit == before));
-        self.selected = now.unwrap_or(self.selected).min(hits.len().saturating_sub(1));
+        self.list.set_count(hits.len());
+        self.list.select(now.unwrap_or(selected));
     }
 
     /// Whether the loaded timeline is searched completely.
@@ -221,32 +230,15 @@ impl SearchOverlay {
         self.search.is_done(chat)
     }
 
-    /// Moves the selection by this many rows.
-    pub fn move_selection(&mut self, rows: isize) {
-        let last = self.search.hits().len().saturating_sub(1);
-        self.selected = self.selected.saturating_add_signed(rows).min(last);
-    }
-
-    /// Selects the hit at `index`.
-    pub fn select(&mut self, index: usize) {
-        self.selected = index.min(self.search.hits().len().saturating_sub(1));
-    }
-
     /// The hits, positioned at the selected one. `None` if there are none.
     pub fn hit_list(&self) -> Option<SearchHitList> {
-        let hits = self.search.hits().to_vec();
-        (self.selected < hits.len()).then_some(SearchHitList { hits, current_index: self.selected })
+        let (hits, current_index) = (self.search.hits().to_vec(), self.list.index());
+        (current_index < hits.len()).then_some(SearchHitList { hits, current_index })
     }
 
-    /// Lays out the visible hits, scrolled so that the selected one is visible. `area` is that of the overlay.
-    pub fn hit_rows(&mut self, area: Rect) -> Vec<(usize, Rect)> {
-        let list = list_area(area);
-        let height = usize::from(list.height);
-        let lowest = (self.selected + 1).saturating_sub(height);
-        self.top = self.top.clamp(lowest, self.selected.max(lowest));
-        let count = self.search.hits().len().saturating_sub(self.top).min(height);
-        let row = |index: u16| Rect { y: list.y + index, height: 1, ..list };
-        (self.top..self.top + count).zip(0..).map(|(hit, index)| (hit, row(index))).collect()
+    /// Lays out the visible hits. `area` is that of the overlay.
+    pub fn lay_out(&self, area: Rect) -> ListLayout {
+        self.list.lay_out(|_| 1, list_area(area))
     }
 
     /// Draws the overlay. Returns the area of the input.
@@ -284,7 +276,7 @@ impl SearchOverlay {
             let hit = self.search.hits().get(*index);
             if let Some(message) = hit.and_then(|hit| self.search.message(hit, chat)) {
                 let line = self.hit_line(message, chat, now, theme, row.width);
-                let line = if *index == self.selected {
+                let line = if *index == self.list.index() {
                     line.patch_style(theme.selection())
                 } else {
                     line
@@ -317,7 +309,7 @@ impl SearchOverlay {
         let (searched, more) = self.progress(chat);
         let position = match self.search.hits().len() {
             0 => "nothing found".to_owned(),
-            hits => format!("{} of {hits}", self.selected + 1),
+            hits => format!("{} of {hits}", self.list.index() + 1),
         };
         format!(" {position} in {searched} messages{more} ")
     }

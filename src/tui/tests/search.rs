@@ -38,7 +38,7 @@ fn server_is_asked_after_typing_pause() {
     let asked = take_search_requests(&mut ui);
     assert_eq!(asked.len(), 1);
     assert_eq!(asked[0].1, SearchQuery { pattern: "number 120".into(), ..SearchQuery::default() });
-    assert_eq!(ui.model.next_wake(ui.now), None);
+    assert_eq!(ui.screen.next_wake(ui.now), None);
 }
 
 #[test]
@@ -52,7 +52,7 @@ fn local_and_server_hits_merge_in_order() {
     ui.server_event(last).shows("1 of 11 in 321 messages (newest hits only)");
     let found = search_results(&ui, Some(&"another".parse().unwrap()), &[1], SearchEnd::Complete);
     ui.server_event(found).hides("message number 1 ");
-    let screen = ui.screen();
+    let screen = ui.text();
     let at = |text: &str| screen.find(text).unwrap();
     assert!(at("number 412") < at("number 402") && at("number 402") < at("number 42 "));
 }
