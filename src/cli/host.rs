@@ -7,9 +7,9 @@ use anyhow::{Context as _, anyhow};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::join::{self, ClientArgs};
+use super::join::{self, ClientArgs, ClientSetup};
 use super::settings::Settings;
-use super::{identity_args, logging, serve, signals};
+use super::{identity_args, logging, paths, serve, signals};
 use crate::client::address::ServerAddress;
 use crate::client::trust::TrustMode;
 use crate::protocol::text::SafeText;
@@ -57,7 +57,8 @@ async fn serve_and_join(
     let tasks = TaskTracker::new();
     let serving = tasks.spawn(server.run(stop_server.clone()));
     let link = ServerAddress::from(address).into();
-    let outcome = join::run_client(client, link, trust, notices, settings, stop).await;
+    let setup = ClientSetup { link, trust, notices, dir: paths::client_dir()? };
+    let outcome = join::run_client(client, setup, settings, stop).await;
     stop_server.cancel();
     serving.await.context("internal error: the server task panicked (please report this)")??;
     outcome

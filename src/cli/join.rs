@@ -1,6 +1,8 @@
 //! `chat join`: runs a client, full-screen or in line mode.
 
 use std::io::IsTerminal as _;
+use std::path::PathBuf;
+use std::sync::Arc;
 
 use clap::builder::BoolishValueParser;
 use tokio_util::sync::CancellationToken;
@@ -17,6 +19,7 @@ use crate::client::read_marker::ReadMarkerFile;
 use crate::client::trust::TrustMode;
 use crate::client::{self, ClientOptions};
 use crate::protocol::text::SafeText;
+use crate::tls::client::ClientIdentity;
 use crate::tui::{self, QuitReason};
 
 /// The arguments of `chat join`.
@@ -46,6 +49,17 @@ pub(super) struct ClientArgs {
     pub(super) screen: ScreenArgs,
 }
 
+/// What a client needs beside its arguments.
+#[derive(Debug)]
+pub(super) struct ClientSetup {
+    pub(super) link: ServerLink,
+    pub(super) trust: TrustMode,
+    /// Shown first on the full screen.
+    pub(super) notices: Vec<SafeText>,
+    /// The directory of its key and its unsent messages.
+    pub(super) dir: PathBuf,
+}
+
 /// Joins a server.
 pub(super) async fn run(args: JoinArgs, settings: &Settings) -> anyhow::Result<()> {
     let stop = CancellationToken::new();
@@ -54,34 +68,29 @@ pub(super) async fn run(args: JoinArgs, settings: &Settings) -> anyhow::Result<(
     if !trust.is_known(&args.link.server)? {
         identity_args::check_host(&args.link.server).await?;
     }
-    signals::with_shutdown_signals(
-        &stop,
-        run_client(args.client, args.link, trust, Vec::new(), settings, &stop),
-    )
-    .await
+    let setup =
+        ClientSetup { link: args.link, trust, notices: Vec::new(), dir: paths::client_dir()? };
+    signals::with_shutdown_signals(&stop, run_client(args.client, setup, settings, &stop)).await
 }
 
-/// Connects and runs the user interface until the user quits or `stop` is cancelled. The full screen
-/// shows `notices` first.
+/// Connects and runs the user interface until the user quits or `stop` is cancelled.
 pub(super) async fn run_client(
     args: ClientArgs,
-    link: ServerLink,
-    trust: TrustMode,
-    notices: Vec<SafeText>,
+    setup: ClientSetup,
     settings: &Settings,
     stop: &CancellationToken,
 ) -> anyhow::Result<()> {
+    let ClientSetup { link, trust, notices, dir } = setup;
     let is_plain = args.is_plain();
     let name = args.identity.name()?;
     let id = args.identity.id;
-    let identity = identity_args::client_identity()?;
+    let identity = Arc::new(ClientIdentity::open(&dir.join(paths::KEY_FILE))?);
     // Unsent messages and read markers belong to one key and one name or ID, so that no message is
     // sent as another user.
     let owner = match &id {
         Some(id) => format!("{id} {}", identity.fingerprint),
         None => format!("{name} {}", identity.fingerprint),
     };
-    let dir = paths::client_dir()?;
     let outbox = Outbox::open(&dir.join("outbox"), &link.server, &owner)?;
     let read_marker = ReadMarkerFile::new(&dir, &file_stem(&link.server, &owner));
     let ui_options = ui_options(&args.screen, settings, &link.server, notices, read_marker)?;

@@ -5,6 +5,7 @@
 mod access_args;
 mod admin;
 mod config;
+mod demo;
 pub mod exit;
 mod fd_limit;
 mod host;
@@ -58,6 +59,10 @@ enum Command {
     ///
     /// The server stops when you quit.
     Host(host::HostArgs),
+    /// Try the program with a team that talks, without a server
+    ///
+    /// Everything runs in this process, and nothing is kept.
+    Demo(demo::DemoArgs),
     /// Send one message
     ///
     /// Prints the ID of the message after the server has stored it. The message is for everyone unless
@@ -119,6 +124,7 @@ async fn run(command: Command, settings: &Settings) -> anyhow::Result<()> {
         Command::Join(args) => join::run(args, settings).await,
         // Boxed because a server and a client together make a large future.
         Command::Host(args) => Box::pin(host::run(args, settings)).await,
+        Command::Demo(args) => Box::pin(demo::run(args, settings)).await,
         Command::Send(args) => send::run(args).await,
         Command::Tail(args) => tail::run(args).await,
         Command::Rooms(args) => rooms::run(args).await,

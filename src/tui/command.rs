@@ -10,6 +10,7 @@ pub enum UiCommand {
     Quit,
     ClearOrQuit,
     Search,
+    GoTo,
     FocusPeople,
     FocusConversations,
     BrowseRooms,
@@ -83,6 +84,8 @@ pub enum Scope {
     People,
     /// The list of public rooms is open.
     Rooms,
+    /// The palette is open.
+    Palette,
     /// The search overlay is open.
     Search,
     /// The menu of a message is open.
@@ -99,7 +102,7 @@ pub enum Scope {
 
 impl Scope {
     /// All scopes with their names in the configuration and their titles, in the order of the help.
-    pub const ALL: [(Self, &'static str, &'static str); 12] = [
+    pub const ALL: [(Self, &'static str, &'static str); 13] = [
         (Self::Typing, "typing", "Typing"),
         (Self::Anywhere, "anywhere", "Anywhere"),
         (Self::Picked, "picked", "Message picked"),
@@ -109,6 +112,7 @@ impl Scope {
         (Self::Conversations, "conversations", "Conversations"),
         (Self::People, "people", "People"),
         (Self::Rooms, "rooms", "Rooms"),
+        (Self::Palette, "palette", "Go to"),
         (Self::Search, "search", "Search"),
         (Self::Question, "question", "Delete question"),
         (Self::Help, "help", "Help"),
@@ -122,6 +126,7 @@ impl Scope {
             | Self::Conversations
             | Self::People
             | Self::Rooms
+            | Self::Palette
             | Self::Search
             | Self::Emoji
             | Self::Help => true,
@@ -244,6 +249,14 @@ pub const COMMANDS: &[Binding] = &[
         "",
     ),
     bind("search", UiCommand::Search, Scope::Anywhere, &["ctrl-f"], "search", "search"),
+    bind(
+        "go-to",
+        UiCommand::GoTo,
+        Scope::Anywhere,
+        &["ctrl-k"],
+        "go to a conversation, a person or a command",
+        "go to",
+    ),
     bind(
         "to-everyone",
         UiCommand::ToEveryone,
@@ -493,6 +506,10 @@ pub const COMMANDS: &[Binding] = &[
     bind("row-up", UiCommand::RowUp, Scope::Rooms, &["up"], "previous row", ""),
     bind("row-down", UiCommand::RowDown, Scope::Rooms, &["down"], "next row", ""),
     bind("back", UiCommand::Back, Scope::Rooms, &["esc", "f4"], "close the list", "close"),
+    bind("choose-row", UiCommand::ChooseRow, Scope::Palette, &["enter"], "open or run", "open"),
+    bind("row-up", UiCommand::RowUp, Scope::Palette, &["up"], "previous row", ""),
+    bind("row-down", UiCommand::RowDown, Scope::Palette, &["down"], "next row", ""),
+    bind("back", UiCommand::Back, Scope::Palette, &["esc", "ctrl-k"], "close the list", "close"),
     bind("go-to-hit", UiCommand::GoToHit, Scope::Search, &["enter"], "jump to the message", "jump"),
     bind("hit-up", UiCommand::HitUp, Scope::Search, &["up"], "newer hit", ""),
     bind("hit-down", UiCommand::HitDown, Scope::Search, &["down"], "older hit", ""),

@@ -90,11 +90,12 @@ const VIM: &[PresetKeys] = &[
     (Scope::Menu, "row-down", &["j", "down"]),
     (Scope::Thread, "row-up", &["k", "up"]),
     (Scope::Thread, "row-down", &["j", "down"]),
-    (Scope::Typing, "pick-message", &["up", "ctrl-k"]),
+    (Scope::Typing, "pick-message", &["up", "alt-k"]),
 ];
 
 const EMACS: &[PresetKeys] = &[
     (Scope::Anywhere, "search", &["ctrl-s"]),
+    (Scope::Anywhere, "go-to", &["alt-x"]),
     (Scope::Anywhere, "next-hit", &["alt-s"]),
     (Scope::Anywhere, "previous-hit", &["alt-r"]),
     (Scope::Anywhere, "page-up", &["pageup", "alt-v"]),
@@ -119,6 +120,9 @@ const EMACS: &[PresetKeys] = &[
     (Scope::Rooms, "row-up", &["up", "ctrl-p"]),
     (Scope::Rooms, "row-down", &["down", "ctrl-n"]),
     (Scope::Rooms, "back", &["esc", "f4", "ctrl-g"]),
+    (Scope::Palette, "row-up", &["up", "ctrl-p"]),
+    (Scope::Palette, "row-down", &["down", "ctrl-n"]),
+    (Scope::Palette, "back", &["esc", "alt-x", "ctrl-g"]),
     (Scope::Search, "hit-up", &["up", "ctrl-p"]),
     (Scope::Search, "hit-down", &["down", "ctrl-n"]),
     (Scope::Search, "back", &["esc", "ctrl-s", "ctrl-g"]),

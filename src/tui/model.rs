@@ -10,7 +10,7 @@ use super::composer::Composer;
 use super::item::ItemId;
 use super::keymap::Keymap;
 use super::overlay::search::SearchHitList;
-use super::overlay::{Overlay, Overlays};
+use super::overlay::{Overlay, OverlayContext, Overlays};
 use super::theme::{Theme, ThemeChoice};
 use super::viewport::{BottomEdge, Viewport};
 use crate::client;
@@ -180,6 +180,12 @@ impl Model {
             jump_origins: Vec::new(),
             drawing_generation: 0,
         }
+    }
+
+    /// What the content of an overlay depends on beside the overlay.
+    pub fn overlay_context(&self, now: DateTime<FixedOffset>) -> OverlayContext<'_> {
+        let Self { chat, keymap, server, theme, .. } = self;
+        OverlayContext { chat, now, keymap, server, theme: *theme }
     }
 
     /// The picked message, if any.

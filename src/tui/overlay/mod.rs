@@ -5,6 +5,7 @@ pub mod confirm_delete;
 pub mod emoji;
 pub mod help;
 pub mod menu;
+pub mod palette;
 pub mod rooms;
 pub mod search;
 pub mod thread;
@@ -14,7 +15,9 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
 use self::emoji::EmojiPicker;
+use self::help::HelpOverlay;
 use self::menu::MessageMenu;
+use self::palette::Palette;
 use self::rooms::RoomsOverlay;
 use self::search::SearchOverlay;
 use self::thread::ThreadOverlay;
@@ -31,10 +34,9 @@ use crate::protocol::id::MessageId;
 #[derive(Debug, Clone)]
 pub enum Overlay {
     /// The keys and commands.
-    Help {
-        /// The first visible line.
-        top: usize,
-    },
+    Help(Box<HelpOverlay>),
+    /// The palette.
+    Palette(Box<Palette>),
     /// The search.
     Search(Box<SearchOverlay>),
     /// The question whether to delete a message.
@@ -108,6 +110,7 @@ pub struct OverlayContext<'a> {
     pub chat: &'a Session,
     pub now: DateTime<FixedOffset>,
     pub keymap: &'a Keymap,
+    pub server: &'a str,
     pub theme: Theme,
 }
 
@@ -115,7 +118,8 @@ impl Overlay {
     /// The scope of its key bindings.
     pub fn scope(&self) -> Scope {
         match self {
-            Self::Help { .. } => Scope::Help,
+            Self::Help(_) => Scope::Help,
+            Self::Palette(_) => Scope::Palette,
             Self::Search(_) => Scope::Search,
             Self::ConfirmDelete(_) => Scope::Question,
             Self::Menu(_) => Scope::Menu,
@@ -128,22 +132,25 @@ impl Overlay {
     /// The rows to choose from, if it is a list.
     pub fn list_mut(&mut self) -> Option<&mut Selection> {
         match self {
+            Self::Palette(palette) => Some(&mut palette.list),
             Self::Search(search) => Some(&mut search.list),
             Self::Menu(menu) => Some(&mut menu.list),
             Self::Emoji(picker) => Some(&mut picker.list),
             Self::Thread(thread) => Some(&mut thread.list),
             Self::Rooms(rooms) => Some(&mut rooms.list),
-            Self::Help { .. } | Self::ConfirmDelete(_) => None,
+            Self::Help(_) | Self::ConfirmDelete(_) => None,
         }
     }
 
     /// The input, if it has one.
     pub fn input(&self) -> Option<&Editor> {
         match self {
+            Self::Help(help) => Some(help.input()),
+            Self::Palette(palette) => Some(palette.input()),
             Self::Search(search) => Some(search.input()),
             Self::Emoji(picker) => Some(picker.input()),
             Self::Rooms(rooms) => Some(rooms.input()),
-            Self::Help { .. } | Self::ConfirmDelete(_) | Self::Menu(_) | Self::Thread(_) => None,
+            Self::ConfirmDelete(_) | Self::Menu(_) | Self::Thread(_) => None,
         }
     }
 
@@ -155,17 +162,19 @@ impl Overlay {
         edit: impl FnOnce(&mut Editor) -> bool,
     ) {
         match self {
+            Self::Help(help) => help.edit(edit),
+            Self::Palette(palette) => palette.edit(edit),
             Self::Search(search) => search.edit(chat, now, edit),
             Self::Emoji(picker) => picker.edit(edit),
             Self::Rooms(rooms) => rooms.edit(edit),
-            Self::Help { .. } | Self::ConfirmDelete(_) | Self::Menu(_) | Self::Thread(_) => {}
+            Self::ConfirmDelete(_) | Self::Menu(_) | Self::Thread(_) => {}
         }
     }
 
     /// Scrolls by this many rows; positive is down. A list moves its selection.
     pub fn scroll_by(&mut self, rows: isize) {
-        if let Self::Help { top } = self {
-            *top = top.saturating_add_signed(rows);
+        if let Self::Help(help) = self {
+            help.scroll_by(rows);
         } else if let Some(list) = self.list_mut() {
             list.move_by(rows);
         }
@@ -176,15 +185,12 @@ impl Overlay {
         &self,
         whole: Rect,
         anchor: Option<Rect>,
-        keymap: &Keymap,
-        theme: Theme,
+        context: OverlayContext<'_>,
     ) -> OverlayLayout {
         let area = area(self, whole, anchor);
         let list = match self {
-            Self::Help { top } => ListLayout {
-                top: (*top).min(help::max_top(area, keymap, theme)),
-                ..ListLayout::default()
-            },
+            Self::Help(help) => help.lay_out(area, context),
+            Self::Palette(palette) => palette.lay_out(area),
             Self::Search(search) => search.lay_out(area),
             Self::Menu(menu) => menu.lay_out(area),
             Self::Emoji(picker) => picker.lay_out(area),
@@ -197,8 +203,8 @@ impl Overlay {
 
     /// Takes over where it was drawn.
     pub fn settle(&mut self, layout: &OverlayLayout) {
-        if let Self::Help { top } = self {
-            *top = layout.list.top;
+        if let Self::Help(help) = self {
+            help.settle(layout.list.top);
         } else if let Some(list) = self.list_mut() {
             list.settle(layout.list.top);
         }
@@ -211,10 +217,11 @@ impl Overlay {
         context: OverlayContext<'_>,
         buffer: &mut Buffer,
     ) -> Option<Rect> {
-        let OverlayContext { chat, now, keymap, theme } = context;
+        let OverlayContext { chat, now, keymap, theme, .. } = context;
         let (area, rows) = (layout.area, layout.list.rows.as_slice());
         match self {
-            Self::Help { .. } => help::draw(layout.list.top, area, keymap, theme, buffer),
+            Self::Help(help) => return help.draw(area, layout.list.top, context, buffer),
+            Self::Palette(palette) => return palette.draw(area, rows, theme, buffer),
             Self::ConfirmDelete(id) => confirm_delete::draw(chat, keymap, *id, area, theme, buffer),
             Self::Menu(menu) => menu.draw(area, rows, theme, buffer),
             Self::Thread(thread) => thread.draw(chat, area, rows, *now.offset(), theme, buffer),
@@ -233,7 +240,11 @@ impl Overlay {
             Self::ConfirmDelete(target) => *target == id,
             Self::Menu(menu) => menu.item == ItemId::Message(id),
             Self::Emoji(picker) => picker.message == id,
-            Self::Help { .. } | Self::Search(_) | Self::Thread(_) | Self::Rooms(_) => false,
+            Self::Help(_)
+            | Self::Palette(_)
+            | Self::Search(_)
+            | Self::Thread(_)
+            | Self::Rooms(_) => false,
         }
     }
 }
@@ -241,7 +252,7 @@ impl Overlay {
 /// The area of an overlay on a screen of this size. A menu is put next to its message, at `anchor`.
 fn area(overlay: &Overlay, whole: Rect, anchor: Option<Rect>) -> Rect {
     let (width, height) = match overlay {
-        Overlay::Help { .. } => (84, whole.height.saturating_sub(2)),
+        Overlay::Help(_) => (84, whole.height.saturating_sub(2)),
         Overlay::Search(_) => (100, whole.height.saturating_sub(4).min(28)),
         Overlay::ConfirmDelete(_) => (48, 4),
         Overlay::Menu(menu) => match anchor {
@@ -252,7 +263,7 @@ fn area(overlay: &Overlay, whole: Rect, anchor: Option<Rect>) -> Rect {
         Overlay::Thread(thread) => {
             (84, thread.height(whole.width.min(80)).clamp(6, whole.height.saturating_sub(4).max(6)))
         }
-        Overlay::Rooms(_) => (72, whole.height.saturating_sub(4).min(20)),
+        Overlay::Palette(_) | Overlay::Rooms(_) => (72, whole.height.saturating_sub(4).min(20)),
     };
     // On a small screen an overlay covers everything.
     let width =

@@ -28,7 +28,7 @@ pub(super) fn on_mouse(
 ) -> Vec<UiEffect> {
     let target = layout.target_at(now, mouse.column, mouse.row);
     match mouse.kind {
-        MouseEventKind::Down(MouseButton::Left) => return click(model, layout, target),
+        MouseEventKind::Down(MouseButton::Left) => return click(model, layout, now, target),
         MouseEventKind::ScrollUp => wheel(model, layout, mouse, WHEEL_ROWS),
         MouseEventKind::ScrollDown => wheel(model, layout, mouse, -WHEEL_ROWS),
         MouseEventKind::Down(MouseButton::Right) => pick_and_open_menu(model, target),
@@ -67,7 +67,12 @@ fn pick_and_open_menu(model: &mut Model, target: Target) {
     }
 }
 
-fn click(model: &mut Model, layout: &ScreenLayout, target: Target) -> Vec<UiEffect> {
+fn click(
+    model: &mut Model,
+    layout: &ScreenLayout,
+    now: DateTime<FixedOffset>,
+    target: Target,
+) -> Vec<UiEffect> {
     model.notice = None;
     match target {
         Target::OpenConversation(audience) => open_conversation(model, &audience),
@@ -98,7 +103,7 @@ fn click(model: &mut Model, layout: &ScreenLayout, target: Target) -> Vec<UiEffe
             if let Some(list) = model.overlays.top_mut().and_then(Overlay::list_mut) {
                 list.select(index);
             }
-            return choose_row(model, layout);
+            return choose_row(model, layout, now);
         }
         Target::Item(ItemId::Boundary(_) | ItemId::Other(_))
         | Target::Conversation

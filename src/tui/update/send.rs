@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, FixedOffset};
 
+use super::commands::open_help;
 use super::jump::scroll_to_latest;
 use super::messages::{delete, save_edit};
 use super::name;
@@ -15,7 +16,6 @@ use crate::protocol::request::Post;
 use crate::protocol::text::SafeText;
 use crate::tui::event::UiEffect;
 use crate::tui::model::Model;
-use crate::tui::overlay::Overlay;
 
 /// Sends the draft, or runs the dot-command in it.
 pub(super) fn send(model: &mut Model, now: DateTime<FixedOffset>) -> Vec<UiEffect> {
@@ -76,7 +76,7 @@ fn show(model: &mut Model, now: DateTime<FixedOffset>, command: &UserInput) {
         UserInput::Search(expression) => open_search(model, now, expression),
         UserInput::Rooms => browse_rooms(model),
         UserInput::People => focus_people(model),
-        _ => model.overlays.open(Overlay::Help { top: 0 }),
+        _ => open_help(model),
     }
 }
 
