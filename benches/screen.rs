@@ -18,6 +18,7 @@ use chat::tui::event::UiEvent;
 use chat::tui::key::Chord;
 use chat::tui::model::{Model, UiOptions};
 use chat::tui::screen::Screen;
+use chat::tui::text::EmojiStyle;
 use chat::tui::{Keymap, Theme};
 use chrono::{DateTime, FixedOffset, TimeDelta};
 use crossterm::event::{Event as TerminalEvent, KeyModifiers, MouseEvent, MouseEventKind};
@@ -63,6 +64,7 @@ impl BenchScreen {
             notices: Vec::new(),
             theme: Theme::TERMINAL.into(),
             keymap: Keymap::default(),
+            emoji: EmojiStyle::default(),
             mouse: true,
             cid_prefix: "bench".to_owned(),
             read_marker: client::read_marker::ReadMarkerFile::default(),

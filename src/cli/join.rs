@@ -123,6 +123,7 @@ fn ui_options(
         notices,
         theme: screen.theme()?,
         keymap: screen.keymap(settings)?,
+        emoji: screen.emoji,
         mouse: !screen.no_mouse,
         cid_prefix: format!("{:032x}", rand::random::<u128>()),
         read_marker,

@@ -7,6 +7,7 @@ use super::paths;
 use super::settings::Settings;
 use crate::protocol::text::SafeText;
 use crate::tui::keymap::{KeyPreset, Keymap};
+use crate::tui::text::EmojiStyle;
 use crate::tui::{ColourDepth, Theme, ThemeChoice};
 
 /// The arguments of the full screen.
@@ -22,6 +23,9 @@ pub(super) struct ScreenArgs {
     /// Keys to start from: default, vim or emacs
     #[arg(long, env = "CHAT_KEY_PRESET", value_name = "PRESET", default_value = "default")]
     key_preset: KeyPreset,
+    /// How to draw emoji: colour, or text for terminals that draw them wrongly
+    #[arg(long, env = "CHAT_EMOJI", value_name = "STYLE", default_value = "colour", value_parser = emoji_style)]
+    pub(super) emoji: EmojiStyle,
     /// Leave the mouse to the terminal
     #[arg(long, env = "CHAT_NO_MOUSE", value_parser = BoolishValueParser::new())]
     pub(super) no_mouse: bool,
@@ -54,6 +58,14 @@ impl ScreenArgs {
             (name, None) => own_theme(name)?,
         };
         Ok(theme.at_depth(depth).into())
+    }
+}
+
+fn emoji_style(text: &str) -> Result<EmojiStyle, &'static str> {
+    match text {
+        "colour" => Ok(EmojiStyle::Colour),
+        "text" => Ok(EmojiStyle::Text),
+        _ => Err("emoji are drawn in colour or as text"),
     }
 }
 

@@ -1,7 +1,7 @@
 //! Completion by Tab: users after `@`, commands after `.`, message IDs after `.reply` and `.delete`.
 
 use super::conversation::quote_text;
-use super::wrap::shorten;
+use super::text::shorten;
 use crate::client::input::DOT_COMMANDS;
 use crate::client::state::Session;
 

@@ -326,6 +326,7 @@ fn lay_out_conversation(
         picked: model.picked(),
         now,
         theme: model.theme,
+        emoji: model.emoji,
     };
     pass.lay_out(&model.viewport)
 }
@@ -401,7 +402,7 @@ impl ScreenLayout {
         let row = usize::from(point.y - item.area.y + item.rows_cut_above);
         let Some(row) = item.block.rows.get(row) else { return Target::Conversation };
         let from = item.area.x + row.x;
-        let to = from + u16::try_from(row.line.width()).unwrap_or(u16::MAX - from);
+        let to = from.saturating_add(row.width());
         if (from..to).contains(&point.x) {
             match row.quoted_message {
                 Some(id) => Target::Quote(id),

@@ -23,12 +23,12 @@ pub mod run;
 pub mod screen;
 pub mod sidebar;
 pub mod terminal;
+pub mod text;
 pub mod theme;
 pub mod to_line;
 pub mod update;
 pub mod view;
 pub mod viewport;
-pub mod wrap;
 
 #[cfg(test)]
 mod tests;

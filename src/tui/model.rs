@@ -11,6 +11,7 @@ use super::item::ItemId;
 use super::keymap::Keymap;
 use super::overlay::search::SearchHitList;
 use super::overlay::{Overlay, OverlayContext, Overlays};
+use super::text::EmojiStyle;
 use super::theme::{Theme, ThemeChoice};
 use super::viewport::{BottomEdge, Viewport};
 use crate::client;
@@ -32,6 +33,8 @@ pub struct UiOptions {
     pub theme: ThemeChoice,
     /// The keys of the commands.
     pub keymap: Keymap,
+    /// How emoji are drawn.
+    pub emoji: EmojiStyle,
     /// Whether the terminal reports the mouse to this program at the start.
     pub mouse: bool,
     /// Prefix of this client's request IDs (`cid`); unique among all clients.
@@ -101,6 +104,8 @@ pub struct Model {
     pub theme: Theme,
     /// The keys of the commands.
     pub keymap: Keymap,
+    /// How emoji are drawn.
+    pub emoji: EmojiStyle,
     /// The size of the terminal.
     pub size: Size,
     /// The conversation that the composer and the viewport belong to. It follows the open one.
@@ -159,6 +164,7 @@ impl Model {
             server: options.server,
             theme: options.theme.resolve(None),
             keymap: options.keymap,
+            emoji: options.emoji,
             size,
             shown: Audience::Everyone,
             composer: Composer::default(),

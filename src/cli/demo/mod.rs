@@ -6,6 +6,7 @@ mod script;
 mod team;
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -48,16 +49,7 @@ pub(super) async fn run(args: DemoArgs, settings: &Settings) -> anyhow::Result<(
     let folder = tempfile::Builder::new().prefix("chat-demo-").tempdir();
     let folder = folder.context("cannot create a directory for the demo")?;
     let dir = folder.path();
-    let server = Server::bind(ServerOptions {
-        listen: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 0))],
-        certs: dir.join("certs"),
-        data: dir.join("data"),
-        retention: Retention::Forever,
-        access: AccessMode::Open,
-        rooms: RoomSettings::default(),
-        limits: ServerLimits::default(),
-    })
-    .await?;
+    let server = Server::bind(server_options(dir)).await?;
     let link = ServerLink::from(ServerAddress::from(server.local_addr()));
     let fingerprint = server.fingerprint();
     let (stop, stop_server, tasks) =
@@ -78,11 +70,10 @@ pub(super) async fn run(args: DemoArgs, settings: &Settings) -> anyhow::Result<(
         for member in MEMBERS {
             members.push(join(member)?.await?);
         }
-        let you = join(name.as_str())?.await?;
+        let mut you = join(name.as_str())?.await?;
         let mut client = args.client;
         client.identity.id = Some(you.id().clone());
         let mut team = Team::new(members, you.id().clone());
-        let mut you = you;
         team.set_up(&mut you).await?;
         for line in BEFORE {
             team.say(line).await?;
@@ -105,6 +96,19 @@ pub(super) async fn run(args: DemoArgs, settings: &Settings) -> anyhow::Result<(
     stop_server.cancel();
     serving.await.context("internal error: the server task panicked (please report this)")??;
     outcome
+}
+
+/// A server that this machine alone can reach, with its files in `dir`.
+fn server_options(dir: &Path) -> ServerOptions {
+    ServerOptions {
+        listen: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 0))],
+        certs: dir.join("certs"),
+        data: dir.join("data"),
+        retention: Retention::Forever,
+        access: AccessMode::Open,
+        rooms: RoomSettings::default(),
+        limits: ServerLimits::default(),
+    }
 }
 
 /// Says the lines of the script, and answers the user, until `stop` is cancelled.

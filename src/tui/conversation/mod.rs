@@ -16,6 +16,7 @@ pub use self::items::Items;
 use self::items::{Item, ItemIndex};
 use super::bubble::Block;
 use super::item::ItemId;
+use super::text::EmojiStyle;
 use super::theme::Theme;
 use super::viewport::{BottomEdge, Movement, Viewport};
 use crate::client::state::timeline::{EntryIndex, MessageState};
@@ -88,6 +89,8 @@ pub struct LayoutPass<'a> {
     pub now: DateTime<FixedOffset>,
     /// The styles.
     pub theme: Theme,
+    /// How emoji are drawn.
+    pub emoji: EmojiStyle,
 }
 
 impl LayoutPass<'_> {

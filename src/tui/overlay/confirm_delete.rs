@@ -10,8 +10,8 @@ use crate::protocol::id::MessageId;
 use crate::tui::command::Scope;
 use crate::tui::conversation::quote_text;
 use crate::tui::keymap::Keymap;
+use crate::tui::text::shorten;
 use crate::tui::theme::Theme;
-use crate::tui::wrap::shorten;
 
 /// Draws the question about the message `id`.
 pub fn draw(

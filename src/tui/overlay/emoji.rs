@@ -10,8 +10,8 @@ use crate::protocol::reaction::Emoji;
 use crate::protocol::request::Request;
 use crate::tui::editor::Editor;
 use crate::tui::list::{self, ListFrame, ListLayout, Selection};
+use crate::tui::text::drawable;
 use crate::tui::theme::Theme;
-use crate::tui::wrap::drawable;
 
 /// The emoji that are offered before anything is typed.
 const FREQUENT: [&str; 8] = ["👍", "❤️", "😂", "🎉", "😮", "😢", "👀", "✅"];

@@ -13,8 +13,8 @@ use crate::client::state::search_input::SEARCH_FILTERS;
 use crate::tui::command::Scope;
 use crate::tui::editor::Editor;
 use crate::tui::list::{self, ListFrame, ListLayout, rows_area};
+use crate::tui::text::wrap;
 use crate::tui::theme::Theme;
-use crate::tui::wrap::wrap;
 
 /// What the mouse does.
 const MOUSE: [(&str, &str); 9] = [

@@ -11,8 +11,8 @@ use crate::protocol::message::Audience;
 use crate::tui::command::UiCommand;
 use crate::tui::editor::Editor;
 use crate::tui::list::{self, ListFrame, ListLayout, Selection};
+use crate::tui::text::shorten;
 use crate::tui::theme::Theme;
-use crate::tui::wrap::shorten;
 
 /// What a row of the palette does.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -163,7 +163,7 @@ fn similarity(typed: &str, name: &str) -> Option<i32> {
             score -= 1;
         }
     }
-    Some(score.min(0).max(-1_000) + score.clamp(0, 500))
+    Some(score.clamp(-1_000, 500))
 }
 
 #[cfg(test)]

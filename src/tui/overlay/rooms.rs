@@ -12,8 +12,8 @@ use crate::protocol::room::{RoomList, RoomState};
 use crate::protocol::text::SafeText;
 use crate::tui::editor::Editor;
 use crate::tui::list::{self, ListFrame, ListLayout, Selection};
+use crate::tui::text::shorten;
 use crate::tui::theme::Theme;
-use crate::tui::wrap::shorten;
 
 /// Rooms that are loaded. A server has 200 by default; the filter finds those that an administrator added.
 const MAX_ROOMS: usize = 2_000;

@@ -21,8 +21,8 @@ use crate::protocol::text::SafeText;
 use crate::tui::bubble::display_name;
 use crate::tui::editor::Editor;
 use crate::tui::list::{ListLayout, Selection};
+use crate::tui::text::{drawable, shorten};
 use crate::tui::theme::Theme;
-use crate::tui::wrap::{drawable, shorten};
 
 /// Entries that one step searches: well under 2 ms for any expression.
 const ENTRIES_PER_STEP: i64 = 4_000;

@@ -14,8 +14,8 @@ use crate::protocol::id::{Cid, MessageId, Seq};
 use crate::protocol::message::Message;
 use crate::tui::bubble::display_name;
 use crate::tui::list::{self, ListFrame, ListLayout, Selection};
+use crate::tui::text::wrap;
 use crate::tui::theme::Theme;
-use crate::tui::wrap::wrap;
 
 /// The highest number of lines of a message; Enter shows the whole message in the conversation.
 const MAX_LINES: usize = 6;

@@ -27,6 +27,7 @@ use crate::tui::key::Chord;
 use crate::tui::keymap::Keymap;
 use crate::tui::model::{Model, UiOptions};
 use crate::tui::screen::Screen;
+use crate::tui::text::EmojiStyle;
 use crate::tui::theme::Theme;
 
 /// The screen under test.
@@ -189,6 +190,7 @@ impl UiHarness {
             notices: Vec::new(),
             theme: Theme::TERMINAL.into(),
             keymap: Keymap::default(),
+            emoji: EmojiStyle::default(),
             mouse: true,
             cid_prefix: "test".into(),
             read_marker: client::read_marker::ReadMarkerFile::default(),

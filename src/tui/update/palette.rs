@@ -4,7 +4,7 @@ use chrono::{DateTime, FixedOffset};
 
 use super::commands::execute;
 use super::sidebar::{open_conversation, open_direct};
-use crate::client::state::Availability;
+use crate::client::state::{Availability, Conversation};
 use crate::tui::command::{Scope, UiCommand};
 use crate::tui::event::UiEffect;
 use crate::tui::layout::ScreenLayout;
@@ -23,13 +23,16 @@ pub(super) fn open_palette(model: &mut Model) {
 }
 
 fn conversation_entries(model: &Model) -> impl Iterator<Item = PaletteEntry> {
+    let mut opens = model.keymap.in_scope(Scope::Anywhere);
+    let opens = opens.find(|bound| bound.binding.command == UiCommand::OpenNth);
+    let keys = opens.map_or(&[][..], |bound| &bound.chords);
     let listed = conversations(model);
-    listed.into_iter().enumerate().map(|(index, audience)| {
-        let unread = model.chat.conversation(audience).map_or(0, |one| one.unread());
-        let note = match (unread, index) {
+    listed.into_iter().enumerate().map(move |(index, audience)| {
+        let unread = model.chat.conversation(audience).map_or(0, Conversation::unread);
+        let note = match (unread, keys.get(index)) {
             (1.., _) => format!("{unread} unread"),
-            (0, ..9) => format!("Alt-{}", index + 1),
-            (0, _) => String::new(),
+            (0, Some(key)) => key.to_string(),
+            (0, None) => String::new(),
         };
         let target = PaletteTarget::Conversation(audience.clone());
         PaletteEntry { target, label: super::name(audience), note }

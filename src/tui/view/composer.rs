@@ -11,8 +11,8 @@ use crate::protocol::message::Audience;
 use crate::tui::conversation::quote_text;
 use crate::tui::layout::ScreenLayout;
 use crate::tui::model::Model;
+use crate::tui::text::shorten;
 use crate::tui::to_line::to_line;
-use crate::tui::wrap::shorten;
 
 /// From this length on, in characters, the length of the draft is shown.
 const SHOW_LENGTH_FROM: usize = limits::CONTENT_CHARACTERS / 2;

@@ -7,7 +7,6 @@ mod status;
 use chrono::{DateTime, FixedOffset};
 use ratatui::Frame;
 use ratatui::buffer::Buffer;
-use ratatui::layout::Rect;
 use ratatui::text::Span;
 use ratatui::widgets::Widget;
 
@@ -51,8 +50,8 @@ fn draw_conversation(model: &Model, layout: &ScreenLayout, buffer: &mut Buffer) 
         let rows = item.block.rows.iter().skip(usize::from(item.rows_cut_above));
         for (row, y) in rows.zip(item.area.y..item.area.bottom()) {
             let width = item.area.width.saturating_sub(row.x);
-            let area = Rect { x: item.area.x + row.x, y, width, height: 1 };
-            (&row.line).render(area, buffer);
+            // Unlike rendering the line, this gives each grapheme its cells.
+            buffer.set_line(item.area.x + row.x, y, &row.line, width);
         }
     }
     if let Some(pill) = layout.pill {

@@ -14,7 +14,7 @@ use crate::tui::item::ItemId;
 use crate::tui::layout::ScreenLayout;
 use crate::tui::model::Model;
 use crate::tui::sidebar::{UnreadSummary, unread_summary};
-use crate::tui::wrap::shorten;
+use crate::tui::text::shorten;
 
 /// Draws the server, the state of the connection, the open conversation, what one missed and the own ID, as
 /// much as fits.
