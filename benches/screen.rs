@@ -68,6 +68,8 @@ impl BenchScreen {
             mouse: true,
             cid_prefix: "bench".to_owned(),
             read_marker: client::read_marker::ReadMarkerFile::default(),
+            typing: chat::tui::model::TypingIndicator::Sent,
+            drafts: client::drafts::DraftFile::default(),
         };
         let terminal = Terminal::new(TestBackend::new(SIZE.width, SIZE.height)).unwrap();
         let screen = Screen::new(Model::new(options, SIZE, now));

@@ -13,6 +13,7 @@ use super::screen_args::ScreenArgs;
 use super::settings::Settings;
 use super::{paths, plain, signals};
 use crate::client::address::ServerAddress;
+use crate::client::drafts::DraftFile;
 use crate::client::link::ServerLink;
 use crate::client::outbox::{Outbox, file_stem};
 use crate::client::read_marker::ReadMarkerFile;
@@ -20,6 +21,7 @@ use crate::client::trust::TrustMode;
 use crate::client::{self, ClientOptions};
 use crate::protocol::text::SafeText;
 use crate::tls::client::ClientIdentity;
+use crate::tui::model::TypingIndicator;
 use crate::tui::{self, QuitReason};
 
 /// The arguments of `chat join`.
@@ -47,6 +49,9 @@ pub(super) struct ClientArgs {
     plain: bool,
     #[command(flatten)]
     pub(super) screen: ScreenArgs,
+    /// Do not tell others that you are writing
+    #[arg(long, env = "CHAT_NO_TYPING", value_parser = BoolishValueParser::new())]
+    no_typing: bool,
 }
 
 /// What a client needs beside its arguments.
@@ -81,7 +86,7 @@ pub(super) async fn run_client(
     stop: &CancellationToken,
 ) -> anyhow::Result<()> {
     let ClientSetup { link, trust, notices, dir } = setup;
-    let is_plain = args.is_plain();
+    let (is_plain, typing) = (args.is_plain(), args.typing());
     let name = args.identity.name()?;
     let id = args.identity.id;
     let identity = Arc::new(ClientIdentity::open(&dir.join(paths::KEY_FILE))?);
@@ -93,14 +98,20 @@ pub(super) async fn run_client(
     };
     let outbox = Outbox::open(&dir.join("outbox"), &link.server, &owner)?;
     let read_marker = ReadMarkerFile::new(&dir, &file_stem(&link.server, &owner));
-    let ui_options = ui_options(&args.screen, settings, &link.server, notices, read_marker)?;
+    let drafts = if is_plain {
+        DraftFile::default()
+    } else {
+        DraftFile::open(&dir.join("drafts"), &link.server, &owner)?
+    };
+    let ui_options =
+        ui_options(&args.screen, settings, &link.server, notices, read_marker, drafts, typing)?;
     let options =
         ClientOptions { link, name, identity: Some(identity), trust, id, outbox, quiet: false };
     let (client, events) = client::connect(options);
     let outcome = if is_plain {
         plain::run(&client, events, stop).await
     } else {
-        match tui::run(ui_options, &client, events, stop).await {
+        match Box::pin(tui::run(ui_options, &client, events, stop)).await {
             Ok(QuitReason::Requested) => Ok(()),
             Ok(QuitReason::Untrusted(reason)) => Err(CliError::untrusted(&reason).into()),
             Ok(QuitReason::Refused(reason)) => Err(CliError::refused(&reason).into()),
@@ -117,6 +128,8 @@ fn ui_options(
     server: &ServerAddress,
     notices: Vec<SafeText>,
     read_marker: ReadMarkerFile,
+    drafts: DraftFile,
+    typing: TypingIndicator,
 ) -> anyhow::Result<tui::UiOptions> {
     Ok(tui::UiOptions {
         server: server.to_string(),
@@ -127,10 +140,16 @@ fn ui_options(
         mouse: !screen.no_mouse,
         cid_prefix: format!("{:032x}", rand::random::<u128>()),
         read_marker,
+        typing,
+        drafts,
     })
 }
 
 impl ClientArgs {
+    fn typing(&self) -> TypingIndicator {
+        if self.no_typing { TypingIndicator::Off } else { TypingIndicator::Sent }
+    }
+
     /// Whether to run in line mode: on request, or without a terminal.
     pub(super) fn is_plain(&self) -> bool {
         self.plain || !std::io::stdout().is_terminal() || !std::io::stdin().is_terminal()

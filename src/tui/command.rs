@@ -47,7 +47,8 @@ pub enum UiCommand {
     HitDown,
     GoToHit,
     MatchCase,
-    ConfirmDelete,
+    Confirm,
+    SendPaste,
     RowUp,
     RowDown,
     ChooseRow,
@@ -94,7 +95,7 @@ pub enum Scope {
     Emoji,
     /// A thread is open.
     Thread,
-    /// The question whether to delete a message is open.
+    /// A question is open.
     Question,
     /// The help overlay is open.
     Help,
@@ -114,7 +115,7 @@ impl Scope {
         (Self::Rooms, "rooms", "Rooms"),
         (Self::Palette, "palette", "Go to"),
         (Self::Search, "search", "Search"),
-        (Self::Question, "question", "Delete question"),
+        (Self::Question, "question", "Question"),
         (Self::Help, "help", "Help"),
     ];
 
@@ -516,14 +517,15 @@ pub const COMMANDS: &[Binding] = &[
     bind("match-case", UiCommand::MatchCase, Scope::Search, &["alt-c"], "match case", "match case"),
     bind("back", UiCommand::Back, Scope::Search, &["esc", "ctrl-f"], "close the search", "close"),
     bind(
-        "confirm-delete",
-        UiCommand::ConfirmDelete,
+        "confirm",
+        UiCommand::Confirm,
         Scope::Question,
         &["enter", "y"],
-        "delete for everyone",
-        "delete for everyone",
+        "yes: delete the message, keep the paste in the input, send the draft",
+        "yes",
     ),
-    bind("back", UiCommand::Back, Scope::Question, &["esc", "n"], "keep the message", "keep"),
+    bind("send-paste", UiCommand::SendPaste, Scope::Question, &["s"], "send the paste at once", ""),
+    bind("back", UiCommand::Back, Scope::Question, &["esc", "n"], "no; drop the paste", "no"),
     bind("scroll-up", UiCommand::ScrollUp, Scope::Help, &["up"], "scroll up", ""),
     bind("scroll-down", UiCommand::ScrollDown, Scope::Help, &["down"], "scroll down", ""),
     bind(

@@ -1,6 +1,7 @@
 //! The inputs and outputs of `update`.
 
 use crate::client;
+use crate::client::drafts::Draft;
 use crate::protocol::id::Cid;
 use crate::protocol::request::Request;
 use crate::protocol::text::SafeText;
@@ -36,6 +37,8 @@ pub enum UiEffect {
     Copy(String),
     /// Turn mouse reports on or off.
     CaptureMouse(bool),
+    /// Keep these drafts on disk.
+    SaveDrafts(Vec<Draft>),
     /// Ring the bell of the terminal.
     Ring,
     /// Clear the terminal and draw every cell.

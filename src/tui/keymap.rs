@@ -290,10 +290,10 @@ impl Keymap {
         self.0.iter().filter(move |bound| bound.binding.scope == scope)
     }
 
-    /// The first key of a command, in the first scope that has one.
-    pub fn key_of(&self, command: UiCommand) -> Option<Chord> {
-        let mut bound = self.0.iter().filter(|bound| bound.binding.command == command);
-        bound.find_map(|bound| bound.chords.first().copied())
+    /// The first key of a command in a scope.
+    pub fn key_in(&self, scope: Scope, command: UiCommand) -> Option<Chord> {
+        let bound = self.in_scope(scope).find(|bound| bound.binding.command == command)?;
+        bound.chords.first().copied()
     }
 
     /// The keys and labels that the status line shows for `scope`.

@@ -10,6 +10,7 @@ pub mod command;
 pub mod completion;
 pub mod composer;
 pub mod conversation;
+mod draft_writer;
 pub mod editor;
 pub mod event;
 pub mod item;

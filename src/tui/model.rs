@@ -15,6 +15,7 @@ use super::text::EmojiStyle;
 use super::theme::{Theme, ThemeChoice};
 use super::viewport::{BottomEdge, Viewport};
 use crate::client;
+use crate::client::drafts::{Draft, DraftFile};
 use crate::client::read_marker::ReadMarkerFile;
 use crate::client::state::Session;
 use crate::client::state::history::ReadPosition;
@@ -22,8 +23,17 @@ use crate::protocol::id::{Cid, MessageId, RoomName, UserId};
 use crate::protocol::message::Audience;
 use crate::protocol::text::SafeText;
 
+/// Whether others are told that the user is writing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TypingIndicator {
+    /// They are, in small conversations.
+    Sent,
+    /// They are not.
+    Off,
+}
+
 /// Start options of the screen.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct UiOptions {
     /// The address of the server, as shown in the header.
     pub server: String,
@@ -41,6 +51,10 @@ pub struct UiOptions {
     pub cid_prefix: String,
     /// The file with the read marker of the last run, updated during this one.
     pub read_marker: ReadMarkerFile,
+    /// Whether others are told that the user is writing.
+    pub typing: TypingIndicator,
+    /// The drafts of the last run, updated during this one.
+    pub drafts: DraftFile,
 }
 
 /// What receives keys while no overlay is open.
@@ -114,6 +128,10 @@ pub struct Model {
     pub composer: Composer,
     /// The drafts of other conversations, and what undo restores there.
     pub drafts: BTreeMap<Audience, Composer>,
+    /// Whether others are told that the user is writing.
+    pub typing: TypingIndicator,
+    /// When the drafts are written to disk.
+    pub drafts_due: Option<DateTime<FixedOffset>>,
     /// Where the user began to tick people, to return there.
     pub ticked_from: Option<Audience>,
     /// The room that is opened as soon as the user is a member.
@@ -169,6 +187,8 @@ impl Model {
             shown: Audience::Everyone,
             composer: Composer::default(),
             drafts: BTreeMap::new(),
+            typing: options.typing,
+            drafts_due: None,
             ticked_from: None,
             joining: None,
             is_focused: true,
@@ -192,6 +212,25 @@ impl Model {
     pub fn overlay_context(&self, now: DateTime<FixedOffset>) -> OverlayContext<'_> {
         let Self { chat, keymap, server, theme, .. } = self;
         OverlayContext { chat, now, keymap, server, theme: *theme }
+    }
+
+    /// Restores the drafts of the last run.
+    pub fn restore_drafts(&mut self, drafts: &[Draft]) {
+        for draft in drafts {
+            let composer = if draft.conversation == self.shown {
+                &mut self.composer
+            } else {
+                self.drafts.entry(draft.conversation.clone()).or_default()
+            };
+            composer.restore(draft);
+        }
+    }
+
+    /// Returns all drafts as they are kept on disk, that of the open conversation first.
+    pub fn all_drafts(&self) -> Vec<Draft> {
+        let open = std::iter::once((&self.shown, &self.composer));
+        let all = open.chain(&self.drafts);
+        all.flat_map(|(conversation, composer)| composer.to_drafts(conversation)).collect()
     }
 
     /// The picked message, if any.
@@ -254,6 +293,7 @@ impl Model {
             .into_iter()
             .chain(second)
             .chain(self.next_search_wake(now))
+            .chain(self.drafts_due)
             .min()
     }
 

@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::draft_writer::DraftWriter;
 use super::event::{UiEffect, UiEvent};
 use super::model::{Model, UiOptions};
 use super::screen::Screen;
@@ -37,6 +38,9 @@ pub enum UiError {
     /// Setting up the terminal failed.
     #[error("cannot use the terminal: {0} (use --plain for line mode)")]
     Terminal(#[from] std::io::Error),
+    /// The drafts could not be written.
+    #[error("cannot save drafts: {0}")]
+    Drafts(std::io::Error),
     /// A thread panicked. The panic hook has printed the message.
     #[error("internal error: the program panicked (please report this)")]
     Panicked,
@@ -71,7 +75,7 @@ impl QuitReason {
 /// # Errors
 /// [`UiError::Terminal`] if the terminal cannot be set up, [`UiError::Panicked`] if a thread panicked.
 pub async fn run(
-    options: UiOptions,
+    mut options: UiOptions,
     client: &Client,
     events: mpsc::Receiver<ClientEvent>,
     shutdown: &CancellationToken,
@@ -80,18 +84,36 @@ pub async fn run(
     if !options.mouse {
         terminal.capture_mouse(false)?;
     }
+    let mut drafts = std::mem::take(&mut options.drafts);
+    let restored = drafts.take_restored();
+    let mut drafts = DraftWriter::start(drafts);
     let mut read_marker = ReadMarkerWriter {
         file: options.read_marker.clone(),
         written: None,
         written_at: instant(),
     };
-    let mut screen = Screen::new(Model::new(options, terminal.screen.size()?, now()));
+    let mut model = Model::new(options, terminal.screen.size()?, now());
+    model.restore_drafts(&restored);
+    let mut screen = Screen::new(model);
     // After the setup, an I/O error means that the terminal was closed. That is a normal end.
-    let outcome =
-        event_loop(&mut screen, &mut terminal, client, events, &mut read_marker, shutdown).await;
+    let outcome = event_loop(
+        &mut screen,
+        &mut terminal,
+        client,
+        events,
+        &mut read_marker,
+        &mut drafts,
+        shutdown,
+    )
+    .await;
+    let saved = drafts.finish(screen.model.all_drafts()).await;
     read_marker.write_if_changed(screen.model.read_position);
     let reason = outcome.unwrap_or(QuitReason::Requested);
-    if terminal.panicked().is_cancelled() { Err(UiError::Panicked) } else { Ok(reason) }
+    if terminal.panicked().is_cancelled() {
+        return Err(UiError::Panicked);
+    }
+    saved.map_err(UiError::Drafts)?;
+    Ok(reason)
 }
 
 /// Writes the read marker to its file.
@@ -119,6 +141,7 @@ async fn event_loop(
     client: &Client,
     mut events: mpsc::Receiver<ClientEvent>,
     read_marker: &mut ReadMarkerWriter,
+    drafts: &mut DraftWriter,
     shutdown: &CancellationToken,
 ) -> std::io::Result<QuitReason> {
     let (mut input, panicked) = (EventStream::new(), terminal.panicked());
@@ -128,7 +151,7 @@ async fn event_loop(
         if next_frame.is_some_and(|at| at <= instant()) {
             let effects = draw(screen, terminal)?;
             (last_frame, next_frame) = (instant(), None);
-            match perform_all(screen, terminal, client, effects)? {
+            match perform_all(screen, terminal, client, drafts, effects)? {
                 Performed::Done => {}
                 Performed::Failed => next_frame = Some(last_frame + FRAME_INTERVAL),
                 Performed::Quit(reason) => return Ok(reason),
@@ -146,13 +169,19 @@ async fn event_loop(
                 None => return Ok(QuitReason::Requested),
             },
             Some(event) = events.recv() => UiEvent::Client(event),
+            Some(error) = drafts.next_error() => {
+                screen.model.show_error(format!("cannot save drafts: {error}"));
+                next_frame = Some(instant());
+                continue;
+            }
             () = sleep_until(next_frame) => continue,
             () = sleep_until(next_wake(screen)) => UiEvent::Tick,
         };
         let queued = std::iter::from_fn(|| events.try_recv().ok().map(UiEvent::Client));
         for event in std::iter::once(event).chain(queued).take(MAX_EVENTS_PER_FRAME) {
             let effects = screen.update(now(), event);
-            if let Performed::Quit(reason) = perform_all(screen, terminal, client, effects)? {
+            if let Performed::Quit(reason) = perform_all(screen, terminal, client, drafts, effects)?
+            {
                 return Ok(reason);
             }
         }
@@ -173,12 +202,13 @@ fn perform_all(
     screen: &mut Screen,
     terminal: &mut TerminalGuard,
     client: &Client,
+    drafts: &DraftWriter,
     effects: Vec<UiEffect>,
 ) -> std::io::Result<Performed> {
     let mut effects = VecDeque::from(effects);
     let mut performed = Performed::Done;
     while let Some(effect) = effects.pop_front() {
-        match perform(&mut screen.model, terminal, client, effect)? {
+        match perform(&mut screen.model, terminal, client, drafts, effect)? {
             None => {}
             Some(Interruption::Failed(event)) => {
                 performed = Performed::Failed;
@@ -202,6 +232,7 @@ fn perform(
     model: &mut Model,
     terminal: &mut TerminalGuard,
     client: &Client,
+    drafts: &DraftWriter,
     effect: UiEffect,
 ) -> std::io::Result<Option<Interruption>> {
     match effect {
@@ -219,6 +250,7 @@ fn perform(
         }
         UiEffect::Copy(text) => terminal.copy_to_clipboard(&text)?,
         UiEffect::CaptureMouse(capture) => terminal.capture_mouse(capture)?,
+        UiEffect::SaveDrafts(latest) => drafts.save(latest),
         UiEffect::Ring => terminal.ring()?,
         UiEffect::Redraw => terminal.screen.clear()?,
         UiEffect::Quit => {

@@ -1,11 +1,11 @@
-//! Overlays: help, search, the question whether to delete a message, and lists to choose from. They form a
+//! Overlays: help, search, questions, and lists to choose from. They form a
 //! stack, and the top one is modal.
 
-pub mod confirm_delete;
 pub mod emoji;
 pub mod help;
 pub mod menu;
 pub mod palette;
+pub mod question;
 pub mod rooms;
 pub mod search;
 pub mod thread;
@@ -18,6 +18,7 @@ use self::emoji::EmojiPicker;
 use self::help::HelpOverlay;
 use self::menu::MessageMenu;
 use self::palette::Palette;
+use self::question::Question;
 use self::rooms::RoomsOverlay;
 use self::search::SearchOverlay;
 use self::thread::ThreadOverlay;
@@ -39,8 +40,8 @@ pub enum Overlay {
     Palette(Box<Palette>),
     /// The search.
     Search(Box<SearchOverlay>),
-    /// The question whether to delete a message.
-    ConfirmDelete(MessageId),
+    /// A question.
+    Question(Question),
     /// The menu of the picked message.
     Menu(MessageMenu),
     /// The reactions to choose from.
@@ -121,7 +122,7 @@ impl Overlay {
             Self::Help(_) => Scope::Help,
             Self::Palette(_) => Scope::Palette,
             Self::Search(_) => Scope::Search,
-            Self::ConfirmDelete(_) => Scope::Question,
+            Self::Question(_) => Scope::Question,
             Self::Menu(_) => Scope::Menu,
             Self::Emoji(_) => Scope::Emoji,
             Self::Thread(_) => Scope::Thread,
@@ -138,7 +139,7 @@ impl Overlay {
             Self::Emoji(picker) => Some(&mut picker.list),
             Self::Thread(thread) => Some(&mut thread.list),
             Self::Rooms(rooms) => Some(&mut rooms.list),
-            Self::Help(_) | Self::ConfirmDelete(_) => None,
+            Self::Help(_) | Self::Question(_) => None,
         }
     }
 
@@ -150,7 +151,7 @@ impl Overlay {
             Self::Search(search) => Some(search.input()),
             Self::Emoji(picker) => Some(picker.input()),
             Self::Rooms(rooms) => Some(rooms.input()),
-            Self::ConfirmDelete(_) | Self::Menu(_) | Self::Thread(_) => None,
+            Self::Question(_) | Self::Menu(_) | Self::Thread(_) => None,
         }
     }
 
@@ -167,7 +168,7 @@ impl Overlay {
             Self::Search(search) => search.edit(chat, now, edit),
             Self::Emoji(picker) => picker.edit(edit),
             Self::Rooms(rooms) => rooms.edit(edit),
-            Self::ConfirmDelete(_) | Self::Menu(_) | Self::Thread(_) => {}
+            Self::Question(_) | Self::Menu(_) | Self::Thread(_) => {}
         }
     }
 
@@ -196,7 +197,7 @@ impl Overlay {
             Self::Emoji(picker) => picker.lay_out(area),
             Self::Thread(thread) => thread.lay_out(area),
             Self::Rooms(rooms) => rooms.lay_out(area),
-            Self::ConfirmDelete(_) => ListLayout::default(),
+            Self::Question(_) => ListLayout::default(),
         };
         OverlayLayout { area, list }
     }
@@ -222,7 +223,7 @@ impl Overlay {
         match self {
             Self::Help(help) => return help.draw(area, layout.list.top, context, buffer),
             Self::Palette(palette) => return palette.draw(area, rows, theme, buffer),
-            Self::ConfirmDelete(id) => confirm_delete::draw(chat, keymap, *id, area, theme, buffer),
+            Self::Question(question) => question.draw(chat, keymap, area, theme, buffer),
             Self::Menu(menu) => menu.draw(area, rows, theme, buffer),
             Self::Thread(thread) => thread.draw(chat, area, rows, *now.offset(), theme, buffer),
             Self::Search(search) => {
@@ -237,7 +238,7 @@ impl Overlay {
     /// Whether it shows a message or acts on it, and on no other.
     pub fn is_about(&self, id: MessageId) -> bool {
         match self {
-            Self::ConfirmDelete(target) => *target == id,
+            Self::Question(question) => *question == Question::Delete(id),
             Self::Menu(menu) => menu.item == ItemId::Message(id),
             Self::Emoji(picker) => picker.message == id,
             Self::Help(_)
@@ -254,7 +255,8 @@ fn area(overlay: &Overlay, whole: Rect, anchor: Option<Rect>) -> Rect {
     let (width, height) = match overlay {
         Overlay::Help(_) => (84, whole.height.saturating_sub(2)),
         Overlay::Search(_) => (100, whole.height.saturating_sub(4).min(28)),
-        Overlay::ConfirmDelete(_) => (48, 4),
+        Overlay::Question(Question::Delete(_)) => (48, 4),
+        Overlay::Question(_) => (64, 4),
         Overlay::Menu(menu) => match anchor {
             Some(anchor) => return menu_area(menu, whole, anchor),
             None => (menu::WIDTH, menu.height()),

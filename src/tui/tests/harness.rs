@@ -25,7 +25,7 @@ use crate::protocol::text::SafeText;
 use crate::tui::event::{UiEffect, UiEvent};
 use crate::tui::key::Chord;
 use crate::tui::keymap::Keymap;
-use crate::tui::model::{Model, UiOptions};
+use crate::tui::model::{Model, TypingIndicator, UiOptions};
 use crate::tui::screen::Screen;
 use crate::tui::text::EmojiStyle;
 use crate::tui::theme::Theme;
@@ -194,6 +194,8 @@ impl UiHarness {
             mouse: true,
             cid_prefix: "test".into(),
             read_marker: client::read_marker::ReadMarkerFile::default(),
+            typing: TypingIndicator::Sent,
+            drafts: client::drafts::DraftFile::default(),
         };
         let terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
         let screen = Screen::new(Model::new(options, Size { width, height }, now));
@@ -415,10 +417,15 @@ impl UiHarness {
     pub(super) fn effects(&mut self) -> Vec<UiEffect> {
         let mut effects = self.all_effects();
         effects.retain(|effect| {
-            let UiEffect::Send(_, request) = effect else { return true };
+            let UiEffect::Send(_, request) = effect else {
+                return !matches!(effect, UiEffect::SaveDrafts(_));
+            };
             !matches!(
                 request,
-                Request::Conversations | Request::Users { .. } | Request::Read { .. }
+                Request::Conversations
+                    | Request::Users { .. }
+                    | Request::Read { .. }
+                    | Request::Typing(_)
             )
         });
         effects
@@ -432,6 +439,7 @@ impl UiHarness {
             | UiEffect::Copy(_)
             | UiEffect::CaptureMouse(_)
             | UiEffect::Ring
+            | UiEffect::SaveDrafts(_)
             | UiEffect::Redraw
             | UiEffect::Quit
             | UiEffect::Untrusted(_) => None,

@@ -84,7 +84,7 @@ fn original_dot_commands_work() {
             format!("Delete({first:?})"),
         ]
     );
-    ui.shows("unknown command .dance").keys("<ctrl-c>.search o.e<enter>").wait(1);
+    ui.shows("Unknown command").keys("<esc><ctrl-c>.search o.e<enter>").wait(1);
     ui.shows("1 of 1 in 1 messages").keys("<esc>.exit<enter>");
     assert_eq!(ui.effects(), [UiEffect::Quit]);
 }

@@ -8,7 +8,7 @@ use super::messages;
 use super::palette::{self, open_palette};
 use super::rooms::{browse_rooms, choose_room};
 use super::search::{go_to_hit, open_search, open_selected_hit};
-use super::send::send;
+use super::send::{confirm, send, send_paste};
 use super::sidebar::{
     drop_ticks, focus_conversations, focus_people, move_focus, open_conversation, open_focused,
     open_neighbour, open_next_unread, toggle_focused_person,
@@ -22,8 +22,8 @@ use crate::tui::model::{Focus, Model};
 use crate::tui::overlay::Overlay;
 use crate::tui::overlay::help::HelpOverlay;
 
-/// Within this time, a second Ctrl-C quits.
-const QUIT_WINDOW: TimeDelta = TimeDelta::seconds(1);
+/// Within this time, a second Ctrl-C or Ctrl-Q quits.
+const QUIT_WINDOW: TimeDelta = TimeDelta::seconds(2);
 
 /// Carries out a command.
 pub(super) fn execute(
@@ -55,10 +55,11 @@ pub(super) fn execute(
         UiCommand::ScrollToLatest => scroll_to_latest(model),
         UiCommand::ToggleMouse => return toggle_mouse(model),
         UiCommand::Redraw => return vec![UiEffect::Redraw],
-        UiCommand::Quit => return vec![UiEffect::Quit],
+        UiCommand::Quit => return quit(model, now),
         UiCommand::ClearOrQuit => return clear_or_quit(model, now),
         UiCommand::Back => step_back(model),
-        UiCommand::ConfirmDelete => return messages::delete_confirmed(model),
+        UiCommand::Confirm => return confirm(model, now),
+        UiCommand::SendPaste => return send_paste(model, now),
         UiCommand::PickMessage | UiCommand::PreviousMessage => {
             pick_neighbour(model, layout, now, true);
         }
@@ -154,6 +155,16 @@ fn toggle_mouse(model: &mut Model) -> Vec<UiEffect> {
         model.show_notice("mouse off: select text (Alt-M turns it back on)");
     }
     vec![UiEffect::CaptureMouse(model.mouse_captured)]
+}
+
+/// Quits. With text in the input, only if pressed twice.
+fn quit(model: &mut Model, now: DateTime<FixedOffset>) -> Vec<UiEffect> {
+    if model.composer.is_empty() || model.quit_armed.is_some_and(|until| now < until) {
+        return vec![UiEffect::Quit];
+    }
+    model.quit_armed = Some(now + QUIT_WINDOW);
+    model.show_notice("the draft is not sent: press Ctrl-Q again to quit and keep it");
+    Vec::new()
 }
 
 /// Closes the top overlay, or else clears the input, or else quits when pressed twice.

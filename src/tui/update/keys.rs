@@ -10,7 +10,7 @@ use crate::tui::command::{Scope, UiCommand};
 use crate::tui::event::UiEffect;
 use crate::tui::key::Chord;
 use crate::tui::layout::ScreenLayout;
-use crate::tui::model::{Focus, Model};
+use crate::tui::model::{Focus, Model, TypingIndicator};
 
 /// Handles a key press.
 pub(super) fn on_key(
@@ -22,7 +22,7 @@ pub(super) fn on_key(
     let scope = model.scope();
     let chord = Chord::from_event(key);
     let command = model.keymap.lookup(scope, chord).or_else(|| anywhere(model, chord));
-    if command != Some(UiCommand::ClearOrQuit) {
+    if !matches!(command, Some(UiCommand::ClearOrQuit | UiCommand::Quit)) {
         model.quit_armed = None;
     }
     // The next proposal replaces the one before the cursor, which any other command may move.
@@ -38,7 +38,7 @@ pub(super) fn on_key(
         Some(command) if is_available(model, command) => execute(model, layout, now, command),
         Some(_) | None => {
             type_into_focus(model, now, key);
-            Vec::new()
+            tell_typing(model, now)
         }
     }
 }
@@ -92,6 +92,22 @@ fn type_into_focus(model: &mut Model, now: DateTime<FixedOffset>, key: KeyEvent)
         }
         Focus::Picked(_) | Focus::Conversations(_) | Focus::People(_) => {}
     }
+}
+
+/// Tells the open conversation that the user is writing to it, if that is due.
+fn tell_typing(model: &mut Model, now: DateTime<FixedOffset>) -> Vec<UiEffect> {
+    // A command or names at the start may lead elsewhere.
+    let is_for_open = model.focus == Focus::Typing
+        && model.overlays.is_empty()
+        && model.composer.editing.is_none()
+        && model.composer.input.lines().first().is_some_and(|line| {
+            line.chars().next().is_some_and(|first| !matches!(first, '.' | '/' | '@'))
+        });
+    if model.typing == TypingIndicator::Off || !is_for_open {
+        return Vec::new();
+    }
+    let typing = model.chat.tell_typing(now).map(|request| UiEffect::Send(None, request));
+    typing.into_iter().collect()
 }
 
 /// Whether a key types a character.

@@ -15,6 +15,7 @@ use crate::tui::model::{Focus, Model};
 use crate::tui::overlay::Overlay;
 use crate::tui::overlay::emoji::{EmojiPicker, has_reacted};
 use crate::tui::overlay::menu::MessageMenu;
+use crate::tui::overlay::question::Question;
 use crate::tui::overlay::thread::ThreadOverlay;
 
 /// Opens the menu of the picked message.
@@ -139,19 +140,10 @@ fn discard_picked(model: &mut Model) -> Vec<UiEffect> {
 fn ask_to_delete(model: &mut Model) {
     let Some(message) = picked_message(model) else { return };
     if model.chat.is_own_id(&message.sender) {
-        model.overlays.open(Overlay::ConfirmDelete(message.id));
+        model.overlays.open(Overlay::Question(Question::Delete(message.id)));
     } else {
         model.show_error("only the author can delete a message");
     }
-}
-
-/// Deletes the message that the open question is about.
-pub(super) fn delete_confirmed(model: &mut Model) -> Vec<UiEffect> {
-    let Some(Overlay::ConfirmDelete(id)) = model.overlays.top() else { return Vec::new() };
-    let id = *id;
-    model.overlays.close_top();
-    model.focus = Focus::Typing;
-    delete(model, id)
 }
 
 /// Asks the server to delete a message.

@@ -15,7 +15,7 @@ mod search;
 mod send;
 mod sidebar;
 
-use chrono::{DateTime, FixedOffset};
+use chrono::{DateTime, FixedOffset, TimeDelta};
 use crossterm::event::{Event, KeyEventKind};
 use ratatui::layout::Size;
 
@@ -31,7 +31,11 @@ use crate::client::state::timeline::{EntryIndex, TimelineEntry};
 use crate::client::state::{Change, ConnectionState, MessageChange};
 use crate::protocol::id::{MessageId, UserId};
 use crate::protocol::message::Audience;
+use crate::protocol::request::Request;
 use crate::protocol::text::SafeText;
+
+/// The time between a key and writing the drafts to disk.
+const DRAFT_DELAY: TimeDelta = TimeDelta::seconds(1);
 
 /// Applies an event, and returns the effects to carry out. `layout` is that of the last frame: a click acts on what
 /// is visible.
@@ -41,8 +45,11 @@ pub fn update(
     now: DateTime<FixedOffset>,
     event: UiEvent,
 ) -> Vec<UiEffect> {
+    let is_input = matches!(event, UiEvent::Terminal(_));
+    let shown = model.shown.clone();
     let mut effects = apply_event(model, layout, now, event);
     sidebar::follow_open(model);
+    schedule_drafts(model, now, is_input, model.shown != shown || sends_message(&effects));
     history::show_first_unread(model);
     let due = model.chat.take_requests(now);
     effects.extend(due.into_iter().map(|(cid, request)| UiEffect::Send(Some(cid), request)));
@@ -50,6 +57,21 @@ pub fn update(
     effects.extend(search::sync_server_search(model, now));
     effects.extend(rooms::request_page(model));
     effects
+}
+
+/// Whether a draft became a message, so that a crash must not bring the draft back.
+fn sends_message(effects: &[UiEffect]) -> bool {
+    effects.iter().any(|effect| matches!(effect, UiEffect::Send(_, Request::Post(_))))
+}
+
+/// Drafts are written a second after the first key, so that a crash loses at most that second, and at once when
+/// one is sent or another conversation is opened.
+fn schedule_drafts(model: &mut Model, now: DateTime<FixedOffset>, is_input: bool, at_once: bool) {
+    if at_once {
+        model.drafts_due = Some(now);
+    } else if is_input {
+        model.drafts_due.get_or_insert(now + DRAFT_DELAY);
+    }
 }
 
 fn apply_event(
@@ -96,14 +118,17 @@ fn on_paste(model: &mut Model, now: DateTime<FixedOffset>, text: &str) -> Vec<Ui
         model.focus = Focus::Typing;
         model.quit_armed = None;
         model.composer.completion = None;
-        model.composer.input.insert(text.as_str());
+        send::paste(model, text);
     }
     Vec::new()
 }
 
 fn on_tick(model: &mut Model, now: DateTime<FixedOffset>) -> Vec<UiEffect> {
     let changes = model.chat.expire(now);
-    let effects = on_changes(model, changes);
+    let mut effects = on_changes(model, changes);
+    if model.drafts_due.take_if(|due| *due <= now).is_some() {
+        effects.push(UiEffect::SaveDrafts(model.all_drafts()));
+    }
     if let Some(Overlay::Search(search)) = model.overlays.top_mut() {
         search.step(&model.chat);
     }

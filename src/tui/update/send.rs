@@ -1,6 +1,7 @@
 //! Sending the draft, or running the dot-command in it. A draft that cannot be sent stays in the input.
 
 use chrono::{DateTime, FixedOffset};
+use unicode_segmentation::UnicodeSegmentation;
 
 use super::commands::open_help;
 use super::jump::scroll_to_latest;
@@ -12,10 +13,17 @@ use super::sidebar::{focus_people, open_conversation};
 use crate::client::input::{ChatCommand, CommandError, UserInput, parse_content};
 use crate::client::state::ExecuteError;
 use crate::protocol::id::MessageId;
+use crate::protocol::limits;
 use crate::protocol::request::Post;
 use crate::protocol::text::SafeText;
+use crate::tui::editor::MAX_CHARACTERS;
 use crate::tui::event::UiEffect;
-use crate::tui::model::Model;
+use crate::tui::model::{Focus, Model};
+use crate::tui::overlay::Overlay;
+use crate::tui::overlay::question::Question;
+
+/// A paste of more lines asks first.
+const MAX_PASTED_LINES: usize = 20;
 
 /// Sends the draft, or runs the dot-command in it.
 pub(super) fn send(model: &mut Model, now: DateTime<FixedOffset>) -> Vec<UiEffect> {
@@ -27,6 +35,15 @@ pub(super) fn send(model: &mut Model, now: DateTime<FixedOffset>) -> Vec<UiEffec
     }
     let input = match UserInput::parse(&model.composer.text()) {
         Ok(input) => input,
+        Err(CommandError::UnknownCommand(_)) => {
+            model.overlays.open(Overlay::Question(Question::UnknownCommand));
+            return Vec::new();
+        }
+        Err(_) if model.composer.input.characters() > limits::CONTENT_CHARACTERS => {
+            let count = parts(&SafeText::clean(&model.composer.text())).len();
+            model.overlays.open(Overlay::Question(Question::Split(count)));
+            return Vec::new();
+        }
         Err(error) => {
             model.show_error(error.to_string());
             return Vec::new();
@@ -68,6 +85,98 @@ pub(super) fn send(model: &mut Model, now: DateTime<FixedOffset>) -> Vec<UiEffec
             Vec::new()
         }
     }
+}
+
+/// Inserts a paste. A long one asks first; one that no number of messages could hold is refused.
+pub(super) fn paste(model: &mut Model, text: SafeText) {
+    let characters = text.as_str().chars().count();
+    let total = model.composer.input.characters() + characters;
+    if total > MAX_CHARACTERS {
+        model.show_error(format!(
+            "the paste has {characters} characters: too long to send (nothing was inserted)"
+        ));
+        return;
+    }
+    let messages = parts(&text).len();
+    if messages > 1 || text.as_str().lines().count() > MAX_PASTED_LINES {
+        model.overlays.open(Overlay::Question(Question::Paste { text, messages }));
+    } else {
+        model.composer.input.insert(text.as_str());
+    }
+}
+
+/// Answers the open question with yes.
+pub(super) fn confirm(model: &mut Model, now: DateTime<FixedOffset>) -> Vec<UiEffect> {
+    let Some(Overlay::Question(question)) = model.overlays.close_top() else { return Vec::new() };
+    match question {
+        Question::Delete(id) => {
+            model.focus = Focus::Typing;
+            delete(model, id)
+        }
+        Question::Paste { text, .. } => {
+            model.composer.input.insert(text.as_str());
+            Vec::new()
+        }
+        Question::Split(_) | Question::UnknownCommand => {
+            let text = SafeText::clean(&model.composer.text());
+            let effects = post_parts(model, now, &text);
+            if !effects.is_empty() {
+                model.composer.reset_after_send();
+            }
+            effects
+        }
+    }
+}
+
+/// Sends the paste that the open question is about. The draft stays.
+pub(super) fn send_paste(model: &mut Model, now: DateTime<FixedOffset>) -> Vec<UiEffect> {
+    let Some(Overlay::Question(Question::Paste { text, .. })) = model.overlays.top() else {
+        return Vec::new();
+    };
+    let text = text.clone();
+    model.overlays.close_top();
+    post_parts(model, now, &text)
+}
+
+/// Sends a text as it is, in as many messages as it needs, to the audience in the `To:` line.
+fn post_parts(model: &mut Model, now: DateTime<FixedOffset>, text: &SafeText) -> Vec<UiEffect> {
+    let posts = parts(text).into_iter().map(|part| build_post(model, &part));
+    match posts.collect::<Result<Vec<_>, _>>() {
+        Ok(posts) => {
+            scroll_to_latest(model);
+            let sent = posts.into_iter().filter_map(|post| model.chat.post(now, post));
+            sent.map(|(cid, request)| UiEffect::Send(Some(cid), request)).collect()
+        }
+        Err(reason) => {
+            model.show_error(reason);
+            Vec::new()
+        }
+    }
+}
+
+/// Splits a text into parts that fit into one message each, between lines where possible.
+fn parts(text: &SafeText) -> Vec<SafeText> {
+    let mut parts = Vec::new();
+    let (mut part, mut length) = (String::new(), 0);
+    for line in text.as_str().split_inclusive('\n') {
+        let characters = line.chars().count();
+        if length > 0 && length + characters > limits::CONTENT_CHARACTERS {
+            parts.push(std::mem::take(&mut part));
+            length = 0;
+        }
+        for grapheme in line.graphemes(true) {
+            let characters = grapheme.chars().count();
+            if length + characters > limits::CONTENT_CHARACTERS {
+                parts.push(std::mem::take(&mut part));
+                length = 0;
+            }
+            part.push_str(grapheme);
+            length += characters;
+        }
+    }
+    parts.push(part);
+    let cleaned = parts.iter().map(|part| SafeText::clean(part.trim_end_matches('\n')));
+    cleaned.filter(|part| !part.is_blank()).collect()
 }
 
 /// Shows what a command asks for.
