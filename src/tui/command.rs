@@ -67,6 +67,7 @@ pub enum MessageCommand {
     ShowThread,
     Copy,
     Pin,
+    OpenLink,
     Discard,
 }
 
@@ -371,6 +372,14 @@ pub const COMMANDS: &[Binding] = &[
         "",
     ),
     bind("pin", UiCommand::Message(MessageCommand::Pin), Scope::Picked, &[], "pin or unpin", ""),
+    bind(
+        "open-link",
+        UiCommand::Message(MessageCommand::OpenLink),
+        Scope::Picked,
+        &[],
+        "open the link",
+        "",
+    ),
     bind("discard", UiCommand::Message(MessageCommand::Discard), Scope::Picked, &[], "discard", ""),
     bind(
         "previous-message",
@@ -425,6 +434,14 @@ pub const COMMANDS: &[Binding] = &[
         "",
     ),
     bind("pin", UiCommand::Message(MessageCommand::Pin), Scope::Menu, &["p"], "pin or unpin", ""),
+    bind(
+        "open-link",
+        UiCommand::Message(MessageCommand::OpenLink),
+        Scope::Menu,
+        &["o"],
+        "open the link",
+        "",
+    ),
     bind(
         "discard",
         UiCommand::Message(MessageCommand::Discard),

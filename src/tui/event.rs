@@ -5,6 +5,7 @@ use crate::client::drafts::Draft;
 use crate::protocol::id::Cid;
 use crate::protocol::request::Request;
 use crate::protocol::text::SafeText;
+use crate::tui::text::Link;
 
 /// An input of `update`.
 #[derive(Debug, Clone)]
@@ -35,6 +36,8 @@ pub enum UiEffect {
     DiscardPending(Cid),
     /// Copy the text to the clipboard.
     Copy(String),
+    /// Open the link with a program of the desktop, or copy it where there is none.
+    OpenLink(Link),
     /// Turn mouse reports on or off.
     CaptureMouse(bool),
     /// Keep these drafts on disk.

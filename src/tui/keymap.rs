@@ -82,6 +82,7 @@ const VIM: &[PresetKeys] = &[
     (Scope::Picked, "show-thread", &["t"]),
     (Scope::Picked, "copy", &["y", "ctrl-y"]),
     (Scope::Picked, "pin", &["p"]),
+    (Scope::Picked, "open-link", &["o"]),
     (Scope::Picked, "discard", &["x"]),
     (Scope::Picked, "previous-message", &["k", "up"]),
     (Scope::Picked, "next-message", &["j", "down"]),

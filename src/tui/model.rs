@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, FixedOffset};
-use ratatui::layout::Size;
+use ratatui::layout::{Position, Size};
 
 use super::command::Scope;
 use super::composer::Composer;
+use super::conversation::{TextPoint, TextSelection};
 use super::item::ItemId;
 use super::keymap::Keymap;
 use super::overlay::search::SearchHitList;
@@ -98,6 +99,19 @@ pub struct JumpOrigin {
     pub message: Option<MessageId>,
 }
 
+/// A press of the left button in the conversation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Press {
+    /// The cell.
+    pub cell: Position,
+    /// When it was pressed.
+    pub at: DateTime<FixedOffset>,
+    /// The place in a text that it is in or near.
+    pub point: Option<TextPoint>,
+    /// Whether the button is held.
+    pub is_held: bool,
+}
+
 /// A text in the status line, shown until the next key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Notice {
@@ -160,6 +174,10 @@ pub struct Model {
     pub mouse_captured: bool,
     /// Until when Ctrl-C quits.
     pub quit_armed: Option<DateTime<FixedOffset>>,
+    /// The text that is selected with the mouse.
+    pub selection: Option<TextSelection>,
+    /// Where the left button was pressed last in the conversation.
+    pub press: Option<Press>,
     /// Where jumps to quoted messages, hits and threads started; the last one is gone back to first.
     pub jump_origins: Vec<JumpOrigin>,
     /// Grows when nothing that was drawn before may be drawn again: another conversation or another timeline is
@@ -203,6 +221,8 @@ impl Model {
             notice: None,
             mouse_captured: options.mouse,
             quit_armed: None,
+            selection: None,
+            press: None,
             jump_origins: Vec::new(),
             drawing_generation: 0,
         }

@@ -14,8 +14,10 @@ use tokio_util::sync::CancellationToken;
 use super::draft_writer::DraftWriter;
 use super::event::{UiEffect, UiEvent};
 use super::model::{Model, UiOptions};
+use super::opener::{self, LinkOutcome};
 use super::screen::Screen;
 use super::terminal::TerminalGuard;
+use super::text::Link;
 use crate::client::clock::now;
 use crate::client::read_marker::ReadMarkerFile;
 use crate::client::state::history::ReadPosition;
@@ -249,6 +251,7 @@ fn perform(
             }
         }
         UiEffect::Copy(text) => terminal.copy_to_clipboard(&text)?,
+        UiEffect::OpenLink(link) => open_link(model, terminal, &link)?,
         UiEffect::CaptureMouse(capture) => terminal.capture_mouse(capture)?,
         UiEffect::SaveDrafts(latest) => drafts.save(latest),
         UiEffect::Ring => terminal.ring()?,
@@ -275,6 +278,23 @@ fn next_wake(screen: &Screen) -> Option<Instant> {
     let now = now();
     let wait = screen.next_wake(now)? - now;
     Some(instant() + wait.to_std().unwrap_or_default())
+}
+
+/// Opens a link, or copies it if the desktop cannot open it.
+fn open_link(model: &mut Model, terminal: &mut TerminalGuard, link: &Link) -> std::io::Result<()> {
+    match opener::open(link) {
+        Ok(LinkOutcome::Opened) => {
+            model.show_notice(format!("opening {}", link.as_str()));
+            return Ok(());
+        }
+        Ok(LinkOutcome::NoDesktop) => {
+            model.show_notice(format!("no desktop here: copied {}", link.as_str()));
+        }
+        Err(error) => {
+            model.show_error(format!("cannot open links here ({error}): copied {}", link.as_str()));
+        }
+    }
+    terminal.copy_to_clipboard(link.as_str())
 }
 
 async fn sleep_until(at: Option<Instant>) {

@@ -5,7 +5,7 @@
 
 mod file;
 mod queue;
-mod request;
+pub(super) mod request;
 pub(super) mod task;
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ use crate::tui::item::ItemId;
 use crate::tui::key::Chord;
 use crate::tui::keymap::Keymap;
 use crate::tui::list::{self, ListFrame, ListLayout, Selection};
+use crate::tui::text::find_links;
 use crate::tui::theme::Theme;
 
 /// The width of the menu.
@@ -111,6 +112,7 @@ fn is_offered(chat: &Session, item: &ItemId, command: MessageCommand) -> bool {
                 | MessageCommand::Delete
                 | MessageCommand::React
                 | MessageCommand::ShowThread
+                | MessageCommand::OpenLink
                 | MessageCommand::Pin => false,
             })
         }
@@ -127,6 +129,7 @@ fn is_offered_for(chat: &Session, entry: &TimelineMessage, command: MessageComma
         | MessageCommand::Copy => true,
         MessageCommand::Edit => is_own && entry.message.expires().is_none(),
         MessageCommand::Delete => is_own,
+        MessageCommand::OpenLink => !find_links(entry.message.content.as_str()).is_empty(),
         MessageCommand::Pin => can_pin(chat),
         MessageCommand::Discard => false,
     }

@@ -2,11 +2,14 @@
 //!
 //! The search itself runs in `client::state::search` and on the server.
 
+use std::ops::Range;
+
 use chrono::{DateTime, FixedOffset, TimeDelta};
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, BorderType, Clear, Widget};
+use regex::Regex;
 use unicode_segmentation::UnicodeSegmentation;
 use unicode_width::UnicodeWidthStr;
 
@@ -38,12 +41,19 @@ const CONTEXT_WIDTH: usize = 24;
 pub struct SearchHitList {
     hits: Vec<SearchHit>,
     current_index: usize,
+    regex: Option<Regex>,
 }
 
 impl SearchHitList {
     /// The hit that was jumped to last.
     pub fn current(&self) -> Option<&SearchHit> {
         self.hits.get(self.current_index)
+    }
+
+    /// What the search finds in a text.
+    pub fn matches(&self, text: &str) -> Vec<Range<usize>> {
+        let found = self.regex.iter().flat_map(|regex| regex.find_iter(text));
+        found.map(|found| found.range()).filter(|range| !range.is_empty()).collect()
     }
 
     /// Moves to the next older or newer hit. Returns `None`, without moving, if there is none.
@@ -233,7 +243,8 @@ impl SearchOverlay {
     /// The hits, positioned at the selected one. `None` if there are none.
     pub fn hit_list(&self) -> Option<SearchHitList> {
         let (hits, current_index) = (self.search.hits().to_vec(), self.list.index());
-        (current_index < hits.len()).then_some(SearchHitList { hits, current_index })
+        let regex = self.search.regex().cloned();
+        (current_index < hits.len()).then_some(SearchHitList { hits, current_index, regex })
     }
 
     /// Lays out the visible hits. `area` is that of the overlay.

@@ -168,6 +168,10 @@ impl UiHarness {
                     let number = id.to_string().parse::<u32>().unwrap() - 100_000;
                     (number.saturating_sub(50), (number + 50).min(self.last_number + 1))
                 }
+                HistoryRange::After(after) => {
+                    let after = u32::try_from(after.0).unwrap();
+                    (after + 1, (after + 101).min(self.last_number + 1))
+                }
                 other => panic!("{other:?}"),
             };
             let messages = (from.max(1)..to).map(|number| self.logged_message(number)).collect();
@@ -372,7 +376,8 @@ impl UiHarness {
     /// Clicks on the first cell of a text.
     pub(super) fn click(&mut self, text: &str) -> &mut Self {
         let (column, row) = self.find(text);
-        self.mouse(MouseEventKind::Down(MouseButton::Left), column, row)
+        self.mouse(MouseEventKind::Down(MouseButton::Left), column, row);
+        self.mouse(MouseEventKind::Up(MouseButton::Left), column, row)
     }
 
     pub(super) fn wheel(&mut self, kind: MouseEventKind, text: &str) -> &mut Self {
@@ -437,6 +442,7 @@ impl UiHarness {
             UiEffect::Send(_, request) => Some(request),
             UiEffect::DiscardPending(_)
             | UiEffect::Copy(_)
+            | UiEffect::OpenLink(_)
             | UiEffect::CaptureMouse(_)
             | UiEffect::Ring
             | UiEffect::SaveDrafts(_)

@@ -327,7 +327,7 @@ fn new_room_is_created_and_opened() {
     // A room that another member adds the user to is not opened.
     let added: Vec<UserId> = vec![id("Bob_4572")];
     room_changed(&mut ui, "#three", RoomChange::Added(added), "Ann_1180");
-    ui.shows("  #three").shows("To: #two");
+    ui.shows("Ann_1180 added you to #three (F3)").shows("  #three").shows("To: #two");
 }
 
 #[test]
@@ -419,4 +419,27 @@ fn sidebar_at_all_sizes() {
         ui.server_event(Event::Rooms(RoomList { rooms, has_more, cid })).keys("o");
         insta::assert_snapshot!(format!("rooms_at_{name}"), ui.text());
     }
+}
+
+#[test]
+fn unread_line_says_how_many_messages_are_new_and_since_when() {
+    let mut ui = UiHarness::in_room(100, 24);
+    ui.post("Ann_1180", room("#ops"), MessageKind::Plain, "first of the new ones");
+    ui.post("Kim_9021", room("#ops"), MessageKind::Plain, "second of the new ones");
+    ui.keys("<alt-2>").shows("─── 2 new since 09:12 ───").shows("second of the new ones");
+}
+
+#[test]
+fn conversation_is_shown_where_it_was_left() {
+    let mut ui = UiHarness::in_room(100, 24);
+    for number in 0..60 {
+        ui.post("Ann_1180", room("#ops"), MessageKind::Plain, &format!("line {number} end"));
+    }
+    ui.keys("<alt-2><end>").shows("line 59 end").keys("<pageup><pageup>").hides("line 59 end");
+    let left = ui.text();
+    ui.keys("a draft<alt-1>").hides("line 40 end").keys("<alt-2><ctrl-c>");
+    let again = ui.text();
+    let conversation = |text: &str| text.lines().skip(1).take(19).map(str::to_owned).collect();
+    let (left, again): (Vec<String>, Vec<String>) = (conversation(&left), conversation(&again));
+    assert_eq!(left, again);
 }

@@ -186,7 +186,7 @@ fn clear_or_quit(model: &mut Model, now: DateTime<FixedOffset>) -> Vec<UiEffect>
 /// Closes the top overlay, or else the picked message, completion, edit or reply, or else returns from the
 /// ticked people, or else scrolls to the newest message.
 fn step_back(model: &mut Model) {
-    if model.overlays.close_top().is_some() {
+    if model.overlays.close_top().is_some() || model.selection.take().is_some() {
     } else if model.focus != Focus::Typing {
         model.focus = Focus::Typing;
     } else if model.composer.completion.take().is_some() {

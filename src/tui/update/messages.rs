@@ -16,7 +16,8 @@ use crate::tui::overlay::Overlay;
 use crate::tui::overlay::emoji::{EmojiPicker, has_reacted};
 use crate::tui::overlay::menu::MessageMenu;
 use crate::tui::overlay::question::Question;
-use crate::tui::overlay::thread::ThreadOverlay;
+use crate::tui::overlay::thread::{ThreadOverlay, ThreadSubject};
+use crate::tui::text::{Link, find_links};
 
 /// Opens the menu of the picked message.
 pub(super) fn open_menu(model: &mut Model) {
@@ -44,6 +45,7 @@ pub(super) fn act_on_picked(model: &mut Model, command: MessageCommand) -> Vec<U
         MessageCommand::ShowThread => return show_thread(model),
         MessageCommand::Copy => return copy_picked(model),
         MessageCommand::Pin => return toggle_pin(model),
+        MessageCommand::OpenLink => return open_picked_link(model),
         MessageCommand::Discard => return discard_picked(model),
     }
     Vec::new()
@@ -187,14 +189,37 @@ fn copy_picked(model: &mut Model) -> Vec<UiEffect> {
     vec![UiEffect::Copy(text.as_str().to_owned())]
 }
 
+/// Opens the first link of the picked message.
+fn open_picked_link(model: &mut Model) -> Vec<UiEffect> {
+    let Some(message) = picked_message(model) else { return Vec::new() };
+    let first = find_links(message.content.as_str()).into_iter().next();
+    first.map(|found| open_link(model, found.link)).unwrap_or_default()
+}
+
+/// Opens a link, or copies it if it is one of this program.
+pub(super) fn open_link(model: &mut Model, link: Link) -> Vec<UiEffect> {
+    if link.opens_outside() {
+        return vec![UiEffect::OpenLink(link)];
+    }
+    model.show_notice("copied the link (chat join LINK joins the server)");
+    vec![UiEffect::Copy(link.as_str().to_owned())]
+}
+
 /// Shows the picked message with the replies to it; of a reply, the thread that it belongs to.
 fn show_thread(model: &mut Model) -> Vec<UiEffect> {
     let Some(message) = picked_message(model) else { return Vec::new() };
-    let root = message.reply_to().unwrap_or(message.id);
+    list_messages(model, ThreadSubject::Replies(message.reply_to().unwrap_or(message.id)))
+}
+
+/// Shows a thread or the pinned messages of the open conversation.
+pub(super) fn list_messages(model: &mut Model, subject: ThreadSubject) -> Vec<UiEffect> {
     let open = model.chat.open_audience().clone();
-    let request = model.chat.request_thread(&open, root);
+    let request = match subject {
+        ThreadSubject::Replies(root) => model.chat.request_thread(&open, root),
+        ThreadSubject::Pinned => model.chat.request_pinned(&open),
+    };
     let cid = request.as_ref().map(|(cid, _)| cid.clone());
-    let thread = ThreadOverlay::new(&model.chat, root, cid);
+    let thread = ThreadOverlay::new(&model.chat, subject, cid);
     model.overlays.open(Overlay::Thread(Box::new(thread)));
     request.into_iter().map(|(cid, request)| UiEffect::Send(Some(cid), request)).collect()
 }

@@ -12,6 +12,7 @@ mod mouse;
 mod palette;
 mod rooms;
 mod search;
+mod selection;
 mod send;
 mod sidebar;
 
@@ -206,6 +207,10 @@ fn on_change(model: &mut Model, change: Change) {
             model.viewports.remove(&audience);
             model.show_notice(format!("you are no longer in {}", name(&audience)));
         }
+        Change::AddedToRoom { room, by } => {
+            let by = by.map_or_else(|| "the administrator".to_owned(), |user| user.to_string());
+            model.show_notice(format!("{by} added you to {room} (F3)"));
+        }
         Change::SearchResults(results) => search::on_results(model, results),
         Change::Reset(audience) if !is_open(model, &audience) => {
             model.viewports.remove(&audience);
@@ -242,7 +247,11 @@ fn on_posted(model: &mut Model, conversation: &Audience, index: EntryIndex, ring
     if conversation != model.chat.open_audience() {
         if rings {
             let sender = display_name(&message.sender, message.guest);
-            model.show_notice(format!("new message from {sender} in {}", name(conversation)));
+            model.show_notice(if conversation.is_direct() {
+                format!("new direct message from {sender}")
+            } else {
+                format!("new message from {sender} in {}", name(conversation))
+            });
         }
     } else if !is_own {
         if !(model.viewport.is_live() && posted_in.shows_latest()) {

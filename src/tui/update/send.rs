@@ -5,7 +5,7 @@ use unicode_segmentation::UnicodeSegmentation;
 
 use super::commands::open_help;
 use super::jump::scroll_to_latest;
-use super::messages::{delete, save_edit};
+use super::messages::{delete, list_messages, save_edit};
 use super::name;
 use super::rooms::{browse_rooms, open_when_member};
 use super::search::open_search;
@@ -21,6 +21,7 @@ use crate::tui::event::UiEffect;
 use crate::tui::model::{Focus, Model};
 use crate::tui::overlay::Overlay;
 use crate::tui::overlay::question::Question;
+use crate::tui::overlay::thread::ThreadSubject;
 
 /// A paste of more lines asks first.
 const MAX_PASTED_LINES: usize = 20;
@@ -75,9 +76,14 @@ pub(super) fn send(model: &mut Model, now: DateTime<FixedOffset>) -> Vec<UiEffec
         UserInput::Post { text, .. }
         | UserInput::Temporary { text, .. }
         | UserInput::Reply { text, .. } => post(model, now, &text),
-        UserInput::Thread(_) | UserInput::Pins => {
-            model.show_error("this command works only in line mode (chat join --plain)");
-            Vec::new()
+        UserInput::Thread(id) => {
+            model.composer.clear();
+            let root = model.chat.message(id).and_then(|entry| entry.message.reply_to());
+            list_messages(model, ThreadSubject::Replies(root.unwrap_or(id)))
+        }
+        UserInput::Pins => {
+            model.composer.clear();
+            list_messages(model, ThreadSubject::Pinned)
         }
         UserInput::Search(_) | UserInput::Help | UserInput::Rooms | UserInput::People => {
             model.composer.clear();

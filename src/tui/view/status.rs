@@ -39,7 +39,8 @@ pub(super) fn draw_header(model: &Model, layout: &ScreenLayout, now: Millis, buf
     // Without a sidebar, the key that shows the conversations.
     let key = if layout.sidebar.is_none() { "F3  " } else { "" };
     let key = Span::styled(key, theme.key());
-    let count = model.chat.directory().online_count();
+    // With this user, as the `To:` line counts.
+    let count = model.chat.directory().online_count() + 1;
     let online = Span::styled(format!("{count} online  "), theme.dim());
     let own_id = model.chat.own_id().map(|id| format!("{id} ")).unwrap_or_default();
     let you = Span::styled(own_id, theme.own());

@@ -109,7 +109,7 @@ fn fill_screen(server: &TestServer, no_color: &str) -> PtyProgram {
     bob.submit("said aloud");
     ann.wait_for("│ said aloud");
     bob.submit(&format!("@{} in private", ann.id()));
-    ann.wait_for("new message from");
+    ann.wait_for("new direct message from");
     ann.submit(".temp 600 for a while");
     ann.wait_for("expires in 10 min");
     ann.submit(&format!(".to @{}", bob.id()));
