@@ -19,6 +19,7 @@ pub mod keymap;
 pub mod layout;
 pub mod list;
 pub mod model;
+pub mod notices;
 pub mod opener;
 pub mod overlay;
 pub mod run;

@@ -10,6 +10,8 @@ use super::composer::Composer;
 use super::conversation::{TextPoint, TextSelection};
 use super::item::ItemId;
 use super::keymap::Keymap;
+use super::notices::Notices;
+use super::overlay::help::HelpOverlay;
 use super::overlay::search::SearchHitList;
 use super::overlay::{Overlay, OverlayContext, Overlays};
 use super::text::EmojiStyle;
@@ -128,12 +130,16 @@ pub struct Model {
     pub chat: Session,
     /// The address of the server, as shown in the header.
     pub server: String,
+    /// How the styles follow from the background of the terminal.
+    pub theme_choice: ThemeChoice,
     /// The styles.
     pub theme: Theme,
     /// The keys of the commands.
     pub keymap: Keymap,
     /// How emoji are drawn.
     pub emoji: EmojiStyle,
+    /// The notice that waits.
+    pub notices: Notices,
     /// The size of the terminal.
     pub size: Size,
     /// The conversation that the composer and the viewport belong to. It follows the open one.
@@ -198,6 +204,8 @@ impl Model {
         Self {
             chat,
             server: options.server,
+            notices: Notices::default(),
+            theme_choice: options.theme,
             theme: options.theme.resolve(None),
             keymap: options.keymap,
             emoji: options.emoji,
@@ -226,6 +234,12 @@ impl Model {
             jump_origins: Vec::new(),
             drawing_generation: 0,
         }
+    }
+
+    /// Opens the help at the context that is open now.
+    pub fn open_help(&mut self) {
+        let help = HelpOverlay::new(self.scope());
+        self.overlays.open(Overlay::Help(Box::new(help)));
     }
 
     /// What the content of an overlay depends on beside the overlay.
@@ -312,6 +326,7 @@ impl Model {
             .next_deadline(now)
             .into_iter()
             .chain(second)
+            .chain(self.notices.next_wake())
             .chain(self.next_search_wake(now))
             .chain(self.drafts_due)
             .min()

@@ -444,9 +444,10 @@ impl UiHarness {
             | UiEffect::Copy(_)
             | UiEffect::OpenLink(_)
             | UiEffect::CaptureMouse(_)
-            | UiEffect::Ring
+            | UiEffect::Notify(_)
             | UiEffect::SaveDrafts(_)
             | UiEffect::Redraw
+            | UiEffect::Suspend
             | UiEffect::Quit
             | UiEffect::Untrusted(_) => None,
         });

@@ -20,7 +20,6 @@ use crate::tui::event::UiEffect;
 use crate::tui::layout::ScreenLayout;
 use crate::tui::model::{Focus, Model};
 use crate::tui::overlay::Overlay;
-use crate::tui::overlay::help::HelpOverlay;
 
 /// Within this time, a second Ctrl-C or Ctrl-Q quits.
 const QUIT_WINDOW: TimeDelta = TimeDelta::seconds(2);
@@ -36,7 +35,7 @@ pub(super) fn execute(
         UiCommand::Send => return send(model, now),
         UiCommand::NewLine => drop(model.composer.input.insert("\n")),
         UiCommand::Complete => complete(model),
-        UiCommand::Help => open_help(model),
+        UiCommand::Help => model.open_help(),
         UiCommand::GoTo => open_palette(model),
         UiCommand::Search => open_search(model, now, ""),
         UiCommand::FocusPeople => focus_people(model),
@@ -91,12 +90,6 @@ fn move_row(model: &mut Model, rows: isize) {
     }
 }
 
-/// Opens the help at the context that is open now.
-pub(super) fn open_help(model: &mut Model) {
-    let help = HelpOverlay::new(model.scope());
-    model.overlays.open(Overlay::Help(Box::new(help)));
-}
-
 /// Carries out the selected row of the top overlay.
 pub(super) fn choose_row(
     model: &mut Model,
@@ -104,7 +97,10 @@ pub(super) fn choose_row(
     now: DateTime<FixedOffset>,
 ) -> Vec<UiEffect> {
     match model.overlays.top() {
-        Some(Overlay::Palette(_)) => palette::choose(model, layout, now),
+        Some(Overlay::Palette(_)) => {
+            let command = palette::choose(model);
+            command.map(|command| execute(model, layout, now, command)).unwrap_or_default()
+        }
         Some(Overlay::Search(_)) => open_selected_hit(model, layout),
         Some(Overlay::Rooms(_)) => choose_room(model),
         Some(_) | None => messages::choose_row(model, layout),

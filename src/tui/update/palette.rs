@@ -1,13 +1,8 @@
 //! The palette: what it offers, and what a row does.
 
-use chrono::{DateTime, FixedOffset};
-
-use super::commands::execute;
 use super::sidebar::{open_conversation, open_direct};
 use crate::client::state::{Availability, Conversation};
 use crate::tui::command::{Scope, UiCommand};
-use crate::tui::event::UiEffect;
-use crate::tui::layout::ScreenLayout;
 use crate::tui::model::Model;
 use crate::tui::overlay::Overlay;
 use crate::tui::overlay::palette::{Palette, PaletteEntry, PaletteTarget};
@@ -64,19 +59,15 @@ fn command_entries(model: &Model) -> impl Iterator<Item = PaletteEntry> {
     })
 }
 
-/// Closes the palette, and carries out its selected row.
-pub(super) fn choose(
-    model: &mut Model,
-    layout: &ScreenLayout,
-    now: DateTime<FixedOffset>,
-) -> Vec<UiEffect> {
-    let Some(Overlay::Palette(palette)) = model.overlays.top() else { return Vec::new() };
-    let Some(target) = palette.selected().cloned() else { return Vec::new() };
+/// Closes the palette, and goes to its selected row. Returns the command, if it is one.
+pub(super) fn choose(model: &mut Model) -> Option<UiCommand> {
+    let Some(Overlay::Palette(palette)) = model.overlays.top() else { return None };
+    let target = palette.selected()?.clone();
     model.overlays.close_top();
     match target {
         PaletteTarget::Conversation(audience) => open_conversation(model, &audience),
         PaletteTarget::Person(user) => open_direct(model, &user),
-        PaletteTarget::Command(command) => return execute(model, layout, now, command),
+        PaletteTarget::Command(command) => return Some(command),
     }
-    Vec::new()
+    None
 }

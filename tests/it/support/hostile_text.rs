@@ -186,7 +186,7 @@ pub(crate) fn find_unsafe_char(text: &str) -> Option<char> {
 }
 
 /// The first part of terminal output that the full-screen client never writes by itself. It writes only the
-/// CSI sequences `H`, `m`, `J` and `K`, those in [`OWN_MODES`], and its own title.
+/// CSI sequences `H`, `m`, `J` and `K`, those in [`OWN_MODES`], the question for the background, and its title.
 pub(crate) fn find_unexpected_output(written: &str) -> Option<String> {
     let mut rest = written;
     while let Some((text, after)) = rest.split_once('\x1b') {
@@ -195,6 +195,10 @@ pub(crate) fn find_unexpected_output(written: &str) -> Option<String> {
         }
         if let Some(after_title) = after.strip_prefix("]0;").and_then(strip_own_title) {
             rest = after_title;
+            continue;
+        }
+        if let Some(after_question) = after.strip_prefix("]11;?\x07") {
+            rest = after_question;
             continue;
         }
         let sequence =

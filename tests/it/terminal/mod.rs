@@ -4,6 +4,7 @@
 //! processes.
 
 mod demo;
+mod ghosts;
 mod lifecycle;
 mod messages;
 mod rendering;
