@@ -15,6 +15,7 @@ pub mod editor;
 pub mod event;
 pub mod item;
 pub mod key;
+pub mod keymap;
 pub mod layout;
 pub mod list;
 pub mod model;
@@ -35,6 +36,7 @@ pub mod viewport;
 #[cfg(test)]
 mod tests;
 
+pub use self::keymap::Keymap;
 pub use self::model::UiOptions;
 pub use self::run::{QuitReason, UiError, run};
 pub use self::theme::{ColourDepth, Theme, ThemeChoice};

@@ -85,6 +85,9 @@ pub async fn run(
     shutdown: &CancellationToken,
 ) -> Result<QuitReason, UiError> {
     let mut terminal = TerminalGuard::enter()?;
+    if !options.mouse {
+        terminal.capture_mouse(false)?;
+    }
     let mut drafts = std::mem::take(&mut options.drafts);
     let restored = drafts.take_restored();
     let mut drafts = DraftWriter::start(drafts);

@@ -46,10 +46,10 @@ impl AnswerFilter {
         };
         match key {
             Some((KeyCode::Char(']'), KeyModifiers::ALT)) if self.held.is_empty() => {}
-            Some((KeyCode::Char('\\'), KeyModifiers::ALT))
-            | Some((KeyCode::Char('g'), KeyModifiers::CONTROL))
-                if let Some(background) = self.answer() =>
-            {
+            Some(
+                (KeyCode::Char('\\'), KeyModifiers::ALT)
+                | (KeyCode::Char('g'), KeyModifiers::CONTROL),
+            ) if let Some(background) = self.answer() => {
                 *self = Self::default();
                 return Filtered::Background(background);
             }

@@ -9,6 +9,7 @@ mod jump;
 mod keys;
 mod messages;
 mod mouse;
+mod palette;
 mod rooms;
 mod search;
 mod selection;
