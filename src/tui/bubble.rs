@@ -46,6 +46,7 @@ pub enum MessageLayout {
 
 impl MessageLayout {
     /// The next layout; after the last one, the first.
+    #[must_use]
     pub fn next(self) -> Self {
         match self {
             Self::Bubbles => Self::Compact,

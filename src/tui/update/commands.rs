@@ -186,11 +186,13 @@ fn clear_or_quit(model: &mut Model, now: DateTime<FixedOffset>) -> Vec<UiEffect>
     Vec::new()
 }
 
-/// Closes the top overlay, or else the picked message, completion, edit or reply, or else returns from the
-/// ticked people, or else scrolls to the newest message.
+/// Closes the top overlay, or else drops the selection, the filter of the people, the picked message, the completion,
+/// the edit or the reply, or else returns from the ticked people, or else scrolls to the newest message.
 fn step_back(model: &mut Model) {
-    if model.overlays.close_top().is_some() || model.selection.take().is_some() {
-    } else if drop_filter(model) {
+    if model.overlays.close_top().is_some()
+        || model.selection.take().is_some()
+        || drop_filter(model)
+    {
     } else if model.focus != Focus::Typing {
         model.focus = Focus::Typing;
     } else if model.composer.completion.take().is_some() {
