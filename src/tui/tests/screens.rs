@@ -108,3 +108,16 @@ fn people_pane_on_narrow_screen() {
     ui.keys("<f2><space>");
     insta::assert_snapshot!(ui.text());
 }
+
+#[test]
+fn empty_conversation_says_who_one_is_and_how_others_join() {
+    let mut ui = UiHarness::new(80, 24);
+    ui.shows("nobody has written here yet").shows("others join with chat join");
+    insta::assert_snapshot!("empty_everyone", ui.text());
+    ui.post_to_all("Ann_1180", "hello");
+    ui.hides("nobody has written here yet");
+    let mut room = UiHarness::in_room(60, 20);
+    room.keys("<alt-down>").answer_history();
+    room.shows("#ops has no messages yet").shows("add people with .add NAME");
+    insta::assert_snapshot!("empty_room", room.text());
+}
