@@ -85,6 +85,10 @@ fn palette_goes_to_people_conversations_and_commands() {
     ui.keys("kim90<enter>").shows("  @ Kim_9021  ").hides("Go to");
     ui.keys("<ctrl-k>>find, join<enter>").shows("find or create");
     ui.keys("<esc><ctrl-k>everyone<enter>").shows("▌ Everyone");
+    // A person whose direct conversation is listed is not listed again.
+    ui.post("Kim_9021", only(&["Bob_4572"]), MessageKind::Plain, "psst");
+    ui.keys("<ctrl-k>kim90");
+    assert_eq!(ui.text().matches("│ Kim_9021").count(), 1);
 }
 
 #[test]
