@@ -1,5 +1,6 @@
 //! The inputs and outputs of `update`.
 
+use super::theme::Rgb;
 use crate::client;
 use crate::client::drafts::Draft;
 use crate::protocol::id::Cid;
@@ -21,6 +22,8 @@ pub enum UiEvent {
         /// Shown to the user.
         reason: SafeText,
     },
+    /// The terminal told the colour of its background.
+    Background(Rgb),
     /// The time that `next_wake` returned has come.
     Tick,
     /// A frame is laid out, and about to be drawn. What it shows counts as displayed.
@@ -42,10 +45,12 @@ pub enum UiEffect {
     CaptureMouse(bool),
     /// Keep these drafts on disk.
     SaveDrafts(Vec<Draft>),
-    /// Ring the bell of the terminal.
-    Ring,
+    /// Notify the user, who looks at another window, with this text.
+    Notify(String),
     /// Clear the terminal and draw every cell.
     Redraw,
+    /// Stop the process, so that the shell can be used meanwhile.
+    Suspend,
     /// Quit, requested by the user or because the first login was refused.
     Quit,
     /// Quit because the server is not trusted, for this reason.

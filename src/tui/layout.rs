@@ -187,7 +187,7 @@ pub fn lay_out(
             Overlay::Menu(menu) => layout.visible.bubble_area(&menu.item),
             _ => None,
         };
-        top.lay_out(Rect::from((Position::ORIGIN, model.size)), anchor, model.theme)
+        top.lay_out(Rect::from((Position::ORIGIN, model.size)), anchor, model.overlay_context(now))
     });
     layout.links = visible_links(&layout);
     layout

@@ -9,8 +9,11 @@ use super::command::Scope;
 use super::composer::Composer;
 use super::conversation::{TextPoint, TextSelection};
 use super::item::ItemId;
+use super::keymap::Keymap;
+use super::notices::Notices;
+use super::overlay::help::HelpOverlay;
 use super::overlay::search::SearchHitList;
-use super::overlay::{Overlay, Overlays};
+use super::overlay::{Overlay, OverlayContext, Overlays};
 use super::text::EmojiStyle;
 use super::theme::{Theme, ThemeChoice};
 use super::viewport::{BottomEdge, Viewport};
@@ -41,6 +44,12 @@ pub struct UiOptions {
     pub notices: Vec<SafeText>,
     /// The styles.
     pub theme: ThemeChoice,
+    /// The keys of the commands.
+    pub keymap: Keymap,
+    /// How emoji are drawn.
+    pub emoji: EmojiStyle,
+    /// Whether the terminal reports the mouse to this program at the start.
+    pub mouse: bool,
     /// Prefix of this client's request IDs (`cid`); unique among all clients.
     pub cid_prefix: String,
     /// The file with the read marker of the last run, updated during this one.
@@ -121,10 +130,16 @@ pub struct Model {
     pub chat: Session,
     /// The address of the server, as shown in the header.
     pub server: String,
+    /// How the styles follow from the background of the terminal.
+    pub theme_choice: ThemeChoice,
     /// The styles.
     pub theme: Theme,
+    /// The keys of the commands.
+    pub keymap: Keymap,
     /// How emoji are drawn.
     pub emoji: EmojiStyle,
+    /// The notice that waits.
+    pub notices: Notices,
     /// The size of the terminal.
     pub size: Size,
     /// The conversation that the composer and the viewport belong to. It follows the open one.
@@ -189,8 +204,11 @@ impl Model {
         Self {
             chat,
             server: options.server,
+            notices: Notices::default(),
+            theme_choice: options.theme,
             theme: options.theme.resolve(None),
-            emoji: EmojiStyle::default(),
+            keymap: options.keymap,
+            emoji: options.emoji,
             size,
             shown: Audience::Everyone,
             composer: Composer::default(),
@@ -209,13 +227,25 @@ impl Model {
             server_search: None,
             search_hits: None,
             notice: None,
-            mouse_captured: true,
+            mouse_captured: options.mouse,
             quit_armed: None,
             selection: None,
             press: None,
             jump_origins: Vec::new(),
             drawing_generation: 0,
         }
+    }
+
+    /// Opens the help at the context that is open now.
+    pub fn open_help(&mut self) {
+        let help = HelpOverlay::new(self.scope());
+        self.overlays.open(Overlay::Help(Box::new(help)));
+    }
+
+    /// What the content of an overlay depends on beside the overlay.
+    pub fn overlay_context(&self, now: DateTime<FixedOffset>) -> OverlayContext<'_> {
+        let Self { chat, keymap, server, theme, .. } = self;
+        OverlayContext { chat, now, keymap, server, theme: *theme }
     }
 
     /// Restores the drafts of the last run.
@@ -296,6 +326,7 @@ impl Model {
             .next_deadline(now)
             .into_iter()
             .chain(second)
+            .chain(self.notices.next_wake())
             .chain(self.next_search_wake(now))
             .chain(self.drafts_due)
             .min()

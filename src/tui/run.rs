@@ -5,8 +5,6 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use crossterm::event::EventStream;
-use futures_util::StreamExt;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -16,7 +14,8 @@ use super::event::{UiEffect, UiEvent};
 use super::model::{Model, UiOptions};
 use super::opener::{self, LinkOutcome};
 use super::screen::Screen;
-use super::terminal::TerminalGuard;
+use super::terminal::job_control::{self, JobControl, JobSignal};
+use super::terminal::{TerminalGuard, TerminalInput};
 use super::text::Link;
 use crate::client::clock::now;
 use crate::client::read_marker::ReadMarkerFile;
@@ -33,6 +32,9 @@ const READ_MARKER_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Maximum number of events that are handled before the next frame.
 const MAX_EVENTS_PER_FRAME: usize = 256;
+
+/// Said when the program was asked to suspend itself, and nobody could continue it.
+const NO_SHELL: &str = "cannot suspend: no shell started this program";
 
 /// Why the full screen failed.
 #[derive(Debug, thiserror::Error)]
@@ -83,6 +85,9 @@ pub async fn run(
     shutdown: &CancellationToken,
 ) -> Result<QuitReason, UiError> {
     let mut terminal = TerminalGuard::enter()?;
+    if !options.mouse {
+        terminal.capture_mouse(false)?;
+    }
     let mut drafts = std::mem::take(&mut options.drafts);
     let restored = drafts.take_restored();
     let mut drafts = DraftWriter::start(drafts);
@@ -91,7 +96,7 @@ pub async fn run(
         written: None,
         written_at: instant(),
     };
-    let mut model = Model::new(options, terminal.screen.size()?, now());
+    let mut model = Model::new(options, terminal.size()?, now());
     model.restore_drafts(&restored);
     let mut screen = Screen::new(model);
     // After the setup, an I/O error means that the terminal was closed. That is a normal end.
@@ -143,9 +148,10 @@ async fn event_loop(
     drafts: &mut DraftWriter,
     shutdown: &CancellationToken,
 ) -> std::io::Result<QuitReason> {
-    let (mut input, panicked) = (EventStream::new(), terminal.panicked());
-    let mut next_frame = Some(instant());
+    let (mut jobs, panicked) = (JobControl::new()?, terminal.panicked());
     let mut last_frame = instant();
+    // Most terminals tell their background before the first frame.
+    let mut next_frame = Some(last_frame + FRAME_INTERVAL);
     loop {
         if next_frame.is_some_and(|at| at <= instant()) {
             let effects = draw(screen, terminal)?;
@@ -163,8 +169,14 @@ async fn event_loop(
             biased;
             () = shutdown.cancelled() => return Ok(QuitReason::Requested),
             () = panicked.cancelled() => return Ok(QuitReason::Requested),
-            event = input.next() => match event {
-                Some(event) => UiEvent::Terminal(event?),
+            signal = jobs.next() => {
+                on_job_signal(&mut screen.model, terminal, signal)?;
+                next_frame = Some(instant());
+                continue;
+            }
+            input = terminal.next_input() => match input.transpose()? {
+                Some(TerminalInput::Event(event)) => UiEvent::Terminal(event),
+                Some(TerminalInput::Background(rgb)) => UiEvent::Background(rgb),
                 None => return Ok(QuitReason::Requested),
             },
             Some(event) = events.recv() => UiEvent::Client(event),
@@ -251,8 +263,10 @@ fn perform(
         UiEffect::OpenLink(link) => open_link(model, terminal, &link)?,
         UiEffect::CaptureMouse(capture) => terminal.capture_mouse(capture)?,
         UiEffect::SaveDrafts(latest) => drafts.save(latest),
-        UiEffect::Ring => terminal.ring()?,
-        UiEffect::Redraw => terminal.screen.clear()?,
+        UiEffect::Notify(text) => terminal.notify(&text)?,
+        UiEffect::Redraw => terminal.redraw()?,
+        UiEffect::Suspend if job_control::has_shell() => job_control::request_stop()?,
+        UiEffect::Suspend => model.show_error(NO_SHELL),
         UiEffect::Quit => {
             return Ok(Some(Interruption::Quit(QuitReason::on_quit(&model.chat))));
         }
@@ -263,10 +277,32 @@ fn perform(
     Ok(None)
 }
 
+/// Gives the terminal to the shell and stops, or takes it back.
+fn on_job_signal(
+    model: &mut Model,
+    terminal: &mut TerminalGuard,
+    signal: JobSignal,
+) -> std::io::Result<()> {
+    match signal {
+        JobSignal::Stop if job_control::has_shell() => {
+            terminal.leave()?;
+            job_control::stop()
+        }
+        JobSignal::Stop => {
+            model.show_error(NO_SHELL);
+            Ok(())
+        }
+        JobSignal::Continue => terminal.re_enter(),
+    }
+}
+
 fn draw(screen: &mut Screen, terminal: &mut TerminalGuard) -> std::io::Result<Vec<UiEffect>> {
     let now = now();
     let mut effects = Vec::new();
-    terminal.draw(|frame| effects = screen.draw(now, frame))?;
+    terminal.draw(|frame| {
+        effects = screen.draw(now, frame);
+        screen.layout.links.clone()
+    })?;
     terminal.set_title(&screen.title(now))?;
     Ok(effects)
 }

@@ -8,7 +8,9 @@ use ratatui::widgets::{Block, BorderType, Clear, Padding, Paragraph, Widget};
 use crate::client::state::Session;
 use crate::protocol::id::MessageId;
 use crate::protocol::text::SafeText;
+use crate::tui::command::{Scope, UiCommand};
 use crate::tui::conversation::quote_text;
+use crate::tui::keymap::Keymap;
 use crate::tui::text::shorten;
 use crate::tui::theme::Theme;
 
@@ -53,36 +55,59 @@ impl Question {
         }
     }
 
-    fn answers(&self) -> Vec<(&'static str, String)> {
+    fn answers(&self) -> Vec<(UiCommand, String)> {
         match self {
             Self::Delete(_) => {
-                vec![("Enter", "delete for everyone".to_owned()), ("Esc", "keep".to_owned())]
+                vec![
+                    (UiCommand::Confirm, "delete for everyone".to_owned()),
+                    (UiCommand::Back, "keep".to_owned()),
+                ]
             }
             Self::Paste { messages, .. } => {
                 let send = match messages {
                     1 => "send now".to_owned(),
                     count => format!("send as {count} messages"),
                 };
-                vec![("Enter", "keep in input".to_owned()), ("s", send), ("Esc", "drop".to_owned())]
+                vec![
+                    (UiCommand::Confirm, "keep in input".to_owned()),
+                    (UiCommand::SendPaste, send),
+                    (UiCommand::Back, "drop".to_owned()),
+                ]
             }
             Self::Split(count) => {
-                vec![("Enter", format!("send as {count} messages")), ("Esc", "edit".to_owned())]
+                vec![
+                    (UiCommand::Confirm, format!("send as {count} messages")),
+                    (UiCommand::Back, "edit".to_owned()),
+                ]
             }
             Self::UnknownCommand => {
-                vec![("Enter", "send as text".to_owned()), ("Esc", "edit".to_owned())]
+                vec![
+                    (UiCommand::Confirm, "send as text".to_owned()),
+                    (UiCommand::Back, "edit".to_owned()),
+                ]
             }
         }
     }
 
     /// Draws the question.
-    pub fn draw(&self, chat: &Session, area: Rect, theme: Theme, buffer: &mut Buffer) {
+    pub fn draw(
+        &self,
+        chat: &Session,
+        keymap: &Keymap,
+        area: Rect,
+        theme: Theme,
+        buffer: &mut Buffer,
+    ) {
         Clear.render(area, buffer);
         let width = usize::from(area.width.saturating_sub(4));
         let about = shorten(&self.about(chat), width);
-        let answers = self.answers().into_iter().enumerate().flat_map(|(index, (key, label))| {
-            let gap = if index == 0 { "" } else { "   " };
-            [Span::raw(gap), Span::styled(key, theme.key()), Span::raw(format!(" {label}"))]
-        });
+        let answers =
+            self.answers().into_iter().enumerate().flat_map(|(index, (command, label))| {
+                let key = keymap.key_in(Scope::Question, command);
+                let key = key.map(|key| key.to_string()).unwrap_or_default();
+                let gap = if index == 0 { "" } else { "   " };
+                [Span::raw(gap), Span::styled(key, theme.key()), Span::raw(format!(" {label}"))]
+            });
         let block = Block::bordered()
             .border_type(BorderType::Rounded)
             .border_style(theme.error())

@@ -24,8 +24,10 @@ use crate::protocol::room::{ConversationInfo, ConversationList, NotifyLevel, Roo
 use crate::protocol::text::SafeText;
 use crate::tui::event::{UiEffect, UiEvent};
 use crate::tui::key::Chord;
+use crate::tui::keymap::Keymap;
 use crate::tui::model::{Model, TypingIndicator, UiOptions};
 use crate::tui::screen::Screen;
+use crate::tui::text::EmojiStyle;
 use crate::tui::theme::Theme;
 
 /// The screen under test.
@@ -191,6 +193,9 @@ impl UiHarness {
             server: "127.0.0.1:65432".into(),
             notices: Vec::new(),
             theme: Theme::TERMINAL.into(),
+            keymap: Keymap::default(),
+            emoji: EmojiStyle::default(),
+            mouse: true,
             cid_prefix: "test".into(),
             read_marker: client::read_marker::ReadMarkerFile::default(),
             typing: TypingIndicator::Sent,
@@ -439,9 +444,10 @@ impl UiHarness {
             | UiEffect::Copy(_)
             | UiEffect::OpenLink(_)
             | UiEffect::CaptureMouse(_)
-            | UiEffect::Ring
+            | UiEffect::Notify(_)
             | UiEffect::SaveDrafts(_)
             | UiEffect::Redraw
+            | UiEffect::Suspend
             | UiEffect::Quit
             | UiEffect::Untrusted(_) => None,
         });

@@ -148,19 +148,45 @@ fn messages_displayed_without_focus_are_not_read() {
 }
 
 #[test]
-fn bell_rings_for_direct_messages_and_mentions_without_focus() {
+fn direct_messages_and_mentions_notify_without_focus() {
     let mut ui = UiHarness::in_room(80, 24);
-    let rings = |ui: &mut UiHarness| ui.effects().contains(&UiEffect::Ring);
+    let notices = |ui: &mut UiHarness, seconds| {
+        let effects = ui.wait(seconds).effects().into_iter();
+        let texts = effects.filter_map(|effect| match effect {
+            UiEffect::Notify(text) => Some(text),
+            _ => None,
+        });
+        texts.collect::<Vec<_>>()
+    };
     ui.post("Ann_1180", only(&["Bob_4572"]), MessageKind::Plain, "psst");
-    assert!(!rings(&mut ui), "the user is there");
+    assert_eq!(notices(&mut ui, 20), [""; 0], "the user is there");
     ui.terminal_event(TerminalEvent::FocusLost);
     ui.post("Ann_1180", room("#ops"), MessageKind::Plain, "hello");
     ui.post_to_all("Ann_1180", "hello");
-    assert!(!rings(&mut ui));
+    assert_eq!(notices(&mut ui, 20), [""; 0], "nothing for this user");
     mention(&mut ui, 70);
-    assert!(rings(&mut ui));
+    assert_eq!(notices(&mut ui, 1), [""; 0], "another session may show it");
+    assert_eq!(notices(&mut ui, 1), ["1 new message for you, the latest in #ops"]);
+    for _ in 0..1_000 {
+        ui.post("Ann_1180", only(&["Bob_4572"]), MessageKind::Plain, "psst");
+    }
+    assert_eq!(notices(&mut ui, 5), [""; 0], "there was one just now");
+    assert_eq!(notices(&mut ui, 60), ["1000 new messages for you"]);
+}
+
+#[test]
+fn message_that_another_session_read_does_not_notify() {
+    let mut ui = UiHarness::in_room(80, 24);
+    ui.terminal_event(TerminalEvent::FocusLost);
     ui.post("Ann_1180", only(&["Bob_4572"]), MessageKind::Plain, "psst");
-    assert!(rings(&mut ui));
+    ui.server_event(Event::Read(crate::protocol::room::ReadMarker {
+        conversation: only(&["Ann_1180"]),
+        seq: Seq(u64::MAX),
+        unread: 0,
+        mentions: 0,
+        cid: None,
+    }));
+    assert!(!ui.wait(20).effects().iter().any(|effect| matches!(effect, UiEffect::Notify(_))));
 }
 
 #[test]

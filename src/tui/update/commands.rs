@@ -5,6 +5,7 @@ use chrono::{DateTime, FixedOffset, TimeDelta};
 use super::completion::complete;
 use super::jump::{jump_back, pick, scroll_to_latest};
 use super::messages;
+use super::palette::{self, open_palette};
 use super::rooms::{browse_rooms, choose_room};
 use super::search::{go_to_hit, open_search, open_selected_hit};
 use super::send::{confirm, send, send_paste};
@@ -34,7 +35,8 @@ pub(super) fn execute(
         UiCommand::Send => return send(model, now),
         UiCommand::NewLine => drop(model.composer.input.insert("\n")),
         UiCommand::Complete => complete(model),
-        UiCommand::Help => model.overlays.open(Overlay::Help { top: 0 }),
+        UiCommand::Help => model.open_help(),
+        UiCommand::GoTo => open_palette(model),
         UiCommand::Search => open_search(model, now, ""),
         UiCommand::FocusPeople => focus_people(model),
         UiCommand::FocusConversations => focus_conversations(model),
@@ -67,7 +69,7 @@ pub(super) fn execute(
         UiCommand::JumpBack => return jump_back(model),
         UiCommand::RowUp | UiCommand::HitUp => move_row(model, -1),
         UiCommand::RowDown | UiCommand::HitDown => move_row(model, 1),
-        UiCommand::ChooseRow => return choose_row(model, layout),
+        UiCommand::ChooseRow => return choose_row(model, layout, now),
         UiCommand::NextHit => return go_to_hit(model, layout, true),
         UiCommand::PreviousHit => return go_to_hit(model, layout, false),
         UiCommand::FocusUp => move_focus(model, -1),
@@ -89,8 +91,16 @@ fn move_row(model: &mut Model, rows: isize) {
 }
 
 /// Carries out the selected row of the top overlay.
-pub(super) fn choose_row(model: &mut Model, layout: &ScreenLayout) -> Vec<UiEffect> {
+pub(super) fn choose_row(
+    model: &mut Model,
+    layout: &ScreenLayout,
+    now: DateTime<FixedOffset>,
+) -> Vec<UiEffect> {
     match model.overlays.top() {
+        Some(Overlay::Palette(_)) => {
+            let command = palette::choose(model);
+            command.map(|command| execute(model, layout, now, command)).unwrap_or_default()
+        }
         Some(Overlay::Search(_)) => open_selected_hit(model, layout),
         Some(Overlay::Rooms(_)) => choose_room(model),
         Some(_) | None => messages::choose_row(model, layout),

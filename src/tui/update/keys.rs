@@ -6,7 +6,7 @@ use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use super::commands::{execute, scroll_to_oldest};
 use super::jump::scroll_to_latest;
 use super::sidebar::open_nth;
-use crate::tui::command::{Scope, UiCommand, lookup};
+use crate::tui::command::{Scope, UiCommand};
 use crate::tui::event::UiEffect;
 use crate::tui::key::Chord;
 use crate::tui::layout::ScreenLayout;
@@ -21,7 +21,7 @@ pub(super) fn on_key(
 ) -> Vec<UiEffect> {
     let scope = model.scope();
     let chord = Chord::from_event(key);
-    let command = lookup(&[scope], chord).or_else(|| anywhere(model, chord));
+    let command = model.keymap.lookup(scope, chord).or_else(|| anywhere(model, chord));
     if !matches!(command, Some(UiCommand::ClearOrQuit | UiCommand::Quit)) {
         model.quit_armed = None;
     }
@@ -32,7 +32,7 @@ pub(super) fn on_key(
     model.notice = None;
     match command {
         Some(UiCommand::OpenNth) => {
-            open_nth(model, key);
+            open_nth(model, chord);
             Vec::new()
         }
         Some(command) if is_available(model, command) => execute(model, layout, now, command),
@@ -45,7 +45,7 @@ pub(super) fn on_key(
 
 /// The command that a key runs in every scope. While an overlay is open, only what does not act below it.
 fn anywhere(model: &Model, chord: Chord) -> Option<UiCommand> {
-    let command = lookup(&[Scope::Anywhere], chord)?;
+    let command = model.keymap.lookup(Scope::Anywhere, chord)?;
     let is_modal = match command {
         UiCommand::Quit
         | UiCommand::ClearOrQuit

@@ -21,7 +21,7 @@ use crate::tui::text::{Link, find_links};
 
 /// Opens the menu of the picked message.
 pub(super) fn open_menu(model: &mut Model) {
-    let menu = model.picked().and_then(|item| MessageMenu::new(&model.chat, item));
+    let menu = model.picked().and_then(|item| MessageMenu::new(&model.chat, &model.keymap, item));
     match menu {
         Some(menu) => model.overlays.open(Overlay::Menu(menu)),
         None => model.show_error("this message was removed or has expired"),

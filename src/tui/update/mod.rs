@@ -9,6 +9,7 @@ mod jump;
 mod keys;
 mod messages;
 mod mouse;
+mod palette;
 mod rooms;
 mod search;
 mod selection;
@@ -100,9 +101,13 @@ fn apply_event(
         UiEvent::Client(event) => on_client_event(model, now, event),
         UiEvent::SendFailed { cid, reason } => {
             let changes = cid.map(|cid| model.chat.not_sent(now, &cid, reason.clone()));
-            let effects = on_changes(model, changes.unwrap_or_default());
+            on_changes(model, now, changes.unwrap_or_default());
             model.show_error(reason.one_line());
-            effects
+            Vec::new()
+        }
+        UiEvent::Background(background) => {
+            model.theme = model.theme_choice.resolve(Some(background));
+            Vec::new()
         }
         UiEvent::Tick => on_tick(model, now),
         UiEvent::Displayed => history::on_displayed(model, layout).into_iter().collect(),
@@ -125,7 +130,9 @@ fn on_paste(model: &mut Model, now: DateTime<FixedOffset>, text: &str) -> Vec<Ui
 
 fn on_tick(model: &mut Model, now: DateTime<FixedOffset>) -> Vec<UiEffect> {
     let changes = model.chat.expire(now);
-    let mut effects = on_changes(model, changes);
+    on_changes(model, now, changes);
+    let mut effects: Vec<UiEffect> =
+        model.notices.take_due(&model.chat, now).map(UiEffect::Notify).into_iter().collect();
     if model.drafts_due.take_if(|due| *due <= now).is_some() {
         effects.push(UiEffect::SaveDrafts(model.all_drafts()));
     }
@@ -155,21 +162,19 @@ fn on_client_event(
         | client::ClientEvent::Ended { .. } => None,
     };
     let changes = model.chat.apply(now, event);
-    on_changes(model, changes).into_iter().chain(quit).collect()
+    on_changes(model, now, changes);
+    quit.into_iter().collect()
 }
 
-fn on_changes(model: &mut Model, changes: Vec<Change>) -> Vec<UiEffect> {
-    let mut effects = Vec::new();
+fn on_changes(model: &mut Model, now: DateTime<FixedOffset>, changes: Vec<Change>) {
     for change in changes {
-        if let Change::Posted { rings: true, .. } = change
+        if let Change::Posted { conversation, rings: true, .. } = &change
             && !model.is_focused
-            && !effects.contains(&UiEffect::Ring)
         {
-            effects.push(UiEffect::Ring);
+            model.notices.add(conversation.clone(), now);
         }
         on_change(model, change);
     }
-    effects
 }
 
 fn on_change(model: &mut Model, change: Change) {

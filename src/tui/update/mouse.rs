@@ -35,12 +35,12 @@ pub(super) fn on_mouse(
         }
         MouseEventKind::Down(MouseButton::Left) => {
             (model.press, model.selection) = (None, None);
-            return click(model, layout, target);
+            return click(model, layout, now, target);
         }
         MouseEventKind::Drag(MouseButton::Left) => selection::drag(model, layout, cell),
         MouseEventKind::Up(MouseButton::Left) => {
             if selection::is_click(model, &target, cell) {
-                return click(model, layout, target);
+                return click(model, layout, now, target);
             }
             return selection::release(model, layout, now, cell);
         }
@@ -84,7 +84,12 @@ fn pick_and_open_menu(model: &mut Model, target: Target) {
     }
 }
 
-fn click(model: &mut Model, layout: &ScreenLayout, target: Target) -> Vec<UiEffect> {
+fn click(
+    model: &mut Model,
+    layout: &ScreenLayout,
+    now: DateTime<FixedOffset>,
+    target: Target,
+) -> Vec<UiEffect> {
     model.notice = None;
     match target {
         Target::OpenConversation(audience) => open_conversation(model, &audience),
@@ -116,7 +121,7 @@ fn click(model: &mut Model, layout: &ScreenLayout, target: Target) -> Vec<UiEffe
             if let Some(list) = model.overlays.top_mut().and_then(Overlay::list_mut) {
                 list.select(index);
             }
-            return choose_row(model, layout);
+            return choose_row(model, layout, now);
         }
         Target::Item(ItemId::Boundary(_) | ItemId::Other(_))
         | Target::Conversation

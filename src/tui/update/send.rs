@@ -33,22 +33,26 @@ pub(super) fn send(model: &mut Model, now: DateTime<FixedOffset>) -> Vec<UiEffec
     if model.composer.text().trim().is_empty() {
         return Vec::new();
     }
-    let input = match UserInput::parse(&model.composer.text()) {
-        Ok(input) => input,
+    match UserInput::parse(&model.composer.text()) {
+        Ok(input) => run(model, now, input),
         Err(CommandError::UnknownCommand(_)) => {
             model.overlays.open(Overlay::Question(Question::UnknownCommand));
-            return Vec::new();
+            Vec::new()
         }
         Err(_) if model.composer.input.characters() > limits::CONTENT_CHARACTERS => {
             let count = parts(&SafeText::clean(&model.composer.text())).len();
             model.overlays.open(Overlay::Question(Question::Split(count)));
-            return Vec::new();
+            Vec::new()
         }
         Err(error) => {
             model.show_error(error.to_string());
-            return Vec::new();
+            Vec::new()
         }
-    };
+    }
+}
+
+/// Sends the message, or runs the dot-command, that the draft is.
+fn run(model: &mut Model, now: DateTime<FixedOffset>, input: UserInput) -> Vec<UiEffect> {
     match input {
         UserInput::Exit => vec![UiEffect::Quit],
         UserInput::Change(command) => change(model, now, command),
@@ -190,7 +194,7 @@ fn show(model: &mut Model, now: DateTime<FixedOffset>, command: &UserInput) {
         UserInput::Search(expression) => open_search(model, now, expression),
         UserInput::Rooms => browse_rooms(model),
         UserInput::People => focus_people(model),
-        _ => model.overlays.open(Overlay::Help { top: 0 }),
+        _ => model.open_help(),
     }
 }
 

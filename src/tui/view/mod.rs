@@ -15,7 +15,6 @@ use super::conversation::Items;
 use super::item::ItemId;
 use super::layout::{BACK_PILL, ScreenLayout, pill_text};
 use super::model::{Focus, Model};
-use super::overlay::OverlayContext;
 
 /// Draws the whole screen in this layout.
 pub fn view(
@@ -38,7 +37,7 @@ pub fn view(
         Focus::Picked(_) | Focus::Conversations(_) | Focus::People(_) => None,
     };
     if let (Some(overlay), Some(area)) = (model.overlays.top(), &layout.overlay) {
-        let context = OverlayContext { chat: &model.chat, now, theme: model.theme };
+        let context = model.overlay_context(now);
         let input = overlay.draw(area, context, buffer);
         cursor = overlay.input().zip(input).and_then(|(text, at)| text.cursor_position(at));
     }
