@@ -466,22 +466,14 @@ impl LoadClient {
                 let copy = received_message(&object).expect("a token");
                 let id = object["id"].as_str().unwrap();
                 self.tokens.insert(id.to_owned(), copy.token);
-                let is_own = object["sender"] == self.user.as_str();
-                // Who has left a room cannot change what was said there.
-                if is_own && copy.expires.is_none() && object["receiver"][0] != ROOM {
-                    self.own.push((id.to_owned(), copy.token));
-                }
                 if copy.expires.is_none() {
-                    let receiver = &object["receiver"][0];
-                    let is_direct = receiver != "all" && receiver != ROOM;
-                    self.latest.push_front((id.to_owned(), copy.token, is_direct));
-                    self.latest.truncate(LATEST);
+                    self.remember_lasting(&object, copy.token);
                 }
                 self.observations.push(Observation::Received(copy));
             }
             Some("REACT" | "PIN") => {
                 let seq = object["seq"].as_u64().unwrap();
-                let token = object["cid"].as_str().unwrap()[1..].parse().unwrap();
+                let token = object["cid"].as_str().unwrap().split_at(1).1.parse().unwrap();
                 self.observations.push(Observation::Annotated { seq, token });
             }
             Some("EDIT") => {
@@ -519,6 +511,18 @@ impl LoadClient {
         self.handle_reply(coordinator, &object);
     }
 
+    /// Remembers a message that it may change.
+    fn remember_lasting(&mut self, object: &Value, token: Token) {
+        let (id, receiver) = (object["id"].as_str().unwrap(), &object["receiver"][0]);
+        // Who has left a room cannot change what was said there.
+        if object["sender"] == self.user.as_str() && receiver != ROOM {
+            self.own.push((id.to_owned(), token));
+        }
+        let is_direct = receiver != "all" && receiver != ROOM;
+        self.latest.push_front((id.to_owned(), token, is_direct));
+        self.latest.truncate(LATEST);
+    }
+
     fn receive_membership(&mut self, coordinator: &LoadCoordinator, object: &Value) {
         let client = coordinator.client(&object["sender"]);
         let is_member = object["do"] != "leave";
@@ -538,11 +542,12 @@ impl LoadClient {
         self.pending.retain(|pending| pending.cid != cid);
         if object["action"] == "ERROR" {
             match (kind, object["code"].as_str()) {
-                // The deletion was done before the connection was lost; the stream delivers it. Or it was not
-                // known yet that the client has left.
-                ("d", Some("unknown_message")) | ("s" | "r", Some("not_a_member")) => {}
-                // Somebody has deleted the message; if the log had lost it, its author would miss it.
-                ("a", Some("unknown_message" | "not_a_member" | "limit_reached")) => {}
+                // The deletion was done before the connection was lost; the stream delivers it. Or somebody has
+                // deleted the message; if the log had lost it, its author would miss it. Or it was not known
+                // yet that the client has left.
+                ("d" | "a", Some("unknown_message"))
+                | ("s" | "r" | "a", Some("not_a_member"))
+                | ("a", Some("limit_reached")) => {}
                 // The log has lost the message or the room, and another message may have the id.
                 ("d" | "e", Some("not_yours" | "unknown_message" | "not_editable"))
                 | ("s" | "r", Some("no_such_room")) => {

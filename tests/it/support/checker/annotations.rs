@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Observation, Recipients, Report, Token, Tracked};
+use super::{History, Observation, Recipients, Report, Token, Tracked};
 
 /// What clients add to a message and remove from it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -20,20 +20,49 @@ pub(super) struct TrackedAnnotation {
     /// The message, by the token that it was posted with.
     pub(super) key: (Token, Annotation),
     on: bool,
-    pub(super) acknowledged_seq: Option<u64>,
+    acknowledged_seq: Option<u64>,
     /// Where in the log it was executed, as the streams tell.
-    pub(super) seqs: BTreeSet<u64>,
+    seqs: BTreeSet<u64>,
 }
 
 impl TrackedAnnotation {
-    pub(super) fn new(sender: usize, key: (Token, Annotation), on: bool) -> Self {
-        Self { sender, key, on, acknowledged_seq: None, seqs: BTreeSet::new() }
-    }
-
     /// Whether it may have been executed while its sender was restarting and nobody else was there to see it.
     fn may_be_unseen(&self, tracked: &Tracked) -> bool {
         let is_in_gap = |seq| tracked.is_in_gap(self.sender, seq);
         self.seqs.is_empty() && self.acknowledged_seq.is_some_and(is_in_gap)
+    }
+}
+
+/// Adds the requests of all clients and what became of them.
+pub(super) fn track(history: &History, tracked: &mut Tracked, report: &mut Report) {
+    for (sender, observations) in history.iter().enumerate() {
+        for observation in observations {
+            if let Observation::AnnotationRequested { text, annotation, on, token } = observation {
+                let request = TrackedAnnotation {
+                    sender,
+                    key: (tracked.versions[text].0, *annotation),
+                    on: *on,
+                    acknowledged_seq: None,
+                    seqs: BTreeSet::new(),
+                };
+                tracked.annotations.insert(*token, request);
+            }
+        }
+    }
+    for observation in history.iter().flatten() {
+        let (Observation::AnnotationAcknowledged { token, seq }
+        | Observation::Annotated { token, seq }) = observation
+        else {
+            continue;
+        };
+        let request =
+            tracked.annotations.get_mut(token).expect("annotated before it was requested");
+        if matches!(observation, Observation::Annotated { .. }) {
+            report.annotated += usize::from(request.seqs.is_empty());
+            request.seqs.insert(*seq);
+        } else {
+            request.acknowledged_seq = Some(*seq);
+        }
     }
 }
 
@@ -143,8 +172,8 @@ fn check_final(
 
 #[cfg(test)]
 mod tests {
+    use super::super::check;
     use super::super::tests::{at, received};
-    use super::super::{History, check};
     use super::*;
 
     const REACTION: Annotation = Annotation::Reaction { client: 1 };
@@ -247,9 +276,7 @@ mod tests {
         let no_reaction = check_with(|observations| set_final(observations, &[Annotation::Pin]));
         assert_eq!((unpinned.lost, no_reaction.lost), (2, 2), "{unpinned} {no_reaction}");
         let foreign = Annotation::Reaction { client: 0 };
-        let added = check_with(|observations| {
-            set_final(observations, &[REACTION, Annotation::Pin, foreign])
-        });
+        let added = check_with(|found| set_final(found, &[REACTION, Annotation::Pin, foreign]));
         assert_eq!(added.duplicated, 2, "{added}");
     }
 

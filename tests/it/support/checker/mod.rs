@@ -249,10 +249,6 @@ impl Tracked {
         &mut self.message_mut(token).edits[version - 1]
     }
 
-    fn annotation_mut(&mut self, token: Token) -> &mut TrackedAnnotation {
-        self.annotations.get_mut(&token).expect("annotated before it was requested")
-    }
-
     /// Whether the stream of the client does not deliver the entry.
     fn is_in_gap(&self, client: usize, seq: u64) -> bool {
         self.gaps.iter().any(|(restarted, gap)| *restarted == client && gap.contains(&seq))
@@ -334,15 +330,7 @@ fn track_messages(history: &History, report: &mut Report) -> Tracked {
             all.add_request(sender, observation);
         }
     }
-    // Of messages of any client, so that all of these have to be known.
-    for (sender, observations) in history.iter().enumerate() {
-        for observation in observations {
-            if let Observation::AnnotationRequested { text, annotation, on, token } = observation {
-                let key = (all.versions[text].0, *annotation);
-                all.annotations.insert(*token, TrackedAnnotation::new(sender, key, *on));
-            }
-        }
-    }
+    annotations::track(history, &mut all, report);
     report.posted = all.messages.len();
     for observation in history.iter().flatten() {
         match observation {
@@ -369,14 +357,6 @@ fn track_messages(history: &History, report: &mut Report) -> Tracked {
             Observation::Edited { seq, token, .. } => {
                 all.edit_mut(*token).seqs.insert(*seq);
             }
-            Observation::AnnotationAcknowledged { token, seq } => {
-                all.annotation_mut(*token).acknowledged_seq = Some(*seq);
-            }
-            Observation::Annotated { seq, token } => {
-                let seqs = &mut all.annotation_mut(*token).seqs;
-                report.annotated += usize::from(seqs.is_empty());
-                seqs.insert(*seq);
-            }
             Observation::MembershipChanged { seq, client, is_member } => {
                 all.memberships.insert(*seq, (*client, *is_member));
             }
@@ -393,17 +373,7 @@ fn track_messages(history: &History, report: &mut Report) -> Tracked {
             Observation::Disowned { token } => {
                 report.record(|report| &mut report.lost, || format!("{token} lost its author"));
             }
-            Observation::Posted { .. }
-            | Observation::EditRequested { .. }
-            | Observation::AnnotationRequested { .. }
-            | Observation::FinalAnnotations(_)
-            | Observation::JoinRequested
-            | Observation::Connecting { .. }
-            | Observation::NotResumed
-            | Observation::Restarted { .. }
-            | Observation::Tombstone { .. }
-            | Observation::ReadMarker(_)
-            | Observation::RawTokens(_) => {}
+            _ => {}
         }
     }
     all
