@@ -13,6 +13,7 @@ use crate::protocol::error::Refusal;
 use crate::protocol::event::{SearchEnd, SearchResults};
 use crate::protocol::id::{Cid, MessageId};
 use crate::protocol::message::{Audience, Message};
+use crate::protocol::query::HistoryRange;
 use crate::protocol::request::{Post, PostKind, Request};
 use crate::protocol::room::RoomList;
 use crate::protocol::text::SafeText;
@@ -74,7 +75,7 @@ impl LineSession {
             UserInput::Thread(id) => self.thread(typed, id),
             UserInput::Pins => {
                 let open = self.state.open_audience().clone();
-                let sent = self.state.request_pinned(&open);
+                let sent = self.state.look_up(&open, HistoryRange::Pinned);
                 Ok(self.send_all(typed, [sent.ok_or(NOT_CONNECTED)?]))
             }
             UserInput::Rooms => self.list_rooms(now, typed),
@@ -136,7 +137,7 @@ impl LineSession {
     fn thread(&mut self, typed: &str, id: MessageId) -> Result<Vec<LineEffect>, String> {
         let audience = self.state.reply_audience(id);
         let audience = audience.unwrap_or_else(|| self.state.open_audience().clone());
-        let sent = self.state.request_thread(&audience, id);
+        let sent = self.state.look_up(&audience, HistoryRange::Thread(id));
         Ok(self.send_all(typed, [sent.ok_or(NOT_CONNECTED)?]))
     }
 

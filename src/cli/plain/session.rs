@@ -394,7 +394,7 @@ impl LineSession {
                 return self.print_error(Some(&change.cid), &reason);
             }
             Change::Refused { cid, reason } => return self.on_refused(&cid, &reason),
-            Change::Thread(page) => {
+            Change::Lookup(page) => {
                 let lines = self.format_list(now, &page.messages);
                 let count = format::notice(now, &format!("{} shown", page.messages.len()));
                 lines.into_iter().chain([count]).collect()

@@ -118,8 +118,8 @@ pub enum Change {
     HistoryLoaded(Audience, HistoryRequest),
     /// A requested part of the history will not arrive, for this reason.
     HistoryFailed(Audience, HistoryRequest, SafeText),
-    /// A requested message with its replies, or the pinned messages, arrived. They are not added to a timeline.
-    Thread(HistoryPage),
+    /// Messages that [`Session::look_up`] asked for arrived. They are not added to a timeline.
+    Lookup(HistoryPage),
     /// The shown timeline of a conversation was replaced or cleared.
     Reset(Audience),
     /// The marker, counts, room, members or settings of a conversation have changed, or it is new.
@@ -594,7 +594,7 @@ impl Session {
                 conversation.was_refused |= cause == Unanswered::Refused && is_automatic;
                 return Some(Change::HistoryFailed(audience, request, reason.clone()));
             }
-            Owner::Search | Owner::Thread(_) | Owner::Rooms | Owner::Notify => {
+            Owner::Search | Owner::Lookup(_) | Owner::Rooms | Owner::Notify => {
                 return Some(Change::Refused { cid: cid.clone(), reason: reason.clone() });
             }
             Owner::Conversations => self.wanted.conversations |= is_wanted,

@@ -8,6 +8,7 @@ use crate::client::state::timeline::MessageState;
 use crate::protocol::event::HistoryPage;
 use crate::protocol::id::MessageId;
 use crate::protocol::message::Message;
+use crate::protocol::query::HistoryRange;
 use crate::protocol::request::Request;
 use crate::tui::command::MessageCommand;
 use crate::tui::event::UiEffect;
@@ -214,7 +215,7 @@ fn show_thread(model: &mut Model) -> Vec<UiEffect> {
     let Some(message) = picked_message(model) else { return Vec::new() };
     let root = message.reply_to().unwrap_or(message.id);
     let open = model.chat.open_audience().clone();
-    let request = model.chat.request_thread(&open, root);
+    let request = model.chat.look_up(&open, HistoryRange::Thread(root));
     let cid = request.as_ref().map(|(cid, _)| cid.clone());
     let thread = ThreadOverlay::new(&model.chat, root, cid);
     model.overlays.push(Overlay::Thread(Box::new(thread)));

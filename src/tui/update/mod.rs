@@ -159,7 +159,7 @@ fn on_change(model: &mut Model, change: Change) {
             rooms::on_change_failed(model, &change);
             model.show_error(reason.one_line());
         }
-        Change::Thread(page) => messages::on_thread(model, page),
+        Change::Lookup(page) => messages::on_thread(model, page),
         Change::Message { id, change, .. } => on_message_changed(model, id, change),
         Change::Error(error) => model.show_error(error.text.one_line()),
         Change::Refused { cid, reason } => {
