@@ -3,13 +3,8 @@
 //! [`Composer::destination`] is the only function that decides who gets the draft: the `To:` line shows it and
 //! sending uses it.
 
-use ratatui::buffer::Buffer;
-use ratatui::layout::Rect;
-use ratatui::style::Style;
-use ratatui::widgets::Widget;
-use tui_textarea::{CursorMove, TextArea, WrapMode};
-
 use super::completion::Completion;
+use super::editor::Editor;
 use crate::client::input::UserInput;
 use crate::client::state::{ResolveError, Session};
 use crate::protocol::id::MessageId;
@@ -20,10 +15,10 @@ use crate::protocol::request::{Post, PostKind};
 const EXPIRY_CHOICES: [u32; 4] = [10, 60, 600, 3_600];
 
 /// The draft of the next message.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Composer {
     /// The input box.
-    pub input: TextArea<'static>,
+    pub input: Editor,
     /// The message it replies to.
     pub reply_to: Option<MessageId>,
     /// The own message whose text is edited, instead of writing a new one.
@@ -58,32 +53,10 @@ pub struct Destination {
     pub is_typed: bool,
 }
 
-impl Default for Composer {
-    fn default() -> Self {
-        Self {
-            input: text_area(),
-            reply_to: None,
-            editing: None,
-            set_aside: None,
-            expires_after: None,
-            completion: None,
-        }
-    }
-}
-
-/// An empty input box without styles: the terminal's own cursor marks the position.
-pub fn text_area() -> TextArea<'static> {
-    let mut text = TextArea::default();
-    text.set_cursor_line_style(Style::new());
-    text.set_cursor_style(Style::new());
-    text.set_wrap_mode(WrapMode::WordOrGlyph);
-    text
-}
-
 impl Composer {
     /// The typed text.
     pub fn text(&self) -> String {
-        self.input.lines().join("\n")
+        self.input.text()
     }
 
     /// Whether the input is empty.
@@ -91,32 +64,25 @@ impl Composer {
         self.input.is_empty()
     }
 
-    /// Whether nothing would be lost if the draft were dropped.
+    /// Whether there is nothing to send: no text, reply or expiry.
     pub fn is_blank(&self) -> bool {
         self.is_empty() && self.reply_to.is_none() && self.expires_after.is_none()
     }
 
-    /// Clears the text so that undo restores it.
-    pub fn clear_undoably(&mut self) {
-        self.completion = None;
-        self.input.select_all();
-        self.input.cut();
+    /// Whether nothing would be lost if the draft were dropped, not even what undo restores.
+    pub fn is_unused(&self) -> bool {
+        self.is_blank() && !self.input.can_undo()
     }
 
-    /// Clears the text.
+    /// Clears the text so that undo restores it.
     pub fn clear(&mut self) {
-        self.set_input(text_area());
+        self.completion = None;
+        self.input.clear();
     }
 
     /// Replaces the text, with the cursor at its end.
     pub fn set_text(&mut self, typed: &str) {
-        let mut text = text_area();
-        text.insert_str(typed);
-        self.set_input(text);
-    }
-
-    fn set_input(&mut self, text: TextArea<'static>) {
-        self.input = text;
+        self.input = Editor::with_text(typed);
         self.completion = None;
     }
 
@@ -222,16 +188,5 @@ impl Composer {
             (None, Some(seconds)) => PostKind::Temporary { seconds },
             (None, None) => PostKind::Plain,
         }
-    }
-
-    /// The number of rows of the text in a box of `width` cells.
-    pub fn height(&self, width: u16) -> u16 {
-        // Only the box knows how it wraps, and it reports only the row of its cursor.
-        let mut text = self.input.clone();
-        text.move_cursor(CursorMove::Bottom);
-        text.move_cursor(CursorMove::End);
-        let area = Rect::new(0, 0, width.max(1), 1);
-        (&text).render(area, &mut Buffer::empty(area));
-        u16::try_from(text.screen_cursor().row + 1).unwrap_or(u16::MAX)
     }
 }

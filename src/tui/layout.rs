@@ -189,7 +189,7 @@ fn split_screen(model: &Model) -> ScreenLayout {
 /// The height of the input with its frame. On a small screen the `To:` line is the last part to be dropped.
 fn composer_height(model: &Model, middle: Rect) -> u16 {
     let most = (middle.height / 3).max(1);
-    let text = model.composer.height(middle.width.saturating_sub(4)).clamp(1, most);
+    let text = model.composer.input.height(middle.width.saturating_sub(4), most);
     let reply =
         u16::from(model.composer.quoted().is_some() && middle.height >= MIN_HEIGHT_FOR_BARS - 2);
     let frame = match middle.height {

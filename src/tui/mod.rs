@@ -8,6 +8,7 @@ pub mod command;
 pub mod completion;
 pub mod composer;
 pub mod conversation;
+pub mod editor;
 pub mod event;
 pub mod item;
 pub mod key;

@@ -93,7 +93,7 @@ pub struct Model {
     pub shown: Audience,
     /// The draft of the open conversation.
     pub composer: Composer,
-    /// The drafts of other conversations, none of which is empty.
+    /// The drafts of other conversations, and what undo restores there.
     pub drafts: BTreeMap<Audience, Composer>,
     /// Where the user began to tick people, to return there.
     pub ticked_from: Option<Audience>,

@@ -40,7 +40,8 @@ pub fn conversations(model: &Model) -> Vec<&Audience> {
             || *audience == model.chat.open_audience()
     };
     let known = model.chat.conversations().filter(is_listed).map(|(audience, _)| audience);
-    let drafts = model.drafts.keys().filter(|audience| audience.is_direct());
+    let drafts = model.drafts.iter().filter(|(to, draft)| to.is_direct() && !draft.is_blank());
+    let drafts = drafts.map(|(audience, _)| audience);
     let last = |audience: &Audience| model.chat.conversation(audience).map(Conversation::last);
     let mut listed: Vec<&Audience> = known.chain(drafts).collect();
     listed.sort_by_cached_key(|audience| {

@@ -3,14 +3,13 @@
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
-use tui_textarea::TextArea;
 
 use super::list::{self, ListFrame, Selection};
 use crate::client::state::Session;
 use crate::protocol::id::MessageId;
 use crate::protocol::reaction::Emoji;
 use crate::protocol::request::Request;
-use crate::tui::composer::text_area;
+use crate::tui::editor::Editor;
 use crate::tui::theme::Theme;
 use crate::tui::wrap::drawable;
 
@@ -26,7 +25,7 @@ pub struct EmojiPicker {
     /// The message to react to.
     pub message: MessageId,
     /// The input for a name.
-    pub input: TextArea<'static>,
+    pub input: Editor,
     found: Vec<Emoji>,
     /// The selected row.
     pub list: Selection,
@@ -35,15 +34,19 @@ pub struct EmojiPicker {
 impl EmojiPicker {
     /// Opens the picker.
     pub fn new(message: MessageId) -> Self {
-        let mut picker =
-            Self { message, input: text_area(), found: Vec::new(), list: Selection::default() };
+        let mut picker = Self {
+            message,
+            input: Editor::default(),
+            found: Vec::new(),
+            list: Selection::default(),
+        };
         picker.search();
         picker
     }
 
     /// Finds the emoji again, after the input has changed.
     pub fn search(&mut self) {
-        let text = self.input.lines().join(" ");
+        let text = self.input.text();
         self.found = if text.trim().trim_matches(':').is_empty() {
             FREQUENT.iter().filter_map(|emoji| emoji.parse().ok()).collect()
         } else {

@@ -4,8 +4,8 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, BorderType, Clear, Padding, Paragraph, Widget};
-use tui_textarea::TextArea;
 
+use crate::tui::editor::Editor;
 use crate::tui::theme::Theme;
 
 /// Which row of a list is selected, and which is the first visible one.
@@ -73,7 +73,7 @@ impl Selection {
 pub struct ListFrame<'a> {
     pub title: String,
     /// The input above the rows, with the text in front of it.
-    pub input: Option<(&'static str, &'a TextArea<'static>)>,
+    pub input: Option<(&'static str, &'a Editor)>,
     /// The text in the lower border.
     pub note: &'a str,
 }

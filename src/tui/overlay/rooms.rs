@@ -3,7 +3,6 @@
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::text::Line;
-use tui_textarea::TextArea;
 
 use super::list::{self, ListFrame, Selection};
 use crate::client::state::Session;
@@ -12,7 +11,7 @@ use crate::protocol::message::Audience;
 use crate::protocol::request::Request;
 use crate::protocol::room::{RoomList, RoomState};
 use crate::protocol::text::SafeText;
-use crate::tui::composer::text_area;
+use crate::tui::editor::Editor;
 use crate::tui::theme::Theme;
 use crate::tui::wrap::shorten;
 
@@ -34,7 +33,7 @@ enum Loading {
 #[derive(Debug, Clone)]
 pub struct RoomsOverlay {
     /// A part of a name, or the name of a new room.
-    filter: TextArea<'static>,
+    filter: Editor,
     rooms: Vec<(RoomName, RoomState)>,
     /// The selected row.
     pub list: Selection,
@@ -53,18 +52,18 @@ pub enum RoomChoice {
 impl Default for RoomsOverlay {
     fn default() -> Self {
         let loading = Loading::Wanted(None);
-        Self { filter: text_area(), rooms: Vec::new(), list: Selection::default(), loading }
+        Self { filter: Editor::default(), rooms: Vec::new(), list: Selection::default(), loading }
     }
 }
 
 impl RoomsOverlay {
     /// The input of the filter.
-    pub fn input(&self) -> &TextArea<'static> {
+    pub fn input(&self) -> &Editor {
         &self.filter
     }
 
     /// Lets `edit` change the filter. The first match becomes the selected one.
-    pub fn edit(&mut self, edit: impl FnOnce(&mut TextArea<'static>) -> bool) {
+    pub fn edit(&mut self, edit: impl FnOnce(&mut Editor) -> bool) {
         if edit(&mut self.filter) {
             self.list = Selection::new(self.choices().len());
         }

@@ -7,7 +7,6 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, BorderType, Clear, Widget};
-use tui_textarea::TextArea;
 use unicode_segmentation::UnicodeSegmentation;
 use unicode_width::UnicodeWidthStr;
 
@@ -20,7 +19,7 @@ use crate::protocol::message::{Audience, Message, Millis};
 use crate::protocol::query::SearchQuery;
 use crate::protocol::text::SafeText;
 use crate::tui::bubble::display_name;
-use crate::tui::composer::text_area;
+use crate::tui::editor::Editor;
 use crate::tui::theme::Theme;
 use crate::tui::wrap::{drawable, shorten};
 
@@ -76,7 +75,7 @@ impl SearchHitList {
 /// The state of the open search overlay.
 #[derive(Debug, Clone)]
 pub struct SearchOverlay {
-    input: TextArea<'static>,
+    input: Editor,
     match_case: bool,
     search: SearchState,
     selected: usize,
@@ -92,8 +91,7 @@ pub struct SearchOverlay {
 impl SearchOverlay {
     /// Opens the search with `typed` in its input, and starts it.
     pub fn new(typed: &str, chat: &Session, now: DateTime<FixedOffset>) -> Self {
-        let mut input = text_area();
-        input.insert_str(typed.replace('\n', " "));
+        let input = Editor::with_text(&typed.replace('\n', " "));
         let mut search = Self {
             search: SearchState::new(Ok(SearchInput::default())),
             input,
@@ -109,12 +107,12 @@ impl SearchOverlay {
     }
 
     /// The input, to edit it.
-    pub fn input_mut(&mut self) -> &mut TextArea<'static> {
+    pub fn input_mut(&mut self) -> &mut Editor {
         &mut self.input
     }
 
     /// The input.
-    pub fn input(&self) -> &TextArea<'static> {
+    pub fn input(&self) -> &Editor {
         &self.input
     }
 

@@ -10,3 +10,4 @@ mod robustness;
 mod screens;
 mod search;
 mod sidebar;
+mod writing;

@@ -32,7 +32,7 @@ pub(super) fn execute(
 ) -> Vec<UiEffect> {
     match command {
         UiCommand::Send => return send(model, now),
-        UiCommand::NewLine => model.composer.input.insert_newline(),
+        UiCommand::NewLine => drop(model.composer.input.insert("\n")),
         UiCommand::Complete => complete(model),
         UiCommand::Help => model.overlays.push(Overlay::Help { top: 0 }),
         UiCommand::Search => open_search(model, now, ""),
@@ -161,7 +161,7 @@ fn toggle_mouse(model: &mut Model) -> Vec<UiEffect> {
 fn clear_or_quit(model: &mut Model, now: DateTime<FixedOffset>) -> Vec<UiEffect> {
     if model.overlays.pop().is_some() {
     } else if !model.composer.is_empty() {
-        model.composer.clear_undoably();
+        model.composer.clear();
         model.focus = Focus::Typing;
         model.show_notice("cleared (Ctrl-Z restores it)");
     } else if model.quit_armed.is_some_and(|until| now < until) {

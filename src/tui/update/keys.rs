@@ -2,7 +2,6 @@
 
 use chrono::{DateTime, FixedOffset};
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
-use tui_textarea::{Input, TextArea};
 
 use super::commands::execute;
 use super::messages::scroll_to_latest;
@@ -72,13 +71,13 @@ fn is_available(model: &Model, command: UiCommand) -> bool {
 fn type_into_focus(model: &mut Model, now: DateTime<FixedOffset>, key: KeyEvent) {
     match (model.overlays.last_mut(), &model.focus) {
         (Some(Overlay::Search(search)), _) => {
-            if key.code != KeyCode::Enter && edit_text(search.input_mut(), key) {
+            if key.code != KeyCode::Enter && search.input_mut().on_key(key) {
                 search.restart(&model.chat, now);
             }
         }
         (Some(Overlay::Rooms(rooms)), _) => {
             if key.code != KeyCode::Enter {
-                rooms.edit(|filter| edit_text(filter, key));
+                rooms.edit(|filter| filter.on_key(key));
             }
         }
         (None, Focus::Typing) => {
@@ -87,16 +86,16 @@ fn type_into_focus(model: &mut Model, now: DateTime<FixedOffset>, key: KeyEvent)
                 return;
             }
             model.composer.completion = None;
-            edit_text(&mut model.composer.input, key);
+            model.composer.input.on_key(key);
         }
         (Some(Overlay::Emoji(picker)), _) => {
-            if edit_text(&mut picker.input, key) {
+            if picker.input.on_key(key) {
                 picker.search();
             }
         }
         (None, Focus::Picked(_)) if is_text(key) => {
             model.focus = Focus::Typing;
-            edit_text(&mut model.composer.input, key);
+            model.composer.input.on_key(key);
         }
         (Some(_), _) | (None, Focus::Picked(_) | Focus::Conversations(_) | Focus::People(_)) => {}
     }
@@ -117,34 +116,17 @@ fn is_text(key: KeyEvent) -> bool {
     matches!(key.code, KeyCode::Char(_)) && !is_chord
 }
 
-/// Edits a text, with the line editing keys of a shell. Returns whether the text changed.
-fn edit_text(text: &mut TextArea<'static>, key: KeyEvent) -> bool {
-    let control = key.modifiers.contains(KeyModifiers::CONTROL);
-    match key.code {
-        KeyCode::Char('u') if control => text.delete_line_by_head(),
-        KeyCode::Char('z') if control => text.undo(),
-        // The input box would insert the letter of an unknown Ctrl chord.
-        KeyCode::Char(c) if control && !"abdefhknpvwxy".contains(c) => false,
-        _ => text.input(Input::from(key)),
-    }
-}
-
 /// Completes the word before the cursor, or replaces the inserted proposal with the next one.
 pub(super) fn complete(model: &mut Model) {
     let composer = &mut model.composer;
     if let Some(mut open) = composer.completion.take() {
-        delete_before_cursor(&mut composer.input, open.inserted_chars);
         open.selected = (open.selected + 1) % open.proposals.len();
         insert_proposal(model, open);
         return;
     }
-    let cursor = composer.input.cursor();
-    let line = composer.input.lines().get(cursor.0).cloned().unwrap_or_default();
-    let before: String = line.chars().take(cursor.1).collect();
-    match propose(&before, &model.chat) {
-        Some((proposals, replaced)) => {
-            delete_before_cursor(&mut composer.input, replaced);
-            insert_proposal(model, Completion { proposals, selected: 0, inserted_chars: 0 });
+    match propose(composer.input.before_cursor(), &model.chat) {
+        Some((proposals, inserted_chars)) => {
+            insert_proposal(model, Completion { proposals, selected: 0, inserted_chars });
         }
         None if composer.is_empty() => focus_people(model),
         None => model.show_notice("nothing to complete (@ completes names, . commands)"),
@@ -153,13 +135,7 @@ pub(super) fn complete(model: &mut Model) {
 
 fn insert_proposal(model: &mut Model, mut open: Completion) {
     let Some(proposal) = open.proposals.get(open.selected) else { return };
-    model.composer.input.insert_str(&proposal.text);
+    model.composer.input.replace_before_cursor(open.inserted_chars, &proposal.text);
     open.inserted_chars = proposal.text.chars().count();
     model.composer.completion = (open.proposals.len() > 1).then_some(open);
-}
-
-fn delete_before_cursor(text: &mut TextArea<'static>, characters: usize) {
-    for _ in 0..characters {
-        text.delete_char();
-    }
 }

@@ -78,20 +78,20 @@ fn on_paste(model: &mut Model, now: DateTime<FixedOffset>, text: &str) -> Vec<Ui
     let text = SafeText::clean(text);
     match model.overlays.last_mut() {
         Some(Overlay::Search(search)) => {
-            search.input_mut().insert_str(text.one_line());
+            search.input_mut().insert(&text.one_line());
             search.restart(&model.chat, now);
         }
         Some(Overlay::Emoji(picker)) => {
-            picker.input.insert_str(text.one_line());
+            picker.input.insert(&text.one_line());
             picker.search();
         }
-        Some(Overlay::Rooms(rooms)) => rooms.edit(|filter| filter.insert_str(text.one_line())),
+        Some(Overlay::Rooms(rooms)) => rooms.edit(|filter| filter.insert(&text.one_line())),
         Some(_) => {}
         None => {
             model.focus = Focus::Typing;
             model.quit_armed = None;
             model.composer.completion = None;
-            model.composer.input.insert_str(text.as_str());
+            model.composer.input.insert(text.as_str());
         }
     }
     Vec::new()
@@ -265,7 +265,7 @@ fn on_message_unreadable(model: &mut Model, id: MessageId) {
             draft.detach_edit();
         }
     }
-    model.drafts.retain(|_, draft| !draft.is_blank());
+    model.drafts.retain(|_, draft| !draft.is_unused());
     if model.composer.editing == Some(id) {
         model.composer.detach_edit();
         model.show_error("the message you were editing was removed or has expired");

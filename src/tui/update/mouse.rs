@@ -3,7 +3,6 @@
 use chrono::{DateTime, FixedOffset};
 use crossterm::event::{MouseButton, MouseEvent, MouseEventKind};
 use ratatui::layout::Position;
-use tui_textarea::CursorMove;
 
 use super::commands::{choose_row, scroll};
 use super::messages::{jump_back, jump_to, open_menu, pick, scroll_to_latest};
@@ -90,12 +89,7 @@ fn click(model: &mut Model, target: Target) -> Vec<UiEffect> {
         Target::Input(row, column) => {
             model.focus = Focus::Typing;
             model.composer.completion = None;
-            let text = &mut model.composer.input;
-            let (top, left) = text.scroll_offset();
-            let (row, column) = (usize::from(top + row), usize::from(left + column));
-            let to = text.screen_to_data(row, column);
-            let clamp = |position: usize| u16::try_from(position).unwrap_or(u16::MAX);
-            text.move_cursor(CursorMove::Jump(clamp(to.0), clamp(to.1)));
+            model.composer.input.on_click(row, column);
         }
         Target::OverlayRow(index) => {
             match model.overlays.last_mut() {

@@ -43,7 +43,7 @@ pub(super) fn follow_open(model: &mut Model) {
     let mut left = std::mem::replace(&mut model.composer, draft);
     let left_in = std::mem::replace(&mut model.shown, open);
     left.completion = None;
-    if !left.is_blank() {
+    if !left.is_unused() {
         model.drafts.insert(left_in, left);
     }
     reset_view(model);

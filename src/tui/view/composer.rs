@@ -4,7 +4,6 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::{Position, Rect};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, BorderType, Borders, Clear, Widget};
-use tui_textarea::TextArea;
 use unicode_width::UnicodeWidthStr;
 
 use crate::protocol::limits;
@@ -66,8 +65,7 @@ pub(super) fn draw(model: &Model, buffer: &mut Buffer) {
 
 /// The length of the draft and the limit, once the draft is long.
 fn length_counter(model: &Model) -> Span<'static> {
-    let lines = model.composer.input.lines();
-    let count = lines.iter().map(|line| line.chars().count() + 1).sum::<usize>() - 1;
+    let count = model.composer.input.characters();
     let text = format!(" {count}/{} ", limits::CONTENT_CHARACTERS);
     match count {
         ..SHOW_LENGTH_FROM => Span::raw(""),
@@ -101,16 +99,5 @@ fn draw_proposals(model: &Model, buffer: &mut Buffer) {
 
 /// The position of the cursor in the input.
 pub(super) fn cursor(model: &Model) -> Option<Position> {
-    cursor_in(&model.composer.input, model.layout.input)
-}
-
-/// The position of the cursor of an input box that is drawn in `area`.
-pub(super) fn cursor_in(text: &TextArea<'_>, area: Rect) -> Option<Position> {
-    let (top, left) = text.scroll_offset();
-    let at = text.screen_cursor();
-    let row = u16::try_from(at.row).ok()?.checked_sub(top)?;
-    let column = u16::try_from(at.col).ok()?.checked_sub(left)?;
-    let position =
-        Position { x: area.x + column.min(area.width.saturating_sub(1)), y: area.y + row };
-    area.contains(position).then_some(position)
+    model.composer.input.cursor_position(model.layout.input)
 }

@@ -74,12 +74,12 @@ fn draw_overlay(
         Overlay::Search(search) => {
             let rows = &model.layout.overlay_rows;
             let input = search.draw(area, rows, &model.chat, now, model.theme, buffer);
-            composer::cursor_in(search.input(), input)
+            search.input().cursor_position(input)
         }
         Overlay::Rooms(list) => {
             let rows = &model.layout.overlay_rows;
             let input = list.draw(area, rows, &model.chat, model.theme, buffer);
-            input.and_then(|input| composer::cursor_in(list.input(), input))
+            input.and_then(|input| list.input().cursor_position(input))
         }
         Overlay::ConfirmDelete(id) => {
             confirm_delete::draw(&model.chat, *id, area, model.theme, buffer);
@@ -92,7 +92,7 @@ fn draw_overlay(
         Overlay::Emoji(picker) => {
             let rows = &model.layout.overlay_rows;
             let input = picker.draw(&model.chat, area, rows, model.theme, buffer);
-            composer::cursor_in(&picker.input, input?)
+            picker.input.cursor_position(input?)
         }
         Overlay::Thread(thread) => {
             let rows = &model.layout.overlay_rows;

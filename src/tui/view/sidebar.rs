@@ -123,7 +123,7 @@ fn conversation_row(model: &Model, audience: &Audience, now: Millis) -> Row {
     let conversation = model.chat.conversation(audience);
     let (unread, mentions) = conversation.map_or((0, 0), |one| (one.unread(), one.mentions()));
     let is_muted = conversation.is_some_and(|one| is_muted(one, now));
-    let has_draft = model.drafts.contains_key(audience);
+    let has_draft = model.drafts.get(audience).is_some_and(|draft| !draft.is_blank());
     let (note, note_style) = match (mentions, unread) {
         (1.., _) => (format!("@{mentions}"), theme.private()),
         (0, 1..) if is_muted => (format!("muted {unread}"), theme.dim()),
