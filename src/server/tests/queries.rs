@@ -132,7 +132,7 @@ async fn search_continues_before_a_position_and_finds_kinds_of_text() {
     for text in ["see https://example.org", "http:// alone", "run `ls`", "a ` b", "see http://a"] {
         ann.post(text).await;
     }
-    let mut search = async |conditions: serde_json::Value| -> Vec<(i64, String)> {
+    let mut search = async |conditions: Value| -> Vec<(i64, String)> {
         let mut request = json!({"action": "SEARCH", "content": "^", "cid": "s"});
         request.as_object_mut().unwrap().extend(conditions.as_object().unwrap().clone());
         ann.send(&request).await;
