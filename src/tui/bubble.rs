@@ -9,6 +9,7 @@ use super::theme::Theme;
 use super::wrap::shorten;
 use crate::client::state::Availability;
 use crate::protocol::id::{MessageId, UserId};
+use crate::protocol::message::Audience;
 
 /// Below this width of the conversation bubbles have no borders, which leaves more cells for the text.
 pub const MIN_WIDTH_FOR_WALLS: u16 = 50;
@@ -307,4 +308,16 @@ pub fn header(
     }
     spans.push(Span::styled(at.format("%H:%M").to_string(), theme.dim()));
     spans
+}
+
+/// The name of a conversation.
+pub fn conversation_name(conversation: &Audience) -> String {
+    match conversation {
+        Audience::Everyone => "everyone".to_owned(),
+        Audience::Room(room) => room.to_string(),
+        Audience::Only(users) => {
+            let names: Vec<&str> = users.iter().map(UserId::as_str).collect();
+            names.join(", ")
+        }
+    }
 }

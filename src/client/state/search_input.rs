@@ -22,6 +22,11 @@ pub const SEARCH_FILTERS: [(&str, &str); 6] = [
     ("has:", "`link` or `code`"),
 ];
 
+/// The filter that a word begins with, with its colon.
+pub fn filter_key(word: &str) -> Option<&'static str> {
+    SEARCH_FILTERS.iter().map(|(key, _)| *key).find(|key| word.starts_with(key))
+}
+
 /// A problem with the input.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SearchError {

@@ -131,6 +131,7 @@ async fn search_continues_before_a_position_and_finds_kinds_of_text() {
     let mut ann = harness.join("Ann").await;
     for text in ["see https://example.org", "http:// alone", "run `ls`", "a ` b", "see http://a"] {
         ann.post(text).await;
+        ann.expect("content", text).await;
     }
     let mut search = async |conditions: Value| -> Vec<(i64, String)> {
         let mut request = json!({"action": "SEARCH", "content": "^", "cid": "s"});

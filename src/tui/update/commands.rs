@@ -16,8 +16,9 @@ use crate::protocol::message::Audience;
 use crate::tui::command::UiCommand;
 use crate::tui::conversation::{Items, duration};
 use crate::tui::event::UiEffect;
+use crate::tui::item::ItemId;
 use crate::tui::model::{Focus, Model};
-use crate::tui::overlay::search::SearchOverlay;
+use crate::tui::overlay::search::{SearchHitList, SearchOverlay};
 use crate::tui::overlay::{Overlay, help};
 use crate::tui::viewport::Viewport;
 
@@ -33,9 +34,9 @@ pub(super) fn execute(
     match command {
         UiCommand::Send => return send(model, now),
         UiCommand::NewLine => drop(model.composer.input.insert("\n")),
-        UiCommand::Complete => complete(model),
+        UiCommand::Complete => complete(model, now),
         UiCommand::Help => model.overlays.push(Overlay::Help { top: 0 }),
-        UiCommand::Search => open_search(model, now, ""),
+        UiCommand::Search => open_search(model, now, "", false),
         UiCommand::FocusPeople => focus_people(model),
         UiCommand::FocusConversations => focus_conversations(model),
         UiCommand::BrowseRooms => browse_rooms(model),
@@ -54,7 +55,7 @@ pub(super) fn execute(
         UiCommand::Redraw => return vec![UiEffect::Redraw],
         UiCommand::Quit => return vec![UiEffect::Quit],
         UiCommand::ClearOrQuit => return clear_or_quit(model, now),
-        UiCommand::Back => step_back(model),
+        UiCommand::Back => return step_back(model),
         UiCommand::ConfirmDelete => return messages::delete_confirmed(model),
         UiCommand::PickMessage | UiCommand::PreviousMessage => pick_neighbour(model, now, true),
         UiCommand::NextMessage => pick_neighbour(model, now, false),
@@ -74,6 +75,9 @@ pub(super) fn execute(
         UiCommand::HitUp => with_search(model, |search, _| search.move_selection(-1)),
         UiCommand::HitDown => with_search(model, |search, _| search.move_selection(1)),
         UiCommand::MatchCase => with_search(model, |search, chat| search.toggle_case(chat, now)),
+        UiCommand::SearchScope => {
+            with_search(model, |search, chat| search.toggle_scope(chat, now));
+        }
         UiCommand::GoToHit => return open_selected_hit(model),
         UiCommand::ScrollUp => scroll(model, 1),
         UiCommand::ScrollDown => scroll(model, -1),
@@ -96,9 +100,14 @@ pub(super) fn choose_row(model: &mut Model) -> Vec<UiEffect> {
     }
 }
 
-/// Opens the search with `typed` in its input.
-pub(super) fn open_search(model: &mut Model, now: DateTime<FixedOffset>, typed: &str) {
-    let search = SearchOverlay::new(typed, &model.chat, now);
+/// Opens the search with `typed` in its input: in the open conversation, or in all.
+pub(super) fn open_search(
+    model: &mut Model,
+    now: DateTime<FixedOffset>,
+    typed: &str,
+    is_wide: bool,
+) {
+    let search = SearchOverlay::new(typed, is_wide, &model.chat, now);
     model.overlays.push(Overlay::Search(Box::new(search)));
 }
 
@@ -175,8 +184,10 @@ fn clear_or_quit(model: &mut Model, now: DateTime<FixedOffset>) -> Vec<UiEffect>
 
 /// Closes the top overlay, or else the picked message, completion, edit or reply, or else returns from the
 /// ticked people, or else scrolls to the newest message.
-fn step_back(model: &mut Model) {
+fn step_back(model: &mut Model) -> Vec<UiEffect> {
     if model.overlays.pop().is_some() {
+    } else if is_at_hit(model) && !model.jump_origins.is_empty() {
+        return jump_back(model);
     } else if model.focus != Focus::Typing {
         model.focus = Focus::Typing;
     } else if model.composer.completion.take().is_some() {
@@ -187,6 +198,13 @@ fn step_back(model: &mut Model) {
     } else if !drop_ticks(model) {
         scroll_to_latest(model);
     }
+    Vec::new()
+}
+
+/// Whether the picked message is the search hit that was jumped to last.
+fn is_at_hit(model: &Model) -> bool {
+    let hit = model.search_hits.as_ref().and_then(SearchHitList::current);
+    hit.is_some_and(|hit| model.picked() == Some(&ItemId::Message(hit.id)))
 }
 
 fn pick_neighbour(model: &mut Model, now: DateTime<FixedOffset>, older: bool) {
@@ -209,6 +227,7 @@ fn pick_neighbour(model: &mut Model, now: DateTime<FixedOffset>, older: bool) {
 }
 
 fn go_to_hit(model: &mut Model, older: bool) -> Vec<UiEffect> {
+    let was_at_hit = is_at_hit(model);
     let Some(hits) = &mut model.search_hits else {
         model.show_error("no search hits (Ctrl-F searches)");
         return Vec::new();
@@ -218,13 +237,15 @@ fn go_to_hit(model: &mut Model, older: bool) -> Vec<UiEffect> {
         return Vec::new();
     };
     let position = hits.position_text();
+    if !was_at_hit {
+        push_origin(model);
+    }
     show_hit(model, &hit, position)
 }
 
 /// Opens the conversation of a hit, and goes to it.
 fn show_hit(model: &mut Model, hit: &SearchHit, position: String) -> Vec<UiEffect> {
     model.show_notice(position);
-    push_origin(model);
     open_conversation(model, &hit.conversation);
     go_to_message(model, hit.id)
 }
@@ -243,5 +264,6 @@ fn open_selected_hit(model: &mut Model) -> Vec<UiEffect> {
     let hit = hits.current().cloned();
     let position = format!("{} (Ctrl-G: older, Alt-G: newer)", hits.position_text());
     model.search_hits = Some(hits);
+    push_origin(model);
     hit.map(|hit| show_hit(model, &hit, position)).unwrap_or_default()
 }

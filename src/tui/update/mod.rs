@@ -18,7 +18,7 @@ use chrono::{DateTime, FixedOffset};
 use crossterm::event::{Event, KeyEventKind};
 use ratatui::layout::Size;
 
-use super::bubble::display_name;
+use super::bubble::{conversation_name, display_name};
 use super::event::{UiEffect, UiEvent};
 use super::item::ItemId;
 use super::model::{Focus, Model};
@@ -28,7 +28,7 @@ use crate::client;
 use crate::client::state::history::HistoryRequest;
 use crate::client::state::timeline::{EntryIndex, TimelineEntry};
 use crate::client::state::{Change, ConnectionState, MessageChange};
-use crate::protocol::id::{MessageId, UserId};
+use crate::protocol::id::MessageId;
 use crate::protocol::message::Audience;
 use crate::protocol::text::SafeText;
 
@@ -40,6 +40,7 @@ pub fn update(model: &mut Model, now: DateTime<FixedOffset>, event: UiEvent) -> 
     effects.extend(due.into_iter().map(|(cid, request)| UiEffect::Send(Some(cid), request)));
     effects.extend(history::request_next(model));
     effects.extend(search::sync_server_search(model, now));
+    effects.extend(search::request_context(model, now));
     effects.extend(rooms::request_page(model));
     effects
 }
@@ -78,8 +79,7 @@ fn on_paste(model: &mut Model, now: DateTime<FixedOffset>, text: &str) -> Vec<Ui
     let text = SafeText::clean(text);
     match model.overlays.last_mut() {
         Some(Overlay::Search(search)) => {
-            search.input_mut().insert(&text.one_line());
-            search.restart(&model.chat, now);
+            search.edit(&model.chat, now, |input| input.insert(&text.one_line()));
         }
         Some(Overlay::Emoji(picker)) => {
             picker.input.insert(&text.one_line());
@@ -159,7 +159,11 @@ fn on_change(model: &mut Model, change: Change) {
             rooms::on_change_failed(model, &change);
             model.show_error(reason.one_line());
         }
-        Change::Lookup(page) => messages::on_thread(model, page),
+        Change::Lookup(page) => {
+            if !search::on_context(model, &page) {
+                messages::on_thread(model, page);
+            }
+        }
         Change::Message { id, change, .. } => on_message_changed(model, id, change),
         Change::Error(error) => model.show_error(error.text.one_line()),
         Change::Refused { cid, reason } => {
@@ -171,8 +175,9 @@ fn on_change(model: &mut Model, change: Change) {
         Change::Conversation(audience) => rooms::on_conversation_changed(model, &audience),
         Change::ConversationRemoved(audience) => {
             model.overlays.retain(|overlay| !matches!(overlay, Overlay::Thread(_)));
+            search::forget_conversation(model, &audience);
             model.jump_origins.retain(|origin| origin.conversation != audience);
-            model.show_notice(format!("you are no longer in {}", name(&audience)));
+            model.show_notice(format!("you are no longer in {}", conversation_name(&audience)));
         }
         Change::SearchResults(results) => search::on_results(model, results),
         Change::Reset(audience) if !is_open(model, &audience) => {}
@@ -208,7 +213,10 @@ fn on_posted(model: &mut Model, conversation: &Audience, index: EntryIndex, ring
     if conversation != model.chat.open_audience() {
         if rings {
             let sender = display_name(&message.sender, message.guest);
-            model.show_notice(format!("new message from {sender} in {}", name(conversation)));
+            model.show_notice(format!(
+                "new message from {sender} in {}",
+                conversation_name(conversation)
+            ));
         }
     } else if !is_own {
         let is_visible = model.viewport == Viewport::Live && posted_in.shows_latest();
@@ -219,18 +227,6 @@ fn on_posted(model: &mut Model, conversation: &Audience, index: EntryIndex, ring
         // A picked pending message stays picked when it is stored. Its menu is outdated.
         model.overlays.retain(|overlay| !matches!(overlay, Overlay::Menu(_)));
         model.focus = Focus::Picked(ItemId::Message(message.id));
-    }
-}
-
-/// The name of a conversation.
-pub(super) fn name(conversation: &Audience) -> String {
-    match conversation {
-        Audience::Everyone => "everyone".to_owned(),
-        Audience::Room(room) => room.to_string(),
-        Audience::Only(users) => {
-            let names: Vec<&str> = users.iter().map(UserId::as_str).collect();
-            names.join(", ")
-        }
     }
 }
 

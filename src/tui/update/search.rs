@@ -2,8 +2,9 @@
 
 use chrono::{DateTime, FixedOffset};
 
-use crate::protocol::event::{SearchEnd, SearchResults};
+use crate::protocol::event::{HistoryPage, SearchEnd, SearchResults};
 use crate::protocol::id::Cid;
+use crate::protocol::message::Audience;
 use crate::protocol::query::SearchQuery;
 use crate::protocol::request::Request;
 use crate::protocol::text::SafeText;
@@ -31,12 +32,33 @@ pub(super) fn sync_server_search(
     if !model.chat.is_online() {
         return None;
     }
-    search.request_due().filter(|due| *due <= now)?;
-    let Some(query) = search.take_query() else { return cancel_server_search(model) };
+    let is_due = search.is_due(now);
+    let Some(query) = search.take_query(now) else {
+        return is_due.then(|| cancel_server_search(model)).flatten();
+    };
     let (cid, request) = model.chat.search(query)?;
     search.set_request(cid.clone());
     model.server_search = Some(cid.clone());
     Some(UiEffect::Send(Some(cid), request))
+}
+
+/// Requests the messages around the selected hit, once the selection rests.
+pub(super) fn request_context(model: &mut Model, now: DateTime<FixedOffset>) -> Option<UiEffect> {
+    let search = search_overlay(&mut model.overlays)?;
+    let (cid, request) = search.take_context_request(&mut model.chat, now)?;
+    Some(UiEffect::Send(Some(cid), request))
+}
+
+/// Handles messages around a hit. Returns whether they were requested for the search.
+pub(super) fn on_context(model: &mut Model, page: &HistoryPage) -> bool {
+    search_overlay(&mut model.overlays).is_some_and(|search| search.on_context(page))
+}
+
+/// Drops what the search shows of a conversation that the user has left.
+pub(super) fn forget_conversation(model: &mut Model, conversation: &Audience) {
+    if let Some(search) = search_overlay(&mut model.overlays) {
+        search.forget_conversation(conversation);
+    }
 }
 
 /// Cancels the running search on the server with an empty query. Not needed before another search, which

@@ -4,7 +4,7 @@ use chrono::{DateTime, FixedOffset};
 
 use super::commands::open_search;
 use super::messages::{delete, save_edit};
-use super::name;
+
 use super::rooms::{browse_rooms, open_when_member};
 use super::sidebar::{focus_people, open_conversation};
 use crate::client::input::{ChatCommand, CommandError, UserInput, parse_content};
@@ -12,6 +12,7 @@ use crate::client::state::ExecuteError;
 use crate::protocol::id::MessageId;
 use crate::protocol::request::Post;
 use crate::protocol::text::SafeText;
+use crate::tui::bubble::conversation_name;
 use crate::tui::event::UiEffect;
 use crate::tui::model::Model;
 use crate::tui::overlay::Overlay;
@@ -72,7 +73,7 @@ pub(super) fn send(model: &mut Model, now: DateTime<FixedOffset>) -> Vec<UiEffec
 /// Shows what a command asks for.
 fn show(model: &mut Model, now: DateTime<FixedOffset>, command: &UserInput) {
     match command {
-        UserInput::Search(expression) => open_search(model, now, expression),
+        UserInput::Search(expression) => open_search(model, now, expression, true),
         UserInput::Rooms => browse_rooms(model),
         UserInput::People => focus_people(model),
         _ => model.overlays.push(Overlay::Help { top: 0 }),
@@ -122,7 +123,10 @@ fn post(model: &mut Model, now: DateTime<FixedOffset>, text: &SafeText) -> Vec<U
             if !model.chat.is_online() {
                 model.show_notice("not connected: the message will be sent after reconnecting");
             } else if post.audience != *model.chat.open_audience() {
-                model.show_notice(format!("sent to {}, not here", name(&post.audience)));
+                model.show_notice(format!(
+                    "sent to {}, not here",
+                    conversation_name(&post.audience)
+                ));
             }
             match model.chat.post(now, post) {
                 Some((cid, request)) => vec![UiEffect::Send(Some(cid), request)],
