@@ -17,10 +17,8 @@ use chat::protocol::text::SafeText;
 use chat::tui::Theme;
 use chat::tui::event::UiEvent;
 use chat::tui::key::Chord;
-use chat::tui::layout::arrange;
 use chat::tui::model::{Model, UiOptions};
-use chat::tui::update::update;
-use chat::tui::view::view;
+use chat::tui::screen::Screen;
 use chrono::{DateTime, FixedOffset, TimeDelta};
 use crossterm::event::{Event as TerminalEvent, KeyModifiers, MouseEvent, MouseEventKind};
 use divan::{Bencher, black_box};
@@ -50,7 +48,7 @@ fn main() {
 }
 
 struct BenchScreen {
-    model: Model,
+    screen: Screen,
     terminal: Terminal<TestBackend>,
     now: DateTime<FixedOffset>,
     n_posted: u32,
@@ -68,8 +66,8 @@ impl BenchScreen {
             read_marker: client::read_marker::ReadMarkerFile::default(),
         };
         let terminal = Terminal::new(TestBackend::new(SIZE.width, SIZE.height)).unwrap();
-        let model = Model::new(options, SIZE, now);
-        let mut screen = Self { model, terminal, now, n_posted: 0 };
+        let screen = Screen::new(Model::new(options, SIZE, now));
+        let mut screen = Self { screen, terminal, now, n_posted: 0 };
         let welcome = Welcome {
             user: user(4),
             epoch: "e".to_owned(),
@@ -89,7 +87,7 @@ impl BenchScreen {
     }
 
     fn update(&mut self, event: UiEvent) {
-        black_box(update(&mut self.model, self.now, event));
+        black_box(self.screen.update(self.now, event));
     }
 
     fn receive(&mut self, event: Event) {
@@ -138,12 +136,8 @@ impl BenchScreen {
 
     /// Draws a frame, as the program's event loop does.
     fn draw(&mut self) {
-        let (model, now) = (&mut self.model, self.now);
-        let drawn = self.terminal.draw(|frame| {
-            arrange(model, now);
-            view(model, now, frame);
-        });
-        black_box(drawn.unwrap());
+        let (screen, now) = (&mut self.screen, self.now);
+        black_box(self.terminal.draw(|frame| drop(screen.draw(now, frame))).unwrap());
     }
 }
 
@@ -225,9 +219,9 @@ fn resize_to_frame(bencher: Bencher<'_, '_>, messages: u32) {
 #[divan::bench(args = MESSAGES)]
 fn search_all_messages(bencher: Bencher<'_, '_>, messages: u32) {
     let screen = BenchScreen::new(messages);
-    let session = &screen.model.chat;
+    let session = &screen.screen.model.chat;
     let expression = "deploy(ed|ing)? .*clean$";
-    let query = SearchInput::parse(expression, false, screen.now, &screen.model.chat);
+    let query = SearchInput::parse(expression, false, screen.now, &screen.screen.model.chat);
     bencher.bench_local(|| {
         let mut search = SearchState::new(query.clone());
         while !search.is_done(session) {

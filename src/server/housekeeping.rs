@@ -131,6 +131,7 @@ impl Housekeeping {
         schedule.next_scrub = Some(self.now() + SCRUB_DELAY);
         schedule.next_scrub = match self.writer.scrub().await? {
             ScrubOutcome::Done => None,
+            ScrubOutcome::Partial => Some(self.now()),
             ScrubOutcome::Busy => Some(self.now() + SCRUB_RETRY),
         };
         Ok(())

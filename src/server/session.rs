@@ -340,7 +340,13 @@ impl Session {
             };
         let (user, dialect) = (viewer.clone(), self.dialect);
         let page = self.context.catch_up.read_for(&user, move |reader| {
-            let page = reader.events_after(View { viewer: &viewer, now }, after, CATCH_UP_PAGE)?;
+            let view = View { viewer: &viewer, now };
+            let page = match dialect {
+                Dialect::Extended => reader.events_after(view, after, CATCH_UP_PAGE)?,
+                Dialect::Original => {
+                    reader.events_outside_rooms_after(view, after, CATCH_UP_PAGE)?
+                }
+            };
             Ok(page.map(|page| (encode_missed(&page, until, dialect), page.complete_to.min(until))))
         });
         let Some((events, up_to)) = page.await.map_err(std::io::Error::other)? else {

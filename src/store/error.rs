@@ -60,7 +60,7 @@ pub enum StoreError {
     Busy,
     /// The disk failed.
     #[error("disk error: {0}")]
-    Io(#[source] Arc<rusqlite::Error>),
+    Io(#[source] Arc<dyn std::error::Error + Send + Sync>),
     /// The log holds data that this program cannot have written.
     #[error("the log is corrupt: {0} (stop the server and restore a backup)")]
     Corrupt(String),
@@ -114,6 +114,15 @@ impl From<rusqlite::Error> for StoreError {
                 Self::Corrupt(error.to_string())
             }
             Some(_) | None => Self::Sqlite(Arc::new(error)),
+        }
+    }
+}
+
+impl From<io::Error> for StoreError {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::StorageFull => Self::DiskFull,
+            _ => Self::Io(Arc::new(error)),
         }
     }
 }

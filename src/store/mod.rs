@@ -151,6 +151,15 @@ pub trait Reader {
         limit: usize,
     ) -> Result<Option<EventPage>, StoreError>;
 
+    /// The same as [`Self::events_after`] would be if the viewer were a member of no room: for clients that
+    /// know no rooms.
+    fn events_outside_rooms_after(
+        &mut self,
+        view: View<'_>,
+        after: Seq,
+        limit: usize,
+    ) -> Result<Option<EventPage>, StoreError>;
+
     /// At most `limit` messages of a query, the nearest to what it asks for.
     fn history(
         &mut self,
@@ -558,6 +567,8 @@ impl Retention {
 pub enum ScrubOutcome {
     /// The files contain no removed text.
     Done,
+    /// A part of the files is done. Call it again for the rest.
+    Partial,
     /// A reader still used an older state of the file. Try again.
     Busy,
 }

@@ -1,12 +1,13 @@
 //! Renders one item of the conversation as rows of cells: a speech bubble or a centred line.
 
+use std::rc::Rc;
+
 use chrono::{DateTime, FixedOffset};
 use ratatui::style::{Modifier, Style};
 use ratatui::text::{Line, Span};
-use unicode_width::UnicodeWidthStr;
 
+use super::text::{TextRow, shorten, width};
 use super::theme::Theme;
-use super::wrap::shorten;
 use crate::client::state::Availability;
 use crate::protocol::id::{MessageId, UserId};
 use crate::protocol::message::Audience;
@@ -42,6 +43,29 @@ pub struct BlockRow {
     pub line: Line<'static>,
     /// The message that the row quotes. A click jumps to it.
     pub quoted_message: Option<MessageId>,
+    /// The part of the message's text that is in the row.
+    pub text: Option<PlacedText>,
+}
+
+/// A part of a message's text in a row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the field names say it")]
+pub struct PlacedText {
+    /// Its first cell, from the first cell of the row on.
+    pub x: u16,
+    pub row: Rc<TextRow>,
+}
+
+impl BlockRow {
+    fn new(x: u16, line: Line<'static>) -> Self {
+        Self { x, line, quoted_message: None, text: None }
+    }
+
+    /// The number of cells that the row takes from `x` on.
+    pub fn width(&self) -> u16 {
+        let cells = self.line.spans.iter().map(|span| width(&span.content)).sum::<usize>();
+        u16::try_from(cells).unwrap_or(u16::MAX)
+    }
 }
 
 /// The side of a bubble.
@@ -62,8 +86,8 @@ pub struct Bubble<'a> {
     pub header: Option<Vec<Span<'static>>>,
     /// The quote of the message that is replied to, and its ID.
     pub quote: Option<(String, MessageId)>,
-    /// The lines of the text, wrapped.
-    pub text: &'a [String],
+    /// The rows of the text, wrapped.
+    pub text: &'a [Rc<TextRow>],
     pub text_style: Style,
     pub border_style: Style,
     /// What is said about the message in the lower border, such as its reactions. If the message is not the last
@@ -90,10 +114,9 @@ pub fn max_inner_width(width: u16) -> u16 {
 impl Bubble<'_> {
     /// The inner width that this message needs.
     pub fn natural_width(&self) -> u16 {
-        let text = self.text.iter().map(|line| line.width()).max().unwrap_or(0);
-        let quote = self.quote.as_ref().map_or(0, |(line, _)| line.width() + 2);
-        let spans =
-            |spans: &[Span<'_>]| spans.iter().map(|span| span.content.width()).sum::<usize>();
+        let text = self.text.iter().map(|row| row.width()).max().unwrap_or(0);
+        let quote = self.quote.as_ref().map_or(0, |(line, _)| width(line) + 2);
+        let spans = |spans: &[Span<'_>]| spans_width(spans);
         let header = self.header.as_deref().map_or(0, |header| spans(header) + 1);
         let footer = if self.footer.is_empty() { 0 } else { spans(&self.footer) + 2 };
         u16::try_from(text.max(quote).max(header).max(footer)).unwrap_or(u16::MAX)
@@ -122,7 +145,7 @@ impl Bubble<'_> {
         let chars = if self.is_mention { HEAVY } else { LIGHT };
         let wall = chars.wall;
         let bordered = |spans: Vec<Span<'static>>| {
-            let used: usize = spans.iter().map(|span| span.content.width()).sum();
+            let used = spans_width(&spans);
             let padding = " ".repeat(usize::from(inner_width).saturating_sub(used));
             let mut line = vec![Span::styled(format!("{wall} "), frame)];
             line.extend(spans);
@@ -130,26 +153,26 @@ impl Bubble<'_> {
             line.push(Span::styled(format!(" {wall}"), frame));
             Line::from(line)
         };
-        let row = |line, quoted_message| BlockRow { x, line, quoted_message };
         let mut rows = Vec::with_capacity(self.text.len() + 3);
         if let Some(header) = self.header {
-            rows.push(row(
-                border_line(chars.top, chars.line, header, self.side, inner_width, frame),
-                None,
-            ));
+            let line = border_line(chars.top, chars.line, header, self.side, inner_width, frame);
+            rows.push(BlockRow::new(x, line));
         }
         if let Some((quote, id)) = self.quote {
-            rows.push(row(bordered(quote_spans(&quote, inner_width, theme)), Some(id)));
+            let line = bordered(quote_spans(&quote, inner_width, theme));
+            rows.push(BlockRow { quoted_message: Some(id), ..BlockRow::new(x, line) });
         }
         let style = text_style(self.text_style, self.picked, theme);
-        for line in self.text {
-            rows.push(row(bordered(vec![Span::styled(line.clone(), style)]), None));
+        for row in self.text {
+            let text = Some(PlacedText { x: 2, row: Rc::clone(row) });
+            let line = bordered(text_spans(row, style, theme));
+            rows.push(BlockRow { text, ..BlockRow::new(x, line) });
         }
         if self.last || !self.footer.is_empty() {
             let corners = if self.last { chars.bottom } else { chars.middle };
             let line =
                 border_line(corners, chars.line, self.footer, Side::Right, inner_width, frame);
-            rows.push(row(line, None));
+            rows.push(BlockRow::new(x, line));
         }
         rows
     }
@@ -158,27 +181,28 @@ impl Bubble<'_> {
     fn borderless_rows(self, width: u16, theme: Theme) -> Vec<BlockRow> {
         let mut rows = Vec::with_capacity(self.text.len() + 3);
         let side = self.side;
-        let mut push = |spans: Vec<Span<'static>>, quoted_message| {
-            let line = Line::from(spans);
-            let used = u16::try_from(line.width()).unwrap_or(width);
+        let place = |spans: Vec<Span<'static>>| {
+            let row = BlockRow::new(0, Line::from(spans));
             let x = match side {
                 Side::Left => 0,
-                Side::Right => width.saturating_sub(used),
+                Side::Right => width.saturating_sub(row.width()),
             };
-            rows.push(BlockRow { x, line, quoted_message });
+            BlockRow { x, ..row }
         };
         if let Some(header) = self.header {
-            push(shorten_spans(header, width), None);
+            rows.push(place(shorten_spans(header, width)));
         }
         if let Some((quote, id)) = self.quote {
-            push(quote_spans(&quote, width, theme), Some(id));
+            let row = place(quote_spans(&quote, width, theme));
+            rows.push(BlockRow { quoted_message: Some(id), ..row });
         }
         let style = text_style(self.text_style, self.picked, theme);
-        for line in self.text {
-            push(vec![Span::styled(line.clone(), style)], None);
+        for row in self.text {
+            let text = Some(PlacedText { x: 0, row: Rc::clone(row) });
+            rows.push(BlockRow { text, ..place(text_spans(row, style, theme)) });
         }
         if !self.footer.is_empty() {
-            push(shorten_spans(self.footer, width.saturating_sub(2)), None);
+            rows.push(place(shorten_spans(self.footer, width.saturating_sub(2))));
         }
         rows
     }
@@ -186,6 +210,15 @@ impl Bubble<'_> {
 
 fn text_style(style: Style, picked: bool, theme: Theme) -> Style {
     if picked { style.patch(theme.selection()) } else { style }
+}
+
+fn text_spans(row: &TextRow, style: Style, theme: Theme) -> Vec<Span<'static>> {
+    let segments = row.segments.iter();
+    segments.map(|one| Span::styled(one.drawn.clone(), one.format.style(style, theme))).collect()
+}
+
+fn spans_width(spans: &[Span<'_>]) -> usize {
+    spans.iter().map(|span| width(&span.content)).sum()
 }
 
 fn quote_spans(quote: &str, width: u16, theme: Theme) -> Vec<Span<'static>> {
@@ -227,7 +260,7 @@ fn border_line(
 ) -> Line<'static> {
     let available = inner_width + 2;
     let text = shorten_spans(text, inner_width);
-    let used: usize = text.iter().map(|span| span.content.width()).sum();
+    let used = spans_width(&text);
     let (used, gaps) = if used == 0 { (0, 0) } else { (used, 2) };
     let rest = usize::from(available).saturating_sub(used + gaps);
     let line_of = |cells: usize| horizontal.to_string().repeat(cells);
@@ -243,13 +276,13 @@ fn border_line(
     Line::from(line)
 }
 
-/// Shortens spans to at most `width` cells in total.
-fn shorten_spans(spans: Vec<Span<'static>>, width: u16) -> Vec<Span<'static>> {
-    let mut available = usize::from(width);
+/// Shortens spans to at most `cells` in total.
+fn shorten_spans(spans: Vec<Span<'static>>, cells: u16) -> Vec<Span<'static>> {
+    let mut available = usize::from(cells);
     let mut shortened = Vec::with_capacity(spans.len());
     for span in spans {
         let text = shorten(&span.content, available);
-        available = available.saturating_sub(text.width());
+        available = available.saturating_sub(width(&text));
         shortened.push(Span::styled(text, span.style));
     }
     shortened
@@ -258,9 +291,8 @@ fn shorten_spans(spans: Vec<Span<'static>>, width: u16) -> Vec<Span<'static>> {
 /// A centred, dim line: a day, users who joined or left, a notice.
 pub fn centered_row(text: &str, width: u16, theme: Theme) -> BlockRow {
     let text = shorten(text, usize::from(width).saturating_sub(2));
-    let used = u16::try_from(text.width()).unwrap_or(width);
-    let x = width.saturating_sub(used) / 2;
-    BlockRow { x, line: Line::styled(text, theme.dim()), quoted_message: None }
+    let row = BlockRow::new(0, Line::from(Span::styled(text, theme.dim())));
+    BlockRow { x: width.saturating_sub(row.width()) / 2, ..row }
 }
 
 /// The separator above the first item of a day.

@@ -3,7 +3,7 @@
 
 use super::conversation::quote_text;
 use super::editor::Editor;
-use super::wrap::shorten;
+use super::text::shorten;
 use crate::client::input::DOT_COMMANDS;
 use crate::client::state::Session;
 use crate::client::state::search_input::SEARCH_FILTERS;

@@ -21,6 +21,8 @@ pub enum UiEvent {
     },
     /// The time that `next_wake` returned has come.
     Tick,
+    /// A frame is laid out, and about to be drawn. What it shows counts as displayed.
+    Displayed,
 }
 
 /// An output of `update`, carried out by the event loop.

@@ -7,13 +7,14 @@ use unicode_width::UnicodeWidthStr;
 
 use chrono::{DateTime, FixedOffset, TimeDelta};
 
-use super::conversation::{Items, LayoutPass, VisibleItems};
+use super::conversation::{BlockCache, Items, LayoutPass, VisibleItems};
 use super::item::ItemId;
-use super::model::{Focus, Model};
-use super::overlay::{self, Overlay};
+use super::list;
+use super::model::{Focus, ListScroll, Model};
+use super::overlay::{Overlay, OverlayLayout};
 use super::sidebar::{SidebarItem, conversations, people};
 use super::to_line::{Chip, to_line};
-use super::viewport::Viewport;
+use super::viewport::BottomEdge;
 use crate::protocol::id::{MessageId, UserId};
 use crate::protocol::message::Audience;
 
@@ -65,9 +66,7 @@ pub struct ScreenLayout {
     /// The status line: the bottom line.
     pub status: Rect,
     /// The top overlay.
-    pub overlay: Option<Rect>,
-    /// The clickable rows of the overlay, with their indices.
-    pub overlay_rows: Vec<(usize, Rect)>,
+    pub overlay: Option<OverlayLayout>,
 }
 
 /// The sidebar.
@@ -144,29 +143,33 @@ pub enum Target {
     Nothing,
 }
 
-/// Computes the layout and stores it in the model. Applies pending scrolling to the viewport.
-pub fn arrange(model: &mut Model, now: DateTime<FixedOffset>) {
+/// Computes the layout of a frame. `last` is that of the frame before it: a row of the sidebar in which
+/// something else was cannot be clicked for a moment.
+pub fn lay_out(
+    model: &Model,
+    last: &ScreenLayout,
+    cache: &mut BlockCache,
+    now: DateTime<FixedOffset>,
+) -> ScreenLayout {
     let mut layout = split_screen(model);
-    layout.sidebar = sidebar_area(model, &layout).map(|area| lay_out_sidebar(model, area, now));
-    lay_out_conversation(model, &mut layout, now);
-    if model.unread_below > 0 {
-        layout.pill = pill_area(layout.conversation, model.unread_below);
+    let sidebar = sidebar_area(model, &layout);
+    layout.sidebar = sidebar.map(|area| lay_out_sidebar(model, area, last.sidebar.as_ref(), now));
+    layout.visible = lay_out_conversation(model, layout.conversation, cache, now);
+    if layout.visible.edge != BottomEdge::Latest || !model.chat.opened().shows_latest() {
+        layout.pill = pill_area(layout.conversation, model.viewport.newer());
     }
     if !model.jump_origins.is_empty() {
         layout.back_pill = back_pill_area(layout.conversation);
     }
     layout.chips = to_line(model, layout.composer.width).chips(layout.composer);
-    let whole = Rect::from((Position::ORIGIN, model.size));
-    if let Some(top) = model.overlays.last_mut() {
+    layout.overlay = model.overlays.top().map(|top| {
         let anchor = match top {
             Overlay::Menu(menu) => layout.visible.bubble_area(&menu.item),
             _ => None,
         };
-        let area = overlay::area(top, whole, anchor);
-        layout.overlay = Some(area);
-        layout.overlay_rows = top.rows(area);
-    }
-    model.layout = layout;
+        top.lay_out(Rect::from((Position::ORIGIN, model.size)), anchor, model.theme)
+    });
+    layout
 }
 
 /// Splits the screen into header, panes, composer and status line.
@@ -239,67 +242,59 @@ fn sidebar_area(model: &Model, layout: &ScreenLayout) -> Option<Rect> {
 }
 
 /// Lays the sidebar out: the conversations take the upper half, so that a new one does not move the people.
-fn lay_out_sidebar(model: &mut Model, area: Rect, now: DateTime<FixedOffset>) -> SidebarLayout {
+fn lay_out_sidebar(
+    model: &Model,
+    area: Rect,
+    last: Option<&SidebarLayout>,
+    now: DateTime<FixedOffset>,
+) -> SidebarLayout {
     let inner = Rect { width: area.width.saturating_sub(1), ..area };
-    let upper = area.height / 2;
     let upper = match model.focus {
         // There is no place for both.
         Focus::People(_) if area.height < 8 => 0,
         Focus::Conversations(_) if area.height < 8 => area.height,
-        _ => upper,
+        _ => area.height / 2,
     };
     let above = Rect { height: upper, ..inner };
     let below = Rect { y: inner.y + upper, height: inner.height - upper, ..inner };
     let mut rows = Vec::new();
-    let scroll = model.sidebar_scroll;
-    let mut listed: Vec<SidebarItem> =
-        conversations(model).into_iter().cloned().map(SidebarItem::Conversation).collect();
-    let focus = match &model.focus {
-        Focus::Conversations(at) => Some(at),
-        // The open conversation stays visible, unless the user scrolls the list.
-        _ if model.is_opening => Some(model.chat.open_audience()),
-        _ => None,
-    };
-    let focus = focus.cloned().map(SidebarItem::Conversation);
-    let at = focus.and_then(|focus| listed.iter().position(|item| *item == focus));
-    listed.push(SidebarItem::BrowseRooms);
-    let (conversations, top) =
-        section(listed.into_iter(), above, scroll.conversations, at, &mut rows);
-    let listed = people(model);
+    let listed = conversations(model);
     let at = match &model.focus {
-        Focus::People(Some(at)) => listed.iter().position(|user| *user == at),
+        Focus::Conversations(at) => at,
+        _ => model.chat.open_audience(),
+    };
+    let at = listed.iter().position(|audience| *audience == at);
+    let items = listed.iter().map(|audience| SidebarItem::Conversation((*audience).clone()));
+    let items = items.chain([SidebarItem::BrowseRooms]);
+    let scroll = model.sidebar_scroll.conversations;
+    let conversations = section(items, listed.len() + 1, above, scroll, at, &mut rows);
+    let at = match &model.focus {
+        Focus::People(Some(at)) => people(model).position(|user| user == at),
         _ => None,
     };
-    let listed = listed.into_iter().cloned().map(SidebarItem::Person);
-    let (people, people_top) = section(listed, below, scroll.people, at, &mut rows);
-    let moved = |row: SidebarRow| mark_moved(row, model.layout.sidebar.as_ref(), now);
+    let items = people(model).map(|user| SidebarItem::Person(user.clone()));
+    let count = people(model).count();
+    let people = section(items, count, below, model.sidebar_scroll.people, at, &mut rows);
+    let moved = |row: SidebarRow| mark_moved(row, last, now);
     let rows = rows.into_iter().map(moved).collect();
-    model.sidebar_scroll.conversations = top;
-    model.sidebar_scroll.people = people_top;
     SidebarLayout { area, conversations, people, rows }
 }
 
-/// Adds the visible rows of a part of the sidebar, scrolled so that the row `at` is visible. Returns the part
-/// and its first visible row.
+/// Adds the visible rows of a part of the sidebar, scrolled so that the row `at` is visible.
 fn section(
-    listed: impl ExactSizeIterator<Item = SidebarItem>,
+    items: impl Iterator<Item = SidebarItem>,
+    count: usize,
     area: Rect,
-    top: usize,
+    scroll: ListScroll,
     at: Option<usize>,
     rows: &mut Vec<SidebarRow>,
-) -> (SidebarSection, usize) {
-    let (count, height) = (listed.len(), usize::from(area.height.saturating_sub(1)));
-    let shown = at.map_or(top, |at| top.min(at).max((at + 1).saturating_sub(height)));
-    let top = shown.min(count.saturating_sub(height));
-    let place = |index: u16| Rect { y: area.y + 1 + index, height: 1, ..area };
-    let visible = listed.skip(top).take(height).zip(0..);
-    rows.extend(visible.map(|(item, index)| SidebarRow {
-        item,
-        area: place(index),
-        moved_at: None,
-    }));
-    let below = count.saturating_sub(top + height);
-    (SidebarSection { area, above: top, below }, top)
+) -> SidebarSection {
+    let below_title = Rect { y: area.y + 1, height: area.height.saturating_sub(1), ..area };
+    let at = at.filter(|_| !scroll.is_free);
+    let list = list::lay_out(scroll.top, at, count, |_| 1, below_title);
+    let visible = items.skip(list.top).zip(&list.rows);
+    rows.extend(visible.map(|(item, (_, area))| SidebarRow { item, area: *area, moved_at: None }));
+    SidebarSection { area, above: list.top, below: list.below }
 }
 
 /// Marks a row in which something else was in the last layout.
@@ -317,65 +312,33 @@ fn mark_moved(
     SidebarRow { moved_at, ..row }
 }
 
-fn lay_out_conversation(model: &mut Model, layout: &mut ScreenLayout, now: DateTime<FixedOffset>) {
-    show_first_unread(model);
-    let picked = model.picked().cloned();
+fn lay_out_conversation(
+    model: &Model,
+    area: Rect,
+    cache: &mut BlockCache,
+    now: DateTime<FixedOffset>,
+) -> VisibleItems {
+    cache.keep_generation(model.drawing_generation);
     let mut pass = LayoutPass {
         items: Items { chat: &model.chat, zone: *now.offset() },
-        cache: &mut model.block_cache,
-        area: layout.conversation,
-        picked: picked.as_ref(),
+        cache,
+        area,
+        picked: model.picked(),
         now,
         theme: model.theme,
+        emoji: model.emoji,
     };
-    let rows = std::mem::take(&mut model.scroll_by);
-    let target = model.scroll_into_view.take();
-    layout.visible = pass.lay_out(&mut model.viewport, rows, target.as_ref());
-    if model.viewport == Viewport::Live && model.chat.opened().shows_latest() {
-        model.unread_below = 0;
-    }
-    if model.is_focused && !model.is_opening {
-        mark_displayed(model, &layout.visible);
-    }
-}
-
-/// Scrolls to the first unread message of a conversation that was just opened, once its messages and its
-/// marker are known.
-fn show_first_unread(model: &mut Model) {
-    let open = model.chat.opened();
-    if !model.is_opening || open.needs_recent() || open.is_loading() {
-        return;
-    }
-    let first = open.first_unread();
-    if first.is_some() || model.chat.is_listed() || !model.chat.is_online() {
-        model.is_opening = false;
-        if model.scroll_into_view.is_none() {
-            model.scroll_into_view = first.map(ItemId::Message);
-        }
-    }
-}
-
-/// Moves the read marker to the last message that is displayed.
-fn mark_displayed(model: &mut Model, visible: &VisibleItems) {
-    if model.viewport == Viewport::Live && model.chat.opened().shows_latest() {
-        model.read_position = model.chat.read_position().or_else(|| model.read_position.take());
-    }
-    let timeline = model.chat.opened().timeline();
-    let newest = visible.newest_stored().and_then(|id| timeline.message(id));
-    if let Some(seq) = newest.map(|entry| entry.message.seq) {
-        let open = model.chat.open_audience().clone();
-        model.chat.mark_displayed(&open, seq);
-    }
+    pass.lay_out(&model.viewport)
 }
 
 /// The text of the pill.
-pub fn pill_text(unread_below: usize) -> String {
-    format!(" ↓ {unread_below} newer ")
+pub fn pill_text(newer: usize) -> String {
+    format!(" ↓ {newer} newer ")
 }
 
-fn pill_area(conversation: Rect, unread_below: usize) -> Option<Rect> {
-    let width = u16::try_from(pill_text(unread_below).width()).ok()?;
-    (conversation.height > 1 && conversation.width > width + 2).then(|| Rect {
+fn pill_area(conversation: Rect, newer: usize) -> Option<Rect> {
+    let width = u16::try_from(pill_text(newer).width()).ok()?;
+    (newer > 0 && conversation.height > 1 && conversation.width > width + 2).then(|| Rect {
         x: conversation.right() - width - 2,
         y: conversation.bottom() - 1,
         width,
@@ -400,11 +363,11 @@ impl ScreenLayout {
     /// What is at this cell of the screen.
     pub fn target_at(&self, now: DateTime<FixedOffset>, x: u16, y: u16) -> Target {
         let point = Position { x, y };
-        if let Some(overlay) = self.overlay {
-            let row = self.overlay_rows.iter().find(|(_, area)| area.contains(point));
+        if let Some(overlay) = &self.overlay {
+            let row = overlay.list.rows.iter().find(|(_, area)| area.contains(point));
             return match row {
                 Some((index, _)) => Target::OverlayRow(*index),
-                None if overlay.contains(point) => Target::Overlay,
+                None if overlay.area.contains(point) => Target::Overlay,
                 None => Target::Nothing,
             };
         }
@@ -439,7 +402,7 @@ impl ScreenLayout {
         let row = usize::from(point.y - item.area.y + item.rows_cut_above);
         let Some(row) = item.block.rows.get(row) else { return Target::Conversation };
         let from = item.area.x + row.x;
-        let to = from + u16::try_from(row.line.width()).unwrap_or(u16::MAX - from);
+        let to = from.saturating_add(row.width());
         if (from..to).contains(&point.x) {
             match row.quoted_message {
                 Some(id) => Target::Quote(id),

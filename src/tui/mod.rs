@@ -1,7 +1,9 @@
 //! The full-screen client.
 //!
-//! The screen is one value, [`model::Model`]. [`mod@update`] changes it, [`layout`] computes where everything
-//! is, [`mod@view`] draws it; these are pure. Only [`mod@run`] and [`terminal`] do I/O.
+//! The state is one value, [`model::Model`]. [`mod@update`] changes it, [`layout`] computes where everything
+//! is, [`mod@view`] draws it; these are pure. [`screen::Screen`] holds the state beside what a frame derives from
+//! it: the layout, which is the hit map of the mouse, and the cache of rendered blocks. Only [`mod@run`] and
+//! [`terminal`] do I/O.
 
 pub mod bubble;
 pub mod command;
@@ -13,17 +15,19 @@ pub mod event;
 pub mod item;
 pub mod key;
 pub mod layout;
+pub mod list;
 pub mod model;
 pub mod overlay;
 pub mod run;
+pub mod screen;
 pub mod sidebar;
 pub mod terminal;
+pub mod text;
 pub mod theme;
 pub mod to_line;
 pub mod update;
 pub mod view;
 pub mod viewport;
-pub mod wrap;
 
 #[cfg(test)]
 mod tests;

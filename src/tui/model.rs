@@ -7,13 +7,12 @@ use ratatui::layout::Size;
 
 use super::command::Scope;
 use super::composer::Composer;
-use super::conversation::BlockCache;
 use super::item::ItemId;
-use super::layout::ScreenLayout;
-use super::overlay::Overlay;
 use super::overlay::search::SearchHitList;
+use super::overlay::{Overlay, Overlays};
+use super::text::EmojiStyle;
 use super::theme::{Theme, ThemeChoice};
-use super::viewport::Viewport;
+use super::viewport::{BottomEdge, Viewport};
 use crate::client;
 use crate::client::read_marker::ReadMarkerFile;
 use crate::client::state::Session;
@@ -50,12 +49,21 @@ pub enum Focus {
     People(Option<UserId>),
 }
 
-/// The first visible row of each part of the sidebar.
+/// How far a part of the sidebar is scrolled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ListScroll {
+    /// The first visible row.
+    pub top: usize,
+    /// Whether the wheel has scrolled it, so that the open or focused row need not be visible.
+    pub is_free: bool,
+}
+
+/// How far the sidebar is scrolled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[expect(missing_docs, reason = "the field names say it")]
 pub struct SidebarScroll {
-    pub conversations: usize,
-    pub people: usize,
+    pub conversations: ListScroll,
+    pub people: ListScroll,
 }
 
 /// Where a jump started.
@@ -64,7 +72,7 @@ pub struct JumpOrigin {
     /// The open conversation.
     pub conversation: Audience,
     /// What was visible of its latest messages; `None` if an excerpt was shown.
-    pub viewport: Option<Viewport>,
+    pub edge: Option<BottomEdge>,
     /// The newest message that was visible.
     pub message: Option<MessageId>,
 }
@@ -87,6 +95,8 @@ pub struct Model {
     pub server: String,
     /// The styles.
     pub theme: Theme,
+    /// How emoji are drawn.
+    pub emoji: EmojiStyle,
     /// The size of the terminal.
     pub size: Size,
     /// The conversation that the composer and the viewport belong to. It follows the open one.
@@ -97,9 +107,6 @@ pub struct Model {
     pub drafts: BTreeMap<Audience, Composer>,
     /// Where the user began to tick people, to return there.
     pub ticked_from: Option<Audience>,
-    /// Whether the open conversation was just opened: the next layout with its messages shows the first unread
-    /// one.
-    pub is_opening: bool,
     /// The room that is opened as soon as the user is a member.
     pub joining: Option<RoomName>,
     /// Whether the terminal has the focus. What is displayed without it is not read.
@@ -107,17 +114,13 @@ pub struct Model {
     /// What receives keys while no overlay is open.
     pub focus: Focus,
     /// The open overlays; the last one is on top and receives the keys.
-    pub overlays: Vec<Overlay>,
-    /// Which part of the conversation is visible.
+    pub overlays: Overlays,
+    /// Which part of the open conversation is visible.
     pub viewport: Viewport,
-    /// Rows to scroll by at the next layout; positive is up.
-    pub scroll_by: i64,
-    /// The item that the next layout makes visible.
-    pub scroll_into_view: Option<ItemId>,
+    /// Where other conversations were left.
+    pub viewports: BTreeMap<Audience, Viewport>,
     /// The read marker: the newest event that was visible, with all before it.
     pub read_position: Option<ReadPosition>,
-    /// Messages of others that arrived below the visible rows.
-    pub unread_below: usize,
     /// How far the sidebar is scrolled.
     pub sidebar_scroll: SidebarScroll,
     /// The request ID of the search that the server is running.
@@ -132,10 +135,9 @@ pub struct Model {
     pub quit_armed: Option<DateTime<FixedOffset>>,
     /// Where jumps to quoted messages, hits and threads started; the last one is gone back to first.
     pub jump_origins: Vec<JumpOrigin>,
-    /// The layout of the last frame: what is drawn where, and what a click hits.
-    pub layout: ScreenLayout,
-    /// Rendered blocks, kept from frame to frame.
-    pub block_cache: BlockCache,
+    /// Grows when nothing that was drawn before may be drawn again: another conversation or another timeline is
+    /// shown, or a text was removed.
+    pub drawing_generation: u64,
 }
 
 impl Model {
@@ -152,21 +154,19 @@ impl Model {
             chat,
             server: options.server,
             theme: options.theme.resolve(None),
+            emoji: EmojiStyle::default(),
             size,
             shown: Audience::Everyone,
             composer: Composer::default(),
             drafts: BTreeMap::new(),
             ticked_from: None,
-            is_opening: true,
             joining: None,
             is_focused: true,
             focus: Focus::Typing,
-            overlays: Vec::new(),
-            viewport: Viewport::Live,
-            scroll_by: 0,
-            scroll_into_view: None,
+            overlays: Overlays::default(),
+            viewport: Viewport::opening(),
+            viewports: BTreeMap::new(),
             read_position: None,
-            unread_below: 0,
             sidebar_scroll: SidebarScroll::default(),
             server_search: None,
             search_hits: None,
@@ -174,8 +174,7 @@ impl Model {
             mouse_captured: true,
             quit_armed: None,
             jump_origins: Vec::new(),
-            layout: ScreenLayout::default(),
-            block_cache: BlockCache::default(),
+            drawing_generation: 0,
         }
     }
 
@@ -189,7 +188,7 @@ impl Model {
 
     /// The scope whose key bindings apply now.
     pub fn scope(&self) -> Scope {
-        match (self.overlays.last(), &self.focus) {
+        match (self.overlays.top(), &self.focus) {
             (Some(overlay), _) => overlay.scope(),
             (None, Focus::Typing) => Scope::Typing,
             (None, Focus::Picked(_)) => Scope::Picked,
@@ -221,12 +220,16 @@ impl Model {
     }
 
     /// When the screen has to be updated without an event: a message expires, a countdown advances, a search
-    /// continues. `None` if never.
-    pub fn next_wake(&self, now: DateTime<FixedOffset>) -> Option<DateTime<FixedOffset>> {
-        if self.is_searching() || super::update::can_request_history(self) {
+    /// continues. `None` if never. `counts_down`: whether a countdown is visible.
+    pub fn next_wake(
+        &self,
+        now: DateTime<FixedOffset>,
+        counts_down: bool,
+    ) -> Option<DateTime<FixedOffset>> {
+        if self.is_searching() {
             return Some(now);
         }
-        let second = (self.layout.visible.counts_down || self.has_retry_scheduled()).then(|| {
+        let second = (counts_down || self.has_retry_scheduled()).then(|| {
             let server = self.chat.server_time(now);
             now + chrono::TimeDelta::milliseconds(1_000 - server.rem_euclid(1_000))
         });
@@ -240,25 +243,16 @@ impl Model {
 
     /// When the open search sends its request, or a hit expires.
     fn next_search_wake(&self, now: DateTime<FixedOffset>) -> Option<DateTime<FixedOffset>> {
-        let Some(Overlay::Search(search)) = self.overlays.last() else { return None };
+        let Some(Overlay::Search(search)) = self.overlays.top() else { return None };
         let expiry = search.next_expiry().map(|at| at - self.chat.server_time(now));
         let expiry = expiry.map(|left| now + chrono::TimeDelta::milliseconds(left.max(0)));
         search.next_request().filter(|_| self.chat.is_online()).into_iter().chain(expiry).min()
     }
 
     fn is_searching(&self) -> bool {
-        match self.overlays.last() {
+        match self.overlays.top() {
             Some(Overlay::Search(search)) => !search.is_done(&self.chat),
             Some(_) | None => false,
-        }
-    }
-
-    /// The title of the terminal's window: what one missed.
-    pub fn title(&self, now: DateTime<FixedOffset>) -> String {
-        let server_time = self.chat.server_time(now);
-        match super::sidebar::unread_summary(self, server_time).conversations {
-            0 => "chat".to_owned(),
-            count => format!("({count}) chat"),
         }
     }
 

@@ -12,11 +12,9 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::event::{UiEffect, UiEvent};
-use super::layout::arrange;
 use super::model::{Model, UiOptions};
+use super::screen::Screen;
 use super::terminal::TerminalGuard;
-use super::update::update;
-use super::view::view;
 use crate::client::clock::now;
 use crate::client::read_marker::ReadMarkerFile;
 use crate::client::state::history::ReadPosition;
@@ -84,11 +82,11 @@ pub async fn run(
         written: None,
         written_at: instant(),
     };
-    let mut model = Model::new(options, terminal.screen.size()?, now());
+    let mut screen = Screen::new(Model::new(options, terminal.screen.size()?, now()));
     // After the setup, an I/O error means that the terminal was closed. That is a normal end.
     let outcome =
-        event_loop(&mut model, &mut terminal, client, events, &mut read_marker, shutdown).await;
-    read_marker.write_if_changed(model.read_position);
+        event_loop(&mut screen, &mut terminal, client, events, &mut read_marker, shutdown).await;
+    read_marker.write_if_changed(screen.model.read_position);
     let reason = outcome.unwrap_or(QuitReason::Requested);
     if terminal.panicked().is_cancelled() { Err(UiError::Panicked) } else { Ok(reason) }
 }
@@ -113,7 +111,7 @@ impl ReadMarkerWriter {
 }
 
 async fn event_loop(
-    model: &mut Model,
+    screen: &mut Screen,
     terminal: &mut TerminalGuard,
     client: &Client,
     mut events: mpsc::Receiver<ClientEvent>,
@@ -125,11 +123,16 @@ async fn event_loop(
     let mut last_frame = instant();
     loop {
         if next_frame.is_some_and(|at| at <= instant()) {
-            draw(model, terminal)?;
-            if read_marker.written_at + READ_MARKER_INTERVAL <= instant() {
-                read_marker.write_if_changed(model.read_position.clone());
-            }
+            let effects = draw(screen, terminal)?;
             (last_frame, next_frame) = (instant(), None);
+            match perform_all(screen, terminal, client, effects)? {
+                Performed::Done => {}
+                Performed::Failed => next_frame = Some(last_frame + FRAME_INTERVAL),
+                Performed::Quit(reason) => return Ok(reason),
+            }
+            if read_marker.written_at + READ_MARKER_INTERVAL <= instant() {
+                read_marker.write_if_changed(screen.model.read_position.clone());
+            }
         }
         let event = tokio::select! {
             biased;
@@ -141,27 +144,52 @@ async fn event_loop(
             },
             Some(event) = events.recv() => UiEvent::Client(event),
             () = sleep_until(next_frame) => continue,
-            () = sleep_until(next_wake(model)) => UiEvent::Tick,
+            () = sleep_until(next_wake(screen)) => UiEvent::Tick,
         };
         let queued = std::iter::from_fn(|| events.try_recv().ok().map(UiEvent::Client));
         for event in std::iter::once(event).chain(queued).take(MAX_EVENTS_PER_FRAME) {
-            let mut effects = VecDeque::from(update(model, now(), event));
-            while let Some(effect) = effects.pop_front() {
-                match perform(model, terminal, client, effect)? {
-                    Performed::Done => {}
-                    Performed::Failed(event) => effects.extend(update(model, now(), event)),
-                    Performed::Quit(reason) => return Ok(reason),
-                }
+            let effects = screen.update(now(), event);
+            if let Performed::Quit(reason) = perform_all(screen, terminal, client, effects)? {
+                return Ok(reason);
             }
         }
         next_frame = Some(last_frame + FRAME_INTERVAL);
     }
 }
 
-/// The outcome of an effect.
+/// The outcome of effects.
 enum Performed {
     Done,
-    /// It failed, which is reported to `update`.
+    /// One failed, which was reported to the screen.
+    Failed,
+    Quit(QuitReason),
+}
+
+/// Carries out effects, and those that follow from a failure.
+fn perform_all(
+    screen: &mut Screen,
+    terminal: &mut TerminalGuard,
+    client: &Client,
+    effects: Vec<UiEffect>,
+) -> std::io::Result<Performed> {
+    let mut effects = VecDeque::from(effects);
+    let mut performed = Performed::Done;
+    while let Some(effect) = effects.pop_front() {
+        match perform(&mut screen.model, terminal, client, effect)? {
+            None => {}
+            Some(Interruption::Failed(event)) => {
+                performed = Performed::Failed;
+                effects.extend(screen.update(now(), event));
+            }
+            Some(Interruption::Quit(reason)) => return Ok(Performed::Quit(reason)),
+        }
+    }
+    Ok(performed)
+}
+
+/// What an effect leads to, if it does not just happen.
+enum Interruption {
+    /// It failed, which is reported to the screen.
     Failed(UiEvent),
     Quit(QuitReason),
 }
@@ -172,12 +200,13 @@ fn perform(
     terminal: &mut TerminalGuard,
     client: &Client,
     effect: UiEffect,
-) -> std::io::Result<Performed> {
+) -> std::io::Result<Option<Interruption>> {
     match effect {
         UiEffect::Send(cid, request) => {
             if let Err(error) = client.try_send(cid.as_ref(), &request) {
                 let reason = SafeText::clean(&error.to_string());
-                return Ok(Performed::Failed(UiEvent::SendFailed { cid, reason }));
+                let failed = UiEvent::SendFailed { cid, reason };
+                return Ok(Some(Interruption::Failed(failed)));
             }
         }
         UiEffect::DiscardPending(cid) => {
@@ -189,27 +218,27 @@ fn perform(
         UiEffect::CaptureMouse(capture) => terminal.capture_mouse(capture)?,
         UiEffect::Ring => terminal.ring()?,
         UiEffect::Redraw => terminal.screen.clear()?,
-        UiEffect::Quit => return Ok(Performed::Quit(QuitReason::on_quit(&model.chat))),
+        UiEffect::Quit => {
+            return Ok(Some(Interruption::Quit(QuitReason::on_quit(&model.chat))));
+        }
         UiEffect::Untrusted(reason) => {
-            return Ok(Performed::Quit(QuitReason::Untrusted(reason)));
+            return Ok(Some(Interruption::Quit(QuitReason::Untrusted(reason))));
         }
     }
-    Ok(Performed::Done)
+    Ok(None)
 }
 
-fn draw(model: &mut Model, terminal: &mut TerminalGuard) -> std::io::Result<()> {
+fn draw(screen: &mut Screen, terminal: &mut TerminalGuard) -> std::io::Result<Vec<UiEffect>> {
     let now = now();
-    terminal.draw(|frame| {
-        model.size = frame.area().as_size();
-        arrange(model, now);
-        view(model, now, frame);
-    })?;
-    terminal.set_title(&model.title(now))
+    let mut effects = Vec::new();
+    terminal.draw(|frame| effects = screen.draw(now, frame))?;
+    terminal.set_title(&screen.title(now))?;
+    Ok(effects)
 }
 
-fn next_wake(model: &Model) -> Option<Instant> {
+fn next_wake(screen: &Screen) -> Option<Instant> {
     let now = now();
-    let wait = model.next_wake(now)? - now;
+    let wait = screen.next_wake(now)? - now;
     Some(instant() + wait.to_std().unwrap_or_default())
 }
 

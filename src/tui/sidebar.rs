@@ -5,7 +5,7 @@
 use std::cmp::Reverse;
 
 use super::model::Model;
-use crate::client::state::Conversation;
+use crate::client::state::{Availability, Conversation};
 use crate::protocol::id::UserId;
 use crate::protocol::message::{Audience, Millis};
 use crate::protocol::room::NotifyLevel;
@@ -59,25 +59,31 @@ pub fn listed_for(model: &Model) -> &Audience {
 
 /// Returns the people that the sidebar lists, without the user: those of the conversation that is open, or in
 /// which the user began to tick people, then the ticked ones who are not among them.
-pub fn people(model: &Model) -> Vec<&UserId> {
+pub fn people(model: &Model) -> Box<dyn Iterator<Item = &UserId> + '_> {
     let chat = &model.chat;
+    let directory = chat.directory();
     let listed_for = listed_for(model);
-    let mut listed: Vec<&UserId> = match listed_for {
-        Audience::Everyone => chat.directory().online().collect(),
+    let ticked = chat.open_audience().direct().into_iter().flatten();
+    match listed_for {
+        Audience::Everyone => {
+            let missing =
+                ticked.filter(|user| directory.availability(user) != Availability::Online);
+            Box::new(directory.online().chain(missing))
+        }
         Audience::Room(_) => {
             let members = chat.conversation(listed_for).and_then(Conversation::members);
-            let users = members.into_iter().flat_map(|members| &members.users);
-            users.filter(|user| !chat.is_own_id(user)).collect()
+            let members = members.map_or(&[][..], |members| &members.users);
+            let others = members.iter().filter(|user| !chat.is_own_id(user));
+            Box::new(others.chain(ticked.filter(|user| !members.contains(user))))
         }
         Audience::Only(users) => {
-            let others = chat.directory().online().filter(|user| !users.contains(*user));
-            users.iter().chain(others).collect()
+            let others = directory.online().filter(|user| !users.contains(*user));
+            let missing = ticked.filter(|user| {
+                !users.contains(*user) && directory.availability(user) != Availability::Online
+            });
+            Box::new(users.iter().chain(others).chain(missing))
         }
-    };
-    let ticked = chat.open_audience().direct().into_iter().flatten();
-    let missing: Vec<&UserId> = ticked.filter(|user| !listed.contains(user)).collect();
-    listed.extend(missing);
-    listed
+    }
 }
 
 /// Whether nothing rings in a conversation at `now`, by the server's clock. Its messages do not count as missed.
@@ -97,6 +103,14 @@ pub fn unread_summary(model: &Model, now: Millis) -> UnreadSummary {
 
 fn is_missed(conversation: &Conversation, now: Millis) -> bool {
     conversation.mentions() > 0 || (conversation.unread() > 0 && !is_muted(conversation, now))
+}
+
+/// The title of the terminal's window: what one missed.
+pub fn window_title(model: &Model, now: Millis) -> String {
+    match unread_summary(model, now).conversations {
+        0 => "chat".to_owned(),
+        count => format!("({count}) chat"),
+    }
 }
 
 /// Returns the next conversation with unread messages after the open one: first those that mention the user

@@ -10,7 +10,7 @@ use unicode_width::UnicodeWidthStr;
 use super::bubble::{availability_note, display_name};
 use super::conversation::duration;
 use super::model::Model;
-use super::wrap::shorten;
+use super::text::shorten;
 use crate::client::state::Conversation;
 use crate::protocol::id::UserId;
 use crate::protocol::message::Audience;

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails on a panic")]
 
 mod admin;
+mod answers;
 mod crash;
 mod denial_of_service;
 mod docs;

@@ -1,10 +1,12 @@
 //! The dialect of original clients: they read each message with one `recv(2048)` and parse the result as one
 //! JSON document.
 
+#![expect(clippy::indexing_slicing, reason = "a test fails on a panic")]
+
 use chat::protocol::limits::CONTENT_CHARACTERS;
 use serde_json::{Value, json};
 
-use crate::support::{TestServer, TlsConnection};
+use crate::support::{OriginalClient, TestClient, TestServer, TlsConnection};
 
 /// Checks the given fields of a message and those that every message has.
 fn check_message(message: &Value, action: &str, sender: &str, receiver: &[&str], content: &str) {
@@ -179,4 +181,90 @@ fn forged_sender_is_ignored() {
     let forged = json!({"action": "MESSAGE", "sender": tom.id, "id": "123456", "receiver": ["all"], "content": "I am Tom"});
     ann.connection.send(forged.to_string().as_bytes());
     assert_eq!(tom.next()["sender"], ann.id.as_str());
+}
+
+/// What the window of an original client shows, as it follows from what it receives.
+#[derive(Default)]
+struct OriginalWindow(Vec<(Value, String)>);
+
+impl OriginalWindow {
+    /// Receives what follows from some requests.
+    fn receive(&mut self, client: &mut OriginalClient, n_objects: usize) {
+        for _ in 0..n_objects {
+            let object = client.next();
+            match object["action"].as_str().unwrap() {
+                "DELETE" => self.0.retain(|(id, _)| *id != object["content"]),
+                "MESSAGE" | "REPLY" => {
+                    let content = object["content"].as_str().unwrap().to_owned();
+                    self.0.push((object["id"].clone(), content));
+                }
+                action => panic!("{action}"),
+            }
+        }
+    }
+
+    /// Whether it shows only these messages, whose texts may be truncated.
+    fn shows(&self, messages: &[(&Value, &str)]) -> bool {
+        let is_shown = |(shown, text): (&(Value, String), &(&Value, &str))| {
+            shown.0 == *text.0 && text.1.starts_with(shown.1.trim_end_matches('…'))
+        };
+        self.0.len() == messages.len() && self.0.iter().zip(messages).all(is_shown)
+    }
+}
+
+/// Posts a message and returns its id.
+fn post(client: &mut TestClient, mut message: Value) -> Value {
+    message["receiver"] = json!(["all"]);
+    client.send(&message);
+    client.wait_for("content", message["content"].as_str().unwrap())["id"].clone()
+}
+
+fn edit(client: &mut TestClient, id: &Value, text: &str) {
+    client.send(&json!({"action": "EDIT", "content": id, "text": text}));
+    client.wait_for("action", "EDIT");
+}
+
+/// Every object comes in a record of its own that fits one `recv(2048)`: [`OriginalClient::recv`] parses it.
+#[test]
+fn edited_text_disappears_from_original_clients() {
+    let server = TestServer::start();
+    let (mut tom, mut kim) = (server.join_original("Tom"), server.join("Kim"));
+    let mut window = OriginalWindow::default();
+    let long = |letter: &str| letter.repeat(CONTENT_CHARACTERS);
+    let first = post(&mut kim, json!({"action": "MESSAGE", "content": "first draft"}));
+    let reply = json!({"action": "REPLY", "content": long("a"), "optional": first});
+    let reply = post(&mut kim, reply);
+    window.receive(&mut tom, 2);
+    assert!(window.shows(&[(&first, "first draft"), (&reply, &long("a"))]), "{:?}", window.0);
+    edit(&mut kim, &first, &long("é"));
+    edit(&mut kim, &reply, "final");
+    window.receive(&mut tom, 4);
+    assert!(window.shows(&[(&first, &long("é")), (&reply, "final")]), "{:?}", window.0);
+
+    // A client that has stopped reading for so long that it has to catch up.
+    let draft = post(&mut kim, json!({"action": "MESSAGE", "content": "second draft"}));
+    for number in 0..500 {
+        post(&mut kim, json!({"action": "MESSAGE", "content": long("x")}));
+        if number % 100 == 0 {
+            edit(&mut kim, &draft, &format!("draft {number}"));
+        }
+    }
+    edit(&mut kim, &draft, "second final");
+    edit(&mut kim, &first, "first final");
+    let last = post(&mut kim, json!({"action": "MESSAGE", "content": "last"}));
+    while !window.0.iter().any(|(id, _)| *id == last) {
+        window.receive(&mut tom, 1);
+    }
+    window.0.retain(|(_, text)| !text.starts_with('x'));
+    let all =
+        [(&reply, "final"), (&draft, "second final"), (&first, "first final"), (&last, "last")];
+    assert!(window.shows(&all), "{:?}", window.0);
+
+    // One that comes back has an empty window, and is told of later edits.
+    tom.connection.close();
+    edit(&mut kim, &last, "edited while Tom was away");
+    let (mut tom, mut window) = (server.join_original("Tom"), OriginalWindow::default());
+    edit(&mut kim, &last, "edited when Tom was back");
+    window.receive(&mut tom, 2);
+    assert!(window.shows(&[(&last, "edited when Tom was back")]), "{:?}", window.0);
 }

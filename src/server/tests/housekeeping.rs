@@ -18,6 +18,8 @@ use crate::store::{Entry, LogSnapshot, NewMessage, Outcome, ScrubOutcome, StoreE
 
 const MINUTE: Duration = Duration::from_mins(1);
 const DAY: Duration = Duration::from_hours(24);
+/// How long SQLite waits for readers, where the log lets it.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The calls to a store, and the results of its first scrubs.
 #[derive(Default)]
@@ -242,18 +244,22 @@ async fn slow_searches_delay_neither_scrubs_nor_writes() {
             })
         })
         .collect();
-    let mut slowest = Duration::ZERO;
     for n in 0..20 {
         let outcomes = write(message(&format!("secret-{n}-text"))).await;
         let [Outcome::Posted(secret)] = &outcomes[..] else { panic!("{outcomes:?}") };
-        let start = monotonic_now();
         write(Entry::Delete { id: secret.id, by: secret.sender.clone(), cid: None }).await;
-        let (scrubbed, _) = tokio::join!(log.writer.scrub(), write(message("and on")));
-        slowest = slowest.max(start.elapsed());
-        assert_eq!(scrubbed.unwrap(), ScrubOutcome::Done);
+        // A search that matches is in no transaction. One that reads may be interrupted by a busy machine.
+        for attempts in 0.. {
+            assert!(attempts < 20, "the searches leave no moment for a scrub");
+            let start = monotonic_now();
+            let (scrubbed, _) = tokio::join!(log.writer.scrub(), write(message("and on")));
+            assert!(start.elapsed() < BUSY_TIMEOUT, "a write waited for a reader");
+            if scrubbed.unwrap() == ScrubOutcome::Done {
+                break;
+            }
+        }
         assert!(!is_on_disk(folder.path(), &format!("secret-{n}-text")));
     }
-    assert!(slowest < Duration::from_secs(1), "{slowest:?}");
     for search in searches {
         search.abort();
         assert!(search.await.unwrap_err().is_cancelled());

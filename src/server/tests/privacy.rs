@@ -17,6 +17,7 @@ const ORIGINAL: usize = 4;
 /// A public and a private room.
 const ROOMS: [&str; 2] = ["#pub", "#ops"];
 const PRIVATE: usize = 1;
+const TEMPORARY_SECONDS: u64 = 2;
 
 #[derive(Debug, Clone)]
 enum Step {
@@ -91,6 +92,8 @@ fn step() -> impl Strategy<Value = Step> {
 struct TestSession {
     client: TestClient,
     user: String,
+    /// Requests that the connection has not taken yet.
+    unsent: Vec<u8>,
     received: Vec<Value>,
     slow: bool,
 }
@@ -100,6 +103,57 @@ impl TestSession {
     async fn receive(&mut self) {
         let pause = Duration::from_millis(20);
         while let Ok(Some(object)) = tokio::time::timeout(pause, self.client.next()).await {
+            self.received.push(object);
+        }
+    }
+
+    /// Sends what the connection takes within a second.
+    async fn send(&mut self, object: &Value) {
+        self.unsent.extend_from_slice(object.to_string().as_bytes());
+        let sending = async {
+            while let Ok(count) = self.client.io.write(&self.unsent).await
+                && count > 0
+            {
+                self.unsent.drain(..count);
+            }
+        };
+        drop(tokio::time::timeout(Duration::from_secs(1), sending).await);
+    }
+
+    /// Sends the rest of its requests, and receives until the last one is answered, unless the server
+    /// closes the connection.
+    async fn finish(&mut self, last: &Value) {
+        let content = &last["content"];
+        self.unsent.extend_from_slice(last.to_string().as_bytes());
+        let is_answered = |session: &Self| {
+            let is_own = |object: &Value| object["sender"] == session.user.as_str();
+            session.received.iter().any(|object| is_own(object) && object["content"] == *content)
+        };
+        while !is_answered(self) {
+            let Self { client: TestClient { io, decoder }, unsent, .. } = self;
+            if let Some(object) = decoder.next_object() {
+                self.received.push(serde_json::from_slice(&object.unwrap()).unwrap());
+                continue;
+            }
+            let (mut reader, mut writer) = tokio::io::split(io);
+            tokio::select! {
+                received = reader.read_buf(decoder.buffer()) => {
+                    if received.unwrap() == 0 {
+                        return;
+                    }
+                }
+                Ok(count) = writer.write(unsent), if !unsent.is_empty() => {
+                    unsent.drain(..count);
+                }
+            }
+        }
+    }
+
+    /// Receives until these objects have come.
+    async fn receive_until(&mut self, mut awaited: Vec<fn(&Value) -> bool>) {
+        while !awaited.is_empty() {
+            let object = self.client.next().await.expect("connection closed");
+            awaited.retain(|is_awaited| !is_awaited(&object));
             self.received.push(object);
         }
     }
@@ -376,7 +430,8 @@ impl Model {
         if let Some(previous) = self.user_ids.insert(user, id.clone()) {
             assert_eq!(previous == id, user < GUEST, "only users with a key keep their ID");
         }
-        self.sessions.insert(user, TestSession { client, user: id, received: Vec::new(), slow });
+        let (unsent, received) = (Vec::new(), Vec::new());
+        self.sessions.insert(user, TestSession { client, user: id, unsent, received, slow });
     }
 
     async fn leave(&mut self, user: usize) {
@@ -388,9 +443,16 @@ impl Model {
     async fn send(&mut self, author: usize, object: &Value) {
         // A session that receives nothing for too long was closed.
         let Some(session) = self.sessions.get_mut(&author) else { return };
-        let object = object.to_string();
-        let sent = session.client.io.write_all(object.as_bytes());
-        drop(tokio::time::timeout(Duration::from_secs(1), sent).await);
+        session.send(object).await;
+    }
+
+    /// Waits until everything that was requested is answered and all temporary messages have expired.
+    async fn settle(&mut self) {
+        for session in self.sessions.values_mut() {
+            let last = json!({"action": "MESSAGE", "receiver": ["all"], "content": "bye"});
+            session.finish(&last).await;
+        }
+        tokio::time::sleep(Duration::from_secs(TEMPORARY_SECONDS + 1)).await;
     }
 
     fn message_id(&self, index: usize) -> String {
@@ -419,7 +481,7 @@ impl Model {
             0 | 1 => {}
             2 => {
                 object["action"] = json!("TEMPORARY");
-                object["seconds"] = json!(2);
+                object["seconds"] = json!(TEMPORARY_SECONDS);
             }
             _ => {
                 let id = self.message_id(target);
@@ -584,6 +646,17 @@ impl Model {
                 self.received.clear();
                 self.join(user, kind == 0, false).await;
                 self.query(user, kind, 0).await;
+                let session = self.sessions.get_mut(&user).unwrap();
+                session
+                    .receive_until(match kind {
+                        0 => vec![|object| object["action"] == "LIVE", |object| {
+                            object["action"] == "HISTORY"
+                        }],
+                        _ => {
+                            vec![|object| object["end"].is_string() && object["end"] != "searching"]
+                        }
+                    })
+                    .await;
                 self.receive().await;
                 let user = self.user_ids[&user].clone();
                 let bytes = self.received.get(&user).cloned().unwrap_or_default();
@@ -625,8 +698,7 @@ fn run_model(store: impl Store, steps: Vec<Step>) {
         for step in steps {
             model.step(step).await;
         }
-        // All temporary messages expire.
-        tokio::time::sleep(Duration::from_secs(3)).await;
+        model.settle().await;
         for user in 0..USERS.len() {
             model.receive().await;
             model.leave(user).await;
@@ -652,6 +724,18 @@ proptest! {
             run_model(MemoryStore::default(), steps);
         }
     }
+}
+
+/// A client that takes nothing has its requests read late: when the test receives what it was sent.
+#[test]
+fn request_of_a_slow_client_that_is_read_late_is_checked() {
+    let steps = vec![
+        Step::Flood(0),
+        Step::Join { user: 1, resume: false, slow: true },
+        Step::Query { author: 1, kind: 3, target: 0 },
+        Step::Post { author: 1, to: Vec::new(), kind: 2, target: 0 },
+    ];
+    run_model(MemoryStore::default(), steps);
 }
 
 /// The number of conversations. `CHAT_CONVERSATIONS=1000` runs more.

@@ -135,6 +135,40 @@ async fn original_client_of_a_member_gets_nothing_of_a_room() {
     assert_eq!((&again["content"], &again["id"]), (&json!("edited"), &public["id"]));
 }
 
+/// The same for what it reads from the log because it is behind.
+#[tokio::test(start_paused = true)]
+async fn original_client_that_catches_up_gets_nothing_of_a_room() {
+    let mut harness = ServerHarness::start();
+    let mut ann = join_with_key(&mut harness, "Ann").await;
+    let mut original = harness.connect_with_key(256, Some([b'A'; 32]));
+    original.send(&json!({"username": "Ann"})).await;
+    original.wait_for("action", "ACTIVE_CLIENT").await;
+    ask(&mut ann, room("#ops", "create")).await;
+    ask(&mut ann, room("#lab", "create")).await;
+    let text = "x".repeat(CONTENT_CHARACTERS);
+    for _ in 0..2 * limits::SEND_QUEUE_BYTES / CONTENT_CHARACTERS {
+        say(&mut ann, "all", &text).await;
+    }
+    let secret = say(&mut ann, "#ops", "secret").await;
+    ask(&mut ann, json!({"action": "DELETE", "content": secret["id"]})).await;
+    ask(
+        &mut ann,
+        json!({"action": "TEMPORARY", "receiver": ["#ops"], "content": "secret", "seconds": 1}),
+    )
+    .await;
+    ann.wait_for("action", "OUTDATED").await;
+    // What a user who has left a room may still see is read from the log.
+    ask(&mut ann, room("#lab", "leave")).await;
+    say(&mut ann, "all", "the end").await;
+    loop {
+        let object = original.next().await.unwrap();
+        assert_eq!(object["action"], "MESSAGE", "{object}");
+        if object["content"] == "the end" {
+            break;
+        }
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn two_devices_agree_on_markers() {
     let mut harness = ServerHarness::start();

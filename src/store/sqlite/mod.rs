@@ -17,6 +17,7 @@ mod read;
 mod requests;
 mod retain;
 mod rooms;
+mod row_copies;
 mod write;
 
 use std::path::Path;
@@ -26,9 +27,10 @@ use std::time::Duration;
 use rusqlite::{Connection, OptionalExtension, Params, Row as SqliteRow, TransactionBehavior};
 
 use self::checkpoint::{BackgroundCheckpoints, NOOP, PASSIVE, Progress, checkpoint};
-use self::files::OpenFile;
+use self::files::{OpenFile, WalFile};
 pub use self::read::SqliteReader;
 use self::requests::RecentRequests;
+use self::row_copies::RowCopies;
 use self::write::WriteTxn;
 use super::message_ids::MessageIds;
 use super::row::{parse_message_id, parse_room, parse_user_id};
@@ -40,36 +42,31 @@ use crate::protocol::id::{MessageId, RoomName, Seq, UserId};
 use crate::protocol::message::Millis;
 
 /// A checkpoint is due when this many pages of 4 KiB of the write-ahead log are not in the file.
-const CHECKPOINT_PAGES: i64 = 1_000;
+const CHECKPOINT_PAGES: u64 = 1_000;
 
 /// So many, and the disk is too slow for the load: the writer waits until the checkpoint in the background ends.
-const MAX_PAGES_BEHIND: i64 = 3 * CHECKPOINT_PAGES;
+const MAX_PAGES_BEHIND: u64 = 3 * CHECKPOINT_PAGES;
 
 /// A scrub is due each time the write-ahead log has grown by this many pages. It starts from the
 /// beginning after a checkpoint, unless a reader always uses it.
-const SCRUB_PAGES: i64 = 4_000;
-
-/// The header of the write-ahead log, and of each page in it, in bytes
-/// (<https://sqlite.org/fileformat2.html#walformat>).
-const WAL_HEADER: i64 = 32;
-const WAL_PAGE_HEADER: i64 = 24;
+const SCRUB_PAGES: u64 = 4_000;
 
 /// The log in a data folder, which is locked against other processes.
 #[derive(Debug)]
 pub struct SqliteStore {
-    // Declared before `folder`, so that the lock is released last.
+    // Declared before the files, so that they are closed after it, and the lock is released last.
     db: Connection,
     header: LogHeader,
     ids: MessageIds,
     requests: RecentRequests,
     log_file: OpenFile,
-    wal_file: OpenFile,
+    wal_file: WalFile,
     /// The length of the log file, which never shrinks.
     log_len: u64,
-    page_size: i64,
+    copies: RowCopies,
     wal: WalState,
     /// The length of the write-ahead log, in pages, at which a scrub is due.
-    scrub_at: i64,
+    scrub_at: u64,
     /// `None` if the writer runs all checkpoints itself.
     background: Option<BackgroundCheckpoints>,
     gate: Arc<ReadGate>,
@@ -90,9 +87,9 @@ struct LogHeader {
 /// The state of the write-ahead log, in pages.
 #[derive(Debug, Clone, Copy, Default)]
 struct WalState {
-    len: i64,
+    len: u64,
     /// How many of them a checkpoint has copied to the file.
-    copied: i64,
+    copied: u64,
 }
 
 impl SqliteStore {
@@ -102,12 +99,15 @@ impl SqliteStore {
         let db = open::open_writer(&folder.file)?;
         // Also creates the write-ahead log.
         let (header, ids) = (read_header(&db)?, read_message_ids(&db)?);
-        let log_file = OpenFile::new(folder.file.clone())?;
+        let log_file = OpenFile::open(folder.file.clone())?;
+        let page_size =
+            db.pragma_query_value(None, "page_size", |row| row.get::<_, u32>(0))?.into();
+        let n_pages = db.pragma_query_value(None, "page_count", |row| row.get(0))?;
         Ok(Self {
             log_len: log_file.check(0)?,
             log_file,
-            wal_file: OpenFile::new(files::wal_path(&folder.file))?,
-            page_size: db.pragma_query_value(None, "page_size", |row| row.get(0))?,
+            wal_file: WalFile::open(&folder.file, page_size)?,
+            copies: RowCopies::new(page_size, n_pages),
             wal: WalState::default(),
             requests: RecentRequests::load(&db, header.head)?,
             db,
@@ -131,7 +131,8 @@ impl SqliteStore {
         if self.failed {
             return Err(StoreError::EarlierFailure);
         }
-        let written = self.check_wal_file().and_then(|()| self.transact(now, work));
+        // A commit makes a shortened file long again.
+        let written = self.wal_file.check(self.wal.len).and_then(|()| self.transact(now, work));
         let written = written.and_then(|done| self.check_files().map(|()| done));
         self.note_failure(written)
     }
@@ -170,24 +171,14 @@ impl SqliteStore {
 
     fn check_files(&mut self) -> Result<(), StoreError> {
         self.wal = self.wal_state()?;
-        self.check_wal_file()?;
+        self.wal_file.check(self.wal.len)?;
         self.log_len = self.log_file.check(self.log_len)?;
-        Ok(())
-    }
-
-    /// A commit makes a shortened file long again, so this is checked before a commit, too.
-    fn check_wal_file(&self) -> Result<(), StoreError> {
-        let bytes = match self.wal.len {
-            0 => 0,
-            len => WAL_HEADER + len * (WAL_PAGE_HEADER + self.page_size),
-        };
-        self.wal_file.check(bytes.cast_unsigned())?;
         Ok(())
     }
 
     fn wal_state(&self) -> Result<WalState, StoreError> {
         let (_, len, copied) = checkpoint(&self.db, NOOP)?;
-        Ok(WalState { len, copied })
+        Ok(WalState { len: len.cast_unsigned(), copied: copied.cast_unsigned() })
     }
 
     /// Copies the write-ahead log to the file, if it is long enough and as far as readers allow. A checkpoint
@@ -231,6 +222,23 @@ impl SqliteStore {
             Err(error) => Err(error),
         }
     }
+
+    /// Erases copies of rows after [`Self::truncate`].
+    fn erase_copies(&mut self) -> Result<ScrubOutcome, StoreError> {
+        if self.copies.is_empty() {
+            return Ok(ScrubOutcome::Done);
+        }
+        // Until this ends, nothing is written, and with an empty write-ahead log, nothing is copied to the file.
+        let transaction = self.db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        if !self.wal_file.is_empty()? {
+            // Another process has written.
+            return Ok(ScrubOutcome::Busy);
+        }
+        self.copies.erase_some(&self.log_file.file)?;
+        // What the writer has cached still has the copies, and would be written with the next change.
+        transaction.execute_batch("PRAGMA shrink_memory")?;
+        Ok(if self.copies.is_empty() { ScrubOutcome::Done } else { ScrubOutcome::Partial })
+    }
 }
 
 impl Store for SqliteStore {
@@ -267,15 +275,27 @@ impl Store for SqliteStore {
     }
 
     fn apply(&mut self, now: Millis, batch: &[Entry]) -> Result<Vec<Outcome>, StoreError> {
-        self.write(now, |txn| batch.iter().map(|entry| txn.apply(entry)).collect())
+        let len = self.wal.len;
+        let outcomes =
+            self.write(now, |txn| batch.iter().map(|entry| txn.apply(entry)).collect())?;
+        // A post is appended to its table, which moves no row.
+        if !batch.iter().all(|entry| matches!(entry, Entry::Post(_))) {
+            let pages = self.wal_file.page_numbers(len..self.wal.len).map_err(StoreError::from);
+            let pages = self.note_failure(pages)?;
+            self.copies.note_written(pages);
+        }
+        Ok(outcomes)
     }
 
     fn scrub(&mut self) -> Result<ScrubOutcome, StoreError> {
         if self.failed {
             return Err(StoreError::EarlierFailure);
         }
-        let truncated = self.truncate();
-        self.note_failure(truncated)
+        let scrubbed = self.truncate().and_then(|truncated| match truncated {
+            ScrubOutcome::Done => self.erase_copies(),
+            busy => Ok(busy),
+        });
+        self.note_failure(scrubbed)
     }
 
     fn checkpoint(&mut self) -> Result<CheckpointOutcome, StoreError> {

@@ -10,6 +10,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
 use super::super::StoreError;
+use super::row_copies::MAX_PAGES;
 use super::{accounts, migrate};
 
 /// Name of the log file in the data folder.
@@ -128,6 +129,7 @@ pub(super) fn open_writer(file: &Path) -> Result<Connection, StoreError> {
     wait_for_disk(&db)?;
     // Deleted content is overwritten with zeros.
     db.pragma_update(None, "secure_delete", true)?;
+    db.pragma_update(None, "max_page_count", MAX_PAGES)?;
     // The writer checkpoints explicitly, because automatic checkpoints do not report their errors.
     db.pragma_update(None, "wal_autocheckpoint", 0)?;
     db.pragma_update(None, "journal_size_limit", 16 * 1_024 * 1_024)?;

@@ -4,6 +4,7 @@
 //! from: table `feed` has a sorted list for each conversation, and [`Merge`] merges those of a viewer. Each
 //! row is checked again by the one rule of visibility before it is returned ([`Sight`]).
 
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
@@ -84,6 +85,18 @@ impl Reader for SqliteReader {
         limit: usize,
     ) -> Result<Option<EventPage>, StoreError> {
         self.read(view, |log| log.events_after(after, limit.max(1)))
+    }
+
+    fn events_outside_rooms_after(
+        &mut self,
+        view: View<'_>,
+        after: Seq,
+        limit: usize,
+    ) -> Result<Option<EventPage>, StoreError> {
+        self.read(view, |log| {
+            let sight = Sight { viewer: view.viewer, rooms: BTreeMap::new() };
+            Snapshot { sight, ..*log }.events_after(after, limit.max(1))
+        })
     }
 
     fn history(

@@ -1,30 +1,19 @@
 //! Tests of the files of the log in SQLite: durability, lock, formats, permissions, full and damaged disks.
 
-use std::collections::BTreeSet;
 use std::fs;
-use std::ops::ControlFlow;
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 
 use super::super::sqlite::SqliteStore;
-use super::super::worker::{self, LogHandles};
 use super::super::{
-    BanSubject, BanTarget, Change, CheckpointOutcome, OpenInvite, ScanRow, ScrubOutcome, StoreError,
+    BanSubject, BanTarget, Change, CheckpointOutcome, OpenInvite, ScrubOutcome, StoreError,
 };
 use super::*;
 
-fn temp_folder() -> tempfile::TempDir {
+pub(super) fn temp_folder() -> tempfile::TempDir {
     tempfile::tempdir().unwrap()
-}
-
-#[expect(clippy::disallowed_methods, reason = "measures real time")]
-fn monotonic_now() -> Instant {
-    Instant::now()
 }
 
 fn raw_connection(folder: &Path) -> Connection {
@@ -468,155 +457,12 @@ fn entries_are_rejected_after_a_failure() {
 }
 
 #[test]
-fn scrub_erases_removed_text_from_all_files() {
-    let folder = temp_folder();
-    let mut store = open_sqlite(folder.path());
-    let text = |number: u32| format!("<{number}>").repeat(1 + number as usize * 7 % 400);
-    for tens in 0..200 {
-        let post = |n| Entry::Post(message(n, "Ann", &text(n)));
-        store.apply(NOW, &(tens * 10 + 1..=tens * 10 + 10).map(post).collect::<Vec<_>>()).unwrap();
-    }
-    // Single messages and long ranges, so that pages are both partly emptied and freed.
-    let is_removed = |number: u32| number.is_multiple_of(3) || (500..900).contains(&number);
-    let deletes: Vec<_> =
-        (1..=2_000).filter(|n| is_removed(*n)).map(|n| delete(n, "Ann")).collect();
-    for some in deletes.chunks(7) {
-        store.apply(NOW, some).unwrap();
-    }
-    assert!(numbers_in(folder.path()).into_iter().any(is_removed));
-    assert_eq!(store.scrub().unwrap(), ScrubOutcome::Done);
-    let kept: BTreeSet<_> = (1..=2_000).filter(|number| !is_removed(*number)).collect();
-    assert_eq!(numbers_in(folder.path()), kept);
-}
-
-/// All numbers that occur as `<number>` in a file of the folder.
-fn numbers_in(folder: &Path) -> BTreeSet<u32> {
-    let mut numbers = BTreeSet::new();
-    for file in fs::read_dir(folder).unwrap() {
-        let bytes = fs::read(file.unwrap().path()).unwrap();
-        for piece in bytes.split(|byte| *byte == b'<') {
-            let text = piece.split(|byte| *byte == b'>').next().unwrap_or_default();
-            numbers.extend(str::from_utf8(text).ok().and_then(|text| text.parse::<u32>().ok()));
-        }
-    }
-    numbers
-}
-
-#[test]
-fn active_reader_makes_scrub_busy() {
-    let folder = temp_folder();
-    let mut store = open_sqlite(folder.path());
-    apply(&mut store, Entry::Post(message(1, "Ann", "text")));
-    let mut reader = store.open_reader().unwrap();
-    let viewer = user("Bob");
-    let view = View { viewer: &viewer, now: NOW };
-    let mut busy = None;
-    reader
-        .scan(view, None, None, 9, &mut |_| {
-            apply(&mut store, delete(1, "Ann"));
-            let start = monotonic_now();
-            busy = Some(store.scrub().unwrap());
-            assert!(start.elapsed() < Duration::from_secs(1), "the writer waits for no reader");
-            ControlFlow::Continue(())
-        })
-        .unwrap()
-        .unwrap();
-    assert_eq!(busy, Some(ScrubOutcome::Busy));
-    assert_eq!(store.scrub().unwrap(), ScrubOutcome::Done);
-}
-
-#[test]
 fn pages_are_read_without_sorting() {
     let folder = temp_folder();
     let store = SqliteStore::open(folder.path()).unwrap();
     for plan in store.open_reader().unwrap().query_plans() {
         assert!(!plan.contains("TEMP B-TREE"), "{plan}");
         assert!(!plan.contains("SCAN"), "{plan}");
-    }
-}
-
-/// Reads the same rows over and over, in threads, until the result is dropped.
-struct BusyReaders(Arc<AtomicBool>, Vec<thread::JoinHandle<()>>);
-
-impl BusyReaders {
-    fn start(store: &SqliteStore, count: usize) -> Self {
-        let stop = Arc::new(AtomicBool::new(false));
-        let start = |_| {
-            let (mut reader, stop) = (store.open_reader().unwrap(), Arc::clone(&stop));
-            thread::spawn(move || {
-                let viewer = user("Bob");
-                let view = View { viewer: &viewer, now: NOW };
-                while !stop.load(Ordering::Relaxed) {
-                    // Longer than the pause between two transactions, so that some reader always reads.
-                    let wait = &mut |_: &ScanRow<'_>| {
-                        thread::sleep(Duration::from_millis(2));
-                        ControlFlow::Continue(())
-                    };
-                    reader.scan(view, None, None, 5, wait).unwrap().unwrap();
-                }
-            })
-        };
-        let threads = (0..count).map(start).collect();
-        Self(stop, threads)
-    }
-}
-
-impl Drop for BusyReaders {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-        for thread in self.1.drain(..) {
-            thread.join().unwrap();
-        }
-    }
-}
-
-#[tokio::test]
-async fn write_ahead_log_is_bounded_under_continuous_readers() {
-    let folder = temp_folder();
-    let store = SqliteStore::open(folder.path()).unwrap().without_sync();
-    let _readers = BusyReaders::start(&store, 4);
-    let (LogHandles { writer, .. }, _threads) = worker::spawn_threads(store).unwrap();
-    let wal = folder.path().join("log.db-wal");
-    let scrubs = async {
-        loop {
-            writer.scrub_due().await;
-            writer.scrub().await.unwrap();
-        }
-    };
-    let writes = async {
-        let mut longest = 0;
-        for batch in 0..180 {
-            let text = "long ".repeat(800);
-            let posts = (0..100).map(|n| Entry::Post(message(batch * 100 + n, "Ann", &text)));
-            writer.propose(NOW, posts.collect()).await.unwrap().wait().await.unwrap();
-            longest = longest.max(fs::metadata(&wal).unwrap().len());
-        }
-        longest
-    };
-    let longest = tokio::select! {
-        () = scrubs => unreachable!(),
-        longest = writes => longest,
-    };
-    let written = fs::metadata(folder.path().join("log.db")).unwrap().len();
-    assert!(written > 70_000_000, "{written}");
-    assert!(longest < 50_000_000, "{longest}");
-}
-
-#[tokio::test]
-async fn removed_text_is_scrubbed_under_continuous_readers() {
-    let folder = temp_folder();
-    let store = open_sqlite(folder.path());
-    let _readers = BusyReaders::start(&store, 4);
-    let (LogHandles { writer, .. }, _threads) = worker::spawn_threads(store).unwrap();
-    for batch in 0..20 {
-        let posts = (0..10).map(|n| Entry::Post(message(batch * 10 + n, "Ann", &format!("<{n}>"))));
-        writer.propose(NOW, posts.collect()).await.unwrap().wait().await.unwrap();
-        let deletes = (1..=10).map(|n| delete(batch * 20 + n, "Ann"));
-        writer.propose(NOW, deletes.collect()).await.unwrap().wait().await.unwrap();
-        let start = monotonic_now();
-        assert_eq!(writer.scrub().await.unwrap(), ScrubOutcome::Done);
-        assert!(start.elapsed() < Duration::from_secs(1));
-        assert_eq!(numbers_in(folder.path()), BTreeSet::new());
     }
 }
 

@@ -802,23 +802,26 @@ fn nearest<'a>(
     (page, messages.next().is_some())
 }
 
-impl Reader for MemoryReader {
-    fn events_after(
-        &mut self,
+impl MemoryReader {
+    fn events(
+        &self,
         view: View<'_>,
         after: Seq,
         limit: usize,
-    ) -> Result<Option<EventPage>, StoreError> {
+        in_rooms: bool,
+    ) -> Option<EventPage> {
         let state = read_lock(&self.0);
         if after < state.horizon {
-            return Ok(None);
+            return None;
         }
         let posted = state
             .visible_messages(view)
+            .filter(|message| in_rooms || message.audience.room().is_none())
             .map(|message| (message.seq, Event::Posted(message.clone())));
         let is_for_viewer = |change: &&ChangeRow| {
             change.also.contains(view.viewer)
-                || state.sees(view.viewer, &change.conversation, change.about)
+                || (in_rooms || !change.conversation.starts_with('#'))
+                    && state.sees(view.viewer, &change.conversation, change.about)
         };
         let changes = state.changes.values().filter(is_for_viewer).filter_map(|change| {
             let edited = state.messages.get(&change.about).map(|stored| stored.message.clone());
@@ -831,7 +834,27 @@ impl Reader for MemoryReader {
         let full = page.last().filter(|_| page.len() == limit.max(1));
         let complete_to = full.map_or(state.head, |(seq, _)| **seq);
         let events = page.into_iter().map(|(_, event)| event.clone()).collect();
-        Ok(Some(EventPage { events, complete_to }))
+        Some(EventPage { events, complete_to })
+    }
+}
+
+impl Reader for MemoryReader {
+    fn events_after(
+        &mut self,
+        view: View<'_>,
+        after: Seq,
+        limit: usize,
+    ) -> Result<Option<EventPage>, StoreError> {
+        Ok(self.events(view, after, limit, true))
+    }
+
+    fn events_outside_rooms_after(
+        &mut self,
+        view: View<'_>,
+        after: Seq,
+        limit: usize,
+    ) -> Result<Option<EventPage>, StoreError> {
+        Ok(self.events(view, after, limit, false))
     }
 
     fn history(

@@ -8,6 +8,7 @@ pub(crate) mod memory;
 mod model_test;
 mod oracle;
 pub(super) mod rule_rows;
+mod scrub;
 mod worker;
 
 use std::path::Path;

@@ -534,6 +534,8 @@ fn read_everything(reader: &mut impl Reader, view: View<'_>) -> ReadResults {
     let mut results = ReadResults::default();
     for (seq, limit) in [(0, 1), (0, 3), (2, 100), (7, 2), (100, 1)] {
         results.events.push(reader.events_after(view, Seq(seq), limit).unwrap());
+        let outside_rooms = reader.events_outside_rooms_after(view, Seq(seq), limit).unwrap();
+        results.events.push(outside_rooms);
     }
     let rooms = ROOMS.map(|room| Audience::Room(room.parse().unwrap()));
     let direct = USERS.map(|name| only(&[name]));

@@ -13,36 +13,56 @@ use super::items::{Item, ItemIndex};
 use crate::client::state::history::HistoryBoundary;
 use crate::client::state::timeline::{MAX_RUN, MessageState, TimelineEntry};
 use crate::client::state::{Delivery, Session};
-use crate::protocol::id::MessageId;
-use crate::protocol::message::Audience;
+use crate::protocol::id::{MessageId, UserId};
+use crate::protocol::mention::{MentionWord, Mentions};
+use crate::protocol::message::{Audience, Message};
 use crate::protocol::reaction::Reaction;
 use crate::tui::bubble::{self, Block, Bubble, MIN_WIDTH_FOR_WALLS, Side, display_name};
 use crate::tui::item::ItemId;
+use crate::tui::text::{self, MentionKind, TextRow, drawable, wrap_words};
 use crate::tui::theme::Theme;
-use crate::tui::wrap::{drawable, wrap, wrap_words};
 
-/// The cache is cleared when it holds more blocks than this: several dozen screens.
-const MAX_CACHED_BLOCKS: usize = 4_000;
+/// The cache is cleared when it holds more items than this: several dozen screens.
+const MAX_CACHED_ITEMS: usize = 4_000;
 
-/// Blocks and wrapped texts of recent frames.
+/// What was rendered of recent items.
 #[derive(Debug, Clone, Default)]
 pub struct BlockCache {
-    blocks: HashMap<ItemId, (BlockKey, Rc<Block>)>,
-    wrapped: HashMap<ItemId, (u16, u32, Rc<[String]>)>,
+    items: HashMap<ItemId, CachedItem>,
+    generation: u64,
+}
+
+/// The rows of a message's text.
+type TextRows = Rc<[Rc<TextRow>]>;
+
+/// What the rows of a text depend on: width, revision and state.
+type TextKey = (u16, u32, MessageState);
+
+/// What was rendered of an item, each with what it depends on.
+#[derive(Debug, Clone, Default)]
+struct CachedItem {
+    text: Option<(TextKey, TextRows)>,
+    natural_width: Option<(BlockKey, u16)>,
+    block: Option<(BlockKey, Rc<Block>)>,
 }
 
 impl BlockCache {
-    /// Removes a message.
-    pub fn remove(&mut self, id: MessageId) {
-        self.blocks.remove(&ItemId::Message(id));
-        self.wrapped.remove(&ItemId::Message(id));
+    /// Clears the cache if it is of another generation.
+    pub fn keep_generation(&mut self, generation: u64) {
+        if self.generation != generation {
+            *self = Self { generation, ..Self::default() };
+        }
     }
 
     /// Clears the cache when it is full.
     pub(super) fn evict_if_full(&mut self) {
-        if self.blocks.len() > MAX_CACHED_BLOCKS || self.wrapped.len() > MAX_CACHED_BLOCKS {
-            *self = Self::default();
+        if self.items.len() > MAX_CACHED_ITEMS {
+            self.items.clear();
         }
+    }
+
+    fn item(&mut self, id: &ItemId) -> &mut CachedItem {
+        self.items.entry(id.clone()).or_default()
     }
 }
 
@@ -100,13 +120,13 @@ impl LayoutPass<'_> {
     pub(super) fn block(&mut self, index: ItemIndex) -> Rc<Block> {
         let id = self.items.id(index);
         let key = self.block_key(index, &id);
-        if let Some((kept, block)) = self.cache.blocks.get(&id)
+        if let Some((kept, block)) = &self.cache.item(&id).block
             && *kept == key
         {
             return Rc::clone(block);
         }
         let block = Rc::new(self.build_block(index, &key));
-        self.cache.blocks.insert(id, (key, Rc::clone(&block)));
+        self.cache.item(&id).block = Some((key, Rc::clone(&block)));
         block
     }
 
@@ -190,7 +210,7 @@ impl LayoutPass<'_> {
                 rows.extend(lines.iter().map(|l| bubble::centered_row(l, key.width, self.theme)));
             }
             Some(Item::Message(_) | Item::Pending(_)) => {
-                let text = self.wrapped_text(index);
+                let text = self.text_rows(index);
                 let bubble = self.bubble(index, key, &text);
                 rows.extend(bubble.rows(key.width, self.theme));
             }
@@ -199,7 +219,7 @@ impl LayoutPass<'_> {
         Block { rows }
     }
 
-    fn bubble<'t>(&self, index: ItemIndex, key: &BlockKey, text: &'t [String]) -> Bubble<'t> {
+    fn bubble<'t>(&self, index: ItemIndex, key: &BlockKey, text: &'t [Rc<TextRow>]) -> Bubble<'t> {
         let theme = self.theme;
         let own = self.items.is_own(index);
         let private = matches!(self.items.audience(index), Some(Audience::Only(_)));
@@ -232,16 +252,16 @@ impl LayoutPass<'_> {
 
     /// The width that a message needs inside its bubble, regardless of the other messages in the bubble.
     fn natural_width(&mut self, index: ItemIndex) -> u16 {
-        let text = self.wrapped_text(index);
+        let id = self.items.id(index);
         let ends_bubble = !self.items.is_continued(index);
         let key = BlockKey {
             width: self.area.width,
             inner_width: 0,
             state: self.items.state(index),
-            revision: 0,
+            revision: self.items.revision(index),
             starts_bubble: self.items.run_position(index) == 0,
             ends_bubble,
-            picked: self.picked == Some(&self.items.id(index)),
+            picked: self.picked == Some(&id),
             new_day: false,
             unread_line: false,
             is_mention: false,
@@ -253,30 +273,64 @@ impl LayoutPass<'_> {
             },
             name_count: 0,
         };
-        self.bubble(index, &key, &text).natural_width()
+        if let Some((kept, width)) = &self.cache.item(&id).natural_width
+            && *kept == key
+        {
+            return *width;
+        }
+        let text = self.text_rows(index);
+        let width = self.bubble(index, &key, &text).natural_width();
+        self.cache.item(&id).natural_width = Some((key, width));
+        width
     }
 
-    fn wrapped_text(&mut self, index: ItemIndex) -> Rc<[String]> {
+    /// The rows of a message's text.
+    fn text_rows(&mut self, index: ItemIndex) -> TextRows {
         let width = bubble::max_inner_width(self.area.width);
-        let id = self.items.id(index);
-        let state = self.items.state(index);
-        let revision = self.items.revision(index);
-        if let Some((kept, of, lines)) = self.cache.wrapped.get(&id)
-            && *kept == width
-            && *of == revision
+        let (id, state) = (self.items.id(index), self.items.state(index));
+        let key = (width, self.items.revision(index), state);
+        if let Some((kept, rows)) = &self.cache.item(&id).text
+            && *kept == key
         {
-            return Rc::clone(lines);
+            return Rc::clone(rows);
         }
-        let text = match (state, self.items.item(index)) {
-            (MessageState::Removed, _) => "message removed",
-            (MessageState::Expired, _) => "message expired",
-            (MessageState::Readable, Some(Item::Message(entry))) => entry.message.content.as_str(),
-            (MessageState::Readable, Some(Item::Pending(pending))) => pending.post.content.as_str(),
-            (MessageState::Readable, Some(Item::Boundary(_) | Item::Other(_)) | None) => "",
+        let cells = usize::from(width);
+        let rows = match (state, self.items.item(index)) {
+            (MessageState::Removed, _) => {
+                text::rows("message removed", |_| None, cells, self.emoji)
+            }
+            (MessageState::Expired, _) => {
+                text::rows("message expired", |_| None, cells, self.emoji)
+            }
+            (MessageState::Readable, Some(Item::Message(entry))) => {
+                let message = &entry.message;
+                let mention = |word: &MentionWord<'_>| self.mention(word, message);
+                text::rows(message.content.as_str(), mention, cells, self.emoji)
+            }
+            (MessageState::Readable, Some(Item::Pending(pending))) => {
+                text::rows(pending.post.content.as_str(), |_| None, cells, self.emoji)
+            }
+            (MessageState::Readable, Some(Item::Boundary(_) | Item::Other(_)) | None) => Vec::new(),
         };
-        let lines: Rc<[String]> = wrap(text, usize::from(width)).into();
-        self.cache.wrapped.insert(id, (width, revision, Rc::clone(&lines)));
-        lines
+        let rows: TextRows = rows.into_iter().map(Rc::new).collect();
+        self.cache.item(&id).text = Some((key, Rc::clone(&rows)));
+        rows
+    }
+
+    /// Whom a word of a message mentions: the server has decided which users are mentioned.
+    fn mention(&self, word: &MentionWord<'_>, message: &Message) -> Option<MentionKind> {
+        let chat = self.items.chat;
+        match &message.mentions {
+            Mentions::All if word.is_all() => Some(MentionKind::Own),
+            Mentions::None | Mentions::All => None,
+            Mentions::Users(users) => {
+                let is_meant =
+                    |user: &&UserId| user.as_str() == word.name || user.name() == word.name;
+                let user = users.iter().find(is_meant)?;
+                let is_own = chat.is_own_id(user);
+                Some(if is_own { MentionKind::Own } else { MentionKind::Other })
+            }
+        }
     }
 
     /// The status of a message. One that is not the last of its bubble needs no acknowledgement of its own.

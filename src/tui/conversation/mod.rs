@@ -16,8 +16,9 @@ pub use self::items::Items;
 use self::items::{Item, ItemIndex};
 use super::bubble::Block;
 use super::item::ItemId;
+use super::text::EmojiStyle;
 use super::theme::Theme;
-use super::viewport::Viewport;
+use super::viewport::{BottomEdge, Movement, Viewport};
 use crate::client::state::timeline::{EntryIndex, MessageState};
 use crate::protocol::id::MessageId;
 
@@ -46,6 +47,8 @@ pub struct VisibleItems {
     pub counts_down: bool,
     /// Whether the oldest loaded items are visible or nearly so.
     pub near_top: bool,
+    /// Where the bottom edge is.
+    pub edge: BottomEdge,
 }
 
 impl VisibleItems {
@@ -86,48 +89,57 @@ pub struct LayoutPass<'a> {
     pub now: DateTime<FixedOffset>,
     /// The styles.
     pub theme: Theme,
+    /// How emoji are drawn.
+    pub emoji: EmojiStyle,
 }
 
 impl LayoutPass<'_> {
-    /// Lays the conversation out. Moves the viewport by `rows` (positive is up), then so that
-    /// `scroll_into_view` is visible, and limits it to what exists.
-    pub fn lay_out(
-        &mut self,
-        viewport: &mut Viewport,
-        rows: i64,
-        scroll_into_view: Option<&ItemId>,
-    ) -> VisibleItems {
+    /// Lays the conversation out: moves the bottom edge as the viewport says, and limits it to what exists.
+    pub fn lay_out(&mut self, viewport: &Viewport) -> VisibleItems {
         self.cache.evict_if_full();
         if self.items.first() == self.items.end() || self.area.is_empty() {
-            *viewport = Viewport::Live;
             return VisibleItems::default();
         }
-        let (mut index, mut hidden_rows) = self.anchor(viewport);
-        self.move_by(&mut index, &mut hidden_rows, rows);
-        if let Some(target) = scroll_into_view.and_then(|id| self.items.index_of(id)) {
-            self.scroll_into_view(target, &mut index, &mut hidden_rows);
+        let (mut index, mut hidden_rows) = self.anchor(viewport.edge());
+        match viewport.movement() {
+            Some(Movement::Rows(rows)) => self.move_by(&mut index, &mut hidden_rows, *rows),
+            Some(Movement::Oldest) => (index, hidden_rows) = self.below_oldest(),
+            Some(Movement::Reveal(item)) => {
+                if let Some(target) = self.items.index_of(item) {
+                    self.scroll_into_view(target, &mut index, &mut hidden_rows);
+                }
+            }
+            Some(Movement::FirstUnread) | None => {}
         }
         let missing = self.empty_rows_above(index, hidden_rows);
         if missing > 0 {
             self.move_by(&mut index, &mut hidden_rows, -missing);
         }
-        *viewport = if index + 1 == self.items.end() && hidden_rows == 0 {
-            Viewport::Live
-        } else {
-            Viewport::Anchored { entry: EntryIndex(index), hidden_rows }
-        };
         self.place_items(index, hidden_rows)
     }
 
     /// The item at the bottom edge, and how many of its rows are hidden below the edge.
-    fn anchor(&mut self, viewport: &Viewport) -> (ItemIndex, i64) {
-        match viewport {
-            Viewport::Live => (self.items.end() - 1, 0),
-            Viewport::Anchored { entry, hidden_rows } => {
+    fn anchor(&mut self, edge: BottomEdge) -> (ItemIndex, i64) {
+        match edge {
+            BottomEdge::Latest => (self.items.end() - 1, 0),
+            BottomEdge::At { entry, hidden_rows } => {
                 let index = entry.0.clamp(self.items.first(), self.items.end() - 1);
-                (index, (*hidden_rows).min(self.height(index) - 1))
+                (index, hidden_rows.min(self.height(index) - 1))
             }
         }
+    }
+
+    /// The bottom edge with the oldest item at the top.
+    fn below_oldest(&mut self) -> (ItemIndex, i64) {
+        let available = i64::from(self.area.height);
+        let mut rows = 0;
+        for index in self.items.first()..self.items.end() {
+            rows += self.height(index);
+            if rows >= available {
+                return (index, rows - available);
+            }
+        }
+        (self.items.end() - 1, 0)
     }
 
     /// Moves the bottom edge up by `rows`. `hidden_rows` rows of the item at `index` are hidden below it.
@@ -221,7 +233,12 @@ impl LayoutPass<'_> {
             bottom = start;
         }
         items.reverse();
-        VisibleItems { items, counts_down, near_top }
+        let edge = if index + 1 == self.items.end() && hidden_rows == 0 {
+            BottomEdge::Latest
+        } else {
+            BottomEdge::At { entry: EntryIndex(index), hidden_rows }
+        };
+        VisibleItems { items, counts_down, near_top, edge }
     }
 
     fn counts_down(&self, index: ItemIndex) -> bool {

@@ -8,8 +8,8 @@ use ratatui::widgets::{Block, BorderType, Clear, Padding, Paragraph, Widget};
 use crate::client::state::Session;
 use crate::protocol::id::MessageId;
 use crate::tui::conversation::quote_text;
+use crate::tui::text::shorten;
 use crate::tui::theme::Theme;
-use crate::tui::wrap::shorten;
 
 /// Draws the question about the message `id`.
 pub fn draw(chat: &Session, id: MessageId, area: Rect, theme: Theme, buffer: &mut Buffer) {

@@ -4,14 +4,14 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 
-use super::list::{self, ListFrame, Selection};
 use crate::client::state::Session;
 use crate::protocol::id::MessageId;
 use crate::protocol::reaction::Emoji;
 use crate::protocol::request::Request;
 use crate::tui::editor::Editor;
+use crate::tui::list::{self, ListFrame, ListLayout, Selection};
+use crate::tui::text::drawable;
 use crate::tui::theme::Theme;
-use crate::tui::wrap::drawable;
 
 /// The emoji that are offered before anything is typed.
 const FREQUENT: [&str; 8] = ["👍", "❤️", "😂", "🎉", "😮", "😢", "👀", "✅"];
@@ -25,7 +25,7 @@ pub struct EmojiPicker {
     /// The message to react to.
     pub message: MessageId,
     /// The input for a name.
-    pub input: Editor,
+    input: Editor,
     found: Vec<Emoji>,
     /// The selected row.
     pub list: Selection,
@@ -44,8 +44,19 @@ impl EmojiPicker {
         picker
     }
 
-    /// Finds the emoji again, after the input has changed.
-    pub fn search(&mut self) {
+    /// The input for a name.
+    pub fn input(&self) -> &Editor {
+        &self.input
+    }
+
+    /// Lets `edit` change the name, and finds the emoji again.
+    pub fn edit(&mut self, edit: impl FnOnce(&mut Editor) -> bool) {
+        if edit(&mut self.input) {
+            self.search();
+        }
+    }
+
+    fn search(&mut self) {
         let text = self.input.text();
         self.found = if text.trim().trim_matches(':').is_empty() {
             FREQUENT.iter().filter_map(|emoji| emoji.parse().ok()).collect()
@@ -61,8 +72,8 @@ impl EmojiPicker {
     }
 
     /// Lays out the visible rows.
-    pub fn lay_out(&mut self, area: Rect) -> Vec<(usize, Rect)> {
-        self.list.lay_out(&vec![1; self.found.len()], list::rows_area(area, true))
+    pub fn lay_out(&self, area: Rect) -> ListLayout {
+        self.list.lay_out(|_| 1, list::rows_area(area, true))
     }
 
     /// Draws the picker. Returns the area of the input.

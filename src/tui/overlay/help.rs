@@ -9,8 +9,8 @@ use unicode_width::UnicodeWidthStr;
 use crate::client::input::DOT_COMMANDS;
 use crate::client::state::search_input::SEARCH_FILTERS;
 use crate::tui::command::{COMMANDS, Scope};
+use crate::tui::text::wrap;
 use crate::tui::theme::Theme;
-use crate::tui::wrap::wrap;
 
 /// What the mouse does.
 const MOUSE: [(&str, &str); 9] = [

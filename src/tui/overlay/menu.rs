@@ -4,12 +4,12 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 
-use super::list::{self, ListFrame, Selection};
 use crate::client::state::timeline::{MessageState, TimelineMessage};
 use crate::client::state::{Delivery, Session};
 use crate::protocol::message::Audience;
 use crate::tui::command::{Binding, COMMANDS, MessageCommand, Scope, UiCommand};
 use crate::tui::item::ItemId;
+use crate::tui::list::{self, ListFrame, ListLayout, Selection};
 use crate::tui::theme::Theme;
 
 /// The width of the menu.
@@ -54,8 +54,8 @@ impl MessageMenu {
     }
 
     /// Lays out the visible rows.
-    pub fn lay_out(&mut self, area: Rect) -> Vec<(usize, Rect)> {
-        self.list.lay_out(&vec![1; self.rows.len()], list::rows_area(area, false))
+    pub fn lay_out(&self, area: Rect) -> ListLayout {
+        self.list.lay_out(|_| 1, list::rows_area(area, false))
     }
 
     /// Draws the menu.

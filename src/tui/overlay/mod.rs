@@ -1,25 +1,29 @@
 //! Overlays: help, search, the question whether to delete a message, and lists to choose from. They form a
-//! stack.
+//! stack, and the top one is modal.
 
 pub mod confirm_delete;
 pub mod emoji;
 pub mod help;
-pub mod list;
 pub mod menu;
 pub mod rooms;
 pub mod search;
 pub mod thread;
 
+use chrono::{DateTime, FixedOffset};
+use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
 use self::emoji::EmojiPicker;
-use self::list::Selection;
 use self::menu::MessageMenu;
 use self::rooms::RoomsOverlay;
 use self::search::SearchOverlay;
 use self::thread::ThreadOverlay;
 use super::command::Scope;
+use super::editor::Editor;
 use super::item::ItemId;
+use super::list::{ListLayout, Selection};
+use super::theme::Theme;
+use crate::client::state::Session;
 use crate::protocol::id::MessageId;
 
 /// An overlay. It covers part of the screen and receives all keys that it binds.
@@ -44,6 +48,67 @@ pub enum Overlay {
     Rooms(Box<RoomsOverlay>),
 }
 
+/// The open overlays; the last one is on top, and takes the keys and clicks.
+#[derive(Debug, Clone, Default)]
+pub struct Overlays(Vec<Overlay>);
+
+impl Overlays {
+    /// Opens an overlay. One of the same kind that is open already comes to the top instead.
+    pub fn open(&mut self, overlay: Overlay) {
+        let is_same = |open: &Overlay| open.scope() == overlay.scope();
+        let raised = self.0.iter().position(is_same).map(|index| self.0.remove(index));
+        self.0.push(raised.unwrap_or(overlay));
+    }
+
+    /// Closes the top overlay. Returns it, if there was one.
+    pub fn close_top(&mut self) -> Option<Overlay> {
+        self.0.pop()
+    }
+
+    /// Returns the top overlay.
+    pub fn top(&self) -> Option<&Overlay> {
+        self.0.last()
+    }
+
+    /// Returns the top overlay, to change it.
+    pub fn top_mut(&mut self) -> Option<&mut Overlay> {
+        self.0.last_mut()
+    }
+
+    /// Whether none is open.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Returns all of them, to change them.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Overlay> {
+        self.0.iter_mut()
+    }
+
+    /// Closes those that `keep` does not accept.
+    pub fn retain(&mut self, keep: impl FnMut(&Overlay) -> bool) {
+        self.0.retain(keep);
+    }
+}
+
+/// Where an overlay is drawn.
+#[derive(Debug, Clone, Default)]
+pub struct OverlayLayout {
+    /// The whole overlay.
+    pub area: Rect,
+    /// Its clickable rows; for the help, which of its lines is the first visible one.
+    pub list: ListLayout,
+}
+
+/// What the content of an overlay depends on beside the overlay.
+#[derive(Debug, Clone, Copy)]
+#[expect(missing_docs, reason = "the field names say it")]
+pub struct OverlayContext<'a> {
+    pub chat: &'a Session,
+    pub now: DateTime<FixedOffset>,
+    pub theme: Theme,
+}
+
 impl Overlay {
     /// The scope of its key bindings.
     pub fn scope(&self) -> Scope {
@@ -61,24 +126,96 @@ impl Overlay {
     /// The rows to choose from, if it is a list.
     pub fn list_mut(&mut self) -> Option<&mut Selection> {
         match self {
+            Self::Search(search) => Some(&mut search.list),
             Self::Menu(menu) => Some(&mut menu.list),
             Self::Emoji(picker) => Some(&mut picker.list),
             Self::Thread(thread) => Some(&mut thread.list),
             Self::Rooms(rooms) => Some(&mut rooms.list),
-            Self::Help { .. } | Self::Search(_) | Self::ConfirmDelete(_) => None,
+            Self::Help { .. } | Self::ConfirmDelete(_) => None,
         }
     }
 
-    /// Lays out the rows that can be clicked, in `area`.
-    pub fn rows(&mut self, area: Rect) -> Vec<(usize, Rect)> {
+    /// The input, if it has one.
+    pub fn input(&self) -> Option<&Editor> {
         match self {
-            Self::Search(search) => search.hit_rows(area),
+            Self::Search(search) => Some(search.input()),
+            Self::Emoji(picker) => Some(picker.input()),
+            Self::Rooms(rooms) => Some(rooms.input()),
+            Self::Help { .. } | Self::ConfirmDelete(_) | Self::Menu(_) | Self::Thread(_) => None,
+        }
+    }
+
+    /// Lets `edit` change the input, if there is one. `edit` returns whether it did.
+    pub fn edit(
+        &mut self,
+        chat: &Session,
+        now: DateTime<FixedOffset>,
+        edit: impl FnOnce(&mut Editor) -> bool,
+    ) {
+        match self {
+            Self::Search(search) => search.edit(chat, now, edit),
+            Self::Emoji(picker) => picker.edit(edit),
+            Self::Rooms(rooms) => rooms.edit(edit),
+            Self::Help { .. } | Self::ConfirmDelete(_) | Self::Menu(_) | Self::Thread(_) => {}
+        }
+    }
+
+    /// Scrolls by this many rows; positive is down. A list moves its selection.
+    pub fn scroll_by(&mut self, rows: isize) {
+        if let Self::Help { top } = self {
+            *top = top.saturating_add_signed(rows);
+        } else if let Some(list) = self.list_mut() {
+            list.move_by(rows);
+        }
+    }
+
+    /// Lays it out on a screen of this size. A menu is put next to its message, at `anchor`.
+    pub fn lay_out(&self, whole: Rect, anchor: Option<Rect>, theme: Theme) -> OverlayLayout {
+        let area = area(self, whole, anchor);
+        let list = match self {
+            Self::Help { top } => {
+                ListLayout { top: (*top).min(help::max_top(area, theme)), ..ListLayout::default() }
+            }
+            Self::Search(search) => search.lay_out(area),
             Self::Menu(menu) => menu.lay_out(area),
             Self::Emoji(picker) => picker.lay_out(area),
             Self::Thread(thread) => thread.lay_out(area),
             Self::Rooms(rooms) => rooms.lay_out(area),
-            Self::Help { .. } | Self::ConfirmDelete(_) => Vec::new(),
+            Self::ConfirmDelete(_) => ListLayout::default(),
+        };
+        OverlayLayout { area, list }
+    }
+
+    /// Takes over where it was drawn.
+    pub fn settle(&mut self, layout: &OverlayLayout) {
+        if let Self::Help { top } = self {
+            *top = layout.list.top;
+        } else if let Some(list) = self.list_mut() {
+            list.settle(layout.list.top);
         }
+    }
+
+    /// Draws it. Returns the area of its input.
+    pub fn draw(
+        &self,
+        layout: &OverlayLayout,
+        context: OverlayContext<'_>,
+        buffer: &mut Buffer,
+    ) -> Option<Rect> {
+        let OverlayContext { chat, now, theme } = context;
+        let (area, rows) = (layout.area, layout.list.rows.as_slice());
+        match self {
+            Self::Help { .. } => help::draw(layout.list.top, area, theme, buffer),
+            Self::ConfirmDelete(id) => confirm_delete::draw(chat, *id, area, theme, buffer),
+            Self::Menu(menu) => menu.draw(area, rows, theme, buffer),
+            Self::Thread(thread) => thread.draw(chat, area, rows, *now.offset(), theme, buffer),
+            Self::Search(search) => {
+                return Some(search.draw(area, rows, chat, now, theme, buffer));
+            }
+            Self::Emoji(picker) => return picker.draw(chat, area, rows, theme, buffer),
+            Self::Rooms(rooms_list) => return rooms_list.draw(area, rows, chat, theme, buffer),
+        }
+        None
     }
 
     /// Whether it shows a message or acts on it, and on no other.
@@ -93,7 +230,7 @@ impl Overlay {
 }
 
 /// The area of an overlay on a screen of this size. A menu is put next to its message, at `anchor`.
-pub fn area(overlay: &Overlay, whole: Rect, anchor: Option<Rect>) -> Rect {
+fn area(overlay: &Overlay, whole: Rect, anchor: Option<Rect>) -> Rect {
     let (width, height) = match overlay {
         Overlay::Help { .. } => (84, whole.height.saturating_sub(2)),
         // On a low screen, only the status line stays visible.

@@ -4,7 +4,6 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::text::Line;
 
-use super::list::{self, ListFrame, Selection};
 use crate::client::state::Session;
 use crate::protocol::id::{Cid, RoomName};
 use crate::protocol::message::Audience;
@@ -12,8 +11,9 @@ use crate::protocol::request::Request;
 use crate::protocol::room::{RoomList, RoomState};
 use crate::protocol::text::SafeText;
 use crate::tui::editor::Editor;
+use crate::tui::list::{self, ListFrame, ListLayout, Selection};
+use crate::tui::text::shorten;
 use crate::tui::theme::Theme;
-use crate::tui::wrap::shorten;
 
 /// Rooms that are loaded. A server has 200 by default; the filter finds those that an administrator added.
 const MAX_ROOMS: usize = 2_000;
@@ -90,6 +90,7 @@ impl RoomsOverlay {
             let last = self.rooms.last().map(|(room, _)| room.clone());
             let has_more = page.has_more && self.rooms.len() < MAX_ROOMS;
             self.loading = if has_more { Loading::Wanted(last) } else { Loading::Done };
+            self.list.set_count(self.choices().len());
         }
     }
 
@@ -126,8 +127,8 @@ impl RoomsOverlay {
     }
 
     /// Lays out the visible rows.
-    pub fn lay_out(&mut self, area: Rect) -> Vec<(usize, Rect)> {
-        self.list.lay_out(&vec![1; self.choices().len()], list::rows_area(area, true))
+    pub fn lay_out(&self, area: Rect) -> ListLayout {
+        self.list.lay_out(|_| 1, list::rows_area(area, true))
     }
 
     /// Draws the overlay. Returns the area of its input.

@@ -8,14 +8,14 @@ use ratatui::layout::Rect;
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 
-use super::list::{self, ListFrame, Selection};
 use crate::client::state::timeline::MessageState;
 use crate::client::state::{MessageChange, Session};
 use crate::protocol::id::{Cid, MessageId, Seq};
 use crate::protocol::message::Message;
 use crate::tui::bubble::display_name;
+use crate::tui::list::{self, ListFrame, ListLayout, Selection};
+use crate::tui::text::wrap;
 use crate::tui::theme::Theme;
-use crate::tui::wrap::wrap;
 
 /// The highest number of lines of a message; Enter shows the whole message in the conversation.
 const MAX_LINES: usize = 6;
@@ -111,10 +111,10 @@ impl ThreadOverlay {
     }
 
     /// Lays out the visible rows.
-    pub fn lay_out(&mut self, area: Rect) -> Vec<(usize, Rect)> {
+    pub fn lay_out(&self, area: Rect) -> ListLayout {
         let rows = list::rows_area(area, false);
         let heights = self.heights(rows.width);
-        self.list.lay_out(&heights, rows)
+        self.list.lay_out(|index| heights.get(index).copied().unwrap_or(0), rows)
     }
 
     /// Draws the thread.

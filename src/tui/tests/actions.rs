@@ -13,7 +13,6 @@ use crate::protocol::query::HistoryRange;
 use crate::protocol::request::Request;
 use crate::protocol::text::SafeText;
 use crate::tui::event::UiEffect;
-use crate::tui::viewport::Viewport;
 
 impl UiHarness {
     fn reacted(&mut self, message: MessageId, user: &str, emoji: &str, on: bool) -> &mut Self {
@@ -173,7 +172,7 @@ fn own_messages_show_their_status() {
     ui.keys("one<enter>").shows("waiting…").mark_as_sending().shows("sending…").confirm_sent();
     ui.shows("✓").hides("sending…");
     ui.post_to_all("Ann_1180", "hers");
-    assert_eq!(ui.screen().matches('✓').count(), 1, "{}", ui.screen());
+    assert_eq!(ui.text().matches('✓').count(), 1, "{}", ui.text());
 }
 
 #[test]
@@ -215,17 +214,17 @@ fn reaction_moves_no_row() {
     }
     ui.keys("<pageup>");
     let rows = |ui: &UiHarness| -> Vec<Option<usize>> {
-        let screen = ui.screen();
+        let screen = ui.text();
         let row = |n| screen.lines().position(|line| line.ends_with(&format!("number {n} │")));
         (0..40).map(row).collect()
     };
     let before = rows(&ui);
-    assert!(before.iter().flatten().count() > 3, "{}", ui.screen());
+    assert!(before.iter().flatten().count() > 3, "{}", ui.text());
     for message in ids {
         ui.reacted(message, "Ann_1180", "👍", true);
     }
     assert_eq!(rows(&ui), before);
-    assert!(matches!(ui.model.viewport, Viewport::Anchored { .. }));
+    assert!(!ui.screen.model.viewport.is_live());
     ui.shows("👍 1");
 }
 
@@ -235,7 +234,7 @@ fn mention_has_a_heavy_frame() {
     ui.post_to_all("Ann_1180", "to all");
     ui.mention("@Bob_4572 look");
     ui.shows("┃ @Bob_4572 look").shows("┏━").shows("━┛").shows("│ to all");
-    assert_eq!(ui.screen().matches("Ann_1180 09:1").count(), 2, "bubbles are not shared");
+    assert_eq!(ui.text().matches("Ann_1180 09:1").count(), 2, "bubbles are not shared");
     ui.resize(40, 12).shows("mentions you");
 }
 
@@ -289,13 +288,13 @@ fn quote_click_goes_there_and_back() {
         ui.post_to_all("Kim_9021", &format!("noise {n}"));
     }
     ui.post("Ann_1180", Audience::Everyone, MessageKind::Reply { to: first }, "about that");
-    let before = ui.screen();
+    let before = ui.text();
     for back in ["<backspace>", "<alt-left>"] {
         ui.click("┃ Ann_1180: the first").shows("│ the first of all").shows("← back").keys(back);
-        assert_eq!(ui.screen(), before);
+        assert_eq!(ui.text(), before);
     }
     ui.click("┃ Ann_1180: the first").click("← back");
-    assert_eq!(ui.screen(), before);
+    assert_eq!(ui.text(), before);
     ui.click("┃ Ann_1180: the first").keys("<esc><end>").hides("← back").shows("about that");
     ui.keys("<alt-left>").shows("no jump to go back from");
 }
@@ -334,7 +333,7 @@ fn long_bubble_with_reactions_is_drawn_as_one() {
     let ids: Vec<_> =
         (0..MAX_RUN).map(|n| ui.post_to_all("Ann_1180", &format!("line {n}"))).collect();
     ui.reacted(ids[2], "Kim_9021", "🎉", true);
-    insta::assert_snapshot!(ui.screen());
+    insta::assert_snapshot!(ui.text());
 }
 
 /// Messages with a reply, a mention, an edit, reactions and a pin.
@@ -356,7 +355,7 @@ fn annotations_at_several_sizes() {
     for (width, height) in [(120, 36), (80, 24), (60, 20), (40, 12)] {
         let ui = annotated_screen(width, height);
         let name = format!("annotations_at_{width}_by_{height}");
-        insta::assert_snapshot!(name.clone(), ui.screen());
+        insta::assert_snapshot!(name.clone(), ui.text());
         insta::assert_debug_snapshot!(format!("{name}_colours"), ui.buffer());
     }
 }
@@ -368,7 +367,7 @@ fn overlays_at_several_sizes() {
         let mut snapshot = |keys: &str, name: &str| {
             ui.keys(keys);
             let name = format!("{name}_at_{width}_by_{height}");
-            insta::assert_snapshot!(name.clone(), ui.screen());
+            insta::assert_snapshot!(name.clone(), ui.text());
             insta::assert_debug_snapshot!(format!("{name}_colours"), ui.buffer());
         };
         snapshot("<up><up><enter><down>", "menu");
@@ -396,7 +395,7 @@ fn leaving_a_room_ends_its_thread_and_the_way_back() {
         cid: None,
     }));
     ui.server_event(changed(RoomChange::Created));
-    ui.model.chat.open(&Audience::Room(room.clone()));
+    ui.screen.model.chat.open(&Audience::Room(room.clone()));
     let first = ui.post("Ann_1180", Audience::Room(room.clone()), MessageKind::Plain, "secret");
     let reply = MessageKind::Reply { to: first };
     ui.post("Ann_1180", Audience::Room(room.clone()), reply, "answer");

@@ -24,15 +24,13 @@ use crate::protocol::room::{ConversationInfo, ConversationList, NotifyLevel, Roo
 use crate::protocol::text::SafeText;
 use crate::tui::event::{UiEffect, UiEvent};
 use crate::tui::key::Chord;
-use crate::tui::layout::arrange;
 use crate::tui::model::{Model, UiOptions};
+use crate::tui::screen::Screen;
 use crate::tui::theme::Theme;
-use crate::tui::update::update;
-use crate::tui::view::view;
 
 /// The screen under test.
 pub(super) struct UiHarness {
-    pub(super) model: Model,
+    pub(super) screen: Screen,
     pub(super) now: DateTime<FixedOffset>,
     terminal: Terminal<TestBackend>,
     effects: Vec<UiEffect>,
@@ -110,7 +108,7 @@ impl UiHarness {
     pub(super) fn with_log(head: u64, seen: Option<u64>) -> Self {
         let mut ui = Self::offline(80, 24);
         if let Some(seen) = seen {
-            ui.model.chat.set_last_read(ReadPosition { epoch: "e".into(), seq: Seq(seen) });
+            ui.screen.model.chat.set_last_read(ReadPosition { epoch: "e".into(), seq: Seq(seen) });
         }
         ui.last_number = u32::try_from(head).unwrap();
         ui.log_in(false);
@@ -193,14 +191,14 @@ impl UiHarness {
             read_marker: client::read_marker::ReadMarkerFile::default(),
         };
         let terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
-        let model = Model::new(options, Size { width, height }, now);
-        let mut ui = Self { model, now, terminal, effects: Vec::new(), last_number: 0 };
+        let screen = Screen::new(Model::new(options, Size { width, height }, now));
+        let mut ui = Self { screen, now, terminal, effects: Vec::new(), last_number: 0 };
         ui.draw();
         ui
     }
 
     fn dispatch(&mut self, message: UiEvent) -> &mut Self {
-        let effects = update(&mut self.model, self.now, message);
+        let effects = self.screen.update(self.now, message);
         self.effects.extend(effects);
         self.draw();
         self
@@ -211,13 +209,8 @@ impl UiHarness {
         // character, and would show what it covers.
         let size = self.terminal.size().unwrap();
         self.terminal = Terminal::new(TestBackend::new(size.width, size.height)).unwrap();
-        let (model, now) = (&mut self.model, self.now);
-        let draw = |frame: &mut ratatui::Frame<'_>| {
-            model.size = frame.area().as_size();
-            arrange(model, now);
-            view(model, now, frame);
-        };
-        self.terminal.draw(draw).unwrap();
+        let (screen, now, effects) = (&mut self.screen, self.now, &mut self.effects);
+        self.terminal.draw(|frame| effects.extend(screen.draw(now, frame))).unwrap();
     }
 
     pub(super) fn client_event(&mut self, event: client::ClientEvent) -> &mut Self {
@@ -237,7 +230,7 @@ impl UiHarness {
     pub(super) fn server_events(&mut self, events: impl IntoIterator<Item = Event>) -> &mut Self {
         for event in events {
             let message = UiEvent::Client(client::ClientEvent::Received(event));
-            let effects = update(&mut self.model, self.now, message);
+            let effects = self.screen.update(self.now, message);
             self.effects.extend(effects);
         }
         self.draw();
@@ -247,7 +240,7 @@ impl UiHarness {
     /// Lets time pass, with a tick at each time that the screen asked for.
     pub(super) fn wait(&mut self, seconds: i64) -> &mut Self {
         let until = self.now + TimeDelta::seconds(seconds);
-        while let Some(wake) = self.model.next_wake(self.now).filter(|wake| *wake <= until) {
+        while let Some(wake) = self.screen.next_wake(self.now).filter(|wake| *wake <= until) {
             self.now = wake.max(self.now);
             self.dispatch(UiEvent::Tick);
         }
@@ -401,7 +394,7 @@ impl UiHarness {
                 return (u16::try_from(x.unwrap()).unwrap(), y);
             }
         }
-        panic!("{text:?} is not on the screen:\n{}", self.screen());
+        panic!("{text:?} is not on the screen:\n{}", self.text());
     }
 
     pub(super) fn terminal_event(&mut self, event: TerminalEvent) -> &mut Self {
@@ -448,7 +441,7 @@ impl UiHarness {
     }
 
     /// The text of the screen, without white space at the ends of lines.
-    pub(super) fn screen(&self) -> String {
+    pub(super) fn text(&self) -> String {
         let buffer = self.terminal.backend().buffer();
         let row = |y: u16| {
             let mut line = String::new();
@@ -473,14 +466,14 @@ impl UiHarness {
 
     #[track_caller]
     pub(super) fn shows(&mut self, text: &str) -> &mut Self {
-        let screen = self.screen();
+        let screen = self.text();
         assert!(screen.contains(text), "{text:?} is not on the screen:\n{screen}");
         self
     }
 
     #[track_caller]
     pub(super) fn hides(&mut self, text: &str) -> &mut Self {
-        let screen = self.screen();
+        let screen = self.text();
         assert!(!screen.contains(text), "{text:?} is on the screen:\n{screen}");
         self
     }

@@ -14,12 +14,19 @@ use crate::tui::event::UiEffect;
 
 /// The rows of the conversation on the screen.
 fn conversation_rows(ui: &UiHarness) -> Vec<String> {
-    ui.screen().lines().skip(1).take(15).map(str::to_owned).collect()
+    ui.text().lines().skip(1).take(15).map(str::to_owned).collect()
 }
 
 fn loaded_seqs(ui: &UiHarness) -> Vec<u64> {
-    let mut seqs: Vec<u64> =
-        ui.model.chat.opened().timeline().newest_first().map(|message| message.seq.0).collect();
+    let mut seqs: Vec<u64> = ui
+        .screen
+        .model
+        .chat
+        .opened()
+        .timeline()
+        .newest_first()
+        .map(|message| message.seq.0)
+        .collect();
     seqs.reverse();
     seqs
 }
@@ -65,7 +72,7 @@ fn scrolling_up_loads_pages_without_jumping() {
 #[test]
 fn live_and_paged_messages_form_the_same_bubbles() {
     let runs = |ui: &UiHarness| {
-        let timeline = ui.model.chat.opened().timeline();
+        let timeline = ui.screen.model.chat.opened().timeline();
         let entries = timeline.newest_first().map(|message| timeline.message(message.id).unwrap());
         entries.map(|entry| entry.run).collect::<Vec<_>>()
     };
@@ -101,10 +108,10 @@ fn unread_line_marks_read_position() {
     let mut ui = UiHarness::with_log(20, Some(17));
     ui.answer_history();
     ui.shows("new since you left");
-    let screen = ui.screen();
+    let screen = ui.text();
     let line = screen.find("new since you left").unwrap();
     assert!(screen.find("number 17").unwrap() < line && line < screen.find("number 18").unwrap());
-    assert_eq!(ui.model.read_position.as_ref().unwrap().seq, Seq(20));
+    assert_eq!(ui.screen.model.read_position.as_ref().unwrap().seq, Seq(20));
     let mut nothing_new = UiHarness::with_log(20, Some(20));
     nothing_new.answer_history();
     nothing_new.post_to_all("Ann_1180", "live");
@@ -177,13 +184,15 @@ fn reset_history_is_reloaded_and_announced() {
 }
 
 #[test]
-fn refused_history_request_is_not_repeated() {
+fn refused_history_request_is_repeated_only_when_the_user_scrolls() {
     let mut ui = UiHarness::with_log(250, None);
     let Some(UiEffect::Send(cid, _)) = ui.effects().pop() else { panic!() };
     let refused = ErrorReply::new(&Refusal::LoginTimeout, cid);
     assert_eq!(refused.code, ErrorCode::LoginTimeout);
-    ui.server_event(Event::Error(refused)).keys("<home>").wait(2);
+    ui.server_event(Event::Error(refused)).wait(2);
     assert!(ui.effects().is_empty());
+    ui.keys("<home>").wait(2);
+    assert_eq!(ui.answer_history(), [HistoryRange::Latest], "once");
 }
 
 #[test]

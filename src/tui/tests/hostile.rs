@@ -72,11 +72,11 @@ fn show_everywhere(texts: &[String]) {
         decoded(&message(index + 1, text, &fields))
     }));
     assert_clean(&ui, texts);
-    let mut shown = ui.screen();
+    let mut shown = ui.text();
     // The private messages are in a conversation of their own.
     ui.click("[ ] Kim_9021");
     assert_clean(&ui, texts);
-    shown.push_str(&ui.screen());
+    shown.push_str(&ui.text());
     ui.keys("<alt-e>");
     for text in texts {
         let (number, _) = text.split_once(' ').unwrap();

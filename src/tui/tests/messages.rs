@@ -10,7 +10,6 @@ use crate::protocol::id::{MessageId, Seq};
 use crate::protocol::message::{Audience, Message, MessageKind};
 use crate::protocol::text::SafeText;
 use crate::tui::event::UiEffect;
-use crate::tui::viewport::Viewport;
 
 #[test]
 fn enter_sends_and_echo_confirms() {
@@ -19,7 +18,7 @@ fn enter_sends_and_echo_confirms() {
     ui.mark_as_sending().shows("sending…").hides("waiting…");
     assert_eq!(ui.sent().len(), 1);
     ui.keys("again<enter>").confirm_sent().shows("again").hides("waiting…");
-    let screen = ui.screen();
+    let screen = ui.text();
     assert_eq!(screen.matches("sending…").count(), 1, "the first was never confirmed:\n{screen}");
 }
 
@@ -131,9 +130,9 @@ fn picked_pending_message_stays_picked_once_stored() {
 fn message_arriving_between_frames_is_picked_by_id() {
     let mut ui = UiHarness::new(80, 24);
     ui.post_to_all("Ann_1180", "hers");
-    let drawn = ui.model.layout.clone();
+    let drawn = ui.screen.layout.clone();
     ui.keys("mine<enter>").confirm_sent();
-    ui.model.layout = drawn;
+    ui.screen.layout = drawn;
     ui.keys("<up><delete>y");
     assert_eq!(ui.sent(), ["Delete(MessageId(100002))"]);
 }
@@ -149,7 +148,7 @@ fn temporary_message_counts_down_and_expires() {
         .wait(1)
         .hides("secret")
         .shows("message expired");
-    assert_eq!(ui.model.next_wake(ui.now), None, "no countdown is left");
+    assert_eq!(ui.screen.next_wake(ui.now), None, "no countdown is left");
 }
 
 #[test]
@@ -158,9 +157,9 @@ fn idle_screen_never_wakes() {
     // The read marker is told once.
     ui.post_to_all("Ann_1180", "hello");
     ui.wait(1);
-    assert_eq!(ui.model.next_wake(ui.now), None);
+    assert_eq!(ui.screen.next_wake(ui.now), None);
     ui.keys("<ctrl-f>hell").wait(1);
-    assert_eq!(ui.model.next_wake(ui.now), None, "the search is done");
+    assert_eq!(ui.screen.next_wake(ui.now), None, "the search is done");
 }
 
 /// The rows of the screen beside the sidebar.
@@ -178,13 +177,13 @@ fn new_messages_do_not_move_scrolled_view() {
         );
     }
     ui.keys("<pageup><pageup>");
-    let before = ui.screen();
-    assert!(matches!(ui.model.viewport, Viewport::Anchored { .. }));
+    let before = ui.text();
+    assert!(!ui.screen.model.viewport.is_live());
     ui.post_to_all("Ann_1180", "new one");
     ui.post_to_all("Ann_1180", "new two");
     ui.shows("↓ 2 newer");
     let rows = |screen: &str| conversation(screen).skip(1).take(15).collect::<Vec<_>>();
-    assert_eq!(rows(&ui.screen()), rows(&before));
+    assert_eq!(rows(&ui.text()), rows(&before));
     ui.keys("<end>").shows("new two").hides("↓ 2 newer");
     ui.keys("<home>").shows("message number 0").keys("<esc>").shows("new two");
 }

@@ -116,11 +116,11 @@ proptest! {
             run_step(&mut ui, step);
         }
         // Drawing with an empty cache gives the same screen.
-        let warm = ui.screen();
-        ui.model.block_cache = crate::tui::conversation::BlockCache::default();
-        let (width, height) = (ui.model.size.width, ui.model.size.height);
+        let warm = ui.text();
+        ui.screen.clear_cache();
+        let (width, height) = (ui.screen.model.size.width, ui.screen.model.size.height);
         ui.resize(width, height);
-        prop_assert_eq!(warm, ui.screen());
+        prop_assert_eq!(warm, ui.text());
     }
 }
 

@@ -30,34 +30,34 @@ fn busy_screen(width: u16, height: u16) -> UiHarness {
 #[test]
 fn at_120_by_36() {
     let ui = busy_screen(120, 36);
-    insta::assert_snapshot!(ui.screen());
+    insta::assert_snapshot!(ui.text());
     insta::assert_debug_snapshot!("at_120_by_36_colours", ui.buffer());
 }
 
 #[test]
 fn at_80_by_24() {
     let ui = busy_screen(80, 24);
-    insta::assert_snapshot!(ui.screen());
+    insta::assert_snapshot!(ui.text());
     insta::assert_debug_snapshot!("at_80_by_24_colours", ui.buffer());
 }
 
 #[test]
 fn at_60_by_20() {
     let ui = busy_screen(60, 20);
-    insta::assert_snapshot!(ui.screen());
+    insta::assert_snapshot!(ui.text());
     insta::assert_debug_snapshot!("at_60_by_20_colours", ui.buffer());
 }
 
 #[test]
 fn at_40_by_12() {
-    insta::assert_snapshot!(busy_screen(40, 12).screen());
+    insta::assert_snapshot!(busy_screen(40, 12).text());
 }
 
 #[test]
 fn no_color_keeps_emphasis() {
     let mut ui = busy_screen(80, 24);
-    ui.model.theme = crate::tui::theme::Theme::MONO;
-    ui.model.block_cache = crate::tui::conversation::BlockCache::default();
+    ui.screen.model.theme = crate::tui::theme::Theme::MONO;
+    ui.screen.clear_cache();
     ui.keys("<esc>");
     insta::assert_debug_snapshot!("no_color", ui.buffer());
 }
@@ -66,14 +66,14 @@ fn no_color_keeps_emphasis() {
 fn help_overlay() {
     let mut ui = busy_screen(80, 24);
     ui.keys("<f1>");
-    insta::assert_snapshot!(ui.screen());
+    insta::assert_snapshot!(ui.text());
 }
 
 #[test]
 fn search_overlay() {
     let mut ui = busy_screen(80, 24);
     ui.keys("<ctrl-f>a[stn]").wait(1);
-    insta::assert_snapshot!(ui.screen());
+    insta::assert_snapshot!(ui.text());
     insta::assert_debug_snapshot!("search_overlay_colours", ui.buffer());
 }
 
@@ -81,12 +81,12 @@ fn search_overlay() {
 fn direct_message_draft() {
     let mut ui = busy_screen(80, 24);
     ui.click("[ ] Ann_1180").click("[ ] Kim_9021").keys("<ctrl-t>");
-    insta::assert_snapshot!(ui.screen());
+    insta::assert_snapshot!(ui.text());
 }
 
 #[test]
 fn people_pane_on_narrow_screen() {
     let mut ui = busy_screen(60, 20);
     ui.keys("<f2><space>");
-    insta::assert_snapshot!(ui.screen());
+    insta::assert_snapshot!(ui.text());
 }

@@ -43,7 +43,7 @@ fn server_is_asked_after_typing_pause() {
     let query =
         SearchQuery { pattern: "number 120".into(), conversation, ..SearchQuery::default() };
     assert_eq!(asked[0].1, query);
-    assert_eq!(ui.model.next_wake(ui.now), None);
+    assert_eq!(ui.screen.next_wake(ui.now), None);
 }
 
 #[test]
@@ -57,7 +57,7 @@ fn local_and_server_hits_merge_in_order() {
     ui.server_event(last).shows("1 of 11+ in 321 messages ");
     let found = search_results(&ui, Some(&"another".parse().unwrap()), &[1], SearchEnd::Complete);
     ui.server_event(found).hides("message number 1 ");
-    let screen = ui.screen();
+    let screen = ui.text();
     let at = |text: &str| screen.find(text).unwrap();
     assert!(at("number 412") < at("number 402") && at("number 402") < at("number 42 "));
 }
@@ -217,7 +217,7 @@ fn search_that_was_not_sent_can_be_repeated() {
 fn search_is_opened_once() {
     let mut ui = UiHarness::new(80, 24);
     ui.keys("<ctrl-f>one<f1><ctrl-f><esc>").shows("/ one").keys("<esc>").hides("Search");
-    assert_eq!(ui.model.next_wake(ui.now), None);
+    assert_eq!(ui.screen.next_wake(ui.now), None);
 }
 
 #[test]

@@ -34,7 +34,7 @@ fn mention(ui: &mut UiHarness, number: u32) {
 /// What the sidebar shows in the row that contains `name`.
 #[track_caller]
 fn row(ui: &UiHarness, name: &str) -> String {
-    let screen = ui.screen();
+    let screen = ui.text();
     let rows = screen.lines().skip(1).filter_map(|line| line.split_once('│'));
     let row = rows.map(|(row, _)| row).find(|row| row.contains(name));
     row.unwrap_or_else(|| panic!("no row {name}:\n{screen}"))
@@ -86,11 +86,11 @@ fn unread_messages_are_counted_in_sidebar_header_and_title() {
     ui.shows("2 unread");
     mention(&mut ui, 7);
     assert_eq!(row(ui.shows("2 unread · @1"), "#ops"), "#ops @1");
-    assert_eq!(ui.model.title(ui.now), "(2) chat");
+    assert_eq!(ui.screen.title(ui.now), "(2) chat");
     ui.keys("<alt-a>").shows("▌ #ops").shows("can you look?").shows("1 unread").hides("@1");
     ui.keys("<alt-a>").shows("▌ @ Kim_9021").shows("psst").hides("1 unread");
     ui.keys("<alt-a>").shows("nothing unread elsewhere");
-    assert_eq!(ui.model.title(ui.now), "chat");
+    assert_eq!(ui.screen.title(ui.now), "chat");
 }
 
 #[test]
@@ -119,9 +119,9 @@ fn conversation_opens_at_its_first_unread_message() {
     assert_eq!(row(&ui, "#ops"), "#ops 40");
     ui.keys("<alt-2>").shows("new since").shows("after 0.");
     ui.hides("after 39.").shows("before 39.");
-    assert!(ui.model.chat.opened().unread() > 20, "only what was displayed is read");
+    assert!(ui.screen.model.chat.opened().unread() > 20, "only what was displayed is read");
     ui.keys("<end>").shows("after 39.");
-    assert_eq!(ui.model.chat.opened().unread(), 0);
+    assert_eq!(ui.screen.model.chat.opened().unread(), 0);
 }
 
 #[test]
@@ -139,9 +139,12 @@ fn messages_displayed_without_focus_are_not_read() {
     }));
     ui.terminal_event(TerminalEvent::FocusLost).post_to_all("Ann_1180", "missed");
     ui.wait(2).shows("│ missed");
-    assert_eq!((reads(&mut ui), ui.model.title(ui.now).as_str()), (vec![], "(1) chat"));
+    assert_eq!((reads(&mut ui), ui.screen.title(ui.now).as_str()), (vec![], "(1) chat"));
     ui.terminal_event(TerminalEvent::FocusGained);
-    assert_eq!((ui.model.chat.opened().unread(), ui.model.title(ui.now).as_str()), (0, "chat"));
+    assert_eq!(
+        (ui.screen.model.chat.opened().unread(), ui.screen.title(ui.now).as_str()),
+        (0, "chat")
+    );
 }
 
 #[test]
@@ -401,12 +404,12 @@ fn sidebar_at_all_sizes() {
         [("120_by_36", 120, 36), ("80_by_24", 80, 24), ("60_by_20", 60, 20), ("40_by_12", 40, 12)]
     {
         let mut ui = busy_sidebar(width, height);
-        insta::assert_snapshot!(format!("sidebar_at_{name}"), ui.screen());
+        insta::assert_snapshot!(format!("sidebar_at_{name}"), ui.text());
         insta::assert_debug_snapshot!(format!("sidebar_at_{name}_colours"), ui.buffer());
         ui.keys("<f3>");
-        insta::assert_snapshot!(format!("conversations_at_{name}"), ui.screen());
+        insta::assert_snapshot!(format!("conversations_at_{name}"), ui.text());
         ui.keys("<esc><f2><space>");
-        insta::assert_snapshot!(format!("people_ticked_at_{name}"), ui.screen());
+        insta::assert_snapshot!(format!("people_ticked_at_{name}"), ui.text());
         ui.keys("<esc><f4>");
         let Some(UiEffect::Send(cid, _)) = ui.effects().pop() else { panic!() };
         let topic = SafeText::clean("release 2.4 and on-call");
@@ -414,6 +417,6 @@ fn sidebar_at_all_sizes() {
         let rooms = ["#backend", "#ops", "#zoo"].map(|name| (name.parse().unwrap(), state.clone()));
         let (rooms, has_more) = (rooms.into(), false);
         ui.server_event(Event::Rooms(RoomList { rooms, has_more, cid })).keys("o");
-        insta::assert_snapshot!(format!("rooms_at_{name}"), ui.screen());
+        insta::assert_snapshot!(format!("rooms_at_{name}"), ui.text());
     }
 }

@@ -3,19 +3,19 @@
 use chrono::{DateTime, FixedOffset};
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
-use super::commands::execute;
-use super::messages::scroll_to_latest;
-use super::sidebar::{focus_people, open_nth};
+use super::commands::{execute, scroll_to_oldest};
+use super::jump::scroll_to_latest;
+use super::sidebar::open_nth;
 use crate::tui::command::{Scope, UiCommand, lookup};
-use crate::tui::completion::{Completion, propose};
 use crate::tui::event::UiEffect;
 use crate::tui::key::Chord;
+use crate::tui::layout::ScreenLayout;
 use crate::tui::model::{Focus, Model};
-use crate::tui::overlay::Overlay;
 
 /// Handles a key press.
 pub(super) fn on_key(
     model: &mut Model,
+    layout: &ScreenLayout,
     now: DateTime<FixedOffset>,
     key: KeyEvent,
 ) -> Vec<UiEffect> {
@@ -35,7 +35,7 @@ pub(super) fn on_key(
             open_nth(model, key);
             Vec::new()
         }
-        Some(command) if is_available(model, command) => execute(model, now, command),
+        Some(command) if is_available(model, command) => execute(model, layout, now, command),
         Some(_) | None => {
             type_into_focus(model, now, key);
             Vec::new()
@@ -69,44 +69,28 @@ fn is_available(model: &Model, command: UiCommand) -> bool {
 }
 
 fn type_into_focus(model: &mut Model, now: DateTime<FixedOffset>, key: KeyEvent) {
-    match (model.overlays.last_mut(), &model.focus) {
-        (Some(Overlay::Search(search)), _) => {
-            if key.code != KeyCode::Enter {
-                search.edit(&model.chat, now, |input| input.on_key(key));
-            }
+    if let Some(overlay) = model.overlays.top_mut() {
+        if key.code != KeyCode::Enter {
+            overlay.edit(&model.chat, now, |input| input.on_key(key));
         }
-        (Some(Overlay::Rooms(rooms)), _) => {
-            if key.code != KeyCode::Enter {
-                rooms.edit(|filter| filter.on_key(key));
-            }
+        return;
+    }
+    match &model.focus {
+        Focus::Typing if model.composer.is_empty() && key.code == KeyCode::Home => {
+            scroll_to_oldest(model);
         }
-        (None, Focus::Typing) => {
-            if model.composer.is_empty() && matches!(key.code, KeyCode::Home | KeyCode::End) {
-                scroll_to_end(model, key.code == KeyCode::Home);
-                return;
-            }
+        Focus::Typing if model.composer.is_empty() && key.code == KeyCode::End => {
+            scroll_to_latest(model);
+        }
+        Focus::Typing => {
             model.composer.completion = None;
             model.composer.input.on_key(key);
         }
-        (Some(Overlay::Emoji(picker)), _) => {
-            if picker.input.on_key(key) {
-                picker.search();
-            }
-        }
-        (None, Focus::Picked(_)) if is_text(key) => {
+        Focus::Picked(_) if is_text(key) => {
             model.focus = Focus::Typing;
             model.composer.input.on_key(key);
         }
-        (Some(_), _) | (None, Focus::Picked(_) | Focus::Conversations(_) | Focus::People(_)) => {}
-    }
-}
-
-fn scroll_to_end(model: &mut Model, top: bool) {
-    if top {
-        model.scroll_by += i64::from(u32::MAX);
-        model.is_opening = false;
-    } else {
-        scroll_to_latest(model);
+        Focus::Picked(_) | Focus::Conversations(_) | Focus::People(_) => {}
     }
 }
 
@@ -114,20 +98,4 @@ fn scroll_to_end(model: &mut Model, top: bool) {
 fn is_text(key: KeyEvent) -> bool {
     let is_chord = key.modifiers.intersects(KeyModifiers::CONTROL | KeyModifiers::ALT);
     matches!(key.code, KeyCode::Char(_)) && !is_chord
-}
-
-/// Completes the word before the cursor, or replaces the inserted proposal with the next one.
-pub(super) fn complete(model: &mut Model, now: DateTime<FixedOffset>) {
-    if let Some(Overlay::Search(search)) = model.overlays.last_mut() {
-        search.complete(&model.chat, now);
-        return;
-    }
-    let composer = &mut model.composer;
-    let propose = |before: &str| propose(before, &model.chat);
-    if Completion::advance(&mut composer.completion, &mut composer.input, propose) {
-    } else if composer.is_empty() {
-        focus_people(model);
-    } else {
-        model.show_notice("nothing to complete (@ completes names, . commands)");
-    }
 }

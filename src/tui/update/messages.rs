@@ -1,9 +1,7 @@
-//! What one does with a message: its menu, reply, edit, delete, react, pin, copy, thread, and jumps to it.
+//! What one does with a message: its menu, reply, edit, delete, react, pin, copy, thread.
 
-use super::history::reset_view;
-use super::sidebar::open_conversation;
+use super::jump::jump_to;
 use crate::client::input::parse_content;
-use crate::client::state::history::HistoryRequest;
 use crate::client::state::timeline::MessageState;
 use crate::protocol::event::HistoryPage;
 use crate::protocol::id::MessageId;
@@ -13,42 +11,30 @@ use crate::protocol::request::Request;
 use crate::tui::command::MessageCommand;
 use crate::tui::event::UiEffect;
 use crate::tui::item::ItemId;
-use crate::tui::model::{Focus, JumpOrigin, Model};
+use crate::tui::layout::ScreenLayout;
+use crate::tui::model::{Focus, Model};
 use crate::tui::overlay::Overlay;
 use crate::tui::overlay::emoji::{EmojiPicker, has_reacted};
 use crate::tui::overlay::menu::MessageMenu;
 use crate::tui::overlay::thread::ThreadOverlay;
-use crate::tui::viewport::Viewport;
-
-/// Jumps that can be gone back from, one after the other.
-const MAX_JUMP_ORIGINS: usize = 20;
-
-/// Picks a message and makes it visible. Does nothing if the message does not exist any more.
-pub(super) fn pick(model: &mut Model, item: ItemId) {
-    if !model.has_message(&item) {
-        return;
-    }
-    model.scroll_into_view = Some(item.clone());
-    model.focus = Focus::Picked(item);
-}
 
 /// Opens the menu of the picked message.
 pub(super) fn open_menu(model: &mut Model) {
     let menu = model.picked().and_then(|item| MessageMenu::new(&model.chat, item));
     match menu {
-        Some(menu) => model.overlays.push(Overlay::Menu(menu)),
+        Some(menu) => model.overlays.open(Overlay::Menu(menu)),
         None => model.show_error("this message was removed or has expired"),
     }
 }
 
 /// Carries out a command on the picked message, and closes its menu.
 pub(super) fn act_on_picked(model: &mut Model, command: MessageCommand) -> Vec<UiEffect> {
-    if let Some(Overlay::Menu(menu)) = model.overlays.last() {
+    if let Some(Overlay::Menu(menu)) = model.overlays.top() {
         if !menu.offers(command) {
             model.show_error("not possible with this message");
             return Vec::new();
         }
-        model.overlays.pop();
+        model.overlays.close_top();
     }
     match command {
         MessageCommand::Reply => reply_picked(model),
@@ -154,7 +140,7 @@ fn discard_picked(model: &mut Model) -> Vec<UiEffect> {
 fn ask_to_delete(model: &mut Model) {
     let Some(message) = picked_message(model) else { return };
     if model.chat.is_own_id(&message.sender) {
-        model.overlays.push(Overlay::ConfirmDelete(message.id));
+        model.overlays.open(Overlay::ConfirmDelete(message.id));
     } else {
         model.show_error("only the author can delete a message");
     }
@@ -162,9 +148,9 @@ fn ask_to_delete(model: &mut Model) {
 
 /// Deletes the message that the open question is about.
 pub(super) fn delete_confirmed(model: &mut Model) -> Vec<UiEffect> {
-    let Some(Overlay::ConfirmDelete(id)) = model.overlays.last() else { return Vec::new() };
+    let Some(Overlay::ConfirmDelete(id)) = model.overlays.top() else { return Vec::new() };
     let id = *id;
-    model.overlays.pop();
+    model.overlays.close_top();
     model.focus = Focus::Typing;
     delete(model, id)
 }
@@ -185,7 +171,7 @@ fn change(model: &mut Model, request: Request) -> Vec<UiEffect> {
 /// Opens the emoji picker for the picked message.
 fn pick_emoji(model: &mut Model) {
     if let Some(message) = picked_message(model) {
-        model.overlays.push(Overlay::Emoji(Box::new(EmojiPicker::new(message.id))));
+        model.overlays.open(Overlay::Emoji(Box::new(EmojiPicker::new(message.id))));
     }
 }
 
@@ -218,13 +204,13 @@ fn show_thread(model: &mut Model) -> Vec<UiEffect> {
     let request = model.chat.look_up(&open, HistoryRange::Thread(root));
     let cid = request.as_ref().map(|(cid, _)| cid.clone());
     let thread = ThreadOverlay::new(&model.chat, root, cid);
-    model.overlays.push(Overlay::Thread(Box::new(thread)));
+    model.overlays.open(Overlay::Thread(Box::new(thread)));
     request.into_iter().map(|(cid, request)| UiEffect::Send(Some(cid), request)).collect()
 }
 
 /// Handles the messages of a thread.
 pub(super) fn on_thread(model: &mut Model, page: HistoryPage) {
-    for overlay in &mut model.overlays {
+    for overlay in model.overlays.iter_mut() {
         if let Overlay::Thread(thread) = overlay
             && thread.is_current_request(page.cid.as_ref())
         {
@@ -235,8 +221,8 @@ pub(super) fn on_thread(model: &mut Model, page: HistoryPage) {
 }
 
 /// Carries out the selected row of a menu, emoji picker or thread.
-pub(super) fn choose_row(model: &mut Model) -> Vec<UiEffect> {
-    match model.overlays.last() {
+pub(super) fn choose_row(model: &mut Model, layout: &ScreenLayout) -> Vec<UiEffect> {
+    match model.overlays.top() {
         Some(Overlay::Menu(menu)) => {
             let selected = menu.selected();
             selected.map(|command| act_on_picked(model, command)).unwrap_or_default()
@@ -244,99 +230,15 @@ pub(super) fn choose_row(model: &mut Model) -> Vec<UiEffect> {
         Some(Overlay::Emoji(picker)) => {
             let (id, emoji) = (picker.message, picker.selected().cloned());
             let Some(emoji) = emoji else { return Vec::new() };
-            model.overlays.pop();
+            model.overlays.close_top();
             let on = !has_reacted(&model.chat, id, &emoji);
             change(model, Request::React { id, emoji, on })
         }
         Some(Overlay::Thread(thread)) => {
             let selected = thread.selected();
-            model.overlays.pop();
-            selected.map(|id| jump_to(model, id)).unwrap_or_default()
+            model.overlays.close_top();
+            selected.map(|id| jump_to(model, layout, id)).unwrap_or_default()
         }
         Some(_) | None => Vec::new(),
     }
-}
-
-/// Jumps to a message of the open conversation. [`jump_back`] returns.
-pub(super) fn jump_to(model: &mut Model, id: MessageId) -> Vec<UiEffect> {
-    push_origin(model);
-    go_to_message(model, id)
-}
-
-/// Remembers what is visible before a jump.
-pub(super) fn push_origin(model: &mut Model) {
-    let shows_latest = model.chat.opened().shows_latest();
-    let picked = model.picked().cloned().or_else(|| model.layout.visible.newest_message());
-    let message = match picked {
-        Some(ItemId::Message(id)) => Some(id),
-        Some(ItemId::Pending(_) | ItemId::Boundary(_) | ItemId::Other(_)) | None => None,
-    };
-    model.jump_origins.push(JumpOrigin {
-        conversation: model.chat.open_audience().clone(),
-        viewport: shows_latest.then(|| model.viewport.clone()),
-        message,
-    });
-    let over = model.jump_origins.len().saturating_sub(MAX_JUMP_ORIGINS);
-    model.jump_origins.drain(..over);
-}
-
-/// Returns to where the last jump started.
-pub(super) fn jump_back(model: &mut Model) -> Vec<UiEffect> {
-    let Some(origin) = model.jump_origins.pop() else {
-        model.show_notice("no jump to go back from");
-        return Vec::new();
-    };
-    model.focus = Focus::Typing;
-    open_conversation(model, &origin.conversation);
-    match (origin.viewport, origin.message) {
-        (Some(viewport), _) => {
-            show_latest_timeline(model);
-            model.is_opening = false;
-            model.viewport = viewport;
-            Vec::new()
-        }
-        (None, Some(id)) => go_to_message(model, id),
-        (None, None) => Vec::new(),
-    }
-}
-
-/// Shows the timeline up to the latest message in place of an excerpt.
-fn show_latest_timeline(model: &mut Model) {
-    let open = model.chat.open_audience().clone();
-    if model.chat.return_to_latest(&open).is_some() {
-        reset_view(model);
-    }
-}
-
-/// Scrolls to the newest message.
-pub(super) fn scroll_to_latest(model: &mut Model) {
-    show_latest_timeline(model);
-    model.viewport = Viewport::Live;
-    model.scroll_by = 0;
-    model.jump_origins.clear();
-}
-
-/// Picks a message of the open conversation and makes it visible. Loads the history around it first if
-/// necessary.
-pub(super) fn go_to_message(model: &mut Model, id: MessageId) -> Vec<UiEffect> {
-    if model.chat.opened().live_timeline().message(id).is_some() {
-        show_latest_timeline(model);
-    }
-    if model.chat.opened().timeline().message(id).is_some() {
-        pick(model, ItemId::Message(id));
-        return Vec::new();
-    }
-    let open = model.chat.open_audience().clone();
-    let request = model.chat.request_history(&open, HistoryRequest::Around(id));
-    if request.is_none() {
-        model.jump_origins.pop();
-        model.show_error(format!("not connected: message {id} cannot be loaded now"));
-    }
-    request.into_iter().map(|(cid, request)| UiEffect::Send(Some(cid), request)).collect()
-}
-
-/// Handles a jump whose message cannot be loaded: the view has not moved.
-pub(super) fn on_jump_failed(model: &mut Model, reason: String) {
-    model.jump_origins.pop();
-    model.show_error(reason);
 }

@@ -3,7 +3,9 @@
 //! Pure: no clock, no socket, no terminal. This file dispatches; the submodules handle the events.
 
 mod commands;
+mod completion;
 mod history;
+mod jump;
 mod keys;
 mod messages;
 mod mouse;
@@ -12,8 +14,6 @@ mod search;
 mod send;
 mod sidebar;
 
-pub(super) use history::can_request_history;
-
 use chrono::{DateTime, FixedOffset};
 use crossterm::event::{Event, KeyEventKind};
 use ratatui::layout::Size;
@@ -21,9 +21,9 @@ use ratatui::layout::Size;
 use super::bubble::{conversation_name, display_name};
 use super::event::{UiEffect, UiEvent};
 use super::item::ItemId;
+use super::layout::ScreenLayout;
 use super::model::{Focus, Model};
 use super::overlay::Overlay;
-use super::viewport::Viewport;
 use crate::client;
 use crate::client::state::history::HistoryRequest;
 use crate::client::state::timeline::{EntryIndex, TimelineEntry};
@@ -32,24 +32,36 @@ use crate::protocol::id::MessageId;
 use crate::protocol::message::Audience;
 use crate::protocol::text::SafeText;
 
-/// Applies an event, and returns the effects to carry out.
-pub fn update(model: &mut Model, now: DateTime<FixedOffset>, event: UiEvent) -> Vec<UiEffect> {
-    let mut effects = apply_event(model, now, event);
+/// Applies an event, and returns the effects to carry out. `layout` is that of the last frame: a click acts on what
+/// is visible.
+pub fn update(
+    model: &mut Model,
+    layout: &ScreenLayout,
+    now: DateTime<FixedOffset>,
+    event: UiEvent,
+) -> Vec<UiEffect> {
+    let mut effects = apply_event(model, layout, now, event);
     sidebar::follow_open(model);
+    history::show_first_unread(model);
     let due = model.chat.take_requests(now);
     effects.extend(due.into_iter().map(|(cid, request)| UiEffect::Send(Some(cid), request)));
-    effects.extend(history::request_next(model));
+    effects.extend(history::request_recent(model));
     effects.extend(search::sync_server_search(model, now));
     effects.extend(search::request_context(model, now));
     effects.extend(rooms::request_page(model));
     effects
 }
 
-fn apply_event(model: &mut Model, now: DateTime<FixedOffset>, event: UiEvent) -> Vec<UiEffect> {
+fn apply_event(
+    model: &mut Model,
+    layout: &ScreenLayout,
+    now: DateTime<FixedOffset>,
+    event: UiEvent,
+) -> Vec<UiEffect> {
     match event {
         UiEvent::Terminal(Event::Key(key)) if key.kind == KeyEventKind::Release => Vec::new(),
-        UiEvent::Terminal(Event::Key(key)) => keys::on_key(model, now, key),
-        UiEvent::Terminal(Event::Mouse(mouse)) => mouse::on_mouse(model, now, mouse),
+        UiEvent::Terminal(Event::Key(key)) => keys::on_key(model, layout, now, key),
+        UiEvent::Terminal(Event::Mouse(mouse)) => mouse::on_mouse(model, layout, now, mouse),
         UiEvent::Terminal(Event::Paste(text)) => on_paste(model, now, &text),
         UiEvent::Terminal(Event::Resize(width, height)) => {
             model.size = Size { width, height };
@@ -71,28 +83,20 @@ fn apply_event(model: &mut Model, now: DateTime<FixedOffset>, event: UiEvent) ->
             effects
         }
         UiEvent::Tick => on_tick(model, now),
+        UiEvent::Displayed => history::on_displayed(model, layout).into_iter().collect(),
     }
 }
 
 /// Inserts a paste as text. It never runs a command and never sends, whatever it contains.
 fn on_paste(model: &mut Model, now: DateTime<FixedOffset>, text: &str) -> Vec<UiEffect> {
     let text = SafeText::clean(text);
-    match model.overlays.last_mut() {
-        Some(Overlay::Search(search)) => {
-            search.edit(&model.chat, now, |input| input.insert(&text.one_line()));
-        }
-        Some(Overlay::Emoji(picker)) => {
-            picker.input.insert(&text.one_line());
-            picker.search();
-        }
-        Some(Overlay::Rooms(rooms)) => rooms.edit(|filter| filter.insert(&text.one_line())),
-        Some(_) => {}
-        None => {
-            model.focus = Focus::Typing;
-            model.quit_armed = None;
-            model.composer.completion = None;
-            model.composer.input.insert(text.as_str());
-        }
+    if let Some(overlay) = model.overlays.top_mut() {
+        overlay.edit(&model.chat, now, |input| input.insert(&text.one_line()));
+    } else {
+        model.focus = Focus::Typing;
+        model.quit_armed = None;
+        model.composer.completion = None;
+        model.composer.input.insert(text.as_str());
     }
     Vec::new()
 }
@@ -100,7 +104,7 @@ fn on_paste(model: &mut Model, now: DateTime<FixedOffset>, text: &str) -> Vec<Ui
 fn on_tick(model: &mut Model, now: DateTime<FixedOffset>) -> Vec<UiEffect> {
     let changes = model.chat.expire(now);
     let effects = on_changes(model, changes);
-    if let Some(Overlay::Search(search)) = model.overlays.last_mut() {
+    if let Some(Overlay::Search(search)) = model.overlays.top_mut() {
         search.step(&model.chat);
     }
     effects
@@ -149,11 +153,13 @@ fn on_change(model: &mut Model, change: Change) {
         Change::Posted { conversation, index, rings } => {
             on_posted(model, &conversation, index, rings);
         }
-        Change::HistoryLoaded(audience, request) if is_open(model, &audience) => {
-            history::on_page(model, request);
+        Change::HistoryLoaded(audience, HistoryRequest::Around(id))
+            if is_open(model, &audience) =>
+        {
+            jump::on_loaded_around(model, id);
         }
         Change::HistoryFailed(_, HistoryRequest::Around(_), reason) => {
-            messages::on_jump_failed(model, reason.one_line());
+            jump::on_jump_failed(model, reason.one_line());
         }
         Change::Failed { reason, change } => {
             rooms::on_change_failed(model, &change);
@@ -177,10 +183,13 @@ fn on_change(model: &mut Model, change: Change) {
             model.overlays.retain(|overlay| !matches!(overlay, Overlay::Thread(_)));
             search::forget_conversation(model, &audience);
             model.jump_origins.retain(|origin| origin.conversation != audience);
+            model.viewports.remove(&audience);
             model.show_notice(format!("you are no longer in {}", conversation_name(&audience)));
         }
         Change::SearchResults(results) => search::on_results(model, results),
-        Change::Reset(audience) if !is_open(model, &audience) => {}
+        Change::Reset(audience) if !is_open(model, &audience) => {
+            model.viewports.remove(&audience);
+        }
         Change::Reset(_) => {
             model.overlays.retain(|overlay| !matches!(overlay, Overlay::Thread(_)));
             history::reset_view(model);
@@ -204,7 +213,7 @@ fn on_posted(model: &mut Model, conversation: &Audience, index: EntryIndex, ring
     let Some(posted_in) = model.chat.conversation(conversation) else { return };
     let Some(TimelineEntry::Message(entry)) = posted_in.live_timeline().get(index) else { return };
     let message = &entry.message;
-    for overlay in &mut model.overlays {
+    for overlay in model.overlays.iter_mut() {
         if let Overlay::Thread(thread) = overlay {
             thread.add(message.clone());
         }
@@ -219,8 +228,9 @@ fn on_posted(model: &mut Model, conversation: &Audience, index: EntryIndex, ring
             ));
         }
     } else if !is_own {
-        let is_visible = model.viewport == Viewport::Live && posted_in.shows_latest();
-        model.unread_below += usize::from(!is_visible);
+        if !(model.viewport.is_live() && posted_in.shows_latest()) {
+            model.viewport.on_newer();
+        }
     } else if let Some(cid) = &message.cid
         && model.focus == Focus::Picked(ItemId::Pending(cid.clone()))
     {
@@ -231,8 +241,7 @@ fn on_posted(model: &mut Model, conversation: &Audience, index: EntryIndex, ring
 }
 
 fn on_message_changed(model: &mut Model, id: MessageId, change: MessageChange) {
-    model.block_cache.remove(id);
-    for overlay in &mut model.overlays {
+    for overlay in model.overlays.iter_mut() {
         match overlay {
             Overlay::Search(search) => search.on_message_changed(id, change, &model.chat),
             Overlay::Thread(thread) => thread.on_message_changed(id, change, &model.chat),
@@ -240,8 +249,12 @@ fn on_message_changed(model: &mut Model, id: MessageId, change: MessageChange) {
         }
     }
     match change {
-        MessageChange::Removed | MessageChange::Expired => on_message_unreadable(model, id),
-        MessageChange::Edited | MessageChange::Reacted | MessageChange::Pinned => {}
+        MessageChange::Removed | MessageChange::Expired => {
+            model.drawing_generation += 1;
+            on_message_unreadable(model, id);
+        }
+        MessageChange::Edited => model.drawing_generation += 1,
+        MessageChange::Reacted | MessageChange::Pinned => {}
     }
 }
 

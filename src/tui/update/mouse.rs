@@ -5,12 +5,13 @@ use crossterm::event::{MouseButton, MouseEvent, MouseEventKind};
 use ratatui::layout::Position;
 
 use super::commands::{choose_row, scroll};
-use super::messages::{jump_back, jump_to, open_menu, pick, scroll_to_latest};
+use super::jump::{jump_back, jump_to, pick, scroll_to_latest};
+use super::messages::open_menu;
 use super::rooms::browse_rooms;
 use super::sidebar::{open_conversation, open_direct, toggle_person};
 use crate::tui::event::UiEffect;
 use crate::tui::item::ItemId;
-use crate::tui::layout::Target;
+use crate::tui::layout::{ScreenLayout, Target};
 use crate::tui::model::{Focus, Model};
 use crate::tui::overlay::Overlay;
 use crate::tui::to_line::Chip;
@@ -21,14 +22,15 @@ const WHEEL_ROWS: i64 = 3;
 /// Handles a mouse event.
 pub(super) fn on_mouse(
     model: &mut Model,
+    layout: &ScreenLayout,
     now: DateTime<FixedOffset>,
     mouse: MouseEvent,
 ) -> Vec<UiEffect> {
-    let target = model.layout.target_at(now, mouse.column, mouse.row);
+    let target = layout.target_at(now, mouse.column, mouse.row);
     match mouse.kind {
-        MouseEventKind::Down(MouseButton::Left) => return click(model, target),
-        MouseEventKind::ScrollUp => wheel(model, mouse, WHEEL_ROWS),
-        MouseEventKind::ScrollDown => wheel(model, mouse, -WHEEL_ROWS),
+        MouseEventKind::Down(MouseButton::Left) => return click(model, layout, target),
+        MouseEventKind::ScrollUp => wheel(model, layout, mouse, WHEEL_ROWS),
+        MouseEventKind::ScrollDown => wheel(model, layout, mouse, -WHEEL_ROWS),
         MouseEventKind::Down(MouseButton::Right) => pick_and_open_menu(model, target),
         MouseEventKind::Down(MouseButton::Middle)
         | MouseEventKind::Up(_)
@@ -40,19 +42,20 @@ pub(super) fn on_mouse(
     Vec::new()
 }
 
-fn wheel(model: &mut Model, mouse: MouseEvent, rows: i64) {
+fn wheel(model: &mut Model, layout: &ScreenLayout, mouse: MouseEvent, rows: i64) {
     let point = Position { x: mouse.column, y: mouse.row };
-    let sidebar = model.layout.sidebar.as_ref().filter(|_| model.overlays.is_empty());
+    let sidebar = layout.sidebar.as_ref().filter(|_| model.overlays.is_empty());
     let Some(sidebar) = sidebar.filter(|sidebar| sidebar.area.contains(point)) else {
         scroll(model, rows);
         return;
     };
-    let top = if sidebar.people.area.contains(point) {
+    let list = if sidebar.people.area.contains(point) {
         &mut model.sidebar_scroll.people
     } else {
         &mut model.sidebar_scroll.conversations
     };
-    *top = top.saturating_add_signed(isize::try_from(-rows).unwrap_or_default());
+    list.top = list.top.saturating_add_signed(isize::try_from(-rows).unwrap_or_default());
+    list.is_free = true;
 }
 
 /// Opens the menu of the message under the pointer.
@@ -64,7 +67,7 @@ fn pick_and_open_menu(model: &mut Model, target: Target) {
     }
 }
 
-fn click(model: &mut Model, target: Target) -> Vec<UiEffect> {
+fn click(model: &mut Model, layout: &ScreenLayout, target: Target) -> Vec<UiEffect> {
     model.notice = None;
     match target {
         Target::OpenConversation(audience) => open_conversation(model, &audience),
@@ -83,7 +86,7 @@ fn click(model: &mut Model, target: Target) -> Vec<UiEffect> {
             let is_picked = model.picked() == Some(&item);
             if is_picked { open_menu(model) } else { pick(model, item) }
         }
-        Target::Quote(id) => return jump_to(model, id),
+        Target::Quote(id) => return jump_to(model, layout, id),
         Target::Back => return jump_back(model),
         Target::Pill => scroll_to_latest(model),
         Target::Input(row, column) => {
@@ -92,23 +95,17 @@ fn click(model: &mut Model, target: Target) -> Vec<UiEffect> {
             model.composer.input.on_click(row, column);
         }
         Target::OverlayRow(index) => {
-            match model.overlays.last_mut() {
-                Some(Overlay::Search(search)) => search.select(index),
-                Some(other) => {
-                    if let Some(list) = other.list_mut() {
-                        list.select(index);
-                    }
-                }
-                None => {}
+            if let Some(list) = model.overlays.top_mut().and_then(Overlay::list_mut) {
+                list.select(index);
             }
-            return choose_row(model);
+            return choose_row(model, layout);
         }
         Target::Item(ItemId::Boundary(_) | ItemId::Other(_))
         | Target::Conversation
         | Target::Sidebar => {
             model.focus = Focus::Typing;
         }
-        Target::Nothing => drop(model.overlays.pop()),
+        Target::Nothing => drop(model.overlays.close_top()),
         Target::Overlay => {}
     }
     Vec::new()

@@ -9,10 +9,10 @@ use crate::protocol::room::{RoomAction, RoomList};
 use crate::protocol::text::SafeText;
 use crate::tui::event::UiEffect;
 use crate::tui::model::Model;
-use crate::tui::overlay::Overlay;
 use crate::tui::overlay::rooms::{RoomChoice, RoomsOverlay};
+use crate::tui::overlay::{Overlay, Overlays};
 
-fn rooms_overlay(overlays: &mut [Overlay]) -> Option<&mut RoomsOverlay> {
+fn rooms_overlay(overlays: &mut Overlays) -> Option<&mut RoomsOverlay> {
     overlays.iter_mut().find_map(|overlay| match overlay {
         Overlay::Rooms(rooms) => Some(rooms.as_mut()),
         _ => None,
@@ -21,7 +21,7 @@ fn rooms_overlay(overlays: &mut [Overlay]) -> Option<&mut RoomsOverlay> {
 
 /// Opens the list of public rooms.
 pub(super) fn browse_rooms(model: &mut Model) {
-    model.overlays.push(Overlay::Rooms(Box::default()));
+    model.overlays.open(Overlay::Rooms(Box::default()));
 }
 
 /// Requests the next page of the open list.
@@ -45,9 +45,9 @@ pub(super) fn on_refused(model: &mut Model, cid: &Cid, reason: &SafeText) -> boo
 
 /// Joins or creates the selected room, and opens it.
 pub(super) fn choose_room(model: &mut Model) -> Vec<UiEffect> {
-    let Some(Overlay::Rooms(rooms)) = model.overlays.last() else { return Vec::new() };
+    let Some(Overlay::Rooms(rooms)) = model.overlays.top() else { return Vec::new() };
     let Some(choice) = rooms.choice() else { return Vec::new() };
-    model.overlays.pop();
+    model.overlays.close_top();
     match choice {
         RoomChoice::Open(room) => enter(model, room, RoomAction::Join),
         RoomChoice::Create(room) => {

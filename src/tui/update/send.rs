@@ -2,10 +2,11 @@
 
 use chrono::{DateTime, FixedOffset};
 
-use super::commands::open_search;
+use super::jump::scroll_to_latest;
 use super::messages::{delete, save_edit};
 
 use super::rooms::{browse_rooms, open_when_member};
+use super::search::open_search;
 use super::sidebar::{focus_people, open_conversation};
 use crate::client::input::{ChatCommand, CommandError, UserInput, parse_content};
 use crate::client::state::ExecuteError;
@@ -76,7 +77,7 @@ fn show(model: &mut Model, now: DateTime<FixedOffset>, command: &UserInput) {
         UserInput::Search(expression) => open_search(model, now, expression, true),
         UserInput::Rooms => browse_rooms(model),
         UserInput::People => focus_people(model),
-        _ => model.overlays.push(Overlay::Help { top: 0 }),
+        _ => model.overlays.open(Overlay::Help { top: 0 }),
     }
 }
 
@@ -119,7 +120,7 @@ fn post(model: &mut Model, now: DateTime<FixedOffset>, text: &SafeText) -> Vec<U
     match build_post(model, text) {
         Ok(post) => {
             model.composer.reset_after_send();
-            super::messages::scroll_to_latest(model);
+            scroll_to_latest(model);
             if !model.chat.is_online() {
                 model.show_notice("not connected: the message will be sent after reconnecting");
             } else if post.audience != *model.chat.open_audience() {

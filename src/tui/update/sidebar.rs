@@ -10,6 +10,7 @@ use crate::protocol::id::UserId;
 use crate::protocol::message::Audience;
 use crate::tui::model::{Focus, Model};
 use crate::tui::sidebar::{conversations, next_unread, people};
+use crate::tui::viewport::{BottomEdge, Viewport};
 
 /// Opens a conversation. The draft of the one that was open stays there. A room that the user has left is not
 /// opened.
@@ -44,13 +45,31 @@ pub(super) fn follow_open(model: &mut Model) {
     let left_in = std::mem::replace(&mut model.shown, open);
     left.completion = None;
     if !left.is_unused() {
-        model.drafts.insert(left_in, left);
+        model.drafts.insert(left_in.clone(), left);
     }
+    let left_at = std::mem::take(&mut model.viewport);
     reset_view(model);
-    model.is_opening = true;
+    keep_viewport(model, left_in, left_at);
+    model.viewport = viewport_of_opened(model);
+    model.sidebar_scroll.conversations.is_free = false;
     if let Some(room) = model.shown.room().filter(|_| model.chat.opened().members().is_none()) {
         model.chat.load_members(room);
     }
+}
+
+/// Keeps where a conversation was left, unless its latest messages were shown.
+fn keep_viewport(model: &mut Model, left_in: Audience, viewport: Viewport) {
+    if viewport.edge() != BottomEdge::Latest && model.chat.conversation(&left_in).is_some() {
+        model.viewports.insert(left_in, viewport);
+    }
+}
+
+/// The viewport of the conversation that was opened: at the first unread message, or else where it was left.
+fn viewport_of_opened(model: &mut Model) -> Viewport {
+    let left_at = model.viewports.remove(model.chat.open_audience());
+    let open = model.chat.opened();
+    let is_loaded = open.unread() == 0 && !open.needs_recent();
+    left_at.filter(|_| is_loaded).unwrap_or_else(Viewport::opening)
 }
 
 /// Opens the conversation this many rows below the open one.
@@ -116,31 +135,38 @@ pub(super) fn drop_ticks(model: &mut Model) -> bool {
 
 /// Gives the focus to the conversations in the sidebar.
 pub(super) fn focus_conversations(model: &mut Model) {
+    model.sidebar_scroll.conversations.is_free = false;
     model.focus = Focus::Conversations(model.chat.open_audience().clone());
 }
 
 /// Gives the focus to the people in the sidebar.
 pub(super) fn focus_people(model: &mut Model) {
-    model.focus = Focus::People(people(model).first().map(|user| (*user).clone()));
+    model.sidebar_scroll.people.is_free = false;
+    let first = people(model).next().cloned();
+    model.focus = Focus::People(first);
 }
 
 /// Moves the focus in the sidebar by this many rows.
 pub(super) fn move_focus(model: &mut Model, rows: isize) {
-    fn moved<T: PartialEq + Clone>(listed: &[&T], current: Option<&T>, rows: isize) -> Option<T> {
-        let at = listed.iter().position(|one| Some(*one) == current).unwrap_or(0);
-        let to = at.saturating_add_signed(rows).min(listed.len().saturating_sub(1));
-        listed.get(to).map(|one| (*one).clone())
-    }
+    let moved = |at: Option<usize>, count: usize| {
+        at.unwrap_or(0).saturating_add_signed(rows).min(count.saturating_sub(1))
+    };
     let focus = match &model.focus {
         Focus::Conversations(at) => {
-            moved(&conversations(model), Some(at), rows).map(Focus::Conversations)
+            let listed = conversations(model);
+            let to = moved(listed.iter().position(|one| *one == at), listed.len());
+            Focus::Conversations(listed.get(to).map_or(at, |one| *one).clone())
         }
-        Focus::People(at) => Some(Focus::People(moved(&people(model), at.as_ref(), rows))),
-        Focus::Typing | Focus::Picked(_) => None,
+        Focus::People(at) => {
+            let index = people(model).position(|user| Some(user) == at.as_ref());
+            let to = moved(index, people(model).count());
+            Focus::People(people(model).nth(to).cloned())
+        }
+        Focus::Typing | Focus::Picked(_) => return,
     };
-    if let Some(focus) = focus {
-        model.focus = focus;
-    }
+    model.focus = focus;
+    model.sidebar_scroll.conversations.is_free = false;
+    model.sidebar_scroll.people.is_free = false;
 }
 
 /// Opens what has the focus in the sidebar: a conversation, or the direct one with a person.

@@ -1,7 +1,7 @@
 //! Draws the composer: the `To:` line, the reply, the input and the proposals of the completion.
 
 use ratatui::buffer::Buffer;
-use ratatui::layout::{Position, Rect};
+use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, BorderType, Borders, Clear, Widget};
 use unicode_width::UnicodeWidthStr;
@@ -9,9 +9,10 @@ use unicode_width::UnicodeWidthStr;
 use crate::protocol::limits;
 use crate::protocol::message::Audience;
 use crate::tui::conversation::quote_text;
+use crate::tui::layout::ScreenLayout;
 use crate::tui::model::Model;
+use crate::tui::text::shorten;
 use crate::tui::to_line::to_line;
-use crate::tui::wrap::shorten;
 
 /// From this length on, in characters, the length of the draft is shown.
 const SHOW_LENGTH_FROM: usize = limits::CONTENT_CHARACTERS / 2;
@@ -23,8 +24,7 @@ const DROPS_HINT: &str = " Esc drops it";
 const DROPS_HINT_WIDTH: u16 = 13;
 
 /// Draws the composer.
-pub(super) fn draw(model: &Model, buffer: &mut Buffer) {
-    let layout = &model.layout;
+pub(super) fn draw(model: &Model, layout: &ScreenLayout, buffer: &mut Buffer) {
     let theme = model.theme;
     let frame = layout.composer;
     if frame.height > 1 {
@@ -60,7 +60,7 @@ pub(super) fn draw(model: &Model, buffer: &mut Buffer) {
     if !layout.input.is_empty() {
         (&model.composer.input).render(layout.input, buffer);
     }
-    draw_proposals(model, buffer);
+    draw_proposals(model, layout.composer, buffer);
 }
 
 /// The length of the draft and the limit, once the draft is long.
@@ -75,9 +75,8 @@ fn length_counter(model: &Model) -> Span<'static> {
 }
 
 /// Draws the proposals of the completion, right above the frame.
-fn draw_proposals(model: &Model, buffer: &mut Buffer) {
+fn draw_proposals(model: &Model, frame: Rect, buffer: &mut Buffer) {
     let Some(open) = &model.composer.completion else { return };
-    let frame = model.layout.composer;
     let longest = open.proposals.iter().map(|p| p.text.width() + p.description.width() + 3).max();
     let width = longest.unwrap_or(0).min(usize::from(frame.width.saturating_sub(2)));
     let height = u16::try_from(open.proposals.len()).unwrap_or(0).min(frame.y);
@@ -95,9 +94,4 @@ fn draw_proposals(model: &Model, buffer: &mut Buffer) {
         let line = format!("{:<width$}", shorten(&text, width));
         Span::styled(line, style).render(Rect { y, height: 1, ..area }, buffer);
     }
-}
-
-/// The position of the cursor in the input.
-pub(super) fn cursor(model: &Model) -> Option<Position> {
-    model.composer.input.cursor_position(model.layout.input)
 }

@@ -7,32 +7,37 @@ mod status;
 use chrono::{DateTime, FixedOffset};
 use ratatui::Frame;
 use ratatui::buffer::Buffer;
-use ratatui::layout::{Position, Rect};
 use ratatui::text::Span;
 use ratatui::widgets::Widget;
 
-use super::layout::{BACK_PILL, pill_text};
+use super::layout::{BACK_PILL, ScreenLayout, pill_text};
 use super::model::{Focus, Model};
-use super::overlay::{Overlay, confirm_delete, help};
+use super::overlay::OverlayContext;
 
-/// Draws the whole screen in its last layout.
-pub fn view(model: &Model, now: DateTime<FixedOffset>, frame: &mut Frame<'_>) {
-    let layout = &model.layout;
+/// Draws the whole screen in this layout.
+pub fn view(
+    model: &Model,
+    layout: &ScreenLayout,
+    now: DateTime<FixedOffset>,
+    frame: &mut Frame<'_>,
+) {
     let buffer = frame.buffer_mut();
     let server_time = model.chat.server_time(now);
-    status::draw_header(model, server_time, layout.header, buffer);
-    draw_conversation(model, buffer);
+    status::draw_header(model, layout, server_time, buffer);
+    draw_conversation(model, layout, buffer);
     if let Some(bar) = &layout.sidebar {
         sidebar::draw(model, bar, server_time, buffer);
     }
-    composer::draw(model, buffer);
+    composer::draw(model, layout, buffer);
     status::draw_status(model, now, layout.status, buffer);
     let mut cursor = match model.focus {
-        Focus::Typing => composer::cursor(model),
+        Focus::Typing => model.composer.input.cursor_position(layout.input),
         Focus::Picked(_) | Focus::Conversations(_) | Focus::People(_) => None,
     };
-    if let (Some(overlay), Some(area)) = (model.overlays.last(), layout.overlay) {
-        cursor = draw_overlay(model, overlay, area, now, frame);
+    if let (Some(overlay), Some(area)) = (model.overlays.top(), &layout.overlay) {
+        let context = OverlayContext { chat: &model.chat, now, theme: model.theme };
+        let input = overlay.draw(area, context, buffer);
+        cursor = overlay.input().zip(input).and_then(|(text, at)| text.cursor_position(at));
     }
     model.theme.paint(frame.buffer_mut());
     if let Some(cursor) = cursor.filter(|cursor| frame.area().contains(*cursor)) {
@@ -41,63 +46,20 @@ pub fn view(model: &Model, now: DateTime<FixedOffset>, frame: &mut Frame<'_>) {
 }
 
 /// Draws the visible items, and the pill with the number of newer messages.
-fn draw_conversation(model: &Model, buffer: &mut Buffer) {
-    for item in &model.layout.visible.items {
+fn draw_conversation(model: &Model, layout: &ScreenLayout, buffer: &mut Buffer) {
+    for item in &layout.visible.items {
         let rows = item.block.rows.iter().skip(usize::from(item.rows_cut_above));
         for (row, y) in rows.zip(item.area.y..item.area.bottom()) {
             let width = item.area.width.saturating_sub(row.x);
-            let area = Rect { x: item.area.x + row.x, y, width, height: 1 };
-            (&row.line).render(area, buffer);
+            // Unlike rendering the line, this gives each grapheme its cells.
+            buffer.set_line(item.area.x + row.x, y, &row.line, width);
         }
     }
-    if let Some(pill) = model.layout.pill {
-        Span::styled(pill_text(model.unread_below), model.theme.selection()).render(pill, buffer);
+    if let Some(pill) = layout.pill {
+        Span::styled(pill_text(model.viewport.newer()), model.theme.selection())
+            .render(pill, buffer);
     }
-    if let Some(pill) = model.layout.back_pill {
+    if let Some(pill) = layout.back_pill {
         Span::styled(BACK_PILL, model.theme.selection()).render(pill, buffer);
-    }
-}
-
-fn draw_overlay(
-    model: &Model,
-    overlay: &Overlay,
-    area: Rect,
-    now: DateTime<FixedOffset>,
-    frame: &mut Frame<'_>,
-) -> Option<Position> {
-    let buffer = frame.buffer_mut();
-    match overlay {
-        Overlay::Help { top } => {
-            help::draw(*top, area, model.theme, buffer);
-            None
-        }
-        Overlay::Search(search) => {
-            let rows = &model.layout.overlay_rows;
-            let input = search.draw(area, rows, &model.chat, now, model.theme, buffer);
-            search.input().cursor_position(input)
-        }
-        Overlay::Rooms(list) => {
-            let rows = &model.layout.overlay_rows;
-            let input = list.draw(area, rows, &model.chat, model.theme, buffer);
-            input.and_then(|input| list.input().cursor_position(input))
-        }
-        Overlay::ConfirmDelete(id) => {
-            confirm_delete::draw(&model.chat, *id, area, model.theme, buffer);
-            None
-        }
-        Overlay::Menu(menu) => {
-            menu.draw(area, &model.layout.overlay_rows, model.theme, buffer);
-            None
-        }
-        Overlay::Emoji(picker) => {
-            let rows = &model.layout.overlay_rows;
-            let input = picker.draw(&model.chat, area, rows, model.theme, buffer);
-            picker.input.cursor_position(input?)
-        }
-        Overlay::Thread(thread) => {
-            let rows = &model.layout.overlay_rows;
-            thread.draw(&model.chat, area, rows, *now.offset(), model.theme, buffer);
-            None
-        }
     }
 }

@@ -14,7 +14,7 @@ use crate::tui::bubble::{availability_note, display_name};
 use crate::tui::layout::{SidebarLayout, SidebarSection};
 use crate::tui::model::{Focus, Model};
 use crate::tui::sidebar::{SidebarItem, is_muted, listed_for};
-use crate::tui::wrap::shorten;
+use crate::tui::text::shorten;
 
 /// Text on the left of a row and a note on the right.
 #[derive(Debug)]

@@ -11,13 +11,15 @@ use crate::client::state::ConnectionState;
 use crate::protocol::message::Millis;
 use crate::tui::command::{Scope, hints};
 use crate::tui::item::ItemId;
+use crate::tui::layout::ScreenLayout;
 use crate::tui::model::Model;
 use crate::tui::sidebar::{UnreadSummary, unread_summary};
-use crate::tui::wrap::shorten;
+use crate::tui::text::shorten;
 
 /// Draws the server, the state of the connection, the open conversation, what one missed and the own ID, as
 /// much as fits.
-pub(super) fn draw_header(model: &Model, now: Millis, area: Rect, buffer: &mut Buffer) {
+pub(super) fn draw_header(model: &Model, layout: &ScreenLayout, now: Millis, buffer: &mut Buffer) {
+    let area = layout.header;
     let theme = model.theme;
     let (sign, word, style) = match model.chat.connection() {
         ConnectionState::Online { .. } => ("●", "TLS 1.3", theme.success()),
@@ -35,7 +37,7 @@ pub(super) fn draw_header(model: &Model, now: Millis, area: Rect, buffer: &mut B
     let unread = unread_text(unread_summary(model, now));
     let unread = Span::styled(format!("{unread}  "), theme.private());
     // Without a sidebar, the key that shows the conversations.
-    let key = if model.layout.sidebar.is_none() { "F3  " } else { "" };
+    let key = if layout.sidebar.is_none() { "F3  " } else { "" };
     let key = Span::styled(key, theme.key());
     let count = model.chat.directory().online_count();
     let online = Span::styled(format!("{count} online  "), theme.dim());

@@ -18,8 +18,9 @@ use crate::client::state::search_input::{SEARCH_FILTERS, filter_key};
 use crate::protocol::event::SearchEnd;
 use crate::protocol::message::{Audience, Message};
 use crate::tui::bubble::{conversation_name, display_name};
+use crate::tui::list::ListLayout;
+use crate::tui::text::{drawable, shorten};
 use crate::tui::theme::Theme;
-use crate::tui::wrap::{drawable, shorten};
 
 /// Cells shown before a match that is far into a message.
 const CELLS_BEFORE_MATCH: usize = 24;
@@ -68,15 +69,9 @@ impl Parts {
 }
 
 impl SearchOverlay {
-    /// Lays out the visible hits, scrolled so that the selected one is visible. `area` is that of the overlay.
-    pub fn hit_rows(&mut self, area: Rect) -> Vec<(usize, Rect)> {
-        let list = Parts::new(area).hits;
-        let height = usize::from(list.height);
-        let lowest = (self.selected + 1).saturating_sub(height);
-        self.top = self.top.clamp(lowest, self.selected.max(lowest));
-        let count = self.search.hits().len().saturating_sub(self.top).min(height);
-        let row = |index: u16| Rect { y: list.y + index, height: 1, ..list };
-        (self.top..self.top + count).zip(0..).map(|(hit, index)| (hit, row(index))).collect()
+    /// Lays out the visible hits. `area` is that of the overlay.
+    pub fn lay_out(&self, area: Rect) -> ListLayout {
+        self.list.lay_out(|_| 1, Parts::new(area).hits)
     }
 
     /// Draws the overlay. Returns the area of the input.
@@ -107,7 +102,7 @@ impl SearchOverlay {
             let hit = self.search.hits().get(*index);
             if let Some(message) = hit.and_then(|hit| self.search.message(hit, chat)) {
                 let line = self.hit_line(message, chat, now, theme, row.width);
-                let line = if *index == self.selected {
+                let line = if *index == self.list.index() {
                     line.patch_style(theme.selection())
                 } else {
                     line
@@ -115,7 +110,7 @@ impl SearchOverlay {
                 line.render(*row, buffer);
             }
         }
-        if let Some((context, hit)) = parts.context.zip(self.search.hits().get(self.selected)) {
+        if let Some((context, hit)) = parts.context.zip(self.search.hits().get(self.list.index())) {
             self.draw_context(context, hit, chat, now, theme, buffer);
         }
         parts.input
@@ -191,7 +186,7 @@ impl SearchOverlay {
         let more = if self.search.has_more() { "+" } else { "" };
         let position = match self.search.hits().len() {
             0 => "nothing found".to_owned(),
-            hits => format!("{} of {hits}{more}", self.selected + 1),
+            hits => format!("{} of {hits}{more}", self.list.index() + 1),
         };
         if width < NARROW {
             return format!(" {position}{} ", state.trim_start_matches(" (not connected:"));

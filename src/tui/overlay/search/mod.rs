@@ -21,6 +21,7 @@ use crate::protocol::request::Request;
 use crate::protocol::text::SafeText;
 use crate::tui::completion::{Completion, propose_filter};
 use crate::tui::editor::Editor;
+use crate::tui::list::Selection;
 
 /// Entries that one step searches: well under 2 ms for any expression.
 const ENTRIES_PER_STEP: i64 = 4_000;
@@ -40,8 +41,8 @@ pub struct SearchOverlay {
     is_wide: bool,
     match_case: bool,
     search: SearchState,
-    selected: usize,
-    top: usize,
+    /// The selected hit.
+    pub list: Selection,
     /// When to send the request to the server; `None` if it is sent or not needed.
     request_due: Option<DateTime<FixedOffset>>,
     /// When the last request was due.
@@ -62,8 +63,7 @@ impl SearchOverlay {
             opened: chat.open_audience().clone(),
             is_wide,
             match_case: false,
-            selected: 0,
-            top: 0,
+            list: Selection::default(),
             request_due: None,
             requested_at: None,
             cid: None,
@@ -111,7 +111,7 @@ impl SearchOverlay {
     }
 
     /// Restarts the search after the input changed.
-    pub fn restart(&mut self, chat: &Session, now: DateTime<FixedOffset>) {
+    fn restart(&mut self, chat: &Session, now: DateTime<FixedOffset>) {
         let mut input = SearchInput::parse(&self.text(), self.match_case, now, chat);
         if let Ok(input) = &mut input
             && !self.is_wide
@@ -119,7 +119,7 @@ impl SearchOverlay {
             input.query.conversation.get_or_insert_with(|| self.opened.clone());
         }
         self.search = SearchState::new(input);
-        (self.selected, self.top) = (0, 0);
+        self.list = Selection::default();
         self.cid = None;
         self.request_due = (!self.search.is_local(chat)).then(|| now + TYPING_PAUSE);
         self.step(chat);
@@ -150,7 +150,7 @@ impl SearchOverlay {
     /// Takes the query to send now: a new one, or the next page if the last hit is selected.
     pub fn take_query(&mut self, now: DateTime<FixedOffset>) -> Option<SearchQuery> {
         if !self.is_due(now) {
-            let is_at_end = self.selected + 1 == self.search.hits().len();
+            let is_at_end = self.list.index() + 1 == self.search.hits().len();
             return is_at_end.then(|| self.search.take_next_page()).flatten();
         }
         self.requested_at = self.request_due.take();
@@ -178,7 +178,7 @@ impl SearchOverlay {
         chat: &mut Session,
         now: DateTime<FixedOffset>,
     ) -> Option<(Cid, Request)> {
-        self.looked_up.take_request(self.search.hits().get(self.selected), chat, now)
+        self.looked_up.take_request(self.search.hits().get(self.list.index()), chat, now)
     }
 
     /// Handles messages around a hit. Returns whether they were requested for this search.
@@ -235,11 +235,13 @@ impl SearchOverlay {
     /// Applies a change to the hits. The selected hit stays selected, except that the top row stays the top
     /// row.
     fn keep_selection(&mut self, change: impl FnOnce(&mut SearchState)) {
-        let before = self.search.hits().get(self.selected).cloned().filter(|_| self.selected > 0);
+        let selected = self.list.index();
+        let before = self.search.hits().get(selected).cloned().filter(|_| selected > 0);
         change(&mut self.search);
         let hits = self.search.hits();
         let now = before.and_then(|before| hits.iter().position(|hit| *hit == before));
-        self.selected = now.unwrap_or(self.selected).min(hits.len().saturating_sub(1));
+        self.list.set_count(hits.len());
+        self.list.select(now.unwrap_or(selected));
     }
 
     /// Whether the loaded timeline is searched completely.
@@ -247,21 +249,10 @@ impl SearchOverlay {
         self.search.is_done(chat)
     }
 
-    /// Moves the selection by this many rows.
-    pub fn move_selection(&mut self, rows: isize) {
-        let last = self.search.hits().len().saturating_sub(1);
-        self.selected = self.selected.saturating_add_signed(rows).min(last);
-    }
-
-    /// Selects the hit at `index`.
-    pub fn select(&mut self, index: usize) {
-        self.selected = index.min(self.search.hits().len().saturating_sub(1));
-    }
-
     /// The hits, positioned at the selected one. `None` if there are none.
     pub fn hit_list(&self) -> Option<SearchHitList> {
         let hits = self.search.hits().to_vec();
-        let (current_index, has_more) = (self.selected, self.search.has_more());
+        let (current_index, has_more) = (self.list.index(), self.search.has_more());
         (current_index < hits.len()).then_some(SearchHitList { hits, current_index, has_more })
     }
 }

@@ -1,4 +1,5 @@
-//! A list in a frame, of which one row is selected: the menu of a message, the emoji picker, a thread.
+//! A list of rows, of which one is selected: the parts of the sidebar, and in a frame the menu of a message, the emoji
+//! picker, the rooms, a thread, the hits of a search.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -8,7 +9,54 @@ use ratatui::widgets::{Block, BorderType, Clear, Padding, Paragraph, Widget};
 use crate::tui::editor::Editor;
 use crate::tui::theme::Theme;
 
-/// Which row of a list is selected, and which is the first visible one.
+/// The rows of a list that are visible.
+#[derive(Debug, Clone, Default)]
+pub struct ListLayout {
+    /// The first visible row; rows before it are hidden above.
+    pub top: usize,
+    /// The visible rows with their indices. The last one may be cut off.
+    pub rows: Vec<(usize, Rect)>,
+    /// The number of rows hidden below.
+    pub below: usize,
+}
+
+/// Lays out a list of `count` rows that is scrolled to `top`, further if that is necessary to show the row
+/// `selected`. Costs O(visible rows), whatever the length of the list.
+pub fn lay_out(
+    top: usize,
+    selected: Option<usize>,
+    count: usize,
+    height: impl Fn(usize) -> u16,
+    area: Rect,
+) -> ListLayout {
+    let fits_above = |last: usize| {
+        let mut rows = 0;
+        let above = (0..=last).rev().take_while(|index| {
+            rows += usize::from(height(*index));
+            rows <= usize::from(area.height)
+        });
+        above.last().unwrap_or(last)
+    };
+    let top = match selected {
+        Some(selected) => top.clamp(fits_above(selected), selected),
+        None => top,
+    };
+    let top = count.checked_sub(1).map_or(0, |last| top.min(fits_above(last)));
+    let mut rows = Vec::new();
+    let mut y = area.y;
+    for index in top..count {
+        let height = height(index).min(area.bottom().saturating_sub(y));
+        if height == 0 {
+            break;
+        }
+        rows.push((index, Rect { y, height, ..area }));
+        y += height;
+    }
+    let below = count - top - rows.len();
+    ListLayout { top, rows, below }
+}
+
+/// Which row of a list is selected, and where the list is scrolled.
 #[derive(Debug, Clone, Default)]
 pub struct Selection {
     selected: usize,
@@ -43,27 +91,15 @@ impl Selection {
         self.select(self.selected);
     }
 
-    /// Lays out the visible rows, scrolled so that the selected one is visible. The last one may be cut off.
-    pub fn lay_out(&mut self, heights: &[u16], area: Rect) -> Vec<(usize, Rect)> {
-        self.set_count(heights.len());
-        self.top = self.top.min(self.selected);
-        let rows = |from: usize, to: usize| -> usize {
-            heights.iter().take(to + 1).skip(from).map(|height| usize::from(*height)).sum()
-        };
-        while self.top < self.selected && rows(self.top, self.selected) > usize::from(area.height) {
-            self.top += 1;
-        }
-        let mut visible = Vec::new();
-        let mut y = area.y;
-        for (index, height) in heights.iter().enumerate().skip(self.top) {
-            let height = (*height).min(area.bottom().saturating_sub(y));
-            if height == 0 {
-                break;
-            }
-            visible.push((index, Rect { y, height, ..area }));
-            y += height;
-        }
-        visible
+    /// Lays out the visible rows, scrolled so that the selected one is visible.
+    pub fn lay_out(&self, height: impl Fn(usize) -> u16, area: Rect) -> ListLayout {
+        let selected = (self.count > 0).then_some(self.selected);
+        lay_out(self.top, selected, self.count, height, area)
+    }
+
+    /// Takes over where the list was drawn.
+    pub fn settle(&mut self, top: usize) {
+        self.top = top;
     }
 }
 
@@ -131,7 +167,9 @@ mod tests {
         let heights = [1, 2, 1, 3, 1];
         let mut list = Selection::new(heights.len());
         let rows = |list: &mut Selection| -> Vec<usize> {
-            list.lay_out(&heights, area).iter().map(|(index, _)| *index).collect()
+            let layout = list.lay_out(|index| heights[index], area);
+            list.settle(layout.top);
+            layout.rows.iter().map(|(index, _)| *index).collect()
         };
         assert_eq!(rows(&mut list), [0, 1, 2]);
         list.move_by(3);
@@ -140,7 +178,16 @@ mod tests {
         assert_eq!((list.index(), rows(&mut list)), (4, vec![3, 4]));
         list.select(0);
         assert_eq!(rows(&mut list), [0, 1, 2]);
-        assert!(list.lay_out(&[], area).is_empty());
-        assert_eq!(list.index(), 0);
+        list.set_count(0);
+        assert_eq!((list.index(), rows(&mut list)), (0, vec![]));
+    }
+
+    #[test]
+    fn scrolled_list_shows_no_empty_rows() {
+        let area = Rect::new(0, 0, 10, 4);
+        let layout = lay_out(99, None, 10, |_| 1, area);
+        assert_eq!((layout.top, layout.rows.len(), layout.below), (6, 4, 0));
+        let nothing = lay_out(3, Some(2), 5, |_| 1, Rect::default());
+        assert_eq!((nothing.rows.len(), nothing.top + nothing.below), (0, 5));
     }
 }
