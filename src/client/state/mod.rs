@@ -165,6 +165,8 @@ pub enum Change {
 #[derive(Debug, Clone)]
 pub struct Session {
     own_id: Option<UserId>,
+    /// Whether it is hidden who joins and leaves.
+    hides_presence: bool,
     /// Every ID that this client has had. Messages of all of them are its own.
     own_ids: BTreeSet<UserId>,
     connection: ConnectionState,
@@ -225,7 +227,13 @@ impl Session {
             recent_changes: RecentChanges::default(),
             typing_sent: None,
             last_read: None,
+            hides_presence: false,
         }
+    }
+
+    /// Sets whether it is hidden who joins and leaves from now on.
+    pub fn hide_presence(&mut self, hide: bool) {
+        self.hides_presence = hide;
     }
 
     /// Returns the user's ID, once logged in.

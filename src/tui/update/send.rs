@@ -4,10 +4,9 @@ use chrono::{DateTime, FixedOffset};
 
 use super::jump::scroll_to_latest;
 use super::messages::{delete, save_edit};
-
 use super::rooms::{browse_rooms, open_when_member};
 use super::search::open_search;
-use super::sidebar::{focus_people, open_conversation};
+use super::sidebar::{focus_people, open_conversation, open_next_unread};
 use crate::client::input::{ChatCommand, CommandError, UserInput, parse_content};
 use crate::client::state::ExecuteError;
 use crate::protocol::id::MessageId;
@@ -63,7 +62,12 @@ pub(super) fn send(model: &mut Model, now: DateTime<FixedOffset>) -> Vec<UiEffec
             model.show_error("this command works only in line mode (chat join --plain)");
             Vec::new()
         }
-        UserInput::Search(_) | UserInput::Help | UserInput::Rooms | UserInput::People => {
+        UserInput::Search(_)
+        | UserInput::Help
+        | UserInput::Rooms
+        | UserInput::People
+        | UserInput::Unread
+        | UserInput::Quiet(_) => {
             model.composer.clear();
             show(model, now, &input);
             Vec::new()
@@ -77,6 +81,15 @@ fn show(model: &mut Model, now: DateTime<FixedOffset>, command: &UserInput) {
         UserInput::Search(expression) => open_search(model, now, expression, true),
         UserInput::Rooms => browse_rooms(model),
         UserInput::People => focus_people(model),
+        UserInput::Unread => open_next_unread(model, now),
+        UserInput::Quiet(hide) => {
+            model.chat.hide_presence(*hide);
+            model.show_notice(if *hide {
+                "who joins and leaves is hidden"
+            } else {
+                "who joins and leaves is shown"
+            });
+        }
         _ => model.overlays.open(Overlay::Help { top: 0 }),
     }
 }
