@@ -14,11 +14,12 @@ use chat::protocol::id::{MessageId, Seq, UserId};
 use chat::protocol::mention::Mentions;
 use chat::protocol::message::{Audience, Message, MessageKind};
 use chat::protocol::text::SafeText;
-use chat::tui::Theme;
 use chat::tui::event::UiEvent;
 use chat::tui::key::Chord;
 use chat::tui::model::{Model, UiOptions};
 use chat::tui::screen::Screen;
+use chat::tui::text::EmojiStyle;
+use chat::tui::{Keymap, Theme};
 use chrono::{DateTime, FixedOffset, TimeDelta};
 use crossterm::event::{Event as TerminalEvent, KeyModifiers, MouseEvent, MouseEventKind};
 use divan::{Bencher, black_box};
@@ -62,8 +63,13 @@ impl BenchScreen {
             server: "127.0.0.1:65432".to_owned(),
             notices: Vec::new(),
             theme: Theme::TERMINAL.into(),
+            keymap: Keymap::default(),
+            emoji: EmojiStyle::default(),
+            mouse: true,
             cid_prefix: "bench".to_owned(),
             read_marker: client::read_marker::ReadMarkerFile::default(),
+            typing: chat::tui::model::TypingIndicator::Sent,
+            drafts: client::drafts::DraftFile::default(),
         };
         let terminal = Terminal::new(TestBackend::new(SIZE.width, SIZE.height)).unwrap();
         let screen = Screen::new(Model::new(options, SIZE, now));

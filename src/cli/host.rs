@@ -7,8 +7,9 @@ use anyhow::{Context as _, anyhow};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::join::{self, ClientArgs};
-use super::{identity_args, logging, serve, signals};
+use super::join::{self, ClientArgs, ClientSetup};
+use super::settings::Settings;
+use super::{identity_args, logging, paths, serve, signals};
 use crate::client::address::ServerAddress;
 use crate::client::trust::TrustMode;
 use crate::protocol::text::SafeText;
@@ -24,9 +25,10 @@ pub(super) struct HostArgs {
 }
 
 /// Serves and joins until the user quits, which stops the server.
-pub(super) async fn run(args: HostArgs) -> anyhow::Result<()> {
+pub(super) async fn run(args: HostArgs, settings: &Settings) -> anyhow::Result<()> {
     // Checked before the server starts.
     args.client.identity.name()?;
+    args.client.screen.keymap(settings)?;
     // On a terminal, the log would overwrite the full screen.
     if args.client.is_plain() || !std::io::stderr().is_terminal() {
         logging::init();
@@ -37,7 +39,7 @@ pub(super) async fn run(args: HostArgs) -> anyhow::Result<()> {
     let lines = serve::startup_lines(&server, &args.server);
     serve::print_startup_lines(&lines);
     let stop = CancellationToken::new();
-    let serving = Box::pin(serve_and_join(server, &lines, args.client, &stop));
+    let serving = Box::pin(serve_and_join(server, &lines, args.client, settings, &stop));
     signals::with_shutdown_signals(&stop, serving).await
 }
 
@@ -45,6 +47,7 @@ async fn serve_and_join(
     server: Server,
     startup_lines: &str,
     client: ClientArgs,
+    settings: &Settings,
     stop: &CancellationToken,
 ) -> anyhow::Result<()> {
     let notices = startup_lines.lines().map(SafeText::clean).collect();
@@ -54,7 +57,8 @@ async fn serve_and_join(
     let tasks = TaskTracker::new();
     let serving = tasks.spawn(server.run(stop_server.clone()));
     let link = ServerAddress::from(address).into();
-    let outcome = join::run_client(client, link, trust, notices, stop).await;
+    let setup = ClientSetup { link, trust, notices, dir: paths::client_dir()? };
+    let outcome = join::run_client(client, setup, settings, stop).await;
     stop_server.cancel();
     serving.await.context("internal error: the server task panicked (please report this)")??;
     outcome

@@ -4,6 +4,8 @@
 
 mod access_args;
 mod admin;
+mod config;
+mod demo;
 pub mod exit;
 mod fd_limit;
 mod host;
@@ -11,6 +13,7 @@ mod identity_args;
 mod invite;
 mod join;
 mod key;
+mod keys;
 pub mod listen_address;
 mod local_server;
 mod logging;
@@ -18,6 +21,7 @@ mod output;
 mod paths;
 mod plain;
 mod rooms;
+mod screen_args;
 mod send;
 mod serve;
 pub mod settings;
@@ -30,6 +34,7 @@ use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use self::exit::ExitStatus;
 use self::output::{print_error, print_note};
+use self::settings::Settings;
 
 /// A group chat for the terminal that a team can host itself
 #[derive(Debug, Parser)]
@@ -54,6 +59,10 @@ enum Command {
     ///
     /// The server stops when you quit.
     Host(host::HostArgs),
+    /// Try the program with a team that talks, without a server
+    ///
+    /// Everything runs in this process, and nothing is kept.
+    Demo(demo::DemoArgs),
     /// Send one message
     ///
     /// Prints the ID of the message after the server has stored it. The message is for everyone unless
@@ -67,6 +76,10 @@ enum Command {
     ///
     /// Servers identify you by this key. It is created on first use.
     Key(key::KeyArgs),
+    /// Show the settings and where they come from
+    Config(config::ConfigArgs),
+    /// List the keys of the full screen
+    Keys(keys::KeysArgs),
     /// Create an invite link for the server on this machine
     ///
     /// A new user joins with `chat join LINK`. A terminal that is large enough also shows the link as a QR
@@ -89,12 +102,13 @@ pub fn main() -> ExitCode {
         Err(error) => return report_usage(&error.format(&mut command)).into(),
     };
     // Checked only now, so that --help works with an invalid settings file.
-    if let Err(error) = settings {
-        return report_outcome(Err(error)).into();
-    }
+    let settings = match settings {
+        Ok(settings) => settings,
+        Err(error) => return report_outcome(Err(error)).into(),
+    };
     let status = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => {
-            let outcome = runtime.block_on(run(cli.command));
+            let outcome = runtime.block_on(run(cli.command, &settings));
             // Dropping the runtime would wait for the thread that reads standard input.
             runtime.shutdown_background();
             report_outcome(outcome)
@@ -104,16 +118,19 @@ pub fn main() -> ExitCode {
     status.into()
 }
 
-async fn run(command: Command) -> anyhow::Result<()> {
+async fn run(command: Command, settings: &Settings) -> anyhow::Result<()> {
     match command {
         Command::Serve(args) => serve::run(args).await,
-        Command::Join(args) => join::run(args).await,
+        Command::Join(args) => join::run(args, settings).await,
         // Boxed because a server and a client together make a large future.
-        Command::Host(args) => Box::pin(host::run(args)).await,
+        Command::Host(args) => Box::pin(host::run(args, settings)).await,
+        Command::Demo(args) => Box::pin(demo::run(args, settings)).await,
         Command::Send(args) => send::run(args).await,
         Command::Tail(args) => tail::run(args).await,
         Command::Rooms(args) => rooms::run(args).await,
+        Command::Config(args) => config::run(&args, settings),
         Command::Key(args) => key::run(args),
+        Command::Keys(args) => keys::run(&args, settings),
         Command::Invite(args) => invite::run(args).await,
         Command::Admin(args) => admin::run(args).await,
     }

@@ -5,6 +5,9 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 use etcetera::BaseStrategy as _;
 
+/// The file of the client's key in its directory.
+pub(super) const KEY_FILE: &str = "id.pem";
+
 /// The default data directory, such as `~/.local/share/chat`.
 ///
 /// # Errors
@@ -41,5 +44,5 @@ pub(super) fn client_dir() -> anyhow::Result<PathBuf> {
 /// # Errors
 /// As for [`client_dir`].
 pub(super) fn client_key() -> anyhow::Result<PathBuf> {
-    Ok(client_dir()?.join("id.pem"))
+    Ok(client_dir()?.join(KEY_FILE))
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::outbox::UnsentRequest;
+use super::outbox::request::UnsentRequest;
 use crate::protocol::event::{Event, Welcome};
 use crate::protocol::id::{Cid, UserId};
 use crate::protocol::text::SafeText;

@@ -209,7 +209,7 @@ mod tests {
         let new_id = new_id(rows, new, NOW).map(|user| Outcome::Registered {
             user,
             key: KEY,
-            rooms: Vec::new(),
+            joined: Vec::new(),
         });
         match outcome(new_id, Seq(0)).unwrap() {
             Outcome::Registered { user, .. } => user.to_string(),

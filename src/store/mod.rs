@@ -456,9 +456,8 @@ pub enum Outcome {
     NotBanned(BanTarget),
     /// Nothing was done: [`OPEN_INVITES`] are open.
     TooManyInvites,
-    /// The key has a new ID.
-    /// `rooms` are those of the invite: the user is to become a member.
-    Registered { user: UserId, key: [u8; 32], rooms: Vec<RoomName> },
+    /// The key has a new ID, and its user has `joined` the rooms of the invite, apart from archived ones.
+    Registered { user: UserId, key: [u8; 32], joined: Vec<Change> },
     /// Nothing was done: the key has this ID of the name already.
     AlreadyRegistered(UserId),
     /// The key `to` has an ID that was `from`'s.

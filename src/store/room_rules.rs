@@ -2,7 +2,7 @@
 
 use super::account_rules::NoChange;
 use super::rules::{Rows, room_of_member};
-use super::{MemberChange, RoomEntry, RoomLimits, StoreError};
+use super::{Change, MemberChange, Outcome, RoomEntry, RoomLimits, StoreError};
 use crate::protocol::error::Refusal;
 use crate::protocol::id::{RoomName, Seq, UserId};
 use crate::protocol::room::{RoomAction, RoomChange, RoomState, SharedHistory};
@@ -60,6 +60,27 @@ pub(super) fn plan(
         RoomAction::Topic(topic) => request.set_topic(topic),
         RoomAction::Archive(on) => request.archive(*on),
     }
+}
+
+/// Makes a new user a member of the rooms of an invite, by `change_room`. The administrator chose them, so their
+/// number has no limit.
+pub(super) fn join_invited(
+    user: &UserId,
+    rooms: Vec<RoomName>,
+    mut change_room: impl FnMut(&RoomEntry) -> Result<Outcome, NoChange>,
+) -> Result<Vec<Change>, StoreError> {
+    let limits = RoomLimits { rooms: u32::MAX, memberships: u32::MAX };
+    let mut joined = Vec::new();
+    for room in rooms {
+        let action = RoomAction::Add { users: vec![user.clone()], history: SharedHistory::Now };
+        match change_room(&RoomEntry { room, by: None, action, limits, cid: None }) {
+            Ok(Outcome::Changed(change)) => joined.push(change),
+            Err(NoChange::Failed(error)) => return Err(error),
+            // It is archived by now.
+            Ok(_) | Err(_) => {}
+        }
+    }
+    Ok(joined)
 }
 
 impl<R: RoomRows> Request<'_, R> {
@@ -320,7 +341,7 @@ mod tests {
                 panic!("{by}")
             };
             let exists = Refusal::RoomExists("#0ps".parse().unwrap(), shown.parse().unwrap());
-            assert_eq!(*outcome, super::super::Outcome::Refused(exists));
+            assert_eq!(*outcome, Outcome::Refused(exists));
         }
     }
 

@@ -1,8 +1,6 @@
-//! The key bindings: one table that feeds key dispatch, help, hints and the README.
+//! The commands with their default keys: one table that feeds the keymap, help, hints and the README.
 //!
 //! The commands are carried out in `update::commands`.
-
-use super::key::Chord;
 
 /// A command that a key can run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -12,6 +10,7 @@ pub enum UiCommand {
     Quit,
     ClearOrQuit,
     Search,
+    GoTo,
     FocusPeople,
     FocusConversations,
     BrowseRooms,
@@ -49,7 +48,8 @@ pub enum UiCommand {
     GoToHit,
     MatchCase,
     SearchScope,
-    ConfirmDelete,
+    Confirm,
+    SendPaste,
     RowUp,
     RowDown,
     ChooseRow,
@@ -68,6 +68,7 @@ pub enum MessageCommand {
     ShowThread,
     Copy,
     Pin,
+    OpenLink,
     Discard,
 }
 
@@ -86,6 +87,8 @@ pub enum Scope {
     People,
     /// The list of public rooms is open.
     Rooms,
+    /// The palette is open.
+    Palette,
     /// The search overlay is open.
     Search,
     /// The menu of a message is open.
@@ -94,38 +97,57 @@ pub enum Scope {
     Emoji,
     /// A thread is open.
     Thread,
-    /// The question whether to delete a message is open.
+    /// A question is open.
     Question,
     /// The help overlay is open.
     Help,
 }
 
 impl Scope {
-    /// All scopes with their titles, in the order of the help.
-    pub const ALL: [(Self, &'static str); 12] = [
-        (Self::Typing, "Typing"),
-        (Self::Anywhere, "Anywhere"),
-        (Self::Picked, "Message picked"),
-        (Self::Menu, "Menu of a message"),
-        (Self::Emoji, "Emoji picker"),
-        (Self::Thread, "Thread"),
-        (Self::Conversations, "Conversations"),
-        (Self::People, "People"),
-        (Self::Rooms, "Rooms"),
-        (Self::Search, "Search"),
-        (Self::Question, "Delete question"),
-        (Self::Help, "Help"),
+    /// All scopes with their names in the configuration and their titles, in the order of the help.
+    pub const ALL: [(Self, &'static str, &'static str); 13] = [
+        (Self::Typing, "typing", "Typing"),
+        (Self::Anywhere, "anywhere", "Anywhere"),
+        (Self::Picked, "picked", "Message picked"),
+        (Self::Menu, "menu", "Menu of a message"),
+        (Self::Emoji, "emoji", "Emoji picker"),
+        (Self::Thread, "thread", "Thread"),
+        (Self::Conversations, "conversations", "Conversations"),
+        (Self::People, "people", "People"),
+        (Self::Rooms, "rooms", "Rooms"),
+        (Self::Palette, "palette", "Go to"),
+        (Self::Search, "search", "Search"),
+        (Self::Question, "question", "Question"),
+        (Self::Help, "help", "Help"),
     ];
+
+    /// Whether a letter is text or a filter there, so that it cannot be a command.
+    pub fn takes_text(self) -> bool {
+        match self {
+            Self::Anywhere
+            | Self::Typing
+            | Self::Conversations
+            | Self::People
+            | Self::Rooms
+            | Self::Palette
+            | Self::Search
+            | Self::Emoji
+            | Self::Help => true,
+            Self::Picked | Self::Menu | Self::Thread | Self::Question => false,
+        }
+    }
 }
 
 /// One key binding.
 #[derive(Debug, Clone, Copy)]
 pub struct Binding {
+    /// The name of the action in the configuration.
+    pub name: &'static str,
     /// The command that the keys run.
     pub command: UiCommand,
     /// The context in which the keys run it.
     pub scope: Scope,
-    /// The keys, as [`Chord`] parses them. Hints show the first one.
+    /// The keys by default, as [`Chord`](super::key::Chord) parses them.
     pub keys: &'static [&'static str],
     /// The description in the help and the README.
     pub description: &'static str,
@@ -134,19 +156,21 @@ pub struct Binding {
 }
 
 const fn bind(
+    name: &'static str,
     command: UiCommand,
     scope: Scope,
     keys: &'static [&'static str],
     description: &'static str,
     hint: &'static str,
 ) -> Binding {
-    Binding { command, scope, keys, description, hint }
+    Binding { name, command, scope, keys, description, hint }
 }
 
-/// All key bindings.
+/// All commands. Those without keys get them from a preset or the configuration.
 pub const COMMANDS: &[Binding] = &[
-    bind(UiCommand::Send, Scope::Typing, &["enter"], "send the message", "send"),
+    bind("send", UiCommand::Send, Scope::Typing, &["enter"], "send the message", "send"),
     bind(
+        "new-line",
         UiCommand::NewLine,
         Scope::Typing,
         &["alt-enter", "shift-enter", "ctrl-j"],
@@ -154,6 +178,7 @@ pub const COMMANDS: &[Binding] = &[
         "new line",
     ),
     bind(
+        "complete",
         UiCommand::Complete,
         Scope::Typing,
         &["tab"],
@@ -161,6 +186,7 @@ pub const COMMANDS: &[Binding] = &[
         "",
     ),
     bind(
+        "pick-message",
         UiCommand::PickMessage,
         Scope::Typing,
         &["up"],
@@ -168,24 +194,41 @@ pub const COMMANDS: &[Binding] = &[
         "pick message",
     ),
     bind(
+        "back",
         UiCommand::Back,
         Scope::Typing,
         &["esc"],
         "close the completion, drop the reply or edit, return from the ticked people, or jump to latest",
         "",
     ),
-    bind(UiCommand::Help, Scope::Anywhere, &["f1", "alt-h"], "help", "help"),
+    bind("help", UiCommand::Help, Scope::Anywhere, &["f1", "alt-h"], "help", "help"),
     bind(
+        "next-unread",
         UiCommand::NextUnread,
         Scope::Anywhere,
         &["alt-a"],
         "open the next conversation with unread messages, mentions first",
         "unread",
     ),
-    bind(UiCommand::FocusPeople, Scope::Anywhere, &["f2"], "people", "people"),
-    bind(UiCommand::FocusConversations, Scope::Anywhere, &["f3"], "conversations", "conversations"),
-    bind(UiCommand::BrowseRooms, Scope::Anywhere, &["f4"], "find, join or create a room", "rooms"),
+    bind("focus-people", UiCommand::FocusPeople, Scope::Anywhere, &["f2"], "people", "people"),
     bind(
+        "focus-conversations",
+        UiCommand::FocusConversations,
+        Scope::Anywhere,
+        &["f3"],
+        "conversations",
+        "conversations",
+    ),
+    bind(
+        "browse-rooms",
+        UiCommand::BrowseRooms,
+        Scope::Anywhere,
+        &["f4"],
+        "find, join or create a room",
+        "rooms",
+    ),
+    bind(
+        "previous-conversation",
         UiCommand::PreviousConversation,
         Scope::Anywhere,
         &["alt-up"],
@@ -193,6 +236,7 @@ pub const COMMANDS: &[Binding] = &[
         "",
     ),
     bind(
+        "next-conversation",
         UiCommand::NextConversation,
         Scope::Anywhere,
         &["alt-down"],
@@ -200,24 +244,49 @@ pub const COMMANDS: &[Binding] = &[
         "",
     ),
     bind(
+        "open-nth",
         UiCommand::OpenNth,
         Scope::Anywhere,
         &["alt-1", "alt-2", "alt-3", "alt-4", "alt-5", "alt-6", "alt-7", "alt-8", "alt-9"],
         "open the conversation with this number",
         "",
     ),
-    bind(UiCommand::Search, Scope::Anywhere, &["ctrl-f"], "search", "search"),
-    bind(UiCommand::ToEveryone, Scope::Anywhere, &["alt-e"], "write to everyone", ""),
+    bind("search", UiCommand::Search, Scope::Anywhere, &["ctrl-f"], "search", "search"),
     bind(
+        "go-to",
+        UiCommand::GoTo,
+        Scope::Anywhere,
+        &["ctrl-k"],
+        "go to a conversation, a person or a command",
+        "go to",
+    ),
+    bind(
+        "to-everyone",
+        UiCommand::ToEveryone,
+        Scope::Anywhere,
+        &["alt-e"],
+        "write to everyone",
+        "",
+    ),
+    bind(
+        "reply-latest",
         UiCommand::ReplyLatest,
         Scope::Anywhere,
         &["ctrl-r"],
         "reply to the picked message, or to the latest one",
         "",
     ),
-    bind(UiCommand::NextHit, Scope::Anywhere, &["ctrl-g"], "next older search hit", ""),
-    bind(UiCommand::PreviousHit, Scope::Anywhere, &["alt-g"], "next newer search hit", ""),
+    bind("next-hit", UiCommand::NextHit, Scope::Anywhere, &["ctrl-g"], "next older search hit", ""),
     bind(
+        "previous-hit",
+        UiCommand::PreviousHit,
+        Scope::Anywhere,
+        &["alt-g"],
+        "next newer search hit",
+        "",
+    ),
+    bind(
+        "jump-back",
         UiCommand::JumpBack,
         Scope::Anywhere,
         &["alt-left"],
@@ -225,40 +294,59 @@ pub const COMMANDS: &[Binding] = &[
         "",
     ),
     bind(
+        "cycle-expiry",
         UiCommand::CycleExpiry,
         Scope::Anywhere,
         &["ctrl-t"],
         "set the expiry of the next message: 10 s, 1 min, 10 min, 1 h, none",
         "",
     ),
-    bind(UiCommand::PageUp, Scope::Anywhere, &["pageup"], "scroll up", ""),
-    bind(UiCommand::PageDown, Scope::Anywhere, &["pagedown"], "scroll down", ""),
+    bind("page-up", UiCommand::PageUp, Scope::Anywhere, &["pageup"], "scroll up", ""),
+    bind("page-down", UiCommand::PageDown, Scope::Anywhere, &["pagedown"], "scroll down", ""),
     bind(
+        "scroll-to-oldest",
         UiCommand::ScrollToOldest,
         Scope::Anywhere,
         &["ctrl-home"],
         "jump to the oldest loaded message; repeat to load older ones",
         "",
     ),
-    bind(UiCommand::ScrollToLatest, Scope::Anywhere, &["ctrl-end"], "jump to latest", ""),
     bind(
+        "scroll-to-latest",
+        UiCommand::ScrollToLatest,
+        Scope::Anywhere,
+        &["ctrl-end"],
+        "jump to latest",
+        "",
+    ),
+    bind(
+        "toggle-mouse",
         UiCommand::ToggleMouse,
         Scope::Anywhere,
         &["alt-m"],
         "turn the mouse off, to select text with the terminal, or back on",
         "",
     ),
-    bind(UiCommand::Redraw, Scope::Anywhere, &["ctrl-l"], "redraw", ""),
+    bind("redraw", UiCommand::Redraw, Scope::Anywhere, &["ctrl-l"], "redraw", ""),
     bind(
+        "clear-or-quit",
         UiCommand::ClearOrQuit,
         Scope::Anywhere,
         &["ctrl-c"],
         "clear the input (Ctrl-Z restores it); twice in an empty one: quit",
         "",
     ),
-    bind(UiCommand::Quit, Scope::Anywhere, &["ctrl-q"], "quit", "quit"),
-    bind(UiCommand::OpenMenu, Scope::Picked, &["enter"], "menu: reply, edit, react…", "menu"),
+    bind("quit", UiCommand::Quit, Scope::Anywhere, &["ctrl-q"], "quit", "quit"),
     bind(
+        "open-menu",
+        UiCommand::OpenMenu,
+        Scope::Picked,
+        &["enter"],
+        "menu: reply, edit, react…",
+        "menu",
+    ),
+    bind(
+        "delete",
         UiCommand::Message(MessageCommand::Delete),
         Scope::Picked,
         &["delete"],
@@ -266,33 +354,72 @@ pub const COMMANDS: &[Binding] = &[
         "",
     ),
     bind(
+        "copy",
         UiCommand::Message(MessageCommand::Copy),
         Scope::Picked,
         &["ctrl-y"],
         "copy the text",
         "copy",
     ),
-    bind(UiCommand::PreviousMessage, Scope::Picked, &["up"], "previous message", ""),
-    bind(UiCommand::NextMessage, Scope::Picked, &["down"], "next message", ""),
-    bind(UiCommand::JumpBack, Scope::Picked, &["backspace"], "go back to where a jump started", ""),
+    bind("reply", UiCommand::Message(MessageCommand::Reply), Scope::Picked, &[], "reply", ""),
+    bind("edit", UiCommand::Message(MessageCommand::Edit), Scope::Picked, &[], "edit", ""),
+    bind("react", UiCommand::Message(MessageCommand::React), Scope::Picked, &[], "react", ""),
     bind(
+        "show-thread",
+        UiCommand::Message(MessageCommand::ShowThread),
+        Scope::Picked,
+        &[],
+        "show the thread",
+        "",
+    ),
+    bind("pin", UiCommand::Message(MessageCommand::Pin), Scope::Picked, &[], "pin or unpin", ""),
+    bind(
+        "open-link",
+        UiCommand::Message(MessageCommand::OpenLink),
+        Scope::Picked,
+        &[],
+        "open the link",
+        "",
+    ),
+    bind("discard", UiCommand::Message(MessageCommand::Discard), Scope::Picked, &[], "discard", ""),
+    bind(
+        "previous-message",
+        UiCommand::PreviousMessage,
+        Scope::Picked,
+        &["up"],
+        "previous message",
+        "",
+    ),
+    bind("next-message", UiCommand::NextMessage, Scope::Picked, &["down"], "next message", ""),
+    bind(
+        "jump-back",
+        UiCommand::JumpBack,
+        Scope::Picked,
+        &["backspace"],
+        "go back to where a jump started",
+        "",
+    ),
+    bind(
+        "back",
         UiCommand::Back,
         Scope::Picked,
         &["esc"],
         "return to typing, like any letter; from a search hit, to where the search started",
         "back",
     ),
-    bind(UiCommand::Message(MessageCommand::Reply), Scope::Menu, &["r"], "reply", ""),
-    bind(UiCommand::Message(MessageCommand::Edit), Scope::Menu, &["e"], "edit", ""),
+    bind("reply", UiCommand::Message(MessageCommand::Reply), Scope::Menu, &["r"], "reply", ""),
+    bind("edit", UiCommand::Message(MessageCommand::Edit), Scope::Menu, &["e"], "edit", ""),
     bind(
+        "delete",
         UiCommand::Message(MessageCommand::Delete),
         Scope::Menu,
         &["d", "delete"],
         "delete for everyone",
         "",
     ),
-    bind(UiCommand::Message(MessageCommand::React), Scope::Menu, &["+"], "react", ""),
+    bind("react", UiCommand::Message(MessageCommand::React), Scope::Menu, &["+"], "react", ""),
     bind(
+        "show-thread",
         UiCommand::Message(MessageCommand::ShowThread),
         Scope::Menu,
         &["t"],
@@ -300,31 +427,76 @@ pub const COMMANDS: &[Binding] = &[
         "",
     ),
     bind(
+        "copy",
         UiCommand::Message(MessageCommand::Copy),
         Scope::Menu,
         &["y", "ctrl-y"],
         "copy the text",
         "",
     ),
-    bind(UiCommand::Message(MessageCommand::Pin), Scope::Menu, &["p"], "pin or unpin", ""),
-    bind(UiCommand::Message(MessageCommand::Discard), Scope::Menu, &["x"], "discard", ""),
-    bind(UiCommand::ChooseRow, Scope::Menu, &["enter"], "do what is selected", "choose"),
-    bind(UiCommand::RowUp, Scope::Menu, &["up"], "previous row", ""),
-    bind(UiCommand::RowDown, Scope::Menu, &["down"], "next row", ""),
-    bind(UiCommand::Back, Scope::Menu, &["esc"], "close the menu", "close"),
-    bind(UiCommand::ChooseRow, Scope::Emoji, &["enter"], "add or remove the reaction", "react"),
-    bind(UiCommand::RowUp, Scope::Emoji, &["up"], "previous row", ""),
-    bind(UiCommand::RowDown, Scope::Emoji, &["down"], "next row", ""),
-    bind(UiCommand::Back, Scope::Emoji, &["esc"], "close the picker", "close"),
-    bind(UiCommand::ChooseRow, Scope::Thread, &["enter"], "jump to the message", "jump"),
-    bind(UiCommand::RowUp, Scope::Thread, &["up"], "previous row", ""),
-    bind(UiCommand::RowDown, Scope::Thread, &["down"], "next row", ""),
-    bind(UiCommand::Back, Scope::Thread, &["esc"], "close the thread", "close"),
-    bind(UiCommand::OpenFocused, Scope::Conversations, &["enter"], "open the conversation", "open"),
-    bind(UiCommand::FocusUp, Scope::Conversations, &["up"], "previous row", ""),
-    bind(UiCommand::FocusDown, Scope::Conversations, &["down"], "next row", ""),
-    bind(UiCommand::Back, Scope::Conversations, &["esc", "f3"], "return to typing", "back"),
+    bind("pin", UiCommand::Message(MessageCommand::Pin), Scope::Menu, &["p"], "pin or unpin", ""),
     bind(
+        "open-link",
+        UiCommand::Message(MessageCommand::OpenLink),
+        Scope::Menu,
+        &["o"],
+        "open the link",
+        "",
+    ),
+    bind(
+        "discard",
+        UiCommand::Message(MessageCommand::Discard),
+        Scope::Menu,
+        &["x"],
+        "discard",
+        "",
+    ),
+    bind(
+        "choose-row",
+        UiCommand::ChooseRow,
+        Scope::Menu,
+        &["enter"],
+        "do what is selected",
+        "choose",
+    ),
+    bind("row-up", UiCommand::RowUp, Scope::Menu, &["up"], "previous row", ""),
+    bind("row-down", UiCommand::RowDown, Scope::Menu, &["down"], "next row", ""),
+    bind("back", UiCommand::Back, Scope::Menu, &["esc"], "close the menu", "close"),
+    bind(
+        "choose-row",
+        UiCommand::ChooseRow,
+        Scope::Emoji,
+        &["enter"],
+        "add or remove the reaction",
+        "react",
+    ),
+    bind("row-up", UiCommand::RowUp, Scope::Emoji, &["up"], "previous row", ""),
+    bind("row-down", UiCommand::RowDown, Scope::Emoji, &["down"], "next row", ""),
+    bind("back", UiCommand::Back, Scope::Emoji, &["esc"], "close the picker", "close"),
+    bind(
+        "choose-row",
+        UiCommand::ChooseRow,
+        Scope::Thread,
+        &["enter"],
+        "jump to the message",
+        "jump",
+    ),
+    bind("row-up", UiCommand::RowUp, Scope::Thread, &["up"], "previous row", ""),
+    bind("row-down", UiCommand::RowDown, Scope::Thread, &["down"], "next row", ""),
+    bind("back", UiCommand::Back, Scope::Thread, &["esc"], "close the thread", "close"),
+    bind(
+        "open-focused",
+        UiCommand::OpenFocused,
+        Scope::Conversations,
+        &["enter"],
+        "open the conversation",
+        "open",
+    ),
+    bind("focus-up", UiCommand::FocusUp, Scope::Conversations, &["up"], "previous row", ""),
+    bind("focus-down", UiCommand::FocusDown, Scope::Conversations, &["down"], "next row", ""),
+    bind("back", UiCommand::Back, Scope::Conversations, &["esc", "f3"], "return to typing", "back"),
+    bind(
+        "toggle-person",
         UiCommand::TogglePerson,
         Scope::People,
         &["space"],
@@ -332,119 +504,70 @@ pub const COMMANDS: &[Binding] = &[
         "tick",
     ),
     bind(
+        "open-focused",
         UiCommand::OpenFocused,
         Scope::People,
         &["enter"],
         "open the direct conversation with the person",
         "write to",
     ),
-    bind(UiCommand::FocusUp, Scope::People, &["up"], "previous row", ""),
-    bind(UiCommand::FocusDown, Scope::People, &["down"], "next row", ""),
-    bind(UiCommand::Back, Scope::People, &["esc", "tab", "f2"], "return to typing", "back"),
-    bind(UiCommand::ChooseRow, Scope::Rooms, &["enter"], "join or create the room", "join"),
-    bind(UiCommand::RowUp, Scope::Rooms, &["up"], "previous row", ""),
-    bind(UiCommand::RowDown, Scope::Rooms, &["down"], "next row", ""),
-    bind(UiCommand::Back, Scope::Rooms, &["esc", "f4"], "close the list", "close"),
-    bind(UiCommand::GoToHit, Scope::Search, &["enter"], "jump to the message", "jump"),
-    bind(UiCommand::HitUp, Scope::Search, &["up"], "newer hit", ""),
-    bind(UiCommand::HitDown, Scope::Search, &["down"], "older hit", ""),
-    bind(UiCommand::MatchCase, Scope::Search, &["alt-c"], "match case", "match case"),
+    bind("focus-up", UiCommand::FocusUp, Scope::People, &["up"], "previous row", ""),
+    bind("focus-down", UiCommand::FocusDown, Scope::People, &["down"], "next row", ""),
+    bind("back", UiCommand::Back, Scope::People, &["esc", "tab", "f2"], "return to typing", "back"),
     bind(
+        "choose-row",
+        UiCommand::ChooseRow,
+        Scope::Rooms,
+        &["enter"],
+        "join or create the room",
+        "join",
+    ),
+    bind("row-up", UiCommand::RowUp, Scope::Rooms, &["up"], "previous row", ""),
+    bind("row-down", UiCommand::RowDown, Scope::Rooms, &["down"], "next row", ""),
+    bind("back", UiCommand::Back, Scope::Rooms, &["esc", "f4"], "close the list", "close"),
+    bind("choose-row", UiCommand::ChooseRow, Scope::Palette, &["enter"], "open or run", "open"),
+    bind("row-up", UiCommand::RowUp, Scope::Palette, &["up"], "previous row", ""),
+    bind("row-down", UiCommand::RowDown, Scope::Palette, &["down"], "next row", ""),
+    bind("back", UiCommand::Back, Scope::Palette, &["esc", "ctrl-k"], "close the list", "close"),
+    bind("go-to-hit", UiCommand::GoToHit, Scope::Search, &["enter"], "jump to the message", "jump"),
+    bind("hit-up", UiCommand::HitUp, Scope::Search, &["up"], "newer hit", ""),
+    bind("hit-down", UiCommand::HitDown, Scope::Search, &["down"], "older hit", ""),
+    bind("match-case", UiCommand::MatchCase, Scope::Search, &["alt-c"], "match case", "match case"),
+    bind(
+        "search-scope",
         UiCommand::SearchScope,
         Scope::Search,
         &["ctrl-f"],
         "search all conversations, or only the open one",
         "all conversations",
     ),
-    bind(UiCommand::Complete, Scope::Search, &["tab"], "complete a filter or its value", ""),
-    bind(UiCommand::Back, Scope::Search, &["esc"], "close the search", "close"),
     bind(
-        UiCommand::ConfirmDelete,
+        "complete",
+        UiCommand::Complete,
+        Scope::Search,
+        &["tab"],
+        "complete a filter or its value",
+        "",
+    ),
+    bind("back", UiCommand::Back, Scope::Search, &["esc"], "close the search", "close"),
+    bind(
+        "confirm",
+        UiCommand::Confirm,
         Scope::Question,
         &["enter", "y"],
-        "delete for everyone",
-        "delete",
+        "yes: delete the message, keep the paste in the input, send the draft",
+        "yes",
     ),
-    bind(UiCommand::Back, Scope::Question, &["esc", "n"], "keep the message", "keep"),
-    bind(UiCommand::ScrollUp, Scope::Help, &["up"], "scroll up", ""),
-    bind(UiCommand::ScrollDown, Scope::Help, &["down"], "scroll down", ""),
-    bind(UiCommand::Back, Scope::Help, &["esc", "f1", "alt-h", "enter"], "close the help", "close"),
+    bind("send-paste", UiCommand::SendPaste, Scope::Question, &["s"], "send the paste at once", ""),
+    bind("back", UiCommand::Back, Scope::Question, &["esc", "n"], "no; drop the paste", "no"),
+    bind("scroll-up", UiCommand::ScrollUp, Scope::Help, &["up"], "scroll up", ""),
+    bind("scroll-down", UiCommand::ScrollDown, Scope::Help, &["down"], "scroll down", ""),
+    bind(
+        "back",
+        UiCommand::Back,
+        Scope::Help,
+        &["esc", "f1", "alt-h", "enter"],
+        "close the help",
+        "close",
+    ),
 ];
-
-/// Returns the command that `chord` runs in the first of `scopes` that binds it.
-pub fn lookup(scopes: &[Scope], chord: Chord) -> Option<UiCommand> {
-    scopes.iter().find_map(|scope| {
-        let mut bindings = COMMANDS.iter().filter(|binding| binding.scope == *scope);
-        let bound = bindings.find(|binding| binding.chords().any(|key| key == chord))?;
-        Some(bound.command)
-    })
-}
-
-/// Returns the keys and labels that the status line shows for `scope`.
-pub fn hints(scope: Scope) -> impl Iterator<Item = (Chord, &'static str)> {
-    COMMANDS
-        .iter()
-        .filter(move |binding| binding.scope == scope && !binding.hint.is_empty())
-        .filter_map(|binding| Some((binding.chords().next()?, binding.hint)))
-}
-
-impl Binding {
-    /// The keys, parsed.
-    pub fn chords(&self) -> impl Iterator<Item = Chord> {
-        self.keys.iter().filter_map(|key| key.parse().ok())
-    }
-
-    /// The keys as shown to the user, separated by commas; the first and the last one of many.
-    pub fn keys_label(&self) -> String {
-        if self.keys.len() > 4
-            && let Some((first, last)) = self.chords().next().zip(self.chords().last())
-        {
-            return format!("{first} … {last}");
-        }
-        self.chords().map(|chord| chord.to_string()).collect::<Vec<_>>().join(", ")
-    }
-}
-
-/// The table in Markdown, as it stands in the README.
-pub fn markdown_table() -> String {
-    let header = "| context | keys | action |\n| --- | --- | --- |\n".to_owned();
-    let rows = Scope::ALL.into_iter().flat_map(|(scope, title)| {
-        let bindings = COMMANDS.iter().filter(move |binding| binding.scope == scope);
-        bindings.map(move |b| format!("| {title} | {} | {} |\n", b.keys_label(), b.description))
-    });
-    std::iter::once(header).chain(rows).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn keys_parse_and_are_unambiguous() {
-        let mut seen = std::collections::HashSet::new();
-        for binding in COMMANDS {
-            for key in binding.keys {
-                let chord: Chord = key.parse().unwrap();
-                assert_eq!(
-                    Chord::from_event(chord.to_event()),
-                    chord,
-                    "{key} round-trips through a terminal event"
-                );
-                assert!(
-                    seen.insert((binding.scope, chord)),
-                    "{key} is bound twice in {:?}",
-                    binding.scope
-                );
-            }
-        }
-    }
-
-    #[test]
-    fn topmost_scope_takes_the_key() {
-        let esc = "esc".parse().unwrap();
-        let f1 = "f1".parse().unwrap();
-        assert_eq!(lookup(&[Scope::Search, Scope::Anywhere], esc), Some(UiCommand::Back));
-        assert_eq!(lookup(&[Scope::Search, Scope::Anywhere], f1), Some(UiCommand::Help));
-        assert_eq!(lookup(&[Scope::Search], f1), None);
-    }
-}

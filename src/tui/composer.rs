@@ -5,11 +5,13 @@
 
 use super::completion::Completion;
 use super::editor::Editor;
+use crate::client::drafts::Draft;
 use crate::client::input::UserInput;
 use crate::client::state::{ResolveError, Session};
 use crate::protocol::id::MessageId;
 use crate::protocol::message::Audience;
 use crate::protocol::request::{Post, PostKind};
+use crate::protocol::text::SafeText;
 
 /// The expiry times that Ctrl-T cycles through, in seconds.
 const EXPIRY_CHOICES: [u32; 4] = [10, 60, 600, 3_600];
@@ -84,6 +86,35 @@ impl Composer {
     pub fn set_text(&mut self, typed: &str) {
         self.input = Editor::with_text(typed);
         self.completion = None;
+    }
+
+    /// Returns the draft as it is kept on disk, and the one that was set aside. A temporary message is not kept, as
+    /// none is anywhere on disk.
+    pub fn to_drafts(&self, conversation: &Audience) -> Vec<Draft> {
+        let aside = self.set_aside.iter().flat_map(|aside| aside.to_drafts(conversation));
+        let own = (!self.is_empty() && self.expires_after.is_none()).then(|| Draft {
+            conversation: conversation.clone(),
+            text: SafeText::clean(&self.text()),
+            reply_to: self.reply_to,
+            editing: self.editing,
+        });
+        own.into_iter().chain(aside).collect()
+    }
+
+    /// Adds a draft from disk. One that is there already stays: an edit is put before it, other texts after it.
+    pub fn restore(&mut self, draft: &Draft) {
+        if self.editing.is_some() {
+            self.set_aside.get_or_insert_default().restore(draft);
+            return;
+        }
+        if draft.editing.is_some() || self.is_empty() {
+            self.set_draft_aside();
+            self.set_text(draft.text.as_str());
+            (self.reply_to, self.editing) = (draft.reply_to, draft.editing);
+            return;
+        }
+        let both = format!("{}\n{}", self.text(), draft.text);
+        self.set_text(&both);
     }
 
     /// Starts a reply to a message of the open conversation.

@@ -1,9 +1,12 @@
 //! The inputs and outputs of `update`.
 
+use super::theme::Rgb;
 use crate::client;
+use crate::client::drafts::Draft;
 use crate::protocol::id::Cid;
 use crate::protocol::request::Request;
 use crate::protocol::text::SafeText;
+use crate::tui::text::Link;
 
 /// An input of `update`.
 #[derive(Debug, Clone)]
@@ -19,6 +22,8 @@ pub enum UiEvent {
         /// Shown to the user.
         reason: SafeText,
     },
+    /// The terminal told the colour of its background.
+    Background(Rgb),
     /// The time that `next_wake` returned has come.
     Tick,
     /// A frame is laid out, and about to be drawn. What it shows counts as displayed.
@@ -34,12 +39,18 @@ pub enum UiEffect {
     DiscardPending(Cid),
     /// Copy the text to the clipboard.
     Copy(String),
+    /// Open the link with a program of the desktop, or copy it where there is none.
+    OpenLink(Link),
     /// Turn mouse reports on or off.
     CaptureMouse(bool),
-    /// Ring the bell of the terminal.
-    Ring,
+    /// Keep these drafts on disk.
+    SaveDrafts(Vec<Draft>),
+    /// Notify the user, who looks at another window, with this text.
+    Notify(String),
     /// Clear the terminal and draw every cell.
     Redraw,
+    /// Stop the process, so that the shell can be used meanwhile.
+    Suspend,
     /// Quit, requested by the user or because the first login was refused.
     Quit,
     /// Quit because the server is not trusted, for this reason.

@@ -31,6 +31,12 @@ impl Chord {
         }
     }
 
+    /// Whether the key types a character.
+    pub fn types_text(self) -> bool {
+        let is_modified = self.modifiers.intersects(KeyModifiers::CONTROL | KeyModifiers::ALT);
+        matches!(self.code, KeyCode::Char(_)) && !is_modified
+    }
+
     /// The event that a terminal sends for this chord.
     pub fn to_event(self) -> KeyEvent {
         KeyEvent::new(self.code, self.modifiers)

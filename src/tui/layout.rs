@@ -13,6 +13,7 @@ use super::list;
 use super::model::{Focus, ListScroll, Model};
 use super::overlay::{Overlay, OverlayLayout};
 use super::sidebar::{SidebarItem, conversations, people};
+use super::text::Link;
 use super::to_line::{Chip, to_line};
 use super::viewport::BottomEdge;
 use crate::protocol::id::{MessageId, UserId};
@@ -51,6 +52,8 @@ pub struct ScreenLayout {
     pub conversation: Rect,
     /// The visible items of the conversation.
     pub visible: VisibleItems,
+    /// Where the links in the conversation are drawn.
+    pub links: Vec<(Rect, Link)>,
     /// The pill with the number of newer messages below.
     pub pill: Option<Rect>,
     /// The pill that leads back to where a jump started.
@@ -123,6 +126,8 @@ pub enum Target {
     Item(ItemId),
     /// The quote in a reply, with the message that it quotes.
     Quote(MessageId),
+    /// A link in a message, with the message.
+    Link(Link, ItemId),
     /// The conversation outside its items.
     Conversation,
     /// The pill with the number of newer messages.
@@ -141,6 +146,21 @@ pub enum Target {
     Overlay,
     /// Nothing clickable.
     Nothing,
+}
+
+impl Target {
+    /// Whether it is a part of the conversation, where text can be selected.
+    pub fn is_in_conversation(&self) -> bool {
+        matches!(self, Self::Item(_) | Self::Link(..) | Self::Quote(_) | Self::Conversation)
+    }
+
+    /// The message that it belongs to.
+    pub fn item(&self) -> Option<&ItemId> {
+        match self {
+            Self::Item(item) | Self::Link(_, item) => Some(item),
+            _ => None,
+        }
+    }
 }
 
 /// Computes the layout of a frame. `last` is that of the frame before it: a row of the sidebar in which
@@ -167,9 +187,21 @@ pub fn lay_out(
             Overlay::Menu(menu) => layout.visible.bubble_area(&menu.item),
             _ => None,
         };
-        top.lay_out(Rect::from((Position::ORIGIN, model.size)), anchor, model.theme)
+        top.lay_out(Rect::from((Position::ORIGIN, model.size)), anchor, model.overlay_context(now))
     });
+    layout.links = visible_links(&layout);
     layout
+}
+
+/// The links of the conversation that nothing covers.
+fn visible_links(layout: &ScreenLayout) -> Vec<(Rect, Link)> {
+    let sidebar = layout.sidebar.as_ref().map(|sidebar| sidebar.area);
+    let overlay = layout.overlay.as_ref().map(|overlay| overlay.area);
+    let covers = [overlay, sidebar, layout.pill, layout.back_pill];
+    let is_visible = |(area, _): &(Rect, Link)| {
+        !area.is_empty() && !covers.iter().flatten().any(|cover| cover.intersects(*area))
+    };
+    layout.visible.links().filter(is_visible).collect()
 }
 
 /// Splits the screen into header, panes, composer and status line.
@@ -406,7 +438,10 @@ impl ScreenLayout {
         if (from..to).contains(&point.x) {
             match row.quoted_message {
                 Some(id) => Target::Quote(id),
-                None => Target::Item(item.id.clone()),
+                None => match self.links.iter().find(|(area, _)| area.contains(point)) {
+                    Some((_, link)) => Target::Link(link.clone(), item.id.clone()),
+                    None => Target::Item(item.id.clone()),
+                },
             }
         } else {
             Target::Conversation

@@ -10,13 +10,17 @@ pub mod command;
 pub mod completion;
 pub mod composer;
 pub mod conversation;
+mod draft_writer;
 pub mod editor;
 pub mod event;
 pub mod item;
 pub mod key;
+pub mod keymap;
 pub mod layout;
 pub mod list;
 pub mod model;
+pub mod notices;
+pub mod opener;
 pub mod overlay;
 pub mod run;
 pub mod screen;
@@ -32,6 +36,7 @@ pub mod viewport;
 #[cfg(test)]
 mod tests;
 
+pub use self::keymap::Keymap;
 pub use self::model::UiOptions;
 pub use self::run::{QuitReason, UiError, run};
 pub use self::theme::{ColourDepth, Theme, ThemeChoice};

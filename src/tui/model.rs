@@ -3,17 +3,22 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, FixedOffset};
-use ratatui::layout::Size;
+use ratatui::layout::{Position, Size};
 
 use super::command::Scope;
 use super::composer::Composer;
+use super::conversation::{TextPoint, TextSelection};
 use super::item::ItemId;
+use super::keymap::Keymap;
+use super::notices::Notices;
+use super::overlay::help::HelpOverlay;
 use super::overlay::search::SearchHitList;
-use super::overlay::{Overlay, Overlays};
+use super::overlay::{Overlay, OverlayContext, Overlays};
 use super::text::EmojiStyle;
 use super::theme::{Theme, ThemeChoice};
 use super::viewport::{BottomEdge, Viewport};
 use crate::client;
+use crate::client::drafts::{Draft, DraftFile};
 use crate::client::read_marker::ReadMarkerFile;
 use crate::client::state::Session;
 use crate::client::state::history::ReadPosition;
@@ -21,8 +26,17 @@ use crate::protocol::id::{Cid, MessageId, RoomName, UserId};
 use crate::protocol::message::Audience;
 use crate::protocol::text::SafeText;
 
+/// Whether others are told that the user is writing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TypingIndicator {
+    /// They are, in small conversations.
+    Sent,
+    /// They are not.
+    Off,
+}
+
 /// Start options of the screen.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct UiOptions {
     /// The address of the server, as shown in the header.
     pub server: String,
@@ -30,10 +44,20 @@ pub struct UiOptions {
     pub notices: Vec<SafeText>,
     /// The styles.
     pub theme: ThemeChoice,
+    /// The keys of the commands.
+    pub keymap: Keymap,
+    /// How emoji are drawn.
+    pub emoji: EmojiStyle,
+    /// Whether the terminal reports the mouse to this program at the start.
+    pub mouse: bool,
     /// Prefix of this client's request IDs (`cid`); unique among all clients.
     pub cid_prefix: String,
     /// The file with the read marker of the last run, updated during this one.
     pub read_marker: ReadMarkerFile,
+    /// Whether others are told that the user is writing.
+    pub typing: TypingIndicator,
+    /// The drafts of the last run, updated during this one.
+    pub drafts: DraftFile,
 }
 
 /// What receives keys while no overlay is open.
@@ -77,6 +101,19 @@ pub struct JumpOrigin {
     pub message: Option<MessageId>,
 }
 
+/// A press of the left button in the conversation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Press {
+    /// The cell.
+    pub cell: Position,
+    /// When it was pressed.
+    pub at: DateTime<FixedOffset>,
+    /// The place in a text that it is in or near.
+    pub point: Option<TextPoint>,
+    /// Whether the button is held.
+    pub is_held: bool,
+}
+
 /// A text in the status line, shown until the next key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Notice {
@@ -93,10 +130,16 @@ pub struct Model {
     pub chat: Session,
     /// The address of the server, as shown in the header.
     pub server: String,
+    /// How the styles follow from the background of the terminal.
+    pub theme_choice: ThemeChoice,
     /// The styles.
     pub theme: Theme,
+    /// The keys of the commands.
+    pub keymap: Keymap,
     /// How emoji are drawn.
     pub emoji: EmojiStyle,
+    /// The notice that waits.
+    pub notices: Notices,
     /// The size of the terminal.
     pub size: Size,
     /// The conversation that the composer and the viewport belong to. It follows the open one.
@@ -105,6 +148,10 @@ pub struct Model {
     pub composer: Composer,
     /// The drafts of other conversations, and what undo restores there.
     pub drafts: BTreeMap<Audience, Composer>,
+    /// Whether others are told that the user is writing.
+    pub typing: TypingIndicator,
+    /// When the drafts are written to disk.
+    pub drafts_due: Option<DateTime<FixedOffset>>,
     /// Where the user began to tick people, to return there.
     pub ticked_from: Option<Audience>,
     /// The room that is opened as soon as the user is a member.
@@ -133,6 +180,10 @@ pub struct Model {
     pub mouse_captured: bool,
     /// Until when Ctrl-C quits.
     pub quit_armed: Option<DateTime<FixedOffset>>,
+    /// The text that is selected with the mouse.
+    pub selection: Option<TextSelection>,
+    /// Where the left button was pressed last in the conversation.
+    pub press: Option<Press>,
     /// Where jumps to quoted messages, hits and threads started; the last one is gone back to first.
     pub jump_origins: Vec<JumpOrigin>,
     /// Grows when nothing that was drawn before may be drawn again: another conversation or another timeline is
@@ -153,12 +204,17 @@ impl Model {
         Self {
             chat,
             server: options.server,
+            notices: Notices::default(),
+            theme_choice: options.theme,
             theme: options.theme.resolve(None),
-            emoji: EmojiStyle::default(),
+            keymap: options.keymap,
+            emoji: options.emoji,
             size,
             shown: Audience::Everyone,
             composer: Composer::default(),
             drafts: BTreeMap::new(),
+            typing: options.typing,
+            drafts_due: None,
             ticked_from: None,
             joining: None,
             is_focused: true,
@@ -171,11 +227,44 @@ impl Model {
             server_search: None,
             search_hits: None,
             notice: None,
-            mouse_captured: true,
+            mouse_captured: options.mouse,
             quit_armed: None,
+            selection: None,
+            press: None,
             jump_origins: Vec::new(),
             drawing_generation: 0,
         }
+    }
+
+    /// Opens the help at the context that is open now.
+    pub fn open_help(&mut self) {
+        let help = HelpOverlay::new(self.scope());
+        self.overlays.open(Overlay::Help(Box::new(help)));
+    }
+
+    /// What the content of an overlay depends on beside the overlay.
+    pub fn overlay_context(&self, now: DateTime<FixedOffset>) -> OverlayContext<'_> {
+        let Self { chat, keymap, server, theme, .. } = self;
+        OverlayContext { chat, now, keymap, server, theme: *theme }
+    }
+
+    /// Restores the drafts of the last run.
+    pub fn restore_drafts(&mut self, drafts: &[Draft]) {
+        for draft in drafts {
+            let composer = if draft.conversation == self.shown {
+                &mut self.composer
+            } else {
+                self.drafts.entry(draft.conversation.clone()).or_default()
+            };
+            composer.restore(draft);
+        }
+    }
+
+    /// Returns all drafts as they are kept on disk, that of the open conversation first.
+    pub fn all_drafts(&self) -> Vec<Draft> {
+        let open = std::iter::once((&self.shown, &self.composer));
+        let all = open.chain(&self.drafts);
+        all.flat_map(|(conversation, composer)| composer.to_drafts(conversation)).collect()
     }
 
     /// The picked message, if any.
@@ -237,7 +326,9 @@ impl Model {
             .next_deadline(now)
             .into_iter()
             .chain(second)
+            .chain(self.notices.next_wake())
             .chain(self.next_search_wake(now))
+            .chain(self.drafts_due)
             .min()
     }
 

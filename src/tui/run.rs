@@ -5,16 +5,18 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use crossterm::event::EventStream;
-use futures_util::StreamExt;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::draft_writer::DraftWriter;
 use super::event::{UiEffect, UiEvent};
 use super::model::{Model, UiOptions};
+use super::opener::{self, LinkOutcome};
 use super::screen::Screen;
-use super::terminal::TerminalGuard;
+use super::terminal::job_control::{self, JobControl, JobSignal};
+use super::terminal::{TerminalGuard, TerminalInput};
+use super::text::Link;
 use crate::client::clock::now;
 use crate::client::read_marker::ReadMarkerFile;
 use crate::client::state::history::ReadPosition;
@@ -31,12 +33,18 @@ const READ_MARKER_INTERVAL: Duration = Duration::from_secs(5);
 /// Maximum number of events that are handled before the next frame.
 const MAX_EVENTS_PER_FRAME: usize = 256;
 
+/// Said when the program was asked to suspend itself, and nobody could continue it.
+const NO_SHELL: &str = "cannot suspend: no shell started this program";
+
 /// Why the full screen failed.
 #[derive(Debug, thiserror::Error)]
 pub enum UiError {
     /// Setting up the terminal failed.
     #[error("cannot use the terminal: {0} (use --plain for line mode)")]
     Terminal(#[from] std::io::Error),
+    /// The drafts could not be written.
+    #[error("cannot save drafts: {0}")]
+    Drafts(std::io::Error),
     /// A thread panicked. The panic hook has printed the message.
     #[error("internal error: the program panicked (please report this)")]
     Panicked,
@@ -71,24 +79,45 @@ impl QuitReason {
 /// # Errors
 /// [`UiError::Terminal`] if the terminal cannot be set up, [`UiError::Panicked`] if a thread panicked.
 pub async fn run(
-    options: UiOptions,
+    mut options: UiOptions,
     client: &Client,
     events: mpsc::Receiver<ClientEvent>,
     shutdown: &CancellationToken,
 ) -> Result<QuitReason, UiError> {
     let mut terminal = TerminalGuard::enter()?;
+    if !options.mouse {
+        terminal.capture_mouse(false)?;
+    }
+    let mut drafts = std::mem::take(&mut options.drafts);
+    let restored = drafts.take_restored();
+    let mut drafts = DraftWriter::start(drafts);
     let mut read_marker = ReadMarkerWriter {
         file: options.read_marker.clone(),
         written: None,
         written_at: instant(),
     };
-    let mut screen = Screen::new(Model::new(options, terminal.screen.size()?, now()));
+    let mut model = Model::new(options, terminal.size()?, now());
+    model.restore_drafts(&restored);
+    let mut screen = Screen::new(model);
     // After the setup, an I/O error means that the terminal was closed. That is a normal end.
-    let outcome =
-        event_loop(&mut screen, &mut terminal, client, events, &mut read_marker, shutdown).await;
+    let outcome = event_loop(
+        &mut screen,
+        &mut terminal,
+        client,
+        events,
+        &mut read_marker,
+        &mut drafts,
+        shutdown,
+    )
+    .await;
+    let saved = drafts.finish(screen.model.all_drafts()).await;
     read_marker.write_if_changed(screen.model.read_position);
     let reason = outcome.unwrap_or(QuitReason::Requested);
-    if terminal.panicked().is_cancelled() { Err(UiError::Panicked) } else { Ok(reason) }
+    if terminal.panicked().is_cancelled() {
+        return Err(UiError::Panicked);
+    }
+    saved.map_err(UiError::Drafts)?;
+    Ok(reason)
 }
 
 /// Writes the read marker to its file.
@@ -116,16 +145,18 @@ async fn event_loop(
     client: &Client,
     mut events: mpsc::Receiver<ClientEvent>,
     read_marker: &mut ReadMarkerWriter,
+    drafts: &mut DraftWriter,
     shutdown: &CancellationToken,
 ) -> std::io::Result<QuitReason> {
-    let (mut input, panicked) = (EventStream::new(), terminal.panicked());
-    let mut next_frame = Some(instant());
+    let (mut jobs, panicked) = (JobControl::new()?, terminal.panicked());
     let mut last_frame = instant();
+    // Most terminals tell their background before the first frame.
+    let mut next_frame = Some(last_frame + FRAME_INTERVAL);
     loop {
         if next_frame.is_some_and(|at| at <= instant()) {
             let effects = draw(screen, terminal)?;
             (last_frame, next_frame) = (instant(), None);
-            match perform_all(screen, terminal, client, effects)? {
+            match perform_all(screen, terminal, client, drafts, effects)? {
                 Performed::Done => {}
                 Performed::Failed => next_frame = Some(last_frame + FRAME_INTERVAL),
                 Performed::Quit(reason) => return Ok(reason),
@@ -138,18 +169,30 @@ async fn event_loop(
             biased;
             () = shutdown.cancelled() => return Ok(QuitReason::Requested),
             () = panicked.cancelled() => return Ok(QuitReason::Requested),
-            event = input.next() => match event {
-                Some(event) => UiEvent::Terminal(event?),
+            signal = jobs.next() => {
+                on_job_signal(&mut screen.model, terminal, signal)?;
+                next_frame = Some(instant());
+                continue;
+            }
+            input = terminal.next_input() => match input.transpose()? {
+                Some(TerminalInput::Event(event)) => UiEvent::Terminal(event),
+                Some(TerminalInput::Background(rgb)) => UiEvent::Background(rgb),
                 None => return Ok(QuitReason::Requested),
             },
             Some(event) = events.recv() => UiEvent::Client(event),
+            Some(error) = drafts.next_error() => {
+                screen.model.show_error(format!("cannot save drafts: {error}"));
+                next_frame = Some(instant());
+                continue;
+            }
             () = sleep_until(next_frame) => continue,
             () = sleep_until(next_wake(screen)) => UiEvent::Tick,
         };
         let queued = std::iter::from_fn(|| events.try_recv().ok().map(UiEvent::Client));
         for event in std::iter::once(event).chain(queued).take(MAX_EVENTS_PER_FRAME) {
             let effects = screen.update(now(), event);
-            if let Performed::Quit(reason) = perform_all(screen, terminal, client, effects)? {
+            if let Performed::Quit(reason) = perform_all(screen, terminal, client, drafts, effects)?
+            {
                 return Ok(reason);
             }
         }
@@ -170,12 +213,13 @@ fn perform_all(
     screen: &mut Screen,
     terminal: &mut TerminalGuard,
     client: &Client,
+    drafts: &DraftWriter,
     effects: Vec<UiEffect>,
 ) -> std::io::Result<Performed> {
     let mut effects = VecDeque::from(effects);
     let mut performed = Performed::Done;
     while let Some(effect) = effects.pop_front() {
-        match perform(&mut screen.model, terminal, client, effect)? {
+        match perform(&mut screen.model, terminal, client, drafts, effect)? {
             None => {}
             Some(Interruption::Failed(event)) => {
                 performed = Performed::Failed;
@@ -199,6 +243,7 @@ fn perform(
     model: &mut Model,
     terminal: &mut TerminalGuard,
     client: &Client,
+    drafts: &DraftWriter,
     effect: UiEffect,
 ) -> std::io::Result<Option<Interruption>> {
     match effect {
@@ -215,9 +260,13 @@ fn perform(
             }
         }
         UiEffect::Copy(text) => terminal.copy_to_clipboard(&text)?,
+        UiEffect::OpenLink(link) => open_link(model, terminal, &link)?,
         UiEffect::CaptureMouse(capture) => terminal.capture_mouse(capture)?,
-        UiEffect::Ring => terminal.ring()?,
-        UiEffect::Redraw => terminal.screen.clear()?,
+        UiEffect::SaveDrafts(latest) => drafts.save(latest),
+        UiEffect::Notify(text) => terminal.notify(&text)?,
+        UiEffect::Redraw => terminal.redraw()?,
+        UiEffect::Suspend if job_control::has_shell() => job_control::request_stop()?,
+        UiEffect::Suspend => model.show_error(NO_SHELL),
         UiEffect::Quit => {
             return Ok(Some(Interruption::Quit(QuitReason::on_quit(&model.chat))));
         }
@@ -228,10 +277,32 @@ fn perform(
     Ok(None)
 }
 
+/// Gives the terminal to the shell and stops, or takes it back.
+fn on_job_signal(
+    model: &mut Model,
+    terminal: &mut TerminalGuard,
+    signal: JobSignal,
+) -> std::io::Result<()> {
+    match signal {
+        JobSignal::Stop if job_control::has_shell() => {
+            terminal.leave()?;
+            job_control::stop()
+        }
+        JobSignal::Stop => {
+            model.show_error(NO_SHELL);
+            Ok(())
+        }
+        JobSignal::Continue => terminal.re_enter(),
+    }
+}
+
 fn draw(screen: &mut Screen, terminal: &mut TerminalGuard) -> std::io::Result<Vec<UiEffect>> {
     let now = now();
     let mut effects = Vec::new();
-    terminal.draw(|frame| effects = screen.draw(now, frame))?;
+    terminal.draw(|frame| {
+        effects = screen.draw(now, frame);
+        screen.layout.links.clone()
+    })?;
     terminal.set_title(&screen.title(now))?;
     Ok(effects)
 }
@@ -240,6 +311,23 @@ fn next_wake(screen: &Screen) -> Option<Instant> {
     let now = now();
     let wait = screen.next_wake(now)? - now;
     Some(instant() + wait.to_std().unwrap_or_default())
+}
+
+/// Opens a link, or copies it if the desktop cannot open it.
+fn open_link(model: &mut Model, terminal: &mut TerminalGuard, link: &Link) -> std::io::Result<()> {
+    match opener::open(link) {
+        Ok(LinkOutcome::Opened) => {
+            model.show_notice(format!("opening {}", link.as_str()));
+            return Ok(());
+        }
+        Ok(LinkOutcome::NoDesktop) => {
+            model.show_notice(format!("no desktop here: copied {}", link.as_str()));
+        }
+        Err(error) => {
+            model.show_error(format!("cannot open links here ({error}): copied {}", link.as_str()));
+        }
+    }
+    terminal.copy_to_clipboard(link.as_str())
 }
 
 async fn sleep_until(at: Option<Instant>) {

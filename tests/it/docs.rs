@@ -9,7 +9,7 @@ use chat::protocol::error::ErrorCode;
 use chat::protocol::event::Event;
 use chat::protocol::limits;
 use chat::protocol::request::{Login, Request};
-use chat::tui::command;
+use chat::tui::Keymap;
 use serde::de::{Deserializer, Error as _, Visitor};
 use serde_json::Value;
 
@@ -225,7 +225,10 @@ fn readme_command_table_is_current() {
 
 #[test]
 fn readme_key_table_is_current() {
-    assert_eq!(text_between_markers("README.md", "keys"), command::markdown_table().trim());
+    assert_eq!(
+        text_between_markers("README.md", "keys"),
+        Keymap::default().markdown_table().trim()
+    );
 }
 
 /// The text of a document between `<!-- name -->` and `<!-- /name -->`.

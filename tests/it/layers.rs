@@ -4,6 +4,8 @@
 //! The checks read lines, not syntax, and rely on rustfmt. They find mistakes; they cannot stop someone who
 //! tries to bypass them.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use crate::support::source_tree::{self, SourceFile};
 
 /// Each layer, with the other layers that it may use.
@@ -34,6 +36,9 @@ const LAYER_CRATES: [(&str, &[&str]); 11] = [
     ("anyhow", &["cli"]),
 ];
 
+/// Layers whose modules must not import each other in a circle.
+const LAYERS_WITHOUT_CYCLES: [&str; 2] = ["client", "tui"];
+
 /// The functional core: files and folders that get time, randomness and events as input.
 const FUNCTIONAL_CORE: [&str; 13] = [
     "src/cli/plain/format.rs",
@@ -52,7 +57,14 @@ const FUNCTIONAL_CORE: [&str; 13] = [
 ];
 
 /// Files in the folders of [`FUNCTIONAL_CORE`] that are not part of it.
-const IMPERATIVE_SHELL: [&str; 3] = ["src/tui/mod.rs", "src/tui/run.rs", "src/tui/terminal.rs"];
+const IMPERATIVE_SHELL: [&str; 6] = [
+    "src/tui/mod.rs",
+    "src/tui/draft_writer.rs",
+    "src/tui/opener.rs",
+    "src/tui/run.rs",
+    "src/tui/terminal/mod.rs",
+    "src/tui/terminal/job_control.rs",
+];
 
 /// Code that the functional core must not contain.
 const SIDE_EFFECTS: [&str; 24] = [
@@ -85,6 +97,16 @@ const SIDE_EFFECTS: [&str; 24] = [
 #[test]
 fn layers_import_only_lower_layers() {
     assert_none(&violations(&source_tree::rust_files("src"), layer_violations));
+}
+
+#[test]
+fn modules_of_a_layer_import_each_other_without_cycles() {
+    let files = source_tree::rust_files("src");
+    let in_layer = |file: &&SourceFile| {
+        module_path(&file.path).first().is_some_and(|layer| LAYERS_WITHOUT_CYCLES.contains(layer))
+    };
+    let files: Vec<&SourceFile> = files.iter().filter(in_layer).collect();
+    assert_none(&module_cycles(&files));
 }
 
 #[test]
@@ -171,6 +193,100 @@ fn layer_of(file: &SourceFile) -> Option<(&'static str, &'static [&'static str])
 fn module_path(path: &str) -> Vec<&str> {
     let path = path.trim_start_matches("src/").trim_end_matches(".rs");
     path.split('/').filter(|part| !matches!(*part, "mod" | "lib")).collect()
+}
+
+/// The modules that can be reached from themselves, with what each of them imports. A module may use its
+/// ancestors, which are its context, so these imports do not count.
+fn module_cycles(files: &[&SourceFile]) -> Vec<String> {
+    let is_test = |path: &str| path.contains("/tests/") || path.ends_with("tests.rs");
+    let files = files.iter().filter(|file| !is_test(&file.path));
+    let modules: BTreeMap<Vec<&str>, &SourceFile> =
+        files.map(|file| (module_path(&file.path), *file)).collect();
+    let imports: BTreeMap<&Vec<&str>, BTreeSet<&Vec<&str>>> =
+        modules.iter().map(|(path, file)| (path, module_imports(path, file, &modules))).collect();
+    let in_cycle = |start: &Vec<&str>| {
+        let (mut reached, mut next) = (BTreeSet::new(), vec![start]);
+        while let Some(module) = next.pop() {
+            next.extend(
+                imports.get(module).into_iter().flatten().filter(|one| reached.insert(**one)),
+            );
+        }
+        reached.contains(start)
+    };
+    let cyclic: BTreeSet<_> = modules.keys().filter(|path| in_cycle(path)).collect();
+    let describe = |path: &&Vec<&str>| {
+        let imported = imports.get(*path).into_iter().flatten();
+        let inside = imported.filter(|one| cyclic.contains(*one)).map(|one| one.join("::"));
+        format!("{} imports {}", path.join("::"), inside.collect::<Vec<_>>().join(", "))
+    };
+    cyclic.iter().map(describe).collect()
+}
+
+/// The modules that a file imports or declares, without its ancestors.
+fn module_imports<'a>(
+    path: &[&str],
+    file: &SourceFile,
+    modules: &'a BTreeMap<Vec<&str>, &SourceFile>,
+) -> BTreeSet<&'a Vec<&'a str>> {
+    let code = file.text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
+    let code: String = code_lines(code).iter().flat_map(|(_, line)| [*line, "\n"]).collect();
+    let mut paths: Vec<Vec<String>> = Vec::new();
+    let statements = code.split([';', '{', '}']).map(str::trim);
+    let declared = statements.filter_map(|text| text.rsplit_once("mod ").map(|(_, name)| name));
+    let own = || path.iter().map(|part| (*part).to_owned()).collect::<Vec<_>>();
+    paths.extend(declared.map(|name| [own(), vec![name.to_owned()]].concat()));
+    for (prefix, levels) in [("crate::", path.len()), ("self::", 0), ("super::", 1)] {
+        for rest in text_after(&code, prefix) {
+            let ups = rest
+                .matches("super::")
+                .count()
+                .min(rest.split("::").take_while(|part| *part == "super").count());
+            let rest = rest.get(ups * "super::".len()..).unwrap_or_default();
+            let kept = path.len().saturating_sub(levels + ups);
+            let base: Vec<String> = own().into_iter().take(kept).collect();
+            paths.extend(expand(rest).into_iter().map(|path| [base.clone(), path].concat()));
+        }
+    }
+    let resolve = |path: &Vec<String>| {
+        (1..=path.len()).rev().find_map(|length| {
+            let parts: Vec<&str> = path.iter().take(length).map(String::as_str).collect();
+            modules.keys().find(|module| **module == parts)
+        })
+    };
+    let is_ancestor = |module: &&Vec<&str>| path.starts_with(module);
+    paths.iter().filter_map(resolve).filter(|module| !is_ancestor(module)).collect()
+}
+
+/// The paths in `a::{b, c::d}`: `a::b` and `a::c::d`.
+fn expand(text: &str) -> Vec<Vec<String>> {
+    let text = text.trim_start();
+    if let Some(list) = text.strip_prefix('{') {
+        let (mut depth, mut start, mut paths) = (0, 0, Vec::new());
+        for (at, c) in list.char_indices() {
+            match c {
+                '{' => depth += 1,
+                '}' | ',' if depth == 0 => {
+                    paths.extend(expand(list.get(start..at).unwrap_or_default()));
+                    start = at + 1;
+                    if c == '}' {
+                        break;
+                    }
+                }
+                '}' => depth -= 1,
+                _ => {}
+            }
+        }
+        return paths;
+    }
+    let is_part = |c: char| c.is_alphanumeric() || c == '_';
+    let name: String = text.chars().take_while(|c| is_part(*c)).collect();
+    match text.get(name.len()..).and_then(|rest| rest.strip_prefix("::")) {
+        Some(rest) => {
+            let under = expand(rest).into_iter().map(|path| [vec![name.clone()], path].concat());
+            under.collect()
+        }
+        None => vec![vec![name]],
+    }
 }
 
 /// Every name that is resolved at the crate root, with its line.
@@ -286,4 +402,24 @@ fn layer_checks_detect_violations() {
         assert!(detects(side_effect_violations, "src/tui/update/keys.rs", text), "{text}");
         assert!(!detects(side_effect_violations, "src/tui/run.rs", text), "{text}");
     }
+}
+
+#[test]
+fn cycle_check_detects_cycles() {
+    let cycles = |files: &[(&str, &str)]| {
+        let file =
+            |(path, text): &(&str, &str)| SourceFile { path: (*path).into(), text: (*text).into() };
+        let files: Vec<SourceFile> = files.iter().map(file).collect();
+        module_cycles(&files.iter().collect::<Vec<_>>()).len()
+    };
+    let uses_b = ("src/tui/a.rs", "use super::{\n    b::{self, B},\n    c,\n};");
+    assert_eq!(cycles(&[uses_b, ("src/tui/b.rs", "use crate::tui::a::A;")]), 2);
+    assert_eq!(cycles(&[uses_b, ("src/tui/b.rs", "fn f() -> super::a::A {}")]), 2);
+    assert_eq!(cycles(&[uses_b, ("src/tui/b.rs", "// super::a\nuse super::a2::A;")]), 0);
+    let parent = ("src/tui/d/mod.rs", "mod e;\nuse self::e::E;\npub struct D;");
+    assert_eq!(cycles(&[parent, ("src/tui/d/e.rs", "use super::D;")]), 0, "its own parent");
+    let child = ("src/tui/d/e.rs", "use crate::tui::f::F;");
+    assert_eq!(cycles(&[parent, child, ("src/tui/f.rs", "use super::d::D;")]), 3);
+    let test = ("src/tui/b.rs", "#[cfg(test)]\nmod tests {\n    use super::super::a::A;\n}");
+    assert_eq!(cycles(&[uses_b, test]), 0);
 }

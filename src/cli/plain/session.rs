@@ -413,6 +413,7 @@ impl LineSession {
                 change: MessageChange::Edited | MessageChange::Reacted | MessageChange::Pinned,
                 ..
             }
+            | Change::AddedToRoom { .. }
             | Change::ConversationRemoved(_)
             | Change::Reset(_)
             | Change::HistoryLoaded(..)

@@ -2,34 +2,21 @@
 //!
 //! A request is synced to disk before it is sent for the first time. Answers are not synced: if one is lost,
 //! the request is sent again and the server recognizes it. The file is emptied once no request is left in
-//! it, and rewritten after a message was deleted or edited or has expired. Each process holds a lock on a file of
-//! its own.
+//! it, and rewritten after a message was deleted or edited or has expired. See
+//! `process_file` for how processes share the folder.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
-use thiserror::Error;
 
 use super::request::{UnsentRequest, belongs_in_outbox};
+use crate::client::process_file::{ProcessFile, ProcessFileError};
 use crate::files;
 use crate::protocol::id::Cid;
 use crate::protocol::message::Millis;
 use crate::protocol::request::Request;
-
-/// The highest number of processes with one user, server and folder.
-const MAX_PROCESSES: u32 = 64;
-
-/// a file or directory of the outbox can't be used.
-#[derive(Debug, Error)]
-#[error("cannot {action} {}: {source}", path.display())]
-pub struct OutboxError {
-    action: &'static str,
-    path: PathBuf,
-    source: io::Error,
-}
 
 /// A line of the file. The form on disk has no tag: the fields tell the two apart.
 #[derive(Debug, Serialize, Deserialize)]
@@ -42,12 +29,10 @@ enum Record {
 /// The outbox file of this process.
 #[derive(Debug)]
 pub(super) struct OutboxFile {
-    path: PathBuf,
+    claimed: ProcessFile,
     file: File,
     /// Whether the file has lines of requests that were answered.
     has_stale_lines: bool,
-    /// Locked while this process runs.
-    _lock: File,
 }
 
 impl OutboxFile {
@@ -56,35 +41,15 @@ impl OutboxFile {
     pub(super) fn open(
         folder: &Path,
         stem: &str,
-    ) -> Result<(Self, Vec<UnsentRequest>), OutboxError> {
-        files::create_private_folder(folder).map_err(error("create", folder))?;
-        let mut own: Option<(PathBuf, File)> = None;
-        let mut unsent = Vec::new();
-        let mut taken_over = Vec::new();
-        for number in 0..MAX_PROCESSES {
-            let path = folder.join(format!("{stem}.{number}.jsonl"));
-            if own.is_some() && !path.exists() {
-                continue;
-            }
-            let Some(lock) = try_lock(&path.with_extension("lock"))? else { continue };
-            unsent.extend(read(&path)?);
-            if own.is_some() {
-                taken_over.push((path, lock));
-            } else {
-                own = Some((path, lock));
-            }
-        }
-        let Some((path, lock)) = own else {
-            return Err(error("use", folder)(io::Error::other(format!(
-                "{MAX_PROCESSES} processes use it already"
-            ))));
-        };
+    ) -> Result<(Self, Vec<UnsentRequest>), ProcessFileError> {
+        let mut claimed = ProcessFile::claim(folder, stem)?;
+        let contents = claimed.read_all()?;
+        let mut unsent: Vec<_> = contents.iter().flat_map(|bytes| decode(bytes)).collect();
         unsent.sort_by_key(|unsent| unsent.at);
-        let file = rewrite(&path, unsent.iter()).map_err(error("write", &path))?;
-        for (other, _lock) in taken_over {
-            fs::remove_file(&other).map_err(error("remove", &other))?;
-        }
-        Ok((Self { path, file, has_stale_lines: false, _lock: lock }, unsent))
+        let file = rewrite(claimed.path(), unsent.iter());
+        let file = file.map_err(ProcessFileError::on("write", claimed.path()))?;
+        claimed.remove_left()?;
+        Ok((Self { claimed, file, has_stale_lines: false }, unsent))
     }
 
     /// Appends requests and syncs them to disk.
@@ -123,35 +88,14 @@ impl OutboxFile {
         unsent: impl Iterator<Item = &'a UnsentRequest>,
     ) -> io::Result<()> {
         if self.has_stale_lines {
-            self.file = rewrite(&self.path, unsent)?;
+            self.file = rewrite(self.claimed.path(), unsent)?;
             self.has_stale_lines = false;
         }
         Ok(())
     }
 }
 
-fn error(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> OutboxError {
-    let path = path.to_owned();
-    move |source| OutboxError { action, path, source }
-}
-
-fn try_lock(path: &Path) -> Result<Option<File>, OutboxError> {
-    let mut options = OpenOptions::new();
-    let file = options.write(true).create(true).truncate(false).mode(0o600).open(path);
-    let file = file.map_err(error("open", path))?;
-    match file.try_lock() {
-        Ok(()) => Ok(Some(file)),
-        Err(TryLockError::WouldBlock) => Ok(None),
-        Err(TryLockError::Error(source)) => Err(error("lock", path)(source)),
-    }
-}
-
-fn read(path: &Path) -> Result<Vec<UnsentRequest>, OutboxError> {
-    let bytes = match fs::read(path) {
-        Ok(bytes) => bytes,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(source) => return Err(error("read", path)(source)),
-    };
+fn decode(bytes: &[u8]) -> Vec<UnsentRequest> {
     let mut unsent: Vec<UnsentRequest> = Vec::new();
     for line in bytes.split(|byte| *byte == b'\n') {
         match serde_json::from_slice(line) {
@@ -161,7 +105,7 @@ fn read(path: &Path) -> Result<Vec<UnsentRequest>, OutboxError> {
             Err(_) => {}
         }
     }
-    Ok(unsent)
+    unsent
 }
 
 fn decode_request(at: Millis, request: &serde_json::Value) -> Option<UnsentRequest> {

@@ -5,7 +5,7 @@
 
 mod file;
 mod queue;
-mod request;
+pub(super) mod request;
 pub(super) mod task;
 
 #[cfg(test)]
@@ -13,12 +13,12 @@ mod tests;
 
 use std::path::Path;
 
-pub use self::file::OutboxError;
 use self::file::OutboxFile;
 use self::queue::OutboxQueue;
 pub(super) use self::request::{OutboxCommand, OutboxSignal};
 pub use self::request::{UnsentRequest, belongs_in_outbox};
 use super::address::ServerAddress;
+use super::process_file::ProcessFileError;
 use crate::tls::fingerprint::sha256_hex;
 
 /// The unacknowledged requests of one user on one server. The default one is kept in memory only.
@@ -34,7 +34,11 @@ impl Outbox {
     ///
     /// # Errors
     /// a file or directory can't be created, read or written.
-    pub fn open(folder: &Path, server: &ServerAddress, user: &str) -> Result<Self, OutboxError> {
+    pub fn open(
+        folder: &Path,
+        server: &ServerAddress,
+        user: &str,
+    ) -> Result<Self, ProcessFileError> {
         let (file, unsent) = OutboxFile::open(folder, &file_stem(server, user))?;
         Ok(Self { queue: OutboxQueue::new(unsent), file: Some(file) })
     }

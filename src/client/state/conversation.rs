@@ -37,6 +37,8 @@ pub struct Conversation {
     pub(super) first_unread: Option<(Seq, MessageId)>,
     /// The marker when the conversation was opened.
     pub(super) unread_after: Option<Seq>,
+    /// The number of unread messages when the conversation was opened; 0 if unknown.
+    pub(super) unread_at_opening: u32,
     pub(super) room: Option<RoomState>,
     pub(super) members: Option<Members>,
     pub(super) notify: NotifyLevel,
@@ -70,6 +72,7 @@ impl Conversation {
             read: ReadState::default(),
             first_unread: None,
             unread_after: None,
+            unread_at_opening: 0,
             room: audience.room().map(|_| RoomState::default()),
             members: None,
             notify,
@@ -120,6 +123,12 @@ impl Conversation {
     /// Returns the first loaded message of another user after the marker at the time of opening.
     pub fn first_unread(&self) -> Option<MessageId> {
         self.first_unread.map(|(_, id)| id)
+    }
+
+    /// Returns how many messages were unread when the conversation was opened, up to
+    /// [`UNREAD_COUNTED`](crate::protocol::limits::UNREAD_COUNTED); 0 if unknown.
+    pub fn unread_at_opening(&self) -> u32 {
+        self.unread_at_opening
     }
 
     /// Returns the state of the room; `None` for Everyone and direct conversations.

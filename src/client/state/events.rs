@@ -255,6 +255,7 @@ impl Session {
         conversation.last = conversation.last.max(info.last);
         (conversation.notify, conversation.muted_until) = (info.notify, info.muted_until);
         if is_first_list && conversation.unread_after.is_none() {
+            conversation.unread_at_opening = info.unread;
             conversation.set_unread_line(info.read, &self.own_ids);
         }
         if conversation.read.on_server_marker(info.read) {
@@ -305,11 +306,14 @@ impl Session {
         let needs_recent = !is_created && !self.has_whole_log;
         let at = DateTime::from_timestamp_millis(changed.at).unwrap_or_default().fixed_offset();
         let text = room_notice(&changed);
+        let is_added = is_new && !by_self;
+        let added = Change::AddedToRoom { room: changed.room.clone(), by: changed.by.clone() };
         let conversation = self.conversations.ensure(&audience, needs_recent);
         conversation.on_members_changed(&changed.change, changed.by.as_ref());
         conversation.room = Some(changed.state);
         conversation.add_notice(at, text);
-        vec![Change::Conversation(audience)]
+        let added = is_added.then_some(added);
+        [Change::Conversation(audience)].into_iter().chain(added).collect()
     }
 
     /// Removes a room that this user is no longer a member of. What was loaded is discarded: sight ends. The

@@ -11,6 +11,7 @@ mod directory;
 mod events;
 mod execute;
 pub mod history;
+mod paging;
 mod pending;
 mod reactions;
 mod read_state;
@@ -124,6 +125,13 @@ pub enum Change {
     Reset(Audience),
     /// The marker, counts, room, members or settings of a conversation have changed, or it is new.
     Conversation(Audience),
+    /// Another user, or the administrator, made this user a member of a room.
+    AddedToRoom {
+        /// The room.
+        room: RoomName,
+        /// The user who did it; `None`: the administrator.
+        by: Option<UserId>,
+    },
     /// A conversation does not exist any more for this user.
     ConversationRemoved(Audience),
     /// Who is writing in a conversation has changed.
@@ -299,6 +307,7 @@ impl Session {
         let conversation = self.conversations.ensure(audience, needs_recent);
         (conversation.opened, conversation.was_refused) = (openings, false);
         if is_listed {
+            conversation.unread_at_opening = conversation.read.unread;
             conversation.set_unread_line(conversation.read.marker(), &self.own_ids);
         }
         self.open = audience.clone();

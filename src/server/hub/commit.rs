@@ -20,6 +20,10 @@ impl Hub {
         effects: &mut Vec<HubEffect>,
     ) {
         let closed = self.follow_log(&outcome, effects);
+        let joined = match &outcome {
+            Outcome::Registered { joined, .. } => joined.clone(),
+            _ => Vec::new(),
+        };
         match (origin, outcome) {
             (Origin::Admin { id, command }, outcome) => {
                 if let Some(entry) = self.next_step(&command, &outcome) {
@@ -45,16 +49,17 @@ impl Hub {
             // A message that was due may have been deleted. The others need no action.
             (Origin::Request { .. } | Origin::Expiry(_) | Origin::NoReply, _) => {}
         }
+        // The session of the new user has started.
+        for change in &joined {
+            self.on_changed(change, effects);
+        }
     }
 
     /// Follows what was stored, wherever it came from. Returns the number of sessions that it closed.
     fn follow_log(&mut self, outcome: &Outcome, effects: &mut Vec<HubEffect>) -> usize {
         match outcome {
             Outcome::Changed(change) => self.on_changed(change, effects),
-            Outcome::Registered { user, key, rooms } => {
-                self.sessions.on_registered(user, *key);
-                self.add_to_rooms(user, rooms, effects);
-            }
+            Outcome::Registered { user, key, .. } => self.sessions.on_registered(user, *key),
             Outcome::Rebound { user, from, to } => {
                 self.sessions.on_rebound(user, *from, *to);
                 return self.close_matching(&Refusal::Kicked, effects, |id, peer| {

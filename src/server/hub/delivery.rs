@@ -32,9 +32,10 @@ impl DeliveryTracker {
 }
 
 impl Hub {
-    /// Remembers the recipients of a direct message as undelivered.
+    /// Remembers the users of a direct message, and the recipients as undelivered.
     pub(super) fn track_recipients(&mut self, message: &Message) {
         let Audience::Only(recipients) = &message.audience else { return };
+        self.sessions.on_direct_message(recipients.iter().chain([&message.sender]));
         for user in recipients.iter().filter(|user| self.sessions.is_registered(user)) {
             self.delivery.latest_direct.insert(user.clone(), message.seq);
         }

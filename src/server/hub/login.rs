@@ -5,9 +5,8 @@ use super::sessions::SessionEntry;
 use super::{Hub, HubEffect, Now, Origin, PeerInfo, SessionId, SessionSet};
 use crate::protocol::error::Refusal;
 use crate::protocol::event::{ErrorReply, Event, Welcome};
-use crate::protocol::id::{RoomName, UserId};
+use crate::protocol::id::UserId;
 use crate::protocol::request::{Dialect, Login, Resume};
-use crate::protocol::room::{RoomAction, SharedHistory};
 use crate::store::{Entry, Outcome};
 
 /// A session that starts once its user's ID is on disk. Otherwise a crash could take the ID back and give it
@@ -97,23 +96,6 @@ impl Hub {
         effects.push(HubEffect::Subscribe { session, viewer, after });
         if has_come {
             self.presence.on_join(session, user);
-        }
-    }
-}
-
-impl Hub {
-    /// Makes a new user a member of the rooms of the invite. One that is archived or full by now is left out.
-    pub(super) fn add_to_rooms(
-        &self,
-        user: &UserId,
-        rooms: &[RoomName],
-        effects: &mut Vec<HubEffect>,
-    ) {
-        for room in rooms {
-            let (users, history) = (vec![user.clone()], SharedHistory::Now);
-            let entry =
-                self.room_entry(room.clone(), None, RoomAction::Add { users, history }, None);
-            effects.push(HubEffect::Propose { origin: Origin::NoReply, entry });
         }
     }
 }

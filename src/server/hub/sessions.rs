@@ -51,6 +51,8 @@ pub(super) struct Sessions {
     guests: Arc<BTreeSet<UserId>>,
     guest_names: ConfusableNames,
     guest_ids: GuestIds,
+    /// Those that have direct messages, which another guest with the ID would see.
+    guests_in_log: HashSet<UserId>,
 }
 
 /// A logged-in session.
@@ -74,7 +76,14 @@ impl Sessions {
         for user in registered.iter().map(|(user, _)| user).chain(retired) {
             sessions.guest_ids.reserve(user);
         }
+        sessions.on_direct_message(retired);
         sessions
+    }
+
+    /// These users have direct messages.
+    pub(super) fn on_direct_message<'a>(&mut self, users: impl IntoIterator<Item = &'a UserId>) {
+        let guests = users.into_iter().filter(|user| !self.registered.contains(*user));
+        self.guests_in_log.extend(guests.cloned());
     }
 
     /// The IDs registered for a key, oldest first.
@@ -109,9 +118,10 @@ impl Sessions {
     pub(super) fn issue_guest_id(&mut self, name: &Name, draw: u64) -> UserId {
         let user = self.guest_ids.issue(name, draw);
         self.guest_names.add(name);
-        let (online, registered) = (&self.by_user, &self.registered);
+        let (online, registered, in_log) = (&self.by_user, &self.registered, &self.guests_in_log);
         self.guest_ids.prune_oldest(|old| {
-            *old == user || online.contains_key(old) || registered.contains(old)
+            let is_known = online.contains_key(old) || registered.contains(old);
+            *old == user || is_known || in_log.contains(old)
         });
         user
     }
@@ -240,5 +250,28 @@ impl GuestIds {
             return;
         }
         self.ids.remove(&oldest);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn guest_id_with_direct_messages_is_never_given_again() {
+        let [bob, tom]: [Name; 2] = ["Bob", "Tom"].map(|name| name.parse().unwrap());
+        for has_messages in [false, true] {
+            let mut sessions = Sessions::new(&[], &[]);
+            let first = sessions.issue_guest_id(&bob, 1);
+            if has_messages {
+                sessions.on_direct_message([&first]);
+            }
+            for number in 0..=limits::RETIRED_IDS {
+                let other = format!("Guest{}_{}", number / 9_000, 1_000 + number % 9_000);
+                sessions.guest_ids.reserve(&other.parse().unwrap());
+            }
+            sessions.issue_guest_id(&tom, 1);
+            assert_eq!(sessions.issue_guest_id(&bob, 1) == first, !has_messages);
+        }
     }
 }

@@ -3,6 +3,7 @@
 use rusqlite::{Connection, OptionalExtension};
 
 use super::super::account_rules::{self, AccountRows, NoChange};
+use super::super::room_rules;
 use super::super::row::parse_room;
 use super::super::{
     BanSubject, BanTarget, InviteRule, NewUser, OpenInvite, Outcome, StoreError, parse_network,
@@ -13,7 +14,7 @@ use crate::protocol::id::{IdError, Name, RoomName, UserId};
 use crate::protocol::message::Millis;
 
 impl WriteTxn<'_> {
-    pub(super) fn register(&self, new: &NewUser) -> Result<Outcome, NoChange> {
+    pub(super) fn register(&mut self, new: &NewUser) -> Result<Outcome, NoChange> {
         let user = account_rules::new_id(self, new, self.now)?;
         let mut rooms = Vec::new();
         if let InviteRule::Required(Some(hash)) = new.invite {
@@ -26,7 +27,8 @@ impl WriteTxn<'_> {
         insert_skeletons(self.db, &new.name)?;
         // Whatever is there already counts as read.
         self.write_marker(user.as_str(), "", self.header.head)?;
-        Ok(Outcome::Registered { user, key: new.key, rooms })
+        let joined = room_rules::join_invited(&user, rooms, |entry| self.change_room(entry))?;
+        Ok(Outcome::Registered { user, key: new.key, joined })
     }
 
     pub(super) fn rebind(&self, user: &UserId, key: &[u8; 32]) -> Result<Outcome, NoChange> {

@@ -4,11 +4,12 @@ use std::ops::ControlFlow;
 
 use super::super::{
     BanSubject, BanTarget, CID_RETENTION, Change, DAY, MAX_CLOCK_AHEAD, MIN_RETENTION,
-    OPEN_INVITES, OpenInvite, RETAIN_ROWS, ScanResult, TOMBSTONE_RETENTION,
+    MemberChange, OPEN_INVITES, OpenInvite, RETAIN_ROWS, ScanResult, TOMBSTONE_RETENTION,
 };
 use super::memory::MemoryStore;
 use super::*;
 use crate::protocol::event::Deleted;
+use crate::protocol::id::RoomName;
 
 macro_rules! suite {
     ($($test:ident),* $(,)?) => {
@@ -38,6 +39,8 @@ suite!(
     scan_is_paged_backwards_and_can_stop,
     small_clock_steps_back_are_ignored,
     refused_entry_changes_nothing,
+    refused_request_is_decided_again_and_executed_once,
+    registration_joins_the_rooms_of_the_invite,
     reply_and_deletion_follow_the_rules,
     key_has_one_id_per_name,
     id_in_use_is_not_given_again,
@@ -420,6 +423,45 @@ fn invite_registers_at_most_its_number_of_uses(mut store: impl Store) {
     assert_eq!(apply(&mut store, batch[0].clone()), again, "needs no invite any more");
     assert_eq!(store.open_reader().unwrap().open_invites(NOW).unwrap(), []);
     assert_eq!(store.snapshot().unwrap().registered.len(), 2);
+}
+
+fn registration_joins_the_rooms_of_the_invite(mut store: impl Store) {
+    let create = |name| {
+        let action = RoomAction::Create { private: true, topic: SafeText::clean("") };
+        Entry::Room(room(name, "", action))
+    };
+    let rooms: Vec<RoomName> = ["#ops", "#old"].map(|name| name.parse().unwrap()).into();
+    let invite = OpenInvite { hash: [7; 32], uses: 1, expires: NOW + 1, rooms: rooms.clone() };
+    let archive = Entry::Room(room("#old", "", RoomAction::Archive(true)));
+    store.apply(NOW, &[create("#ops"), create("#old"), Entry::Invite(invite), archive]).unwrap();
+    let Outcome::Registered { user, joined, .. } = apply(&mut store, redeem("Ann", 1, 7)) else {
+        panic!("not registered")
+    };
+    let [Change { event: Event::RoomChanged(added), members, .. }] = joined.as_slice() else {
+        panic!("{joined:?}")
+    };
+    assert_eq!((added.seq, &added.room), (Seq(4), &rooms[0]));
+    assert_eq!(members[..], [MemberChange { user: user.clone(), since: Some(Seq(4)) }]);
+    let snapshot = store.snapshot().unwrap();
+    let member_of = snapshot.rooms.iter().filter(|(_, room)| room.members.contains_key(&user));
+    assert_eq!(member_of.map(|(name, _)| name).collect::<Vec<_>>(), [&rooms[0]]);
+}
+
+fn refused_request_is_decided_again_and_executed_once(mut store: impl Store) {
+    let reply = || {
+        let kind = MessageKind::Reply { to: id(1) };
+        let new = NewMessage { kind, cid: Some(cid("a")), ..message(1, "Ann", "text") };
+        Entry::Post(new)
+    };
+    for _ in 0..2 {
+        assert_eq!(apply(&mut store, reply()), not_found(1));
+    }
+    apply(&mut store, Entry::Post(message(1, "Bob", "original")));
+    let done = expect_posted(apply(&mut store, reply()));
+    let again = Outcome::Repeated { seq: done.seq, id: Some(done.id) };
+    assert_eq!(apply(&mut store, reply()), again);
+    apply(&mut store, delete(1, "Bob"));
+    assert_eq!(apply(&mut store, reply()), again, "although it would be refused now");
 }
 
 fn expired_invite_is_rejected_and_swept(mut store: impl Store) {

@@ -261,7 +261,8 @@ impl LogState {
         }
         self.accounts.insert(user.clone(), Account { key: new.key, at: now, delivered: Seq(0) });
         self.markers.entry((user.clone(), String::new())).or_default().read = self.head;
-        Ok(Outcome::Registered { user, key: new.key, rooms })
+        let joined = room_rules::join_invited(&user, rooms, |entry| self.change_room(now, entry))?;
+        Ok(Outcome::Registered { user, key: new.key, joined })
     }
 
     fn rebind(&mut self, now: Millis, user: &UserId, to: [u8; 32]) -> Result<Outcome, NoChange> {

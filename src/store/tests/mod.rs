@@ -103,7 +103,7 @@ fn new_user(name: &str, key: u8) -> NewUser {
 
 /// The outcome of a registration.
 fn registered(user: &str, key: u8) -> Outcome {
-    Outcome::Registered { user: user.parse().unwrap(), key: [key; 32], rooms: Vec::new() }
+    Outcome::Registered { user: user.parse().unwrap(), key: [key; 32], joined: Vec::new() }
 }
 
 fn retain(now: Millis, retention: Retention) -> Retain {

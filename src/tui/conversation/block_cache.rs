@@ -14,6 +14,7 @@ use crate::client::state::history::HistoryBoundary;
 use crate::client::state::timeline::{MAX_RUN, MessageState, TimelineEntry};
 use crate::client::state::{Delivery, Session};
 use crate::protocol::id::{MessageId, UserId};
+use crate::protocol::limits::UNREAD_COUNTED;
 use crate::protocol::mention::{MentionWord, Mentions};
 use crate::protocol::message::{Audience, Message};
 use crate::protocol::reaction::Reaction;
@@ -198,7 +199,8 @@ impl LayoutPass<'_> {
             rows.push(bubble::day_separator(at, key.width, self.theme));
         }
         if key.unread_line {
-            rows.push(bubble::separator("new since you left", key.width, self.theme));
+            let text = self.unread_line_text(index);
+            rows.push(bubble::separator(&text, key.width, self.theme));
         }
         match self.items.item(index) {
             Some(Item::Boundary(boundary)) => {
@@ -217,6 +219,17 @@ impl LayoutPass<'_> {
             None => {}
         }
         Block { rows }
+    }
+
+    /// Says how many messages were unread at the opening, and since when.
+    fn unread_line_text(&self, index: ItemIndex) -> String {
+        let at = self.items.at(index).map(|at| at.format(" since %H:%M").to_string());
+        let at = at.unwrap_or_default();
+        match self.items.chat.opened().unread_at_opening() {
+            0 => format!("new{at}"),
+            UNREAD_COUNTED.. => format!("{UNREAD_COUNTED}+ new{at}"),
+            count => format!("{count} new{at}"),
+        }
     }
 
     fn bubble<'t>(&self, index: ItemIndex, key: &BlockKey, text: &'t [Rc<TextRow>]) -> Bubble<'t> {

@@ -5,6 +5,7 @@
 
 mod block_cache;
 mod items;
+mod selection;
 
 use std::rc::Rc;
 
@@ -14,6 +15,7 @@ use ratatui::layout::Rect;
 pub use self::block_cache::{BlockCache, duration, quote_text};
 pub use self::items::Items;
 use self::items::{Item, ItemIndex};
+pub use self::selection::{TextPoint, TextSelection};
 use super::bubble::Block;
 use super::item::ItemId;
 use super::text::EmojiStyle;
@@ -22,8 +24,8 @@ use super::viewport::{BottomEdge, Movement, Viewport};
 use crate::client::state::timeline::{EntryIndex, MessageState};
 use crate::protocol::id::MessageId;
 
-/// The next page of the history is loaded when one of the oldest items, this many, is visible.
-const NEAR_TOP_ITEMS: ItemIndex = 10;
+/// The next page of the history is loaded when one of the items at its end, this many, is visible.
+const NEAR_END_ITEMS: ItemIndex = 10;
 
 /// A visible item with its block.
 #[derive(Debug, Clone)]
@@ -47,6 +49,8 @@ pub struct VisibleItems {
     pub counts_down: bool,
     /// Whether the oldest loaded items are visible or nearly so.
     pub near_top: bool,
+    /// Whether the newest loaded items are visible or nearly so.
+    pub near_bottom: bool,
     /// Where the bottom edge is.
     pub edge: BottomEdge,
 }
@@ -218,7 +222,7 @@ impl LayoutPass<'_> {
             let visible_start = start.max(top);
             let visible_end = bottom.min(i64::from(self.area.bottom()));
             counts_down |= self.counts_down(older);
-            near_top |= older < self.items.first() + NEAR_TOP_ITEMS;
+            near_top |= older < self.items.first() + NEAR_END_ITEMS;
             items.push(PlacedItem {
                 id: self.items.id(older),
                 area: Rect {
@@ -233,12 +237,15 @@ impl LayoutPass<'_> {
             bottom = start;
         }
         items.reverse();
-        let edge = if index + 1 == self.items.end() && hidden_rows == 0 {
+        // The end of an excerpt stays where it is while later pages arrive.
+        let is_end = index + 1 == self.items.end() && hidden_rows == 0;
+        let edge = if is_end && self.items.chat.opened().shows_latest() {
             BottomEdge::Latest
         } else {
             BottomEdge::At { entry: EntryIndex(index), hidden_rows }
         };
-        VisibleItems { items, counts_down, near_top, edge }
+        let near_bottom = index + NEAR_END_ITEMS >= self.items.end();
+        VisibleItems { items, counts_down, near_top, near_bottom, edge }
     }
 
     fn counts_down(&self, index: ItemIndex) -> bool {

@@ -7,45 +7,58 @@ use ratatui::text::{Line, Span};
 use crate::client::state::timeline::{MessageState, TimelineMessage};
 use crate::client::state::{Delivery, Session};
 use crate::protocol::message::Audience;
-use crate::tui::command::{Binding, COMMANDS, MessageCommand, Scope, UiCommand};
+use crate::tui::command::{MessageCommand, Scope, UiCommand};
 use crate::tui::item::ItemId;
+use crate::tui::key::Chord;
+use crate::tui::keymap::Keymap;
 use crate::tui::list::{self, ListFrame, ListLayout, Selection};
+use crate::tui::text::find_links;
 use crate::tui::theme::Theme;
 
 /// The width of the menu.
 pub const WIDTH: u16 = 28;
+
+/// A row of the menu.
+#[derive(Debug, Clone)]
+struct Row {
+    command: MessageCommand,
+    key: Option<Chord>,
+    description: &'static str,
+}
 
 /// The menu of a message.
 #[derive(Debug, Clone)]
 pub struct MessageMenu {
     /// The message.
     pub item: ItemId,
-    rows: Vec<(MessageCommand, &'static Binding)>,
+    rows: Vec<Row>,
     /// The selected row.
     pub list: Selection,
 }
 
 impl MessageMenu {
     /// Returns the menu of a message; `None` if nothing can be done with it.
-    pub fn new(chat: &Session, item: &ItemId) -> Option<Self> {
-        let in_menu = COMMANDS.iter().filter(|binding| binding.scope == Scope::Menu);
-        let rows = in_menu.filter_map(|binding| match binding.command {
-            UiCommand::Message(command) => Some((command, binding)),
+    pub fn new(chat: &Session, keymap: &Keymap, item: &ItemId) -> Option<Self> {
+        let rows = keymap.in_scope(Scope::Menu).filter_map(|bound| match bound.binding.command {
+            UiCommand::Message(command) => {
+                let key = bound.chords.first().copied();
+                Some(Row { command, key, description: bound.binding.description })
+            }
             _ => None,
         });
-        let rows: Vec<_> = rows.filter(|(command, _)| is_offered(chat, item, *command)).collect();
+        let rows: Vec<_> = rows.filter(|row| is_offered(chat, item, row.command)).collect();
         let list = Selection::new(rows.len());
         (!rows.is_empty()).then(|| Self { item: item.clone(), rows, list })
     }
 
     /// The command of the selected row.
     pub fn selected(&self) -> Option<MessageCommand> {
-        self.rows.get(self.list.index()).map(|(command, _)| *command)
+        self.rows.get(self.list.index()).map(|row| row.command)
     }
 
     /// Whether the menu has this command.
     pub fn offers(&self, command: MessageCommand) -> bool {
-        self.rows.iter().any(|(offered, _)| *offered == command)
+        self.rows.iter().any(|row| row.command == command)
     }
 
     /// The number of rows with the frame.
@@ -66,11 +79,11 @@ impl MessageMenu {
         };
         let frame = ListFrame { title, input: None, note: "" };
         let rows = rows.iter().filter_map(|(index, row)| {
-            let (_, binding) = self.rows.get(*index)?;
-            let key = binding.chords().next()?.to_string();
+            let Row { key, description, .. } = self.rows.get(*index)?;
+            let key = key.map(|key| key.to_string()).unwrap_or_default();
             let line = Line::from(vec![
                 Span::styled(format!("{key:<3}"), theme.key()),
-                Span::raw(binding.description),
+                Span::raw(*description),
             ]);
             Some((vec![line], *row, *index == self.list.index()))
         });
@@ -99,6 +112,7 @@ fn is_offered(chat: &Session, item: &ItemId, command: MessageCommand) -> bool {
                 | MessageCommand::Delete
                 | MessageCommand::React
                 | MessageCommand::ShowThread
+                | MessageCommand::OpenLink
                 | MessageCommand::Pin => false,
             })
         }
@@ -115,6 +129,7 @@ fn is_offered_for(chat: &Session, entry: &TimelineMessage, command: MessageComma
         | MessageCommand::Copy => true,
         MessageCommand::Edit => is_own && entry.message.expires().is_none(),
         MessageCommand::Delete => is_own,
+        MessageCommand::OpenLink => !find_links(entry.message.content.as_str()).is_empty(),
         MessageCommand::Pin => can_pin(chat),
         MessageCommand::Discard => false,
     }

@@ -1,10 +1,11 @@
-//! Overlays: help, search, the question whether to delete a message, and lists to choose from. They form a
+//! Overlays: help, search, questions, and lists to choose from. They form a
 //! stack, and the top one is modal.
 
-pub mod confirm_delete;
 pub mod emoji;
 pub mod help;
 pub mod menu;
+pub mod palette;
+pub mod question;
 pub mod rooms;
 pub mod search;
 pub mod thread;
@@ -14,13 +15,17 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
 use self::emoji::EmojiPicker;
+use self::help::HelpOverlay;
 use self::menu::MessageMenu;
+use self::palette::Palette;
+use self::question::Question;
 use self::rooms::RoomsOverlay;
 use self::search::SearchOverlay;
 use self::thread::ThreadOverlay;
 use super::command::Scope;
 use super::editor::Editor;
 use super::item::ItemId;
+use super::keymap::Keymap;
 use super::list::{ListLayout, Selection};
 use super::theme::Theme;
 use crate::client::state::Session;
@@ -30,14 +35,13 @@ use crate::protocol::id::MessageId;
 #[derive(Debug, Clone)]
 pub enum Overlay {
     /// The keys and commands.
-    Help {
-        /// The first visible line.
-        top: usize,
-    },
+    Help(Box<HelpOverlay>),
+    /// The palette.
+    Palette(Box<Palette>),
     /// The search.
     Search(Box<SearchOverlay>),
-    /// The question whether to delete a message.
-    ConfirmDelete(MessageId),
+    /// A question.
+    Question(Question),
     /// The menu of the picked message.
     Menu(MessageMenu),
     /// The reactions to choose from.
@@ -106,6 +110,8 @@ pub struct OverlayLayout {
 pub struct OverlayContext<'a> {
     pub chat: &'a Session,
     pub now: DateTime<FixedOffset>,
+    pub keymap: &'a Keymap,
+    pub server: &'a str,
     pub theme: Theme,
 }
 
@@ -113,9 +119,10 @@ impl Overlay {
     /// The scope of its key bindings.
     pub fn scope(&self) -> Scope {
         match self {
-            Self::Help { .. } => Scope::Help,
+            Self::Help(_) => Scope::Help,
+            Self::Palette(_) => Scope::Palette,
             Self::Search(_) => Scope::Search,
-            Self::ConfirmDelete(_) => Scope::Question,
+            Self::Question(_) => Scope::Question,
             Self::Menu(_) => Scope::Menu,
             Self::Emoji(_) => Scope::Emoji,
             Self::Thread(_) => Scope::Thread,
@@ -126,22 +133,25 @@ impl Overlay {
     /// The rows to choose from, if it is a list.
     pub fn list_mut(&mut self) -> Option<&mut Selection> {
         match self {
+            Self::Palette(palette) => Some(&mut palette.list),
             Self::Search(search) => Some(&mut search.list),
             Self::Menu(menu) => Some(&mut menu.list),
             Self::Emoji(picker) => Some(&mut picker.list),
             Self::Thread(thread) => Some(&mut thread.list),
             Self::Rooms(rooms) => Some(&mut rooms.list),
-            Self::Help { .. } | Self::ConfirmDelete(_) => None,
+            Self::Help(_) | Self::Question(_) => None,
         }
     }
 
     /// The input, if it has one.
     pub fn input(&self) -> Option<&Editor> {
         match self {
+            Self::Help(help) => Some(help.input()),
+            Self::Palette(palette) => Some(palette.input()),
             Self::Search(search) => Some(search.input()),
             Self::Emoji(picker) => Some(picker.input()),
             Self::Rooms(rooms) => Some(rooms.input()),
-            Self::Help { .. } | Self::ConfirmDelete(_) | Self::Menu(_) | Self::Thread(_) => None,
+            Self::Question(_) | Self::Menu(_) | Self::Thread(_) => None,
         }
     }
 
@@ -153,43 +163,49 @@ impl Overlay {
         edit: impl FnOnce(&mut Editor) -> bool,
     ) {
         match self {
+            Self::Help(help) => help.edit(edit),
+            Self::Palette(palette) => palette.edit(edit),
             Self::Search(search) => search.edit(chat, now, edit),
             Self::Emoji(picker) => picker.edit(edit),
             Self::Rooms(rooms) => rooms.edit(edit),
-            Self::Help { .. } | Self::ConfirmDelete(_) | Self::Menu(_) | Self::Thread(_) => {}
+            Self::Question(_) | Self::Menu(_) | Self::Thread(_) => {}
         }
     }
 
     /// Scrolls by this many rows; positive is down. A list moves its selection.
     pub fn scroll_by(&mut self, rows: isize) {
-        if let Self::Help { top } = self {
-            *top = top.saturating_add_signed(rows);
+        if let Self::Help(help) = self {
+            help.scroll_by(rows);
         } else if let Some(list) = self.list_mut() {
             list.move_by(rows);
         }
     }
 
     /// Lays it out on a screen of this size. A menu is put next to its message, at `anchor`.
-    pub fn lay_out(&self, whole: Rect, anchor: Option<Rect>, theme: Theme) -> OverlayLayout {
+    pub fn lay_out(
+        &self,
+        whole: Rect,
+        anchor: Option<Rect>,
+        context: OverlayContext<'_>,
+    ) -> OverlayLayout {
         let area = area(self, whole, anchor);
         let list = match self {
-            Self::Help { top } => {
-                ListLayout { top: (*top).min(help::max_top(area, theme)), ..ListLayout::default() }
-            }
+            Self::Help(help) => help.lay_out(area, context),
+            Self::Palette(palette) => palette.lay_out(area),
             Self::Search(search) => search.lay_out(area),
             Self::Menu(menu) => menu.lay_out(area),
             Self::Emoji(picker) => picker.lay_out(area),
             Self::Thread(thread) => thread.lay_out(area),
             Self::Rooms(rooms) => rooms.lay_out(area),
-            Self::ConfirmDelete(_) => ListLayout::default(),
+            Self::Question(_) => ListLayout::default(),
         };
         OverlayLayout { area, list }
     }
 
     /// Takes over where it was drawn.
     pub fn settle(&mut self, layout: &OverlayLayout) {
-        if let Self::Help { top } = self {
-            *top = layout.list.top;
+        if let Self::Help(help) = self {
+            help.settle(layout.list.top);
         } else if let Some(list) = self.list_mut() {
             list.settle(layout.list.top);
         }
@@ -202,11 +218,12 @@ impl Overlay {
         context: OverlayContext<'_>,
         buffer: &mut Buffer,
     ) -> Option<Rect> {
-        let OverlayContext { chat, now, theme } = context;
+        let OverlayContext { chat, now, keymap, theme, .. } = context;
         let (area, rows) = (layout.area, layout.list.rows.as_slice());
         match self {
-            Self::Help { .. } => help::draw(layout.list.top, area, theme, buffer),
-            Self::ConfirmDelete(id) => confirm_delete::draw(chat, *id, area, theme, buffer),
+            Self::Help(help) => return help.draw(area, layout.list.top, context, buffer),
+            Self::Palette(palette) => return palette.draw(area, rows, theme, buffer),
+            Self::Question(question) => question.draw(chat, keymap, area, theme, buffer),
             Self::Menu(menu) => menu.draw(area, rows, theme, buffer),
             Self::Thread(thread) => thread.draw(chat, area, rows, *now.offset(), theme, buffer),
             Self::Search(search) => {
@@ -221,10 +238,14 @@ impl Overlay {
     /// Whether it shows a message or acts on it, and on no other.
     pub fn is_about(&self, id: MessageId) -> bool {
         match self {
-            Self::ConfirmDelete(target) => *target == id,
+            Self::Question(question) => *question == Question::Delete(id),
             Self::Menu(menu) => menu.item == ItemId::Message(id),
             Self::Emoji(picker) => picker.message == id,
-            Self::Help { .. } | Self::Search(_) | Self::Thread(_) | Self::Rooms(_) => false,
+            Self::Help(_)
+            | Self::Palette(_)
+            | Self::Search(_)
+            | Self::Thread(_)
+            | Self::Rooms(_) => false,
         }
     }
 }
@@ -232,11 +253,12 @@ impl Overlay {
 /// The area of an overlay on a screen of this size. A menu is put next to its message, at `anchor`.
 fn area(overlay: &Overlay, whole: Rect, anchor: Option<Rect>) -> Rect {
     let (width, height) = match overlay {
-        Overlay::Help { .. } => (84, whole.height.saturating_sub(2)),
+        Overlay::Help(_) => (84, whole.height.saturating_sub(2)),
         // On a low screen, only the status line stays visible.
         Overlay::Search(_) if whole.height < 18 => (100, whole.height.saturating_sub(1)),
         Overlay::Search(_) => (100, whole.height.saturating_sub(4).min(28)),
-        Overlay::ConfirmDelete(_) => (48, 4),
+        Overlay::Question(Question::Delete(_)) => (48, 4),
+        Overlay::Question(_) => (64, 4),
         Overlay::Menu(menu) => match anchor {
             Some(anchor) => return menu_area(menu, whole, anchor),
             None => (menu::WIDTH, menu.height()),
@@ -245,7 +267,7 @@ fn area(overlay: &Overlay, whole: Rect, anchor: Option<Rect>) -> Rect {
         Overlay::Thread(thread) => {
             (84, thread.height(whole.width.min(80)).clamp(6, whole.height.saturating_sub(4).max(6)))
         }
-        Overlay::Rooms(_) => (72, whole.height.saturating_sub(4).min(20)),
+        Overlay::Palette(_) | Overlay::Rooms(_) => (72, whole.height.saturating_sub(4).min(20)),
     };
     // On a small screen an overlay covers everything.
     let width =

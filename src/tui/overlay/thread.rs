@@ -1,4 +1,4 @@
-//! A thread: a message and all replies to it, in one list.
+//! A thread, a message and all replies to it, or the pinned messages, in one list.
 
 use std::collections::BTreeMap;
 
@@ -30,10 +30,28 @@ enum Progress {
     LoadedOnly,
 }
 
-/// A message and the replies to it.
+/// Which messages are listed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ThreadSubject {
+    /// This message and the replies to it.
+    Replies(MessageId),
+    /// The pinned messages.
+    Pinned,
+}
+
+impl ThreadSubject {
+    fn includes(self, message: &Message) -> bool {
+        match self {
+            Self::Replies(root) => message.id == root || message.reply_to() == Some(root),
+            Self::Pinned => message.pinned,
+        }
+    }
+}
+
+/// A message and the replies to it, or the pinned messages.
 #[derive(Debug, Clone)]
 pub struct ThreadOverlay {
-    root: MessageId,
+    subject: ThreadSubject,
     messages: BTreeMap<Seq, Message>,
     progress: Progress,
     /// The selected row.
@@ -41,15 +59,15 @@ pub struct ThreadOverlay {
 }
 
 impl ThreadOverlay {
-    /// Shows the loaded messages of the thread of `root`, a message of the open conversation. `request` asks
-    /// the server for the others, if there is a connection.
-    pub fn new(chat: &Session, root: MessageId, request: Option<Cid>) -> Self {
+    /// Shows the loaded messages of the open conversation. `request` asks the server for the others, if there
+    /// is a connection.
+    pub fn new(chat: &Session, subject: ThreadSubject, request: Option<Cid>) -> Self {
         let loaded = chat.opened().timeline().newest_first();
-        let loaded = loaded.filter(|one| one.id == root || one.reply_to() == Some(root));
+        let loaded = loaded.filter(|one| subject.includes(one));
         let progress = request.map_or(Progress::LoadedOnly, Progress::Loading);
         let messages: BTreeMap<_, _> = loaded.map(|one| (one.seq, one.clone())).collect();
         let list = Selection::new(messages.len());
-        Self { root, messages, progress, list }
+        Self { subject, messages, progress, list }
     }
 
     /// Whether this is the answer to the request of this thread.
@@ -70,9 +88,9 @@ impl ThreadOverlay {
         self.progress = Progress::LoadedOnly;
     }
 
-    /// Adds a message, if it belongs to the thread.
+    /// Adds a message, if it is to be listed.
     pub fn add(&mut self, message: Message) {
-        if message.id == self.root || message.reply_to() == Some(self.root) {
+        if self.subject.includes(&message) {
             self.messages.insert(message.seq, message);
             self.list.set_count(self.messages.len());
         }
@@ -85,7 +103,10 @@ impl ThreadOverlay {
         };
         let loaded = chat.message(id).filter(|entry| entry.state == MessageState::Readable);
         match (loaded, change) {
-            (Some(entry), _) => drop(self.messages.insert(seq, entry.message.clone())),
+            (Some(entry), _) if self.subject.includes(&entry.message) => {
+                self.messages.insert(seq, entry.message.clone());
+            }
+            (Some(_), _) => drop(self.messages.remove(&seq)),
             (None, MessageChange::Reacted | MessageChange::Pinned) => {}
             (None, MessageChange::Removed | MessageChange::Expired | MessageChange::Edited) => {
                 self.messages.remove(&seq);
@@ -127,11 +148,15 @@ impl ThreadOverlay {
         theme: Theme,
         buffer: &mut Buffer,
     ) {
-        let replies =
-            self.messages.values().filter(|one| one.reply_to() == Some(self.root)).count();
-        let title = match replies {
-            1 => " Thread · 1 reply ".to_owned(),
-            replies => format!(" Thread · {replies} replies "),
+        let title = match self.subject {
+            ThreadSubject::Pinned => format!(" Pinned · {} ", self.messages.len()),
+            ThreadSubject::Replies(root) => {
+                let replies = self.messages.values().filter(|one| one.reply_to() == Some(root));
+                match replies.count() {
+                    1 => " Thread · 1 reply ".to_owned(),
+                    replies => format!(" Thread · {replies} replies "),
+                }
+            }
         };
         let note = match self.progress {
             Progress::Loading(_) => " loading… ",

@@ -2,7 +2,7 @@
 
 use crossterm::event::{MouseButton, MouseEventKind};
 
-use super::harness::{UiHarness, id, only};
+use super::harness::{UiHarness, id, only, room};
 use crate::client::state::timeline::MAX_RUN;
 use crate::protocol::error::{ErrorCode, Refusal};
 use crate::protocol::event::{Edited, ErrorReply, Event, HistoryPage, Pinned, Reacted};
@@ -72,7 +72,7 @@ fn menu_opens_by_enter_right_click_and_second_click() {
     ui.keys("<up><enter>").shows("r  reply").hides("e  edit").hides("d  delete");
     ui.keys("d").shows("not possible with this message").keys("<esc>").hides("r  reply");
     ui.keys("<esc>").right_click("│ hers").shows("r  reply").keys("<esc><esc>");
-    ui.click("│ hers").hides("r  reply").click("│ hers").shows("r  reply");
+    ui.click("│ hers").hides("r  reply").wait(1).click("│ hers").shows("r  reply");
     ui.keys("<enter>").shows("┃ reply to Ann_1180: hers").hides("r  reply");
     ui.keys("<esc><up><enter>").click("t  show the thread").shows("Thread");
     assert!(ui.sent().iter().all(|sent| !sent.contains("Post")));
@@ -103,7 +103,7 @@ fn edit_replaces_the_text_and_restores_the_draft() {
     ui.keys("a draft").click("teh word").keys("<enter>e").shows("editing  To: everyone");
     ui.shows("┃ edit you: teh word").hides("a draft").keys("s<esc>").shows("a draft");
     assert!(ui.sent().is_empty());
-    ui.click("teh word").keys("<enter>e<ctrl-u>@Ann_1180 the word").shows("To: everyone");
+    ui.wait(1).click("teh word").keys("<enter>e<ctrl-u>@Ann_1180 the word").shows("To: everyone");
     ui.keys("<enter>").shows("a draft").hides("editing");
     let content = SafeText::clean("@Ann_1180 the word");
     assert_eq!(ui.sent(), [format!("{:?}", Request::Edit { id: mine, content })]);
@@ -138,7 +138,7 @@ fn resending_a_failed_message_keeps_the_draft() {
     let Some(UiEffect::Send(cid, _)) = ui.effects().pop() else { panic!("nothing was sent") };
     let text = SafeText::clean("the server is full");
     ui.server_event(Event::Error(ErrorReply { code: ErrorCode::NoRecipient, text, cid }));
-    ui.keys("a draft").click("important").click("important").keys("e").hides("a draft");
+    ui.keys("a draft").click("important").wait(1).click("important").keys("e").hides("a draft");
     ui.keys("!<enter>").shows("a draft");
     assert_eq!(ui.sent(), ["Everyone Plain important!"]);
 }
@@ -402,4 +402,22 @@ fn leaving_a_room_ends_its_thread_and_the_way_back() {
     ui.click("┃ Ann_1180: secret").shows("← back").keys("<enter>t").shows("Thread · 1 reply");
     ui.server_event(changed(RoomChange::Left)).hides("secret").hides("Thread").hides("← back");
     ui.keys("<alt-left>").shows("no jump to go back from").shows("To: everyone");
+}
+
+#[test]
+fn typed_commands_list_a_thread_and_the_pinned_messages() {
+    let mut ui = UiHarness::in_room(80, 24);
+    let root = ui.post("Ann_1180", room("#ops"), MessageKind::Plain, "the question");
+    ui.keys("<alt-2>").effects();
+    ui.keys(&format!(".thread {root}<enter>")).shows("Thread · 0 replies").shows("loading…");
+    let Some(UiEffect::Send(_, Request::History(query))) = ui.effects().pop() else { panic!() };
+    assert_eq!(query.range, HistoryRange::Thread(root));
+    ui.keys("<esc>.pins<enter>").shows("Pinned · 0");
+    let Some(UiEffect::Send(cid, Request::History(query))) = ui.effects().pop() else { panic!() };
+    assert_eq!(query.range, HistoryRange::Pinned);
+    let audience = room("#ops");
+    let messages = vec![Message { pinned: true, audience, ..ui.logged_message(1) }];
+    let (has_earlier, has_later) = (false, false);
+    ui.server_event(Event::History(HistoryPage { messages, has_earlier, has_later, cid }));
+    ui.shows("Pinned · 1").shows("message number 1").keys("<enter>").hides("Pinned ·");
 }

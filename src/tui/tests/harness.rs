@@ -24,8 +24,10 @@ use crate::protocol::room::{ConversationInfo, ConversationList, NotifyLevel, Roo
 use crate::protocol::text::SafeText;
 use crate::tui::event::{UiEffect, UiEvent};
 use crate::tui::key::Chord;
-use crate::tui::model::{Model, UiOptions};
+use crate::tui::keymap::Keymap;
+use crate::tui::model::{Model, TypingIndicator, UiOptions};
 use crate::tui::screen::Screen;
+use crate::tui::text::EmojiStyle;
 use crate::tui::theme::Theme;
 
 /// The screen under test.
@@ -166,6 +168,10 @@ impl UiHarness {
                     let number = id.to_string().parse::<u32>().unwrap() - 100_000;
                     (number.saturating_sub(50), (number + 50).min(self.last_number + 1))
                 }
+                HistoryRange::After(after) => {
+                    let after = u32::try_from(after.0).unwrap();
+                    (after + 1, (after + 101).min(self.last_number + 1))
+                }
                 other => panic!("{other:?}"),
             };
             let messages = (from.max(1)..to).map(|number| self.logged_message(number)).collect();
@@ -187,8 +193,13 @@ impl UiHarness {
             server: "127.0.0.1:65432".into(),
             notices: Vec::new(),
             theme: Theme::TERMINAL.into(),
+            keymap: Keymap::default(),
+            emoji: EmojiStyle::default(),
+            mouse: true,
             cid_prefix: "test".into(),
             read_marker: client::read_marker::ReadMarkerFile::default(),
+            typing: TypingIndicator::Sent,
+            drafts: client::drafts::DraftFile::default(),
         };
         let terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
         let screen = Screen::new(Model::new(options, Size { width, height }, now));
@@ -365,7 +376,8 @@ impl UiHarness {
     /// Clicks on the first cell of a text.
     pub(super) fn click(&mut self, text: &str) -> &mut Self {
         let (column, row) = self.find(text);
-        self.mouse(MouseEventKind::Down(MouseButton::Left), column, row)
+        self.mouse(MouseEventKind::Down(MouseButton::Left), column, row);
+        self.mouse(MouseEventKind::Up(MouseButton::Left), column, row)
     }
 
     pub(super) fn wheel(&mut self, kind: MouseEventKind, text: &str) -> &mut Self {
@@ -410,10 +422,15 @@ impl UiHarness {
     pub(super) fn effects(&mut self) -> Vec<UiEffect> {
         let mut effects = self.all_effects();
         effects.retain(|effect| {
-            let UiEffect::Send(_, request) = effect else { return true };
+            let UiEffect::Send(_, request) = effect else {
+                return !matches!(effect, UiEffect::SaveDrafts(_));
+            };
             !matches!(
                 request,
-                Request::Conversations | Request::Users { .. } | Request::Read { .. }
+                Request::Conversations
+                    | Request::Users { .. }
+                    | Request::Read { .. }
+                    | Request::Typing(_)
             )
         });
         effects
@@ -425,9 +442,12 @@ impl UiHarness {
             UiEffect::Send(_, request) => Some(request),
             UiEffect::DiscardPending(_)
             | UiEffect::Copy(_)
+            | UiEffect::OpenLink(_)
             | UiEffect::CaptureMouse(_)
-            | UiEffect::Ring
+            | UiEffect::Notify(_)
+            | UiEffect::SaveDrafts(_)
             | UiEffect::Redraw
+            | UiEffect::Suspend
             | UiEffect::Quit
             | UiEffect::Untrusted(_) => None,
         });

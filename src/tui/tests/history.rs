@@ -107,15 +107,15 @@ fn live_and_paged_messages_form_the_same_bubbles() {
 fn unread_line_marks_read_position() {
     let mut ui = UiHarness::with_log(20, Some(17));
     ui.answer_history();
-    ui.shows("new since you left");
+    ui.shows("─── new since 09:11 ───");
     let screen = ui.text();
-    let line = screen.find("new since you left").unwrap();
+    let line = screen.find("new since 09:11").unwrap();
     assert!(screen.find("number 17").unwrap() < line && line < screen.find("number 18").unwrap());
     assert_eq!(ui.screen.model.read_position.as_ref().unwrap().seq, Seq(20));
     let mut nothing_new = UiHarness::with_log(20, Some(20));
     nothing_new.answer_history();
     nothing_new.post_to_all("Ann_1180", "live");
-    nothing_new.hides("new since you left");
+    nothing_new.hides("new since");
 }
 
 #[test]
@@ -130,13 +130,32 @@ fn jump_to_unloaded_message_loads_its_context() {
     ui.post_to_all("Ann_1180", "meanwhile");
     ui.hides("meanwhile");
     ui.shows("↓ 1 newer").keys("<esc><pagedown><pagedown><pagedown><pagedown><pagedown><pagedown>");
-    for _ in 0..40 {
+    for _ in 0..20 {
         ui.keys("<pagedown>");
     }
-    ui.shows("older messages · End jumps").keys("<end>");
+    assert_eq!(ui.answer_history(), [HistoryRange::After(Seq(169))], "the page after the excerpt");
+    ui.keys("<end>");
     ui.shows("meanwhile").hides("older messages").hides("1 newer");
     assert_eq!(ui.answer_history(), [], "the latest messages stayed loaded");
     assert_eq!(loaded_seqs(&ui), (401..=502).collect::<Vec<_>>());
+}
+
+#[test]
+fn paging_down_from_an_excerpt_reaches_the_latest_message() {
+    let mut ui = UiHarness::with_log(500, None);
+    ui.answer_history();
+    let to = ui.logged_message(120).id;
+    ui.post("Ann_1180", Audience::Everyone, MessageKind::Reply { to }, "as I said");
+    ui.click("message 100120").answer_history();
+    ui.keys("<esc>");
+    let mut ranges = Vec::new();
+    for _ in 0..120 {
+        ui.keys("<pagedown>");
+        ranges.extend(ui.answer_history());
+    }
+    ui.shows("message number 501 ").hides("older messages");
+    assert_eq!(ranges.len(), 4, "{ranges:?}");
+    assert_eq!(loaded_seqs(&ui), (70..=501).collect::<Vec<_>>());
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Hostile texts in every widget. The screen is drawn through the real backend; its output must contain only
 //! text and the backend's own escape sequences.
 
-use ratatui::backend::{Backend as _, CrosstermBackend};
+use ratatui::backend::Backend as _;
 use serde_json::{Value, json};
 
 use super::harness::UiHarness;
@@ -10,6 +10,7 @@ use crate::protocol::event::Event;
 use crate::protocol::request::Request;
 use crate::protocol::text::SafeText;
 use crate::tui::event::UiEffect;
+use crate::tui::terminal::backend::FrameBackend;
 
 #[path = "../../../tests/it/support/hostile_text.rs"]
 mod texts;
@@ -34,14 +35,15 @@ fn message(number: usize, text: &str, fields: &Value) -> Value {
 
 /// The bytes that a terminal receives for the screen.
 fn terminal_bytes(ui: &UiHarness) -> String {
-    let (mut bytes, buffer) = (Vec::new(), ui.buffer());
+    let buffer = ui.buffer();
     let width = usize::from(buffer.area.width);
     let cells = buffer.content.iter().enumerate().map(|(index, cell)| {
         let place = |n: usize| u16::try_from(n).unwrap();
         (place(index % width), place(index / width), cell)
     });
-    CrosstermBackend::new(&mut bytes).draw(cells).unwrap();
-    String::from_utf8(bytes).unwrap()
+    let mut backend = FrameBackend::default();
+    backend.draw(cells).unwrap();
+    String::from_utf8(backend.take_frame().unwrap()).unwrap()
 }
 
 #[track_caller]

@@ -84,7 +84,7 @@ fn original_dot_commands_work() {
             format!("Delete({first:?})"),
         ]
     );
-    ui.shows("unknown command .dance").keys("<ctrl-c>.search o.e<enter>").wait(1);
+    ui.shows("Unknown command").keys("<esc><ctrl-c>.search o.e<enter>").wait(1);
     ui.shows("1 of 1 in 1 messages").keys("<esc>.exit<enter>");
     assert_eq!(ui.effects(), [UiEffect::Quit]);
 }
@@ -94,7 +94,7 @@ fn reply_goes_to_the_audience_of_its_message() {
     let mut ui = UiHarness::new(100, 24);
     ui.post_to_all("Ann_1180", "public");
     ui.post("Kim_9021", only(&["Bob_4572", "Ann_1180"]), MessageKind::Plain, "private");
-    ui.shows("new message from Kim_9021 in Ann_1180, Kim_9021").hides("│ private");
+    ui.shows("new direct message from Kim_9021").hides("│ private");
     ui.click("[ ] Ann_1180").click("[ ] Kim_9021").shows("│ private").hides("│ public");
     ui.keys("<up>").shows("message 100002").keys("<enter>r");
     ui.shows("┃ reply to Kim_9021: private").shows("To: [Ann_1180 ×] [Kim_9021 ×]");

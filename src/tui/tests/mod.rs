@@ -10,4 +10,5 @@ mod robustness;
 mod screens;
 mod search;
 mod sidebar;
+mod text;
 mod writing;

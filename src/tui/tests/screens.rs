@@ -70,6 +70,24 @@ fn help_overlay() {
 }
 
 #[test]
+fn help_starts_at_the_context_and_filters() {
+    let mut ui = busy_screen(80, 24);
+    ui.keys("<ctrl-k><f1>").shows("open or run");
+    ui.keys("<esc><esc><f1>fingerprint").shows("Server").hides("Typing");
+    ui.keys("xyz").shows("nothing matches");
+}
+
+#[test]
+fn palette_goes_to_people_conversations_and_commands() {
+    let mut ui = busy_screen(80, 24);
+    ui.keys("<ctrl-k>");
+    insta::assert_snapshot!(ui.text());
+    ui.keys("kim90<enter>").shows("  @ Kim_9021  ").hides("Go to");
+    ui.keys("<ctrl-k>>find, join<enter>").shows("find or create");
+    ui.keys("<esc><ctrl-k>everyone<enter>").shows("▌ Everyone");
+}
+
+#[test]
 fn search_overlay() {
     let mut ui = busy_screen(80, 24);
     ui.keys("<ctrl-f>a[stn]").wait(1);

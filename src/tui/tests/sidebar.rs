@@ -148,19 +148,45 @@ fn messages_displayed_without_focus_are_not_read() {
 }
 
 #[test]
-fn bell_rings_for_direct_messages_and_mentions_without_focus() {
+fn direct_messages_and_mentions_notify_without_focus() {
     let mut ui = UiHarness::in_room(80, 24);
-    let rings = |ui: &mut UiHarness| ui.effects().contains(&UiEffect::Ring);
+    let notices = |ui: &mut UiHarness, seconds| {
+        let effects = ui.wait(seconds).effects().into_iter();
+        let texts = effects.filter_map(|effect| match effect {
+            UiEffect::Notify(text) => Some(text),
+            _ => None,
+        });
+        texts.collect::<Vec<_>>()
+    };
     ui.post("Ann_1180", only(&["Bob_4572"]), MessageKind::Plain, "psst");
-    assert!(!rings(&mut ui), "the user is there");
+    assert_eq!(notices(&mut ui, 20), [""; 0], "the user is there");
     ui.terminal_event(TerminalEvent::FocusLost);
     ui.post("Ann_1180", room("#ops"), MessageKind::Plain, "hello");
     ui.post_to_all("Ann_1180", "hello");
-    assert!(!rings(&mut ui));
+    assert_eq!(notices(&mut ui, 20), [""; 0], "nothing for this user");
     mention(&mut ui, 70);
-    assert!(rings(&mut ui));
+    assert_eq!(notices(&mut ui, 1), [""; 0], "another session may show it");
+    assert_eq!(notices(&mut ui, 1), ["1 new message for you, the latest in #ops"]);
+    for _ in 0..1_000 {
+        ui.post("Ann_1180", only(&["Bob_4572"]), MessageKind::Plain, "psst");
+    }
+    assert_eq!(notices(&mut ui, 5), [""; 0], "there was one just now");
+    assert_eq!(notices(&mut ui, 60), ["1000 new messages for you"]);
+}
+
+#[test]
+fn message_that_another_session_read_does_not_notify() {
+    let mut ui = UiHarness::in_room(80, 24);
+    ui.terminal_event(TerminalEvent::FocusLost);
     ui.post("Ann_1180", only(&["Bob_4572"]), MessageKind::Plain, "psst");
-    assert!(rings(&mut ui));
+    ui.server_event(Event::Read(crate::protocol::room::ReadMarker {
+        conversation: only(&["Ann_1180"]),
+        seq: Seq(u64::MAX),
+        unread: 0,
+        mentions: 0,
+        cid: None,
+    }));
+    assert!(!ui.wait(20).effects().iter().any(|effect| matches!(effect, UiEffect::Notify(_))));
 }
 
 #[test]
@@ -327,7 +353,7 @@ fn new_room_is_created_and_opened() {
     // A room that another member adds the user to is not opened.
     let added: Vec<UserId> = vec![id("Bob_4572")];
     room_changed(&mut ui, "#three", RoomChange::Added(added), "Ann_1180");
-    ui.shows("  #three").shows("To: #two");
+    ui.shows("Ann_1180 added you to #three (F3)").shows("  #three").shows("To: #two");
 }
 
 #[test]
@@ -419,4 +445,27 @@ fn sidebar_at_all_sizes() {
         ui.server_event(Event::Rooms(RoomList { rooms, has_more, cid })).keys("o");
         insta::assert_snapshot!(format!("rooms_at_{name}"), ui.text());
     }
+}
+
+#[test]
+fn unread_line_says_how_many_messages_are_new_and_since_when() {
+    let mut ui = UiHarness::in_room(100, 24);
+    ui.post("Ann_1180", room("#ops"), MessageKind::Plain, "first of the new ones");
+    ui.post("Kim_9021", room("#ops"), MessageKind::Plain, "second of the new ones");
+    ui.keys("<alt-2>").shows("─── 2 new since 09:12 ───").shows("second of the new ones");
+}
+
+#[test]
+fn conversation_is_shown_where_it_was_left() {
+    let mut ui = UiHarness::in_room(100, 24);
+    for number in 0..60 {
+        ui.post("Ann_1180", room("#ops"), MessageKind::Plain, &format!("line {number} end"));
+    }
+    ui.keys("<alt-2><end>").shows("line 59 end").keys("<pageup><pageup>").hides("line 59 end");
+    let left = ui.text();
+    ui.keys("a draft<alt-1>").hides("line 40 end").keys("<alt-2><ctrl-c>");
+    let again = ui.text();
+    let conversation = |text: &str| text.lines().skip(1).take(19).map(str::to_owned).collect();
+    let (left, again): (Vec<String>, Vec<String>) = (conversation(&left), conversation(&again));
+    assert_eq!(left, again);
 }

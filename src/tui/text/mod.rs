@@ -12,6 +12,7 @@ pub mod wrap;
 use crate::protocol::mention::MentionWord;
 
 pub use self::cells::{EmojiStyle, drawable, shorten, width};
+pub use self::link::{Link, find_links};
 pub use self::markup::{Face, Format, MentionKind};
 pub use self::wrap::{Segment, TextRow, wrap, wrap_words};
 

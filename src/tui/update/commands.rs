@@ -5,9 +5,10 @@ use chrono::{DateTime, FixedOffset, TimeDelta};
 use super::completion::complete;
 use super::jump::{jump_back, pick, scroll_to_latest};
 use super::messages;
+use super::palette::{self, open_palette};
 use super::rooms::{browse_rooms, choose_room};
 use super::search::{go_to_hit, is_at_hit, open_search, open_selected_hit};
-use super::send::send;
+use super::send::{confirm, send, send_paste};
 use super::sidebar::{
     drop_ticks, focus_conversations, focus_people, move_focus, open_conversation, open_focused,
     open_neighbour, open_next_unread, toggle_focused_person,
@@ -22,8 +23,8 @@ use crate::tui::model::{Focus, Model};
 use crate::tui::overlay::Overlay;
 use crate::tui::overlay::search::SearchOverlay;
 
-/// Within this time, a second Ctrl-C quits.
-const QUIT_WINDOW: TimeDelta = TimeDelta::seconds(1);
+/// Within this time, a second Ctrl-C or Ctrl-Q quits.
+const QUIT_WINDOW: TimeDelta = TimeDelta::seconds(2);
 
 /// Carries out a command.
 pub(super) fn execute(
@@ -36,7 +37,8 @@ pub(super) fn execute(
         UiCommand::Send => return send(model, now),
         UiCommand::NewLine => drop(model.composer.input.insert("\n")),
         UiCommand::Complete => complete(model, now),
-        UiCommand::Help => model.overlays.open(Overlay::Help { top: 0 }),
+        UiCommand::Help => model.open_help(),
+        UiCommand::GoTo => open_palette(model),
         UiCommand::Search => open_search(model, now, "", false),
         UiCommand::FocusPeople => focus_people(model),
         UiCommand::FocusConversations => focus_conversations(model),
@@ -54,10 +56,11 @@ pub(super) fn execute(
         UiCommand::ScrollToLatest => scroll_to_latest(model),
         UiCommand::ToggleMouse => return toggle_mouse(model),
         UiCommand::Redraw => return vec![UiEffect::Redraw],
-        UiCommand::Quit => return vec![UiEffect::Quit],
+        UiCommand::Quit => return quit(model, now),
         UiCommand::ClearOrQuit => return clear_or_quit(model, now),
         UiCommand::Back => return step_back(model),
-        UiCommand::ConfirmDelete => return messages::delete_confirmed(model),
+        UiCommand::Confirm => return confirm(model, now),
+        UiCommand::SendPaste => return send_paste(model, now),
         UiCommand::PickMessage | UiCommand::PreviousMessage => {
             pick_neighbour(model, layout, now, true);
         }
@@ -68,7 +71,7 @@ pub(super) fn execute(
         UiCommand::JumpBack => return jump_back(model),
         UiCommand::RowUp | UiCommand::HitUp => move_row(model, -1),
         UiCommand::RowDown | UiCommand::HitDown => move_row(model, 1),
-        UiCommand::ChooseRow => return choose_row(model, layout),
+        UiCommand::ChooseRow => return choose_row(model, layout, now),
         UiCommand::NextHit => return go_to_hit(model, layout, true),
         UiCommand::PreviousHit => return go_to_hit(model, layout, false),
         UiCommand::FocusUp => move_focus(model, -1),
@@ -93,8 +96,16 @@ fn move_row(model: &mut Model, rows: isize) {
 }
 
 /// Carries out the selected row of the top overlay.
-pub(super) fn choose_row(model: &mut Model, layout: &ScreenLayout) -> Vec<UiEffect> {
+pub(super) fn choose_row(
+    model: &mut Model,
+    layout: &ScreenLayout,
+    now: DateTime<FixedOffset>,
+) -> Vec<UiEffect> {
     match model.overlays.top() {
+        Some(Overlay::Palette(_)) => {
+            let command = palette::choose(model);
+            command.map(|command| execute(model, layout, now, command)).unwrap_or_default()
+        }
         Some(Overlay::Search(_)) => open_selected_hit(model, layout),
         Some(Overlay::Rooms(_)) => choose_room(model),
         Some(_) | None => messages::choose_row(model, layout),
@@ -147,6 +158,16 @@ fn toggle_mouse(model: &mut Model) -> Vec<UiEffect> {
     vec![UiEffect::CaptureMouse(model.mouse_captured)]
 }
 
+/// Quits. With text in the input, only if pressed twice.
+fn quit(model: &mut Model, now: DateTime<FixedOffset>) -> Vec<UiEffect> {
+    if model.composer.is_empty() || model.quit_armed.is_some_and(|until| now < until) {
+        return vec![UiEffect::Quit];
+    }
+    model.quit_armed = Some(now + QUIT_WINDOW);
+    model.show_notice("the draft is not sent: press Ctrl-Q again to quit and keep it");
+    Vec::new()
+}
+
 /// Closes the top overlay, or else clears the input, or else quits when pressed twice.
 fn clear_or_quit(model: &mut Model, now: DateTime<FixedOffset>) -> Vec<UiEffect> {
     if model.overlays.close_top().is_some() {
@@ -166,7 +187,7 @@ fn clear_or_quit(model: &mut Model, now: DateTime<FixedOffset>) -> Vec<UiEffect>
 /// Closes the top overlay, or else the picked message, completion, edit or reply, or else returns from the
 /// ticked people, or else scrolls to the newest message.
 fn step_back(model: &mut Model) -> Vec<UiEffect> {
-    if model.overlays.close_top().is_some() {
+    if model.overlays.close_top().is_some() || model.selection.take().is_some() {
     } else if is_at_hit(model) && !model.jump_origins.is_empty() {
         return jump_back(model);
     } else if model.focus != Focus::Typing {

@@ -39,8 +39,14 @@ pub(super) fn on_displayed(model: &mut Model, layout: &ScreenLayout) -> Option<U
         }
         mark_displayed(model, layout);
     }
-    let is_wanted = visible.near_top && model.chat.opened().has_earlier();
-    is_wanted.then(|| request(model, HistoryRequest::Earlier)).flatten()
+    let open = model.chat.opened();
+    if visible.near_top && open.has_earlier() {
+        request(model, HistoryRequest::Earlier)
+    } else if visible.near_bottom && open.has_later() {
+        request(model, HistoryRequest::Later)
+    } else {
+        None
+    }
 }
 
 /// Moves the read marker to the last message that is displayed.

@@ -6,11 +6,11 @@ use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use super::commands::{execute, scroll_to_oldest};
 use super::jump::scroll_to_latest;
 use super::sidebar::open_nth;
-use crate::tui::command::{Scope, UiCommand, lookup};
+use crate::tui::command::{Scope, UiCommand};
 use crate::tui::event::UiEffect;
 use crate::tui::key::Chord;
 use crate::tui::layout::ScreenLayout;
-use crate::tui::model::{Focus, Model};
+use crate::tui::model::{Focus, Model, TypingIndicator};
 
 /// Handles a key press.
 pub(super) fn on_key(
@@ -21,8 +21,8 @@ pub(super) fn on_key(
 ) -> Vec<UiEffect> {
     let scope = model.scope();
     let chord = Chord::from_event(key);
-    let command = lookup(&[scope], chord).or_else(|| anywhere(model, chord));
-    if command != Some(UiCommand::ClearOrQuit) {
+    let command = model.keymap.lookup(scope, chord).or_else(|| anywhere(model, chord));
+    if !matches!(command, Some(UiCommand::ClearOrQuit | UiCommand::Quit)) {
         model.quit_armed = None;
     }
     // The next proposal replaces the one before the cursor, which any other command may move.
@@ -32,20 +32,20 @@ pub(super) fn on_key(
     model.notice = None;
     match command {
         Some(UiCommand::OpenNth) => {
-            open_nth(model, key);
+            open_nth(model, chord);
             Vec::new()
         }
         Some(command) if is_available(model, command) => execute(model, layout, now, command),
         Some(_) | None => {
             type_into_focus(model, now, key);
-            Vec::new()
+            tell_typing(model, now)
         }
     }
 }
 
 /// The command that a key runs in every scope. While an overlay is open, only what does not act below it.
 fn anywhere(model: &Model, chord: Chord) -> Option<UiCommand> {
-    let command = lookup(&[Scope::Anywhere], chord)?;
+    let command = model.keymap.lookup(Scope::Anywhere, chord)?;
     let is_modal = match command {
         UiCommand::Quit
         | UiCommand::ClearOrQuit
@@ -92,6 +92,22 @@ fn type_into_focus(model: &mut Model, now: DateTime<FixedOffset>, key: KeyEvent)
         }
         Focus::Picked(_) | Focus::Conversations(_) | Focus::People(_) => {}
     }
+}
+
+/// Tells the open conversation that the user is writing to it, if that is due.
+fn tell_typing(model: &mut Model, now: DateTime<FixedOffset>) -> Vec<UiEffect> {
+    // A command or names at the start may lead elsewhere.
+    let is_for_open = model.focus == Focus::Typing
+        && model.overlays.is_empty()
+        && model.composer.editing.is_none()
+        && model.composer.input.lines().first().is_some_and(|line| {
+            line.chars().next().is_some_and(|first| !matches!(first, '.' | '/' | '@'))
+        });
+    if model.typing == TypingIndicator::Off || !is_for_open {
+        return Vec::new();
+    }
+    let typing = model.chat.tell_typing(now).map(|request| UiEffect::Send(None, request));
+    typing.into_iter().collect()
 }
 
 /// Whether a key types a character.

@@ -1,6 +1,7 @@
 //! What one does with a message: its menu, reply, edit, delete, react, pin, copy, thread.
 
 use super::jump::jump_to;
+use super::search::on_context;
 use crate::client::input::parse_content;
 use crate::client::state::timeline::MessageState;
 use crate::protocol::event::HistoryPage;
@@ -16,11 +17,13 @@ use crate::tui::model::{Focus, Model};
 use crate::tui::overlay::Overlay;
 use crate::tui::overlay::emoji::{EmojiPicker, has_reacted};
 use crate::tui::overlay::menu::MessageMenu;
-use crate::tui::overlay::thread::ThreadOverlay;
+use crate::tui::overlay::question::Question;
+use crate::tui::overlay::thread::{ThreadOverlay, ThreadSubject};
+use crate::tui::text::{Link, find_links};
 
 /// Opens the menu of the picked message.
 pub(super) fn open_menu(model: &mut Model) {
-    let menu = model.picked().and_then(|item| MessageMenu::new(&model.chat, item));
+    let menu = model.picked().and_then(|item| MessageMenu::new(&model.chat, &model.keymap, item));
     match menu {
         Some(menu) => model.overlays.open(Overlay::Menu(menu)),
         None => model.show_error("this message was removed or has expired"),
@@ -44,6 +47,7 @@ pub(super) fn act_on_picked(model: &mut Model, command: MessageCommand) -> Vec<U
         MessageCommand::ShowThread => return show_thread(model),
         MessageCommand::Copy => return copy_picked(model),
         MessageCommand::Pin => return toggle_pin(model),
+        MessageCommand::OpenLink => return open_picked_link(model),
         MessageCommand::Discard => return discard_picked(model),
     }
     Vec::new()
@@ -140,19 +144,10 @@ fn discard_picked(model: &mut Model) -> Vec<UiEffect> {
 fn ask_to_delete(model: &mut Model) {
     let Some(message) = picked_message(model) else { return };
     if model.chat.is_own_id(&message.sender) {
-        model.overlays.open(Overlay::ConfirmDelete(message.id));
+        model.overlays.open(Overlay::Question(Question::Delete(message.id)));
     } else {
         model.show_error("only the author can delete a message");
     }
-}
-
-/// Deletes the message that the open question is about.
-pub(super) fn delete_confirmed(model: &mut Model) -> Vec<UiEffect> {
-    let Some(Overlay::ConfirmDelete(id)) = model.overlays.top() else { return Vec::new() };
-    let id = *id;
-    model.overlays.close_top();
-    model.focus = Focus::Typing;
-    delete(model, id)
 }
 
 /// Asks the server to delete a message.
@@ -196,20 +191,47 @@ fn copy_picked(model: &mut Model) -> Vec<UiEffect> {
     vec![UiEffect::Copy(text.as_str().to_owned())]
 }
 
+/// Opens the first link of the picked message.
+fn open_picked_link(model: &mut Model) -> Vec<UiEffect> {
+    let Some(message) = picked_message(model) else { return Vec::new() };
+    let first = find_links(message.content.as_str()).into_iter().next();
+    first.map(|found| open_link(model, found.link)).unwrap_or_default()
+}
+
+/// Opens a link, or copies it if it is one of this program.
+pub(super) fn open_link(model: &mut Model, link: Link) -> Vec<UiEffect> {
+    if link.opens_outside() {
+        return vec![UiEffect::OpenLink(link)];
+    }
+    model.show_notice("copied the link (chat join LINK joins the server)");
+    vec![UiEffect::Copy(link.as_str().to_owned())]
+}
+
 /// Shows the picked message with the replies to it; of a reply, the thread that it belongs to.
 fn show_thread(model: &mut Model) -> Vec<UiEffect> {
     let Some(message) = picked_message(model) else { return Vec::new() };
-    let root = message.reply_to().unwrap_or(message.id);
+    list_messages(model, ThreadSubject::Replies(message.reply_to().unwrap_or(message.id)))
+}
+
+/// Shows a thread or the pinned messages of the open conversation.
+pub(super) fn list_messages(model: &mut Model, subject: ThreadSubject) -> Vec<UiEffect> {
     let open = model.chat.open_audience().clone();
-    let request = model.chat.look_up(&open, HistoryRange::Thread(root));
+    let range = match subject {
+        ThreadSubject::Replies(root) => HistoryRange::Thread(root),
+        ThreadSubject::Pinned => HistoryRange::Pinned,
+    };
+    let request = model.chat.look_up(&open, range);
     let cid = request.as_ref().map(|(cid, _)| cid.clone());
-    let thread = ThreadOverlay::new(&model.chat, root, cid);
+    let thread = ThreadOverlay::new(&model.chat, subject, cid);
     model.overlays.open(Overlay::Thread(Box::new(thread)));
     request.into_iter().map(|(cid, request)| UiEffect::Send(Some(cid), request)).collect()
 }
 
-/// Handles the messages of a thread.
-pub(super) fn on_thread(model: &mut Model, page: HistoryPage) {
+/// Handles messages that were looked up, for the search or for a thread.
+pub(super) fn on_lookup(model: &mut Model, page: HistoryPage) {
+    if on_context(model, &page) {
+        return;
+    }
     for overlay in model.overlays.iter_mut() {
         if let Overlay::Thread(thread) = overlay
             && thread.is_current_request(page.cid.as_ref())

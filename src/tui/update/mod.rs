@@ -9,12 +9,14 @@ mod jump;
 mod keys;
 mod messages;
 mod mouse;
+mod palette;
 mod rooms;
 mod search;
+mod selection;
 mod send;
 mod sidebar;
 
-use chrono::{DateTime, FixedOffset};
+use chrono::{DateTime, FixedOffset, TimeDelta};
 use crossterm::event::{Event, KeyEventKind};
 use ratatui::layout::Size;
 
@@ -30,7 +32,11 @@ use crate::client::state::timeline::{EntryIndex, TimelineEntry};
 use crate::client::state::{Change, ConnectionState, MessageChange};
 use crate::protocol::id::MessageId;
 use crate::protocol::message::Audience;
+use crate::protocol::request::Request;
 use crate::protocol::text::SafeText;
+
+/// The time between a key and writing the drafts to disk.
+const DRAFT_DELAY: TimeDelta = TimeDelta::seconds(1);
 
 /// Applies an event, and returns the effects to carry out. `layout` is that of the last frame: a click acts on what
 /// is visible.
@@ -40,8 +46,11 @@ pub fn update(
     now: DateTime<FixedOffset>,
     event: UiEvent,
 ) -> Vec<UiEffect> {
+    let is_input = matches!(event, UiEvent::Terminal(_));
+    let shown = model.shown.clone();
     let mut effects = apply_event(model, layout, now, event);
     sidebar::follow_open(model);
+    schedule_drafts(model, now, is_input, model.shown != shown || sends_message(&effects));
     history::show_first_unread(model);
     let due = model.chat.take_requests(now);
     effects.extend(due.into_iter().map(|(cid, request)| UiEffect::Send(Some(cid), request)));
@@ -50,6 +59,21 @@ pub fn update(
     effects.extend(search::request_context(model, now));
     effects.extend(rooms::request_page(model));
     effects
+}
+
+/// Whether a draft became a message, so that a crash must not bring the draft back.
+fn sends_message(effects: &[UiEffect]) -> bool {
+    effects.iter().any(|effect| matches!(effect, UiEffect::Send(_, Request::Post(_))))
+}
+
+/// Drafts are written a second after the first key, so that a crash loses at most that second, and at once when
+/// one is sent or another conversation is opened.
+fn schedule_drafts(model: &mut Model, now: DateTime<FixedOffset>, is_input: bool, at_once: bool) {
+    if at_once {
+        model.drafts_due = Some(now);
+    } else if is_input {
+        model.drafts_due.get_or_insert(now + DRAFT_DELAY);
+    }
 }
 
 fn apply_event(
@@ -78,9 +102,13 @@ fn apply_event(
         UiEvent::Client(event) => on_client_event(model, now, event),
         UiEvent::SendFailed { cid, reason } => {
             let changes = cid.map(|cid| model.chat.not_sent(now, &cid, reason.clone()));
-            let effects = on_changes(model, changes.unwrap_or_default());
+            on_changes(model, now, changes.unwrap_or_default());
             model.show_error(reason.one_line());
-            effects
+            Vec::new()
+        }
+        UiEvent::Background(background) => {
+            model.theme = model.theme_choice.resolve(Some(background));
+            Vec::new()
         }
         UiEvent::Tick => on_tick(model, now),
         UiEvent::Displayed => history::on_displayed(model, layout).into_iter().collect(),
@@ -96,14 +124,19 @@ fn on_paste(model: &mut Model, now: DateTime<FixedOffset>, text: &str) -> Vec<Ui
         model.focus = Focus::Typing;
         model.quit_armed = None;
         model.composer.completion = None;
-        model.composer.input.insert(text.as_str());
+        send::paste(model, text);
     }
     Vec::new()
 }
 
 fn on_tick(model: &mut Model, now: DateTime<FixedOffset>) -> Vec<UiEffect> {
     let changes = model.chat.expire(now);
-    let effects = on_changes(model, changes);
+    on_changes(model, now, changes);
+    let mut effects: Vec<UiEffect> =
+        model.notices.take_due(&model.chat, now).map(UiEffect::Notify).into_iter().collect();
+    if model.drafts_due.take_if(|due| *due <= now).is_some() {
+        effects.push(UiEffect::SaveDrafts(model.all_drafts()));
+    }
     if let Some(Overlay::Search(search)) = model.overlays.top_mut() {
         search.step(&model.chat);
     }
@@ -130,21 +163,19 @@ fn on_client_event(
         | client::ClientEvent::Ended { .. } => None,
     };
     let changes = model.chat.apply(now, event);
-    on_changes(model, changes).into_iter().chain(quit).collect()
+    on_changes(model, now, changes);
+    quit.into_iter().collect()
 }
 
-fn on_changes(model: &mut Model, changes: Vec<Change>) -> Vec<UiEffect> {
-    let mut effects = Vec::new();
+fn on_changes(model: &mut Model, now: DateTime<FixedOffset>, changes: Vec<Change>) {
     for change in changes {
-        if let Change::Posted { rings: true, .. } = change
+        if let Change::Posted { conversation, rings: true, .. } = &change
             && !model.is_focused
-            && !effects.contains(&UiEffect::Ring)
         {
-            effects.push(UiEffect::Ring);
+            model.notices.add(conversation.clone(), now);
         }
         on_change(model, change);
     }
-    effects
 }
 
 fn on_change(model: &mut Model, change: Change) {
@@ -165,11 +196,7 @@ fn on_change(model: &mut Model, change: Change) {
             rooms::on_change_failed(model, &change);
             model.show_error(reason.one_line());
         }
-        Change::Lookup(page) => {
-            if !search::on_context(model, &page) {
-                messages::on_thread(model, page);
-            }
-        }
+        Change::Lookup(page) => messages::on_lookup(model, page),
         Change::Message { id, change, .. } => on_message_changed(model, id, change),
         Change::Error(error) => model.show_error(error.text.one_line()),
         Change::Refused { cid, reason } => {
@@ -185,6 +212,10 @@ fn on_change(model: &mut Model, change: Change) {
             model.jump_origins.retain(|origin| origin.conversation != audience);
             model.viewports.remove(&audience);
             model.show_notice(format!("you are no longer in {}", conversation_name(&audience)));
+        }
+        Change::AddedToRoom { room, by } => {
+            let by = by.map_or_else(|| "the administrator".to_owned(), |user| user.to_string());
+            model.show_notice(format!("{by} added you to {room} (F3)"));
         }
         Change::SearchResults(results) => search::on_results(model, results),
         Change::Reset(audience) if !is_open(model, &audience) => {
@@ -222,10 +253,11 @@ fn on_posted(model: &mut Model, conversation: &Audience, index: EntryIndex, ring
     if conversation != model.chat.open_audience() {
         if rings {
             let sender = display_name(&message.sender, message.guest);
-            model.show_notice(format!(
-                "new message from {sender} in {}",
-                conversation_name(conversation)
-            ));
+            model.show_notice(if conversation.is_direct() {
+                format!("new direct message from {sender}")
+            } else {
+                format!("new message from {sender} in {}", conversation_name(conversation))
+            });
         }
     } else if !is_own {
         if !(model.viewport.is_live() && posted_in.shows_latest()) {

@@ -6,8 +6,9 @@ use ratatui::layout::Position;
 
 use super::commands::{choose_row, scroll};
 use super::jump::{jump_back, jump_to, pick, scroll_to_latest};
-use super::messages::open_menu;
+use super::messages::{open_link, open_menu};
 use super::rooms::browse_rooms;
+use super::selection;
 use super::sidebar::{open_conversation, open_direct, toggle_person};
 use crate::tui::event::UiEffect;
 use crate::tui::item::ItemId;
@@ -27,8 +28,22 @@ pub(super) fn on_mouse(
     mouse: MouseEvent,
 ) -> Vec<UiEffect> {
     let target = layout.target_at(now, mouse.column, mouse.row);
+    let cell = Position { x: mouse.column, y: mouse.row };
     match mouse.kind {
-        MouseEventKind::Down(MouseButton::Left) => return click(model, layout, target),
+        MouseEventKind::Down(MouseButton::Left) if target.is_in_conversation() => {
+            return selection::press(model, layout, now, &target, cell);
+        }
+        MouseEventKind::Down(MouseButton::Left) => {
+            (model.press, model.selection) = (None, None);
+            return click(model, layout, now, target);
+        }
+        MouseEventKind::Drag(MouseButton::Left) => selection::drag(model, layout, cell),
+        MouseEventKind::Up(MouseButton::Left) => {
+            if selection::is_click(model, &target, cell) {
+                return click(model, layout, now, target);
+            }
+            return selection::release(model, layout, now, cell);
+        }
         MouseEventKind::ScrollUp => wheel(model, layout, mouse, WHEEL_ROWS),
         MouseEventKind::ScrollDown => wheel(model, layout, mouse, -WHEEL_ROWS),
         MouseEventKind::Down(MouseButton::Right) => pick_and_open_menu(model, target),
@@ -60,14 +75,21 @@ fn wheel(model: &mut Model, layout: &ScreenLayout, mouse: MouseEvent, rows: i64)
 
 /// Opens the menu of the message under the pointer.
 fn pick_and_open_menu(model: &mut Model, target: Target) {
-    if let Target::Item(item @ (ItemId::Message(_) | ItemId::Pending(_))) = target {
+    if let Target::Item(item @ (ItemId::Message(_) | ItemId::Pending(_))) | Target::Link(_, item) =
+        target
+    {
         model.notice = None;
         pick(model, item);
         open_menu(model);
     }
 }
 
-fn click(model: &mut Model, layout: &ScreenLayout, target: Target) -> Vec<UiEffect> {
+fn click(
+    model: &mut Model,
+    layout: &ScreenLayout,
+    now: DateTime<FixedOffset>,
+    target: Target,
+) -> Vec<UiEffect> {
     model.notice = None;
     match target {
         Target::OpenConversation(audience) => open_conversation(model, &audience),
@@ -86,6 +108,7 @@ fn click(model: &mut Model, layout: &ScreenLayout, target: Target) -> Vec<UiEffe
             let is_picked = model.picked() == Some(&item);
             if is_picked { open_menu(model) } else { pick(model, item) }
         }
+        Target::Link(link, _) => return open_link(model, link),
         Target::Quote(id) => return jump_to(model, layout, id),
         Target::Back => return jump_back(model),
         Target::Pill => scroll_to_latest(model),
@@ -98,7 +121,7 @@ fn click(model: &mut Model, layout: &ScreenLayout, target: Target) -> Vec<UiEffe
             if let Some(list) = model.overlays.top_mut().and_then(Overlay::list_mut) {
                 list.select(index);
             }
-            return choose_row(model, layout);
+            return choose_row(model, layout, now);
         }
         Target::Item(ItemId::Boundary(_) | ItemId::Other(_))
         | Target::Conversation

@@ -3,11 +3,12 @@
 use std::collections::BTreeSet;
 
 use chrono::{DateTime, FixedOffset};
-use crossterm::event::{KeyCode, KeyEvent};
 
 use super::history::reset_view;
 use crate::protocol::id::UserId;
 use crate::protocol::message::Audience;
+use crate::tui::command::UiCommand;
+use crate::tui::key::Chord;
 use crate::tui::model::{Focus, Model};
 use crate::tui::sidebar::{conversations, next_unread, people};
 use crate::tui::viewport::{BottomEdge, Viewport};
@@ -83,13 +84,11 @@ pub(super) fn open_neighbour(model: &mut Model, rows: isize) {
 }
 
 /// Opens the conversation whose number in the sidebar was pressed.
-pub(super) fn open_nth(model: &mut Model, key: KeyEvent) {
-    let KeyCode::Char(digit) = key.code else { return };
-    let index = digit.to_digit(10).and_then(|digit| usize::try_from(digit).ok()?.checked_sub(1));
-    let nth = index.and_then(|index| conversations(model).get(index).map(|one| (*one).clone()));
-    match nth {
+pub(super) fn open_nth(model: &mut Model, chord: Chord) {
+    let Some(index) = model.keymap.position(UiCommand::OpenNth, chord) else { return };
+    match conversations(model).get(index).map(|one| (*one).clone()) {
         Some(audience) => open_conversation(model, &audience),
-        None => model.show_notice(format!("there is no conversation {digit}")),
+        None => model.show_notice(format!("there is no conversation {}", index + 1)),
     }
 }
 

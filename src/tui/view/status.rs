@@ -9,7 +9,7 @@ use unicode_width::UnicodeWidthStr;
 
 use crate::client::state::ConnectionState;
 use crate::protocol::message::Millis;
-use crate::tui::command::{Scope, hints};
+use crate::tui::command::Scope;
 use crate::tui::item::ItemId;
 use crate::tui::layout::ScreenLayout;
 use crate::tui::model::Model;
@@ -39,7 +39,8 @@ pub(super) fn draw_header(model: &Model, layout: &ScreenLayout, now: Millis, buf
     // Without a sidebar, the key that shows the conversations.
     let key = if layout.sidebar.is_none() { "F3  " } else { "" };
     let key = Span::styled(key, theme.key());
-    let count = model.chat.directory().online_count();
+    // With this user, as the `To:` line counts.
+    let count = model.chat.directory().online_count() + 1;
     let online = Span::styled(format!("{count} online  "), theme.dim());
     let own_id = model.chat.own_id().map(|id| format!("{id} ")).unwrap_or_default();
     let you = Span::styled(own_id, theme.own());
@@ -124,9 +125,10 @@ fn hint_line(model: &Model, width: u16) -> Line<'static> {
         Some(ItemId::Pending(_)) => spans.push(Span::raw("not sent yet  ")),
         Some(ItemId::Boundary(_) | ItemId::Other(_)) | None => {}
     }
-    let anywhere =
-        || hints(Scope::Anywhere).filter(|_| matches!(top, Scope::Typing | Scope::Picked));
-    let all = anywhere().take(1).chain(hints(top)).chain(anywhere().skip(1));
+    let anywhere = || {
+        model.keymap.hints(Scope::Anywhere).filter(|_| matches!(top, Scope::Typing | Scope::Picked))
+    };
+    let all = anywhere().take(1).chain(model.keymap.hints(top)).chain(anywhere().skip(1));
     let mut used: usize = spans.iter().map(|span| span.content.width()).sum();
     for (key, hint) in all {
         let (key, hint) = (key.to_string(), format!(" {hint}  "));

@@ -186,7 +186,8 @@ pub(crate) fn find_unsafe_char(text: &str) -> Option<char> {
 }
 
 /// The first part of terminal output that the full-screen client never writes by itself. It writes only the
-/// CSI sequences `H`, `m`, `J` and `K`, those in [`OWN_MODES`], and its own title.
+/// CSI sequences `H`, `m`, `J` and `K`, those in [`OWN_MODES`], hyperlinks, the question for the background,
+/// and its own title.
 pub(crate) fn find_unexpected_output(written: &str) -> Option<String> {
     let mut rest = written;
     while let Some((text, after)) = rest.split_once('\x1b') {
@@ -195,6 +196,10 @@ pub(crate) fn find_unexpected_output(written: &str) -> Option<String> {
         }
         if let Some(after_title) = after.strip_prefix("]0;").and_then(strip_own_title) {
             rest = after_title;
+            continue;
+        }
+        if let Some(after_own) = after.strip_prefix("]11;?\x07").or_else(|| strip_own_link(after)) {
+            rest = after_own;
             continue;
         }
         let sequence =
@@ -219,6 +224,16 @@ fn strip_own_title(after: &str) -> Option<&str> {
     let is_count = |text: &str| text.chars().all(|c| c.is_ascii_digit());
     let count = count.strip_prefix('(').and_then(|count| count.strip_suffix(") ")).unwrap_or(count);
     is_count(count).then_some(rest)
+}
+
+/// Removes the start or the end of a hyperlink that the program writes itself. One from a text has no ID.
+fn strip_own_link(after: &str) -> Option<&str> {
+    let (link, rest) = after.strip_prefix("]8;")?.split_once("\x1b\\")?;
+    let (id, address) = link.split_once(';')?;
+    let is_start =
+        id.strip_prefix("id=").is_some_and(|id| id.chars().all(|c| c.is_ascii_hexdigit()))
+            && address.bytes().all(|byte| byte.is_ascii_graphic());
+    (is_start || link == ";").then_some(rest)
 }
 
 /// The terminal modes that the program sets and resets.

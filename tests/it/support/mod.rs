@@ -15,6 +15,7 @@ pub(crate) mod malicious_server;
 pub(crate) mod pty;
 pub(crate) mod source_tree;
 pub(crate) mod test_user;
+pub(crate) mod tmux;
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read};

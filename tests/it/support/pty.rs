@@ -89,6 +89,15 @@ impl PtyProgram {
         Self { child: Some(child), master: pty.master, keyboard, terminal, home }
     }
 
+    /// Starts a shell with job control, in which `$CHAT` is the program.
+    pub(crate) fn shell() -> Self {
+        let mut command = CommandBuilder::new("bash");
+        command.args(["--norc", "--noprofile", "-i"]);
+        command.env("PS1", "$ ");
+        command.env("CHAT", env!("CARGO_BIN_EXE_chat"));
+        Self::run(command, DEFAULT_SIZE)
+    }
+
     /// Starts `chat join` and waits for the login.
     pub(crate) fn join(server: &TestServer, name: &str) -> Self {
         Self::join_sized(server, name, DEFAULT_SIZE)
@@ -267,8 +276,21 @@ impl PtyProgram {
 
     /// Sends a signal, such as `TERM`.
     pub(crate) fn signal(&self, name: &str) {
-        let id = self.process_id().to_string();
-        assert!(Command::new("kill").args([&format!("-{name}"), &id]).status().unwrap().success());
+        send_signal(name, &self.process_id().to_string());
+    }
+
+    /// Sends a signal to the program in the foreground of a shell.
+    pub(crate) fn signal_foreground(&self, name: &str) {
+        send_signal(name, &self.master.process_group_leader().unwrap().to_string());
+    }
+
+    /// Whether the program has the terminal in full-screen mode.
+    pub(crate) fn has_full_screen_modes(&self) -> bool {
+        let output = self.terminal.output.lock().unwrap();
+        let screen = output.parser.screen();
+        let takes_mouse = screen.mouse_protocol_mode() != MouseProtocolMode::None;
+        assert_eq!(screen.alternate_screen(), takes_mouse, "only some modes are on");
+        takes_mouse
     }
 
     /// Closes the terminal; returns the exit status.
@@ -277,8 +299,12 @@ impl PtyProgram {
         // The reading thread closes the terminal at the next output.
         self.keys("x");
         let child = self.child.take().unwrap();
+        // The program writes its drafts there before it exits.
+        let home = std::mem::replace(&mut self.home, TempDir::new().unwrap());
         drop(self);
-        exit_status(child)
+        let status = exit_status(child);
+        drop(home);
+        status
     }
 
     /// Waits for the exit, checks that the terminal was restored, and returns the exit status.
@@ -370,6 +396,10 @@ impl OutputState {
 /// The text of a cell; a space if the cell is empty.
 fn cell_text(contents: &str) -> &str {
     if contents.is_empty() { " " } else { contents }
+}
+
+fn send_signal(name: &str, process: &str) {
+    assert!(Command::new("kill").args([&format!("-{name}"), process]).status().unwrap().success());
 }
 
 fn exit_status(mut child: Box<dyn Child + Send + Sync>) -> u32 {

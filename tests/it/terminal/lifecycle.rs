@@ -2,8 +2,9 @@
 
 use std::env;
 
-use chat::tui;
+use chat::tui::terminal::TerminalGuard;
 use portable_pty::CommandBuilder;
+use ratatui::Frame;
 use tempfile::TempDir;
 
 use super::join_ann_and_bob;
@@ -32,7 +33,7 @@ fn client_reconnects_after_server_loss() {
     for screen in [&ann, &bob] {
         screen.wait_for("reconnected as ");
         screen.wait_for("● TLS 1.3");
-        screen.wait_for("1 online");
+        screen.wait_for("2 online");
     }
     bob.wait_for("│ is anybody there?");
     bob.wait_for("│ before");
@@ -54,9 +55,9 @@ fn returning_user_keeps_the_id_and_sees_the_unread_marker() {
     let mut bob = PtyProgram::rejoin(&server, "Bob", home);
     bob.wait_for("│ meanwhile");
     bob.wait_for("│ before");
-    bob.wait_for("new since you left");
-    assert!(bob.row_of("│ seen") < bob.row_of("new since you left"));
-    assert!(bob.row_of("new since you left") < bob.row_of("│ meanwhile"));
+    bob.wait_for("new since ");
+    assert!(bob.row_of("│ seen") < bob.row_of("new since "));
+    assert!(bob.row_of("new since ") < bob.row_of("│ meanwhile"));
     assert_eq!(bob.id(), id);
     bob.keys(key::CTRL_F);
     bob.keys("from:ann while");
@@ -108,6 +109,43 @@ fn every_exit_restores_the_terminal() {
 }
 
 #[test]
+fn suspended_program_restores_the_terminal_and_redraws_on_resume() {
+    let server = TestServer::start();
+    let mut shell = PtyProgram::shell();
+    shell.submit(&format!("$CHAT join {} --name Ann", server.pinned_link()));
+    shell.wait_for("you are Ann_");
+    shell.keys("a draft");
+    shell.wait_for("│ a draft");
+    let before = shell.contents();
+    for (signal, leaves_modes_on) in [("TSTP", false), ("STOP", true)] {
+        shell.signal_foreground(signal);
+        shell.wait_for("Stopped");
+        shell.submit("echo $((6 * 7)) is the answer");
+        shell.wait_for("42 is the answer");
+        assert_eq!(shell.has_full_screen_modes(), leaves_modes_on, "{signal}");
+        shell.submit("clear; fg");
+        shell.wait_for(&before);
+        assert!(shell.has_full_screen_modes(), "{signal}");
+    }
+    shell.keys(key::CTRL_C);
+    shell.wait_until_gone("a draft");
+    shell.keys(key::CTRL_Q);
+    // What `fg` printed.
+    shell.wait_for("$CHAT join");
+    assert!(!shell.has_full_screen_modes());
+}
+
+#[test]
+fn program_without_a_shell_is_not_suspended() {
+    let server = TestServer::start();
+    let mut ann = PtyProgram::join(&server, "Ann");
+    ann.signal("TSTP");
+    ann.wait_for("cannot suspend: no shell started this program");
+    ann.submit("still here");
+    ann.wait_for("│ still here");
+}
+
+#[test]
 fn closed_terminal_exits_with_success() {
     let server = TestServer::start();
     let (ann, bob) = join_ann_and_bob(&server);
@@ -124,7 +162,7 @@ const PANIC_VARIABLE: &str = "CHAT_TEST_PANICS";
 #[test]
 fn panic_restores_the_terminal_and_is_printed() {
     if env::var_os(PANIC_VARIABLE).is_some() {
-        let _screen = tui::terminal::TerminalGuard::enter().unwrap();
+        let _screen = TerminalGuard::enter().unwrap();
         panic!("on purpose");
     }
     let mut command = CommandBuilder::new(env::current_exe().unwrap());
@@ -140,10 +178,17 @@ fn panic_restores_the_terminal_and_is_printed() {
 #[test]
 fn panic_in_another_thread_stops_drawing_and_is_printed() {
     if env::var_os(PANIC_VARIABLE).is_some() {
-        let mut screen = tui::terminal::TerminalGuard::enter().unwrap();
-        screen.draw(|frame| frame.render_widget("the first frame", frame.area())).unwrap();
+        let mut screen = TerminalGuard::enter().unwrap();
+        let draw = |screen: &mut TerminalGuard, text: &str| {
+            let draw = |frame: &mut Frame<'_>| {
+                frame.render_widget(text, frame.area());
+                Vec::new()
+            };
+            screen.draw(draw).unwrap();
+        };
+        draw(&mut screen, "the first frame");
         std::thread::spawn(|| panic!("on purpose")).join().unwrap_err();
-        screen.draw(|frame| frame.render_widget("the second frame", frame.area())).unwrap();
+        draw(&mut screen, "the second frame");
         assert!(screen.panicked().is_cancelled());
         return;
     }

@@ -8,7 +8,7 @@ use crate::support::pty::{DEFAULT_SIZE, PtyProgram, key};
 fn first_frame_shows_server_and_key_hints() {
     let server = TestServer::start();
     let ann = PtyProgram::join(&server, "Ann");
-    for text in ["● TLS 1.3", "0 online", "▌ Everyone", "To: everyone", "F1 help", "Alt-A unread"]
+    for text in ["● TLS 1.3", "1 online", "▌ Everyone", "To: everyone", "F1 help", "Alt-A unread"]
     {
         ann.wait_for(text);
     }
@@ -45,7 +45,7 @@ fn click_on_a_user_makes_the_message_private() {
     ann.click(&format!("[ ] {bob_id}"));
     ann.wait_for(&format!("To: [{bob_id} ×] private"));
     ann.submit("psst");
-    bob.wait_for(&format!("new message from {ann_id}"));
+    bob.wait_for(&format!("new direct message from {ann_id}"));
     bob.click(&format!("[ ] {ann_id}"));
     bob.wait_for("│ psst");
     bob.wait_for(&format!("{ann_id} → you private"));

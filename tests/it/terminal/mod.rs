@@ -3,6 +3,8 @@
 //! What each command does is tested in `src/tui/tests`. These tests cover what needs a terminal or several
 //! processes.
 
+mod demo;
+mod ghosts;
 mod lifecycle;
 mod messages;
 mod rendering;

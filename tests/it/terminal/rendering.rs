@@ -89,6 +89,24 @@ fn new_messages_do_not_move_a_scrolled_view() {
 }
 
 #[test]
+fn background_of_the_terminal_is_not_typed_and_chooses_the_colours() {
+    let server = TestServer::start();
+    let mut ann = PtyProgram::join(&server, "Ann");
+    let colours = |ann: &PtyProgram| {
+        let header = ann.cells().into_iter().filter(|(row, _, _)| *row == 0);
+        header.map(|(_, _, cell)| cell.fgcolor()).collect::<Vec<_>>()
+    };
+    let mut seen = vec![colours(&ann)];
+    for (typed, background) in [("a", "ffff/ffff/ffff"), ("b", "1e1e/1e1e/2e2e")] {
+        ann.keys(&format!("{typed}\x1b]11;rgb:{background}\x1b\\{typed}"));
+        ann.wait_for(&format!("{typed}{typed} "));
+        seen.push(colours(&ann));
+    }
+    ann.wait_for("│ aabb ");
+    assert!(seen[0] != seen[1] && seen[1] != seen[2] && seen[0] != seen[2]);
+}
+
+#[test]
 fn no_color_disables_colors() {
     let server = TestServer::start();
     let (colored, plain) = (fill_screen(&server, ""), fill_screen(&server, "1"));
@@ -109,7 +127,7 @@ fn fill_screen(server: &TestServer, no_color: &str) -> PtyProgram {
     bob.submit("said aloud");
     ann.wait_for("│ said aloud");
     bob.submit(&format!("@{} in private", ann.id()));
-    ann.wait_for("new message from");
+    ann.wait_for("new direct message from");
     ann.submit(".temp 600 for a while");
     ann.wait_for("expires in 10 min");
     ann.submit(&format!(".to @{}", bob.id()));
@@ -146,8 +164,8 @@ fn messages_cannot_send_control_sequences() {
     eve.send("MESSAGE", &["all"], "the end", &Value::Null);
     ann.wait_for("│ the end");
     ann.wait_for("]0;title");
-    // The program itself sets the title of the window, which contains no text of others.
-    let raw = ann.raw().replace("\x1b]0;chat\x07", "");
+    // The program itself asks for the background, and sets the title of the window.
+    let raw = ann.raw().replace("\x1b]0;chat\x07", "").replace("\x1b]11;?\x07", "");
     let mut controls: Vec<char> = raw.chars().filter(|c| c.is_control()).collect();
     controls.sort_unstable();
     controls.dedup();

@@ -1,5 +1,9 @@
 //! The hits of a closed search, to step from one to the next.
 
+use std::ops::Range;
+
+use regex::Regex;
+
 use crate::client::state::search::SearchHit;
 use crate::protocol::id::MessageId;
 
@@ -10,12 +14,19 @@ pub struct SearchHitList {
     pub(super) current_index: usize,
     /// Whether the server has older ones.
     pub(super) has_more: bool,
+    pub(super) regex: Option<Regex>,
 }
 
 impl SearchHitList {
     /// The hit that was jumped to last.
     pub fn current(&self) -> Option<&SearchHit> {
         self.hits.get(self.current_index)
+    }
+
+    /// What the search finds in a text.
+    pub fn matches(&self, text: &str) -> Vec<Range<usize>> {
+        let found = self.regex.iter().flat_map(|regex| regex.find_iter(text));
+        found.map(|found| found.range()).filter(|range| !range.is_empty()).collect()
     }
 
     /// Moves to the next older or newer hit. Returns `None`, without moving, if there is none.

@@ -251,8 +251,9 @@ impl SearchOverlay {
 
     /// The hits, positioned at the selected one. `None` if there are none.
     pub fn hit_list(&self) -> Option<SearchHitList> {
-        let hits = self.search.hits().to_vec();
-        let (current_index, has_more) = (self.list.index(), self.search.has_more());
-        (current_index < hits.len()).then_some(SearchHitList { hits, current_index, has_more })
+        let (hits, current_index) = (self.search.hits().to_vec(), self.list.index());
+        let (has_more, regex) = (self.search.has_more(), self.search.regex().cloned());
+        let hits = SearchHitList { hits, current_index, has_more, regex };
+        hits.current().is_some().then_some(hits)
     }
 }
