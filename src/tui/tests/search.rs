@@ -217,6 +217,7 @@ fn search_that_was_not_sent_can_be_repeated() {
 fn search_is_opened_once() {
     let mut ui = UiHarness::new(80, 24);
     ui.keys("<ctrl-f>one<f1><ctrl-f><esc>").shows("/ one").keys("<esc>").hides("Search");
+    ui.wait(2);
     assert_eq!(ui.screen.next_wake(ui.now), None);
 }
 
