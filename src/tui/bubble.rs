@@ -13,7 +13,7 @@ use crate::protocol::id::{MessageId, UserId};
 use crate::protocol::message::Audience;
 
 /// Below this width of the conversation bubbles have no borders, which leaves more cells for the text.
-pub const MIN_WIDTH_FOR_WALLS: u16 = 50;
+const MIN_WIDTH_FOR_WALLS: u16 = 50;
 
 /// Maximum width of a bubble: longer lines are hard to read.
 const MAX_BUBBLE_WIDTH: u16 = 76;
@@ -23,6 +23,70 @@ const NARROW_BUBBLE_WIDTH: u16 = 60;
 
 /// Cells that stay free on the opposite side, so that the side of a bubble is visible.
 const OPPOSITE_MARGIN: u16 = 8;
+
+/// Where the text begins in the compact layout: right of the time and the name.
+const COMPACT_INDENT: u16 = 20;
+
+/// Below this width the text of the compact layout begins further left.
+const MIN_WIDTH_FOR_COMPACT_INDENT: u16 = 60;
+
+/// Where the text begins in the compact layout on a narrow screen, in rows of its own.
+const NARROW_COMPACT_INDENT: u16 = 2;
+
+/// How messages are arranged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum MessageLayout {
+    /// In speech bubbles: own ones on the right.
+    #[default]
+    Bubbles,
+    /// As in IRC: time and name, with the text beside them.
+    Compact,
+    /// Without frames, from the first column on, so that the terminal can copy whole rows.
+    Plain,
+}
+
+impl MessageLayout {
+    /// The next layout; after the last one, the first.
+    #[must_use]
+    pub fn next(self) -> Self {
+        match self {
+            Self::Bubbles => Self::Compact,
+            Self::Compact => Self::Plain,
+            Self::Plain => Self::Bubbles,
+        }
+    }
+
+    /// Its name.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Bubbles => "bubbles",
+            Self::Compact => "compact",
+            Self::Plain => "plain",
+        }
+    }
+
+    /// Whether messages have a frame in a conversation of `width` cells.
+    pub fn has_frames(self, width: u16) -> bool {
+        self == Self::Bubbles && width >= MIN_WIDTH_FOR_WALLS
+    }
+
+    /// The maximum width of the text of a message, in a conversation of `width` cells.
+    pub fn max_text_width(self, width: u16) -> u16 {
+        match self {
+            Self::Bubbles if width >= MIN_WIDTH_FOR_WALLS => {
+                let share = width / 100 * 72 + width % 100 * 72 / 100;
+                let narrow = (width - OPPOSITE_MARGIN).min(NARROW_BUBBLE_WIDTH);
+                share.max(narrow).min(MAX_BUBBLE_WIDTH) - 4
+            }
+            Self::Bubbles | Self::Plain => width.saturating_sub(2).max(1),
+            Self::Compact => width.saturating_sub(compact_indent(width) + 1).max(1),
+        }
+    }
+}
+
+fn compact_indent(width: u16) -> u16 {
+    if width < MIN_WIDTH_FOR_COMPACT_INDENT { NARROW_COMPACT_INDENT } else { COMPACT_INDENT }
+}
 
 /// Follows the ID of a guest, who is unverified.
 pub const GUEST_MARK: &str = " (?)";
@@ -77,13 +141,16 @@ pub enum Side {
     Right,
 }
 
-/// A message in a bubble. Consecutive messages of one author share a bubble, of which each draws its part.
+/// A message to draw. In bubbles, consecutive messages of one author share a bubble, of which each draws its part.
 #[derive(Debug, Clone)]
 #[expect(missing_docs, reason = "the field names say it")]
 pub struct Bubble<'a> {
+    pub layout: MessageLayout,
     pub side: Side,
     /// Sender, recipients and time, in the upper border. `None` if the message continues a bubble.
     pub header: Option<Vec<Span<'static>>>,
+    /// The time of a message that continues a bubble in another minute, right of its first row with a place for it.
+    pub time: Option<Span<'static>>,
     /// The quote of the message that is replied to, and its ID.
     pub quote: Option<(String, MessageId)>,
     /// The rows of the text, wrapped.
@@ -102,32 +169,25 @@ pub struct Bubble<'a> {
     pub inner_width: u16,
 }
 
-/// The maximum width of the text in a bubble, in a conversation of `width` cells.
-pub fn max_inner_width(width: u16) -> u16 {
-    if width < MIN_WIDTH_FOR_WALLS {
-        return width.saturating_sub(2).max(1);
-    }
-    let share = width / 100 * 72 + width % 100 * 72 / 100;
-    share.max((width - OPPOSITE_MARGIN).min(NARROW_BUBBLE_WIDTH)).min(MAX_BUBBLE_WIDTH) - 4
-}
-
 impl Bubble<'_> {
     /// The inner width that this message needs.
     pub fn natural_width(&self) -> u16 {
         let text = self.text.iter().map(|row| row.width()).max().unwrap_or(0);
+        let first = self.text.first().map_or(0, |row| row.width());
+        let beside = self.time.as_ref().map_or(0, |time| first + 2 + width(&time.content));
         let quote = self.quote.as_ref().map_or(0, |(line, _)| width(line) + 2);
         let spans = |spans: &[Span<'_>]| spans_width(spans);
         let header = self.header.as_deref().map_or(0, |header| spans(header) + 1);
         let footer = if self.footer.is_empty() { 0 } else { spans(&self.footer) + 2 };
-        u16::try_from(text.max(quote).max(header).max(footer)).unwrap_or(u16::MAX)
+        u16::try_from(text.max(beside).max(quote).max(header).max(footer)).unwrap_or(u16::MAX)
     }
 
     /// Renders the message, in a conversation of `width` cells.
     pub fn rows(self, width: u16, theme: Theme) -> Vec<BlockRow> {
-        if width < MIN_WIDTH_FOR_WALLS {
-            self.borderless_rows(width, theme)
-        } else {
-            self.bordered_rows(width, theme)
+        match self.layout {
+            MessageLayout::Compact => self.compact_rows(width, theme),
+            layout if layout.has_frames(width) => self.bordered_rows(width, theme),
+            MessageLayout::Bubbles | MessageLayout::Plain => self.borderless_rows(width, theme),
         }
     }
 
@@ -163,10 +223,15 @@ impl Bubble<'_> {
             rows.push(BlockRow { quoted_message: Some(id), ..BlockRow::new(x, line) });
         }
         let style = text_style(self.text_style, self.picked, theme);
+        let mut time = self.time;
         for row in self.text {
             let text = Some(PlacedText { x: 2, row: Rc::clone(row) });
-            let line = bordered(text_spans(row, style, theme));
-            rows.push(BlockRow { text, ..BlockRow::new(x, line) });
+            let mut spans = text_spans(row, style, theme);
+            let free = usize::from(inner_width).saturating_sub(row.width());
+            if let Some(time) = time.take_if(|time| time.width() + 2 <= free) {
+                spans.extend([Span::raw(" ".repeat(free - time.width())), time]);
+            }
+            rows.push(BlockRow { text, ..BlockRow::new(x, bordered(spans)) });
         }
         if self.last || !self.footer.is_empty() {
             let corners = if self.last { chars.bottom } else { chars.middle };
@@ -177,10 +242,43 @@ impl Bubble<'_> {
         rows
     }
 
-    /// Renders the message without borders, for a narrow screen.
+    /// Renders the message with its text beside time and name, or below them if they are long.
+    fn compact_rows(self, width: u16, theme: Theme) -> Vec<BlockRow> {
+        let indent = compact_indent(width);
+        let cells = width.saturating_sub(indent);
+        let row = |spans: Vec<Span<'static>>| BlockRow::new(indent, Line::from(spans));
+        let quote = self.quote.map(|(quote, id)| BlockRow {
+            quoted_message: Some(id),
+            ..row(quote_spans(&quote, cells, theme))
+        });
+        let style = text_style(self.text_style, self.picked, theme);
+        let text = self.text.iter().map(|text| BlockRow {
+            text: Some(PlacedText { x: 0, row: Rc::clone(text) }),
+            ..row(text_spans(text, style, theme))
+        });
+        let footer = Some(self.footer).filter(|footer| !footer.is_empty());
+        let footer = footer.map(|footer| row(shorten_spans(footer, cells)));
+        let mut rows: Vec<BlockRow> = quote.into_iter().chain(text).chain(footer).collect();
+        let mut header = shorten_spans(self.header.unwrap_or_default(), width);
+        let free = usize::from(indent).saturating_sub(spans_width(&header));
+        match rows.first_mut().filter(|_| free > 0) {
+            Some(first) => {
+                header.push(Span::raw(" ".repeat(free)));
+                first.line.spans.splice(0..0, header);
+                first.x = 0;
+                if let Some(text) = &mut first.text {
+                    text.x = indent;
+                }
+            }
+            None => rows.insert(0, BlockRow::new(0, Line::from(header))),
+        }
+        rows
+    }
+
+    /// Renders the message without borders: on a narrow screen, or in the plain layout.
     fn borderless_rows(self, width: u16, theme: Theme) -> Vec<BlockRow> {
         let mut rows = Vec::with_capacity(self.text.len() + 3);
-        let side = self.side;
+        let side = if self.layout == MessageLayout::Plain { Side::Left } else { self.side };
         let place = |spans: Vec<Span<'static>>| {
             let row = BlockRow::new(0, Line::from(spans));
             let x = match side {
@@ -319,8 +417,15 @@ pub fn display_name(id: &UserId, guest: bool) -> String {
     format!("{id}{}", if guest { GUEST_MARK } else { "" })
 }
 
-/// The header of a message: sender, recipients, time. `sender` is `None` for the user's own messages.
+/// The time of a message.
+pub fn time(at: DateTime<FixedOffset>, theme: Theme) -> Span<'static> {
+    Span::styled(at.format("%H:%M").to_string(), theme.dim())
+}
+
+/// The header of a message: sender, recipients, time; in the compact layout, the time first. Without a sender, the
+/// message is the user's own.
 pub fn header(
+    layout: MessageLayout,
     sender: Option<(&UserId, bool)>,
     to: Option<String>,
     at: DateTime<FixedOffset>,
@@ -338,7 +443,12 @@ pub fn header(
         (None, Some(to)) => spans.push(Span::styled(format!("→ {to} private "), theme.private())),
         (None, None) => {}
     }
-    spans.push(Span::styled(at.format("%H:%M").to_string(), theme.dim()));
+    let time = time(at, theme);
+    if layout == MessageLayout::Compact {
+        spans.splice(0..0, [time, Span::raw(" ")]);
+    } else {
+        spans.push(time);
+    }
     spans
 }
 

@@ -25,6 +25,7 @@ pub enum UiCommand {
     PageDown,
     ScrollToOldest,
     ScrollToLatest,
+    CycleLayout,
     ToggleMouse,
     Redraw,
     Send,
@@ -309,6 +310,14 @@ pub const COMMANDS: &[Binding] = &[
         Scope::Anywhere,
         &["ctrl-home"],
         "jump to the oldest loaded message; repeat to load older ones",
+        "",
+    ),
+    bind(
+        "cycle-layout",
+        UiCommand::CycleLayout,
+        Scope::Anywhere,
+        &["ctrl-b"],
+        "arrange the messages in bubbles, compact or plain",
         "",
     ),
     bind(

@@ -102,6 +102,8 @@ const EMACS: &[PresetKeys] = &[
     (Scope::Anywhere, "page-up", &["pageup", "alt-v"]),
     (Scope::Anywhere, "page-down", &["pagedown", "ctrl-v"]),
     (Scope::Anywhere, "scroll-to-oldest", &["ctrl-home", "alt-<"]),
+    // Ctrl-B moves the cursor.
+    (Scope::Anywhere, "cycle-layout", &["alt-l"]),
     (Scope::Anywhere, "scroll-to-latest", &["ctrl-end", "alt->"]),
     (Scope::Typing, "pick-message", &["up", "ctrl-p"]),
     (Scope::Typing, "back", &["esc", "ctrl-g"]),

@@ -10,7 +10,7 @@ use chrono::{DateTime, FixedOffset, TimeDelta};
 use super::conversation::{BlockCache, Items, LayoutPass, VisibleItems};
 use super::item::ItemId;
 use super::list;
-use super::model::{Focus, ListScroll, Model};
+use super::model::{Focus, ListScroll, Model, PeopleFocus};
 use super::overlay::{Overlay, OverlayLayout};
 use super::sidebar::{SidebarItem, conversations, people};
 use super::text::Link;
@@ -301,7 +301,9 @@ fn lay_out_sidebar(
     let scroll = model.sidebar_scroll.conversations;
     let conversations = section(items, listed.len() + 1, above, scroll, at, &mut rows);
     let at = match &model.focus {
-        Focus::People(Some(at)) => people(model).position(|user| user == at),
+        Focus::People(PeopleFocus { at: Some(at), .. }) => {
+            people(model).position(|user| user == at)
+        }
         _ => None,
     };
     let items = people(model).map(|user| SidebarItem::Person(user.clone()));
@@ -359,6 +361,7 @@ fn lay_out_conversation(
         now,
         theme: model.theme,
         emoji: model.emoji,
+        layout: model.layout,
     };
     pass.lay_out(&model.viewport)
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, FixedOffset};
 use ratatui::layout::{Position, Size};
 
+use super::bubble::MessageLayout;
 use super::command::Scope;
 use super::composer::Composer;
 use super::conversation::{TextPoint, TextSelection};
@@ -69,8 +70,17 @@ pub enum Focus {
     Picked(ItemId),
     /// The conversations in the sidebar, at this one.
     Conversations(Audience),
-    /// The people in the sidebar, at this one. `None`: nobody is listed.
-    People(Option<UserId>),
+    /// The people in the sidebar.
+    People(PeopleFocus),
+}
+
+/// The focus on the people in the sidebar.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct PeopleFocus {
+    /// The one that has it. `None`: nobody is listed.
+    pub at: Option<UserId>,
+    /// Only people whose ID contains this text are listed.
+    pub filter: String,
 }
 
 /// How far a part of the sidebar is scrolled.
@@ -138,6 +148,8 @@ pub struct Model {
     pub keymap: Keymap,
     /// How emoji are drawn.
     pub emoji: EmojiStyle,
+    /// How messages are arranged.
+    pub layout: MessageLayout,
     /// The notice that waits.
     pub notices: Notices,
     /// The size of the terminal.
@@ -207,6 +219,7 @@ impl Model {
             notices: Notices::default(),
             theme_choice: options.theme,
             theme: options.theme.resolve(None),
+            layout: MessageLayout::default(),
             keymap: options.keymap,
             emoji: options.emoji,
             size,

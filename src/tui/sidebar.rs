@@ -4,7 +4,7 @@
 
 use std::cmp::Reverse;
 
-use super::model::Model;
+use super::model::{Focus, Model, PeopleFocus};
 use crate::client::state::{Availability, Conversation};
 use crate::protocol::id::UserId;
 use crate::protocol::message::{Audience, Millis};
@@ -57,9 +57,22 @@ pub fn listed_for(model: &Model) -> &Audience {
     model.ticked_from.as_ref().unwrap_or_else(|| model.chat.open_audience())
 }
 
-/// Returns the people that the sidebar lists, without the user: those of the conversation that is open, or in
-/// which the user began to tick people, then the ticked ones who are not among them.
+/// Returns the people that the sidebar lists: those of [`everyone_listed`] whose ID contains the text that was typed
+/// while they have the focus.
 pub fn people(model: &Model) -> Box<dyn Iterator<Item = &UserId> + '_> {
+    let everyone = everyone_listed(model);
+    match &model.focus {
+        Focus::People(PeopleFocus { filter, .. }) if !filter.is_empty() => {
+            let filter = filter.to_lowercase();
+            Box::new(everyone.filter(move |user| user.as_str().to_lowercase().contains(&filter)))
+        }
+        _ => everyone,
+    }
+}
+
+/// Returns the people that the sidebar lists without a filter, without the user: those of the conversation that is open, or in
+/// which the user began to tick people, then the ticked ones who are not among them.
+fn everyone_listed(model: &Model) -> Box<dyn Iterator<Item = &UserId> + '_> {
     let chat = &model.chat;
     let directory = chat.directory();
     let listed_for = listed_for(model);

@@ -52,7 +52,8 @@ fn run_with_faults(
     assert_eq!(integrity.unwrap(), "ok");
     let report = check(&history);
     print_result(&format!("{count} {fault_name}: {report}"));
-    assert!(report.acknowledged > count && report.removed > 0 && report.edited > 0, "{report}");
+    let Report { acknowledged, removed, edited, annotated, .. } = report;
+    assert!(acknowledged > count && removed > 0 && edited > 0 && annotated > 0, "{report}");
     report
 }
 

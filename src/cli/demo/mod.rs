@@ -61,7 +61,7 @@ pub(super) async fn run(args: DemoArgs, settings: &Settings) -> anyhow::Result<(
             let trust = TrustMode::Exactly(fingerprint);
             anyhow::Ok(Member::connect(name.parse()?, identity, link.clone(), trust))
         };
-        let name = args.client.identity.name()?;
+        let name = args.client.identity.name().or_else(|_| "You".parse())?;
         anyhow::ensure!(
             !MEMBERS.contains(&name.as_str()),
             "{name} is in the team: choose another name with --name"

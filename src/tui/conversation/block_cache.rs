@@ -3,6 +3,7 @@
 //! A cached block is valid as long as its [`BlockKey`] is equal.
 
 use std::collections::HashMap;
+use std::ops::RangeInclusive;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -18,7 +19,7 @@ use crate::protocol::limits::UNREAD_COUNTED;
 use crate::protocol::mention::{MentionWord, Mentions};
 use crate::protocol::message::{Audience, Message};
 use crate::protocol::reaction::Reaction;
-use crate::tui::bubble::{self, Block, Bubble, MIN_WIDTH_FOR_WALLS, Side, display_name};
+use crate::tui::bubble::{self, Block, Bubble, MessageLayout, Side, display_name};
 use crate::tui::item::ItemId;
 use crate::tui::text::{self, MentionKind, TextRow, drawable, wrap_words};
 use crate::tui::theme::Theme;
@@ -77,6 +78,7 @@ struct BlockKey {
     revision: u32,
     starts_bubble: bool,
     ends_bubble: bool,
+    shows_time: bool,
     picked: bool,
     new_day: bool,
     unread_line: bool,
@@ -142,6 +144,7 @@ impl LayoutPass<'_> {
             revision: 0,
             starts_bubble: true,
             ends_bubble: true,
+            shows_time: false,
             picked,
             new_day,
             unread_line: self.items.is_first_unread(index),
@@ -156,18 +159,14 @@ impl LayoutPass<'_> {
             }
             Some(Item::Boundary(_) | Item::Other(_)) | None => base,
             Some(Item::Message(_) | Item::Pending(_)) => {
-                let run = self.items.run_position(index);
-                let start = index - i64::from(run);
-                let last = !self.items.is_continued(index);
-                let end = (index..index + i64::from(MAX_RUN))
-                    .find(|index| !self.items.is_continued(*index));
-                let bubble = start..=end.unwrap_or(index);
+                let bubble = self.bubble_of(index);
+                let last = *bubble.end() == index;
                 let inner_width = bubble
                     .clone()
                     .map(|index| self.natural_width(index))
                     .max()
                     .unwrap_or(1)
-                    .clamp(1, bubble::max_inner_width(width));
+                    .clamp(1, self.layout.max_text_width(width));
                 let state = self.items.state(index);
                 let quoted = match self.items.quoted(index) {
                     None => QuotedState::None,
@@ -180,8 +179,9 @@ impl LayoutPass<'_> {
                     inner_width,
                     state,
                     revision: self.items.revision(index),
-                    starts_bubble: run == 0,
+                    starts_bubble: *bubble.start() == index,
                     ends_bubble: last,
+                    shows_time: *bubble.start() < index && self.items.is_new_minute(index),
                     is_mention: bubble.into_iter().any(|index| self.items.is_mention(index)),
                     quoted,
                     status: self.status(index, last),
@@ -189,6 +189,17 @@ impl LayoutPass<'_> {
                 }
             }
         }
+    }
+
+    /// The items that share a bubble with this one.
+    fn bubble_of(&self, index: ItemIndex) -> RangeInclusive<ItemIndex> {
+        if self.layout == MessageLayout::Compact {
+            return index..=index;
+        }
+        let start = index - i64::from(self.items.run_position(index));
+        let end =
+            (index..index + i64::from(MAX_RUN)).find(|index| !self.items.is_continued(*index));
+        start..=end.unwrap_or(index)
     }
 
     fn build_block(&mut self, index: ItemIndex, key: &BlockKey) -> Block {
@@ -249,8 +260,10 @@ impl LayoutPass<'_> {
             (false, false, false, false) => theme.frame(),
         };
         Bubble {
+            layout: self.layout,
             side: if own { Side::Right } else { Side::Left },
             header: key.starts_bubble.then(|| self.header(index)).flatten(),
+            time: self.items.at(index).filter(|_| key.shows_time).map(|at| bubble::time(at, theme)),
             quote: self.items.quoted(index).map(|id| (quote_text(self.items.chat, id), id)),
             text,
             text_style,
@@ -266,14 +279,16 @@ impl LayoutPass<'_> {
     /// The width that a message needs inside its bubble, regardless of the other messages in the bubble.
     fn natural_width(&mut self, index: ItemIndex) -> u16 {
         let id = self.items.id(index);
+        let starts_bubble = self.items.run_position(index) == 0;
         let ends_bubble = !self.items.is_continued(index);
         let key = BlockKey {
             width: self.area.width,
             inner_width: 0,
             state: self.items.state(index),
             revision: self.items.revision(index),
-            starts_bubble: self.items.run_position(index) == 0,
+            starts_bubble,
             ends_bubble,
+            shows_time: !starts_bubble && self.items.is_new_minute(index),
             picked: self.picked == Some(&id),
             new_day: false,
             unread_line: false,
@@ -299,7 +314,7 @@ impl LayoutPass<'_> {
 
     /// The rows of a message's text.
     fn text_rows(&mut self, index: ItemIndex) -> TextRows {
-        let width = bubble::max_inner_width(self.area.width);
+        let width = self.layout.max_text_width(self.area.width);
         let (id, state) = (self.items.id(index), self.items.state(index));
         let key = (width, self.items.revision(index), state);
         if let Some((kept, rows)) = &self.cache.item(&id).text
@@ -349,7 +364,7 @@ impl LayoutPass<'_> {
     /// The status of a message. One that is not the last of its bubble needs no acknowledgement of its own.
     fn status(&self, index: ItemIndex, ends_bubble: bool) -> Status {
         // Without a border, an acknowledgement would take a row.
-        let has_borders = self.area.width >= MIN_WIDTH_FOR_WALLS;
+        let has_borders = self.layout.has_frames(self.area.width);
         match self.items.item(index) {
             Some(Item::Message(entry)) if entry.state == MessageState::Readable => {
                 let chat = self.items.chat;
@@ -392,7 +407,7 @@ impl LayoutPass<'_> {
             if key.picked && key.ends_bubble {
                 notes.push(Span::styled(message.id.to_string(), theme.dim()));
             }
-            if key.width < MIN_WIDTH_FOR_WALLS && self.items.chat.is_mentioned(message) {
+            if !self.layout.has_frames(key.width) && self.items.chat.is_mentioned(message) {
                 notes.push(Span::styled("mentions you", theme.mention()));
             }
             if message.pinned {
@@ -417,11 +432,15 @@ impl LayoutPass<'_> {
     }
 
     fn header(&self, index: ItemIndex) -> Option<Vec<Span<'static>>> {
-        let own = self.items.is_own(index);
+        // In bubbles, the side says which messages are the user's own.
+        let names_own = self.layout != MessageLayout::Bubbles;
+        let is_named = names_own || !self.items.is_own(index);
         let sender = match self.items.item(index)? {
             Item::Message(entry) => Some((&entry.message.sender, entry.message.guest)),
-            Item::Pending(_) | Item::Boundary(_) | Item::Other(_) => None,
+            Item::Pending(_) => self.items.chat.own_id().map(|id| (id, false)),
+            Item::Boundary(_) | Item::Other(_) => None,
         };
+        let sender = sender.filter(|_| is_named);
         let to = match self.items.audience(index)? {
             Audience::Everyone | Audience::Room(_) => None,
             Audience::Only(users) => {
@@ -436,7 +455,7 @@ impl LayoutPass<'_> {
                 Some(names.join(", "))
             }
         };
-        Some(bubble::header(sender.filter(|_| !own), to, self.items.at(index)?, self.theme))
+        Some(bubble::header(self.layout, sender, to, self.items.at(index)?, self.theme))
     }
 }
 

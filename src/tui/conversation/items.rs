@@ -231,6 +231,12 @@ impl<'a> Items<'a> {
         }
     }
 
+    /// Whether the item is of another minute than the one before it.
+    pub(super) fn is_new_minute(&self, index: ItemIndex) -> bool {
+        let minute = |index| self.at(index).map(|at| at.timestamp().div_euclid(60));
+        minute(index) != minute(index - 1)
+    }
+
     pub(super) fn state(&self, index: ItemIndex) -> MessageState {
         match self.item(index) {
             Some(Item::Message(entry)) => entry.state,

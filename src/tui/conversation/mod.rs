@@ -16,7 +16,7 @@ pub use self::block_cache::{BlockCache, duration, quote_text};
 pub use self::items::Items;
 use self::items::{Item, ItemIndex};
 pub use self::selection::{TextPoint, TextSelection};
-use super::bubble::Block;
+use super::bubble::{Block, MessageLayout};
 use super::item::ItemId;
 use super::text::EmojiStyle;
 use super::theme::Theme;
@@ -95,6 +95,8 @@ pub struct LayoutPass<'a> {
     pub theme: Theme,
     /// How emoji are drawn.
     pub emoji: EmojiStyle,
+    /// How messages are arranged.
+    pub layout: MessageLayout,
 }
 
 impl LayoutPass<'_> {

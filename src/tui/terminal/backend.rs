@@ -84,11 +84,16 @@ impl FrameBackend {
                 rewrite: cells.iter().any(|cell| !has_certain_width(cell.symbol())),
                 columns: Vec::new(),
             });
-            if cells.len() <= column {
-                cells.resize(column + 1, Cell::EMPTY);
+            let end = column + usize::from(cell.cell_width().max(1));
+            if cells.len() < end {
+                cells.resize(end, Cell::EMPTY);
             }
             change.rewrite |= !has_certain_width(cell.symbol());
             change.columns.push(x);
+            // ratatui does not send the cells that a wide character covers.
+            for covered in cells.get_mut(column + 1..end).into_iter().flatten() {
+                covered.reset();
+            }
             if let Some(place) = cells.get_mut(column) {
                 place.clone_from(cell);
             }
@@ -349,6 +354,15 @@ mod tests {
             let frame = draw(&mut screen, "one\nplane");
             assert!(frame.contains("\x1b[2;4Hne"), "{frame:?}");
         }
+    }
+
+    #[test]
+    fn character_below_a_wide_one_does_not_come_back() {
+        let mut screen = screen();
+        draw(&mut screen, "abcdef");
+        draw(&mut screen, "a👍🏽e");
+        let frame = draw(&mut screen, "a   e");
+        assert!(!frame.contains('c'), "{frame:?}");
     }
 
     #[test]

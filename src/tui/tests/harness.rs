@@ -35,7 +35,7 @@ pub(super) struct UiHarness {
     pub(super) screen: Screen,
     pub(super) now: DateTime<FixedOffset>,
     terminal: Terminal<TestBackend>,
-    effects: Vec<UiEffect>,
+    pub(super) effects: Vec<UiEffect>,
     last_number: u32,
 }
 
@@ -211,6 +211,12 @@ impl UiHarness {
     fn dispatch(&mut self, message: UiEvent) -> &mut Self {
         let effects = self.screen.update(self.now, message);
         self.effects.extend(effects);
+        self.draw();
+        self
+    }
+
+    /// Draws another frame, in which nothing has changed.
+    pub(super) fn redraw(&mut self) -> &mut Self {
         self.draw();
         self
     }

@@ -289,3 +289,32 @@ fn copy_returns_unwrapped_text() {
     ui.keys("<up><enter>y");
     assert_eq!(ui.effects(), [UiEffect::Copy(long.trim_end().to_owned())]);
 }
+
+#[test]
+fn messages_in_all_layouts() {
+    for width in [100, 60, 40] {
+        let mut ui = UiHarness::new(width, 24);
+        let first = ui.post_to_all("Ann_1180", "we deployed 2.4, and the logs look clean so far");
+        ui.wait(70).post_to_all("Ann_1180", "an hour to go");
+        let reply = MessageKind::Reply { to: first };
+        ui.post("Bob_4572", Audience::Everyone, reply, "great, I will watch the p99");
+        ui.post("Kim_9021", only(&["Ann_1180", "Bob_4572"]), MessageKind::Plain, "between us");
+        ui.keys("pending<enter>");
+        insta::assert_snapshot!(format!("bubbles_at_{width}"), ui.text());
+        ui.keys("<ctrl-b>").shows("layout: compact");
+        insta::assert_snapshot!(format!("compact_at_{width}"), ui.text());
+        ui.keys("<ctrl-b>").shows("layout: plain");
+        insta::assert_snapshot!(format!("plain_at_{width}"), ui.text());
+        ui.keys("<ctrl-b>").shows("layout: bubbles");
+    }
+}
+
+#[test]
+fn time_is_shown_again_in_a_bubble_after_a_minute() {
+    let mut ui = UiHarness::new(100, 24);
+    ui.post_to_all("Ann_1180", "one");
+    ui.wait(20).post_to_all("Ann_1180", "two");
+    ui.wait(60).post_to_all("Ann_1180", "three");
+    ui.shows("│ two             │").shows("│ three     09:13 │");
+    assert_eq!(ui.text().matches("Ann_1180 09:").count(), 1, "one bubble");
+}

@@ -85,6 +85,10 @@ fn palette_goes_to_people_conversations_and_commands() {
     ui.keys("kim90<enter>").shows("  @ Kim_9021  ").hides("Go to");
     ui.keys("<ctrl-k>>find, join<enter>").shows("find or create");
     ui.keys("<esc><ctrl-k>everyone<enter>").shows("▌ Everyone");
+    // A person whose direct conversation is listed is not listed again.
+    ui.post("Kim_9021", only(&["Bob_4572"]), MessageKind::Plain, "psst");
+    ui.keys("<ctrl-k>kim90");
+    assert_eq!(ui.text().matches("│ Kim_9021").count(), 1);
 }
 
 #[test]
@@ -107,4 +111,17 @@ fn people_pane_on_narrow_screen() {
     let mut ui = busy_screen(60, 20);
     ui.keys("<f2><space>");
     insta::assert_snapshot!(ui.text());
+}
+
+#[test]
+fn empty_conversation_says_who_one_is_and_how_others_join() {
+    let mut ui = UiHarness::new(80, 24);
+    ui.shows("nobody has written here yet").shows("others join with chat join");
+    insta::assert_snapshot!("empty_everyone", ui.text());
+    ui.post_to_all("Ann_1180", "hello");
+    ui.hides("nobody has written here yet");
+    let mut room = UiHarness::in_room(60, 20);
+    room.keys("<alt-down>").answer_history();
+    room.shows("#ops has no messages yet").shows("add people with .add NAME");
+    insta::assert_snapshot!("empty_room", room.text());
 }

@@ -469,3 +469,12 @@ fn conversation_is_shown_where_it_was_left() {
     let (left, again): (Vec<String>, Vec<String>) = (conversation(&left), conversation(&again));
     assert_eq!(left, again);
 }
+
+#[test]
+fn typing_filters_the_people_while_they_have_the_focus() {
+    let mut ui = UiHarness::new(80, 24);
+    ui.keys("<f2>kim").shows("find: kim").shows("[ ] Kim_9021").hides("[ ] Ann_1180");
+    ui.keys("<backspace><backspace><backspace>").shows("[ ] Ann_1180");
+    ui.keys("9<esc>").shows("[ ] Ann_1180").keys("KIM<enter>").shows("To: [Kim_9021");
+    assert!(ui.screen.model.composer.is_empty(), "nothing was typed into the input");
+}

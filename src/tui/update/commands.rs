@@ -10,8 +10,8 @@ use super::rooms::{browse_rooms, choose_room};
 use super::search::{go_to_hit, is_at_hit, open_search, open_selected_hit};
 use super::send::{confirm, send, send_paste};
 use super::sidebar::{
-    drop_ticks, focus_conversations, focus_people, move_focus, open_conversation, open_focused,
-    open_neighbour, open_next_unread, toggle_focused_person,
+    drop_filter, drop_ticks, focus_conversations, focus_people, move_focus, open_conversation,
+    open_focused, open_neighbour, open_next_unread, toggle_focused_person,
 };
 use crate::client::state::Session;
 use crate::protocol::message::Audience;
@@ -54,6 +54,7 @@ pub(super) fn execute(
         UiCommand::PageDown => scroll(model, -page_rows(layout)),
         UiCommand::ScrollToOldest => scroll_to_oldest(model),
         UiCommand::ScrollToLatest => scroll_to_latest(model),
+        UiCommand::CycleLayout => cycle_layout(model),
         UiCommand::ToggleMouse => return toggle_mouse(model),
         UiCommand::Redraw => return vec![UiEffect::Redraw],
         UiCommand::Quit => return quit(model, now),
@@ -148,6 +149,12 @@ fn cycle_expiry(model: &mut Model) {
     }
 }
 
+fn cycle_layout(model: &mut Model) {
+    model.layout = model.layout.next();
+    model.drawing_generation += 1;
+    model.show_notice(format!("layout: {}", model.layout.label()));
+}
+
 fn toggle_mouse(model: &mut Model) -> Vec<UiEffect> {
     model.mouse_captured = !model.mouse_captured;
     if model.mouse_captured {
@@ -184,10 +191,13 @@ fn clear_or_quit(model: &mut Model, now: DateTime<FixedOffset>) -> Vec<UiEffect>
     Vec::new()
 }
 
-/// Closes the top overlay, or else the picked message, completion, edit or reply, or else returns from the
-/// ticked people, or else scrolls to the newest message.
+/// Closes the top overlay, or else drops the selection, the filter of the people, the picked message, the completion,
+/// the edit or the reply, or else returns from the ticked people, or else scrolls to the newest message.
 fn step_back(model: &mut Model) -> Vec<UiEffect> {
-    if model.overlays.close_top().is_some() || model.selection.take().is_some() {
+    if model.overlays.close_top().is_some()
+        || model.selection.take().is_some()
+        || drop_filter(model)
+    {
     } else if is_at_hit(model) && !model.jump_origins.is_empty() {
         return jump_back(model);
     } else if model.focus != Focus::Typing {

@@ -5,7 +5,7 @@ use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
 use super::commands::{execute, scroll_to_oldest};
 use super::jump::scroll_to_latest;
-use super::sidebar::open_nth;
+use super::sidebar::{edit_filter, open_nth};
 use crate::tui::command::{Scope, UiCommand};
 use crate::tui::event::UiEffect;
 use crate::tui::key::Chord;
@@ -90,7 +90,14 @@ fn type_into_focus(model: &mut Model, now: DateTime<FixedOffset>, key: KeyEvent)
             model.focus = Focus::Typing;
             model.composer.input.on_key(key);
         }
-        Focus::Picked(_) | Focus::Conversations(_) | Focus::People(_) => {}
+        Focus::People(_) => match key.code {
+            KeyCode::Char(typed) if is_text(key) => edit_filter(model, |text| text.push(typed)),
+            KeyCode::Backspace => edit_filter(model, |text| {
+                text.pop();
+            }),
+            _ => {}
+        },
+        Focus::Picked(_) | Focus::Conversations(_) => {}
     }
 }
 

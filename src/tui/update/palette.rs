@@ -1,7 +1,11 @@
 //! The palette: what it offers, and what a row does.
 
+use std::collections::BTreeSet;
+
 use super::sidebar::{open_conversation, open_direct};
 use crate::client::state::{Availability, Conversation};
+use crate::protocol::id::UserId;
+use crate::protocol::message::Audience;
 use crate::tui::command::{Scope, UiCommand};
 use crate::tui::model::Model;
 use crate::tui::overlay::Overlay;
@@ -36,7 +40,12 @@ fn conversation_entries(model: &Model) -> impl Iterator<Item = PaletteEntry> {
 
 fn person_entries(model: &Model) -> impl Iterator<Item = PaletteEntry> {
     let directory = model.chat.directory();
-    let others = directory.users().filter(|user| !model.chat.is_own_id(user));
+    // The direct conversations that exist are listed already.
+    let listed: BTreeSet<&UserId> =
+        conversations(model).into_iter().filter_map(only_recipient).collect();
+    let others = directory
+        .users()
+        .filter(move |user| !model.chat.is_own_id(user) && !listed.contains(*user));
     others.map(|user| {
         let note = match directory.availability(user) {
             Availability::Online => "online",
@@ -46,6 +55,12 @@ fn person_entries(model: &Model) -> impl Iterator<Item = PaletteEntry> {
         let target = PaletteTarget::Person(user.clone());
         PaletteEntry { target, label: user.to_string(), note: note.to_owned() }
     })
+}
+
+/// The person of a direct conversation with one.
+fn only_recipient(conversation: &Audience) -> Option<&UserId> {
+    let people = conversation.direct()?;
+    people.first().filter(|_| people.len() == 1)
 }
 
 fn command_entries(model: &Model) -> impl Iterator<Item = PaletteEntry> {

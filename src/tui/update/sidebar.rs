@@ -9,7 +9,7 @@ use crate::protocol::id::UserId;
 use crate::protocol::message::Audience;
 use crate::tui::command::UiCommand;
 use crate::tui::key::Chord;
-use crate::tui::model::{Focus, Model};
+use crate::tui::model::{Focus, ListScroll, Model, PeopleFocus};
 use crate::tui::sidebar::{conversations, next_unread, people};
 use crate::tui::viewport::{BottomEdge, Viewport};
 
@@ -141,8 +141,34 @@ pub(super) fn focus_conversations(model: &mut Model) {
 /// Gives the focus to the people in the sidebar.
 pub(super) fn focus_people(model: &mut Model) {
     model.sidebar_scroll.people.is_free = false;
-    let first = people(model).next().cloned();
-    model.focus = Focus::People(first);
+    model.focus = Focus::People(PeopleFocus::default());
+    filter_people(model, String::new());
+}
+
+/// Lists only the people whose ID contains this text, with the focus on the first one.
+fn filter_people(model: &mut Model, filter: String) {
+    model.sidebar_scroll.people = ListScroll::default();
+    model.focus = Focus::People(PeopleFocus { at: None, filter: filter.clone() });
+    let at = people(model).next().cloned();
+    model.focus = Focus::People(PeopleFocus { at, filter });
+}
+
+/// Changes the filter of the people, which have the focus.
+pub(super) fn edit_filter(model: &mut Model, edit: impl FnOnce(&mut String)) {
+    let Focus::People(PeopleFocus { filter, .. }) = &model.focus else { return };
+    let mut filter = filter.clone();
+    edit(&mut filter);
+    filter_people(model, filter);
+}
+
+/// Drops the filter of the people. Returns whether there was one.
+pub(super) fn drop_filter(model: &mut Model) -> bool {
+    let is_filtered =
+        matches!(&model.focus, Focus::People(PeopleFocus { filter, .. }) if !filter.is_empty());
+    if is_filtered {
+        filter_people(model, String::new());
+    }
+    is_filtered
 }
 
 /// Moves the focus in the sidebar by this many rows.
@@ -156,10 +182,11 @@ pub(super) fn move_focus(model: &mut Model, rows: isize) {
             let to = moved(listed.iter().position(|one| *one == at), listed.len());
             Focus::Conversations(listed.get(to).map_or(at, |one| *one).clone())
         }
-        Focus::People(at) => {
+        Focus::People(PeopleFocus { at, filter }) => {
             let index = people(model).position(|user| Some(user) == at.as_ref());
             let to = moved(index, people(model).count());
-            Focus::People(people(model).nth(to).cloned())
+            let at = people(model).nth(to).cloned();
+            Focus::People(PeopleFocus { at, filter: filter.clone() })
         }
         Focus::Typing | Focus::Picked(_) => return,
     };
@@ -172,14 +199,14 @@ pub(super) fn move_focus(model: &mut Model, rows: isize) {
 pub(super) fn open_focused(model: &mut Model) {
     match model.focus.clone() {
         Focus::Conversations(audience) => open_conversation(model, &audience),
-        Focus::People(Some(user)) => open_direct(model, &user),
-        Focus::People(None) | Focus::Typing | Focus::Picked(_) => {}
+        Focus::People(PeopleFocus { at: Some(user), .. }) => open_direct(model, &user),
+        Focus::People(PeopleFocus { at: None, .. }) | Focus::Typing | Focus::Picked(_) => {}
     }
 }
 
 /// Ticks or unticks the person that has the focus.
 pub(super) fn toggle_focused_person(model: &mut Model) {
-    if let Focus::People(Some(user)) = model.focus.clone() {
+    if let Focus::People(PeopleFocus { at: Some(user), .. }) = model.focus.clone() {
         toggle_person(model, &user);
     }
 }

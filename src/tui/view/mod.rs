@@ -1,6 +1,7 @@
 //! Drawing: renders the model into the terminal's buffer, as laid out by `layout`. Never changes the model.
 
 mod composer;
+mod empty;
 mod sidebar;
 mod status;
 
@@ -27,6 +28,7 @@ pub fn view(
     let server_time = model.chat.server_time(now);
     status::draw_header(model, layout, server_time, buffer);
     draw_conversation(model, layout, *now.offset(), buffer);
+    empty::draw(model, layout, buffer);
     if let Some(bar) = &layout.sidebar {
         sidebar::draw(model, bar, server_time, buffer);
     }

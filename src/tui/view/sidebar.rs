@@ -12,7 +12,7 @@ use crate::protocol::id::UserId;
 use crate::protocol::message::{Audience, Millis};
 use crate::tui::bubble::{availability_note, display_name};
 use crate::tui::layout::{SidebarLayout, SidebarSection};
-use crate::tui::model::{Focus, Model};
+use crate::tui::model::{Focus, Model, PeopleFocus};
 use crate::tui::sidebar::{SidebarItem, is_muted, listed_for};
 use crate::tui::text::shorten;
 
@@ -48,7 +48,7 @@ pub(super) fn draw(model: &Model, sidebar: &SidebarLayout, now: Millis, buffer: 
         };
         let has_focus = match (&model.focus, &row.item) {
             (Focus::Conversations(at), SidebarItem::Conversation(audience)) => at == audience,
-            (Focus::People(Some(at)), SidebarItem::Person(user)) => at == user,
+            (Focus::People(focus), SidebarItem::Person(user)) => focus.at.as_ref() == Some(user),
             _ => false,
         };
         let focus = if has_focus { theme.selection() } else { Style::new() };
@@ -93,6 +93,11 @@ fn draw_title(
 }
 
 fn people_title(model: &Model) -> String {
+    if let Focus::People(PeopleFocus { filter, .. }) = &model.focus
+        && !filter.is_empty()
+    {
+        return format!(" find: {filter}");
+    }
     match listed_for(model) {
         Audience::Everyone => format!(" People {}", model.chat.directory().online_count()),
         room @ Audience::Room(name) => {

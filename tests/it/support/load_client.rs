@@ -23,7 +23,7 @@ use rand::{RngExt as _, SeedableRng as _};
 use serde_json::{Value, json};
 use tokio_rustls::rustls::ClientConfig;
 
-use super::checker::{Observation, ReceivedMessage, Recipients, Timestamp, Token};
+use super::checker::{Annotation, Observation, ReceivedMessage, Recipients, Timestamp, Token};
 use super::{ClientKey, TIMEOUT, TlsConnection, tls_config};
 
 /// Maximum number of unanswered requests of one client.
@@ -31,6 +31,12 @@ const WINDOW: usize = 8;
 
 /// The room that clients join, post to and leave.
 const ROOM: &str = "#load";
+
+/// The reactions of the clients. So few of them have the same one that a page names them all.
+const EMOJI: [&str; 3] = ["👍", "🎉", "❤️"];
+
+/// How many of the latest messages a client reacts to or pins.
+const LATEST: usize = 16;
 
 /// The text before each token in a message.
 pub(super) const TOKEN_PREFIX: &str = "token-";
@@ -88,6 +94,22 @@ impl LoadCoordinator {
         self.wait(|state| state.server.filter(|(_, found)| *found > starts))
     }
 
+    /// The client with a user ID.
+    fn client(&self, user: &Value) -> usize {
+        let is_same = |id: &OnceLock<String>| id.get().is_some_and(|id| user == id.as_str());
+        self.users.iter().position(is_same).unwrap()
+    }
+
+    /// The annotations of a message in a page.
+    fn annotations(&self, message: &Value) -> Vec<(Token, Annotation)> {
+        let Some(ReceivedMessage { token, .. }) = received_message(message) else { return vec![] };
+        let reactions = message["reactions"].as_array().into_iter().flatten();
+        let users = reactions.flat_map(|reaction| reaction["users"].as_array().unwrap());
+        let reactions = users.map(|user| Annotation::Reaction { client: self.client(user) });
+        let pin = (message["pinned"] == true).then_some(Annotation::Pin);
+        reactions.chain(pin).map(|annotation| (token, annotation)).collect()
+    }
+
     fn change(&self, change: impl FnOnce(&mut CoordinatorState)) {
         change(&mut self.state.lock().unwrap());
         self.changed.notify_all();
@@ -130,6 +152,8 @@ pub(crate) struct LoadClient {
     tokens: BTreeMap<String, Token>,
     /// Acknowledged messages of its own that it may delete or edit.
     own: Vec<(String, Token)>,
+    /// The latest messages in its stream: the id, the token, and whether it is a direct message.
+    latest: VecDeque<(String, Token, bool)>,
     /// Whether it is a member of the room, as far as its stream has told.
     is_member: bool,
     page_requested_at: Option<Timestamp>,
@@ -174,6 +198,7 @@ impl LoadClient {
             pending: VecDeque::new(),
             tokens: BTreeMap::new(),
             own: Vec::new(),
+            latest: VecDeque::new(),
             is_member: false,
             page_requested_at: None,
             observations: Vec::new(),
@@ -222,6 +247,7 @@ impl LoadClient {
         }
         let requested_at = coordinator.now();
         let mut pages = Vec::new();
+        let mut annotations = BTreeSet::new();
         let mut before = Value::Null;
         loop {
             let mut object = json!({"action": "HISTORY", "cid": "log"});
@@ -239,6 +265,7 @@ impl LoadClient {
             };
             let messages = page["messages"].as_array().unwrap();
             pages.push(messages.iter().filter_map(received_message).collect::<Vec<_>>());
+            annotations.extend(messages.iter().flat_map(|found| coordinator.annotations(found)));
             if page["earlier"] != true {
                 break;
             }
@@ -248,6 +275,7 @@ impl LoadClient {
             requested_at,
             messages: pages.into_iter().rev().flatten().collect(),
         });
+        self.observations.push(Observation::FinalAnnotations(annotations));
         self.observations
     }
 
@@ -337,12 +365,17 @@ impl LoadClient {
         if chance < 21 && !self.pending.iter().any(|pending| pending.cid.starts_with('r')) {
             return self.membership_request(coordinator);
         }
+        if (21..36).contains(&chance)
+            && let Some(pending) = self.annotation_request(coordinator)
+        {
+            return pending;
+        }
         let recipients = match chance {
-            0..40 => {
+            0..50 => {
                 let other = self.rng.random_range(1..coordinator.users.len());
                 Recipients::Users(vec![(self.number + other) % coordinator.users.len()])
             }
-            40..60 if self.is_member => Recipients::Room,
+            50..65 if self.is_member => Recipients::Room,
             _ => Recipients::Everyone,
         };
         let is_temporary = chance >= 92;
@@ -363,6 +396,28 @@ impl LoadClient {
         let (cid, text) = (format!("e{token}"), format!("{TOKEN_PREFIX}{token}."));
         let object = json!({"action": "EDIT", "content": id, "text": text, "cid": cid});
         PendingRequest { cid, object }
+    }
+
+    /// Adds or removes a reaction or a pin, unless an earlier request about it is pending.
+    fn annotation_request(&mut self, coordinator: &LoadCoordinator) -> Option<PendingRequest> {
+        let index = self.rng.random_range(0..LATEST);
+        let (id, text, is_direct) = self.latest.get(index)?.clone();
+        let is_pin = is_direct && self.rng.random();
+        let action = if is_pin { "PIN" } else { "REACT" };
+        let is_same = |object: &Value| object["action"] == action && object["content"] == id;
+        if self.pending.iter().any(|pending| is_same(&pending.object)) {
+            return None;
+        }
+        let token = coordinator.tokens.fetch_add(1, Ordering::SeqCst);
+        let (cid, on) = (format!("a{token}"), self.rng.random());
+        let mut object = json!({"action": action, "content": id, "on": on, "cid": cid});
+        let mut annotation = Annotation::Pin;
+        if !is_pin {
+            object["emoji"] = json!(EMOJI[self.number % EMOJI.len()]);
+            annotation = Annotation::Reaction { client: self.number };
+        }
+        self.observations.push(Observation::AnnotationRequested { text, annotation, on, token });
+        Some(PendingRequest { cid, object })
     }
 
     /// Leaves the room, or joins it.
@@ -411,12 +466,15 @@ impl LoadClient {
                 let copy = received_message(&object).expect("a token");
                 let id = object["id"].as_str().unwrap();
                 self.tokens.insert(id.to_owned(), copy.token);
-                let is_own = object["sender"] == self.user.as_str();
-                // Who has left a room cannot change what was said there.
-                if is_own && copy.expires.is_none() && object["receiver"][0] != ROOM {
-                    self.own.push((id.to_owned(), copy.token));
+                if copy.expires.is_none() {
+                    self.remember_lasting(&object, copy.token);
                 }
                 self.observations.push(Observation::Received(copy));
+            }
+            Some("REACT" | "PIN") => {
+                let seq = object["seq"].as_u64().unwrap();
+                let token = object["cid"].as_str().unwrap().split_at(1).1.parse().unwrap();
+                self.observations.push(Observation::Annotated { seq, token });
             }
             Some("EDIT") => {
                 let text = find_tokens(object["text"].as_str().unwrap().as_bytes())[0];
@@ -453,11 +511,20 @@ impl LoadClient {
         self.handle_reply(coordinator, &object);
     }
 
+    /// Remembers a message that it may change.
+    fn remember_lasting(&mut self, object: &Value, token: Token) {
+        let (id, receiver) = (object["id"].as_str().unwrap(), &object["receiver"][0]);
+        // Who has left a room cannot change what was said there.
+        if object["sender"] == self.user.as_str() && receiver != ROOM {
+            self.own.push((id.to_owned(), token));
+        }
+        let is_direct = receiver != "all" && receiver != ROOM;
+        self.latest.push_front((id.to_owned(), token, is_direct));
+        self.latest.truncate(LATEST);
+    }
+
     fn receive_membership(&mut self, coordinator: &LoadCoordinator, object: &Value) {
-        let is_sender = |user: &OnceLock<String>| {
-            user.get().is_some_and(|user| object["sender"] == user.as_str())
-        };
-        let client = coordinator.users.iter().position(is_sender).unwrap();
+        let client = coordinator.client(&object["sender"]);
         let is_member = object["do"] != "leave";
         if client == self.number {
             self.is_member = is_member;
@@ -475,9 +542,12 @@ impl LoadClient {
         self.pending.retain(|pending| pending.cid != cid);
         if object["action"] == "ERROR" {
             match (kind, object["code"].as_str()) {
-                // The deletion was done before the connection was lost; the stream delivers it. Or it was not
-                // known yet that the client has left.
-                ("d", Some("unknown_message")) | ("s" | "r", Some("not_a_member")) => {}
+                // The deletion was done before the connection was lost; the stream delivers it. Or somebody has
+                // deleted the message; if the log had lost it, its author would miss it. Or it was not known
+                // yet that the client has left.
+                ("d" | "a", Some("unknown_message"))
+                | ("s" | "r" | "a", Some("not_a_member"))
+                | ("a", Some("limit_reached")) => {}
                 // The log has lost the message or the room, and another message may have the id.
                 ("d" | "e", Some("not_yours" | "unknown_message" | "not_editable"))
                 | ("s" | "r", Some("no_such_room")) => {
@@ -494,6 +564,7 @@ impl LoadClient {
         self.observations.push(match kind {
             "d" => Observation::DeleteAcknowledged { token, at },
             "e" => Observation::EditAcknowledged { token, seq, at },
+            "a" => Observation::AnnotationAcknowledged { token, seq },
             _ => Observation::Acknowledged { token, seq },
         });
         coordinator.change(|state| state.acknowledged += 1);

@@ -6,8 +6,14 @@
 
 #![expect(clippy::expect_used, clippy::indexing_slicing, reason = "a test fails on a panic")]
 
+mod annotations;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::ops::RangeInclusive;
+
+pub(crate) use self::annotations::Annotation;
+use self::annotations::TrackedAnnotation;
 
 /// How long after a message has expired its expiry must be reported at the latest.
 const REMOVAL_GRACE_MS: i64 = 2_000;
@@ -57,6 +63,13 @@ pub(crate) enum Observation {
     EditRequested { text: Token, token: Token },
     /// The server acknowledged the edit.
     EditAcknowledged { token: Token, seq: u64, at: Timestamp },
+    /// The client asked to add (`on`) or remove an annotation of the message that has this `text`.
+    AnnotationRequested { text: Token, annotation: Annotation, on: bool, token: Token },
+    /// The server acknowledged the request: it was executed at `seq` now or before, or `seq` is the head of the
+    /// log, and it changed nothing.
+    AnnotationAcknowledged { token: Token, seq: u64 },
+    /// The stream delivered the change that was requested with `token`.
+    Annotated { seq: u64, token: Token },
     /// The client asked to join the room.
     JoinRequested,
     /// The stream reported that a client joined or left the room.
@@ -80,6 +93,8 @@ pub(crate) enum Observation {
     HistoryPage { requested_at: Timestamp, messages: Vec<ReceivedMessage> },
     /// The complete history at the end of the run, oldest first.
     FullHistory { requested_at: Timestamp, messages: Vec<ReceivedMessage> },
+    /// The annotations of the messages in the full history, which was observed before.
+    FinalAnnotations(BTreeSet<(Token, Annotation)>),
     /// Where the server said that the client's read marker is.
     ReadMarker(u64),
     /// Tokens found anywhere in the received bytes.
@@ -97,11 +112,13 @@ pub(crate) struct Report {
     pub(crate) removed: usize,
     /// Acknowledged edits.
     pub(crate) edited: usize,
+    /// Changes of annotations that a stream delivered.
+    pub(crate) annotated: usize,
     /// Acknowledged temporary messages that expired before any client received them.
     pub(crate) expired_unseen: usize,
-    /// Acknowledged messages and edits missing from the log or from the stream of a recipient.
+    /// Acknowledged messages, edits and annotations missing from the log or from the stream of a recipient.
     pub(crate) lost: usize,
-    /// Messages that are in the log or in a stream twice, and edits that were executed twice.
+    /// Messages that are in the log or in a stream twice, and edits and annotations that were executed twice.
     pub(crate) duplicated: usize,
     /// Positions at which `seq` did not increase: in a stream, in a page, or among one sender's requests.
     pub(crate) out_of_order: usize,
@@ -139,12 +156,12 @@ impl Report {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { posted, acknowledged, removed, edited, expired_unseen, lost, .. } = self;
-        let Self { duplicated, out_of_order, resurfaced, leaked, .. } = self;
+        let Self { annotated, duplicated, out_of_order, resurfaced, leaked, .. } = self;
         let Self { moved_back, not_erased, not_resumed, details, .. } = self;
         write!(
             f,
-            "{posted} posted, {acknowledged} acknowledged, {removed} removed, {edited} edited, {expired_unseen} \
-             expired unseen; {lost} lost, {duplicated} duplicated, {out_of_order} out of order, {moved_back} moved back, \
+            "{posted} posted, {acknowledged} acknowledged, {removed} removed, {edited} edited, {annotated} \
+             annotated, {expired_unseen} expired unseen; {lost} lost, {duplicated} duplicated, {out_of_order} out of order, {moved_back} moved back, \
              {resurfaced} resurfaced, {leaked} leaked, {not_erased} not erased, {not_resumed} not resumed"
         )?;
         details.iter().try_for_each(|detail| write!(f, "\n  {detail}"))
@@ -209,6 +226,10 @@ struct Tracked {
     versions: BTreeMap<Token, (Token, usize)>,
     /// Who joined the room or left it, by `seq`.
     memberships: BTreeMap<u64, (usize, bool)>,
+    /// The entries that the stream of a client does not deliver, because its process restarted.
+    gaps: Vec<(usize, RangeInclusive<u64>)>,
+    /// Each by the token of its request.
+    annotations: BTreeMap<Token, TrackedAnnotation>,
 }
 
 impl Tracked {
@@ -228,15 +249,21 @@ impl Tracked {
         &mut self.message_mut(token).edits[version - 1]
     }
 
+    /// Whether the stream of the client does not deliver the entry.
+    fn is_in_gap(&self, client: usize, seq: u64) -> bool {
+        self.gaps.iter().any(|(restarted, gap)| *restarted == client && gap.contains(&seq))
+    }
+
     /// Since when the client has been a member of the room until the end.
     fn member_since(&self, client: usize) -> Option<u64> {
         let own = self.memberships.iter().rfind(|(_, (changed, _))| *changed == client);
         own.filter(|(_, (_, is_member))| *is_member).map(|(seq, _)| *seq)
     }
 
-    /// Adds a request of a client.
+    /// Adds a request of a client, or a gap in its stream.
     fn add_request(&mut self, sender: usize, observation: &Observation) {
         match observation {
+            Observation::Restarted { from, to } => self.gaps.push((sender, from + 1..=*to)),
             Observation::Posted { token, recipients, is_temporary } => {
                 let message = TrackedMessage {
                     sender,
@@ -274,6 +301,7 @@ pub(crate) fn check(history: &History) -> Report {
         check_delivery(client, observations, &tracked, &mut report);
         check_marker(client, observations, &mut report);
         check_edits(client, observations, &tracked, &mut report);
+        annotations::check_client(client, observations, &tracked, &mut report);
         check_removals(client, observations, &tracked, &mut report);
         check_privacy(client, observations, &tracked, &mut report);
         for _ in observations.iter().filter(|observation| **observation == Observation::NotResumed)
@@ -281,6 +309,7 @@ pub(crate) fn check(history: &History) -> Report {
             report.record(|report| &mut report.not_resumed, || format!("{client} was not resumed"));
         }
     }
+    annotations::check_requests(&tracked, &mut report);
     for (token, message) in &tracked.messages {
         for seqs in message.edits.iter().map(|edit| &edit.seqs).chain([&message.seqs]) {
             if seqs.len() > 1 {
@@ -301,6 +330,7 @@ fn track_messages(history: &History, report: &mut Report) -> Tracked {
             all.add_request(sender, observation);
         }
     }
+    annotations::track(history, &mut all, report);
     report.posted = all.messages.len();
     for observation in history.iter().flatten() {
         match observation {
@@ -343,15 +373,7 @@ fn track_messages(history: &History, report: &mut Report) -> Tracked {
             Observation::Disowned { token } => {
                 report.record(|report| &mut report.lost, || format!("{token} lost its author"));
             }
-            Observation::Posted { .. }
-            | Observation::EditRequested { .. }
-            | Observation::JoinRequested
-            | Observation::Connecting { .. }
-            | Observation::NotResumed
-            | Observation::Restarted { .. }
-            | Observation::Tombstone { .. }
-            | Observation::ReadMarker(_)
-            | Observation::RawTokens(_) => {}
+            _ => {}
         }
     }
     all
@@ -368,6 +390,10 @@ fn received_messages(observation: &Observation) -> &[ReceivedMessage] {
         | Observation::DeleteRequested { .. }
         | Observation::DeleteAcknowledged { .. }
         | Observation::EditRequested { .. }
+        | Observation::AnnotationRequested { .. }
+        | Observation::AnnotationAcknowledged { .. }
+        | Observation::Annotated { .. }
+        | Observation::FinalAnnotations(_)
         | Observation::JoinRequested
         | Observation::MembershipChanged { .. }
         | Observation::EditAcknowledged { .. }
@@ -389,6 +415,7 @@ fn check_order(client: usize, observations: &[Observation], report: &mut Report)
         match observation {
             Observation::Received(ReceivedMessage { seq, .. })
             | Observation::Edited { seq, .. }
+            | Observation::Annotated { seq, .. }
             | Observation::MembershipChanged { seq, .. }
             | Observation::Tombstone { seq, .. } => stream.push(*seq),
             _ => {
@@ -440,13 +467,8 @@ fn check_delivery(
 ) {
     let mut stream: BTreeMap<Token, usize> = BTreeMap::new();
     let mut log = stream.clone();
-    let mut gaps = Vec::new();
     for observation in observations {
         let counts = match observation {
-            Observation::Restarted { from, to } => {
-                gaps.push(from + 1..=*to);
-                continue;
-            }
             Observation::Received(_) => &mut stream,
             Observation::FullHistory { .. } => &mut log,
             _ => continue,
@@ -463,12 +485,12 @@ fn check_delivery(
                 is_stream && message.acknowledged_seq.is_none_or(|seq| seq < since)
             })
     };
-    let is_in_gap = |seq: &u64| gaps.iter().any(|gap| gap.contains(seq));
+    let is_in_gap = |seq: u64| tracked.is_in_gap(client, seq);
     for (name, counts, may_lack) in [("stream", &stream, true), ("log", &log, false)] {
         let visible = |(_, message): &(&Token, &TrackedMessage)| message.is_visible_to(client);
         for (token, message) in tracked.messages.iter().filter(visible) {
             match counts.get(token).copied().unwrap_or_default() {
-                0 if may_lack && message.acknowledged_seq.as_ref().is_some_and(is_in_gap) => {}
+                0 if may_lack && message.acknowledged_seq.is_some_and(is_in_gap) => {}
                 0 if may_lack_room(message, may_lack) => {}
                 0 if message.must_be_delivered() => report.record(
                     |report| &mut report.lost,
@@ -594,7 +616,7 @@ fn check_removals(
     }
 }
 
-/// Checks that direct messages appear only in the bytes of their audience, and messages to the room only in
+/// Checks that direct messages and annotations of them appear only in the bytes of their audience, and messages to the room only in
 /// those of clients that have asked to join it and have not left.
 fn check_privacy(
     client: usize,
@@ -611,8 +633,8 @@ fn check_privacy(
             {
                 may_be_member = *is_member;
             }
-            Observation::RawTokens(tokens) => {
-                let leaked = tokens.iter().filter(|token| {
+            _ => {
+                let leaked = named_tokens(observation, tracked).iter().filter(|token| {
                     let message = tracked.message(**token);
                     let is_in_room = message.recipients == Recipients::Room;
                     !message.is_visible_to(client)
@@ -623,8 +645,18 @@ fn check_privacy(
                     report.record(|report| &mut report.leaked, detail);
                 }
             }
-            _ => {}
         }
+    }
+}
+
+/// The tokens in the bytes that the client received, and that of the message that an annotation is about.
+fn named_tokens<'a>(observation: &'a Observation, tracked: &'a Tracked) -> &'a [Token] {
+    match observation {
+        Observation::RawTokens(tokens) => tokens,
+        Observation::Annotated { token, .. } => {
+            std::slice::from_ref(&tracked.annotations[token].key.0)
+        }
+        _ => &[],
     }
 }
 
@@ -645,11 +677,11 @@ pub(crate) fn check_files(history: &History, found: &BTreeSet<Token>, report: &m
 mod tests {
     use super::*;
 
-    fn at(tick: u64) -> Timestamp {
+    pub(super) fn at(tick: u64) -> Timestamp {
         Timestamp { tick, wall_ms: i64::try_from(tick).unwrap() }
     }
 
-    fn received(seq: u64, token: Token) -> ReceivedMessage {
+    pub(super) fn received(seq: u64, token: Token) -> ReceivedMessage {
         ReceivedMessage { seq, token, expires: None }
     }
 
