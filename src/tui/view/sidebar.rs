@@ -1,9 +1,10 @@
 //! The sidebar: the conversations with what one missed in them, and the people of the open one.
 
+use std::borrow::Cow;
+
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::{Modifier, Style};
-use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, Borders, Clear, Widget};
 use unicode_width::UnicodeWidthStr;
 
@@ -57,17 +58,27 @@ pub(super) fn draw(model: &Model, sidebar: &SidebarLayout, now: Millis, buffer: 
 }
 
 fn draw_row(row: &Row, focus: Style, area: Rect, buffer: &mut Buffer) {
+    if area.is_empty() {
+        return;
+    }
     let width = usize::from(area.width);
     let note_width = if row.note.is_empty() { 0 } else { row.note.width() + 1 };
     let left_width = width.saturating_sub(note_width);
-    let left = format!("{:<left_width$}", shorten(&row.left, left_width));
-    let note = format!(" {}", row.note);
-    let spans = [
-        Span::styled(left, row.style.patch(focus)),
-        Span::styled(note, row.note_style.patch(focus)),
-    ];
-    let shown = if note_width == 0 { 1 } else { 2 };
-    spans.into_iter().take(shown).collect::<Line<'_>>().render(area, buffer);
+    let left = if row.left.width() <= left_width {
+        Cow::Borrowed(row.left.as_str())
+    } else {
+        Cow::Owned(shorten(&row.left, left_width))
+    };
+    let style = row.style.patch(focus);
+    let note_style = row.note_style.patch(focus);
+    let note_x = area.x + u16::try_from(left_width).unwrap_or(area.width);
+    buffer.set_style(Rect { width: note_x - area.x, ..area }, style);
+    buffer.set_stringn(area.x, area.y, left, left_width, style);
+    if note_width > 0 {
+        buffer.set_style(Rect { x: note_x, width: area.right() - note_x, ..area }, note_style);
+        let cells = usize::from(area.right() - note_x).saturating_sub(1);
+        buffer.set_stringn(note_x + 1, area.y, &row.note, cells, note_style);
+    }
 }
 
 /// Draws the title of a part, with its key, or how many rows are hidden.
