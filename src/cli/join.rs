@@ -44,7 +44,7 @@ pub(super) struct ClientArgs {
     /// Print lines instead of drawing a full screen
     ///
     /// This mode suits pipes, screen readers and simple terminals. It is the default if standard input
-    /// or standard output is not a terminal.
+    /// or standard output is not a terminal, or TERM is `dumb`.
     #[arg(long, env = "CHAT_PLAIN", value_parser = BoolishValueParser::new())]
     plain: bool,
     #[command(flatten)]
@@ -152,6 +152,9 @@ impl ClientArgs {
 
     /// Whether to run in line mode: on request, or without a terminal.
     pub(super) fn is_plain(&self) -> bool {
-        self.plain || !std::io::stdout().is_terminal() || !std::io::stdin().is_terminal()
+        self.plain
+            || !std::io::stdout().is_terminal()
+            || !std::io::stdin().is_terminal()
+            || std::env::var_os("TERM").is_some_and(|term| term == "dumb")
     }
 }

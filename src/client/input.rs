@@ -47,12 +47,16 @@ pub enum UserInput {
     Change(ChatCommand),
     /// `.to #ROOM|@ID…|everyone`: opens a conversation.
     Open(Destination),
-    /// `.search REGEX`
+    /// `.search [REGEX]`; empty for the older matches of the last search.
     Search(String),
     /// `.thread ID`
     Thread(MessageId),
     /// `.pins`
     Pins,
+    /// `.unread`
+    Unread,
+    /// `.quiet`, or `.quiet off`: whether to hide who joins and leaves.
+    Quiet(bool),
     /// `.rooms`
     Rooms,
     /// `.people`
@@ -149,7 +153,7 @@ pub struct DotCommand {
 }
 
 /// All dot-commands.
-pub static DOT_COMMANDS: [DotCommand; 25] = [
+pub static DOT_COMMANDS: [DotCommand; 27] = [
     DotCommand {
         name: ".to",
         arguments: "#ROOM, @ID… or everyone",
@@ -215,8 +219,8 @@ pub static DOT_COMMANDS: [DotCommand; 25] = [
     },
     DotCommand {
         name: ".search",
-        arguments: "REGEX",
-        about: "search all conversations (`in:#ops` searches one)",
+        arguments: "[REGEX]",
+        about: "search all conversations (`in:#ops` searches one); alone: older matches",
         parse: |_, rest| Ok(UserInput::Search(rest.trim().to_owned())),
     },
     DotCommand {
@@ -230,6 +234,18 @@ pub static DOT_COMMANDS: [DotCommand; 25] = [
         arguments: "",
         about: "show the pinned messages",
         parse: |command, rest| command.without_arguments(rest, UserInput::Pins),
+    },
+    DotCommand {
+        name: ".unread",
+        arguments: "",
+        about: "show what you have missed",
+        parse: |command, rest| command.without_arguments(rest, UserInput::Unread),
+    },
+    DotCommand {
+        name: ".quiet",
+        arguments: "[off]",
+        about: "hide who joins and leaves, or show it again",
+        parse: |command, rest| Ok(UserInput::Quiet(command.switch(rest)?)),
     },
     DotCommand {
         name: ".room",
@@ -290,11 +306,7 @@ pub static DOT_COMMANDS: [DotCommand; 25] = [
         name: ".archive",
         arguments: "[off]",
         about: "make your room read-only, or writable again",
-        parse: |command, rest| match rest.trim() {
-            "" => Ok(ChatCommand::Archive(true).into()),
-            "off" => Ok(ChatCommand::Archive(false).into()),
-            _ => Err(command.usage()),
-        },
+        parse: |command, rest| Ok(ChatCommand::Archive(command.switch(rest)?).into()),
     },
     DotCommand {
         name: ".mute",
@@ -438,6 +450,15 @@ impl DotCommand {
 
     fn without_arguments(&self, rest: &str, input: UserInput) -> Result<UserInput, CommandError> {
         if rest.trim().is_empty() { Ok(input) } else { Err(CommandError::NoArguments(self.name)) }
+    }
+
+    /// Nothing turns it on, `off` turns it off.
+    fn switch(&self, rest: &str) -> Result<bool, CommandError> {
+        match rest.trim() {
+            "" => Ok(true),
+            "off" => Ok(false),
+            _ => Err(self.usage()),
+        }
     }
 
     fn message_id(&self, text: &str) -> Result<MessageId, CommandError> {
@@ -624,6 +645,9 @@ mod tests {
             (".reply 235467", UserInput::Reply { to: id, text: SafeText::default() }),
             (".delete 235467", UserInput::Delete(id)),
             (".search a+ b", UserInput::Search("a+ b".to_owned())),
+            ("/unread", UserInput::Unread),
+            (".quiet", UserInput::Quiet(true)),
+            (".quiet off", UserInput::Quiet(false)),
             (".thread 235467", UserInput::Thread(id)),
             (".pins", UserInput::Pins),
             (".rooms", UserInput::Rooms),

@@ -2,6 +2,8 @@
 //!
 //! The store restricts the results to what the user may see.
 
+use serde::{Deserialize, Serialize};
+
 use super::error::Refusal;
 use super::id::{MessageId, Seq, UserId};
 use super::limits;
@@ -52,6 +54,39 @@ pub struct SearchQuery {
     pub after: Option<Millis>,
     /// The latest time, exclusive.
     pub before: Option<Millis>,
+    /// What the text must contain.
+    pub has: Option<ContentKind>,
+    /// Only messages before this position: the next page after [`SearchEnd::TooMany`].
+    ///
+    /// [`SearchEnd::TooMany`]: super::event::SearchEnd::TooMany
+    pub before_seq: Option<Seq>,
+}
+
+/// What a text can contain besides words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ContentKind {
+    /// The address of a web page: `http://` or `https://`.
+    Link,
+    /// Inline code or a code block in Markdown: two backticks.
+    Code,
+}
+
+impl ContentKind {
+    /// Each kind with its name in a filter and on the wire.
+    pub const ALL: [(Self, &'static str); 2] = [(Self::Link, "link"), (Self::Code, "code")];
+
+    /// Whether a text contains this.
+    pub fn is_in(self, text: &str) -> bool {
+        match self {
+            Self::Link => text.match_indices("://").any(|(at, separator)| {
+                let (before, after) = (text.get(..at), text.get(at + separator.len()..));
+                before.is_some_and(|it| it.ends_with("http") || it.ends_with("https"))
+                    && after.is_some_and(|it| it.starts_with(|c: char| !c.is_whitespace()))
+            }),
+            Self::Code => text.matches('`').nth(1).is_some(),
+        }
+    }
 }
 
 impl SearchQuery {

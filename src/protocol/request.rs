@@ -11,7 +11,7 @@ use super::id::{Cid, IdError, MessageId, RoomName, Seq, UserId};
 use super::invite::Invite;
 use super::limits;
 use super::message::{Audience, Millis};
-use super::query::{HistoryQuery, HistoryRange, SearchQuery};
+use super::query::{ContentKind, HistoryQuery, HistoryRange, SearchQuery};
 use super::reaction::Emoji;
 use super::room::{NotifyLevel, RoomAction, SharedHistory};
 use super::text::SafeText;
@@ -203,6 +203,10 @@ struct IncomingEnvelope {
     to: Option<UserId>,
     #[serde(default)]
     case: Option<bool>,
+    #[serde(default)]
+    has: Option<ContentKind>,
+    #[serde(default)]
+    before_seq: Option<i64>,
     #[serde(default)]
     near: Option<i64>,
     #[serde(default)]
@@ -415,6 +419,8 @@ impl Request {
                         from: incoming.from,
                         to: incoming.to,
                         before: incoming.before,
+                        has: incoming.has,
+                        before_seq: incoming.before_seq.map(number_to_seq),
                     }
                     .validated()?,
                 )),
@@ -508,15 +514,14 @@ fn parse_content(text: Option<&str>) -> Result<SafeText, Refusal> {
 }
 
 fn parse_range(incoming: &IncomingEnvelope) -> HistoryRange {
-    let position = |number: i64| Seq(u64::try_from(number).unwrap_or_default());
     match incoming {
         IncomingEnvelope { around: Some(id), .. } => HistoryRange::Around(*id),
         IncomingEnvelope { thread: Some(id), .. } => HistoryRange::Thread(*id),
         IncomingEnvelope { pinned: Some(true), .. } => HistoryRange::Pinned,
-        IncomingEnvelope { near: Some(seq), .. } => HistoryRange::Near(position(*seq)),
-        IncomingEnvelope { before: Some(seq), .. } => HistoryRange::Before(position(*seq)),
+        IncomingEnvelope { near: Some(seq), .. } => HistoryRange::Near(number_to_seq(*seq)),
+        IncomingEnvelope { before: Some(seq), .. } => HistoryRange::Before(number_to_seq(*seq)),
         IncomingEnvelope { after: Some(After::Number(seq)), .. } => {
-            HistoryRange::After(position(*seq))
+            HistoryRange::After(number_to_seq(*seq))
         }
         _ => HistoryRange::Latest,
     }
@@ -637,6 +642,10 @@ struct OutgoingEnvelope<'a> {
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     case: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
+    has: Option<ContentKind>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    before_seq: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     near: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     thread: Option<MessageId>,
@@ -686,6 +695,8 @@ impl<'a> OutgoingEnvelope<'a> {
                 to: query.to.as_ref(),
                 after: query.after,
                 before: query.before,
+                has: query.has,
+                before_seq: query.before_seq.map(seq_to_number),
                 ..with_action("SEARCH")
             },
             Request::Delete(id) => Self { content: Some(id.to_string()), ..with_action("DELETE") },
@@ -789,6 +800,10 @@ impl<'a> OutgoingEnvelope<'a> {
             RoomAction::Archive(on) => Self { on: Some(*on), ..with_action("archive") },
         }
     }
+}
+
+fn number_to_seq(number: i64) -> Seq {
+    Seq(u64::try_from(number).unwrap_or_default())
 }
 
 fn seq_to_number(seq: Seq) -> i64 {

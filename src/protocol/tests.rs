@@ -16,7 +16,7 @@ use super::invite::Invite;
 use super::limits::{self, Limits, Rates};
 use super::mention::Mentions;
 use super::message::{Audience, Message, MessageKind};
-use super::query::{HistoryQuery, HistoryRange, SearchQuery};
+use super::query::{ContentKind, HistoryQuery, HistoryRange, SearchQuery};
 use super::rate::{Rate, TokenBucket};
 use super::reaction::{Emoji, Reaction};
 use super::request::{Dialect, Login, Post, PostKind, Request, Resume};
@@ -360,12 +360,14 @@ fn request() -> impl Strategy<Value = Request> {
             conversation,
             range
         })),
-        (conversation(), "[a-z]{1,9}", any::<Option<i64>>()).prop_map(
-            |(conversation, pattern, after)| {
+        (conversation(), "[a-z]{1,9}", any::<Option<i64>>(), any::<Option<u32>>()).prop_map(
+            |(conversation, pattern, after, before)| {
                 Request::SearchHistory(SearchQuery {
                     pattern,
                     conversation,
                     after,
+                    has: after.map(|_| ContentKind::Link),
+                    before_seq: before.map(|before| Seq(before.into())),
                     ..SearchQuery::default()
                 })
             }

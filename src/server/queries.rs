@@ -229,19 +229,8 @@ impl SearchJob {
         cancelled: CancellationToken,
     ) -> Self {
         let deadline = self::now() + SEARCH_TIMEOUT;
-        let regex = None;
-        Self {
-            viewer,
-            now,
-            cid,
-            query,
-            cancelled,
-            deadline,
-            regex,
-            before: None,
-            searched: 0,
-            n_hits: 0,
-        }
+        let (regex, before) = (None, query.before_seq);
+        Self { viewer, now, cid, query, cancelled, deadline, regex, before, searched: 0, n_hits: 0 }
     }
 
     /// Searches a slice of the log, from the newest message to the oldest, and passes what it found to
@@ -357,6 +346,7 @@ impl SearchJob {
         query.from.as_ref().is_none_or(starts_with)
             && query.to.as_ref().is_none_or(|to| row.is_recipient(to))
             && query.before.is_none_or(|before| row.at < before)
+            && query.has.is_none_or(|kind| kind.is_in(row.content))
     }
 }
 

@@ -10,6 +10,7 @@ use super::text::{TextRow, shorten, width};
 use super::theme::Theme;
 use crate::client::state::Availability;
 use crate::protocol::id::{MessageId, UserId};
+use crate::protocol::message::Audience;
 
 /// Below this width of the conversation bubbles have no borders, which leaves more cells for the text.
 const MIN_WIDTH_FOR_WALLS: u16 = 50;
@@ -449,4 +450,16 @@ pub fn header(
         spans.push(time);
     }
     spans
+}
+
+/// The name of a conversation.
+pub fn conversation_name(conversation: &Audience) -> String {
+    match conversation {
+        Audience::Everyone => "everyone".to_owned(),
+        Audience::Room(room) => room.to_string(),
+        Audience::Only(users) => {
+            let names: Vec<&str> = users.iter().map(UserId::as_str).collect();
+            names.join(", ")
+        }
+    }
 }

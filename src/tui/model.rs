@@ -350,7 +350,7 @@ impl Model {
         let Some(Overlay::Search(search)) = self.overlays.top() else { return None };
         let expiry = search.next_expiry().map(|at| at - self.chat.server_time(now));
         let expiry = expiry.map(|left| now + chrono::TimeDelta::milliseconds(left.max(0)));
-        search.request_due().filter(|_| self.chat.is_online()).into_iter().chain(expiry).min()
+        search.next_request().filter(|_| self.chat.is_online()).into_iter().chain(expiry).min()
     }
 
     fn is_searching(&self) -> bool {

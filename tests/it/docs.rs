@@ -16,8 +16,15 @@ use serde_json::Value;
 use crate::support::source_tree;
 
 const PROTOCOL_MD: &str = "src/protocol/PROTOCOL.md";
-const DOCUMENTS: [&str; 6] =
-    ["README.md", "ARCHITECTURE.md", "SECURITY.md", "CHANGELOG.md", "certs/README.md", PROTOCOL_MD];
+const DOCUMENTS: [&str; 7] = [
+    "README.md",
+    "ARCHITECTURE.md",
+    "SECURITY.md",
+    "CHANGELOG.md",
+    "certs/README.md",
+    PROTOCOL_MD,
+    "src/cli/plain/LINES.md",
+];
 
 /// A code block of PROTOCOL.md.
 struct Example {
@@ -257,6 +264,11 @@ fn architecture_names_existing_tests() {
 #[test]
 fn security_names_existing_tests() {
     check_named_tests("SECURITY.md", "tests");
+}
+
+#[test]
+fn readme_comparison_names_existing_tests() {
+    check_named_tests("README.md", "test");
 }
 
 /// Checks all tables of a document whose last column has this heading: every row names tests in it, and all

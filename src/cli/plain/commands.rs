@@ -5,17 +5,21 @@ use std::collections::BTreeSet;
 use chrono::{DateTime, FixedOffset};
 
 use super::format;
-use super::session::{LineEffect, LineSession, RunningSearch};
+use super::session::{LineEffect, LineSession, Search};
 use crate::client::input::{ChatCommand, CommandError, DOT_COMMANDS, DotCommand, UserInput};
 use crate::client::state::search::SearchState;
 use crate::client::state::search_input::SearchInput;
 use crate::protocol::error::Refusal;
-use crate::protocol::event::{SearchEnd, SearchResults};
-use crate::protocol::id::{Cid, MessageId};
+use crate::protocol::event::{HistoryPage, SearchEnd, SearchResults};
+use crate::protocol::id::{Cid, MessageId, Seq};
 use crate::protocol::message::{Audience, Message};
+use crate::protocol::query::HistoryRange;
 use crate::protocol::request::{Post, PostKind, Request};
 use crate::protocol::room::RoomList;
 use crate::protocol::text::SafeText;
+
+/// Matches that are printed at a time. They leave room on a screen of 24 lines.
+const MATCHES_PER_PAGE: usize = 20;
 
 /// Shown for a query without a connection.
 const NOT_CONNECTED: &str = "not connected: try again later";
@@ -70,11 +74,19 @@ impl LineSession {
                 let audience = self.state.destination(destination);
                 Ok(self.open(now, &audience.map_err(|error| error.to_string())?))
             }
+            UserInput::Search(expression) if expression.is_empty() => self.search_on(now, typed),
             UserInput::Search(expression) => self.search(now, &expression),
+            UserInput::Unread => self.show_unread(now, typed),
+            UserInput::Quiet(hide) => {
+                self.state.hide_presence(hide);
+                let text = if hide { "hidden" } else { "shown" };
+                let line = format::notice(now, &format!("who joins and leaves is {text}"));
+                Ok(vec![LineEffect::Print(line)])
+            }
             UserInput::Thread(id) => self.thread(typed, id),
             UserInput::Pins => {
                 let open = self.state.open_audience().clone();
-                let sent = self.state.request_pinned(&open);
+                let sent = self.state.look_up(&open, HistoryRange::Pinned);
                 Ok(self.send_all(typed, [sent.ok_or(NOT_CONNECTED)?]))
             }
             UserInput::Rooms => self.list_rooms(now, typed),
@@ -136,7 +148,7 @@ impl LineSession {
     fn thread(&mut self, typed: &str, id: MessageId) -> Result<Vec<LineEffect>, String> {
         let audience = self.state.reply_audience(id);
         let audience = audience.unwrap_or_else(|| self.state.open_audience().clone());
-        let sent = self.state.request_thread(&audience, id);
+        let sent = self.state.look_up(&audience, HistoryRange::Thread(id));
         Ok(self.send_all(typed, [sent.ok_or(NOT_CONNECTED)?]))
     }
 
@@ -198,21 +210,45 @@ impl LineSession {
         if let Some(error) = search.error() {
             return Err(format!("{} (at character {})", error.text, error.column + 1));
         }
-        if search.regex().is_none() {
-            return Err(
-                ".search needs a regular expression, such as .search deploy(ed)?".to_owned()
-            );
-        }
         let query =
             search.input().query.clone().validated().map_err(|refusal| refusal.to_string())?;
         search.search_slice(&self.state, i64::MAX);
         if search.is_local(&self.state) {
-            return Ok(self.format_hits(now, &search));
+            let lines = self.show_hits(now, None, search);
+            return Ok(lines);
         }
         let (cid, request) = self.state.search(query).ok_or(NOT_CONNECTED)?;
         self.expect_answer(cid.clone(), &format!(".search {expression}"));
-        self.search = Some(RunningSearch { cid: cid.clone(), search });
+        self.search = Some(Search { cid: Some(cid.clone()), state: search, shown_to: None });
         Ok(vec![LineEffect::Send(cid, request)])
+    }
+
+    /// Shows the older matches of the last search.
+    fn search_on(
+        &mut self,
+        now: DateTime<FixedOffset>,
+        typed: &str,
+    ) -> Result<Vec<LineEffect>, String> {
+        let Some(mut search) = self.search.take() else {
+            return Err("no search to continue: start one, as in .search deploy(ed)?".to_owned());
+        };
+        let is_left = search.state.hits().last().map(|hit| hit.seq) < search.shown_to;
+        if search.cid.is_none() && !is_left && search.state.has_more() {
+            let query = search.state.take_next_page();
+            let sent = query.and_then(|query| self.state.search(query));
+            let Some((cid, request)) = sent else {
+                self.search = Some(search);
+                return Err(NOT_CONNECTED.to_owned());
+            };
+            self.expect_answer(cid.clone(), typed);
+            self.search = Some(Search { cid: Some(cid.clone()), ..search });
+            return Ok(vec![LineEffect::Send(cid, request)]);
+        }
+        if search.cid.is_some() {
+            self.search = Some(search);
+            return Err("the search is still running: wait for its matches".to_owned());
+        }
+        Ok(self.show_hits(now, search.shown_to, search.state))
     }
 
     /// Handles results from the server.
@@ -222,30 +258,92 @@ impl LineSession {
         results: SearchResults,
     ) -> Vec<LineEffect> {
         let is_done = results.end != SearchEnd::Searching;
-        let running = self.search.take_if(|running| Some(&running.cid) == results.cid.as_ref());
+        let running = self.search.take_if(|one| one.cid.is_some() && one.cid == results.cid);
         let Some(mut running) = running else { return Vec::new() };
-        running.search.add_results(results, &self.state);
+        running.state.add_results(results, &self.state);
         if is_done {
-            self.mark_answered(Some(&running.cid));
-            return self.format_hits(now, &running.search);
+            self.mark_answered(running.cid.as_ref());
+            return self.show_hits(now, running.shown_to, running.state);
         }
         self.search = Some(running);
         Vec::new()
     }
 
-    fn format_hits(&mut self, now: DateTime<FixedOffset>, search: &SearchState) -> Vec<LineEffect> {
-        let hits = search.hits();
-        let messages = hits.iter().rev().filter_map(|hit| search.message(hit, &self.state));
-        let messages: Vec<Message> = messages.cloned().collect();
-        let lines = self.format_list(now, &messages);
-        let limit = match search.answer().map(|answer| answer.end) {
-            Some(SearchEnd::TooMany) => ", older matches are not shown",
-            Some(SearchEnd::TooLong) => ", incomplete: the search took too long",
-            Some(SearchEnd::Replaced) => ", incomplete: a newer search replaced this one",
-            Some(SearchEnd::Searching | SearchEnd::Complete) | None => "",
-        };
-        let count = format::notice(now, &format!("{} found{limit}", hits.len()));
+    /// Shows the next page of matches: those before `shown_to`, the latest last.
+    fn show_hits(
+        &mut self,
+        now: DateTime<FixedOffset>,
+        shown_to: Option<Seq>,
+        mut search: SearchState,
+    ) -> Vec<LineEffect> {
+        search.expire(self.state.server_time(now));
+        let readable = search.hits().iter().filter_map(|hit| search.message(hit, &self.state));
+        let readable: Vec<&Message> = readable.collect();
+        let is_shown = |message: &&&Message| shown_to.is_some_and(|to| message.seq >= to);
+        let from = readable.iter().take_while(is_shown).count();
+        let page = readable.iter().skip(from).take(MATCHES_PER_PAGE);
+        let page: Vec<Message> = page.rev().map(|message| (*message).clone()).collect();
+        let text = page_text(&search, from, page.len(), readable.len());
+        let shown_to = page.first().map(|oldest| oldest.seq).or(shown_to);
+        let lines = self.format_list(now, &page);
+        self.search = Some(Search { cid: None, state: search, shown_to });
+        let count = format::notice(now, &text);
         lines.into_iter().chain([count]).map(LineEffect::Print).collect()
+    }
+
+    /// Asks for the unread messages of all conversations.
+    fn show_unread(
+        &mut self,
+        now: DateTime<FixedOffset>,
+        typed: &str,
+    ) -> Result<Vec<LineEffect>, String> {
+        if !self.state.is_online() {
+            return Err(NOT_CONNECTED.to_owned());
+        }
+        let unread = self.state.conversations().filter(|(_, one)| one.unread() > 0);
+        let unread: Vec<(Audience, Seq)> =
+            unread.map(|(audience, one)| (audience.clone(), one.marker())).collect();
+        if unread.is_empty() {
+            return Ok(vec![LineEffect::Print(format::notice(now, "nothing is unread"))]);
+        }
+        self.listed.clear();
+        let mut effects = Vec::new();
+        for (audience, marker) in unread {
+            let sent = self.state.look_up(&audience, HistoryRange::After(marker));
+            let (cid, request) = sent.ok_or(NOT_CONNECTED)?;
+            self.unread_pages.insert(cid.clone(), audience);
+            effects.extend(self.send_all(typed, [(cid, request)]));
+        }
+        Ok(effects)
+    }
+
+    /// Handles messages that were looked up: a thread, pins, or unread messages, which count as displayed.
+    pub(super) fn on_lookup(
+        &mut self,
+        now: DateTime<FixedOffset>,
+        page: &HistoryPage,
+    ) -> Vec<String> {
+        let unread = page.cid.as_ref().and_then(|cid| self.unread_pages.remove(cid));
+        let Some(audience) = unread else {
+            let lines = self.format_list(now, &page.messages);
+            let count = format::notice(now, &format!("{} shown", page.messages.len()));
+            return lines.into_iter().chain([count]).collect();
+        };
+        let earlier = std::mem::take(&mut self.listed);
+        let mut lines = self.format_list(now, &page.messages);
+        self.listed.extend(earlier);
+        if let Some(last) = page.messages.last() {
+            self.state.mark_displayed(&audience, last.seq);
+        }
+        if page.has_later {
+            lines.push(format::notice_in(
+                &self.state,
+                now,
+                &audience,
+                "more is unread: .unread shows it",
+            ));
+        }
+        lines
     }
 
     /// Formats messages that the user asked for, to which the user can reply then.
@@ -257,6 +355,26 @@ impl LineSession {
         let conversation = |message: &Message| (message.id, self.state.conversation_of(message));
         self.listed = messages.iter().map(conversation).collect();
         messages.iter().map(|message| format::message(&self.state, now, message)).collect()
+    }
+}
+
+/// The line below a page of matches: how many there are, and how to see more.
+fn page_text(search: &SearchState, from: usize, shown: usize, count: usize) -> String {
+    let limit = match search.answer().map(|answer| answer.end) {
+        Some(SearchEnd::TooLong) => ", incomplete: the search took too long",
+        Some(SearchEnd::Replaced) => ", incomplete: a newer search replaced this one",
+        Some(SearchEnd::TooMany | SearchEnd::Searching | SearchEnd::Complete) | None => "",
+    };
+    let more = if search.has_more() { "+" } else { "" };
+    if from + shown < count || search.has_more() {
+        let (first, last) = (from + 1, from + shown);
+        format!("{first} to {last} of {count}{more} found{limit} (.search shows older ones)")
+    } else if from > 0 && shown == 0 {
+        format!("no older match: {count} found{limit}")
+    } else if from > 0 {
+        format!("{} to {count} of {count} found{limit}", from + 1)
+    } else {
+        format!("{count} found{limit}")
     }
 }
 

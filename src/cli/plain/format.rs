@@ -275,7 +275,7 @@ pub(in crate::cli) fn notice(now: DateTime<FixedOffset>, text: &str) -> String {
 }
 
 /// Formats a notice about a conversation: `12:03 #ops -- text`.
-fn notice_in(
+pub(super) fn notice_in(
     state: &Session,
     now: DateTime<FixedOffset>,
     audience: &Audience,

@@ -67,7 +67,9 @@ pub(super) struct LineSession {
     pub(super) entering: Option<Cid>,
     /// The room whose members the user asked for.
     pub(super) listing: Option<RoomName>,
-    pub(super) search: Option<RunningSearch>,
+    pub(super) search: Option<Search>,
+    /// The requests for unread messages, with their conversations.
+    pub(super) unread_pages: BTreeMap<Cid, Audience>,
     /// The conversations of the messages that the last search or thread printed: they can be replied to, and
     /// need not be loaded.
     pub(super) listed: BTreeMap<MessageId, Audience>,
@@ -91,11 +93,14 @@ impl MissingLists {
     const ALL: Self = Self { users: true, conversations: true, cid: None, until: None };
 }
 
-/// A search that the server has not finished.
+/// The last search.
 #[derive(Debug)]
-pub(super) struct RunningSearch {
-    pub(super) cid: Cid,
-    pub(super) search: SearchState,
+pub(super) struct Search {
+    /// The unanswered request, if there is one.
+    pub(super) cid: Option<Cid>,
+    pub(super) state: SearchState,
+    /// The oldest match that was printed.
+    pub(super) shown_to: Option<Seq>,
 }
 
 /// Users who joined and left since the last presence notice.
@@ -120,6 +125,7 @@ impl LineSession {
             entering: None,
             listing: None,
             search: None,
+            unread_pages: BTreeMap::new(),
             listed: BTreeMap::new(),
             presence: PresenceBatch::default(),
         }
@@ -293,7 +299,7 @@ impl LineSession {
     ) -> Option<LineEffect> {
         self.state.not_sent(now, cid, SafeText::clean(&error.to_string()));
         self.state.take_failed(cid);
-        self.search.take_if(|search| search.cid == *cid);
+        self.forget_query(cid);
         let typed = self.unanswered.remove(cid)?;
         self.failed += 1;
         Some(LineEffect::PrintError(format!("not sent ({error}): {typed}")))
@@ -335,7 +341,9 @@ impl LineSession {
             | ClientEvent::Untrusted { .. }
             | ClientEvent::Ended { .. } => {
                 self.missing = MissingLists::ALL;
-                (self.search, self.listing) = (None, None);
+                self.search.take_if(|search| search.cid.is_some());
+                self.listing = None;
+                self.unread_pages.clear();
             }
             ClientEvent::Connecting
             | ClientEvent::FirstContact(_)
@@ -372,6 +380,9 @@ impl LineSession {
     }
 
     fn format_change(&mut self, now: DateTime<FixedOffset>, change: Change) -> Vec<LineEffect> {
+        if let (Some(search), Change::Message { id, change, .. }) = (&mut self.search, &change) {
+            search.state.on_message_changed(*id, *change, &self.state);
+        }
         let lines = match change {
             Change::Posted { conversation, index, .. } => {
                 self.format_posted(now, &conversation, index).into_iter().collect()
@@ -394,11 +405,7 @@ impl LineSession {
                 return self.print_error(Some(&change.cid), &reason);
             }
             Change::Refused { cid, reason } => return self.on_refused(&cid, &reason),
-            Change::Thread(page) => {
-                let lines = self.format_list(now, &page.messages);
-                let count = format::notice(now, &format!("{} shown", page.messages.len()));
-                lines.into_iter().chain([count]).collect()
-            }
+            Change::Lookup(page) => self.on_lookup(now, &page),
             Change::Rooms(list) => return self.on_rooms(now, list),
             Change::Conversation(audience) => self.format_members(now, &audience),
             // The event was printed.
@@ -425,9 +432,14 @@ impl LineSession {
         vec![LineEffect::PrintError(text.one_line())]
     }
 
+    fn forget_query(&mut self, cid: &Cid) {
+        self.search.take_if(|search| search.cid.as_ref() == Some(cid));
+        self.unread_pages.remove(cid);
+    }
+
     /// Reports a query or a setting that was refused, or lost with the connection.
     fn on_refused(&mut self, cid: &Cid, reason: &SafeText) -> Vec<LineEffect> {
-        self.search.take_if(|search| search.cid == *cid);
+        self.forget_query(cid);
         let text = match self.unanswered.remove(cid) {
             Some(typed) => {
                 self.failed += 1;

@@ -356,7 +356,7 @@ fn invalid_line_is_reported_and_not_sent() {
         (".topic x", "this is not a room"),
         (".add @Ann", "this is not a room"),
         (".leave", "this is not a room"),
-        (".search", "regular expression"),
+        (".search", "start one, as in .search deploy(ed)?"),
         (".search a(", "(at character 2)"),
     ] {
         let output = type_line(&mut session, line);
@@ -476,7 +476,7 @@ fn search_asks_the_server_for_older_messages() {
         "12:03 everyone Ann_1180: first lunch [100000]\n\
          12:03 everyone Ann_1180: lunch then [150000]\n\
          12:03 everyone Ann_1180: lunch now [200001]\n\
-         12:03 -- 3 found, older matches are not shown"
+         12:03 -- 1 to 3 of 3+ found (.search shows older ones)"
     );
     assert_eq!(session.unanswered_count(), 0);
     let (_, request) = send_line(&mut session, ".reply 100000 seconded");
@@ -807,4 +807,152 @@ fn help_lists_every_command() {
     for command in &crate::client::input::DOT_COMMANDS {
         assert!(help.contains(&format!("-- {}", command.name)), "{help}");
     }
+}
+
+/// The lines in the table of LINES.md.
+fn documented_lines() -> Vec<String> {
+    let rows = include_str!("LINES.md").lines().filter_map(|line| line.strip_prefix("| "));
+    let rows = rows.skip(2).filter_map(|row| row.split_once(" | "));
+    rows.flat_map(|(_, cell)| cell.split('`').skip(1).step_by(2).map(str::to_owned)).collect()
+}
+
+/// A message of each kind in LINES.md.
+fn documented_messages() -> Vec<Message> {
+    let in_room = |message: Message| Message { audience: ops(), ..message };
+    let kind = MessageKind::Reply { to: message_id(100_001) };
+    let mentions = Mentions::Users(vec![id("Bob_1234")]);
+    let expires = (at(0) + TimeDelta::seconds(60)).timestamp_millis();
+    let direct = only(&["Bob_1234", "Kim_9021"]);
+    vec![
+        in_room(message(100_001, "Ann_1180", "hello")),
+        message(100_002, "Ann_1180", "one\ntwo"),
+        Message { kind, mentions, ..in_room(message(100_003, "Kim_9021", "@Bob look")) },
+        Message { audience: direct, ..message(100_004, "Kim_9021", "lunch?") },
+        Message {
+            kind: MessageKind::Temporary { expires },
+            ..message(100_005, "Kim_9021", "the code is 4711")
+        },
+        Message { guest: true, ..message(100_006, "Eve_1111", "hi") },
+    ]
+}
+
+#[test]
+fn documented_lines_are_printed() {
+    let mut session = LineSession::new("test", true);
+    let conversations = vec![info(ops(), 3, 1), info(only(&["Kim_9021"]), 1, 0)];
+    let mut printed = connect_with(&mut session, Seq(200_000), conversations);
+    let mut print = |lines: String| {
+        printed.push('\n');
+        printed.push_str(&lines);
+    };
+    print(receive(&mut session, Event::Users(["Ann_1180", "Kim_9021", "Kim_9022"].map(id).into())));
+    print(type_line(&mut session, ".to #ops"));
+    for posted in documented_messages() {
+        print(receive(&mut session, Event::Posted(posted)));
+    }
+    let id_ = message_id(100_001);
+    let (seq, cid) = (Seq(200_001), None);
+    let reacted = |on| {
+        let (user, emoji) = (id("Kim_9021"), emoji("+1"));
+        Event::Reacted(Reacted { seq, id: id_, user, emoji, on, cid: None })
+    };
+    for event in [
+        Event::Edited(Edited {
+            seq,
+            id: id_,
+            author: id("Ann_1180"),
+            content: SafeText::clean("hello all"),
+            mentions: Mentions::None,
+            at: at(0),
+            audience: ops(),
+            reply_to: None,
+            cid: None,
+        }),
+        reacted(true),
+        reacted(false),
+        Event::Pinned(Pinned { seq, id: id_, user: id("Ann_1180"), on: true, cid: None }),
+        changed(RoomChange::Topic, "Ann_1180", None),
+        Event::Presence { joined: vec![id("Zed_7710")], left: Vec::new() },
+    ] {
+        print(receive(&mut session, event));
+    }
+    let mut local = online();
+    receive(&mut local, Event::Posted(message(100_007, "Ann_1180", "found")));
+    print(type_line(&mut local, ".search found"));
+    print(type_line(&mut local, ".unread"));
+    print(receive(
+        &mut session,
+        Event::Deleted(Deleted { seq, id: id_, author: id("Ann_1180"), cid }),
+    ));
+    for line in documented_lines() {
+        assert!(printed.lines().any(|one| one == line), "{line:?} is not printed:\n{printed}");
+    }
+    assert_eq!(documented_lines().len(), 20);
+}
+
+#[test]
+fn unread_messages_are_shown_and_count_as_read() {
+    let mut session = in_ops();
+    let effects = without_background(session.on_line(at(0), ".unread"));
+    let asked: Vec<_> = effects
+        .into_iter()
+        .filter_map(|effect| match effect {
+            LineEffect::Send(cid, Request::History(query)) => Some((cid, query)),
+            _ => None,
+        })
+        .collect();
+    let after = |conversation| HistoryQuery {
+        conversation: Some(conversation),
+        range: HistoryRange::After(Seq(100_000)),
+    };
+    let queries: Vec<_> = asked.iter().map(|(_, query)| query.clone()).collect();
+    assert_eq!(queries.len(), 2);
+    assert!(queries.contains(&after(ops())) && queries.contains(&after(only(&["Kim_9021"]))));
+    for (cid, query) in asked {
+        let audience = query.conversation.unwrap();
+        let has_later = audience == ops();
+        let number = if has_later { 150_000 } else { 200_000 };
+        let message = Message { audience, ..message(number, "Kim_9021", "you missed this") };
+        let page =
+            HistoryPage { messages: vec![message], has_earlier: true, has_later, cid: Some(cid) };
+        let lines = receive(&mut session, Event::History(page));
+        assert!(lines.contains("Kim_9021: you missed this ["), "{lines}");
+        assert_eq!(lines.contains("#ops -- more is unread: .unread shows it"), has_later);
+    }
+    let (_, request) = send_line(&mut session, ".reply 150000 I see");
+    let Request::Post(post) = request else { panic!("{request:?}") };
+    assert_eq!(post.audience, ops());
+    assert_eq!(session.state.conversation(&ops()).unwrap().marker(), Seq(150_000));
+}
+
+#[test]
+fn search_shows_pages_of_matches() {
+    let mut session = online();
+    for n in 0..45 {
+        receive(&mut session, Event::Posted(message(100_001 + n, "Ann_1180", "lunch")));
+    }
+    let mut page = |typed: &str| {
+        let lines = type_line(&mut session, typed);
+        let (first, last) = (lines.lines().next().unwrap(), lines.lines().last().unwrap());
+        (lines.lines().count() - 1, first.to_owned(), last.to_owned())
+    };
+    let newest = "12:03 everyone Ann_1180: lunch [100026]".to_owned();
+    let more = "12:03 -- 1 to 20 of 45 found (.search shows older ones)".to_owned();
+    assert_eq!(page(".search lunch"), (20, newest, more));
+    assert_eq!(page(".search").0, 20);
+    let oldest = "12:03 everyone Ann_1180: lunch [100001]".to_owned();
+    assert_eq!(page(".search"), (5, oldest, "12:03 -- 41 to 45 of 45 found".to_owned()));
+    assert_eq!(page("/search").2, "12:03 -- no older match: 45 found");
+    let mut fresh = online();
+    assert!(type_line(&mut fresh, ".search").contains("no search to continue: start one"));
+}
+
+#[test]
+fn quiet_hides_who_joins_and_leaves() {
+    let mut session = online();
+    let joined = |user| Event::Presence { joined: vec![id(user)], left: Vec::new() };
+    assert_eq!(type_line(&mut session, ".quiet"), "12:03 -- who joins and leaves is hidden");
+    assert_eq!(receive(&mut session, joined("Zed_7710")), "");
+    type_line(&mut session, ".quiet off");
+    assert_eq!(receive(&mut session, joined("Pia_1000")), "12:03 -- Pia_1000 joined");
 }

@@ -90,7 +90,7 @@ impl Session {
     ) -> Vec<Change> {
         joined.retain(|id| !self.is_own_id(id));
         let (joined, left) = self.directory.on_presence(now, joined, left);
-        if joined.is_empty() && left.is_empty() {
+        if self.hides_presence || joined.is_empty() && left.is_empty() {
             return vec![Change::Directory];
         }
         let everyone = self.conversations.everyone_mut();

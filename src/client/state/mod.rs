@@ -119,8 +119,8 @@ pub enum Change {
     HistoryLoaded(Audience, HistoryRequest),
     /// A requested part of the history will not arrive, for this reason.
     HistoryFailed(Audience, HistoryRequest, SafeText),
-    /// A requested message with its replies, or the pinned messages, arrived. They are not added to a timeline.
-    Thread(HistoryPage),
+    /// Messages that [`Session::look_up`] asked for arrived. They are not added to a timeline.
+    Lookup(HistoryPage),
     /// The shown timeline of a conversation was replaced or cleared.
     Reset(Audience),
     /// The marker, counts, room, members or settings of a conversation have changed, or it is new.
@@ -173,6 +173,8 @@ pub enum Change {
 #[derive(Debug, Clone)]
 pub struct Session {
     own_id: Option<UserId>,
+    /// Whether it is hidden who joins and leaves.
+    hides_presence: bool,
     /// Every ID that this client has had. Messages of all of them are its own.
     own_ids: BTreeSet<UserId>,
     connection: ConnectionState,
@@ -233,7 +235,13 @@ impl Session {
             recent_changes: RecentChanges::default(),
             typing_sent: None,
             last_read: None,
+            hides_presence: false,
         }
+    }
+
+    /// Sets whether it is hidden who joins and leaves from now on.
+    pub fn hide_presence(&mut self, hide: bool) {
+        self.hides_presence = hide;
     }
 
     /// Returns the user's ID, once logged in.
@@ -603,7 +611,7 @@ impl Session {
                 conversation.was_refused |= cause == Unanswered::Refused && is_automatic;
                 return Some(Change::HistoryFailed(audience, request, reason.clone()));
             }
-            Owner::Search | Owner::Thread(_) | Owner::Rooms | Owner::Notify => {
+            Owner::Search | Owner::Lookup(_) | Owner::Rooms | Owner::Notify => {
                 return Some(Change::Refused { cid: cid.clone(), reason: reason.clone() });
             }
             Owner::Conversations => self.wanted.conversations |= is_wanted,

@@ -10,7 +10,7 @@ use super::history::{HistoryBoundary, HistoryRequest, LoadedHistory, ReadPositio
 use super::requests::Owner;
 use super::{Change, Session};
 use crate::protocol::event::HistoryPage;
-use crate::protocol::id::{Cid, MessageId, Seq, UserId};
+use crate::protocol::id::{Cid, Seq, UserId};
 use crate::protocol::message::{Audience, Message};
 use crate::protocol::query::{HistoryQuery, HistoryRange};
 use crate::protocol::request::Request;
@@ -200,20 +200,12 @@ impl Session {
         Some((cid, Request::History(query)))
     }
 
-    /// Returns a request for a message of a conversation with its latest replies; `None` without a connection.
-    /// The answer is a [`Change::Thread`], or [`Change::Refused`].
-    pub fn request_thread(&mut self, audience: &Audience, id: MessageId) -> Option<(Cid, Request)> {
-        let range = HistoryRange::Thread(id);
+    /// Returns a request for messages of a conversation to show outside its timeline: a thread, pins, the
+    /// context of a hit. `None` without a connection. The answer is a [`Change::Lookup`], or
+    /// [`Change::Refused`].
+    pub fn look_up(&mut self, audience: &Audience, range: HistoryRange) -> Option<(Cid, Request)> {
         let query = HistoryQuery { conversation: Some(audience.clone()), range };
-        self.request(Owner::Thread(audience.clone()), Request::History(query))
-    }
-
-    /// Returns a request for the latest pinned messages of a conversation; `None` without a connection. The
-    /// answer is a [`Change::Thread`], or [`Change::Refused`].
-    pub fn request_pinned(&mut self, audience: &Audience) -> Option<(Cid, Request)> {
-        let range = HistoryRange::Pinned;
-        let query = HistoryQuery { conversation: Some(audience.clone()), range };
-        self.request(Owner::Thread(audience.clone()), Request::History(query))
+        self.request(Owner::Lookup(audience.clone()), Request::History(query))
     }
 
     /// Shows the latest messages of a conversation in place of an excerpt.
@@ -229,10 +221,10 @@ impl Session {
     /// Handles a page of history.
     pub(super) fn on_history_page(&mut self, mut page: HistoryPage) -> Vec<Change> {
         let owner = page.cid.as_ref().and_then(|cid| match self.requests.get(cid) {
-            Some(Owner::History(_) | Owner::Thread(_)) => self.requests.take(cid),
+            Some(Owner::History(_) | Owner::Lookup(_)) => self.requests.take(cid),
             Some(_) | None => None,
         });
-        let Some(Owner::History(audience) | Owner::Thread(audience)) = &owner else {
+        let Some(Owner::History(audience) | Owner::Lookup(audience)) = &owner else {
             return Vec::new();
         };
         let audience = audience.clone();
@@ -243,8 +235,8 @@ impl Session {
             self.note_sender(message);
             self.confirm(message.cid.as_ref().filter(|_| self.is_own_id(&message.sender)));
         }
-        if matches!(owner, Some(Owner::Thread(_))) {
-            return vec![Change::Thread(page)];
+        if matches!(owner, Some(Owner::Lookup(_))) {
+            return vec![Change::Lookup(page)];
         }
         let Some(conversation) = self.conversations.get_mut(&audience) else { return Vec::new() };
         let Some((_, request)) =

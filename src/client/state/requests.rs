@@ -11,8 +11,8 @@ use crate::protocol::message::Audience;
 pub(super) enum Owner {
     /// A page of history of a conversation.
     History(Audience),
-    /// A message of a conversation with its replies.
-    Thread(Audience),
+    /// Messages of a conversation that are not added to its timeline.
+    Lookup(Audience),
     /// A search.
     Search,
     /// The list of conversations.

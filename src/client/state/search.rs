@@ -13,10 +13,14 @@ use super::{Conversation, MessageChange, Session};
 use crate::protocol::event::{SearchEnd, SearchResults};
 use crate::protocol::id::{MessageId, Seq};
 use crate::protocol::message::{Audience, Message, Millis};
+use crate::protocol::query::SearchQuery;
 use crate::protocol::text::SafeText;
 
 /// The largest compiled expression, in bytes. It bounds compilation to about a millisecond.
 const MAX_COMPILED_BYTES: usize = 256 * 1024;
+
+/// Hits that are kept: more are of no use to a reader.
+pub const MAX_HITS: usize = 2_000;
 
 /// A message that was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,6 +53,10 @@ pub struct SearchState {
     /// The hits that are not in the timeline.
     not_loaded: HashMap<MessageId, Message>,
     answer: Option<SearchAnswer>,
+    /// The oldest hit that the server sent.
+    oldest_sent: Option<Seq>,
+    /// The number of messages that the server searched for earlier pages.
+    searched_before: u64,
     /// The searched part of each conversation.
     ranges: BTreeMap<Audience, SearchedRange>,
     searched: usize,
@@ -84,6 +92,8 @@ impl SearchState {
             hits: Vec::new(),
             not_loaded: HashMap::new(),
             answer: None,
+            oldest_sent: None,
+            searched_before: 0,
             ranges: BTreeMap::new(),
             searched: 0,
         }
@@ -189,12 +199,30 @@ impl SearchState {
     /// Records that the server's search was requested.
     pub fn mark_asked(&mut self) {
         self.answer = Some(SearchAnswer { searched: 0, end: SearchEnd::Searching });
+        (self.oldest_sent, self.searched_before) = (None, 0);
+    }
+
+    /// Whether the server has older hits.
+    pub fn has_more(&self) -> bool {
+        self.answer.is_some_and(|answer| answer.end == SearchEnd::TooMany)
+    }
+
+    /// Returns the query for the next older hits, if the server has more, once.
+    pub fn take_next_page(&mut self) -> Option<SearchQuery> {
+        let answer = self.answer.as_mut().filter(|answer| answer.end == SearchEnd::TooMany)?;
+        let before_seq = Some(self.oldest_sent.filter(|_| self.hits.len() < MAX_HITS)?);
+        answer.end = SearchEnd::Searching;
+        self.searched_before = answer.searched;
+        Some(SearchQuery { before_seq, ..self.input.query.clone() })
     }
 
     /// Adds results of the server.
     pub fn add_results(&mut self, results: SearchResults, session: &Session) {
-        self.answer = Some(SearchAnswer { searched: results.searched, end: results.end });
+        let searched = self.searched_before + results.searched;
+        self.answer = Some(SearchAnswer { searched, end: results.end });
         for message in results.messages {
+            let seq = message.seq;
+            self.oldest_sent = Some(self.oldest_sent.map_or(seq, |oldest| oldest.min(seq)));
             // Results sent before a removal must not bring the message back.
             let loaded = session.message(message.id);
             if loaded.is_some_and(|posted| posted.state != MessageState::Readable) {
@@ -227,6 +255,12 @@ impl SearchState {
         if !is_hit {
             self.hits.retain(|hit| hit.id != id);
         }
+    }
+
+    /// Removes the hits in a conversation that the user has left.
+    pub fn forget_conversation(&mut self, conversation: &Audience) {
+        self.hits.retain(|hit| hit.conversation != *conversation);
+        self.not_loaded.retain(|id, _| self.hits.iter().any(|hit| hit.id == *id));
     }
 
     /// Removes the hits outside the timeline that have expired at `now`, by the server's clock.

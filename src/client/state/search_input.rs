@@ -9,17 +9,23 @@ use super::{ResolveError, Session};
 use crate::client::duration;
 use crate::protocol::id::{RoomName, UserId};
 use crate::protocol::message::{Audience, Message, Millis};
-use crate::protocol::query::SearchQuery;
+use crate::protocol::query::{ContentKind, SearchQuery};
 use crate::protocol::text::SafeText;
 
 /// The filters, each with a description of its value.
-pub const SEARCH_FILTERS: [(&str, &str); 5] = [
+pub const SEARCH_FILTERS: [(&str, &str); 6] = [
     ("in:", "a room (#ops), everyone, or the users of a direct conversation (Ann,Kim)"),
     ("from:", "start of the sender's ID, or `me`"),
     ("to:", "a user in the direct conversation, or `me`"),
     ("after:", "2026-11-22, or an age such as 7d, 3h, 30m"),
     ("before:", "the same forms as after:"),
+    ("has:", "`link` or `code`"),
 ];
+
+/// The filter that a word begins with, with its colon.
+pub fn filter_key(word: &str) -> Option<&'static str> {
+    SEARCH_FILTERS.iter().map(|(key, _)| *key).find(|key| word.starts_with(key))
+}
 
 /// A problem with the input.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -97,13 +103,14 @@ impl SearchInput {
 
     /// Whether a message passes the filters.
     pub fn matches_filters(&self, message: &Message) -> bool {
-        let SearchQuery { from, to, after, before, .. } = &self.query;
+        let SearchQuery { from, to, after, before, has, .. } = &self.query;
         let at = message.at.timestamp_millis();
         let sender = message.sender.as_str().to_lowercase();
         from.as_ref().is_none_or(|from| sender.starts_with(&from.to_lowercase()))
             && to.as_ref().is_none_or(|to| is_in_conversation_with(message, to))
             && after.is_none_or(|after| at >= after)
             && before.is_none_or(|before| at < before)
+            && has.is_none_or(|kind| kind.is_in(message.content.as_str()))
     }
 
     /// Parses a word as a filter. Returns whether it is one.
@@ -125,14 +132,16 @@ impl SearchInput {
             "to" => query.to = value.map(|to| parse_recipient(to, state)).transpose()?,
             "after" => query.after = value.map(|after| parse_time(after, now)).transpose()?,
             "before" => query.before = value.map(|before| parse_time(before, now)).transpose()?,
+            "has" => query.has = value.map(parse_kind).transpose()?,
             _ => return Ok(false),
         }
         Ok(true)
     }
 
     fn has_filters(&self) -> bool {
-        let SearchQuery { conversation, from, to, after, before, .. } = &self.query;
+        let SearchQuery { conversation, from, to, after, before, has, .. } = &self.query;
         conversation.is_some()
+            || has.is_some()
             || from.is_some()
             || to.is_some()
             || after.is_some()
@@ -185,6 +194,11 @@ fn parse_conversation(word: &str, state: &Session) -> Result<Audience, String> {
     Ok(Audience::Only(users.collect::<Result<_, _>>()?))
 }
 
+fn parse_kind(word: &str) -> Result<ContentKind, String> {
+    let found = ContentKind::ALL.iter().find(|(_, name)| *name == word);
+    found.map(|(kind, _)| *kind).ok_or_else(|| "write link or code".to_owned())
+}
+
 /// Parses a date, which means its local midnight, or an age.
 fn parse_time(word: &str, now: DateTime<FixedOffset>) -> Result<Millis, String> {
     let date = NaiveDate::parse_from_str(word, "%Y-%m-%d").ok();
@@ -234,6 +248,10 @@ mod tests {
                 },
             ),
             (
+                "has:link x",
+                SearchQuery { pattern: "x".into(), has: Some(ContentKind::Link), ..find() },
+            ),
+            (
                 "in:#Ops x",
                 SearchQuery {
                     pattern: "x".into(),
@@ -272,6 +290,7 @@ mod tests {
             ("before:2026-13-01", 7, "a date"),
             ("before:99999999999999999d", 7, "a date"),
             ("before:-1d", 7, "a date"),
+            ("has:picture", 4, "link or code"),
             ("ü to:tom x", 5, "no user is named tom"),
         ] {
             let error = parse(typed).unwrap_err();

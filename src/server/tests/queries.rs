@@ -126,6 +126,33 @@ async fn search_stops_at_its_lower_bound() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn search_continues_before_a_position_and_finds_kinds_of_text() {
+    let mut harness = ServerHarness::start();
+    let mut ann = harness.join("Ann").await;
+    for text in ["see https://example.org", "http:// alone", "run `ls`", "a ` b", "see http://a"] {
+        ann.post(text).await;
+        ann.expect("content", text).await;
+    }
+    let mut search = async |conditions: Value| -> Vec<(i64, String)> {
+        let mut request = json!({"action": "SEARCH", "content": "^", "cid": "s"});
+        request.as_object_mut().unwrap().extend(conditions.as_object().unwrap().clone());
+        ann.send(&request).await;
+        let found = ann.expect("action", "FOUND").await;
+        let hits = found["messages"].as_array().unwrap().iter();
+        hits.map(|hit| (hit["seq"].as_i64().unwrap(), hit["content"].as_str().unwrap().to_owned()))
+            .collect()
+    };
+    let texts = |hits: &[(i64, String)]| -> Vec<String> {
+        hits.iter().map(|(_, text)| text.clone()).collect()
+    };
+    let links = search(json!({"has": "link"})).await;
+    assert_eq!(texts(&links), ["see http://a", "see https://example.org"]);
+    let older = search(json!({"has": "link", "before_seq": links[0].0})).await;
+    assert_eq!(texts(&older), ["see https://example.org"]);
+    assert_eq!(texts(&search(json!({"has": "code"})).await), ["run `ls`"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn failed_read_can_be_repeated() {
     let folder = tempfile::tempdir().unwrap();
     let store = crate::store::sqlite::SqliteStore::open(folder.path()).unwrap();

@@ -254,6 +254,8 @@ impl Overlay {
 fn area(overlay: &Overlay, whole: Rect, anchor: Option<Rect>) -> Rect {
     let (width, height) = match overlay {
         Overlay::Help(_) => (84, whole.height.saturating_sub(2)),
+        // On a low screen, only the status line stays visible.
+        Overlay::Search(_) if whole.height < 18 => (100, whole.height.saturating_sub(1)),
         Overlay::Search(_) => (100, whole.height.saturating_sub(4).min(28)),
         Overlay::Question(Question::Delete(_)) => (48, 4),
         Overlay::Question(_) => (64, 4),

@@ -1,11 +1,13 @@
 //! The search: in the loaded timeline immediately, on the server for the rest.
 
-use super::harness::UiHarness;
+use super::harness::{UiHarness, only, room};
 use crate::protocol::error::Refusal;
 use crate::protocol::event::{ErrorReply, Event, SearchEnd, SearchResults};
-use crate::protocol::id::Cid;
+use crate::protocol::id::{Cid, Seq};
+use crate::protocol::message::{Audience, MessageKind};
 use crate::protocol::query::{HistoryRange, SearchQuery};
 use crate::protocol::request::Request;
+use crate::protocol::text::SafeText;
 use crate::tui::event::UiEffect;
 
 /// A screen with the newest 100 of 500 messages loaded.
@@ -37,7 +39,10 @@ fn server_is_asked_after_typing_pause() {
     ui.wait(1);
     let asked = take_search_requests(&mut ui);
     assert_eq!(asked.len(), 1);
-    assert_eq!(asked[0].1, SearchQuery { pattern: "number 120".into(), ..SearchQuery::default() });
+    let conversation = Some(Audience::Everyone);
+    let query =
+        SearchQuery { pattern: "number 120".into(), conversation, ..SearchQuery::default() };
+    assert_eq!(asked[0].1, query);
     assert_eq!(ui.screen.next_wake(ui.now), None);
 }
 
@@ -49,7 +54,7 @@ fn local_and_server_hits_merge_in_order() {
     let first = search_results(&ui, cid.as_ref(), &[492, 482, 412, 402], SearchEnd::Searching);
     ui.server_event(first).shows("1 of 10 in 321 messages…");
     let last = search_results(&ui, cid.as_ref(), &[402, 42], SearchEnd::TooMany);
-    ui.server_event(last).shows("1 of 11 in 321 messages (newest hits only)");
+    ui.server_event(last).shows("1 of 11+ in 321 messages ");
     let found = search_results(&ui, Some(&"another".parse().unwrap()), &[1], SearchEnd::Complete);
     ui.server_event(found).hides("message number 1 ");
     let screen = ui.text();
@@ -129,4 +134,102 @@ fn failed_search_is_shown_and_can_be_repeated() {
     assert!(take_search_requests(&mut ui).is_empty(), "not by itself");
     ui.keys("<esc><ctrl-f>number 1.0 ").wait(1).hides("its disk fails");
     assert_eq!(take_search_requests(&mut ui).len(), 1);
+}
+
+#[test]
+fn search_is_about_the_open_conversation_until_ctrl_f_widens_it() {
+    let mut ui = UiHarness::in_room(80, 24);
+    ui.post_to_all("Ann_1180", "deploy to all");
+    ui.post("Kim_9021", room("#ops"), MessageKind::Plain, "deploy in ops");
+    ui.post("Kim_9021", only(&["Kim_9021", "Bob_4572"]), MessageKind::Plain, "deploy, secretly");
+    ui.keys("<alt-2><ctrl-f>deploy").shows("Search #ops").shows("1 of 1 in 1 message");
+    ui.keys("<ctrl-f>").shows("Search all conversations").shows("1 of 3 in 3 messages");
+    ui.shows("Kim_9021 #ops  deploy in ops").shows("Ann_1180 everyone  deploy to all");
+    ui.keys("<ctrl-f>x").shows("nothing found").shows("Ctrl-F searches all conversations");
+    ui.keys("<backspace> in:everyone").shows("Search everyone").shows("deploy to all");
+}
+
+#[test]
+fn older_hits_load_when_the_last_one_is_selected() {
+    let mut ui = ui_with_recent_page();
+    ui.keys("<ctrl-f>number 1.0 ").wait(1);
+    let cid = take_search_requests(&mut ui).pop().unwrap().0;
+    let newest = search_results(&ui, cid.as_ref(), &[190, 180, 170], SearchEnd::TooMany);
+    ui.server_event(newest).shows("1 of 3+ in 321 messages").keys("<down>");
+    assert_eq!(take_search_requests(&mut ui), []);
+    ui.keys("<down>").shows("3 of 3 in 321 messages…");
+    let (cid, query) = take_search_requests(&mut ui).pop().unwrap();
+    assert_eq!((query.before_seq, query.pattern.as_str()), (Some(Seq(170)), "number 1.0"));
+    let older = search_results(&ui, cid.as_ref(), &[160, 150], SearchEnd::Complete);
+    ui.server_event(older).shows("3 of 5 in 642 messages").keys("<down><down>").shows("5 of 5");
+    assert_eq!(take_search_requests(&mut ui), [], "there are no more");
+}
+
+#[test]
+fn selected_hit_is_shown_between_its_neighbours() {
+    let mut ui = ui_with_recent_page();
+    ui.keys("<ctrl-f>number 450 ").wait(1).shows("message number 449").shows("message number 451");
+    assert_eq!(ui.answer_history(), [], "they are loaded");
+    ui.keys("<esc><ctrl-f>number 120 ").wait(1);
+    let cid = take_search_requests(&mut ui).pop().unwrap().0;
+    let found = search_results(&ui, cid.as_ref(), &[120], SearchEnd::Complete);
+    ui.server_event(found).hides("message number 119").wait(1);
+    let id = ui.logged_message(120).id;
+    assert_eq!(ui.answer_history(), [HistoryRange::Around(id)]);
+    ui.shows("message number 119").shows("message number 121").wait(5);
+    assert_eq!(ui.answer_history(), [], "once");
+    let deleted = ui.logged_message(119);
+    ui.deleted(deleted.id, deleted.sender.as_str()).hides("message number 119");
+    ui.keys("<esc>").shows("message number 500");
+}
+
+#[test]
+fn tab_completes_filters_and_their_values() {
+    let mut ui = UiHarness::in_room(80, 24);
+    ui.post_to_all("Ann_1180", "see https://example.org");
+    ui.keys("<ctrl-f>fr<tab>").shows("/ from:").keys("a<tab>").shows("/ from:Ann_1180");
+    ui.shows("1 of 1").keys("has:<tab>").shows("link  has:code").shows("/ from:Ann_1180 has:link");
+    ui.keys("<tab>").shows("nothing found").keys("<tab>").shows("1 of 1");
+    ui.keys("in:op<tab>").shows("in:#ops").shows("Search #ops");
+    // A stale proposal is not replaced after an edit.
+    ui.keys("<esc><ctrl-f>has:<tab>").keys("<left><right><tab>").shows("has:link");
+}
+
+#[test]
+fn esc_returns_from_a_hit_to_where_the_search_started() {
+    let mut ui = ui_with_recent_page();
+    ui.keys("<ctrl-f>number 45[01] <enter>").shows("hit 1 of 2").hides("message number 500");
+    ui.keys("<ctrl-g>").shows("hit 2 of 2").keys("<esc>").shows("message number 500");
+    ui.keys("x").shows("x").hides("← back");
+}
+
+#[test]
+fn search_that_was_not_sent_can_be_repeated() {
+    let mut ui = ui_with_recent_page();
+    ui.keys("<ctrl-f>number 1.0 ").wait(1);
+    let (cid, _) = take_search_requests(&mut ui).pop().unwrap();
+    ui.send_failed(cid, SafeText::clean("too many requests are waiting"));
+    ui.shows("too many requests are waiting").hides("messages…").keys("x<backspace>").wait(2);
+    assert_eq!(take_search_requests(&mut ui).len(), 1);
+}
+
+#[test]
+fn search_is_opened_once() {
+    let mut ui = UiHarness::new(80, 24);
+    ui.keys("<ctrl-f>one<f1><ctrl-f><esc>").shows("/ one").keys("<esc>").hides("Search");
+    ui.wait(2);
+    assert_eq!(ui.screen.next_wake(ui.now), None);
+}
+
+#[test]
+fn search_fits_every_screen() {
+    for (width, height) in [(120, 36), (80, 24), (60, 20), (40, 12)] {
+        let mut ui = UiHarness::in_room(width, height);
+        for n in 0..40 {
+            ui.post_to_all("Ann_1180", &format!("message number {n} about the deployment"));
+        }
+        ui.keys("<ctrl-f>number 2<down>").shows("2 of 11").shows("number 28");
+        ui.shows("message number 27").shows("message number 29").shows("everyone · Sun 22 Nov");
+        ui.keys("(").shows("unclosed group");
+    }
 }

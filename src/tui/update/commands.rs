@@ -7,12 +7,13 @@ use super::jump::{jump_back, pick, scroll_to_latest};
 use super::messages;
 use super::palette::{self, open_palette};
 use super::rooms::{browse_rooms, choose_room};
-use super::search::{go_to_hit, open_search, open_selected_hit};
+use super::search::{go_to_hit, is_at_hit, open_search, open_selected_hit};
 use super::send::{confirm, send, send_paste};
 use super::sidebar::{
     drop_filter, drop_ticks, focus_conversations, focus_people, move_focus, open_conversation,
     open_focused, open_neighbour, open_next_unread, toggle_focused_person,
 };
+use crate::client::state::Session;
 use crate::protocol::message::Audience;
 use crate::tui::command::UiCommand;
 use crate::tui::conversation::{Items, duration};
@@ -20,6 +21,7 @@ use crate::tui::event::UiEffect;
 use crate::tui::layout::ScreenLayout;
 use crate::tui::model::{Focus, Model};
 use crate::tui::overlay::Overlay;
+use crate::tui::overlay::search::SearchOverlay;
 
 /// Within this time, a second Ctrl-C or Ctrl-Q quits.
 const QUIT_WINDOW: TimeDelta = TimeDelta::seconds(2);
@@ -34,10 +36,10 @@ pub(super) fn execute(
     match command {
         UiCommand::Send => return send(model, now),
         UiCommand::NewLine => drop(model.composer.input.insert("\n")),
-        UiCommand::Complete => complete(model),
+        UiCommand::Complete => complete(model, now),
         UiCommand::Help => model.open_help(),
         UiCommand::GoTo => open_palette(model),
-        UiCommand::Search => open_search(model, now, ""),
+        UiCommand::Search => open_search(model, now, "", false),
         UiCommand::FocusPeople => focus_people(model),
         UiCommand::FocusConversations => focus_conversations(model),
         UiCommand::BrowseRooms => browse_rooms(model),
@@ -57,7 +59,7 @@ pub(super) fn execute(
         UiCommand::Redraw => return vec![UiEffect::Redraw],
         UiCommand::Quit => return quit(model, now),
         UiCommand::ClearOrQuit => return clear_or_quit(model, now),
-        UiCommand::Back => step_back(model),
+        UiCommand::Back => return step_back(model),
         UiCommand::Confirm => return confirm(model, now),
         UiCommand::SendPaste => return send_paste(model, now),
         UiCommand::PickMessage | UiCommand::PreviousMessage => {
@@ -77,7 +79,10 @@ pub(super) fn execute(
         UiCommand::FocusDown => move_focus(model, 1),
         UiCommand::OpenFocused => open_focused(model),
         UiCommand::TogglePerson => toggle_focused_person(model),
-        UiCommand::MatchCase => toggle_case(model, now),
+        UiCommand::MatchCase => with_search(model, |search, chat| search.toggle_case(chat, now)),
+        UiCommand::SearchScope => {
+            with_search(model, |search, chat| search.toggle_scope(chat, now));
+        }
         UiCommand::GoToHit => return open_selected_hit(model, layout),
         UiCommand::ScrollUp => scroll(model, 1),
         UiCommand::ScrollDown => scroll(model, -1),
@@ -188,11 +193,13 @@ fn clear_or_quit(model: &mut Model, now: DateTime<FixedOffset>) -> Vec<UiEffect>
 
 /// Closes the top overlay, or else drops the selection, the filter of the people, the picked message, the completion,
 /// the edit or the reply, or else returns from the ticked people, or else scrolls to the newest message.
-fn step_back(model: &mut Model) {
+fn step_back(model: &mut Model) -> Vec<UiEffect> {
     if model.overlays.close_top().is_some()
         || model.selection.take().is_some()
         || drop_filter(model)
     {
+    } else if is_at_hit(model) && !model.jump_origins.is_empty() {
+        return jump_back(model);
     } else if model.focus != Focus::Typing {
         model.focus = Focus::Typing;
     } else if model.composer.completion.take().is_some() {
@@ -203,6 +210,7 @@ fn step_back(model: &mut Model) {
     } else if !drop_ticks(model) {
         scroll_to_latest(model);
     }
+    Vec::new()
 }
 
 fn pick_neighbour(
@@ -227,8 +235,8 @@ fn pick_neighbour(
     }
 }
 
-fn toggle_case(model: &mut Model, now: DateTime<FixedOffset>) {
+fn with_search(model: &mut Model, change: impl FnOnce(&mut SearchOverlay, &Session)) {
     if let Some(Overlay::Search(search)) = model.overlays.top_mut() {
-        search.toggle_case(&model.chat, now);
+        change(search, &model.chat);
     }
 }

@@ -1,11 +1,13 @@
 //! What one does with a message: its menu, reply, edit, delete, react, pin, copy, thread.
 
 use super::jump::jump_to;
+use super::search::on_context;
 use crate::client::input::parse_content;
 use crate::client::state::timeline::MessageState;
 use crate::protocol::event::HistoryPage;
 use crate::protocol::id::MessageId;
 use crate::protocol::message::Message;
+use crate::protocol::query::HistoryRange;
 use crate::protocol::request::Request;
 use crate::tui::command::MessageCommand;
 use crate::tui::event::UiEffect;
@@ -214,18 +216,22 @@ fn show_thread(model: &mut Model) -> Vec<UiEffect> {
 /// Shows a thread or the pinned messages of the open conversation.
 pub(super) fn list_messages(model: &mut Model, subject: ThreadSubject) -> Vec<UiEffect> {
     let open = model.chat.open_audience().clone();
-    let request = match subject {
-        ThreadSubject::Replies(root) => model.chat.request_thread(&open, root),
-        ThreadSubject::Pinned => model.chat.request_pinned(&open),
+    let range = match subject {
+        ThreadSubject::Replies(root) => HistoryRange::Thread(root),
+        ThreadSubject::Pinned => HistoryRange::Pinned,
     };
+    let request = model.chat.look_up(&open, range);
     let cid = request.as_ref().map(|(cid, _)| cid.clone());
     let thread = ThreadOverlay::new(&model.chat, subject, cid);
     model.overlays.open(Overlay::Thread(Box::new(thread)));
     request.into_iter().map(|(cid, request)| UiEffect::Send(Some(cid), request)).collect()
 }
 
-/// Handles the messages of a thread.
-pub(super) fn on_thread(model: &mut Model, page: HistoryPage) {
+/// Handles messages that were looked up, for the search or for a thread.
+pub(super) fn on_lookup(model: &mut Model, page: HistoryPage) {
+    if on_context(model, &page) {
+        return;
+    }
     for overlay in model.overlays.iter_mut() {
         if let Overlay::Thread(thread) = overlay
             && thread.is_current_request(page.cid.as_ref())

@@ -20,7 +20,7 @@ use chrono::{DateTime, FixedOffset, TimeDelta};
 use crossterm::event::{Event, KeyEventKind};
 use ratatui::layout::Size;
 
-use super::bubble::display_name;
+use super::bubble::{conversation_name, display_name};
 use super::event::{UiEffect, UiEvent};
 use super::item::ItemId;
 use super::layout::ScreenLayout;
@@ -30,7 +30,7 @@ use crate::client;
 use crate::client::state::history::HistoryRequest;
 use crate::client::state::timeline::{EntryIndex, TimelineEntry};
 use crate::client::state::{Change, ConnectionState, MessageChange};
-use crate::protocol::id::{MessageId, UserId};
+use crate::protocol::id::MessageId;
 use crate::protocol::message::Audience;
 use crate::protocol::request::Request;
 use crate::protocol::text::SafeText;
@@ -56,6 +56,7 @@ pub fn update(
     effects.extend(due.into_iter().map(|(cid, request)| UiEffect::Send(Some(cid), request)));
     effects.extend(history::request_recent(model));
     effects.extend(search::sync_server_search(model, now));
+    effects.extend(search::request_context(model, now));
     effects.extend(rooms::request_page(model));
     effects
 }
@@ -195,7 +196,7 @@ fn on_change(model: &mut Model, change: Change) {
             rooms::on_change_failed(model, &change);
             model.show_error(reason.one_line());
         }
-        Change::Thread(page) => messages::on_thread(model, page),
+        Change::Lookup(page) => messages::on_lookup(model, page),
         Change::Message { id, change, .. } => on_message_changed(model, id, change),
         Change::Error(error) => model.show_error(error.text.one_line()),
         Change::Refused { cid, reason } => {
@@ -207,9 +208,10 @@ fn on_change(model: &mut Model, change: Change) {
         Change::Conversation(audience) => rooms::on_conversation_changed(model, &audience),
         Change::ConversationRemoved(audience) => {
             model.overlays.retain(|overlay| !matches!(overlay, Overlay::Thread(_)));
+            search::forget_conversation(model, &audience);
             model.jump_origins.retain(|origin| origin.conversation != audience);
             model.viewports.remove(&audience);
-            model.show_notice(format!("you are no longer in {}", name(&audience)));
+            model.show_notice(format!("you are no longer in {}", conversation_name(&audience)));
         }
         Change::AddedToRoom { room, by } => {
             let by = by.map_or_else(|| "the administrator".to_owned(), |user| user.to_string());
@@ -254,7 +256,7 @@ fn on_posted(model: &mut Model, conversation: &Audience, index: EntryIndex, ring
             model.show_notice(if conversation.is_direct() {
                 format!("new direct message from {sender}")
             } else {
-                format!("new message from {sender} in {}", name(conversation))
+                format!("new message from {sender} in {}", conversation_name(conversation))
             });
         }
     } else if !is_own {
@@ -267,18 +269,6 @@ fn on_posted(model: &mut Model, conversation: &Audience, index: EntryIndex, ring
         // A picked pending message stays picked when it is stored. Its menu is outdated.
         model.overlays.retain(|overlay| !matches!(overlay, Overlay::Menu(_)));
         model.focus = Focus::Picked(ItemId::Message(message.id));
-    }
-}
-
-/// The name of a conversation.
-pub(super) fn name(conversation: &Audience) -> String {
-    match conversation {
-        Audience::Everyone => "everyone".to_owned(),
-        Audience::Room(room) => room.to_string(),
-        Audience::Only(users) => {
-            let names: Vec<&str> = users.iter().map(UserId::as_str).collect();
-            names.join(", ")
-        }
     }
 }
 

@@ -34,7 +34,7 @@ fn conversation_entries(model: &Model) -> impl Iterator<Item = PaletteEntry> {
             (0, None) => String::new(),
         };
         let target = PaletteTarget::Conversation(audience.clone());
-        PaletteEntry { target, label: super::name(audience), note }
+        PaletteEntry { target, label: crate::tui::bubble::conversation_name(audience), note }
     })
 }
 

@@ -5,15 +5,17 @@ use chrono::{DateTime, FixedOffset};
 use super::jump::{go_to_message, push_origin};
 use super::sidebar::open_conversation;
 use crate::client::state::search::SearchHit;
-use crate::protocol::event::{SearchEnd, SearchResults};
+use crate::protocol::event::{HistoryPage, SearchEnd, SearchResults};
 use crate::protocol::id::Cid;
+use crate::protocol::message::Audience;
 use crate::protocol::query::SearchQuery;
 use crate::protocol::request::Request;
 use crate::protocol::text::SafeText;
 use crate::tui::event::UiEffect;
+use crate::tui::item::ItemId;
 use crate::tui::layout::ScreenLayout;
 use crate::tui::model::Model;
-use crate::tui::overlay::search::SearchOverlay;
+use crate::tui::overlay::search::{SearchHitList, SearchOverlay};
 use crate::tui::overlay::{Overlay, Overlays};
 
 fn search_overlay(overlays: &mut Overlays) -> Option<&mut SearchOverlay> {
@@ -35,12 +37,33 @@ pub(super) fn sync_server_search(
     if !model.chat.is_online() {
         return None;
     }
-    search.request_due().filter(|due| *due <= now)?;
-    let Some(query) = search.take_query() else { return cancel_server_search(model) };
+    let is_due = search.is_due(now);
+    let Some(query) = search.take_query(now) else {
+        return is_due.then(|| cancel_server_search(model)).flatten();
+    };
     let (cid, request) = model.chat.search(query)?;
     search.set_request(cid.clone());
     model.server_search = Some(cid.clone());
     Some(UiEffect::Send(Some(cid), request))
+}
+
+/// Requests the messages around the selected hit, once the selection rests.
+pub(super) fn request_context(model: &mut Model, now: DateTime<FixedOffset>) -> Option<UiEffect> {
+    let search = search_overlay(&mut model.overlays)?;
+    let (cid, request) = search.take_context_request(&mut model.chat, now)?;
+    Some(UiEffect::Send(Some(cid), request))
+}
+
+/// Handles messages around a hit. Returns whether they were requested for the search.
+pub(super) fn on_context(model: &mut Model, page: &HistoryPage) -> bool {
+    search_overlay(&mut model.overlays).is_some_and(|search| search.on_context(page))
+}
+
+/// Drops what the search shows of a conversation that the user has left.
+pub(super) fn forget_conversation(model: &mut Model, conversation: &Audience) {
+    if let Some(search) = search_overlay(&mut model.overlays) {
+        search.forget_conversation(conversation);
+    }
 }
 
 /// Cancels the running search on the server with an empty query. Not needed before another search, which
@@ -83,14 +106,26 @@ pub(super) fn on_refused(model: &mut Model, cid: &Cid, reason: SafeText) {
     }
 }
 
-/// Opens the search with `typed` in its input.
-pub(super) fn open_search(model: &mut Model, now: DateTime<FixedOffset>, typed: &str) {
-    let search = SearchOverlay::new(typed, &model.chat, now);
+/// Opens the search with `typed` in its input: in the open conversation, or in all.
+pub(super) fn open_search(
+    model: &mut Model,
+    now: DateTime<FixedOffset>,
+    typed: &str,
+    is_wide: bool,
+) {
+    let search = SearchOverlay::new(typed, is_wide, &model.chat, now);
     model.overlays.open(Overlay::Search(Box::new(search)));
+}
+
+/// Whether the picked message is the search hit that was jumped to last.
+pub(super) fn is_at_hit(model: &Model) -> bool {
+    let hit = model.search_hits.as_ref().and_then(SearchHitList::current);
+    hit.is_some_and(|hit| model.picked() == Some(&ItemId::Message(hit.id)))
 }
 
 /// Goes to the next older or newer hit of the last search.
 pub(super) fn go_to_hit(model: &mut Model, layout: &ScreenLayout, older: bool) -> Vec<UiEffect> {
+    let was_at_hit = is_at_hit(model);
     let Some(hits) = &mut model.search_hits else {
         model.show_error("no search hits (Ctrl-F searches)");
         return Vec::new();
@@ -100,18 +135,15 @@ pub(super) fn go_to_hit(model: &mut Model, layout: &ScreenLayout, older: bool) -
         return Vec::new();
     };
     let position = hits.position_text();
-    show_hit(model, layout, &hit, position)
+    if !was_at_hit {
+        push_origin(model, layout);
+    }
+    show_hit(model, &hit, position)
 }
 
 /// Opens the conversation of a hit, and goes to it.
-fn show_hit(
-    model: &mut Model,
-    layout: &ScreenLayout,
-    hit: &SearchHit,
-    position: String,
-) -> Vec<UiEffect> {
+fn show_hit(model: &mut Model, hit: &SearchHit, position: String) -> Vec<UiEffect> {
     model.show_notice(position);
-    push_origin(model, layout);
     open_conversation(model, &hit.conversation);
     go_to_message(model, hit.id)
 }
@@ -124,5 +156,6 @@ pub(super) fn open_selected_hit(model: &mut Model, layout: &ScreenLayout) -> Vec
     let hit = hits.current().cloned();
     let position = format!("{} (Ctrl-G: older, Alt-G: newer)", hits.position_text());
     model.search_hits = Some(hits);
-    hit.map(|hit| show_hit(model, layout, &hit, position)).unwrap_or_default()
+    push_origin(model, layout);
+    hit.map(|hit| show_hit(model, &hit, position)).unwrap_or_default()
 }

@@ -5,16 +5,16 @@ use unicode_segmentation::UnicodeSegmentation;
 
 use super::jump::scroll_to_latest;
 use super::messages::{delete, list_messages, save_edit};
-use super::name;
 use super::rooms::{browse_rooms, open_when_member};
 use super::search::open_search;
-use super::sidebar::{focus_people, open_conversation};
+use super::sidebar::{focus_people, open_conversation, open_next_unread};
 use crate::client::input::{ChatCommand, CommandError, UserInput, parse_content};
 use crate::client::state::ExecuteError;
 use crate::protocol::id::MessageId;
 use crate::protocol::limits;
 use crate::protocol::request::Post;
 use crate::protocol::text::SafeText;
+use crate::tui::bubble::conversation_name;
 use crate::tui::editor::MAX_CHARACTERS;
 use crate::tui::event::UiEffect;
 use crate::tui::model::{Focus, Model};
@@ -88,7 +88,12 @@ fn run(model: &mut Model, now: DateTime<FixedOffset>, input: UserInput) -> Vec<U
             model.composer.clear();
             list_messages(model, ThreadSubject::Pinned)
         }
-        UserInput::Search(_) | UserInput::Help | UserInput::Rooms | UserInput::People => {
+        UserInput::Search(_)
+        | UserInput::Help
+        | UserInput::Rooms
+        | UserInput::People
+        | UserInput::Unread
+        | UserInput::Quiet(_) => {
             model.composer.clear();
             show(model, now, &input);
             Vec::new()
@@ -191,9 +196,18 @@ fn parts(text: &SafeText) -> Vec<SafeText> {
 /// Shows what a command asks for.
 fn show(model: &mut Model, now: DateTime<FixedOffset>, command: &UserInput) {
     match command {
-        UserInput::Search(expression) => open_search(model, now, expression),
+        UserInput::Search(expression) => open_search(model, now, expression, true),
         UserInput::Rooms => browse_rooms(model),
         UserInput::People => focus_people(model),
+        UserInput::Unread => open_next_unread(model, now),
+        UserInput::Quiet(hide) => {
+            model.chat.hide_presence(*hide);
+            model.show_notice(if *hide {
+                "who joins and leaves is hidden"
+            } else {
+                "who joins and leaves is shown"
+            });
+        }
         _ => model.open_help(),
     }
 }
@@ -241,7 +255,10 @@ fn post(model: &mut Model, now: DateTime<FixedOffset>, text: &SafeText) -> Vec<U
             if !model.chat.is_online() {
                 model.show_notice("not connected: the message will be sent after reconnecting");
             } else if post.audience != *model.chat.open_audience() {
-                model.show_notice(format!("sent to {}, not here", name(&post.audience)));
+                model.show_notice(format!(
+                    "sent to {}, not here",
+                    conversation_name(&post.audience)
+                ));
             }
             match model.chat.post(now, post) {
                 Some((cid, request)) => vec![UiEffect::Send(Some(cid), request)],
