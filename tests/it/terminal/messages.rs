@@ -177,7 +177,7 @@ fn search_highlights_hits_and_jumps_to_them() {
     }
     ann.wait_for("│ ticket 59 is done");
     ann.keys(key::CTRL_F);
-    ann.wait_for("regex, such as");
+    ann.wait_for("a regular expression");
     ann.keys("TICKET (3");
     ann.wait_for("^ unclosed group");
     ann.keys("|4)[37] ");
