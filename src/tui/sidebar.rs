@@ -57,7 +57,7 @@ pub fn listed_for(model: &Model) -> &Audience {
     model.ticked_from.as_ref().unwrap_or_else(|| model.chat.open_audience())
 }
 
-/// Returns the people that the sidebar lists: those of [`everyone_listed`] whose ID contains the text that was typed
+/// Returns the people that the sidebar lists: those of the conversation whose ID contains the text that was typed
 /// while they have the focus.
 pub fn people(model: &Model) -> Box<dyn Iterator<Item = &UserId> + '_> {
     let everyone = everyone_listed(model);

@@ -1,6 +1,6 @@
 //! The text of messages: from the original text to styled rows of cells that map back to it.
 //!
-//! [`markup`] finds what is emphasised, code, quoted, a mention or a link. [`wrap`] breaks the text into rows of
+//! [`markup`] finds what is emphasised, code, quoted, a mention or a link. [`mod@wrap`] breaks the text into rows of
 //! at most a given width. No character of the text is dropped: the marks of Markdown stay visible, only dimmed,
 //! so what is seen, selected and copied is the same text.
 
